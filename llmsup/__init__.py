@@ -1,0 +1,29 @@
+"""llmsup: a supervisor for local language models.
+
+The rooms, and who may call whom. Each imports only from those above it; `tests/test_rooms.py` enforces it.
+
+    errors.py    one base Error(status, code, hint); its kinds carry their parts
+    units.py     Seconds, Bytes: parsed once at the edge, printed for people
+    config/      schema (frozen attrs), load (tomllib + cattrs, strict, every mistake at once)
+    process/     watched value · restart budget · orphan guard · child process group · log book
+    catalog/     which models there are, and what they are called
+    engines/     how a model becomes a command line, and how an engine is spoken to (connection, pool)
+    memory/      what a model costs; the admission that a model asks before it starts
+    fleet/       model: the state machine, its queue and its life · fleet: names to models
+    bridge/      Ollama → LM Studio links (not built yet)
+    gateway/     request → model → engine: find the body's model, edit the body, relay bytes
+    web/         Quart-trio app: inference, control, errors; Hypercorn's set-up
+    tree.py      the composition root: the one place that knows every part
+    cli/         one command a file
+
+One process, one trio nursery tree:
+
+    llmsup serve
+    main: signals
+    └─ infra    the orphan guard                        started first, stopped last
+       └─ fleet   one supervisor per model, started on first use
+          │         └─ life: the engine's process group, its log pump, its health probe, the idle timer
+          └─ edge   Hypercorn serving the Quart-trio app   started last, stopped first: drains, then the rest goes
+"""
+
+__version__ = "0.1.0"

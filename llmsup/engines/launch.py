@@ -1,0 +1,60 @@
+"""What it takes to run one engine: a command line, where it will answer, and what it couldn't be told.
+
+It does not know how a launch is made (`llama_server`, `bundled`, `command`) nor who starts it (`fleet`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import Factory, frozen
+
+
+@frozen
+class UnixAddress:
+    """A socket in our private directory; nobody else can reach it, and no port can collide."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+@frozen
+class TcpAddress:
+    """A loopback port, for engines that can't listen on a Unix socket."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+
+Address = UnixAddress | TcpAddress
+
+
+@frozen(kw_only=True)
+class Launch:
+    """One engine, ready to be started.
+
+    Attributes:
+        engine: What a person calls it: "llama-server", "bundled", or the name of an [engines.NAME] table.
+        argv: The command line; argv[0] is a path or a name on PATH.
+        env: Added to our own environment.
+        address: Where the engine will answer HTTP.
+        health: The path that answers 200 once the engine is ready; "" means ready when the port answers.
+        tells_progress: The engine speaks llama-server's child protocol on its standard output.
+        body_defaults: Request fields that the engine couldn't take at launch; they are written into bodies
+            that don't set them.
+    """
+
+    engine: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = Factory(dict)
+    address: Address
+    health: str = "/health"
+    tells_progress: bool = False
+    body_defaults: Mapping[str, Any] = Factory(dict)

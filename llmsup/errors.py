@@ -1,0 +1,186 @@
+"""The errors that cross rooms: each knows its HTTP status, its code and what would help.
+
+It does not know how an answer is sent: `web` turns these into JSON, `cli` into lines.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class Error(Exception):
+    """Something went wrong that a person or a client should be told about.
+
+    Attributes:
+        message: One sentence that names the thing and the place.
+        hint: What would help, or "".
+        param: The request field at fault, or None.
+        retry_after: Seconds after which asking again may help, or None.
+        log_tail: The last lines that the engine wrote, where an engine is at fault.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    type: ClassVar[str] = "server_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        param: str | None = None,
+        retry_after: float | None = None,
+        log_tail: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.param = param
+        self.retry_after = retry_after
+        self.log_tail = log_tail
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".rstrip()
+
+
+# --- the request is wrong ---------------------------------------------------------------------------------
+
+
+class BadRequest(Error):
+    """The request can't be understood, whatever model it is for."""
+
+    status, code, type = 400, "invalid_request", "invalid_request_error"
+
+
+class InvalidJson(BadRequest):
+    """The body is not a JSON object."""
+
+    code = "invalid_json"
+
+
+class ModelRequired(BadRequest):
+    """The request names no model, and there is no default one."""
+
+    code = "model_required"
+
+
+class InvalidApiKey(Error):
+    """The server wants a key and this one is missing or wrong."""
+
+    status, code, type = 401, "invalid_api_key", "authentication_error"
+
+
+class ForbiddenOrigin(Error):
+    """A web page that is not ours to trust is driving the request."""
+
+    status, code, type = 403, "forbidden_origin", "permission_error"
+
+
+class NotFound(Error):
+    """No such path."""
+
+    status, code, type = 404, "not_found", "invalid_request_error"
+
+
+class ModelNotFound(NotFound):
+    """No model has that name, or several do."""
+
+    code = "model_not_found"
+
+
+class MethodNotAllowed(Error):
+    """The path exists, but not for this method."""
+
+    status, code, type = 405, "method_not_allowed", "invalid_request_error"
+
+
+class BodyTooLarge(Error):
+    """The body is larger than `server.max_body`."""
+
+    status, code, type = 413, "body_too_large", "invalid_request_error"
+
+
+class QueueFull(Error):
+    """More requests wait for models than `server.max_queue`."""
+
+    status, code, type = 429, "queue_full", "rate_limit_error"
+
+
+# --- the engine is at fault -------------------------------------------------------------------------------
+
+
+class EngineDied(Error):
+    """The engine ended under the request; the message has its exit code or signal."""
+
+    status, code = 502, "engine_died"
+
+
+class EngineBadAnswer(Error):
+    """The engine lives, but what it sent is not HTTP, or it hung up without an answer."""
+
+    status, code = 502, "engine_bad_answer"
+
+
+class ModelFailed(Error):
+    """The model can't be started; it is tried again after a cool-down, or on an explicit load."""
+
+    status, code = 503, "model_failed"
+
+
+class LoadTimeout(Error):
+    """The model was not ready within `start_timeout`, or showed no progress for `stall_timeout`."""
+
+    status, code = 504, "load_timeout"
+
+
+# --- the server is busy with something else ---------------------------------------------------------------
+
+
+class Unloading(Error):
+    """The model was unloaded on purpose while the request waited for it or was served by it."""
+
+    status, code = 503, "unloading"
+
+
+class ShuttingDown(Error):
+    """llmsup is stopping."""
+
+    status, code = 503, "shutting_down"
+
+
+class InsufficientMemory(Error):
+    """The model fits this machine, but not beside what is in use now."""
+
+    status, code = 503, "insufficient_memory"
+
+
+class QueueTimeout(Error):
+    """The request waited for its model for longer than `queue_timeout`."""
+
+    status, code = 504, "queue_timeout"
+
+
+class ModelTooLarge(Error):
+    """The model needs more than the ceiling even alone."""
+
+    status, code = 507, "model_too_large"
+
+
+# --- set-up -----------------------------------------------------------------------------------------------
+
+
+class SetupError(Error):
+    """llmsup itself can't run as asked: a port taken, a file that can't be read, an engine that is missing."""
+
+    code = "setup_error"
+
+
+class ConfigError(SetupError):
+    """The config has mistakes; all of them are in `mistakes`, one line each, with their place."""
+
+    status, code, type = 422, "invalid_config", "invalid_request_error"
+
+    def __init__(self, mistakes: tuple[str, ...], source: str) -> None:
+        super().__init__(f"{source}: {len(mistakes)} mistake{'s' if len(mistakes) != 1 else ''}")
+        self.mistakes = mistakes
+        self.source = source
