@@ -1,0 +1,181 @@
+"""One HTTP/1.1 connection to an engine: sends a request, gives back the answer's bytes as they come.
+
+It does not know which engine, what the bytes mean, or what to do when it breaks: see `pool` and `gateway`.
+"""
+
+from __future__ import annotations
+
+import select
+
+import httptools
+import trio
+from attrs import frozen
+
+from ..errors import EngineBadAnswer
+
+Headers = list[tuple[bytes, bytes]]
+
+READ = 65536
+"""Bytes asked of the socket at a time."""
+
+
+class Disconnected(Exception):
+    """The engine's side of the connection is gone.
+
+    Attributes:
+        began: Whether any byte of the answer had come.
+    """
+
+    def __init__(self, began: bool) -> None:
+        super().__init__("mid-answer" if began else "before the first byte")
+        self.began = began
+
+
+@frozen
+class AnswerHead:
+    """The first part of an answer: everything but its body."""
+
+    status: int
+    headers: Headers
+
+
+class Connection:
+    """A connection that carries one request at a time.
+
+    Attributes:
+        reused: It has carried a request before.
+    """
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self.reused = False
+        self._reset("")
+
+    def _reset(self, method: str) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._method = method
+        self._headers: Headers = []
+        self._head: AnswerHead | None = None
+        self._body: list[bytes] = []
+        self._complete = False
+        self._began = False
+        self._until_close = False
+        self._keep_alive = False
+
+    # Sending the request...
+
+    async def send(self, method: str, target: bytes, headers: Headers, body: bytes) -> None:
+        """Send a whole request. `headers` must hold no framing (host, content-length ...): that is done here.
+
+        Raises:
+            Disconnected: The engine closed the connection.
+        """
+        self._reset(method)
+        lines = [method.encode(), b" ", target, b" HTTP/1.1\r\nhost: localhost\r\n"]
+        for name, value in headers:
+            lines += (name, b": ", value, b"\r\n")
+        if body or method not in ("GET", "HEAD", "OPTIONS", "DELETE"):
+            lines.append(b"content-length: %d\r\n" % len(body))
+        lines.append(b"\r\n")
+        head = b"".join(lines)
+        try:
+            if len(body) <= READ:
+                await self._stream.send_all(head + body)
+            else:  # no second copy of a body that may be hundreds of megabytes
+                await self._stream.send_all(head)
+                await self._stream.send_all(body)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise Disconnected(began=False) from None
+
+    # Receiving the answer...
+
+    async def head(self) -> AnswerHead:
+        """Wait for the answer's status and headers.
+
+        Raises:
+            Disconnected: The engine closed the connection.
+            EngineBadAnswer: What it sent is not HTTP.
+        """
+        while self._head is None:
+            await self._receive()
+        return self._head
+
+    async def body(self) -> bytes:
+        """The next bytes of the body, as soon as there are any; b"" at its end.
+
+        Raises:
+            Disconnected: The engine closed the connection before the body's end.
+            EngineBadAnswer: What it sent is not HTTP.
+        """
+        while not self._body:
+            if self._complete:
+                return b""
+            await self._receive()
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body.clear()
+        return body
+
+    @property
+    def reusable(self) -> bool:
+        """The answer is complete, and the engine keeps the connection open for another request."""
+        return self._complete and self._keep_alive
+
+    @property
+    def readable(self) -> bool:
+        """An idle connection that can be read has been closed by the engine (or talks out of turn)."""
+        if not isinstance(self._stream, trio.SocketStream):
+            return False
+        poll = select.poll()
+        poll.register(self._stream.socket.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+    async def close(self) -> None:
+        """Close it now, also in a cancelled task. Closing is the message: the engine stops generating."""
+        await trio.aclose_forcefully(self._stream)
+
+    async def _receive(self) -> None:
+        try:
+            data = await self._stream.receive_some(READ)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise Disconnected(self._began) from None
+        if not data:
+            if self._until_close and self._head is not None:
+                self._complete = True
+                return
+            raise Disconnected(self._began)
+        self._began = True
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self._complete:
+                raise EngineBadAnswer(f"The engine's answer is not HTTP: {error}.") from None
+            self._keep_alive = False  # bytes after the answer's end: the answer is fine, the connection is not
+
+    # httptools calls these while it is fed...
+
+    def on_message_begin(self) -> None:
+        self._headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200 or self._head is not None:
+            return
+        self._head = AnswerHead(status, self._headers)
+        if self._method == "HEAD":
+            # llhttp can't be told that no body follows: the answer is complete, its state is of no further use.
+            self._complete = True
+        names = {name.lower() for name, _ in self._headers}
+        self._headers = []  # what comes after the body are trailers, not headers
+        self._until_close = not names & {b"content-length", b"transfer-encoding"}
+
+    def on_body(self, data: bytes) -> None:
+        if not self._complete:
+            self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        if self._head is not None and not self._complete:
+            self._complete = True
+            self._keep_alive = self._parser.should_keep_alive()  # llhttp forgets right after this callback

@@ -1,0 +1,137 @@
+"""The connections to one running engine: opened as needed, kept for a moment, closed all at once.
+
+It does not know why an engine is gone, and it dies with it: no connection outlives a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from .connection import AnswerHead, Connection, Disconnected, Headers
+from .launch import Address, UnixAddress
+
+MAX_IDLE = 4.0
+"""Seconds that an unused connection is kept. llama-server closes its side after 5."""
+
+
+async def connect(address: Address) -> trio.abc.Stream:
+    """Open a stream to an engine. Cheaper than `open_tcp_stream`: there is no name to look up.
+
+    Raises:
+        OSError: Nobody listens there.
+    """
+    if isinstance(address, UnixAddress):
+        return await trio.open_unix_socket(str(address.path))
+    socket = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_STREAM)
+    try:
+        await socket.connect((address.host, address.port))
+    except BaseException:
+        socket.close()
+        raise
+    return trio.SocketStream(socket)
+
+
+class Answer:
+    """An engine's answer: its head, and its body as it comes."""
+
+    def __init__(self, pool: Pool, connection: Connection, head: AnswerHead) -> None:
+        self.status = head.status
+        self.headers = head.headers
+        self._pool = pool
+        self._connection = connection
+
+    async def body(self) -> bytes:
+        """The next bytes; b"" at the end. Raises what `Connection.body` raises."""
+        return await self._connection.body()
+
+    async def close(self) -> None:
+        """Give the connection back if the answer is complete, else close it, which ends the engine's work."""
+        await self._pool.release(self._connection)
+
+
+class Pool:
+    """Keep-alive connections to one engine, newest first."""
+
+    def __init__(self, open_stream: Callable[[], Awaitable[trio.abc.Stream]]) -> None:
+        self._open_stream = open_stream
+        self._idle: list[tuple[float, Connection]] = []
+        self._busy: set[Connection] = set()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<Pool {'closed' if self._closed else 'open'}, {len(self._busy)} busy, {len(self._idle)} idle>"
+
+    async def request(self, method: str, target: bytes, headers: Headers, body: bytes) -> Answer:
+        """Send a request and wait for the head of its answer.
+
+        A kept connection may turn out dead before the first byte of an answer: then, and only then, the request
+        is sent once more, on a fresh one.
+
+        Raises:
+            Disconnected: The engine can't be reached, or hung up.
+            EngineBadAnswer: What it sent is not HTTP.
+        """
+        connection = await self._take_idle()
+        if connection is not None:
+            try:
+                return await self._ask(connection, method, target, headers, body)
+            except Disconnected as gone:
+                if gone.began or self._closed:
+                    raise
+        return await self._ask(await self._open(), method, target, headers, body)
+
+    async def _ask(self, connection: Connection, method: str, target: bytes, headers: Headers, body: bytes) -> Answer:
+        try:
+            await connection.send(method, target, headers, body)
+            return Answer(self, connection, await connection.head())
+        except BaseException:
+            self._busy.discard(connection)
+            await connection.close()
+            raise
+
+    async def _open(self) -> Connection:
+        if self._closed:
+            raise Disconnected(began=False)
+        try:
+            connection = Connection(await self._open_stream())
+        except OSError:
+            raise Disconnected(began=False) from None
+        self._busy.add(connection)
+        return connection
+
+    async def _take_idle(self) -> Connection | None:
+        connection, dead = self._pick()
+        for corpse in dead:
+            await corpse.close()
+        return connection
+
+    def _pick(self) -> tuple[Connection | None, list[Connection]]:
+        """The newest kept connection that still lives, and those that are to be closed. No I/O here."""
+        oldest = trio.current_time() - MAX_IDLE
+        dead = [connection for since, connection in self._idle if since < oldest or connection.readable]
+        self._idle = [(since, connection) for since, connection in self._idle if connection not in dead]
+        if not self._idle:
+            return None, dead
+        _, connection = self._idle.pop()
+        connection.reused = True
+        self._busy.add(connection)
+        return connection, dead
+
+    async def release(self, connection: Connection) -> None:
+        """Take a connection back: kept if it can carry another request, else closed."""
+        self._busy.discard(connection)
+        if connection.reusable and not self._closed:
+            self._idle.append((trio.current_time(), connection))
+        else:
+            await connection.close()
+
+    async def close(self) -> None:
+        """Close every connection, also those in use: their users get `Disconnected`. Works when cancelled."""
+        self._closed = True
+        connections = [*self._busy, *(connection for _, connection in self._idle)]
+        self._busy.clear()
+        self._idle.clear()
+        for connection in connections:
+            await connection.close()

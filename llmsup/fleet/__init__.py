@@ -1,0 +1,1 @@
+"""The models: one supervisor each, and the fleet that knows them by name."""

@@ -1,0 +1,98 @@
+"""One life of a model: from the wish to have it loaded to the end of its engine.
+
+It does not know what to do next; `model` decides that from the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+import trio
+
+from ..config.schema import ModelSpec
+from ..engines.launch import Launch
+from ..engines.pool import Pool
+from ..errors import Error
+from ..process.logbook import LogBook
+from ..units import Bytes
+
+
+class Engine(Protocol):
+    """A running engine, as a model sees it. `engine.py` has the real one; tests have another."""
+
+    launch: Launch
+    pid: int
+    pool: Pool
+    progress: float | None
+
+    async def pump(self) -> None:
+        """Read the engine's output until it ends; must always run."""
+
+    async def ready(self) -> None:
+        """Wait until the engine answers. Never raises; may take for ever."""
+
+    @property
+    def unready_because(self) -> str:
+        """What the engine last said when asked whether it is ready."""
+
+    def sign_of_life(self) -> object:
+        """Something that differs from the last time if the engine made any progress in between."""
+
+    async def healthy(self) -> bool:
+        """Ask once whether the engine still answers."""
+
+    async def wait(self) -> int:
+        """Wait for the engine's end, and for its last words; returns its exit code or -signal."""
+
+    async def footprint(self) -> Bytes | None:
+        """What the engine costs in memory now, in bytes; None where that can't be seen."""
+
+
+Start = Callable[[ModelSpec, LogBook], AbstractAsyncContextManager[Engine]]
+"""Starts an engine, and ends it for certain on the way out."""
+
+
+class Life:
+    """One life.
+
+    Attributes:
+        engine: The engine, once there is one.
+        verdict: Why it ended, once that is known. The first verdict stays.
+        began: When it was wished for (trio time).
+        over: Set when the engine is gone and the model has taken note.
+    """
+
+    def __init__(self) -> None:
+        self.engine: Engine | None = None
+        self.verdict: Error | None = None
+        self.began = trio.current_time()
+        self.over = trio.Event()
+        self.scope = trio.CancelScope()
+        self._ended = trio.Event()
+
+    def end(self, verdict: Error) -> None:
+        """End this life; everything that belongs to it is cancelled. Only the first verdict counts."""
+        if self.verdict is None:
+            self.verdict = verdict
+        self._ended.set()
+        self.scope.cancel()
+
+    async def ended(self, patience: float) -> Error | None:
+        """The verdict, waited for up to `patience` seconds: a broken connection is often seen before the exit."""
+        with trio.move_on_after(patience):
+            await self._ended.wait()
+        return self.verdict
+
+    @property
+    def pool(self) -> Pool:
+        """The connections to the engine."""
+        assert self.engine is not None
+        return self.engine.pool
+
+    @property
+    def body_defaults(self) -> Mapping[str, Any]:
+        """Request fields that the engine couldn't take at launch."""
+        assert self.engine is not None
+        return self.engine.launch.body_defaults

@@ -1,0 +1,67 @@
+"""What is changed in a body on its way to the engine: sampling, presets, `request.set` and `request.strip`.
+
+It does not know how a body is written: it says which members get which values.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from ..config.schema import ModelSpec
+from .body import JsonBody
+
+
+def changes(
+    body: JsonBody, spec: ModelSpec, *, preset: str, defaults: Mapping[str, Any], generating: bool
+) -> dict[str, Any]:
+    """The members to change; None where one is to be removed.
+
+    What the client set itself wins over the preset, which wins over `defaults` (the sampling that the engine could
+    not take at launch); `request.strip` and then `request.set` win over everything.
+    """
+    out: dict[str, Any] = {}
+    if generating:
+        wanted = {**defaults, **(spec.presets[preset] if preset else {})}
+        out.update({name: value for name, value in wanted.items() if name not in body})
+    for path in spec.request.strip:
+        _strip(body, out, path.split("."))
+    for path, value in spec.request.set.items():
+        _set(body, out, path.split("."), value)
+    if spec.upstream_model:
+        out["model"] = spec.upstream_model
+    return out
+
+
+def _top(body: JsonBody, out: dict[str, Any], name: str) -> Any:
+    """The member as it would be sent so far, free to be changed."""
+    return copy.deepcopy(out[name]) if name in out else body.get(name)
+
+
+def _strip(body: JsonBody, out: dict[str, Any], path: list[str]) -> None:
+    top = _top(body, out, path[0])
+    if len(path) == 1:
+        if top is not None:
+            out[path[0]] = None
+        return
+    parent = top
+    for name in path[1:-1]:
+        parent = parent.get(name) if isinstance(parent, dict) else None
+    if isinstance(parent, dict) and path[-1] in parent:
+        del parent[path[-1]]
+        out[path[0]] = top
+
+
+def _set(body: JsonBody, out: dict[str, Any], path: list[str], value: Any) -> None:
+    if len(path) == 1:
+        out[path[0]] = value
+        return
+    top = _top(body, out, path[0])
+    parent = top = top if isinstance(top, dict) else {}
+    for name in path[1:-1]:
+        if not isinstance(parent.get(name), dict):
+            parent[name] = {}
+        parent = parent[name]
+    parent[path[-1]] = value
+    out[path[0]] = top

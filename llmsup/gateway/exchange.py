@@ -1,0 +1,173 @@
+"""One request on its way: waits for its model, goes to the engine, and its answer's bytes come back.
+
+It does not know who may ask (`doorman`), nor which front end carries the bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from types import TracebackType
+from typing import Self
+
+import trio
+from attrs import frozen
+
+from ..engines.connection import Disconnected, Headers
+from ..engines.pool import Answer
+from ..errors import EngineBadAnswer, EngineDied, Error
+from ..fleet.desk import Ticket
+from ..fleet.fleet import Fleet
+from ..fleet.life import Life
+from ..fleet.model import Model
+from ..units import NEVER, Seconds, format_seconds
+from . import sse
+from .message import Reply, for_client
+
+log = logging.getLogger(__name__)
+
+VERDICT_PATIENCE = 2.0
+"""Seconds to wait for the reason when an engine hangs up: the broken connection is seen before the exit is."""
+
+
+@frozen(kw_only=True)
+class Order:
+    """What is wanted of an engine.
+
+    Attributes:
+        model: Who shall do it.
+        target: Path and query, as they are sent to the engine.
+        path: Decoded, for the log and for the shape of errors.
+        body: Makes the body for an engine, which may lack something that the body must then say.
+        streaming: The client asked for a stream.
+        ttl: How long the client wants the model kept, in seconds.
+    """
+
+    model: Model
+    method: str
+    target: bytes
+    path: str
+    headers: Headers
+    body: Callable[[Life], bytes]
+    streaming: bool
+    ttl: Seconds
+
+
+class Exchange:
+    """A context manager round one request; leaving it, at whatever point, closes the engine's connection and ends
+    the lease.
+    """
+
+    def __init__(self, fleet: Fleet, order: Order, loading_comments: Seconds) -> None:
+        self._fleet = fleet
+        self._order = order
+        self._comments = loading_comments if order.streaming else NEVER
+        self._answer: Answer | None = None
+        self._life: Life | None = None
+        self._ticket: Ticket = fleet.enter(order.model, order.ttl)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._answer is not None:
+                await self._answer.close()
+        finally:
+            self._ticket.__exit__()
+
+    async def reply(self) -> Reply:
+        """The head of the reply: the engine's own, or a stream of comments if the model takes long to load.
+
+        Raises:
+            Error: There will be no answer.
+        """
+        life: Life | None = None
+        with trio.move_on_after(self._comments):
+            life = await self._ticket.life(self._order.model.spec.queue_timeout)
+        if life is None:
+            return Reply(status=200, headers=sse.HEADERS, body=self._late())
+        await self._ask(life)
+        assert self._answer is not None
+        headers = for_client(self._answer.headers)
+        if not sse.is_stream(headers):
+            return Reply(status=self._answer.status, headers=headers, body=self._relay())
+        if not any(name.lower() == b"x-accel-buffering" for name, _ in headers):
+            headers.append((b"x-accel-buffering", b"no"))
+        return Reply(status=self._answer.status, headers=headers, body=self._relay_events())
+
+    async def _ask(self, life: Life) -> None:
+        """Send the request; once more on a fresh engine if this one dies without having said a word."""
+        order = self._order
+        for last_try in (False, True):
+            self._life = life
+            try:
+                self._answer = await life.pool.request(order.method, order.target, order.headers, order.body(life))
+            except Disconnected as gone:
+                error = await self._explain(gone)
+                if last_try or gone.began or not isinstance(error, EngineDied):
+                    raise error from None
+                log.info("%s: asking a fresh engine: %s", order.model.spec.name, error)
+            else:
+                return
+            self._ticket.__exit__()
+            self._ticket = self._fleet.enter(order.model, order.ttl)
+            life = await self._ticket.life(order.model.spec.queue_timeout)
+
+    async def _explain(self, gone: Disconnected) -> Error:
+        """Why the engine hung up."""
+        assert self._life is not None
+        verdict = await self._life.ended(VERDICT_PATIENCE)
+        if verdict is None:
+            return EngineBadAnswer(f"The engine of {self._order.model.spec.name} lives, but hung up {gone}.")
+        # A copy: an exception raised for several requests would collect all their tracebacks.
+        return type(verdict)(verdict.message, retry_after=verdict.retry_after, log_tail=verdict.log_tail)
+
+    # The three kinds of body...
+
+    async def _relay(self) -> AsyncGenerator[bytes, None]:
+        """The answer as it is. If the rest can't be had this raises, and the front end cuts the connection: the
+        client sees that the body is short.
+        """
+        assert self._answer is not None
+        try:
+            while data := await self._answer.body():
+                yield data
+        except Disconnected as gone:
+            raise await self._explain(gone) from None
+
+    async def _relay_events(self) -> AsyncGenerator[bytes, None]:
+        """The answer as it is. If the rest can't be had, an error event says why."""
+        tail = b""
+        try:
+            async with aclosing(self._relay()) as relay:
+                async for data in relay:
+                    tail = (tail + data)[-2:]
+                    yield data
+        except Error as error:
+            log.info("%s: stream broken: %s", self._order.model.spec.name, error)
+            yield (b"" if tail == b"\n\n" else b"\n\n") + sse.error_event(error, self._order.path)
+
+    async def _late(self) -> AsyncGenerator[bytes, None]:
+        """Comments until the model is there, then the answer; errors can only be events now."""
+        spec = self._order.model.spec
+        try:
+            life: Life | None = None
+            while life is None:
+                yield sse.comment(f"loading {spec.name} {format_seconds(self._ticket.waited)}")
+                with trio.move_on_after(self._comments):
+                    life = await self._ticket.life(spec.queue_timeout)
+            await self._ask(life)
+            assert self._answer is not None
+            if sse.is_stream(self._answer.headers):
+                async with aclosing(self._relay_events()) as events:
+                    async for data in events:
+                        yield data
+            else:  # an error of the engine's own: the head has gone out, so its body becomes an event
+                whole = b"".join([data async for data in self._relay()])
+                yield b"data: %s\n\n" % whole.replace(b"\r", b"").replace(b"\n", b"\ndata: ")
+        except Error as error:
+            yield sse.error_event(error, self._order.path)

@@ -1,0 +1,162 @@
+"""The entry: takes a request apart, finds its model, and opens an exchange with that model's engine.
+
+It does not know what carries the request in nor the answer out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from ..config.schema import Server
+from ..errors import Error, InvalidJson, ModelRequired, ShuttingDown
+from ..fleet.fleet import Fleet
+from ..fleet.life import Life
+from ..process.watched import Watched
+from ..units import NEVER, Seconds, parse_seconds
+from .body import JsonBody, MultipartBody, read_body
+from .doorman import Doorman
+from .edits import changes
+from .exchange import Exchange, Order
+from .message import Reply, RequestHead, for_engine
+from .routes import GENERATING, UPSTREAM, split_upstream
+
+log = logging.getLogger(__name__)
+
+
+class Gateway(Watched):
+    """Everything that an inference request passes through.
+
+    Attributes:
+        doorman: Checks keys and origins; `exchange` has it check, and front ends use it for their other paths.
+        active: How many requests are inside, from the first byte to the last.
+    """
+
+    def __init__(self, fleet: Fleet, server: Server, doorman: Doorman) -> None:
+        super().__init__()
+        self.doorman = doorman
+        self.active = 0
+        self._fleet = fleet
+        self._server = server
+
+    @asynccontextmanager
+    async def exchange(self, head: RequestHead, chunks: AsyncIterable[bytes]) -> AsyncIterator[Reply]:
+        """Answer one request; the reply's body may be read until the context is left.
+
+        Raises:
+            Error: There is no answer; its status, code and message are for the client.
+        """
+        self.doorman.check(head)
+        if self._fleet.closing:
+            raise ShuttingDown("llmsup is shutting down.")
+        began = trio.current_time()
+        name, status = "-", 0
+        self.active += 1
+        try:
+            order = await self._order(head, chunks)
+            name = order.model.spec.name
+            async with Exchange(self._fleet, order, self._server.loading_comments) as exchange:
+                reply = await exchange.reply()
+                status = reply.status
+                yield reply
+        except Error as error:
+            status = error.status
+            raise
+        finally:
+            self.active -= 1
+            self.notify()
+            seconds = trio.current_time() - began
+            log.info(
+                "%s %s %s: %s in %.3f s", head.method, _printable(head.path), name, status or "client left", seconds
+            )
+
+    async def _order(self, head: RequestHead, chunks: AsyncIterable[bytes]) -> Order:
+        upstream = split_upstream(head.raw_path, self._fleet.knows) if head.raw_path.startswith(UPSTREAM) else None
+        data = await read_body(head, chunks, self._server.max_body)
+        query = b"?" + head.query if head.query else b""
+        if upstream is not None:
+            model, make, fields = self._fleet.find(upstream.model), _as_is(data), None
+            target, path = (upstream.target or b"/") + query, head.path
+        else:
+            fields = _fields(head, data)
+            name = _model_name(fields) or head.parameter("model") or self._server.default_model
+            if not name:
+                raise ModelRequired(
+                    "The request names no model, and there is no server.default_model.",
+                    hint="Set `model` in the body; GET /v1/models lists what there is.",
+                    param="model",
+                )
+            match = self._fleet.resolve(name)
+            model = self._fleet.models[match.id]
+            target, path = head.raw_path + query, head.path
+            make = _as_is(data)
+            if isinstance(fields, JsonBody):
+                make = _edited(fields, model.spec, match.preset, generating=path in GENERATING)
+            elif isinstance(fields, MultipartBody) and model.spec.upstream_model:
+                make = _as_is(fields.renamed(model.spec.upstream_model))
+        json = fields if isinstance(fields, JsonBody) else None
+        return Order(
+            model=model,
+            method=head.method,
+            target=target,
+            path=path,
+            headers=for_engine(head.headers),
+            body=make,
+            streaming=json is not None and json.get("stream") is True,
+            ttl=_wanted_ttl(json) if json is not None else Seconds(0),
+        )
+
+
+def _as_is(data: bytes) -> Callable[[Life], bytes]:
+    return lambda _life: data
+
+
+def _edited(body: JsonBody, spec: Any, preset: str, *, generating: bool) -> Callable[[Life], bytes]:
+    def make(life: Life) -> bytes:
+        return body.edited(changes(body, spec, preset=preset, defaults=life.body_defaults, generating=generating))
+
+    return make
+
+
+def _fields(head: RequestHead, data: bytes) -> JsonBody | MultipartBody | None:
+    """The body's members. JSON is assumed where no form is declared: people forget curl's -H."""
+    kind, _, rest = head.header(b"content-type").partition(";")
+    if kind.strip().lower() != "multipart/form-data":
+        return JsonBody(data) if data or head.method == "POST" else None
+    boundary = next((p.split("=", 1)[1] for p in rest.split(";") if p.strip().lower().startswith("boundary=")), "")
+    if not boundary:
+        raise InvalidJson("The multipart body has no boundary in its Content-Type.")
+    return MultipartBody(data, boundary.strip().strip('"').encode("latin-1"))
+
+
+def _model_name(fields: JsonBody | MultipartBody | None) -> str:
+    name = fields.get("model") if fields is not None else None
+    if name is not None and not isinstance(name, str):
+        raise ModelRequired(f"`model` must be a string, not {name!r:.80}.", param="model")
+    return name or ""
+
+
+def _wanted_ttl(body: JsonBody) -> Seconds:
+    """How long the client wants the model kept: LM Studio's `ttl` (seconds) or Ollama's `keep_alive` (seconds, a
+    duration, negative for ever). It can only lengthen: one client must not take a model away from others.
+    """
+    for name in ("ttl", "keep_alive"):
+        match body.get(name):
+            case bool() | None:
+                pass
+            case int() | float() as seconds:
+                return NEVER if seconds < 0 else Seconds(float(seconds))
+            case str() as text:
+                try:
+                    return NEVER if text.startswith("-") else parse_seconds(text)
+                except ValueError as error:
+                    raise InvalidJson(f"`{name}`: {error}.", param=name) from None
+    return Seconds(0)
+
+
+def _printable(path: str) -> str:
+    return path[:200] if path.isprintable() else repr(path[:200])

@@ -1,0 +1,84 @@
+"""A request as a front end hands it in, and a reply as it takes it back.
+
+It does not know what either means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from urllib.parse import parse_qs
+
+from attrs import frozen
+
+from ..engines.connection import Headers
+
+
+@frozen(kw_only=True)
+class RequestHead:
+    """A request without its body.
+
+    Attributes:
+        method: In upper case.
+        path: Decoded.
+        raw_path: As it came, without the query.
+        query: As it came, without the question mark.
+        headers: As they came, names in lower case.
+        client: Where it came from, for the log.
+    """
+
+    method: str
+    path: str
+    raw_path: bytes
+    query: bytes = b""
+    headers: Headers
+    client: str = ""
+
+    def header(self, name: bytes) -> str:
+        """The first header of that (lower case) name, or ""."""
+        return next((value.decode("latin-1") for key, value in self.headers if key == name), "")
+
+    def parameter(self, name: str) -> str:
+        """The first query parameter of that name, or ""."""
+        return parse_qs(self.query.decode("latin-1")).get(name, [""])[0]
+
+
+@frozen(kw_only=True)
+class Reply:
+    """What goes back to the client. `body` ends, or raises if the rest can't be had."""
+
+    status: int
+    headers: Headers
+    body: AsyncIterator[bytes]
+
+
+# RFC 9110 §7.6.1: these are about one connection, not about the message.
+_HOP_BY_HOP = frozenset(
+    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding "
+    b"upgrade".split()
+)
+
+# Framing is done anew; keys are never passed on, whoever they were meant for; origins are our business.
+_NOT_FOR_ENGINES = _HOP_BY_HOP | frozenset(
+    b"host content-length expect authorization x-api-key cookie origin referer".split()
+)
+
+
+def for_engine(headers: Headers) -> Headers:
+    """The request headers that an engine gets to see."""
+    return [(name, value) for name, value in headers if name not in _NOT_FOR_ENGINES | _named(headers)]
+
+
+def for_client(headers: Headers) -> Headers:
+    """The engine's headers that a client gets to see; who may read the answer is for us to say, not the engine."""
+    drop = _HOP_BY_HOP | _named(headers)
+    return [
+        (name, value)
+        for name, value in headers
+        if name.lower() not in drop and not name.lower().startswith(b"access-control-")
+    ]
+
+
+def _named(headers: Headers) -> frozenset[bytes]:
+    """The headers that a `Connection` header declares to be about the connection."""
+    values = [value for name, value in headers if name.lower() == b"connection"]
+    return frozenset(token.strip().lower() for value in values for token in value.split(b","))

@@ -1,0 +1,161 @@
+"""One child process in a group of its own: started under guard, its output read, ended for certain.
+
+It does not know what runs in it, nor whether that is any use: see `fleet`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Mapping
+
+import trio
+
+from ..errors import SetupError
+from ..units import Seconds
+from .guard import alive
+from .orphans import Orphans
+
+log = logging.getLogger(__name__)
+
+# The child waits for a line from us before it becomes the engine. So a group is known to the guard before the
+# engine exists, and if we die in between, `read` sees the end of the pipe and there never is an engine.
+_GATE = ("/bin/sh", "-c", 'read -r go && exec "$@"', "llmsup-gate")
+
+
+class Child:
+    """A running child process.
+
+    Attributes:
+        pid: Also the id of its process group and session.
+        argv: Its command line.
+    """
+
+    def __init__(self, process: trio.Process, argv: tuple[str, ...]) -> None:
+        self.pid = process.pid
+        self.argv = argv
+        self._process = process
+
+    def __repr__(self) -> str:
+        code = self.returncode
+        return f"<Child {self.argv[0]} pid {self.pid}, {'running' if code is None else describe_exit(code)}>"
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, -N for signal N, or None while it runs."""
+        return self._process.returncode
+
+    async def wait(self) -> int:
+        """Wait for its end; returns the exit code, or -N for signal N."""
+        return await self._process.wait()
+
+    async def lines(self) -> AsyncIterator[str]:
+        """Yield its output line by line until the last writer closes it. Somebody must always read this: a pipe
+        that nobody drains stops the child at 64 KiB.
+        """
+        assert self._process.stdout is not None
+        rest = b""
+        with contextlib.suppress(trio.ClosedResourceError):
+            async for chunk in self._process.stdout:
+                *lines, rest = (rest + chunk).split(b"\n")
+                rest = rest[-65536:]  # a program that never ends its line must not fill our memory
+                for line in lines:
+                    yield line.decode("utf-8", "replace")
+        if rest:
+            yield rest.decode("utf-8", "replace")
+
+    async def _open_gate(self) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(trio.BrokenResourceError):  # it died at once: `wait` tells
+            await self._process.stdin.send_all(b"\n")
+
+    async def _stop(self, grace: Seconds) -> None:
+        """TERM, TERM again at half time, KILL at the end; then KILL whatever else is left of the group.
+
+        The second TERM is for llama-server, which takes it as "at once" (a first one waits for requests).
+        """
+        for patience in (grace / 2, grace / 2):
+            if self.returncode is None:
+                self._signal(signal.SIGTERM)
+                with trio.move_on_after(patience):
+                    await self._process.wait()
+        # The leader is gone or won't go. Grandchildren get no second question: they had their SIGTERM.
+        self._signal(signal.SIGKILL)
+        await self._process.wait()
+        with trio.move_on_after(2):  # an init that is slow to reap must not hold us up
+            while alive(self.pid):  # noqa: ASYNC110 -- not our children any more: there is only the clock
+                await trio.sleep(0.005)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(OSError):
+            os.killpg(self.pid, number)
+
+    async def _close(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                await trio.aclose_forcefully(pipe)
+
+
+@contextlib.asynccontextmanager
+async def run_child(
+    argv: tuple[str, ...],
+    *,
+    orphans: Orphans,
+    env: Mapping[str, str],
+    stop_grace: Seconds,
+) -> AsyncIterator[Child]:
+    """Start a program in a process group of its own, and end that whole group on the way out.
+
+    Its standard error goes where its standard output goes. Its standard input stays open, and empty, for as long
+    as we live: programs that end when it closes end with us.
+
+    Args:
+        argv: The command line; argv[0] is looked up on PATH.
+        orphans: Told of the group before the program starts.
+        env: The whole environment of the program.
+        stop_grace: Seconds from the first SIGTERM to SIGKILL, on the way out.
+
+    Raises:
+        SetupError: There is no such program.
+        OSError: The system can't start a process.
+    """
+    program = shutil.which(argv[0], path=env.get("PATH"))
+    if program is None:
+        raise SetupError(
+            f"{argv[0]!r} can't be run: there is no such program.",
+            hint="Check the path, or install it on PATH.",
+        )
+    process = await trio.lowlevel.open_process(
+        [*_GATE, program, *argv[1:]],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        env=env,
+    )
+    child = Child(process, argv)
+    try:
+        await orphans.add(child.pid)
+        await child._open_gate()
+        yield child
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + stop_grace + 10):
+            await child._stop(stop_grace)
+            await child._close()
+            await orphans.remove(child.pid)
+        if child.returncode is None:
+            log.error("process %d did not end, not even by SIGKILL", child.pid)
+
+
+def describe_exit(code: int) -> str:
+    """Say how a process ended: "exited with code 1", "was killed by SIGKILL"."""
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"

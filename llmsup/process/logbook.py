@@ -1,0 +1,68 @@
+"""The last lines that something wrote, bounded, readable by many at their own pace.
+
+It does not know where lines come from nor where they go.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator
+
+from .watched import Watched
+
+MAX_LINE = 4096
+"""Characters kept of one line: a JSON dump on one line must not push out all the rest."""
+
+
+class LogBook(Watched):
+    """A bounded ring of numbered lines.
+
+    A reader that is slower than the writer misses lines and is told how many; the writer never waits
+    (llama-swap's #875: a slow reader of logs must not stall an engine).
+    """
+
+    def __init__(self, capacity: int = 1000, *, parent: LogBook | None = None, prefix: str = "") -> None:
+        super().__init__()
+        self._lines: deque[str] = deque(maxlen=capacity)
+        self._parent = parent
+        self._prefix = prefix
+        self.written = 0
+        """How many lines were ever written; grows by one a line."""
+
+    def write(self, line: str) -> None:
+        """Add one line, without its line end; control characters are made visible."""
+        line = line.rstrip()[:MAX_LINE]
+        if not line.isprintable():
+            line = "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in line)
+        self._lines.append(line)
+        self.written += 1
+        self.notify()
+        if self._parent is not None:
+            self._parent.write(f"{self._prefix}{line}")
+
+    @property
+    def last(self) -> str:
+        """The newest line, or ""."""
+        return self._lines[-1] if self._lines else ""
+
+    def tail(self, count: int | None = None) -> tuple[str, ...]:
+        """The newest `count` lines, oldest first; all that are kept if None."""
+        lines = tuple(self._lines)
+        return lines if count is None else lines[max(0, len(lines) - count) :]
+
+    def since(self, seen: int) -> tuple[int, tuple[str, ...]]:
+        """What was written after line number `seen`: how many lines of it are lost, and the rest."""
+        new = self.written - seen
+        kept = min(new, len(self._lines))
+        return new - kept, self.tail(kept) if kept else ()
+
+    async def follow(self, seen: int) -> AsyncGenerator[str, None]:
+        """Yield every line after line number `seen`, for ever; a gap is told as a line of its own."""
+        while True:
+            await self.until(lambda: self.written > seen)  # noqa: B023 -- evaluated before `seen` moves on
+            lost, lines = self.since(seen)
+            seen = self.written
+            if lost:
+                yield f"... {lost} lines were too fast to follow ..."
+            for line in lines:
+                yield line

@@ -1,0 +1,37 @@
+"""Values that one task owns and others wait on.
+
+It does not know what the values mean; see `fleet` for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+
+class Watched:
+    """State that its owner announces and anybody can wait for, by a predicate.
+
+    Level-triggered: a waiter looks at what *is*, so nothing is missed between a look and a wait, and nobody
+    needs a lock. Compare `trio.Event`, which can happen only once: each announcement uses up one of those.
+    """
+
+    def __init__(self) -> None:
+        self._changed = trio.Event()
+
+    def notify(self) -> None:
+        """Wake everybody who waits, so that they look again."""
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+    async def until(self, predicate: Callable[[], object]) -> None:
+        """Wait until `predicate` holds. When it holds already, this returns at once and is no checkpoint:
+        what was seen true is still true in the next line.
+        """
+        while not predicate():
+            await self._changed.wait()
+
+    async def change(self) -> None:
+        """Wait for the next announcement, whatever it is."""
+        await self._changed.wait()

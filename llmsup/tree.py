@@ -1,0 +1,130 @@
+"""The composition root: builds every part from the config, starts them in order, stops them in reverse.
+
+    infra    the orphan guard                             started first, stopped last
+    └─ fleet   one supervisor per model
+       └─ edge   the web server                           started last, stopped first
+
+Nurseries don't order their shutdown, so the three are nested. It knows every part, and no part knows it.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import tempfile
+from pathlib import Path
+
+import trio
+
+from .config.schema import Config
+from .engines.plan import Planner
+from .engines.probe import Probe
+from .fleet.engine import Starter
+from .fleet.fleet import Fleet
+from .gateway.doorman import Doorman, is_loopback
+from .gateway.gateway import Gateway
+from .memory.admission import AlwaysYes
+from .process.logbook import LogBook
+from .process.orphans import Orphans
+from .process.watched import Watched
+from .units import Seconds, format_seconds
+from .web.app import build_app
+from .web.server import STALLED, WebServer
+
+log = logging.getLogger(__name__)
+
+LAST_WORDS = Seconds(1)
+"""How long connections have to finish once the requests are done or given up: log followers, keep-alive."""
+
+
+class Tree(Watched):
+    """A whole llmsup.
+
+    Attributes:
+        config: What it was built from.
+        sockets: Listening already, so that a port in use is found out before anything starts.
+        book: Gets the engines' lines; the caller may write its own log there too.
+        stalled: Seconds after which a client that takes nothing is cut off.
+    """
+
+    def __init__(
+        self, config: Config, sockets: list[socket.socket], *, book: LogBook | None = None, stalled: Seconds = STALLED
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.sockets = sockets
+        self.book = book or LogBook(5000)
+        self.stalled = stalled
+        self._stops = 0
+
+    def stop(self) -> None:
+        """Begin the orderly end: requests get `shutdown_grace` to finish. A second call ends the grace."""
+        self._stops += 1
+        self.notify()
+
+    async def run(self, *, task_status: trio.TaskStatus[Fleet] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run until `stop`; started, with the fleet, when requests are answered.
+
+        Raises:
+            SetupError: The certificate can't be used.
+        """
+        server = self.config.server
+        directory = socket_directory()
+        async with trio.open_nursery() as infra:
+            orphans = Orphans(directory)  # removes the directory at the very end, even if we are killed
+            await infra.start(orphans.run)
+            async with trio.open_nursery() as models:
+                planner = Planner(config=self.config, probe=Probe())
+                fleet = Fleet(
+                    self.config.models.values(),
+                    Starter(planner, orphans, directory),
+                    AlwaysYes(),
+                    max_queue=server.max_queue,
+                    book=self.book,
+                )
+                await models.start(fleet.run)
+                async with trio.open_nursery() as edge:
+                    loopback = all(is_loopback(s.getsockname()[0]) for s in self.sockets)
+                    doorman = Doorman(server.api_keys, server.cors_origins, loopback)
+                    gateway = Gateway(fleet, server, doorman)
+                    web = WebServer(
+                        build_app(gateway, fleet, server),
+                        self.sockets,
+                        certfile=server.certfile,
+                        keyfile=server.keyfile,
+                        stalled=self.stalled,
+                    )
+                    await edge.start(web.run)
+                    task_status.started(fleet)
+                    await self.until(lambda: self._stops)
+                    await self._wind_down(fleet, gateway, web)
+                models.cancel_scope.cancel()
+            infra.cancel_scope.cancel()
+
+    async def _wind_down(self, fleet: Fleet, gateway: Gateway, web: WebServer) -> None:
+        fleet.closing = True  # who comes now is told so; who is in may finish
+        grace = self.config.server.shutdown_grace
+        if gateway.active:
+            log.info("stopping: %d requests have %s to finish", gateway.active, format_seconds(grace))
+        async with trio.open_nursery() as nursery:
+
+            async def hurry() -> None:
+                await self.until(lambda: self._stops > 1)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(hurry)
+            with trio.move_on_after(grace):
+                await gateway.until(lambda: not gateway.active)
+            nursery.cancel_scope.cancel()
+        await web.stop(LAST_WORDS)
+
+
+def socket_directory() -> Path:
+    """A new directory that only we can enter, with a path short enough for the sockets in it: macOS allows 104
+    bytes for a socket's path.
+    """
+    directory = tempfile.mkdtemp(prefix="llmsup-")
+    if len(directory) > 80:
+        Path(directory).rmdir()
+        directory = tempfile.mkdtemp(prefix="llmsup-", dir="/tmp")
+    return Path(directory)

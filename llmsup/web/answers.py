@@ -1,0 +1,35 @@
+"""JSON answers and errors in the shapes that are promised.
+
+It does not know what is answered.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+from quart import Response
+
+from ..errors import Error
+from ..gateway import sse
+
+
+def as_json(value: Any, status: int = 200) -> Response:
+    """A JSON answer, with a line end for people who look at it with curl."""
+    return Response(msgspec.json.encode(value) + b"\n", status=status, content_type="application/json")
+
+
+def as_text(text: str) -> Response:
+    """A plain text answer."""
+    return Response(text, content_type="text/plain; charset=utf-8")
+
+
+def as_error(error: Error) -> Response:
+    """An error in OpenAI's shape, with `Retry-After` (whole seconds) where waiting helps."""
+    response = as_json(sse.error_object(error), error.status)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after))
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response

@@ -1,0 +1,100 @@
+"""The Quart-trio app: every path that llmsup answers, and every error in one shape.
+
+It does not know how it is served (`server`), nor what an inference request goes through (`gateway`).
+"""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import cast
+
+from quart import Response, request
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import MethodNotAllowed as QuartMethodNotAllowed
+
+from ..config.schema import Server
+from ..errors import BadRequest, BodyTooLarge, Error, MethodNotAllowed, NotFound
+from ..fleet.fleet import Fleet
+from ..gateway.doorman import is_preflight
+from ..gateway.gateway import Gateway
+from ..gateway.routes import INFERENCE
+from ..units import format_bytes
+from .answers import as_error
+from .connection import LeasingConnection, LeasingRequest, head_of, response_of
+from .control import control, llama_swap
+from .logs import logs
+
+log = logging.getLogger(__name__)
+
+ANY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+class App(QuartTrio):
+    """Quart-trio with leases that end with their request."""
+
+    asgi_http_class = LeasingConnection
+    request_class = LeasingRequest
+
+
+def build_app(gateway: Gateway, fleet: Fleet, server: Server) -> App:
+    """Put the app together."""
+    app = App("llmsup")
+    app.config["RESPONSE_TIMEOUT"] = None  # Quart's minute would cut streams short, without a word
+    app.config["BODY_TIMEOUT"] = None  # an upload may be slow; a client that leaves is noticed at once
+    app.config["MAX_CONTENT_LENGTH"] = server.max_body
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    for routes in (control(fleet), llama_swap(fleet), logs(fleet)):
+        app.register_blueprint(routes)
+
+    async def infer(**_: str) -> Response:
+        resources = cast("LeasingRequest", request).resources
+        reply = await resources.enter_async_context(gateway.exchange(head_of(request), request.body))
+        return response_of(reply)
+
+    for path in INFERENCE:
+        app.add_url_rule(path, path, infer, methods=["POST"])
+    app.add_url_rule("/upstream/<path:rest>", "upstream", infer, methods=ANY_METHOD)
+
+    @app.before_request
+    async def check() -> Response | None:
+        """Nothing is looked at, let alone loaded, before this."""
+        head = head_of(request)
+        gateway.doorman.check(head)
+        return Response(status=HTTPStatus.NO_CONTENT) if is_preflight(head) else None
+
+    @app.after_request
+    async def allow(response: Response) -> Response:
+        for name, value in gateway.doorman.headers(head_of(request)):
+            response.headers.add(name.decode(), value.decode("latin-1"))
+        return response
+
+    @app.errorhandler(Error)
+    async def on_error(error: Error) -> Response:
+        return as_error(error)
+
+    @app.errorhandler(HTTPException)
+    async def on_http_error(error: HTTPException) -> Response:
+        return as_error(_translated(error, server))
+
+    @app.errorhandler(Exception)
+    async def on_bug(error: Exception) -> Response:
+        log.error("a bug in llmsup: %s %s", request.method, request.path, exc_info=error)
+        return as_error(Error(f"A bug in llmsup: {type(error).__name__}. Its log has the details."))
+
+    return app
+
+
+def _translated(error: HTTPException, server: Server) -> Error:
+    """Quart's own errors, as ours."""
+    match error.code:
+        case 404:
+            return NotFound(f"There is no {request.method} {request.path}.", hint="See the README for what there is.")
+        case 405 if isinstance(error, QuartMethodNotAllowed):
+            allowed = ", ".join(sorted(error.valid_methods or ()))
+            return MethodNotAllowed(f"{request.path} does not take {request.method}, only {allowed}.")
+        case 413:
+            return BodyTooLarge(f"The body is larger than {format_bytes(server.max_body)} (server.max_body).")
+        case _:
+            return BadRequest(error.description or error.name)

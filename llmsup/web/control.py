@@ -1,0 +1,119 @@
+"""The control API: what runs, what there is, load, unload.
+
+It does not know how models live; it asks the fleet and tells in JSON.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import trio
+from quart import Blueprint, Response, request
+
+from .. import __version__
+from ..errors import BadRequest
+from ..fleet.fleet import Fleet
+from ..fleet.model import State
+from ..gateway.body import JsonBody
+from ..units import Seconds
+from .answers import as_json, as_text
+from .status import model_entry, running_entry
+
+BY_HAND = "asked for over the API"
+
+
+def control(fleet: Fleet) -> Blueprint:
+    """The routes of the control API."""
+    routes = Blueprint("control", __name__)
+    created = int(time.time())
+
+    @routes.get("/")
+    async def index() -> Response:
+        about = "a supervisor for local language models"
+        return as_json({"name": "llmsup", "version": __version__, "about": about, "models": "/v1/models"})
+
+    @routes.get("/health")
+    async def health() -> Response:
+        return as_json({"status": "shutting down"}, 503) if fleet.closing else as_json({"status": "ok"})
+
+    @routes.get("/running")
+    async def running() -> Response:
+        entries = [running_entry(model) for model in fleet.running()]
+        return as_json({"running": entries} if request.args.get("format") == "llama-swap" else entries)
+
+    @routes.get("/models")
+    @routes.get("/v1/models")
+    async def models() -> Response:
+        listed = [model for model in fleet.models.values() if not model.spec.unlisted]
+        data = [model_entry(m, created=created, preset=p) for m in listed for p in ("", *m.spec.presets)]
+        return as_json({"object": "list", "data": sorted(data, key=lambda entry: str(entry["id"]))})
+
+    @routes.get("/v1/models/<path:name>")
+    async def model(name: str) -> Response:
+        match = fleet.resolve(name)
+        return as_json(model_entry(fleet.models[match.id], created=created, preset=match.preset))
+
+    @routes.post("/models/load")
+    async def load() -> Response:
+        body = await _body()
+        model = fleet.find(_name(body))
+        began = trio.current_time()
+        fleet.load(model)
+        if body.get("wait") is not False:
+            with fleet.enter(model) as ticket:
+                await ticket.life(Seconds(model.spec.start_timeout + model.spec.queue_timeout))
+            seconds = round(trio.current_time() - began, 3)
+            return as_json({"success": True, "model": model.spec.name, "seconds": seconds})
+        await model.until(lambda: model.state not in (State.FAILED, State.UNLOADED))
+        return as_json({"success": True, "model": model.spec.name, "state": str(model.state)})
+
+    @routes.post("/models/unload")
+    async def unload() -> Response:
+        body = await _body()
+        force = body.get("force") is True
+        began = trio.current_time()
+        if body.get("all") is True:
+            freed, name = await fleet.unload_all(BY_HAND, force=force), None
+        else:
+            model = fleet.find(_name(body))
+            freed, name = await model.unload(BY_HAND, force=force), model.spec.name
+        seconds = round(trio.current_time() - began, 3)
+        return as_json({"success": True, "model": name, "freed_bytes": freed, "seconds": seconds})
+
+    return routes
+
+
+def llama_swap(fleet: Fleet) -> Blueprint:
+    """llama-swap's spellings of unload, with its answers."""
+    routes = Blueprint("llama_swap", __name__)
+
+    @routes.get("/unload")
+    async def unload() -> Response:
+        await fleet.unload_all(BY_HAND)
+        return as_text("OK")
+
+    @routes.post("/api/models/unload")
+    async def unload_all() -> Response:
+        await fleet.unload_all(BY_HAND)
+        return as_json({"msg": "ok"})
+
+    @routes.post("/api/models/unload/<path:name>")
+    async def unload_one(name: str) -> Response:
+        await fleet.find(name).unload(BY_HAND)
+        return as_text("OK")
+
+    return routes
+
+
+async def _body() -> JsonBody:
+    """The request's JSON object; Quart has bounded its size."""
+    data: bytes = await request.get_data(as_text=False)  # type: ignore[assignment]  # quart's overloads forget bytes
+    return JsonBody(data or b"{}")
+
+
+def _name(body: JsonBody) -> str:
+    name: Any = body.get("model")
+    if not isinstance(name, str) or not name:
+        raise BadRequest('Say which model: {"model": "NAME"}.', param="model")
+    return name

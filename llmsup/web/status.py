@@ -1,0 +1,90 @@
+"""Models as JSON: the entries of `/running` and `/v1/models`.
+
+It does not know who asks.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+import time
+from typing import Any
+
+import trio
+
+from ..fleet.model import Model, State
+
+_RUNNING = {State.WAITING: "starting", State.UNLOADED: "starting"}
+_STATUS = {State.UNLOADED: "unloaded", State.FAILED: "failed", State.READY: "loaded", State.DRAINING: "loaded"}
+
+
+def running_entry(model: Model) -> dict[str, Any]:
+    """One entry of `/running`. Times are Unix seconds, durations seconds, sizes bytes; null is "not known" or, for
+    `ttl` and `expires_at`, never.
+    """
+    engine = model.life.engine if model.life else None
+    spec = model.spec
+    return {
+        "model": spec.name,
+        "state": _RUNNING.get(model.state, str(model.state)),
+        "pid": engine.pid if engine else None,
+        "proxy": str(engine.launch.address) if engine else None,
+        "cmd": shlex.join(engine.launch.argv) if engine else None,
+        "ttl": _finite(spec.ttl),
+        "in_flight": model.desk.in_flight,
+        "waiting": model.desk.waiting,
+        "loaded_at": _wall(model.loaded_at),
+        "last_used": _wall(model.desk.last_used),
+        "expires_at": None if model.desk.busy else _wall(model.expires_at),
+        "load_seconds": _rounded(model.load_seconds),
+        "footprint_bytes": spec.memory or model.footprint,
+        "footprint_source": "declared" if spec.memory else "measured",
+        "priority": spec.priority,
+        "pinned": spec.pinned,
+        "restarts": model.crashes,
+        "description": spec.description,
+        "reason": model.reason,
+        "progress": engine.progress if engine else None,
+    }
+
+
+def model_entry(model: Model, *, created: int, preset: str = "") -> dict[str, Any]:
+    """One entry of `/v1/models`."""
+    status: dict[str, Any] = {"value": _STATUS.get(model.state, "loading")}
+    if status["value"] == "loading":
+        engine = model.life.engine if model.life else None
+        status["progress"] = engine.progress if engine else None
+        status["last_line"] = model.book.last
+        status["seconds"] = _rounded(trio.current_time() - model.life.began) if model.life else 0
+    elif model.state is State.FAILED and model.failure is not None:
+        status["error"] = str(model.failure)
+        status["retry_in"] = _rounded(model.retry_in)
+        status["log_tail"] = list(model.failure.log_tail)
+    spec = model.spec
+    return {
+        "id": f"{spec.name}:{preset}" if preset else spec.name,
+        "object": "model",
+        "created": created,
+        "owned_by": "llmsup",
+        "status": status,
+        "kind": spec.kind or "chat",
+        "context_length": spec.ctx_size or None,
+        "size_bytes": None,  # comes with the catalog, which reads the file
+        "aliases": list(spec.aliases),
+        "description": spec.description,
+    }
+
+
+def _wall(when: float | None) -> float | None:
+    """A trio time as Unix seconds."""
+    if when is None or math.isinf(when):
+        return None
+    return round(time.time() - trio.current_time() + when, 3)
+
+
+def _finite(seconds: float) -> float | None:
+    return None if math.isinf(seconds) else seconds
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
