@@ -20,7 +20,7 @@ NEVER = Seconds(math.inf)
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 _DURATION_FACTORS = (86400, 3600, 60, 1)
 _MILLISECONDS = re.compile(r"(\d+(?:\.\d+)?)ms")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B|B|)", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B|B|)", re.ASCII | re.IGNORECASE)
 _SIZE_FACTORS = {
     "": 1,
     "b": 1,
@@ -38,10 +38,9 @@ def parse_seconds(text: str) -> Seconds:
     text = text.strip().lower()
     if text == "never":
         return NEVER
-    if match := _MILLISECONDS.fullmatch(text):
-        return Seconds(float(match[1]) / 1000)
     try:
-        seconds = float(text)
+        match = _MILLISECONDS.fullmatch(text)
+        seconds = float(match[1]) / 1000 if match else float(text)
     except ValueError:
         match = _DURATION.fullmatch(text)
         if not match or not any(match.groups()):
@@ -61,15 +60,20 @@ def parse_bytes(text: str) -> Bytes:
     match = _SIZE.fullmatch(text.strip())
     if not match:
         raise ValueError(f'{text!r} is not a size: write "8GiB", "512MiB", "1.5GB" or a number of bytes')
-    return Bytes(round(float(match[1]) * _SIZE_FACTORS[match[2].lower()]))
+    size = float(match[1]) * _SIZE_FACTORS[match[2].lower()]
+    if size >= 2**63:
+        raise ValueError(f"{text[:40]!r} is larger than any machine")
+    return Bytes(round(size))
 
 
 def format_seconds(seconds: float) -> str:
     """Print a duration the way a person would say it: "0.42 s", "90 s", "30 m", "1 h 30 m", "never"."""
     if math.isinf(seconds):
         return "never"
+    if seconds < 0.1:
+        return f"{seconds * 1000:.3g} ms"
     if seconds < 10:
-        return f"{seconds:.2g} s" if seconds < 1 else f"{seconds:.1f} s"
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
     if seconds < 120:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -84,7 +88,7 @@ def format_seconds(seconds: float) -> str:
 def format_bytes(size: float) -> str:
     """Print a size in binary units: "512 MiB", "8.3 GiB"."""
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(size) < 1024:
+        if abs(size) < 1023.5:
             return f"{size:.0f} {unit}" if unit in ("B", "KiB") or size >= 100 else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} TiB"

@@ -12,6 +12,8 @@ from typing import Any, Literal
 from attrs import Factory, field, frozen
 
 from ..units import NEVER, Bytes, Seconds
+from . import checks
+from .paths import expand, expand_all, expand_optional, expand_text
 
 Kind = Literal["chat", "embedding", "rerank"]
 Priority = Literal["high", "normal", "low"]
@@ -24,17 +26,17 @@ GiB = 1024**3
 class Server:
     """[server]: the one endpoint, and what a request may ask of it."""
 
-    listen: str = "127.0.0.1:5005"
-    api_keys: tuple[str, ...] = ()
+    listen: str = field(default="127.0.0.1:5005", validator=checks.address)
+    api_keys: tuple[str, ...] = field(default=(), validator=checks.keys, repr=False)
     shutdown_grace: Seconds = Seconds(30)
-    max_body: Bytes = Bytes(256 * MiB)
-    state_dir: Path = field(default=Path("~/.local/state/llmsup"))
+    max_body: Bytes = field(default=Bytes(256 * MiB), validator=checks.positive)
+    state_dir: Path = field(default=Path("~/.local/state/llmsup"), converter=expand, validator=checks.known_home)
     default_model: str = ""
-    cors_origins: tuple[str, ...] = ()
-    certfile: str = ""
-    keyfile: str = ""
-    max_queue: int = 1000
-    loading_comments: Seconds = Seconds(10)
+    cors_origins: tuple[str, ...] = field(default=(), validator=checks.origins)
+    certfile: str = field(default="", converter=expand_text, validator=checks.known_home)
+    keyfile: str = field(default="", converter=expand_text, validator=checks.known_home)
+    max_queue: int = field(default=1000, validator=checks.at_least(1))
+    loading_comments: Seconds = field(default=Seconds(10), validator=checks.positive)
     log_format: Literal["text", "json"] = "text"
 
 
@@ -42,9 +44,15 @@ class Server:
 class Catalog:
     """[catalog]: where models are found."""
 
-    roots: tuple[Path, ...] = (Path("~/.lmstudio/models"), Path("~/.cache/lm-studio/models"))
-    ollama: Path | None = Path("~/.ollama/models")
-    rescan: Seconds = Seconds(300)
+    roots: tuple[Path, ...] = field(
+        default=(Path("~/.lmstudio/models"), Path("~/.cache/lm-studio/models")),
+        converter=expand_all,
+        validator=checks.known_home,
+    )
+    ollama: Path | None = field(
+        default=Path("~/.ollama/models"), converter=expand_optional, validator=checks.known_home
+    )
+    rescan: Seconds = field(default=Seconds(300), validator=checks.positive)
     serve_all: bool = True
 
 
@@ -54,22 +62,23 @@ class Settings:
 
     engine: str = "auto"
     ttl: Seconds = Seconds(1800)
-    start_timeout: Seconds = Seconds(600)
-    stall_timeout: Seconds = Seconds(180)
-    stop_grace: Seconds = Seconds(10)
+    start_timeout: Seconds = field(default=Seconds(600), validator=checks.positive)
+    stall_timeout: Seconds = field(default=Seconds(180), validator=checks.positive)
+    stop_grace: Seconds = field(default=Seconds(10), validator=checks.finite)  # an unload must end
     drain_timeout: Seconds = Seconds(30)
     queue_timeout: Seconds = Seconds(600)
-    max_in_flight: int = 0  # 0 = no limit
+    max_in_flight: int = field(default=0, validator=checks.at_least(0))  # 0 = no limit
     priority: Priority = "normal"
     pinned: bool = False
     preload: bool = False
-    ctx_size: int = 0  # 0 = the engine's default
-    parallel: int = 0
+    ctx_size: int = field(default=0, validator=checks.at_least(0))  # 0 = the engine's default
+    parallel: int = field(default=0, validator=checks.at_least(0))
     max_ttl: Seconds = Seconds(86400)
-    n_gpu_layers: int | Literal["auto"] = "auto"
-    threads: int | Literal["auto"] = "auto"
+    # llama.cpp has changed what -1 means here, so it is refused
+    n_gpu_layers: int | Literal["auto"] = field(default="auto", validator=checks.at_least(0))
+    threads: int | Literal["auto"] = field(default="auto", validator=checks.at_least(1))
     cache_ram: Bytes = Bytes(2 * GiB)
-    memory: Bytes | None = None  # declared footprint
+    memory: Bytes | None = field(default=None, validator=checks.positive)  # declared footprint
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = Factory(dict)
     sampling: Mapping[str, Any] = Factory(dict)
@@ -88,13 +97,13 @@ class ModelSpec(Settings):
     """[models.NAME]: one model, with [defaults] already applied."""
 
     name: str  # the table's name; not a key
-    path: str = ""
+    path: str = field(default="", converter=expand_text, validator=checks.known_home)
     command: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = field(default=(), validator=checks.names)
     kind: Kind | None = None  # None: read from the file
     description: str = ""
     unlisted: bool = False
-    health: str = "/health"  # "" = ready when the port answers
+    health: str = field(default="/health", validator=checks.url_path)  # "" = ready when the port answers
     upstream_model: str = ""
     presets: Mapping[str, Mapping[str, Any]] = Factory(dict)
     request: RequestEdits = RequestEdits()
@@ -105,8 +114,8 @@ class Memory:
     """[memory]: how much is ours, and how it is watched."""
 
     reserve: Bytes | Literal["auto"] = "auto"
-    limit: Bytes | Literal["auto"] = "auto"
-    interval: Seconds = Seconds(1)
+    limit: Bytes | Literal["auto"] = field(default="auto", validator=checks.positive)
+    interval: Seconds = field(default=Seconds(1), validator=[checks.positive, checks.finite])
     probe: tuple[str, ...] | Literal["auto"] = "auto"
     min_residency: Seconds = Seconds(30)
     evict_busy: Literal["never", "critical"] = "never"
@@ -116,11 +125,13 @@ class Memory:
 class Bridge:
     """[bridge]: how Ollama's models get into LM Studio's folder."""
 
-    every: Seconds = Seconds(3600)  # `inf` = off
-    cron: str = ""  # instead of `every`
+    every: Seconds = field(default=Seconds(3600), validator=checks.positive)  # `inf` = off
+    cron: str = field(default="", validator=checks.cron)  # instead of `every`
     command: tuple[str, ...] = ()  # empty = the built-in bridge
-    target: Path = Path("~/.cache/lm-studio/models/ollama")
-    timeout: Seconds = Seconds(600)
+    target: Path = field(
+        default=Path("~/.cache/lm-studio/models/ollama"), converter=expand, validator=checks.known_home
+    )
+    timeout: Seconds = field(default=Seconds(600), validator=checks.positive)
 
 
 @frozen(kw_only=True)
@@ -128,20 +139,33 @@ class EngineSpec:
     """[engines.NAME]: a named way to start a server."""
 
     name: str  # the table's name; not a key
-    command: tuple[str, ...]
+    command: tuple[str, ...] = ()  # empty is a mistake, told beside all others
 
 
 @frozen(kw_only=True)
 class Config:
     """The whole file."""
 
-    server: Server = Server()
-    catalog: Catalog = Catalog()
-    defaults: Settings = Settings()
+    server: Server = Factory(Server)
+    catalog: Catalog = Factory(Catalog)
+    defaults: Settings = Factory(Settings)
     models: Mapping[str, ModelSpec] = Factory(dict)
-    memory: Memory = Memory()
-    bridge: Bridge = Bridge()
+    memory: Memory = Factory(Memory)
+    bridge: Bridge = Factory(Bridge)
     engines: Mapping[str, EngineSpec] = Factory(dict)
 
 
-__all__ = ["NEVER", "Bridge", "Catalog", "Config", "EngineSpec", "Kind", "Memory", "ModelSpec", "Priority", "RequestEdits", "Server", "Settings"]
+__all__ = [
+    "NEVER",
+    "Bridge",
+    "Catalog",
+    "Config",
+    "EngineSpec",
+    "Kind",
+    "Memory",
+    "ModelSpec",
+    "Priority",
+    "RequestEdits",
+    "Server",
+    "Settings",
+]

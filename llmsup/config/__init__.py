@@ -1,0 +1,42 @@
+"""The config: the schema's frozen values, and how a file becomes them with every mistake told at once.
+
+It does not know what any value is for; once loaded, nobody reads the file again.
+"""
+
+from .checks import parse_listen
+from .find import DEFAULT_PATH, find
+from .load import load, parse
+from .sampling import PARAMETERS
+from .schema import (
+    Bridge,
+    Catalog,
+    Config,
+    EngineSpec,
+    Kind,
+    Memory,
+    ModelSpec,
+    Priority,
+    RequestEdits,
+    Server,
+    Settings,
+)
+
+__all__ = [
+    "DEFAULT_PATH",
+    "PARAMETERS",
+    "Bridge",
+    "Catalog",
+    "Config",
+    "EngineSpec",
+    "Kind",
+    "Memory",
+    "ModelSpec",
+    "Priority",
+    "RequestEdits",
+    "Server",
+    "Settings",
+    "find",
+    "load",
+    "parse",
+    "parse_listen",
+]

@@ -1,0 +1,111 @@
+"""What a value may be beyond its type: ranges, addresses, origins, as attrs validators for the schema.
+
+It does not know the other keys: what they mean together is `consistency`'s.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..units import format_seconds
+from .paths import expand
+
+Validator = Callable[[Any, Any, Any], None]
+
+_LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\[\]:\s/]+)):(?P<port>[0-9]{1,5})")
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Read "127.0.0.1:5005" or "[::1]:5005"; port 0 asks the system for a free one.
+
+    Raises:
+        ValueError: It is neither; the message is fit for a person.
+    """
+    match = _LISTEN.fullmatch(text)
+    if not match or int(match["port"]) > 65535:
+        raise ValueError(f'{text!r} is not HOST:PORT: write "127.0.0.1:5005" or "[::1]:5005", port 0 to 65535')
+    return match["v6"] or match["host"], int(match["port"])
+
+
+def at_least(low: float) -> Validator:
+    """Accept numbers from `low` up, and anything that is not a number ("auto")."""
+
+    def check(_instance: Any, _attribute: Any, value: Any) -> None:
+        if isinstance(value, int | float) and value < low:
+            raise ValueError(f"must be at least {low}, not {value}")
+
+    return check
+
+
+def positive(_instance: Any, _attribute: Any, value: Any) -> None:
+    """Accept durations and sizes above zero, and anything that is not a number ("auto", none)."""
+    if isinstance(value, int | float) and value <= 0:
+        raise ValueError("must be more than 0")
+
+
+def finite(_instance: Any, _attribute: Any, value: float) -> None:
+    """Accept durations that end."""
+    if math.isinf(value):
+        raise ValueError(f'must end: "{format_seconds(value)}" is not possible here')
+
+
+def address(_instance: Any, _attribute: Any, value: str) -> None:
+    """Accept HOST:PORT."""
+    parse_listen(value)
+
+
+def origins(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:
+    """Accept web origins as browsers send them; anything else would silently never match."""
+    for origin in value:
+        parts = urlsplit(origin)
+        if not parts.scheme or not parts.netloc or f"{parts.scheme}://{parts.netloc}" != origin:
+            raise ValueError(f'{origin!r} is not a web origin: write "https://host" or "https://host:port"')
+
+
+def keys(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:
+    """Accept API keys that somebody can send; the message never shows one."""
+    if not all(key and key == key.strip() and key.isprintable() for key in value):
+        raise ValueError("an API key can't be empty, start or end with a space, or hold control characters")
+
+
+def url_path(_instance: Any, _attribute: Any, value: str) -> None:
+    """Accept "" and paths such as "/health"."""
+    if value and not (value.startswith("/") and value.isprintable() and " " not in value):
+        raise ValueError(f"{value!r} is not a path: it must start with '/' and hold no spaces")
+
+
+def known_home(_instance: Any, _attribute: Any, value: Any) -> None:
+    """Accept paths whose `~` could be expanded."""
+    for path in value if isinstance(value, tuple) else (value,):
+        if path is not None and str(expand(path)).startswith("~"):
+            raise ValueError(f"{str(path)!r}: no such home directory")
+
+
+def cron(_instance: Any, _attribute: Any, value: str) -> None:
+    """Accept "" and five fields; what they say is read by the schedule."""
+    if value and len(value.split()) != 5:
+        raise ValueError(f'{value!r} is not a schedule: write five fields, "minute hour day month weekday"')
+
+
+def names(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:
+    """Accept names that a request can carry."""
+    for name in value:
+        check_name(name)
+
+
+def check_name(name: str) -> None:
+    """Accept a name that a request, a path and a log line can carry.
+
+    Raises:
+        ValueError: It can't be one; the message is fit for a person.
+    """
+    if not name:
+        raise ValueError("a name can't be empty")
+    if name != name.strip():
+        raise ValueError(f"{name!r} starts or ends with a space")
+    if not name.isprintable():
+        raise ValueError(f"{name!r} holds control characters")

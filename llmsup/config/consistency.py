@@ -1,0 +1,138 @@
+"""What the config's keys must say together: names, engines, commands, addresses.
+
+It does not know how a value is read; a key that could not be is left out here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from attrs import frozen
+
+from .checks import check_name
+from .schema import Bridge, Catalog, EngineSpec, Memory, ModelSpec, Server, Settings
+from .tables import Read
+from .wording import Place, did_you_mean
+
+BUILT_IN_ENGINES = ("auto", "llama-server", "bundled")
+PLACEHOLDERS = ("PORT", "SOCKET", "PATH", "NAME", "ARGS")
+_PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
+
+Mistakes = Iterator[tuple[str, Place]]
+
+
+@frozen(kw_only=True)
+class Draft:
+    """The whole file, table by table, before [defaults] is applied."""
+
+    server: Read[Server]
+    catalog: Read[Catalog]
+    defaults: Read[Settings]
+    models: Mapping[str, Read[ModelSpec]]
+    memory: Read[Memory]
+    bridge: Read[Bridge]
+    engines: Mapping[str, Read[EngineSpec]]
+
+
+def check(draft: Draft) -> Mistakes:
+    """Find every mistake between keys."""
+    yield from _server(draft)
+    yield from _engine_known(draft, draft.defaults, ("defaults",))
+    for name, model in draft.models.items():
+        yield from _name(name, ("models", name))
+        yield from _model(draft, name, model)
+    yield from _aliases(draft)
+    if draft.bridge.has("every") and draft.bridge.value.cron:
+        yield "both 'every' and 'cron' are set: keep one", ("bridge",)
+    for name, engine in draft.engines.items():
+        yield from _engine(name, engine)
+
+
+def _server(draft: Draft) -> Mistakes:
+    server = draft.server
+    for key, other in (("certfile", "keyfile"), ("keyfile", "certfile")):
+        if getattr(server.value, key) and not getattr(server.value, other) and other not in server.bad:
+            yield f"{key!r} needs {other!r}, too", ("server",)
+    name = server.value.default_model
+    served_by_catalog = draft.catalog.value.serve_all or "serve_all" in draft.catalog.bad
+    if name and not served_by_catalog and not _is_known(draft, name):
+        known = [*draft.models, *(alias for model in draft.models.values() for alias in model.value.aliases)]
+        yield f"no model is called {name!r}{did_you_mean(name, known)}", ("server", "default_model")
+
+
+def _is_known(draft: Draft, name: str) -> bool:
+    """Tell whether a request for `name` would find a [models.NAME] table; a table that is broken counts."""
+    folded = name.casefold()
+    for key, model in draft.models.items():
+        names = [key, *model.value.aliases]
+        names += [f"{each}:{preset}" for each in names for preset in model.value.presets]
+        if folded in (each.casefold() for each in names) or {"aliases", "presets"} & model.bad:
+            return True
+    return False
+
+
+def _engine_known(draft: Draft, table: Read[Settings] | Read[ModelSpec], place: Place) -> Mistakes:
+    known = [*BUILT_IN_ENGINES, *(name for name in draft.engines if name not in BUILT_IN_ENGINES)]
+    name = table.value.engine
+    if table.has("engine") and name not in known:
+        words = did_you_mean(name, known) or f" (there are: {', '.join(known)})"
+        yield f"no engine is called {name!r}{words}", (*place, "engine")
+
+
+def _name(name: str, place: Place) -> Mistakes:
+    try:
+        check_name(name)
+    except ValueError as error:
+        yield str(error), place
+
+
+def _model(draft: Draft, name: str, model: Read[ModelSpec]) -> Mistakes:
+    place, spec = ("models", name), model.value
+    yield from _engine_known(draft, model, place)
+    if not (spec.path or spec.command or {"path", "command"} & model.bad):
+        yield "a model needs 'path' or 'command'", place
+    if spec.command:
+        at = (*place, "command")
+        yield from _command(spec.command, at)
+        if "${PATH}" in " ".join(spec.command) and not spec.path and "path" not in model.bad:
+            yield "${PATH} stands in the command, but the model has no 'path'", at
+        if "engine" in model.given:
+            yield "both 'command' and 'engine' are set: keep one", place
+
+
+def _aliases(draft: Draft) -> Mistakes:
+    owners: dict[str, str] = {}
+    for name, model in draft.models.items():
+        for alias in dict.fromkeys(model.value.aliases):
+            place = ("models", name, "aliases")
+            if alias in draft.models and alias != name:
+                yield f"alias {alias!r} is the name of another model", place
+            elif owners.setdefault(alias, name) != name:
+                yield f"alias {alias!r} is an alias of {owners[alias]!r}, too", place
+
+
+def _engine(name: str, engine: Read[EngineSpec]) -> Mistakes:
+    place = ("engines", name)
+    if name in ("auto", "bundled"):
+        yield f"the engine {name!r} is built in: give this one another name", place
+        return
+    yield from _name(name, place)
+    if "command" in engine.bad:
+        return
+    command = engine.value.command
+    if not command:
+        yield "an engine needs 'command'", place
+        return
+    # llama-server is told where to answer in its own words
+    yield from _command(command, (*place, "command"), says_where=name != "llama-server")
+
+
+def _command(command: tuple[str, ...], place: Place, *, says_where: bool = True) -> Mistakes:
+    used = [name for word in command for name in _PLACEHOLDER.findall(word)]
+    unknown = [name for name in dict.fromkeys(used) if name not in PLACEHOLDERS]
+    for name in unknown:
+        hint = did_you_mean(name, PLACEHOLDERS) or f" (there are: {', '.join(PLACEHOLDERS)}, env:NAME)"
+        yield f"unknown placeholder '${{{name}}}'{hint}", place
+    if says_where and not unknown and not {"PORT", "SOCKET"} & set(used):
+        yield "neither ${PORT} nor ${SOCKET} stands in the command: we could not know where it answers", place

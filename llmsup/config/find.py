@@ -1,0 +1,34 @@
+"""Which config file is meant.
+
+It does not know what stands in it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import SetupError
+from .paths import expand
+
+DEFAULT_PATH = "~/.config/llmsup/llmsup.toml"
+
+
+def find(explicit: str | None, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the file that --config names, else $LLMSUP_CONFIG, else the usual one; None: there is none.
+
+    Raises:
+        SetupError: A file is named that isn't there.
+    """
+    for named, by in ((explicit, "--config"), (environ.get("LLMSUP_CONFIG"), "$LLMSUP_CONFIG")):
+        if named:
+            path = expand(named)
+            if not os.path.lexists(path):
+                raise SetupError(
+                    f"There is no config at {path}, which {by} names.",
+                    hint=f"Check the path, or leave {by} out to run with {DEFAULT_PATH} or the built-in defaults.",
+                )
+            return path
+    usual = expand(DEFAULT_PATH)
+    return usual if os.path.lexists(usual) else None  # a dangling link is told by `load`, not passed over

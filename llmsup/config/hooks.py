@@ -1,0 +1,119 @@
+"""Which kind of value each type of the schema takes: `converter`, cattrs without its leniency.
+
+It does not know where a value stands, nor what other keys say. On its own cattrs makes 5.0 of "5", 1.0 of true and
+('a', 'b') of "ab", so every type that the schema uses has a hook here.
+"""
+
+from __future__ import annotations
+
+import operator
+import types
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import attrs
+from cattrs import Converter
+from cattrs.gen import make_dict_structure_fn, override
+
+from ..units import Bytes, Seconds
+from . import values
+from .values import Hook
+from .wording import did_you_mean, got
+
+
+def literal(value: Any, type_: Any) -> Any:
+    """Take one of a few words."""
+    words = get_args(type_)
+    if type(value) is not str or value not in words:
+        hint = did_you_mean(value, words) if type(value) is str else ""
+        raise ValueError(f"expected one of {', '.join(map(repr, words))}, {got(value)}{hint}")
+    return value
+
+
+def union(value: Any, type_: Any) -> Any:
+    """Take the one type of the union, or its words ("auto"), or "" where it has None."""
+    parts = get_args(type_)
+    if type(value) is str:
+        if not value and types.NoneType in parts:
+            return None
+        if any(value in get_args(part) for part in parts if get_origin(part) is Literal):
+            return value
+    (plain,) = (part for part in parts if part is not types.NoneType and not _is_word(part, parts))
+    try:
+        return converter.structure(value, plain)
+    except ValueError as error:
+        words = [word for part in parts if _is_word(part, parts) for word in get_args(part)]
+        near = did_you_mean(value, words) if type(value) is str else ""
+        raise ValueError(f"{error}{near or f' (or {words[0]!r})'}" if words else str(error)) from None
+
+
+def _is_word(part: Any, parts: tuple[Any, ...]) -> bool:
+    """Tell "auto" beside a type from a Literal that is the type."""
+    return get_origin(part) is Literal and types.NoneType not in parts
+
+
+# Keys that take more than their type says; each means the same in every table that has it.
+_BY_KEY: Mapping[str, Hook] = {
+    "api_keys": values.keys,
+    "command": values.command,
+    "presets": values.presets,
+    "probe": values.probe,
+    "sampling": values.sampling,
+    "set": values.json_table,
+}
+
+
+def table_hook(cls: type[attrs.AttrsInstance]) -> Hook:
+    """Make the hook of one of the schema's classes: no unknown keys, and each field is checked on its own.
+
+    attrs would run the validators one after the other and stop at the first, and only once all types are right.
+    """
+    attrs.resolve_types(cls)
+
+    def field_hook(attribute: attrs.Attribute[Any]) -> Hook:
+        read = _BY_KEY.get(attribute.name, converter.structure)
+
+        def hook(value: Any, _type: Any) -> Any:
+            value = read(value, attribute.type)
+            if attribute.validator:
+                attribute.validator(None, attribute, value)
+            return value
+
+        return hook
+
+    overrides: dict[str, Any] = {a.name: override(struct_hook=field_hook(a)) for a in attrs.fields(cls)}
+    build = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **overrides)
+    return lambda value, type_: build(values.table(value, dict), type_)
+
+
+def _is_literal(type_: Any) -> bool:
+    return get_origin(type_) is Literal
+
+
+def _is_union(type_: Any) -> bool:
+    return get_origin(type_) in (Union, types.UnionType)
+
+
+converter = Converter(detailed_validation=True)
+_CLASSES: tuple[tuple[type, Hook], ...] = (
+    (bool, values.exactly(bool, "true or false")),
+    (int, values.exactly(int, "a whole number")),
+    (str, values.string),
+    (Path, values.path),
+)
+_TYPES: tuple[tuple[Any, Hook], ...] = (
+    (Seconds, values.seconds),
+    (Bytes, values.size),
+    (tuple[str, ...], values.strings),
+    (tuple[Path, ...], values.paths),
+    (Mapping[str, str], values.string_table),
+)
+for _class, _hook in _CLASSES:
+    converter.register_structure_hook(_class, _hook)
+for _type, _hook in _TYPES:  # what is no class can only be told by a predicate
+    converter.register_structure_hook_func(partial(operator.eq, _type), _hook)
+converter.register_structure_hook_func(_is_literal, literal)
+converter.register_structure_hook_func(_is_union, union)
+converter.register_structure_hook_factory(attrs.has, table_hook)

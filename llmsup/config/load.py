@@ -1,0 +1,114 @@
+"""From the file's text to a `Config`, or to every mistake in it at once.
+
+It does not know which file that is (`find`), nor what any value is for.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ..errors import ConfigError, SetupError
+from .consistency import Draft, check
+from .schema import Bridge, Catalog, Config, EngineSpec, Memory, ModelSpec, Server, Settings
+from .tables import Read, read_table
+from .wording import Report, did_you_mean, got
+
+_TABLES = tuple(field.name for field in attrs.fields(Config))
+_SETTINGS = tuple(field.name for field in attrs.fields(Settings))
+_MERGED = ("env", "sampling")  # key by key; the model's own wins
+
+
+def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read a config file.
+
+    Raises:
+        ConfigError: It has mistakes; all of them are told.
+        SetupError: It can't be read.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError((f"not UTF-8 text: {error.reason} at byte {error.start} @ {path}",), str(path)) from None
+    except OSError as error:
+        raise SetupError(
+            f"The config {path} can't be read: {error.strerror or error}.",
+            hint="Check the path and its permissions, or name another one with --config.",
+        ) from error
+    return parse(text, str(path), environ)
+
+
+def parse(text_or_table: str | Mapping[str, Any], source: str, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read a config from TOML or from what TOML was read into; `source` is what mistakes call it.
+
+    Raises:
+        ConfigError: It has mistakes; all of them are told, but of TOML's own syntax only the first.
+    """
+    try:
+        raw = tomllib.loads(text_or_table) if isinstance(text_or_table, str) else dict(text_or_table)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError((f"not valid TOML: {error} @ {source}",), source) from None
+    report = Report(source)
+    draft = _read(raw, environ, report)
+    for what, place in check(draft):
+        report.add(what, *place)
+    if report.lines:
+        raise ConfigError(tuple(report.lines), source)
+    defaults = draft.defaults.value
+    return Config(
+        server=draft.server.value,
+        catalog=draft.catalog.value,
+        defaults=defaults,
+        models={name: with_defaults(model, defaults) for name, model in draft.models.items()},
+        memory=draft.memory.value,
+        bridge=draft.bridge.value,
+        engines={name: engine.value for name, engine in draft.engines.items()},
+    )
+
+
+def with_defaults(model: Read[ModelSpec], defaults: Settings) -> ModelSpec:
+    """Fill the keys that a model's table doesn't have from [defaults]."""
+    filled = {key: getattr(defaults, key) for key in _SETTINGS if key not in model.given}
+    merged = {key: {**getattr(defaults, key), **getattr(model.value, key)} for key in _MERGED}
+    return attrs.evolve(model.value, **{**filled, **merged})
+
+
+def _read(raw: Mapping[str, Any], environ: Mapping[str, str], report: Report) -> Draft:
+    for key in raw:
+        if key not in _TABLES:
+            report.add(f"unknown key {key!r}{did_you_mean(key, _TABLES) or _belongs(key)}")
+
+    def named(key: str) -> dict[str, Any]:
+        tables = raw.get(key, {})
+        if type(tables) is dict:
+            return tables
+        report.add(f"expected a table, {got(tables)}", key)
+        return {}
+
+    return Draft(
+        server=read_table(Server, raw.get("server", {}), ("server",), environ, report),
+        catalog=read_table(Catalog, raw.get("catalog", {}), ("catalog",), environ, report),
+        defaults=read_table(Settings, raw.get("defaults", {}), ("defaults",), environ, report),
+        models={
+            name: read_table(ModelSpec, table, ("models", name), environ, report, fixed={"name": name})
+            for name, table in named("models").items()
+        },
+        memory=read_table(Memory, raw.get("memory", {}), ("memory",), environ, report),
+        bridge=read_table(Bridge, raw.get("bridge", {}), ("bridge",), environ, report),
+        engines={
+            name: read_table(EngineSpec, table, ("engines", name), environ, report, fixed={"name": name})
+            for name, table in named("engines").items()
+        },
+    )
+
+
+def _belongs(key: str) -> str:
+    """Say in which table a key belongs that stands before all of them."""
+    homes = {"server": Server, "catalog": Catalog, "defaults": Settings, "memory": Memory, "bridge": Bridge}
+    table = next((name for name, cls in homes.items() if key in attrs.fields_dict(cls)), None)
+    return f" (it belongs in [{table}])" if table else ""

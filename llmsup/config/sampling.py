@@ -1,0 +1,132 @@
+"""The sampling parameters that a model, its presets and [defaults] may set: llama.cpp's request fields.
+
+It does not know which of them an engine takes at launch and which are written into a body.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from .wording import did_you_mean, got
+
+INF = math.inf
+
+
+@frozen
+class Parameter:
+    """What one parameter takes.
+
+    Attributes:
+        types: Python's types for it; `float` takes whole numbers too, and `bool` is no number.
+        low: The least number, inclusive.
+        high: The greatest number, inclusive.
+    """
+
+    types: tuple[type, ...]
+    low: float = -INF
+    high: float = INF
+
+    def check(self, value: Any) -> None:
+        """Accept a value of this kind.
+
+        Raises:
+            ValueError: It is of another kind or out of range; the message is fit for a person.
+        """
+        if type(value) not in self.types and not (float in self.types and type(value) is int):
+            wanted = " or ".join(_WORDS[type_] for type_ in self.types)
+            raise ValueError(f"expected {wanted}, {got(value)}")
+        if isinstance(value, int | float) and not self.low <= value <= self.high:  # false for NaN, too
+            bounds = f"at least {self.low:g}" if self.high == INF else f"{self.low:g} to {self.high:g}"
+            raise ValueError(f"must be {bounds}, not {value}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"must be finite, not {value}")
+
+
+_WORDS: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+    dict: "a table",
+}
+
+
+def _number(low: float = -INF, high: float = INF) -> Parameter:
+    return Parameter((float,), low, high)
+
+
+def _integer(low: float = -INF, high: float = INF) -> Parameter:
+    return Parameter((int,), low, high)
+
+
+_FLAG, _TEXT, _TABLE, _LIST = (Parameter((type_,)) for type_ in (bool, str, dict, list))
+_TEXT_OR_LIST = Parameter((str, list))
+
+PARAMETERS: Mapping[str, Parameter] = {
+    "top_n_sigma": _number(),  # below 0 = off
+    "top_k": _integer(-1),  # 0 = off
+    "top_p": _number(0, 1),
+    "min_p": _number(0, 1),
+    "typical_p": _number(0, 1),
+    "temperature": _number(0),
+    "dynatemp_range": _number(0),
+    "dynatemp_exponent": _number(0),
+    "xtc_probability": _number(0, 1),
+    "xtc_threshold": _number(0, 1),
+    "dry_multiplier": _number(0),
+    "dry_base": _number(0),
+    "dry_allowed_length": _integer(0),
+    "dry_penalty_last_n": _integer(-1),
+    "dry_sequence_breakers": _LIST,
+    "repeat_last_n": _integer(-1),
+    "repeat_penalty": _number(0),
+    "presence_penalty": _number(),
+    "frequency_penalty": _number(),
+    "mirostat": _integer(0, 2),
+    "mirostat_eta": _number(0),
+    "mirostat_tau": _number(0),
+    "adaptive_target": _number(),  # below 0 = off
+    "adaptive_decay": _number(0, 1),
+    "samplers": _TEXT_OR_LIST,
+    "seed": _integer(-1),  # -1 = another one each time
+    "n_predict": _integer(-2),  # -1 = no limit, -2 = until the context is full
+    "max_tokens": _integer(-1),
+    "ignore_eos": _FLAG,
+    "logit_bias": Parameter((list, dict)),
+    "grammar": _TEXT,
+    "json_schema": _TABLE,
+    "stop": _TEXT_OR_LIST,
+    "n_probs": _integer(0),
+    "min_keep": _integer(0),
+    "cache_prompt": _FLAG,
+    "chat_template_kwargs": _TABLE,
+    "reasoning_format": _TEXT,
+}
+
+# What people write from other programs and from llama.cpp's own flags; spelling alone would not lead there.
+_OTHER_NAMES = {
+    "temp": "temperature",
+    "typ_p": "typical_p",
+    "typical": "typical_p",
+    "nsigma": "top_n_sigma",
+    "repetition_penalty": "repeat_penalty",
+    "rep_pen": "repeat_penalty",
+    "dynatemp_exp": "dynatemp_exponent",
+    "mirostat_lr": "mirostat_eta",
+    "mirostat_ent": "mirostat_tau",
+    "predict": "n_predict",
+    "max_new_tokens": "n_predict",
+    "max_completion_tokens": "max_tokens",
+}
+
+
+def unknown_parameter(name: str) -> str:
+    """Word the mistake of a parameter that llama.cpp would ignore without a word."""
+    other = _OTHER_NAMES.get(name.casefold().replace("-", "_"))
+    hint = f" (did you mean {other!r}?)" if other else did_you_mean(name, PARAMETERS)
+    return f"unknown sampling parameter {name!r}{hint}"

@@ -1,0 +1,175 @@
+"""The kinds of value that the config has, each read strictly: no "5" for a 5, no true for a 1, no word for its letters.
+
+It does not know which key has which kind, nor where a value stands.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cattrs.errors import IterableValidationError, IterableValidationNote
+
+from ..units import Bytes, Seconds, parse_bytes, parse_seconds
+from .paths import expand_text
+from .sampling import PARAMETERS, unknown_parameter
+from .wording import got
+
+T = TypeVar("T")
+Hook = Callable[[Any, Any], Any]
+
+
+def each(items: Iterable[tuple[str | int, Any]], read: Callable[[str | int, Any], T]) -> list[T]:
+    """Read every item of a list or a table, and raise the mistakes of all of them together."""
+    values, errors = [], []
+    for index, item in items:
+        try:
+            values.append(read(index, item))
+        except Exception as error:  # noqa: BLE001 - it is raised again below
+            error.add_note(IterableValidationNote("", index, None))
+            errors.append(error)
+    if errors:
+        raise IterableValidationError("mistakes", errors, list)
+    return values
+
+
+def exactly(type_: type, what: str) -> Hook:
+    """Make a hook that takes this type and no other: a bool is no int."""
+
+    def read(value: Any, _type: Any) -> Any:
+        if type(value) is not type_:
+            raise ValueError(f"expected {what}, {got(value)}")
+        return value
+
+    return read
+
+
+string = exactly(str, "a string")
+table = exactly(dict, "a table")
+
+
+def seconds(value: Any, _type: Any) -> Seconds:
+    """Take "30m", "never" and numbers of seconds."""
+    if type(value) is str:
+        return parse_seconds(value)
+    if type(value) is not int and type(value) is not float:
+        raise ValueError(f'expected a duration such as "90s" or a number of seconds, {got(value)}')
+    if not 0 <= value < math.inf:
+        raise ValueError(f'must be finite and not negative, or "never": {value}')
+    return Seconds(float(value))
+
+
+def size(value: Any, _type: Any) -> Bytes:
+    """Take "8GiB" and whole numbers of bytes."""
+    if type(value) is str:
+        return parse_bytes(value)
+    if type(value) is not int:
+        raise ValueError(f'expected a size such as "8GiB" or a whole number of bytes, {got(value)}')
+    if value < 0:
+        raise ValueError(f"must not be negative: {value}")
+    return Bytes(value)
+
+
+def path(value: Any, _type: Any) -> Path:
+    """Take paths; `~` is expanded by the schema."""
+    if not string(value, str):
+        raise ValueError("a path can't be empty")
+    return Path(value)
+
+
+def command(value: Any, _type: Any) -> tuple[str, ...]:
+    """Take a string, split like a shell would but without one, or a list; `~/` is expanded in every word."""
+    if type(value) is str:
+        try:
+            words = shlex.split(value)
+        except ValueError as error:  # "No closing quotation"
+            raise ValueError(f"{error} in the command {value!r}") from None
+    elif type(value) is list:
+        words = each(enumerate(value), lambda _, item: string(item, str))
+    else:
+        raise ValueError(f"expected a command (a string or a list of strings), {got(value)}")
+    if words and not words[0]:
+        raise ValueError(f"the command's first word is empty: {value!r}")
+    return tuple(expand_text(word) if word.startswith("~/") else word for word in words)
+
+
+def probe(value: Any, _type: Any) -> tuple[str, ...] | str:
+    """Take "auto" or a command."""
+    words = command(value, None)
+    if not words:
+        raise ValueError('expected "auto" or a command, got nothing')
+    return "auto" if words == ("auto",) else words
+
+
+def keys(value: Any, _type: Any) -> tuple[str, ...]:
+    """Take a list of strings, and say nothing of what they are."""
+    if type(value) is not list or not all(type(key) is str for key in value):
+        raise ValueError('expected a list of strings: write ["..."]')
+    return tuple(value)
+
+
+def json(value: Any, _type: Any) -> Any:
+    """Take what can stand in a request's body: TOML also has dates, NaN and infinity."""
+    if type(value) is dict:
+        each(value.items(), json_item)
+    elif type(value) is list:
+        each(enumerate(value), json_item)
+    elif type(value) not in (str, int, float, bool) or (type(value) is float and not math.isfinite(value)):
+        raise ValueError(f"expected something that JSON can say, {got(value)}")
+    return value
+
+
+def json_item(_index: str | int, value: Any) -> Any:
+    """`json`, for an item of a table or a list."""
+    return json(value, None)
+
+
+def json_table(value: Any, _type: Any) -> dict[str, Any]:
+    """Take a table of what can stand in a request's body."""
+    return dict(json(table(value, dict), None))
+
+
+def sampling(value: Any, _type: Any) -> dict[str, Any]:
+    """Take a table of sampling parameters."""
+
+    def check(name: str | int, item: Any) -> tuple[str, Any]:
+        if name not in PARAMETERS:
+            raise ValueError(unknown_parameter(str(name)))
+        PARAMETERS[str(name)].check(item)
+        return str(name), json(item, None)
+
+    return dict(each(table(value, dict).items(), check))
+
+
+def presets(value: Any, _type: Any) -> dict[str, dict[str, Any]]:
+    """Take a table of presets, each a table of sampling parameters."""
+
+    def preset(name: str | int, item: Any) -> tuple[str, dict[str, Any]]:
+        name = str(name)
+        if not name.strip() or ":" in name or not name.isprintable():
+            raise ValueError(f"{name!r} can't name a preset: a model's preset is asked for as MODEL:PRESET")
+        return name, sampling(item, None)
+
+    return dict(each(table(value, dict).items(), preset))
+
+
+def strings(value: Any, _type: Any) -> tuple[str, ...]:
+    """Take a list of strings; one string is not a list of its letters."""
+    if type(value) is not list:
+        raise ValueError(f"expected a list of strings, {got(value)}")
+    return tuple(each(enumerate(value), lambda _, item: string(item, str)))
+
+
+def paths(value: Any, _type: Any) -> tuple[Path, ...]:
+    """Take a list of paths."""
+    if type(value) is not list:
+        raise ValueError(f"expected a list of paths, {got(value)}")
+    return tuple(each(enumerate(value), lambda _, item: path(item, Path)))
+
+
+def string_table(value: Any, _type: Any) -> dict[str, str]:
+    """Take a table of strings."""
+    return dict(each(table(value, dict).items(), lambda key, item: (str(key), string(item, str))))
