@@ -41,12 +41,14 @@ class Launch:
     """One engine, ready to be started.
 
     Attributes:
-        engine: What a person calls it: "llama-server", "bundled", or the name of an [engines.NAME] table.
+        engine: What a person calls it: "llama-server", "bundled", the name of an [engines.NAME] table, or
+            "command" for a model's own.
         argv: The command line; argv[0] is a path or a name on PATH.
         env: Added to our own environment.
         address: Where the engine will answer HTTP.
         health: The path that answers 200 once the engine is ready; "" means ready when the port answers.
-        tells_progress: The engine speaks llama-server's child protocol on its standard output.
+        tells_progress: The engine speaks llama-server's child protocol on its standard output. It also ends
+            when its standard input does, so that has to be a pipe, held open for as long as it may live.
         body_defaults: Request fields that the engine couldn't take at launch; they are written into bodies
             that don't set them.
     """

