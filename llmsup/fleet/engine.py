@@ -161,7 +161,7 @@ class Starter:
         socket = self._sockets / f"{self._started}.sock"
         launch = await self._planner.plan(spec, socket)
         book.write(f"llmsup: starting {' '.join(launch.argv)}")
-        env = {**os.environ, **launch.env, **spec.env}
+        env = {**_inherited(), **launch.env, **spec.env}
         async with run_child(launch.argv, orphans=self._orphans, env=env, stop_grace=spec.stop_grace) as child:
             engine = RunningEngine(launch, child, book)
             try:
@@ -171,3 +171,11 @@ class Starter:
                 await engine.pool.close()
         with contextlib.suppress(OSError):
             socket.unlink()
+
+
+def _inherited() -> dict[str, str]:
+    """Our own environment, less what would make a llama-server listen elsewhere, serve something else, or want a
+    key that we don't have. A model's own `env` may still set any of it.
+    """
+    ours = ("LLAMA_API_KEY", "LLAMA_ARG_API", "LLAMA_ARG_HOST", "LLAMA_ARG_PORT", "LLAMA_ARG_MODEL", "LLAMA_ARG_SSL")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}

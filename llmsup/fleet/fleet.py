@@ -124,5 +124,5 @@ class Fleet:
 
 def _worth(model: Model) -> tuple[object, ...]:
     """Sorts the most worth keeping first: pinned, then busy, then by priority, then the last used."""
-    last = max(model.desk.last_used or 0.0, model.loaded_at or model.since)
+    last = max(model.desk.last_used or 0.0, model.since)
     return (not model.spec.pinned, not model.desk.busy, _RANK[model.spec.priority], -last)

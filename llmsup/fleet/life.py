@@ -1,6 +1,6 @@
 """One life of a model: from the wish to have it loaded to the end of its engine.
 
-It does not know what to do next; `model` decides that from the verdict.
+It does not know what to do next: `model` decides that from the verdict.
 """
 
 from __future__ import annotations
@@ -17,10 +17,18 @@ from ..engines.pool import Pool
 from ..errors import Error
 from ..process.logbook import LogBook
 from ..units import Bytes
+from .state import Wish
 
 
 class Engine(Protocol):
-    """A running engine, as a model sees it. `engine.py` has the real one; tests have another."""
+    """A running engine, as a model sees it. `engine.py` has the real one; tests have another.
+
+    Attributes:
+        launch: How it was started.
+        pid: Of its process, and of its process group.
+        pool: The connections to it.
+        progress: How far it is with loading, 0 to 1; None if it doesn't tell.
+    """
 
     launch: Launch
     pid: int
@@ -51,29 +59,36 @@ class Engine(Protocol):
 
 
 Start = Callable[[ModelSpec, LogBook], AbstractAsyncContextManager[Engine]]
-"""Starts an engine, and ends it for certain on the way out."""
+"""Starts an engine, and ends it for certain on the way out. Raises SetupError or OSError if it can't be started."""
 
 
 class Life:
     """One life.
 
     Attributes:
-        engine: The engine, once there is one.
-        verdict: Why it ended, once that is known. The first verdict stays.
         began: When it was wished for (trio time).
+        engine: The engine, once there is one.
+        loaded_at: When it became ready (trio time).
+        footprint: What it cost when last measured, in bytes.
+        wish: That it be unloaded, if anybody wants that.
+        verdict: Why it ended, once that is known. The first verdict stays.
+        scope: Cancelled at its end; everything that belongs to this life runs in it.
         over: Set when the engine is gone and the model has taken note.
     """
 
     def __init__(self) -> None:
-        self.engine: Engine | None = None
-        self.verdict: Error | None = None
         self.began = trio.current_time()
-        self.over = trio.Event()
+        self.engine: Engine | None = None
+        self.loaded_at: float | None = None
+        self.footprint: Bytes | None = None
+        self.wish: Wish | None = None
+        self.verdict: Error | None = None
         self.scope = trio.CancelScope()
+        self.over = trio.Event()
         self._ended = trio.Event()
 
     def end(self, verdict: Error) -> None:
-        """End this life; everything that belongs to it is cancelled. Only the first verdict counts."""
+        """End this life. Only the first verdict counts."""
         if self.verdict is None:
             self.verdict = verdict
         self._ended.set()
@@ -84,6 +99,16 @@ class Life:
         with trio.move_on_after(patience):
             await self._ended.wait()
         return self.verdict
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since it became ready; 0 before."""
+        return 0.0 if self.loaded_at is None else trio.current_time() - self.loaded_at
+
+    async def measure(self) -> None:
+        """Look at what the engine costs now."""
+        if self.engine is not None:
+            self.footprint = await self.engine.footprint() or self.footprint
 
     @property
     def pool(self) -> Pool:

@@ -69,7 +69,7 @@ class Doorman:
 
     def is_friend(self, origin: str) -> bool:
         """Whether pages of that origin may call. "null" is not one: any site can make itself that."""
-        if origin in self.origins or "*" in self.origins:
+        if origin in self.origins:
             return True
         try:
             parts = urlsplit(origin)

@@ -59,7 +59,7 @@ class LogBook(Watched):
     async def follow(self, seen: int) -> AsyncGenerator[str, None]:
         """Yield every line after line number `seen`, for ever; a gap is told as a line of its own."""
         while True:
-            await self.until(lambda: self.written > seen)  # noqa: B023 -- evaluated before `seen` moves on
+            await self.until(lambda: self.written > seen)  # noqa: B023 -- awaited in this very turn
             lost, lines = self.since(seen)
             seen = self.written
             if lost:

@@ -14,7 +14,7 @@ from quart import Blueprint, Response, request
 from .. import __version__
 from ..errors import BadRequest
 from ..fleet.fleet import Fleet
-from ..fleet.model import State
+from ..fleet.state import State
 from ..gateway.body import JsonBody
 from ..units import Seconds
 from .answers import as_json, as_text

@@ -12,7 +12,8 @@ from typing import Any
 
 import trio
 
-from ..fleet.model import Model, State
+from ..fleet.model import Model
+from ..fleet.state import State
 
 _RUNNING = {State.WAITING: "starting", State.UNLOADED: "starting"}
 _STATUS = {State.UNLOADED: "unloaded", State.FAILED: "failed", State.READY: "loaded", State.DRAINING: "loaded"}
@@ -22,7 +23,8 @@ def running_entry(model: Model) -> dict[str, Any]:
     """One entry of `/running`. Times are Unix seconds, durations seconds, sizes bytes; null is "not known" or, for
     `ttl` and `expires_at`, never.
     """
-    engine = model.life.engine if model.life else None
+    life = model.life
+    engine = life.engine if life else None
     spec = model.spec
     return {
         "model": spec.name,
@@ -33,11 +35,11 @@ def running_entry(model: Model) -> dict[str, Any]:
         "ttl": _finite(spec.ttl),
         "in_flight": model.desk.in_flight,
         "waiting": model.desk.waiting,
-        "loaded_at": _wall(model.loaded_at),
+        "loaded_at": _wall(life.loaded_at if life else None),
         "last_used": _wall(model.desk.last_used),
         "expires_at": None if model.desk.busy else _wall(model.expires_at),
         "load_seconds": _rounded(model.load_seconds),
-        "footprint_bytes": spec.memory or model.footprint,
+        "footprint_bytes": spec.memory or (life.footprint if life else None),
         "footprint_source": "declared" if spec.memory else "measured",
         "priority": spec.priority,
         "pinned": spec.pinned,
