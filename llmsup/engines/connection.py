@@ -131,7 +131,8 @@ class Connection:
 
     async def close(self) -> None:
         """Close it now, also in a cancelled task. Closing is the message: the engine stops generating."""
-        await trio.aclose_forcefully(self._stream)
+        with trio.CancelScope(shield=True):  # forceful closing never blocks, but it is a checkpoint
+            await trio.aclose_forcefully(self._stream)
 
     async def _receive(self) -> None:
         try:

@@ -139,8 +139,13 @@ class Desk:
         self._changed()
 
     def _serve(self) -> None:
-        while self._life and self._queue and (not self._limit or len(self._served) < self._limit):
+        # A life that has its verdict is over, even if its end has not been seen to yet: nobody may enter it.
+        while self._life and not self._life.verdict and self._queue and self._has_room:
             ticket = self._queue.popleft()
             self._served.add(ticket)
             ticket._decide(self._life)
         self._changed()
+
+    @property
+    def _has_room(self) -> bool:
+        return not self._limit or len(self._served) < self._limit

@@ -29,6 +29,7 @@ class Orphans:
         self.directory = directory
         self._groups: set[int] = set()
         self._process: trio.Process | None = None
+        self._telling = trio.Lock()  # several models start and stop at the same time
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep a guard running; a new one learns every group again. Started once the first one runs."""
@@ -43,8 +44,8 @@ class Orphans:
         finally:
             # Closing the pipe is the message: the guard ends what is left (nothing, after an orderly stop) and exits.
             if self._process is not None and self._process.stdin is not None:
-                await trio.aclose_forcefully(self._process.stdin)
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + guard.GRACE + 1):
+                    await trio.aclose_forcefully(self._process.stdin)
                     await self._process.wait()
 
     async def _start(self) -> None:
@@ -71,4 +72,5 @@ class Orphans:
             return  # not started yet; `_start` tells it all
         # A line of a few bytes always fits the pipe. A guard that died is replaced by `run`, with all groups.
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await self._process.stdin.send_all(line.encode())
+            async with self._telling:
+                await self._process.stdin.send_all(line.encode())

@@ -1,0 +1,98 @@
+"""A stand-in for a running engine, for tests of the state machine under a clock that jumps: no process, no socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+from trio.testing import memory_stream_pair
+
+from llmsup.config.schema import ModelSpec
+from llmsup.engines.launch import Launch, UnixAddress
+from llmsup.engines.pool import Pool
+from llmsup.process.logbook import LogBook
+from llmsup.units import Bytes
+
+
+class FakeEngine:
+    """An engine whose every move a test decides."""
+
+    def __init__(self, garage: Garage, number: int) -> None:
+        self.launch = Launch(engine="fake", argv=("fake",), address=UnixAddress(Path("/nowhere")))
+        self.pid = number
+        self.progress: float | None = None
+        self.pool = Pool(self._open)
+        self.answers = trio.Event()  # ready
+        self.exit_code: int | None = None
+        self.sick = False
+        self.signs = 0
+        self.unready_because = "it is a fake"
+        self.stopped_at: float | None = None
+        self.streams: list[trio.StapledStream[trio.abc.SendStream, trio.abc.ReceiveStream]] = []
+        self._garage = garage
+        self._exited = trio.Event()
+
+    async def _open(self) -> trio.abc.Stream:
+        ours, theirs = memory_stream_pair()
+        self.streams.append(theirs)  # type: ignore[arg-type]  # the pair's exact type is of no interest
+        return ours
+
+    def exit(self, code: int) -> None:
+        """End by itself."""
+        self.exit_code = code
+        self._exited.set()
+
+    async def pump(self) -> None:
+        await trio.sleep_forever()
+
+    async def ready(self) -> None:
+        await trio.sleep(self._garage.load_time)
+        await self.answers.wait()
+
+    def sign_of_life(self) -> object:
+        return self.signs if self.signs >= 0 else trio.current_time()
+
+    async def healthy(self) -> bool:
+        return not self.sick
+
+    async def wait(self) -> int:
+        await self._exited.wait()
+        assert self.exit_code is not None
+        return self.exit_code
+
+    async def footprint(self) -> Bytes | None:
+        return Bytes(1000)
+
+
+class Garage:
+    """Makes fake engines; the `Start` of these tests."""
+
+    def __init__(self, *, load_time: float = 1, ready: bool = True, stop_time: float = 0) -> None:
+        self.load_time = load_time
+        self.ready = ready
+        self.stop_time = stop_time
+        self.engines: list[FakeEngine] = []
+        self.started_at: list[float] = []
+        self.refuse: Exception | None = None
+
+    @asynccontextmanager
+    async def __call__(self, spec: ModelSpec, book: LogBook) -> AsyncIterator[FakeEngine]:
+        if self.refuse is not None:
+            raise self.refuse
+        engine = FakeEngine(self, len(self.engines) + 1)
+        if self.ready:
+            engine.answers.set()
+        self.engines.append(engine)
+        self.started_at.append(trio.current_time())
+        try:
+            yield engine
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(self.stop_time)
+            engine.stopped_at = trio.current_time()
+
+    @property
+    def last(self) -> FakeEngine:
+        return self.engines[-1]
