@@ -94,6 +94,7 @@ class Request:
 
     def __init__(self, method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> None:
         self.method = method
+        self.target = target
         self.path = target.partition("?")[0]
         self.headers: dict[str, str] = {}
         for name, value in headers:
@@ -262,7 +263,7 @@ class Engine:
             for request in connection.requests():
                 body, path = request.body_as_json(), request.path
                 shown = body if body is not None else request.body.decode("latin-1")
-                self.record("request", method=request.method, path=request.path, headers=request.headers, body=shown)
+                self.record("request", method=request.method, path=request.target, headers=request.headers, body=shown)
                 if not self.answer(connection, request, body) or self.options.close_idle:
                     break
         except Gone:

@@ -99,10 +99,12 @@ class Client:
             )
 
         async def pieces() -> AsyncIterator[bytes]:
-            with trio.fail_after(PATIENCE) as limit:
-                while part := await answer.body():
-                    limit.deadline = trio.current_time() + PATIENCE
-                    yield part
+            while True:
+                with trio.fail_after(PATIENCE):  # never round a yield
+                    part = await answer.body()
+                if not part:
+                    return
+                yield part
 
         try:
             assert answer.status == 200, answer.status

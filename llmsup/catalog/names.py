@@ -59,11 +59,11 @@ class Names:
             return match
         shown = name if len(name) <= 100 else f"{name[:100]}..."
         if candidates := self._folded.get(name.casefold()):
-            which = ", ".join(sorted(repr(m.id) for m in candidates))
+            which = ", ".join(sorted(repr(f"{m.id}:{m.preset}" if m.preset else m.id) for m in candidates))
             raise ModelNotFound(f"The name {shown!r} fits several models: {which}.", param="model")
         if not self._exact:
             raise ModelNotFound(f"There is no model {shown!r}: no models are configured.", param="model")
-        near = difflib.get_close_matches(name.casefold(), self._folded, n=3, cutoff=0.4) or sorted(self._folded)[:3]
+        near = difflib.get_close_matches(shown.casefold(), self._folded, n=3, cutoff=0.4) or sorted(self._folded)[:3]
         known = {n.casefold(): n for n in reversed(self._exact)}
         nearest = ", ".join(repr(known[n]) for n in near)
         raise ModelNotFound(f"There is no model {shown!r}. The nearest names: {nearest}.", param="model")

@@ -84,7 +84,9 @@ class Connection:
             else:  # no second copy of a body that may be hundreds of megabytes
                 await self._stream.send_all(head)
                 await self._stream.send_all(body)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except trio.BrokenResourceError:
+            pass  # it hung up on a body that it doesn't want: it may have said why, and `head` will find out
+        except trio.ClosedResourceError:
             raise Disconnected(began=False) from None
 
     # Receiving the answer...
@@ -156,6 +158,8 @@ class Connection:
 
     def on_message_begin(self) -> None:
         self._headers = []
+        if self._complete:
+            self._keep_alive = False  # another answer that nobody asked for; the connection is of no further use
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name, value))
@@ -168,9 +172,10 @@ class Connection:
         if self._method == "HEAD":
             # llhttp can't be told that no body follows: the answer is complete, its state is of no further use.
             self._complete = True
-        names = {name.lower() for name, _ in self._headers}
+        framing = {name.lower(): value.lower() for name, value in self._headers}
         self._headers = []  # what comes after the body are trailers, not headers
-        self._until_close = not names & {b"content-length", b"transfer-encoding"}
+        chunked = framing.get(b"transfer-encoding", b"").endswith(b"chunked")
+        self._until_close = not chunked and b"content-length" not in framing
 
     def on_body(self, data: bytes) -> None:
         if not self._complete:

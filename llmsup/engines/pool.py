@@ -98,6 +98,9 @@ class Pool:
             connection = Connection(await self._open_stream())
         except OSError:
             raise Disconnected(began=False) from None
+        if self._closed:  # meanwhile
+            await connection.close()
+            raise Disconnected(began=False)
         self._busy.add(connection)
         return connection
 

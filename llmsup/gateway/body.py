@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, MultipartEncoder, NeedData
+from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData, Preamble
 
 from ..errors import BodyTooLarge, InvalidJson
 from ..units import Bytes, format_bytes
@@ -27,7 +27,7 @@ async def read_body(head: RequestHead, chunks: AsyncIterable[bytes], limit: Byte
     """
     too_large = BodyTooLarge(f"The body is larger than {format_bytes(limit)} (server.max_body).")
     declared = head.header(b"content-length")
-    if declared.isdigit() and int(declared) > limit:
+    if declared.isdecimal() and (len(declared) > 20 or int(declared) > limit):
         raise too_large
     parts: list[bytes] = []
     size = 0
@@ -51,15 +51,22 @@ class JsonBody:
             self._members = _OBJECT.decode(data)
         except msgspec.ValidationError as error:
             raise InvalidJson(f"The body must be a JSON object: {error}.") from None
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidJson(f"The body is not JSON: {error}.") from None
 
     def get(self, name: str) -> Any:
-        """A member's value, or None."""
-        return msgspec.json.decode(self._members[name]) if name in self._members else None
+        """A member's value, or None. Raises InvalidJson: the members were split, but not read until now."""
+        try:
+            return msgspec.json.decode(self._members[name]) if name in self._members else None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidJson(f"The body's {name!r} can't be read: {error}.", param=name) from None
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
+
+    def sets(self, name: str) -> bool:
+        """Whether the client set a member; null means "your default" to llama-server, and so it does here."""
+        return bytes(self._members.get(name, b"null")) != b"null"
 
     def edited(self, changes: Mapping[str, Any]) -> bytes:
         """The body with those members replaced or added; where the change is None, removed."""
@@ -110,14 +117,18 @@ class MultipartBody:
         return fields
 
     def renamed(self, model: str) -> bytes:
-        """The body with its `model` field replaced."""
-        encoder = MultipartEncoder(self._boundary)
+        """The body with its `model` field replaced. Werkzeug's encoder would write file names without escapes."""
         out: list[bytes] = []
-        current = ""
+        replaced = False
         for event in self._events:
             if isinstance(event, (Field, File)):
-                current = event.name or ""
-            elif isinstance(event, Data) and current == "model":
-                event = Data(data=b"" if event.more_data else model.encode(), more_data=event.more_data)  # noqa: PLW2901
-            out.append(encoder.send_event(event))
+                replaced = isinstance(event, Field) and event.name == "model"
+                lines = "".join(f"{name}: {value}\r\n" for name, value in event.headers)
+                out += (b"\r\n--%s\r\n%s\r\n" % (self._boundary, lines.encode()), model.encode() if replaced else b"")
+            elif isinstance(event, Data):
+                out.append(b"" if replaced else event.data)
+            elif isinstance(event, Epilogue):
+                out.append(b"\r\n--%s--\r\n%s" % (self._boundary, event.data))
+            elif isinstance(event, Preamble):
+                out.append(event.data)
         return b"".join(out)

@@ -6,7 +6,6 @@ It does not know what is asked for, except that `/health` is open to all keys.
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import ipaddress
 from urllib.parse import urlsplit
@@ -51,7 +50,7 @@ class Doorman:
 
     def _check_host(self, head: RequestHead) -> None:
         host = head.header(b"host") or head.header(b":authority")
-        if self.loopback and host and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        if self.loopback and host and not is_loopback(_hostname(f"//{host}")):
             raise ForbiddenOrigin(
                 f"The Host {host[:100]!r} is not this machine.",
                 hint="llmsup listens on a loopback address: call it as 127.0.0.1 or localhost.",
@@ -80,7 +79,7 @@ class Doorman:
             return False
 
     def _check_key(self, head: RequestHead) -> None:
-        offered = _key(head).encode()
+        offered = _key(head)
         # Every key is compared, in constant time: an answer's time says nothing about any of them.
         if not sum(hmac.compare_digest(offered, key.encode()) for key in self.api_keys):
             what = "is not one of this server's" if offered else "is missing"
@@ -107,22 +106,30 @@ class Doorman:
         return allow
 
 
+def _hostname(url: str) -> str:
+    """The host in a URL, or "" if there is none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
 def is_preflight(head: RequestHead) -> bool:
     """A browser's question whether a page may send the real request; it never carries a key."""
     return head.method == "OPTIONS" and bool(head.header(b"access-control-request-method"))
 
 
-def _key(head: RequestHead) -> str:
-    """The key of a request: Bearer, x-api-key, or the password of Basic; or ""."""
+def _key(head: RequestHead) -> bytes:
+    """The key of a request: Bearer, x-api-key, or the password of Basic; or b""."""
     scheme, _, value = head.header(b"authorization").partition(" ")
     if scheme.lower() == "bearer":
-        return value.strip()
+        return value.strip().encode("latin-1")
     if scheme.lower() == "basic":
         try:
-            return base64.b64decode(value, validate=True).decode().partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError):
-            return ""
-    return head.header(b"x-api-key")
+            return base64.b64decode(value, validate=True).partition(b":")[2]
+        except ValueError:  # binascii.Error is one; a value beyond ASCII is another
+            return b""
+    return head.header(b"x-api-key").encode("latin-1")
 
 
 def is_loopback(host: str) -> bool:

@@ -24,7 +24,7 @@ def changes(
     out: dict[str, Any] = {}
     if generating:
         wanted = {**defaults, **(spec.presets[preset] if preset else {})}
-        out.update({name: value for name, value in wanted.items() if name not in body})
+        out.update({name: value for name, value in wanted.items() if not body.sets(name)})
     for path in spec.request.strip:
         _strip(body, out, path.split("."))
     for path, value in spec.request.set.items():
@@ -40,11 +40,11 @@ def _top(body: JsonBody, out: dict[str, Any], name: str) -> Any:
 
 
 def _strip(body: JsonBody, out: dict[str, Any], path: list[str]) -> None:
-    top = _top(body, out, path[0])
     if len(path) == 1:
-        if top is not None:
+        if path[0] in body or path[0] in out:
             out[path[0]] = None
         return
+    top = _top(body, out, path[0])
     parent = top
     for name in path[1:-1]:
         parent = parent.get(name) if isinstance(parent, dict) else None

@@ -6,7 +6,7 @@ It does not know what carries the request in nor the answer out.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -53,6 +53,11 @@ class Gateway(Watched):
         self.doorman.check(head)
         if self._fleet.closing:
             raise ShuttingDown("llmsup is shutting down.")
+        if head.raw_path.startswith(UPSTREAM) and head.method in ("GET", "HEAD"):
+            upstream = split_upstream(head.raw_path, self._fleet.knows)
+            if upstream.target is None:  # relative links on the engine's pages need the slash
+                yield _redirect(head.raw_path + b"/")
+                return
         began = trio.current_time()
         name, status = "-", 0
         self.active += 1
@@ -111,6 +116,14 @@ class Gateway(Watched):
         )
 
 
+def _redirect(where: bytes) -> Reply:
+    async def nothing() -> AsyncGenerator[bytes, None]:
+        return
+        yield b""
+
+    return Reply(status=308, headers=[(b"location", where), (b"content-length", b"0")], body=nothing())
+
+
 def _as_is(data: bytes) -> Callable[[Life], bytes]:
     return lambda _life: data
 
@@ -126,7 +139,7 @@ def _fields(head: RequestHead, data: bytes) -> JsonBody | MultipartBody | None:
     """The body's members. JSON is assumed where no form is declared: people forget curl's -H."""
     kind, _, rest = head.header(b"content-type").partition(";")
     if kind.strip().lower() != "multipart/form-data":
-        return JsonBody(data) if data or head.method == "POST" else None
+        return None if not data and head.parameter("model") else JsonBody(data)
     boundary = next((p.split("=", 1)[1] for p in rest.split(";") if p.strip().lower().startswith("boundary=")), "")
     if not boundary:
         raise InvalidJson("The multipart body has no boundary in its Content-Type.")

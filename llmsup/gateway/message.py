@@ -65,7 +65,8 @@ _NOT_FOR_ENGINES = _HOP_BY_HOP | frozenset(
 
 def for_engine(headers: Headers) -> Headers:
     """The request headers that an engine gets to see."""
-    return [(name, value) for name, value in headers if name not in _NOT_FOR_ENGINES | _named(headers)]
+    drop = _NOT_FOR_ENGINES | _named(headers)
+    return [(name, value) for name, value in headers if name not in drop]
 
 
 def for_client(headers: Headers) -> Headers:

@@ -46,6 +46,9 @@ INFERENCE = GENERATING | {
 
 UPSTREAM = b"/upstream/"
 
+MAX_PARTS = 32
+"""No id has more parts than this; a path may have tens of thousands."""
+
 
 @frozen
 class Upstream:
@@ -66,7 +69,7 @@ def split_upstream(raw_path: bytes, knows: Callable[[str], bool]) -> Upstream:
     if not rest.strip(b"/"):
         raise NotFound("No model is named.", hint="Call /upstream/MODEL/PATH.")
     parts = rest.split(b"/")
-    for count in range(len(parts), 0, -1):
+    for count in range(min(len(parts), MAX_PARTS), 0, -1):
         name = unquote_to_bytes(b"/".join(parts[:count])).decode("utf-8", "replace")
         if knows(name):
             return Upstream(name, b"/" + b"/".join(parts[count:]) if count < len(parts) else None)

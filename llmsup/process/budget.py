@@ -51,7 +51,7 @@ class Cooldown:
 
     def next(self) -> Seconds:
         """Record a failure; returns the rest that follows it, in seconds."""
-        rest = min(float(self.longest), self.first * 2**self._failures)
+        rest = min(float(self.longest), self.first * 2 ** min(self._failures, 30))
         self._failures += 1
         return Seconds(rest)
 

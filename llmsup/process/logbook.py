@@ -34,6 +34,7 @@ class LogBook(Watched):
         line = line.rstrip()[:MAX_LINE]
         if not line.isprintable():
             line = "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in line)
+            line = line[:MAX_LINE]  # it has grown
         self._lines.append(line)
         self.written += 1
         self.notify()

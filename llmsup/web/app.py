@@ -62,7 +62,7 @@ def build_app(gateway: Gateway, fleet: Fleet, server: Server) -> App:
         """Nothing is looked at, let alone loaded, before this."""
         head = head_of(request)
         gateway.doorman.check(head)
-        return Response(status=HTTPStatus.NO_CONTENT) if is_preflight(head) else None
+        return Response(b"", HTTPStatus.NO_CONTENT) if is_preflight(head) else None
 
     @app.after_request
     async def allow(response: Response) -> Response:

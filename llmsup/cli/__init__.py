@@ -1,0 +1,79 @@
+"""The command line: which commands there are, and how an error becomes lines and an exit code.
+
+It does not know what a command does: each is a module of its own, imported when it is used, so that `llmsup --help`
+doesn't wait for trio and Quart.
+
+Exit codes: 0 done, 1 it failed, 2 bad usage or bad config, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from .. import __version__
+from ..errors import ConfigError, Error
+from .visible import visible
+
+COMMANDS = {
+    "serve": "Run the server in the foreground.",
+    "demo": "Fetch a small model and serve it: llmsup with nothing set up.",
+    "check": "Check the config and show what each model resolves to.",
+    "ps": "Show the loaded models.",
+    "load": "Load a model now, before a request asks for it.",
+    "unload": "Unload a model, or all of them.",
+    "logs": "Show what the engines and llmsup itself wrote.",
+}
+"""Every command and the first line of its help. `llmsup NAME` is the click command `command` in `cli/NAME.py`."""
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are used, and whose errors are told in a line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
+        """Their names, in the order in which people meet them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 -- click's signature
+        """Import one."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f".{cmd_name}", __name__).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- click's
+        """List them without importing them, as click would."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run one; errors of ours become lines on stderr and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            for mistake in error.mistakes:
+                click.echo(visible(mistake), err=True)
+            ctx.exit(2)
+        except Error as error:
+            click.echo(visible(f"llmsup: {error}"), err=True)
+            for line in error.log_tail:
+                click.echo(f"    {visible(line)}", err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            if sys.stderr.isatty():
+                click.echo(err=True)  # the prompt shall not stand behind "^C"
+            ctx.exit(130)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="llmsup", message="%(prog)s %(version)s")
+def main() -> None:
+    """A supervisor for local language models.
+
+    One OpenAI-compatible endpoint; models are loaded when a request names them, side by side.
+
+    Try it with `llmsup demo`.
+    """

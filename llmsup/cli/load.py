@@ -1,0 +1,98 @@
+"""`llmsup load`: load a model and watch it come.
+
+It does not load anything itself, and leaving it doesn't stop the load.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ..errors import Error, ModelFailed
+from ..units import Seconds, format_seconds
+from .client import Client, model_path
+from .options import json_option, url_option
+from .target import connect
+from .visible import visible
+
+Entry = dict[str, Any]
+
+EVERY = Seconds(0.2)
+"""How often the server is asked how far it is."""
+
+
+@click.command("load")
+@click.argument("model")
+@url_option
+@json_option
+def command(model: str, url: str | None, as_json: bool) -> None:
+    """Load a model now, before a request asks for it.
+
+    It is loaded by the server; Ctrl-C only stops the waiting. One that failed a moment ago is tried again.
+
+    \b
+    Example:
+      llmsup load qwen3-4b
+    """
+    client = connect(url)
+    answer = client.post("/models/load", {"model": model, "wait": False})
+    name, already = str(answer["model"]), answer["state"] == "ready"
+    try:
+        entry = wait(client, name, quiet=as_json)
+    except KeyboardInterrupt:
+        click.echo(f"\nNo longer waiting. {visible(name)} goes on loading; `llmsup unload` ends that.", err=True)
+        raise click.exceptions.Exit(130) from None
+    if as_json:
+        click.echo(json.dumps(entry, indent=2))
+    elif already:
+        click.echo(f"{visible(name)} is loaded already.")
+    else:
+        click.echo(f"{visible(name)} loaded in {format_seconds(entry['load_seconds'] or 0)}")
+
+
+def wait(client: Client, name: str, *, quiet: bool) -> Entry:
+    """Wait for the model; returns its entry of `/running`. On a terminal its progress is shown on stderr.
+
+    Raises:
+        Error: It can't be loaded; the error says why, in the engine's words.
+    """
+    if not sys.stderr.isatty():
+        if not quiet:
+            click.echo(f"loading {visible(name)}", err=True)
+        return _poll(client, name, None)
+    from .progress import showing_progress
+
+    with showing_progress(name) as show:
+        return _poll(client, name, show)
+
+
+def _poll(client: Client, name: str, show: Callable[[Entry], None] | None) -> Entry:
+    while True:
+        status = client.get(model_path("/v1/models", name))["status"]
+        if status["value"] == "failed":
+            raise ModelFailed(str(status.get("error") or f"{name} failed."), log_tail=tuple(status.get("log_tail", ())))
+        if status["value"] == "unloaded":
+            raise _gone(client, name)
+        if status["value"] == "loaded":
+            # One that is about to be unloaded counts as loaded there; our load comes after that.
+            entries: list[Entry] = client.get("/running")
+            for entry in entries:
+                if entry["model"] == name and entry["state"] == "ready":
+                    return entry
+        if show:
+            show(status)
+        time.sleep(EVERY)
+
+
+def _gone(client: Client, name: str) -> Error:
+    tail = tuple(client.lines(model_path("/logs", name)))[-10:]
+    return ModelFailed(
+        f"{name} is not loaded: its engine was ended while it loaded.",
+        hint="Somebody unloaded it, or it crashed; its last lines:" if tail else "",
+        log_tail=tail,
+    )

@@ -1,0 +1,53 @@
+"""`llmsup logs`: what the engines and llmsup itself wrote, recent lines and live ones.
+
+It does not know who wrote what: the server's lines say so themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import click
+
+from .client import Client, model_path
+from .options import url_option
+from .target import connect
+
+
+@click.command("logs")
+@click.argument("model", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on with new lines as they come.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), help="Show only the last N of the recent lines.")
+@url_option
+def command(model: str | None, follow: bool, lines: int | None, url: str | None) -> None:
+    """Show what the engines and llmsup itself wrote.
+
+    \b
+    Example:
+      llmsup logs -f -n 20 qwen3-4b
+    """
+    client = connect(url)
+    shown = live(client, model, lines) if follow else recent(client, model, lines)
+    for line in shown:
+        click.echo(line)  # which flushes
+
+
+def recent(client: Client, model: str | None, count: int | None) -> list[str]:
+    """The newest `count` lines, or all that the server has kept."""
+    kept = list(client.lines(_path("/logs", model)))
+    return kept if count is None else kept[max(0, len(kept) - count) :]
+
+
+def live(client: Client, model: str | None, count: int | None) -> Iterator[str]:
+    """The newest `count` lines, or all, and then new ones until the server ends.
+
+    The stream begins with all lines that the server has kept. Of those as many are left out as are too many in a
+    look taken just before, so that what is written in between is neither lost nor shown twice.
+    """
+    skipped = 0 if count is None else max(0, len(recent(client, model, None)) - count)
+    return islice(client.lines(_path("/logs/stream", model)), skipped, None)
+
+
+def _path(prefix: str, model: str | None) -> str:
+    return model_path(prefix, model) if model else prefix

@@ -1,0 +1,99 @@
+"""Where llmsup's own log goes: to stderr, as text or JSON, and into the log book beside the engines' lines.
+
+It does not know who logs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal
+
+import trio
+
+from ..process.logbook import LogBook
+from .visible import visible
+
+PREFIX = "[llmsup] "
+
+_SHORT = {"WARNING": "WARN", "CRITICAL": "FATAL"}
+
+
+class TextFormatter(logging.Formatter):
+    """`22:15:03 INFO  message`; a traceback follows, indented, so that none of its lines can pass for a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and the traceback's if there is one."""
+        time = self.formatTime(record, "%H:%M:%S")
+        head = f"{time} {_level(record):<5} {visible(record.getMessage())}"
+        return "\n".join((head, *_traceback(record)))
+
+
+class JsonFormatter(logging.Formatter):
+    """One object per line; `time` is ISO 8601 with the zone."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, whatever happened."""
+        fields = {
+            "time": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if lines := list(_traceback(record)):
+            fields["exception"] = "\n".join(line.removeprefix("    ") for line in lines)
+        return json.dumps(fields)
+
+
+class BookHandler(logging.Handler):
+    """Writes records into a log book, from any thread."""
+
+    def __init__(self, book: LogBook) -> None:
+        super().__init__()
+        self.book = book
+        self.token: trio.lowlevel.TrioToken | None = None
+        """The run whose tasks read the book; before it begins nobody does."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record; one that comes from a thread after the run has ended is dropped."""
+        level = f"{_level(record)} " if record.levelno >= logging.WARNING else ""
+        lines = [f"{PREFIX}{line}" for line in (level + record.getMessage(), *_traceback(record))]
+        if self.token is None or trio.lowlevel.in_trio_run():
+            self._write(lines)
+            return
+        # A book wakes its readers, and tasks can only be woken from trio's own thread.
+        with contextlib.suppress(trio.RunFinishedError):
+            self.token.run_sync_soon(self._write, lines)
+
+    def _write(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.book.write(line)
+
+
+def set_up(book: LogBook, *, style: Literal["text", "json"], verbose: bool) -> BookHandler:
+    """Send everything that is logged to stderr and into the book; `verbose` from DEBUG up, else from INFO up."""
+    stderr = logging.StreamHandler(sys.stderr)
+    stderr.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    into_book = BookHandler(book)
+    root = logging.getLogger()
+    root.handlers = [stderr, into_book]
+    root.setLevel(logging.DEBUG if verbose else logging.INFO)
+    # At INFO it tells every listener; what it listens on is ours to say.
+    logging.getLogger("hypercorn.error").setLevel(logging.WARNING)
+    return into_book
+
+
+def _level(record: logging.LogRecord) -> str:
+    return _SHORT.get(record.levelname, record.levelname)
+
+
+def _traceback(record: logging.LogRecord) -> Iterable[str]:
+    if record.exc_info and record.exc_info[0]:
+        for block in traceback.format_exception(*record.exc_info):
+            for line in block.splitlines():
+                yield f"    {visible(line)}"

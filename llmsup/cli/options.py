@@ -1,0 +1,52 @@
+"""Options that several commands share, each checked where it is read.
+
+It does not know the commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ..config import parse_listen
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def config_option(command: Command) -> Command:
+    """--config FILE."""
+    text = "The config file; else $LLMSUP_CONFIG, else ~/.config/llmsup/llmsup.toml."
+    return click.option("--config", metavar="FILE", help=text)(command)
+
+
+def listen_option(command: Command) -> Command:
+    """--listen HOST:PORT."""
+    text = "Where to listen; port 0 takes a free one."
+    return click.option("--listen", metavar="HOST:PORT", callback=_address, help=text)(command)
+
+
+def verbose_option(command: Command) -> Command:
+    """-v."""
+    return click.option("-v", "--verbose", is_flag=True, help="Log in more detail.")(command)
+
+
+def url_option(command: Command) -> Command:
+    """--url URL."""
+    text = "The server; else $LLMSUP_URL, else where the config lets it listen."
+    return click.option("--url", metavar="URL", envvar="LLMSUP_URL", help=text)(command)
+
+
+def json_option(command: Command) -> Command:
+    """--json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(command)
+
+
+def _address(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        try:
+            parse_listen(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+    return value

@@ -1,0 +1,59 @@
+"""A model that loads, drawn on a terminal: a bar where the engine tells how far it is, else a spinner and its words.
+
+It does not know when it is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from .visible import visible
+
+BAR = 30
+"""Characters of the bar."""
+
+
+class Picture:
+    """What is drawn: the newest status that the server gave, in one line."""
+
+    def __init__(self, name: str) -> None:
+        self._name = visible(name)
+        self._status: Mapping[str, Any] = {}
+        self._spinner = Spinner("dots")
+
+    def update(self, status: Mapping[str, Any]) -> None:
+        """Take a `status` of `/v1/models`."""
+        self._status = status
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it in the width there is; the engine's words are cut off first."""
+        turn = int(console.get_time() * 1000 / self._spinner.interval) % len(self._spinner.frames)
+        head = f"{self._spinner.frames[turn]} loading {self._name}"
+        elapsed = f"{self._status.get('seconds') or 0:.0f} s"
+        fraction = self._status.get("progress")
+        if fraction is not None:
+            grid = Table.grid(padding=(0, 1))
+            grid.add_row(head, ProgressBar(total=1, completed=fraction, width=BAR), f"{fraction:4.0%}", elapsed)
+            yield grid
+            return
+        words = visible(self._status.get("last_line") or "")
+        line = Text.assemble(f"{head} {elapsed} ", (words, "dim"))
+        line.truncate(options.max_width, overflow="ellipsis")
+        yield line
+
+
+@contextmanager
+def showing_progress(name: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Draw on stderr until the block is left; then nothing of it remains. Gives what takes each new status."""
+    picture = Picture(name)
+    with Live(picture, console=Console(stderr=True), transient=True, refresh_per_second=10):
+        yield picture.update

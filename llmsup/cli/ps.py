@@ -1,0 +1,145 @@
+"""`llmsup ps`: what is loaded, what it costs, and what could not be loaded.
+
+It does not know the models' lives; it shows what the server says of them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import click
+
+from ..units import Bytes, Seconds, format_bytes, format_seconds
+from .options import json_option, url_option
+from .table import Column, Table
+from .target import connect
+from .visible import visible
+
+Entry = dict[str, Any]
+
+NOTHING = "-"
+NAMED = 5
+
+
+@click.command("ps")
+@url_option
+@json_option
+def command(url: str | None, as_json: bool) -> None:
+    """Show the loaded models.
+
+    The most worth keeping stands first. TTL LEFT is the time after which a model is unloaded if nobody uses it.
+
+    \b
+    Example:
+      llmsup ps --url http://127.0.0.1:5005
+    """
+    client = connect(url)
+    running = client.get("/running")
+    if as_json:
+        click.echo(json.dumps(running, indent=2))
+        return
+    models = client.get("/v1/models")["data"]
+    if running:
+        table(running, time.time()).show()
+    else:
+        click.echo(nothing_loaded(models))
+    for line in failures(models):
+        click.echo(visible(line))
+
+
+def table(running: Sequence[Entry], now: float) -> Table:
+    """The entries of `/running` as a table; `now` is the wall clock, in Unix seconds."""
+    columns = [
+        Column("MODEL"),
+        Column("STATE"),
+        Column("PID", right=True),
+        Column("IN FLIGHT", right=True),
+        Column("IDLE", right=True),
+        Column("TTL LEFT", right=True),
+        Column("MEMORY", right=True),
+    ]
+    rows = [
+        [
+            entry["model"],
+            _state(entry),
+            NOTHING if entry["pid"] is None else str(entry["pid"]),
+            f"{entry['in_flight']} (+{entry['waiting']})" if entry["waiting"] else str(entry["in_flight"]),
+            _idle(entry, now),
+            _ttl_left(entry, now),
+            _memory(entry),
+        ]
+        for entry in running
+    ]
+    if any(_priority(entry) != "normal" for entry in running):
+        columns.append(Column("PRIORITY"))
+        rows = [[*row, _priority(entry)] for row, entry in zip(rows, running, strict=True)]
+    return Table(columns, rows)
+
+
+def nothing_loaded(models: Sequence[Entry]) -> str:
+    """What to say instead of an empty table."""
+    if not models:
+        return "No model is loaded, and none is configured. `llmsup demo` serves one to try."
+    names = without_presets([str(entry["id"]) for entry in models])
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    shown = visible(", ".join(names[:NAMED]) + more)
+    return f"No model is loaded. A request loads the one that it names, and so does `llmsup load`: {shown}."
+
+
+def failures(models: Sequence[Entry]) -> list[str]:
+    """A line for each model of `/v1/models` that could not be loaded."""
+    failed = {str(entry["id"]): entry["status"] for entry in models if entry["status"]["value"] == "failed"}
+    lines = []
+    for name in without_presets(failed):
+        status = failed[name]
+        why = str(status.get("error") or "").rstrip(".")
+        wait = status.get("retry_in") or 0
+        when = f"Requests try it again in {format_seconds(round(wait))}" if wait >= 1 else "The next request tries it"
+        lines.append(f"{name} failed: {why}. {when}; `llmsup load {name}` does at once.")
+    return lines
+
+
+def without_presets(names: Collection[str]) -> list[str]:
+    """The models among them: a preset "model:preset" shares its model's process and its fate."""
+    known = set(names)
+    return [name for name in names if name.rpartition(":")[0] not in known]
+
+
+def _state(entry: Entry) -> str:
+    progress = entry.get("progress")
+    known = entry["state"] == "starting" and progress is not None
+    return f"starting {progress:.0%}" if known else str(entry["state"])
+
+
+def _idle(entry: Entry, now: float) -> str:
+    if entry["in_flight"]:
+        return "busy"
+    since = max(entry["loaded_at"] or 0, entry["last_used"] or 0)
+    return _whole(now - since) if entry["loaded_at"] else NOTHING
+
+
+def _ttl_left(entry: Entry, now: float) -> str:
+    if entry["expires_at"] is not None:
+        return _whole(entry["expires_at"] - now)
+    return "never" if entry["pinned"] or entry["ttl"] is None else NOTHING  # it is in use, or not loaded yet
+
+
+def _memory(entry: Entry) -> str:
+    size, source = entry["footprint_bytes"], entry["footprint_source"]
+    if size is None:
+        return NOTHING
+    return format_bytes(Bytes(size)) + ("" if source == "measured" else f" {source}")
+
+
+def _priority(entry: Entry) -> str:
+    parts = [entry["priority"]] if entry["priority"] != "normal" else []
+    return ", ".join([*parts, *(["pinned"] if entry["pinned"] else [])]) or "normal"
+
+
+def _whole(seconds: float) -> str:
+    """A time that goes on while one looks: no fractions. A clock that is ahead of ours counts as now."""
+    whole = max(0, round(seconds))
+    return f"{whole} s" if whole < 120 else format_seconds(Seconds(whole))

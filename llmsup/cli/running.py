@@ -1,0 +1,120 @@
+"""Running a tree from the command line: its log, its signals, and how it ends.
+
+It does not know what is served: `serve` reads that from a file, `demo` makes it up.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+import click
+import trio
+
+from ..config import Config
+from ..errors import Error
+from ..process.logbook import LogBook
+from ..tree import Tree
+from .address import is_loopback, url_of
+from .logsetup import BookHandler, set_up
+
+log = logging.getLogger(__name__)
+
+BOOK_LINES = 5000
+"""Lines kept for `llmsup logs`, of everything together."""
+
+
+def run(config: Config, sockets: list[socket.socket], *, verbose: bool, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; a second one ends the grace that requests have.
+
+    Args:
+        config: What to serve.
+        sockets: Listening already (`web.server.listen`).
+        verbose: Log from DEBUG up.
+        announce: Called with the server's URL once requests are answered.
+
+    Raises:
+        Error: It can't run as asked.
+        click.exceptions.Exit: It broke; the log has told why.
+    """
+    book = LogBook(BOOK_LINES)
+    into_book = set_up(book, style=config.server.log_format, verbose=verbose)
+    tree = Tree(config, sockets, book=book)
+
+    def started() -> None:
+        for address in addresses(sockets):
+            log.info("listening on %s", address)
+        _warn_if_open(config, sockets)
+        announce(urls(config, sockets)[0])
+
+    try:
+        trio.run(_main, tree, into_book, started)
+    except BaseExceptionGroup as group:
+        _report(list(_leaves(group)))
+
+
+def urls(config: Config, sockets: list[socket.socket]) -> list[str]:
+    """What a client on this machine can call, one for each socket; the ports are the real ones."""
+    names = [s.getsockname() for s in sockets]
+    return [url_of(name[0], name[1], tls=bool(config.server.certfile)) for name in names]
+
+
+def addresses(sockets: list[socket.socket]) -> list[str]:
+    """What is listened on, "0.0.0.0:5005" for all interfaces."""
+    names = [s.getsockname() for s in sockets]
+    return [f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}" for name in names]
+
+
+async def _main(tree: Tree, into_book: BookHandler, started: Callable[[], None]) -> None:
+    into_book.token = trio.lowlevel.current_trio_token()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_obey_signals, tree)
+        async with trio.open_nursery() as running:
+            await running.start(tree.run)
+            started()
+        log.info("stopped")
+        nursery.cancel_scope.cancel()
+
+
+async def _obey_signals(tree: Tree, *, task_status: trio.TaskStatus[None]) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        task_status.started()
+        async for number in signals:
+            if number == signal.SIGHUP:
+                log.warning("SIGHUP: reloading the config comes in a later version; restart llmsup to apply changes")
+            else:
+                log.info("%s: stopping", signal.Signals(number).name)
+                tree.stop()
+
+
+def _warn_if_open(config: Config, sockets: list[socket.socket]) -> None:
+    open_to_others = [s for s in sockets if not is_loopback(s.getsockname()[0])]
+    if open_to_others and not config.server.api_keys:
+        log.warning(
+            "whoever can reach %s can use, load and unload your models: set server.api_keys, or listen on 127.0.0.1",
+            ", ".join(addresses(open_to_others)),
+        )
+
+
+def _report(leaves: list[BaseException]) -> None:
+    """Tell what went wrong, without the groups around it."""
+    if all(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
+        raise KeyboardInterrupt  # it came before the signals were ours
+    if len(leaves) == 1 and isinstance(leaves[0], Error):
+        raise leaves[0] from None
+    for leaf in leaves:
+        if isinstance(leaf, Error):
+            log.error("%s", leaf)
+        else:
+            log.error("a bug in llmsup ended it: %s: %s", type(leaf).__name__, leaf, exc_info=leaf)
+    raise click.exceptions.Exit(1)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

@@ -1,0 +1,69 @@
+"""`llmsup serve`: the server in the foreground, as the config says.
+
+It does not know how it runs and stops: see `running`.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import attrs
+import click
+
+from ..config import DEFAULT_PATH, Config, find, load
+from ..web.server import listen as bind
+from . import running
+from .options import config_option, listen_option, verbose_option
+
+log = logging.getLogger(__name__)
+
+SHOWN = 8
+"""How many models are named at the start."""
+
+
+@click.command("serve")
+@config_option
+@listen_option
+@verbose_option
+def command(config: str | None, listen: str | None, verbose: bool) -> None:
+    """Run the server in the foreground.
+
+    It logs to stderr. SIGTERM and SIGINT (Ctrl-C) stop it once the requests in flight are done; a second one stops
+    it at once.
+
+    \b
+    Example:
+      llmsup serve --config llmsup.toml --listen 127.0.0.1:5005
+    """
+    path = find(config)
+    settings = load(path) if path else Config()
+    if listen:
+        settings = attrs.evolve(settings, server=attrs.evolve(settings.server, listen=listen))
+    sockets = bind(settings.server.listen)  # before anything else is done or said: a taken port is one line
+
+    def announce(url: str) -> None:
+        # `llmsup ps` finds the address in the config, unless it is another one here.
+        elsewhere = config or listen or settings.server.listen.endswith(":0")
+        introduce(settings, path, ps=f"llmsup ps --url {url}" if elsewhere else "llmsup ps")
+
+    running.run(settings, sockets, verbose=verbose, announce=announce)
+
+
+def introduce(config: Config, path: Path | None, *, ps: str) -> None:
+    """Log what is served, and where to look next."""
+    if path is None:
+        log.info("there is no config at %s: using the built-in defaults", DEFAULT_PATH)
+    else:
+        log.info("config %s", path)
+    if not config.models:
+        log.warning("there are no models to serve: add a [models.NAME] table to the config, or try `llmsup demo`")
+        return
+    log.info("%s", count(list(config.models)))
+    log.info("`%s` shows what is loaded; GET /v1/models lists what there is", ps)
+
+
+def count(names: list[str]) -> str:
+    """Say how many models there are and what the first few are called: "2 models: a, b"."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{len(names)} model{'s' if len(names) != 1 else ''}: {', '.join(names[:SHOWN])}{more}"

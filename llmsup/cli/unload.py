@@ -1,0 +1,47 @@
+"""`llmsup unload`: have a model's memory back.
+
+It does not end any engine itself.
+"""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from ..units import format_bytes, format_seconds
+from .options import json_option, url_option
+from .target import connect
+from .visible import visible
+
+
+@click.command("unload")
+@click.argument("model", required=False)
+@click.option("--all", "everything", is_flag=True, help="Unload every model.")
+@click.option("--force", is_flag=True, help="Cut off requests in flight instead of letting them finish.")
+@url_option
+@json_option
+def command(model: str | None, everything: bool, force: bool, url: str | None, as_json: bool) -> None:
+    """Unload a model, or all of them.
+
+    It returns when the engines are gone and their memory is back. Requests in flight may finish first.
+
+    \b
+    Example:
+      llmsup unload qwen3-4b
+    """
+    if bool(model) == everything:
+        raise click.UsageError("Name one model, or say --all.")
+    client = connect(url)
+    before = {entry["model"] for entry in client.get("/running")}
+    answer = client.post("/models/unload", {**({"all": True} if everything else {"model": model}), "force": force})
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+        return
+    gone = before if everything else before & {answer["model"]}
+    if not gone:
+        click.echo("No model was loaded." if everything else f"{visible(answer['model'])} was not loaded.")
+        return
+    what = visible(next(iter(gone))) if len(gone) == 1 else f"{len(gone)} models"
+    freed, took = answer["freed_bytes"], format_seconds(answer["seconds"])
+    click.echo(f"{what} unloaded: {format_bytes(freed)} back in {took}" if freed else f"{what} unloaded in {took}")

@@ -1,0 +1,91 @@
+"""The command line itself: its help, what it imports, and how errors become lines and exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from llmsup import __version__
+from llmsup.cli import COMMANDS, main
+from llmsup.cli.visible import visible
+
+SIX_MISTAKES = """
+[server]
+listen = "localhost"
+max_queue = 0
+[defaults]
+ttl = "5 minutes"
+[models.qwen3-4b]
+path = "/x.gguf"
+tttl = "1h"
+[models.other]
+aliases = ["qwen3-4b"]
+"""
+
+
+def test_help_imports_no_command() -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from llmsup.cli import main;"
+        "print(CliRunner().invoke(main, ['--help']).output);"
+        "sys.exit(any(name in sys.modules for name in ('trio', 'quart', 'rich', 'attrs')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert all(name in done.stdout and text in done.stdout for name, text in COMMANDS.items())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_help_begins_as_listed_and_has_an_example(name: str) -> None:
+    result = CliRunner().invoke(main, [name, "--help"])
+    assert result.exit_code == 0
+    assert COMMANDS[name] in " ".join(result.output.split())
+    assert f"Example:\n    llmsup {name}" in result.output
+
+
+def test_version_and_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "llmsup", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"llmsup {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["bogus"], ["load"], ["unload"], ["unload", "x", "--all"], ["serve", "--listen", "here"]]
+)
+def test_bad_usage_is_2(words: list[str]) -> None:
+    assert CliRunner().invoke(main, words).exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "ps"])
+def test_six_mistakes_are_six_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    config = tmp_path / "llmsup.toml"
+    config.write_text(SIX_MISTAKES)
+    monkeypatch.setenv("LLMSUP_CONFIG", str(config))
+    result = CliRunner().invoke(main, [command])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert len(lines) == 6
+    assert lines[3] == f"unknown key 'tttl' (did you mean 'ttl'?) @ {config}: models.qwen3-4b"
+
+
+def test_a_config_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["serve", "--config", str(tmp_path / "x.toml")])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("llmsup: There is no config at ")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_ctrl_c_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(url: str | None) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("llmsup.cli.ps.connect", interrupted)
+    result = CliRunner().invoke(main, ["ps"])
+    assert (result.exit_code, result.output) == (130, "")
+
+
+def test_what_is_not_printable_is_made_visible() -> None:
+    assert visible("naïve 模型 🙂\tok") == "naïve 模型 🙂\tok"
+    assert visible("a\r\nb\x1b[31m\u2028\u202e\udc80") == r"a\r\nb\x1b[31m\u2028\u202e\udc80"

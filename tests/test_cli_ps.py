@@ -1,0 +1,103 @@
+"""`ps`: what it makes of the server's JSON, on a terminal and elsewhere."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from llmsup.cli.ps import failures, nothing_loaded, table
+from llmsup.cli.table import Column, Table
+
+NOW = 1_000_000.0
+
+
+def entry(model: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "model": model, "state": "ready", "pid": 4711, "ttl": 1800, "in_flight": 0, "waiting": 0,
+        "loaded_at": NOW - 300, "last_used": NOW - 12, "expires_at": NOW + 1788, "footprint_bytes": 148 << 20,
+        "footprint_source": "measured", "priority": "normal", "pinned": False, "progress": None, **fields,
+    }  # fmt: skip
+
+
+STARTING = {"state": "starting", "loaded_at": None, "last_used": None, "expires_at": None, "footprint_bytes": None}
+ENTRIES = [
+    entry("org/big@Q4", in_flight=2, waiting=3, expires_at=None),
+    entry("模型", last_used=None, footprint_source="declared"),
+    entry("soon", **STARTING, pid=None),
+    entry("half", **STARTING, progress=0.5),
+    entry("for-ever", ttl=None, expires_at=None),
+]
+
+
+def test_plain() -> None:
+    assert table(ENTRIES, NOW).as_text().splitlines() == [
+        "MODEL       STATE          PID  IN FLIGHT  IDLE  TTL LEFT            MEMORY",
+        "org/big@Q4  ready         4711     2 (+3)  busy         -           148 MiB",
+        "模型        ready         4711          0   5 m      30 m  148 MiB declared",
+        "soon        starting         -          0     -         -                 -",
+        "half        starting 50%  4711          0     -         -                 -",
+        "for-ever    ready         4711          0  12 s     never           148 MiB",
+    ]
+
+
+def test_terminal() -> None:
+    out = io.StringIO()
+    Console(file=out, force_terminal=True, color_system="standard", width=100).print(table(ENTRIES, NOW).for_terminal())
+    assert "\x1b[1m" in out.getvalue()
+    lines = [line.rstrip() for line in re.sub(r"\x1b\[[\d;]*m", "", out.getvalue()).splitlines()]
+    assert lines == table(ENTRIES, NOW).as_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"priority": "high"}, "high"),
+        ({"pinned": True}, "pinned"),
+        ({"priority": "low", "pinned": True}, "low, pinned"),
+    ],
+)
+def test_priority_is_shown_when_there_is_one(fields: dict[str, Any], shown: str) -> None:
+    lines = table([entry("a", **fields), entry("b")], NOW).as_text().splitlines()
+    assert lines[0].endswith("  PRIORITY")
+    assert [line.split("MiB  ")[1] for line in lines[1:]] == [shown, "normal"]
+
+
+def test_a_clock_that_differs_from_the_servers() -> None:
+    (row,) = table([entry("a", last_used=NOW + 5, expires_at=NOW - 5)], NOW).rows
+    assert row[4:6] == ["0 s", "0 s"]
+
+
+def test_cells_stay_in_their_line() -> None:
+    odd = Table([Column("A"), Column("B")], [["[bold]x[/bold]\n\x1b[2J", "y"]])
+    assert odd.as_text().splitlines()[1:] == [r"[bold]x[/bold]\n\x1b[2J  y"]
+    out = io.StringIO()
+    Console(file=out, width=60).print(odd.for_terminal())
+    assert out.getvalue().splitlines()[1].rstrip() == r"[bold]x[/bold]\n\x1b[2J  y"
+
+
+def model(id_: str, value: str = "unloaded", **status: Any) -> dict[str, Any]:
+    return {"id": id_, "status": {"value": value, **status}}
+
+
+def test_nothing_is_loaded() -> None:
+    assert "`llmsup demo`" in nothing_loaded([])
+    names = [model(name) for name in ("a", "a:hot", "b", "c", "d", "e", "f")]
+    assert nothing_loaded(names).endswith("`llmsup load`: a, b, c, d, e and 1 more.")
+
+
+def test_failures() -> None:
+    failed = {"value": "failed", "error": "a can't be loaded. It said: oh"}
+    models = [
+        model("a", **failed, retry_in=9.6),
+        model("a:hot", **failed, retry_in=9.6),
+        model("b", **failed, retry_in=0),
+        model("c"),
+    ]
+    assert failures(models) == [
+        "a failed: a can't be loaded. It said: oh. Requests try it again in 10 s; `llmsup load a` does at once.",
+        "b failed: a can't be loaded. It said: oh. The next request tries it; `llmsup load b` does at once.",
+    ]

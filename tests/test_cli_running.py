@@ -1,0 +1,85 @@
+"""How a tree that breaks is told."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import pytest
+import trio
+
+from llmsup.cli import running
+from llmsup.config import Config
+from llmsup.errors import SetupError
+
+
+@pytest.fixture(autouse=True)
+def root() -> Iterator[None]:
+    """Put the root logger back as it was."""
+    logger, hypercorn = logging.getLogger(), logging.getLogger("hypercorn.error")
+    before = logger.handlers, logger.level, hypercorn.level
+    yield
+    logger.handlers, logger.level = before[0], before[1]
+    hypercorn.setLevel(before[2])
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
+    """What the tree breaks with, once it has started."""
+    errors: list[BaseException] = []
+
+    class Tree:
+        def __init__(self, *_: Any, **__: Any) -> None:
+            pass
+
+        async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+            task_status.started()
+
+            async def fail(error: BaseException) -> None:
+                raise error
+
+            async with trio.open_nursery() as nursery:
+                for error in errors:
+                    nursery.start_soon(fail, error)
+
+    monkeypatch.setattr(running, "Tree", Tree)
+    return errors
+
+
+def run() -> list[str]:
+    announced: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        running.run(Config(), [listener], verbose=False, announce=announced.append)
+    return announced
+
+
+def test_an_error_of_ours_comes_out_alone(broken: list[BaseException]) -> None:
+    broken.append(SetupError("no good."))
+    with pytest.raises(SetupError, match="no good"):
+        run()
+
+
+def test_bugs_are_logged_leaf_by_leaf(broken: list[BaseException], capsys: pytest.CaptureFixture[str]) -> None:
+    broken += [ValueError("one"), SetupError("two.")]
+    with pytest.raises(click.exceptions.Exit) as caught:
+        run()
+    assert caught.value.exit_code == 1
+    told = capsys.readouterr().err
+    assert "ERROR a bug in llmsup ended it: ValueError: one\n    Traceback" in told
+    assert "ERROR two.\n" in told
+    assert "ExceptionGroup" not in told
+
+
+def test_an_early_ctrl_c(broken: list[BaseException]) -> None:
+    broken.append(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        run()
+
+
+def test_the_real_port_is_announced(broken: list[BaseException]) -> None:
+    (url,) = run()
+    assert url.startswith("http://127.0.0.1:")
+    assert not url.endswith(":0")

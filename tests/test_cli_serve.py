@@ -1,0 +1,324 @@
+"""`serve` as a process of its own, and the commands that talk to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+from click.testing import CliRunner, Result
+
+from llmsup.catalog.demo import SIZE
+from llmsup.cli import main
+from llmsup.cli.demo import CHAT, EMBED, demo_config
+from llmsup.cli.serve import count
+from llmsup.config import Server
+
+FAKE = Path(__file__).with_name("fake_engine.py")
+ROOT = Path(__file__).parent.parent
+PATIENCE = 20
+"""Seconds after which a test counts as hung."""
+
+
+def model(name: str, *switches: str, more: str = "") -> str:
+    words = [sys.executable, str(FAKE), "--port", "${PORT}", *switches]
+    return f"[models.{json.dumps(name)}]\ncommand = {json.dumps(words)}\n{more}\n"
+
+
+CONFIG = (
+    model("org/quick", "--print", "hello from quick")
+    + model("slow", "--load-time", "0.5", "--print", "still reading")
+    + model("endless", "--never-ready")
+    + model("bad", "--exit-after", "0", "--exit-code", "7", "--print", "error: unknown architecture 'wolpertinger'")
+)
+
+
+@frozen
+class Served:
+    """A running `llmsup serve`."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    url: str
+
+    def __call__(self, *words: str) -> Result:
+        """Run a command against it."""
+        return CliRunner().invoke(main, [*words, "--url", self.url])
+
+    def end(self, *signals: signal.Signals) -> int:
+        """Send signals, and wait for the end."""
+        for number in signals:
+            self.process.send_signal(number)
+            time.sleep(0.1)
+        return self.process.wait(PATIENCE)
+
+
+Serve = Callable[..., Served]
+
+
+def until(condition: Callable[[], object], process: subprocess.Popen[bytes] | None = None) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        assert process is None or process.poll() is None
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    for name in ("LLMSUP_CONFIG", "LLMSUP_URL", "LLMSUP_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(text: str | None = CONFIG, *words: str, listen: str = "127.0.0.1:0") -> Served:
+        log, config = tmp_path / "stderr", tmp_path / "llmsup.toml"
+        command = [sys.executable, "-m", "llmsup", "serve", "--listen", listen, *words]
+        if text is not None:
+            config.write_text(text)
+            command += ["--config", str(config)]
+        with log.open("wb") as stderr:
+            process = subprocess.Popen(command, stderr=stderr)
+        started.append(process)
+        # The lines after it are there at once, too.
+        until(lambda: re.search(r"lists what there is|llmsup demo", log.read_text()), process)
+        found = re.search(r"listening on [^:\s]+:(\d+)", log.read_text())
+        assert found
+        return Served(process, log, f"http://127.0.0.1:{found[1]}")
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(PATIENCE)
+
+
+def test_a_whole_life(serve: Serve) -> None:
+    served = serve()
+    log = served.log.read_text()
+    assert "4 models: org/quick, slow, endless, bad" in log
+    assert f"`llmsup ps --url {served.url}`" in log
+
+    assert json.loads(served("ps", "--json").stdout) == []
+    assert served("ps").stdout == (
+        "No model is loaded. A request loads the one that it names, and so does `llmsup load`: "
+        "bad, endless, org/quick, slow.\n"
+    )
+    loaded = served("load", "ORG/quick")
+    assert loaded.exit_code == 0
+    assert loaded.stderr == "loading org/quick\n"
+    assert re.fullmatch(r"org/quick loaded in [\d.]+ m?s\n", loaded.stdout)
+    assert served("load", "org/quick").stdout == "org/quick is loaded already.\n"
+    (entry,) = json.loads(served("ps", "--json").stdout)
+    assert (entry["model"], entry["state"]) == ("org/quick", "ready")
+    assert re.search(rf"^org/quick  ready  +{entry['pid']} ", served("ps").stdout, re.MULTILINE)
+
+    slow = served("load", "slow", "--json")
+    assert slow.stderr == ""
+    assert json.loads(slow.stdout)["state"] == "ready"
+
+    assert "hello from quick" in served("logs", "org/quick").stdout
+    everything = served("logs").stdout
+    assert "[org/quick] hello from quick" in everything
+    assert re.search(r"^\[llmsup\] org/quick: starting -> ready", everything, re.MULTILINE)
+    assert served("logs", "-n", "1").stdout == everything.splitlines(keepends=True)[-1]
+    assert served("logs", "nope").exit_code == 1
+
+    assert re.fullmatch(r"org/quick unloaded.* in [\d.]+ m?s\n", served("unload", "org/quick").stdout)
+    assert served("unload", "org/quick").stdout == "org/quick was not loaded.\n"
+    assert json.loads(served("unload", "slow", "--force", "--json").stdout)["success"] is True
+    assert served("unload", "--all").stdout == "No model was loaded.\n"
+    assert served("unload", "nope").stderr.startswith("llmsup: There is no model 'nope'.")
+
+    assert served.end(signal.SIGTERM) == 0
+    assert served.log.read_text().endswith("INFO  stopped\n")
+    assert "Traceback" not in served.log.read_text()
+
+
+def test_a_load_that_fails_shows_the_engines_words(serve: Serve) -> None:
+    served = serve()
+    result = served("load", "bad")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "llmsup: bad can't be loaded: its engine exited with code 7" in result.stderr
+    assert "\n    error: unknown architecture 'wolpertinger'\n" in result.stderr
+    assert "bad failed: bad can't be loaded" in served("ps").stdout
+
+
+def test_a_load_that_somebody_ends(serve: Serve) -> None:
+    served = serve()
+    command = [sys.executable, "-m", "llmsup", "load", "endless", "--url", served.url]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as loading:
+        until(lambda: json.loads(served("ps", "--json").stdout))
+        served("unload", "endless")
+        _, stderr = loading.communicate(timeout=PATIENCE)
+    assert loading.returncode == 1
+    assert "endless is not loaded: its engine was ended while it loaded" in stderr
+
+
+def test_ctrl_c_ends_the_wait_but_not_the_load(serve: Serve) -> None:
+    served = serve()
+    command = [sys.executable, "-m", "llmsup", "load", "endless", "--url", served.url]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as loading:
+        until(lambda: json.loads(served("ps", "--json").stdout))
+        loading.send_signal(signal.SIGINT)
+        _, stderr = loading.communicate(timeout=PATIENCE)
+    assert loading.returncode == 130
+    assert "endless goes on loading" in stderr
+    assert "Traceback" not in stderr
+    assert [entry["model"] for entry in json.loads(served("ps", "--json").stdout)] == ["endless"]
+
+
+@pytest.mark.parametrize("lines", [[], ["-n", "1"]])
+def test_live_logs(serve: Serve, lines: list[str]) -> None:
+    served = serve()
+    served("load", "org/quick")
+    kept = served("logs").stdout.splitlines()
+    command = [sys.executable, "-m", "llmsup", "logs", "-f", *lines, "--url", served.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as following:
+        assert following.stdout
+        for line in kept[-len(lines) // 2 :] if lines else kept:
+            assert following.stdout.readline() == f"{line}\n"
+        served("unload", "org/quick")
+        assert following.stdout.readline().startswith("[llmsup] org/quick: ready -> stopping")
+        following.send_signal(signal.SIGINT)
+        _, stderr = following.communicate(timeout=PATIENCE)
+    assert (following.returncode, stderr) == (130, "")
+
+
+def test_a_reader_that_leaves_is_no_error(serve: Serve) -> None:
+    served = serve()
+
+    def gone() -> bool:
+        served("load", "org/quick")  # which is logged, so that there is something to write into the broken pipe
+        served("unload", "org/quick")
+        return pipe.poll() is not None
+
+    command = f"{sys.executable} -m llmsup logs -f --url {served.url} | head -n 1"
+    with subprocess.Popen(["/bin/sh", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as pipe:
+        until(gone)
+        _, stderr = pipe.communicate(timeout=PATIENCE)
+    assert stderr == b""
+
+
+def test_a_server_that_vanishes_is_told(serve: Serve) -> None:
+    served = serve()
+    command = [sys.executable, "-m", "llmsup", "logs", "-f", "--url", served.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as following:
+        assert following.stdout
+        assert following.stdout.readline()
+        served.end(signal.SIGKILL)
+        _, stderr = following.communicate(timeout=PATIENCE)
+    assert following.returncode == 1
+    assert stderr == f"llmsup: the server at {served.url} has ended, or the connection to it broke.\n"
+
+
+def test_sighup_does_not_end_it_and_a_second_sigterm_is_fine(serve: Serve) -> None:
+    served = serve()
+    served.process.send_signal(signal.SIGHUP)
+    until(lambda: "reloading the config comes in a later version" in served.log.read_text())
+    assert served("ps").exit_code == 0
+    assert served.end(signal.SIGINT, signal.SIGINT) == 0
+
+
+def test_json_log_and_verbose(serve: Serve) -> None:
+    served = serve(f'[server]\nlog_format = "json"\n{CONFIG}', "-v")
+    records = [json.loads(line) for line in served.log.read_text().splitlines()]
+    assert {"time", "level", "logger", "message"} <= records[0].keys()
+    assert any(record["message"].startswith("listening on 127.0.0.1:") for record in records)
+
+
+def test_without_a_config(serve: Serve) -> None:
+    log = serve(None).log.read_text()
+    assert "there is no config at ~/.config/llmsup/llmsup.toml: using the built-in defaults" in log
+    assert "`llmsup demo`" in log
+
+
+def test_open_to_everybody(serve: Serve) -> None:
+    served = serve(listen="0.0.0.0:0")
+    assert re.search(r"WARN  whoever can reach 0\.0\.0\.0:\d+ can use", served.log.read_text())
+    assert served("ps").exit_code == 0
+
+
+def test_with_a_key(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = serve(f'[server]\napi_keys = ["k"]\n{CONFIG}')
+    assert served("ps").stderr.startswith("llmsup: The API key is missing.")
+    monkeypatch.setenv("LLMSUP_API_KEY", "k")
+    assert served("ps").exit_code == 0
+
+
+def test_a_bad_certificate_is_one_line(tmp_path: Path) -> None:
+    config = tmp_path / "l.toml"
+    config.write_text(f'[server]\ncertfile = "{config}"\nkeyfile = "{config}"\n')
+    command = [sys.executable, "-m", "llmsup", "serve", "--listen", "127.0.0.1:0", "--config", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("llmsup: server.certfile and server.keyfile can't be used")
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_a_port_that_is_taken_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.setattr("llmsup.cli.demo.xllamacpp_installed", lambda: True)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("LLMSUP_CONFIG", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        result = CliRunner().invoke(main, [command, "--listen", address])
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"llmsup: Can't listen on {address}: Address already in use.")
+    assert "--listen" in line
+    assert not os.listdir(tmp_path)
+
+
+def test_the_demo_needs_its_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmsup.cli.demo.xllamacpp_installed", lambda: False)
+    result = CliRunner().invoke(main, ["demo"])
+    assert result.exit_code == 1
+    assert "pip install 'llmsup[engine]'" in result.stderr
+
+
+def test_the_demo(serve: Serve, tmp_path: Path) -> None:
+    """All but the engine, which is not started: no request is made."""
+    pytest.importorskip("xllamacpp")
+    path = tmp_path / ".local/state/llmsup/demo/SmolLM2-135M-Instruct.Q4_1.gguf"
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        file.truncate(SIZE)
+    command = [sys.executable, "-m", "llmsup", "demo", "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout
+        first = demo.stdout.readline()
+        demo.terminate()
+        rest = demo.stdout.read()
+    assert demo.returncode == 0
+    found = re.match(r"The demo answers at (http://127\.0\.0\.1:\d+)\. ", first)
+    assert found
+    assert f"curl {found[1]}/v1/chat/completions" in rest
+    assert f'base_url="{found[1]}/v1", api_key="none"' in rest
+    assert f"llmsup ps --url {found[1]}" in rest
+
+
+def test_the_demos_models(tmp_path: Path) -> None:
+    config = demo_config(Server(default_model=CHAT), tmp_path / "m.gguf")
+    assert [(m.name, m.kind, m.engine) for m in config.models.values()] == [
+        (CHAT, None, "bundled"),
+        (EMBED, "embedding", "bundled"),
+    ]
+
+
+def test_many_models_are_named_briefly() -> None:
+    assert count(["a"]) == "1 model: a"
+    assert count([str(n) for n in range(10)]) == "10 models: 0, 1, 2, 3, 4, 5, 6, 7 and 2 more"

@@ -1,0 +1,431 @@
+"""The connections to one engine: kept, retried and closed as promised."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
+
+from llmsup.engines.connection import Disconnected
+from llmsup.engines.launch import Address, TcpAddress, UnixAddress
+from llmsup.engines.pool import MAX_IDLE, Answer, Pool, connect
+from llmsup.errors import EngineBadAnswer
+
+SILENT = b""
+
+
+def ok(body: bytes, *headers: bytes) -> bytes:
+    """An answer."""
+    lines = b"".join(header + b"\r\n" for header in (*headers, b"content-length: %d" % len(body)))
+    return b"HTTP/1.1 200 OK\r\n%s\r\n%s" % (lines, body)
+
+
+class Line:
+    """The engine's end of one connection. All it says goes out at once; nobody waits for anybody."""
+
+    def __init__(self, first_words: bytes) -> None:
+        self.near, self._far = memory_stream_pair()
+        self.says(first_words)
+
+    def says(self, words: bytes) -> None:
+        self.near.receive_stream.put_data(words)
+
+    def hangs_up(self) -> None:
+        """No more words, but still listening, like a process that is ending."""
+        self.near.receive_stream.put_eof()
+
+    async def is_gone(self) -> None:
+        """Not even listening."""
+        await self._far.aclose()
+
+    async def heard(self) -> bytes:
+        """What has come since the last look; with "<closed>" at its end where the client has hung up."""
+        data = b""
+        with trio.move_on_after(0.01):
+            while got := await self._far.receive_some():
+                data += got
+            return data + b"<closed>"
+        return data
+
+
+class Engine:
+    """Opens connections in memory. `first_words` are what each of them, in turn, says as soon as it is open."""
+
+    def __init__(self, *first_words: bytes) -> None:
+        self._first_words = list(first_words)
+        self.lines: list[Line] = []
+
+    async def open(self) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        self.lines.append(Line(self._first_words.pop(0)))
+        return self.lines[-1].near
+
+
+async def get(pool: Pool, target: bytes = b"/") -> Answer:
+    with trio.fail_after(60):
+        return await pool.request("GET", target, [], b"")
+
+
+async def whole(answer: Answer) -> bytes:
+    """The body of an answer, which is then given back."""
+    with trio.fail_after(60):
+        data = b""
+        while piece := await answer.body():
+            data += piece
+        await answer.close()
+        return data
+
+
+# Keeping...
+
+
+async def test_a_connection_is_used_again(autojump_clock: MockClock) -> None:
+    """One after the other needs one connection only."""
+    engine = Engine(ok(b"one"))
+    pool = Pool(engine.open)
+    assert await whole(await get(pool)) == b"one"
+    engine.lines[0].says(ok(b"two"))
+    assert await whole(await get(pool)) == b"two"
+    assert len(engine.lines) == 1
+    assert repr(pool) == "<Pool open, 0 busy, 1 idle>"
+
+
+async def test_an_answer_keeps_its_connection_to_itself(autojump_clock: MockClock) -> None:
+    """Requests side by side have connections of their own, and none is shared before it is given back."""
+    engine = Engine(ok(b"one"), ok(b"two"))
+    pool = Pool(engine.open)
+    one, two = await get(pool), await get(pool)
+    assert (await whole(two), await whole(one)) == (b"two", b"one")
+    assert len(engine.lines) == 2
+
+
+async def test_the_newest_is_used_first(autojump_clock: MockClock) -> None:
+    """The connection that was given back last is the least likely to have been closed."""
+    engine = Engine(ok(b"one"), ok(b"two"))
+    pool = Pool(engine.open)
+    one, two = await get(pool), await get(pool)
+    await whole(two)
+    await whole(one)
+    for number, line in enumerate(engine.lines):
+        line.says(ok(b"again on %d" % number))
+    assert await whole(await get(pool)) == b"again on 0"
+    assert len(engine.lines) == 2
+
+
+async def test_close_is_believed(autojump_clock: MockClock) -> None:
+    """After `connection: close` the connection is closed, and the next request has a fresh one."""
+    engine = Engine(ok(b"one", b"connection: close"), ok(b"two"))
+    pool = Pool(engine.open)
+    assert await whole(await get(pool)) == b"one"
+    assert (await engine.lines[0].heard()).endswith(b"<closed>")
+    assert await whole(await get(pool)) == b"two"
+
+
+async def test_an_answer_that_is_left_early_ends_the_engines_work(autojump_clock: MockClock) -> None:
+    """Closing the connection is what tells the engine to stop."""
+    engine = Engine(ok(b"x" * 100)[:-50], ok(b"two"))
+    pool = Pool(engine.open)
+    answer = await get(pool)
+    assert await answer.body() == b"x" * 50
+    assert not (await engine.lines[0].heard()).endswith(b"<closed>")
+    await answer.close()
+    assert await engine.lines[0].heard() == b"<closed>"
+    assert await whole(await get(pool)) == b"two"
+
+
+async def test_an_old_connection_is_closed_not_used(autojump_clock: MockClock) -> None:
+    """What has been idle for longer than MAX_IDLE is about to be closed by the engine anyway."""
+    engine = Engine(ok(b"one"), ok(b"two"))
+    pool = Pool(engine.open)
+    await whole(await get(pool))
+    await trio.sleep(MAX_IDLE + 0.1)
+    assert await whole(await get(pool)) == b"two"
+    assert (await engine.lines[0].heard()).endswith(b"<closed>")
+
+
+async def test_a_connection_is_kept_for_a_while(autojump_clock: MockClock) -> None:
+    """Up to MAX_IDLE."""
+    engine = Engine(ok(b"one"))
+    pool = Pool(engine.open)
+    await whole(await get(pool))
+    await trio.sleep(MAX_IDLE - 0.1)
+    engine.lines[0].says(ok(b"two"))
+    assert await whole(await get(pool)) == b"two"
+
+
+# Dying...
+
+
+@pytest.mark.parametrize("how", ["hangs_up", "is_gone"])
+async def test_a_stale_connection_is_replaced(how: str, autojump_clock: MockClock) -> None:
+    """The engine closed a kept connection while it was idle: the request is sent once more, on a fresh one."""
+    engine = Engine(ok(b"one"), ok(b"two"))
+    pool = Pool(engine.open)
+    await whole(await get(pool))
+    if how == "hangs_up":
+        engine.lines[0].hangs_up()
+    else:
+        await engine.lines[0].is_gone()
+    assert await whole(await get(pool, b"/again")) == b"two"
+    assert (await engine.lines[1].heard()).startswith(b"GET /again ")
+    assert repr(pool) == "<Pool open, 0 busy, 1 idle>"
+
+
+async def test_a_request_is_sent_twice_at_most(autojump_clock: MockClock) -> None:
+    """If the fresh connection dies too, that is the engine's answer, whatever else is kept."""
+    engine = Engine(ok(b"one"), ok(b"two"), SILENT, ok(b"never"))
+    pool = Pool(engine.open)
+    answers = [await get(pool), await get(pool)]
+    for answer in answers:
+        await whole(answer)
+    for line in engine.lines:
+        line.hangs_up()
+
+    async def die_soon() -> None:
+        await trio.sleep(1)
+        engine.lines[2].hangs_up()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(die_soon)
+        with pytest.raises(Disconnected) as gone:
+            await get(pool)
+    assert not gone.value.began
+    assert len(engine.lines) == 3
+
+
+async def test_a_fresh_connection_that_dies_is_not_replaced(autojump_clock: MockClock) -> None:
+    """The engine itself is in trouble: to ask again is the caller's business."""
+    engine = Engine(SILENT, ok(b"never"))
+    pool = Pool(engine.open)
+
+    async def die_soon() -> None:
+        await trio.sleep(1)
+        engine.lines[0].hangs_up()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(die_soon)
+        with pytest.raises(Disconnected) as gone:
+            await get(pool)
+    assert not gone.value.began
+    assert len(engine.lines) == 1
+    assert repr(pool) == "<Pool open, 0 busy, 0 idle>"
+
+
+async def test_an_answer_that_has_begun_is_not_asked_for_again(autojump_clock: MockClock) -> None:
+    """The engine has done work: no second try, also where the connection was a kept one."""
+    engine = Engine(ok(b"one"), ok(b"never"))
+    pool = Pool(engine.open)
+    await whole(await get(pool))
+    engine.lines[0].says(b"HTTP/1.1 2")
+    engine.lines[0].hangs_up()
+    with pytest.raises(Disconnected) as gone:
+        await get(pool)
+    assert gone.value.began
+    assert len(engine.lines) == 1
+
+
+async def test_nonsense_is_not_asked_for_again(autojump_clock: MockClock) -> None:
+    """An engine that doesn't speak HTTP is not asked twice; its connection is closed."""
+    engine = Engine(ok(b"one"), ok(b"never"))
+    pool = Pool(engine.open)
+    await whole(await get(pool))
+    engine.lines[0].says(b"nonsense")
+    with pytest.raises(EngineBadAnswer):
+        await get(pool)
+    assert (await engine.lines[0].heard()).endswith(b"<closed>")
+    assert repr(pool) == "<Pool open, 0 busy, 0 idle>"
+
+
+async def test_an_engine_that_cannot_be_reached() -> None:
+    """Nobody listens: the same error as from one that hung up without a word."""
+
+    async def refuse() -> trio.abc.Stream:
+        raise ConnectionRefusedError
+
+    with pytest.raises(Disconnected) as gone:
+        await get(Pool(refuse))
+    assert not gone.value.began
+
+
+# Cancelling...
+
+
+async def test_a_client_that_leaves_frees_its_slot(autojump_clock: MockClock) -> None:
+    """Cancelled while it waits for the head: the engine sees the end, and nothing is left in the pool."""
+    engine = Engine(SILENT)
+    pool = Pool(engine.open)
+    with trio.move_on_after(1):
+        await get(pool)
+    assert (await engine.lines[0].heard()).endswith(b"<closed>")
+    assert repr(pool) == "<Pool open, 0 busy, 0 idle>"
+
+
+async def test_leaving_mid_body_closes_even_when_cancelled(autojump_clock: MockClock) -> None:
+    """`Answer.close` does its work in a cancelled task, too."""
+    engine = Engine(ok(b"x" * 100)[:-50])
+    pool = Pool(engine.open)
+    with trio.move_on_after(1):
+        answer = await get(pool)
+        try:
+            while True:
+                await answer.body()
+        finally:
+            await answer.close()
+    assert (await engine.lines[0].heard()).endswith(b"<closed>")
+    assert repr(pool) == "<Pool open, 0 busy, 0 idle>"
+
+
+async def test_cancelled_while_old_connections_are_closed(autojump_clock: MockClock) -> None:
+    """A cancelled request leaves no connection behind that nobody will ever close."""
+    engine = Engine(*[ok(b"")] * 4)
+    pool = Pool(engine.open)
+    early, late = [await get(pool) for _ in range(3)], await get(pool)
+    for answer in early:
+        await whole(answer)
+    await trio.sleep(MAX_IDLE - 1)
+    await whole(late)
+    await trio.sleep(2)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await get(pool)
+    await pool.close()
+    assert [(await line.heard())[-8:] for line in engine.lines] == [b"<closed>"] * 4
+
+
+# Closing...
+
+
+async def test_closing_the_pool_ends_what_is_under_way(autojump_clock: MockClock) -> None:
+    """Who waits for a head or for a body gets `Disconnected`; nobody is sent elsewhere."""
+    engine = Engine(SILENT, ok(b"x" * 100)[:-50], ok(b"idle"))
+    pool = Pool(engine.open)
+    ends: list[bool] = []
+
+    async def wait_for_head() -> None:
+        with pytest.raises(Disconnected) as gone:
+            await get(pool)
+        ends.append(gone.value.began)
+
+    async def wait_for_body() -> None:
+        answer = await get(pool)
+        with pytest.raises(Disconnected) as gone:
+            await whole(answer)
+        ends.append(gone.value.began)
+        await answer.close()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait_for_head)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(wait_for_body)
+        await wait_all_tasks_blocked()
+        await whole(await get(pool))
+        assert repr(pool) == "<Pool open, 2 busy, 1 idle>"
+        await pool.close()
+    assert sorted(ends) == [False, True]
+    assert [(await line.heard())[-8:] for line in engine.lines] == [b"<closed>"] * 3
+    assert repr(pool) == "<Pool closed, 0 busy, 0 idle>"
+
+
+async def test_closing_is_complete_when_cancelled(autojump_clock: MockClock) -> None:
+    """Every connection is closed, not only the first: an engine with a client left doesn't end on SIGTERM."""
+    engine = Engine(*[ok(b"")] * 3)
+    pool = Pool(engine.open)
+    answers = [await get(pool) for _ in range(3)]
+    await whole(answers[0])
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await pool.close()
+    assert [(await line.heard())[-8:] for line in engine.lines] == [b"<closed>"] * 3
+
+
+async def test_a_closed_pool_opens_nothing(autojump_clock: MockClock) -> None:
+    """A request that comes too late is told at once; an answer that is given back late is closed."""
+    engine = Engine(ok(b""))
+    pool = Pool(engine.open)
+    answer = await get(pool)
+    await pool.close()
+    with pytest.raises(Disconnected):
+        await get(pool)
+    assert len(engine.lines) == 1
+    await answer.close()
+    assert repr(pool) == "<Pool closed, 0 busy, 0 idle>"
+
+
+async def test_closing_while_a_connection_is_being_opened(autojump_clock: MockClock) -> None:
+    """The connection that comes too late is closed; its request does not go out to an engine that shall end."""
+    engine = Engine(SILENT)
+    connected = trio.Event()
+
+    async def open_slowly() -> trio.abc.Stream:
+        await connected.wait()
+        return await engine.open()
+
+    pool = Pool(open_slowly)
+
+    async def ask() -> None:
+        with pytest.raises(Disconnected):
+            await get(pool)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await wait_all_tasks_blocked()
+        await pool.close()
+        connected.set()
+    assert await engine.lines[0].heard() == b"<closed>"
+
+
+async def test_a_stale_connection_is_not_replaced_once_the_pool_is_closed(autojump_clock: MockClock) -> None:
+    """A request on a kept connection ends with the pool; it does not go out again."""
+    engine = Engine(ok(b"one"), ok(b"never"))
+    pool = Pool(engine.open)
+    await whole(await get(pool))
+
+    async def ask() -> None:
+        with pytest.raises(Disconnected):
+            await get(pool)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await wait_all_tasks_blocked()
+        await pool.close()
+    assert len(engine.lines) == 1
+
+
+# Real sockets...
+
+
+async def test_a_closed_socket_is_seen_before_it_is_used() -> None:
+    """On a real socket a stale connection costs no request: it is seen to be readable, and closed."""
+    ends: list[trio.SocketStream] = []
+
+    async def open_socket() -> trio.abc.Stream:
+        near, far = map(trio.SocketStream, trio.socket.socketpair())
+        ends.append(far)
+        await far.send_all(ok(b"one"))
+        return near
+
+    pool = Pool(open_socket)
+    await whole(await get(pool))
+    assert (await ends[0].receive_some()).startswith(b"GET /")
+    await ends[0].send_eof()
+    await whole(await get(pool, b"/second"))
+    assert await ends[0].receive_some() == b""
+    assert (await ends[1].receive_some()).startswith(b"GET /second ")
+    await pool.close()
+    for end in ends:
+        await end.aclose()
+
+
+async def test_it_connects_to_a_port_and_to_a_socket(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Both kinds of addresses; where nobody listens, `OSError`."""
+    path = tmp_path_factory.mktemp("s") / "s"
+    with trio.socket.socket(trio.socket.AF_UNIX) as unix, trio.socket.socket() as tcp:
+        await unix.bind(str(path))
+        await tcp.bind(("127.0.0.1", 0))
+        addresses: list[Address] = [UnixAddress(path), TcpAddress(*tcp.getsockname())]
+        for address in addresses:
+            with pytest.raises(OSError):  # noqa: PT011 -- which one is the system's choice
+                await connect(address)
+        for address, socket in zip(addresses, (unix, tcp), strict=True):
+            socket.listen()
+            await (await connect(address)).aclose()

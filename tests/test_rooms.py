@@ -1,0 +1,120 @@
+"""Each room imports only from those above it, and each foreign library has one place where it may be used."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+import llmsup
+
+PACKAGE = Path(llmsup.__file__).parent
+ROOMS = re.findall(r"^    (\w+)(?:/|\.py) ", llmsup.__doc__ or "", re.MULTILINE)
+"""From the one deepest down, which imports nothing of ours, to the one that may import them all."""
+
+OWNERS = {
+    "httptools": "llmsup.engines.connection",
+    "quart": "llmsup.web*",
+    "quart_trio": "llmsup.web*",
+    "hypercorn": "llmsup.web*",
+    "xllamacpp": "llmsup.engines.bundled*",
+    "click": "llmsup.cli*",
+    "rich": "llmsup.cli*",
+}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Every module of the package, as it is imported."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = ("llmsup", *path.relative_to(PACKAGE).with_suffix("").parts)
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports(source: str, module: str, *, is_package: bool = False) -> Iterator[str]:
+    """All that a source imports, wherever in it, as absolute dotted names."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            up = node.level - is_package
+            base = module.split(".")[: -up or None] if node.level else []
+            where = [*base, *(node.module.split(".") if node.module else [])]
+            yield from (".".join((*where, alias.name)) for alias in node.names)
+
+
+def offences(source: str, module: str, *, is_package: bool = False) -> list[str]:
+    """What a source may not import."""
+
+    def room(name: str) -> str:
+        return name.split(".")[1] if name.startswith("llmsup.") else ""
+
+    def fine(name: str) -> bool:
+        top = name.partition(".")[0]
+        if top != "llmsup":
+            return fnmatchcase(module, OWNERS.get(top, "*"))
+        if room(module) == "__main__":  # `python -m llmsup` is another door to the command line
+            return True
+        allowed = ROOMS[: ROOMS.index(room(module)) + 1] if room(module) else []
+        return room(name) in allowed or room(name) not in ROOMS  # the package itself: its version, for one
+
+    return [name for name in imports(source, module, is_package=is_package) if not fine(name)]
+
+
+def test_the_order_is_the_one_that_is_written_down() -> None:
+    """The docstring of the package is the law, and it is read right."""
+    wanted = "errors units config process catalog engines memory fleet bridge gateway web tree cli"
+    assert wanted.split() == ROOMS
+
+
+def test_every_module_has_a_room() -> None:
+    """A new room must be given its place in the order."""
+    rooms = {name.split(".")[1] for name, _ in modules() if "." in name}
+    assert rooms - {"__main__"} <= set(ROOMS)
+
+
+@pytest.mark.parametrize(("module", "path"), [pytest.param(name, path, id=name) for name, path in modules()])
+def test_each_room_imports_only_from_those_above(module: str, path: Path) -> None:
+    """No module reaches down, and none uses a library that another room hides."""
+    assert offences(path.read_text("utf-8"), module, is_package=path.name == "__init__.py") == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "found"),
+    [
+        ("llmsup.errors", "from . import units", ["llmsup.units"]),
+        ("llmsup.units", "from .config.schema import Config", ["llmsup.config.schema.Config"]),
+        ("llmsup.engines.pool", "from ..fleet import model", ["llmsup.fleet.model"]),
+        ("llmsup.engines.pool", "from .. import fleet", ["llmsup.fleet"]),
+        ("llmsup.engines.pool", "import llmsup.web.app", ["llmsup.web.app"]),
+        ("llmsup.engines.pool", "def f():\n    from ..gateway import sse", ["llmsup.gateway.sse"]),
+        ("llmsup.engines.pool", "if True:\n    import httptools.parser", ["httptools.parser"]),
+        ("llmsup.gateway.body", "from quart import Request", ["quart.Request"]),
+        ("llmsup.tree", "import rich.table as t, click", ["rich.table", "click"]),
+        ("llmsup.fleet.engine", "import xllamacpp", ["xllamacpp"]),
+        ("llmsup.engines.pool", "from .connection import Connection\nfrom ..errors import Error\nimport trio", []),
+        ("llmsup.engines.connection", "import httptools", []),
+        ("llmsup.engines.bundled_flags", "import xllamacpp", []),
+        ("llmsup.web.control", "from .. import __version__\nfrom quart import Blueprint", []),
+        ("llmsup.__main__", "from .cli import main", []),
+    ],
+)
+def test_the_check_can_fail(module: str, source: str, found: list[str]) -> None:
+    """An offence is seen, wherever it stands and however it is written."""
+    assert offences(source, module) == found
+
+
+def test_a_package_is_its_own_base() -> None:
+    """In an `__init__`, one dot is the package itself, not what it is in."""
+    source = "from .load import parse\nfrom ..fleet import Fleet\nfrom ..units import Bytes"
+    assert offences(source, "llmsup.config", is_package=True) == ["llmsup.fleet.Fleet"]
+
+
+def test_the_guard_needs_nothing_installed() -> None:
+    """It runs isolated and without site-packages, so it imports the standard library only."""
+    found = {name.split(".")[0] for name in imports((PACKAGE / "process/guard.py").read_text("utf-8"), "guard")}
+    assert found <= sys.stdlib_module_names
