@@ -103,6 +103,7 @@ class Tree(Watched):
 
     async def _wind_down(self, fleet: Fleet, gateway: Gateway, web: WebServer) -> None:
         fleet.closing = True  # who comes now is told so; who is in may finish
+        self.notify()
         grace = self.config.server.shutdown_grace
         if gateway.active:
             log.info("stopping: %d requests have %s to finish", gateway.active, format_seconds(grace))
@@ -116,6 +117,7 @@ class Tree(Watched):
             with trio.move_on_after(grace):
                 await gateway.until(lambda: not gateway.active)
             nursery.cancel_scope.cancel()
+        fleet.close_books()
         await web.stop(LAST_WORDS)
 
 

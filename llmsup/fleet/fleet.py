@@ -117,6 +117,11 @@ class Fleet:
                 nursery.start_soon(unload, model)
         return Bytes(sum(freed))
 
+    def close_books(self) -> None:
+        """Let those who follow logs come to an end."""
+        for book in (self.book, *(model.book for model in self.models.values())):
+            book.close()
+
     def running(self) -> list[Model]:
         """The models that have, or are getting, an engine: most to least worth keeping."""
         return sorted((m for m in self.models.values() if m.life is not None), key=_worth)

@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
 import trio
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 # The child waits for a line from us before it becomes the engine. So a group is known to the guard before the
 # engine exists, and if we die in between, `read` sees the end of the pipe and there never is an engine.
-_GATE = ("/bin/sh", "-c", 'read -r go && exec "$@"', "llmsup-gate")
+GATE = ("/bin/sh", "-c", 'read -r go && exec "$@"', "llmsup-gate")
 
 
 class Child:
@@ -53,7 +53,7 @@ class Child:
         """Wait for its end; returns the exit code, or -N for signal N."""
         return await self._process.wait()
 
-    async def lines(self) -> AsyncIterator[str]:
+    async def lines(self) -> AsyncGenerator[str, None]:
         """Yield its output line by line until the last writer closes it. Somebody must always read this: a pipe
         that nobody drains stops the child at 64 KiB.
         """
@@ -76,11 +76,14 @@ class Child:
     async def _stop(self, grace: Seconds) -> None:
         """TERM, TERM again at half time, KILL at the end; then KILL whatever else is left of the group.
 
-        The second TERM is for llama-server, which takes it as "at once" (a first one waits for requests).
+        The second TERM is for llama-server, which takes it as "at once" (a first one waits for requests). One that
+        reports its progress also has a thread that waits for the end of its standard input, and waits for that
+        thread: so the input is closed right after the first TERM (measured: 0.02 s, and for ever without).
         """
         for patience in (grace / 2, grace / 2):
             if self.returncode is None:
                 self._signal(signal.SIGTERM)
+                await self._close(self._process.stdin)
                 with trio.move_on_after(patience):
                     await self._process.wait()
         # The leader is gone or won't go. Grandchildren get no second question: they had their SIGTERM.
@@ -94,10 +97,9 @@ class Child:
         with contextlib.suppress(OSError):
             os.killpg(self.pid, number)
 
-    async def _close(self) -> None:
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                await trio.aclose_forcefully(pipe)
+    async def _close(self, pipe: trio.abc.AsyncResource | None) -> None:
+        if pipe is not None:
+            await trio.aclose_forcefully(pipe)
 
 
 @contextlib.asynccontextmanager
@@ -130,7 +132,7 @@ async def run_child(
             hint="Check the path, or install it on PATH.",
         )
     process = await trio.lowlevel.open_process(
-        [*_GATE, program, *argv[1:]],
+        [*GATE, program, *argv[1:]],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -145,7 +147,8 @@ async def run_child(
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + stop_grace + 10):
             await child._stop(stop_grace)
-            await child._close()
+            await child._close(process.stdin)
+            await child._close(process.stdout)
             await orphans.remove(child.pid)
         if child.returncode is None:
             log.error("process %d did not end, not even by SIGKILL", child.pid)

@@ -28,6 +28,7 @@ class LogBook(Watched):
         self._prefix = prefix
         self.written = 0
         """How many lines were ever written; grows by one a line."""
+        self._closed = False
 
     def write(self, line: str) -> None:
         """Add one line, without its line end; control characters are made visible."""
@@ -40,6 +41,11 @@ class LogBook(Watched):
         self.notify()
         if self._parent is not None:
             self._parent.write(f"{self._prefix}{line}")
+
+    def close(self) -> None:
+        """Let those who follow come to an end; lines may still be written."""
+        self._closed = True
+        self.notify()
 
     @property
     def last(self) -> str:
@@ -58,9 +64,9 @@ class LogBook(Watched):
         return new - kept, self.tail(kept) if kept else ()
 
     async def follow(self, seen: int) -> AsyncGenerator[str, None]:
-        """Yield every line after line number `seen`, for ever; a gap is told as a line of its own."""
-        while True:
-            await self.until(lambda: self.written > seen)  # noqa: B023 -- awaited in this very turn
+        """Yield every line after line number `seen`, until `close`; a gap is told as a line of its own."""
+        while not self._closed or self.written > seen:
+            await self.until(lambda: self.written > seen or self._closed)  # noqa: B023 -- awaited in this very turn
             lost, lines = self.since(seen)
             seen = self.written
             if lost:

@@ -31,6 +31,11 @@ class Orphans:
         self._process: trio.Process | None = None
         self._telling = trio.Lock()  # several models start and stop at the same time
 
+    @property
+    def guard_pid(self) -> int | None:
+        """The guard's process, while there is one."""
+        return None if self._process is None else self._process.pid
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep a guard running; a new one learns every group again. Started once the first one runs."""
         try:

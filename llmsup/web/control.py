@@ -74,12 +74,15 @@ def control(fleet: Fleet) -> Blueprint:
         force = body.get("force") is True
         began = trio.current_time()
         if body.get("all") is True:
-            freed, name = await fleet.unload_all(BY_HAND, force=force), None
+            models = fleet.running()
+            freed = await fleet.unload_all(BY_HAND, force=force)
         else:
-            model = fleet.find(_name(body))
-            freed, name = await model.unload(BY_HAND, force=force), model.spec.name
-        seconds = round(trio.current_time() - began, 3)
-        return as_json({"success": True, "model": name, "freed_bytes": freed, "seconds": seconds})
+            models = [fleet.find(_name(body))]
+            freed = await models[0].unload(BY_HAND, force=force)
+        done: dict[str, Any] = {"success": True, "freed_bytes": freed}
+        done["seconds"] = round(trio.current_time() - began, 3)
+        names = [model.spec.name for model in models]
+        return as_json({**done, "models": names} if body.get("all") is True else {**done, "model": names[0]})
 
     return routes
 

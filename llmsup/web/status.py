@@ -26,6 +26,7 @@ def running_entry(model: Model) -> dict[str, Any]:
     life = model.life
     engine = life.engine if life else None
     spec = model.spec
+    footprint = spec.memory or (life.footprint if life else None)
     return {
         "model": spec.name,
         "state": _RUNNING.get(model.state, str(model.state)),
@@ -39,8 +40,8 @@ def running_entry(model: Model) -> dict[str, Any]:
         "last_used": _wall(model.desk.last_used),
         "expires_at": None if model.desk.busy else _wall(model.expires_at),
         "load_seconds": _rounded(model.load_seconds),
-        "footprint_bytes": spec.memory or (life.footprint if life else None),
-        "footprint_source": "declared" if spec.memory else "measured",
+        "footprint_bytes": footprint,
+        "footprint_source": None if footprint is None else "declared" if spec.memory else "measured",
         "priority": spec.priority,
         "pinned": spec.pinned,
         "restarts": model.crashes,
@@ -52,7 +53,7 @@ def running_entry(model: Model) -> dict[str, Any]:
 
 def model_entry(model: Model, *, created: int, preset: str = "") -> dict[str, Any]:
     """One entry of `/v1/models`."""
-    status: dict[str, Any] = {"value": _STATUS.get(model.state, "loading")}
+    status: dict[str, Any] = {"value": _STATUS.get(model.state, "loading"), "reason": model.reason}
     if status["value"] == "loading":
         engine = model.life.engine if model.life else None
         status["progress"] = engine.progress if engine else None
