@@ -128,7 +128,8 @@ async def main():
         orphans = Orphans(directory)
         await nursery.start(orphans.run)
         script = "trap '' TERM; (trap '' TERM; sleep 600) & echo $$ $!; while :; do sleep 1; done"
-        async with run_child(("sh", "-c", script), orphans=orphans, env=dict(os.environ), stop_grace=Seconds(5)) as child:
+        argv = ("sh", "-c", script)
+        async with run_child(argv, orphans=orphans, env=dict(os.environ), stop_grace=Seconds(5)) as child:
             async for line in child.lines():
                 print(line, flush=True)
 
