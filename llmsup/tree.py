@@ -19,8 +19,8 @@ import trio
 from .config.schema import Config
 from .engines.plan import Planner
 from .engines.probe import Probe
-from .fleet.engine import Starter
 from .fleet.fleet import Fleet
+from .fleet.starter import Starter
 from .gateway.doorman import Doorman, is_loopback
 from .gateway.gateway import Gateway
 from .memory.admission import AlwaysYes

@@ -12,8 +12,7 @@ import trio
 from serving import PATIENCE, fake, recorded, serving, until_recorded
 
 from llmsup.config.schema import ModelSpec
-from llmsup.fleet import engine as engine_module
-from llmsup.fleet import watch
+from llmsup.fleet import health, watch
 from llmsup.fleet.state import State
 from llmsup.units import Seconds
 
@@ -69,12 +68,14 @@ async def test_there_is_no_such_program() -> None:
 @pytest.mark.parametrize("how", ["--never-ready", "--hang-health"])
 async def test_never_gets_ready(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     """A load has an end, whether the engine says "not yet" for ever or hangs when asked."""
-    monkeypatch.setattr(engine_module, "PATIENCE", 0.2)
+    monkeypatch.setattr(health, "PATIENCE", 0.2)
     async with serving(fake("m", how, start_timeout=Seconds(1))) as served:
         got = await served.client.chat("m")
         assert (got.status, got.error["code"]) == (504, "load_timeout")
         assert "not ready after 1.0 s" in got.error["message"]
-        assert ("answered 503" if how == "--never-ready" else "never answered GET /health") in got.error["message"]
+        assert ("answered 503" if how == "--never-ready" else "GET /health got no answer for 0.20 s") in got.error[
+            "message"
+        ]
         assert served.model("m").state is State.FAILED
 
 
@@ -87,7 +88,7 @@ async def test_shows_no_progress() -> None:
 
 async def test_hangs_later(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A ready engine that stops answering is ended and, when wanted again, replaced."""
-    monkeypatch.setattr(engine_module, "PATIENCE", 0.1)
+    monkeypatch.setattr(health, "PATIENCE", 0.1)
     monkeypatch.setattr(watch, "HEALTH_EVERY", 0.05)
     record = tmp_path / "record"
     async with serving(fake("m", "--hang-health-after", 2, "--record", record)) as served:

@@ -1,0 +1,56 @@
+"""Asking an engine whether it answers.
+
+It does not know what follows from the answer, nor whose engine it is.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from ..engines.connection import Disconnected
+from ..engines.launch import Launch, UnixAddress
+from ..engines.pool import Pool, connect
+from ..errors import EngineBadAnswer
+from ..units import format_seconds
+
+PATIENCE = 5.0
+"""Seconds that an engine may take to answer."""
+
+
+class Health:
+    """The questions to one engine.
+
+    Attributes:
+        said: What came of the last question, for people.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        self._launch = launch
+        self._question = f"GET {launch.health}" if launch.health else "its port"
+        self.said = f"{self._question} never answered"
+
+    async def answers(self) -> bool:
+        """Ask once, on a connection of its own, so that nothing else can be in the way. Never raises."""
+        if isinstance(self._launch.address, UnixAddress) and not self._launch.address.path.exists():
+            return False  # cheaper than being refused
+        with trio.move_on_after(PATIENCE) as limit:
+            return await self._ask()
+        if limit.cancelled_caught:
+            self.said = f"{self._question} got no answer for {format_seconds(PATIENCE)}"
+        return False
+
+    async def _ask(self) -> bool:
+        probe = Pool(lambda: connect(self._launch.address))
+        try:
+            if not self._launch.health:
+                await trio.aclose_forcefully(await connect(self._launch.address))
+                return True
+            answer = await probe.request("GET", self._launch.health.encode(), [], b"")
+        except (Disconnected, EngineBadAnswer, OSError):
+            return False
+        finally:
+            await probe.close()
+        self.said = f"{self._question} answered {answer.status}"
+        if answer.status == 404:
+            self.said += ': set `health` to a path that it has, or to ""'
+        return answer.status == 200
