@@ -6,6 +6,9 @@ It does not know how the model is fetched (`catalog.demo`) nor how the server ru
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -44,9 +47,9 @@ Python (pip install openai):
 
 What is loaded now, from another terminal:
 
-  llmsup ps --url {url}
+  {program} ps --url {url}
 
-Ctrl-C stops it. Your own models: put them into a config and run `llmsup serve`.
+Ctrl-C stops it. Your own models: put them into a config and run `{program} serve`.
 """
 
 
@@ -73,9 +76,14 @@ def command(listen: str | None, verbose: bool) -> None:
 
     def announce(url: str) -> None:
         with contextlib.suppress(OSError):  # whoever closed our stdout may still use the server
-            click.echo(TEXT.format(url=url, chat=CHAT, embed=EMBED))
+            click.echo(TEXT.format(url=url, chat=CHAT, embed=EMBED, program=_program()))
 
     running.run(config, sockets, verbose=verbose, announce=announce)
+
+
+def _program() -> str:
+    """What to type to run this program: its name if that is on PATH, as it isn't in a fresh .venv."""
+    return "llmsup" if shutil.which("llmsup") else os.path.normpath(sys.argv[0])
 
 
 def demo_config(server: Server, model: Path) -> Config:
