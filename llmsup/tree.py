@@ -68,6 +68,13 @@ class Tree(Watched):
         Raises:
             SetupError: The certificate can't be used.
         """
+        try:
+            await self._run(task_status)
+        finally:
+            for listener in self.sockets:
+                listener.close()
+
+    async def _run(self, task_status: trio.TaskStatus[Fleet]) -> None:
         server = self.config.server
         directory = socket_directory()
         async with trio.open_nursery() as infra:
