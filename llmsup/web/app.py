@@ -22,7 +22,7 @@ from ..gateway.gateway import Gateway
 from ..gateway.routes import INFERENCE
 from ..units import format_bytes
 from .answers import as_error
-from .connection import LeasingConnection, LeasingRequest, head_of, response_of
+from .connection import LeasingConnection, LeasingRequest, response_of
 from .control import control, llama_swap
 from .logs import logs
 
@@ -38,6 +38,11 @@ class App(QuartTrio):
     request_class = LeasingRequest
 
 
+def current() -> LeasingRequest:
+    """The request that is being handled."""
+    return cast("LeasingRequest", request)
+
+
 def build_app(gateway: Gateway, fleet: Fleet, server: Server) -> App:
     """Put the app together."""
     app = App("llmsup")
@@ -49,24 +54,28 @@ def build_app(gateway: Gateway, fleet: Fleet, server: Server) -> App:
         app.register_blueprint(routes)
 
     async def infer(**_: str) -> Response:
-        resources = cast("LeasingRequest", request).resources
-        reply = await resources.enter_async_context(gateway.exchange(head_of(request), request.body))
+        incoming = current()
+        reply = await incoming.resources.enter_async_context(gateway.exchange(incoming.head, incoming.body))
         return response_of(reply)
 
     for path in INFERENCE:
-        app.add_url_rule(path, path, infer, methods=["POST"])
-    app.add_url_rule("/upstream/<path:rest>", "upstream", infer, methods=ANY_METHOD)
+        app.add_url_rule(path, "infer", infer, methods=["POST"])
+    app.add_url_rule("/upstream/<path:rest>", "infer", infer, methods=ANY_METHOD)
 
     @app.before_request
     async def check() -> Response | None:
         """Nothing is looked at, let alone loaded, before this."""
-        head = head_of(request)
-        gateway.doorman.check(head)
-        return Response(b"", HTTPStatus.NO_CONTENT) if is_preflight(head) else None
+        head = current().head
+        if is_preflight(head):
+            gateway.doorman.check(head)
+            return Response(b"", HTTPStatus.NO_CONTENT)
+        if request.endpoint != "infer":  # the gateway checks its own
+            gateway.doorman.check(head)
+        return None
 
     @app.after_request
     async def allow(response: Response) -> Response:
-        for name, value in gateway.doorman.headers(head_of(request)):
+        for name, value in gateway.doorman.headers(current().head):
             response.headers.add(name.decode(), value.decode("latin-1"))
         return response
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import cached_property
 from types import TracebackType
 from typing import Any, cast
 
@@ -31,6 +32,19 @@ class LeasingRequest(TrioRequest):
     """
 
     resources: AsyncExitStack
+
+    @cached_property
+    def head(self) -> RequestHead:
+        """The request's head, from the bytes that came: Quart's own headers are re-cased and re-ordered."""
+        scope: Any = self.scope
+        return RequestHead(
+            method=scope["method"].upper(),
+            path=scope["path"],
+            raw_path=scope["raw_path"],
+            query=scope["query_string"],
+            headers=[(bytes(name), bytes(value)) for name, value in scope["headers"]],
+            client=(scope.get("client") or ("",))[0] or "local",
+        )
 
 
 class LeasingConnection(TrioASGIHTTPConnection):
@@ -65,19 +79,6 @@ class RelayBody(ResponseBody):
         close = getattr(self._chunks, "aclose", None)
         if close is not None:
             await close()
-
-
-def head_of(request: Request) -> RequestHead:
-    """A request's head, from the bytes that came: Quart's own headers are re-cased and re-ordered."""
-    scope: Any = request.scope
-    return RequestHead(
-        method=scope["method"].upper(),
-        path=scope["path"],
-        raw_path=scope["raw_path"],
-        query=scope["query_string"],
-        headers=[(bytes(name), bytes(value)) for name, value in scope["headers"]],
-        client=(scope.get("client") or ("",))[0] or "local",
-    )
 
 
 def response_of(reply: Reply) -> Response:
