@@ -83,7 +83,9 @@ def command(listen: str | None, verbose: bool) -> None:
 
 def _program() -> str:
     """What to type to run this program: its name if that is on PATH, as it isn't in a fresh .venv."""
-    return "llmsup" if shutil.which("llmsup") else os.path.normpath(sys.argv[0])
+    if shutil.which("llmsup"):
+        return "llmsup"
+    return "python -m llmsup" if Path(sys.argv[0]).name == "__main__.py" else os.path.normpath(sys.argv[0])
 
 
 def demo_config(server: Server, model: Path) -> Config:
