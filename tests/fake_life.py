@@ -55,6 +55,8 @@ class FakeEngine:
         return self.signs if self.signs >= 0 else trio.current_time()
 
     async def healthy(self) -> bool:
+        if self.sick:
+            await trio.sleep(5)
         return not self.sick
 
     async def wait(self) -> int:

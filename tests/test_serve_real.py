@@ -14,6 +14,8 @@ from real_engines import llama_server, smollm2
 from serving import PATIENCE, Served, serving
 
 from llmsup.config.schema import Config, EngineSpec, ModelSpec, Server
+from llmsup.engines.connection import Connection
+from llmsup.engines.pool import connect
 from llmsup.fleet.state import State
 from llmsup.units import Seconds
 
@@ -105,6 +107,30 @@ async def test_a_client_that_leaves_frees_its_slot(engine: str) -> None:
             await anext(aiter(pieces))
         await served.until("chat", lambda m: not m.desk.busy)
         assert (await served.client.chat("chat", max_tokens=1)).status == 200
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_a_burst_on_a_fresh_engine(engine: str) -> None:
+    """Nobody waits for somebody else's kept connection to time out (5 s each, with llama-server's few threads)."""
+    async with serving(config=config(engine)) as served:
+        await served.client.post("/models/load", model="chat")
+        life = served.model("chat").life
+        assert life is not None
+        assert life.engine is not None
+        connections = [Connection(await connect(life.engine.launch.address)) for _ in range(24)]
+
+        async def ask(connection: Connection) -> None:
+            await connection.send("POST", b"/tokenize", [], b'{"content": "x"}')
+            assert (await connection.head()).status == 200
+            while await connection.body():
+                pass
+
+        with trio.fail_after(4):
+            async with trio.open_nursery() as nursery:
+                for connection in connections:
+                    nursery.start_soon(ask, connection)
+        for connection in connections:
+            await connection.close()
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -5,6 +5,7 @@ It does not know what is served: `serve` reads that from a file, `demo` makes it
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import socket
@@ -73,6 +74,8 @@ async def _main(tree: Tree, into_book: BookHandler, started: Callable[[], None])
         await nursery.start(_obey_signals, tree)
         async with trio.open_nursery() as running:
             await running.start(tree.run)
+            gc.collect()
+            gc.freeze()  # what is built now stays: collecting garbage must not walk through it under load
             started()
         log.info("stopped")
         nursery.cancel_scope.cancel()

@@ -24,6 +24,9 @@ _KINDS: Mapping[Kind | None, tuple[str, ...]] = {
     "rerank": ("--reranking", "--rerank"),
 }
 
+HTTP_THREADS = 64
+"""Threads that a built-in engine answers HTTP with."""
+
 
 @frozen
 class Dialect:
@@ -99,6 +102,9 @@ def _settings(spec: ModelSpec, threads: int | None) -> Iterator[tuple[str, tuple
         yield "", ("--threads-batch", "-tb"), threads
     # Always, because left to itself each llama-server may keep 8 GiB of prompts.
     yield "", ("--cache-ram", "-cram"), -(-spec.cache_ram // MiB)
+    # Each kept connection holds one of its threads, and it starts new ones too late: with its default (5 here) 11 of
+    # 16 requests at once waited 1 to 11 s for a thread, with 64 none did, for 2.6 MiB (tools/bench_proxy.py).
+    yield "", ("--threads-http",), HTTP_THREADS
     # Our file is here already, and nobody browses a socket in a private directory.
     yield "", ("--offline",), None
     yield "", ("--no-ui", "--no-webui"), None

@@ -44,7 +44,9 @@ class Answer:
 
     async def body(self) -> bytes:
         """The next bytes; b"" at the end. Raises what `Connection.body` raises."""
-        return await self._connection.body()
+        body = await self._connection.body()
+        self._pool.heard = trio.current_time()
+        return body
 
     async def close(self) -> None:
         """Give the connection back if the answer is complete, else close it, which ends the engine's work."""
@@ -59,6 +61,8 @@ class Pool:
         self._idle: list[tuple[float, Connection]] = []
         self._busy: set[Connection] = set()
         self._closed = False
+        self.heard = 0.0
+        """When the engine last sent anything (trio time)."""
 
     def __repr__(self) -> str:
         return f"<Pool {'closed' if self._closed else 'open'}, {len(self._busy)} busy, {len(self._idle)} idle>"
@@ -85,7 +89,9 @@ class Pool:
     async def _ask(self, connection: Connection, method: str, target: bytes, headers: Headers, body: bytes) -> Answer:
         try:
             await connection.send(method, target, headers, body)
-            return Answer(self, connection, await connection.head())
+            head = await connection.head()
+            self.heard = trio.current_time()
+            return Answer(self, connection, head)
         except BaseException:
             self._busy.discard(connection)
             await connection.close()

@@ -63,12 +63,16 @@ async def watch_exit(life: Life, engine: Engine, spec: ModelSpec, book: LogBook)
 
 
 async def watch_health(life: Life, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
-    """Ask a ready engine how it is, every now and then, and look at what it costs."""
+    """Ask a ready engine how it is, every now and then, and look at what it costs. No answer, and no other sign of
+    life meanwhile, three times in a row: it hangs.
+    """
     misses = 0
     while misses < HEALTH_MISSES:
         await life.measure()
         await trio.sleep(HEALTH_EVERY)
-        misses = 0 if await engine.healthy() else misses + 1
+        asked = trio.current_time()
+        # One that is busy may have no thread left for this question; while it sends anything, it is well.
+        misses = 0 if await engine.healthy() or engine.pool.heard > asked else misses + 1
     what = f"The engine of {spec.name} hangs: {misses} questions about its health in a row got no answer."
     life.end(EngineDied(what, log_tail=book.tail(LOG_TAIL), retry_after=1))
 

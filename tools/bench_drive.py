@@ -1,0 +1,162 @@
+"""The benchmark's client: asks over kept connections, as fast as it is answered, and keeps the times.
+
+It does not know what answers. It uses llmsup's own connections to engines, whose cost (some 0.05 ms a
+request) is in every column.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import trio
+from attrs import Factory, define, frozen
+
+from llmsup.engines.connection import Disconnected
+from llmsup.engines.launch import Address
+from llmsup.engines.pool import Answer, Pool, connect
+from llmsup.errors import EngineBadAnswer
+
+HEADERS = [(b"content-type", b"application/json"), (b"user-agent", b"llmsup-bench"), (b"accept", b"*/*")]
+
+
+class Failed(Exception):
+    """A request that had no good answer."""
+
+
+@frozen
+class Request:
+    """What is asked, again and again; None as body means GET."""
+
+    path: str
+    body: dict[str, Any] | None = None
+
+
+@define
+class Load:
+    """What came of many requests: the time of each in seconds, what went wrong, and how long all of it took."""
+
+    latencies: list[float] = Factory(list)
+    errors: list[str] = Factory(list)
+    seconds: float = 0.0
+
+
+@frozen
+class Stream:
+    """One streamed answer: seconds until its first bytes, until its last, and how many events it had."""
+
+    first: float
+    seconds: float
+    events: int
+
+
+class Client:
+    """One client, one connection; it is opened again where the server has closed it, within the measured time."""
+
+    def __init__(self, address: Address) -> None:
+        self._pool = Pool(lambda: connect(address))
+
+    async def start(self, request: Request) -> Answer:
+        """Send a request and wait for the head of a good answer.
+
+        Raises:
+            Failed: There is none.
+        """
+        body = b"" if request.body is None else json.dumps(request.body).encode()
+        method = "GET" if request.body is None else "POST"
+        try:
+            answer = await self._pool.request(method, request.path.encode(), HEADERS, body)
+        except (Disconnected, EngineBadAnswer) as error:
+            raise Failed(f"{request.path}: {type(error).__name__}: {error}") from None
+        if answer.status != 200:
+            text = await self._rest(answer)
+            raise Failed(f"{request.path}: {answer.status} {text[:300].decode('utf-8', 'replace')}")
+        return answer
+
+    async def ask(self, request: Request) -> bytes:
+        """Send a request and read the whole of a good answer. Raises Failed."""
+        return await self._rest(await self.start(request))
+
+    async def stream(self, request: Request) -> Stream:
+        """Send a request and read its stream of events. Raises Failed."""
+        began = time.perf_counter()
+        answer = await self.start(request)
+        pieces, first = [], 0.0
+        try:
+            while piece := await answer.body():
+                first = first or time.perf_counter() - began
+                pieces.append(piece)
+        except (Disconnected, EngineBadAnswer) as error:
+            raise Failed(f"{request.path}: {error}") from None
+        finally:
+            await answer.close()
+        seconds = time.perf_counter() - began
+        text = b"".join(pieces)
+        if b"data: [DONE]" not in text:
+            raise Failed(f"{request.path}: the stream has no end: {text[-200:]!r}")
+        return Stream(first, seconds, text.count(b"data: ") - 1)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._pool.close()
+
+    async def _rest(self, answer: Answer) -> bytes:
+        pieces = []
+        try:
+            while piece := await answer.body():
+                pieces.append(piece)
+        except (Disconnected, EngineBadAnswer) as error:
+            raise Failed(str(error)) from None
+        finally:
+            await answer.close()
+        return b"".join(pieces)
+
+
+async def stream_once(address: Address, request: Request) -> Stream:
+    """One stream, on a connection of its own. Raises Failed."""
+    client = Client(address)
+    try:
+        return await client.stream(request)
+    finally:
+        await client.close()
+
+
+async def load(address: Address, request: Request, *, connections: int, seconds: float) -> Load:
+    """Ask for so long over so many connections; each asks again as soon as it is answered."""
+    done = Load()
+    start = time.perf_counter()
+
+    async def work() -> None:
+        client = Client(address)
+        while (began := time.perf_counter()) < start + seconds:
+            try:
+                await client.ask(request)
+            except Failed as error:
+                done.errors.append(str(error))
+            else:
+                done.latencies.append(time.perf_counter() - began)
+        await client.close()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(connections):
+            nursery.start_soon(work)
+    done.seconds = time.perf_counter() - start
+    return done
+
+
+async def until_answers(address: Address, request: Request, *, every: float = 0.005, patience: float = 60) -> None:
+    """Ask until there is a good answer. Raises Failed."""
+    deadline = time.monotonic() + patience
+    while True:
+        client = Client(address)
+        try:
+            await client.ask(request)
+        except Failed:
+            if time.monotonic() > deadline:
+                raise
+            await trio.sleep(every)
+        else:
+            return
+        finally:
+            await client.close()

@@ -1,0 +1,79 @@
+"""What is measured under work: added latency, the cost of a streamed chunk, and memory over many requests.
+
+It does not know how the ways are started, nor how the numbers are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import psutil
+
+from tools.bench_drive import Request, load, stream_once
+from tools.bench_samples import Samples
+from tools.bench_ways import MODEL, Way
+
+TOKENIZE = Request("/tokenize", {"model": MODEL, "content": "The quick brown fox jumps over the lazy dog."})
+ALONE, MANY = 1, 16
+
+
+def chat(model: str, tokens: int) -> Request:
+    """A streamed answer of exactly so many tokens, the same every time."""
+    messages = [{"role": "user", "content": "Tell me about the sea."}]
+    body = {"model": model, "messages": messages, "max_tokens": tokens, "stream": True}
+    return Request("/v1/chat/completions", {**body, "seed": 1, "temperature": 0, "ignore_eos": True})
+
+
+def turns(ways: Sequence[Way], rounds: int) -> list[Way]:
+    """The ways in turn, each round beginning with another one, so that noise and order hit all of them."""
+    return [ways[(number + n) % len(ways)] for number in range(rounds) for n in range(len(ways))]
+
+
+def memory(way: Way) -> float:
+    """MiB of memory that the process has for itself."""
+    uss: int = psutil.Process(way.pid).memory_full_info().uss
+    return uss / 2**20
+
+
+async def latency(samples: Samples, ways: Sequence[Way], *, rounds: int) -> None:
+    """Small requests, in each round first over one connection, then over many."""
+    for way in ways:
+        done = await load(way.address, TOKENIZE, connections=MANY, seconds=1)  # also to warm up
+        samples.add("first burst", way.name, 1000 * max(done.latencies, default=0))
+        samples.fail(way.name, done.errors)
+        samples.add("memory", way.name, memory(way))
+    for way in turns(ways, rounds):
+        used, asked = way.cpu(), 0
+        for connections, seconds in ((ALONE, 0.5), (MANY, 1.0)):
+            done = await load(way.address, TOKENIZE, connections=connections, seconds=seconds)
+            samples.add(f"latency {connections}", way.name, *(1000 * each for each in done.latencies))
+            samples.add(f"rate {connections}", way.name, len(done.latencies) / done.seconds)
+            samples.fail(way.name, done.errors)
+            asked += len(done.latencies) + len(done.errors)
+        samples.add("requests", way.name, asked)
+        samples.add("cpu", way.name, 1000 * (way.cpu() - used) / asked)
+        samples.add("memory", way.name, memory(way))
+
+
+async def streams(samples: Samples, ways: Sequence[Way], *, rounds: int, tokens: int) -> None:
+    """The real engine's streams, one at a time."""
+    for warm in (False, True):
+        for way in turns(ways, rounds if warm else 1):
+            got = await stream_once(way.address, chat(MODEL, tokens))
+            if warm:
+                samples.add("first chunk", way.name, 1000 * got.first)
+                samples.add("tokens", way.name, (got.events - 1) / (got.seconds - got.first))
+
+
+async def chunks(samples: Samples, ways: Sequence[Way], model: str, *, rounds: int, paced: bool) -> None:
+    """A fake engine's streams: as fast as they go, or paced, so that every chunk comes alone."""
+    request = chat(model, 0)  # the fake has its own idea of how many
+    for way in ways:
+        await stream_once(way.address, request)
+    for way in turns(ways, rounds):
+        used = way.cpu()
+        got = await stream_once(way.address, request)
+        if paced:
+            samples.add("paced chunk", way.name, 1e6 * (way.cpu() - used) / got.events)
+        else:
+            samples.add("chunk", way.name, 1e6 * got.seconds / got.events)

@@ -1,0 +1,117 @@
+"""The numbers as a table, beside each other, with what they should be.
+
+It does not know how they were had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Literal
+
+from attrs import frozen
+
+from tools.bench_samples import Samples, Sum, growth, late_growth, p99
+
+WIDTH, COLUMN = 42, 17
+
+
+@frozen
+class Row:
+    """One line: what it says, which measure, how it is summed up, and how it compares to the first column."""
+
+    text: str
+    measure: str
+    how: Sum = median
+    compare: Literal["+", "x", ""] = ""
+    digits: int = 2
+
+
+SECTIONS: dict[str, Sequence[Row]] = {
+    "A small request (POST /tokenize, keep-alive; difference to direct)": (
+        Row("1 connection, p50, ms", "latency 1", median, "+"),
+        Row("1 connection, p99, ms", "latency 1", p99, "+"),
+        Row("16 connections, p50, ms", "latency 16", median, "+"),
+        Row("16 connections, p99, ms", "latency 16", p99, "+"),
+        Row("16 connections, slowest, ms", "latency 16", max, "+", 0),
+        Row("  of the engine's first burst, ms", "first burst", max, "+", 0),
+        Row("16 connections, requests/s", "rate 16", median, "x", 0),
+        Row("CPU of the process that listens, ms", "cpu"),
+        Row("its memory (USS) at the end, MiB", "memory", lambda numbers: numbers[-1], "", 1),
+        Row("  grown since it was warm, MiB", "memory", growth),
+        Row("  grown in the second half, MiB", "memory", late_growth),
+        Row("  over so many requests", "requests", sum, "", 0),
+    ),
+    "A stream of the real engine (chat, 64 tokens)": (
+        Row("first chunk, ms", "first chunk", median, "+"),
+        Row("tokens/s", "tokens", median, "x", 1),
+    ),
+    "A stream of a fake engine": (
+        Row("as fast as it goes, µs per chunk", "chunk", median, "+", 1),
+        Row("1000 chunks/s: CPU of llmsup, µs per chunk", "paced chunk", median, "", 1),
+    ),
+    "Cold start to first byte (direct: by hand)": (
+        Row("median, ms", "cold", median, "+", 0),
+        Row("fastest, ms", "cold", min, "+", 0),
+        Row("slowest, ms", "cold", max, "+", 0),
+    ),
+}
+
+IDLE: Sequence[Row] = (
+    Row("llmsup, % of a core", "llmsup cpu"),
+    Row("llmsup, USS, MiB", "llmsup uss", digits=1),
+    Row("llmsup, RSS, MiB", "llmsup rss", digits=1),
+    Row("its guard, % of a core", "guard cpu"),
+    Row("its guard, USS, MiB", "guard uss", digits=1),
+    Row("its guard, RSS, MiB", "guard rss", digits=1),
+)
+
+
+def table(samples: Samples, ways: Sequence[str], sections: dict[str, Sequence[Row]]) -> list[str]:
+    """Lines: for each section that has numbers its name and its rows, for each way a column; "-" is no number."""
+    lines = ["", f"{'':{WIDTH}}" + "".join(f"{way:>{COLUMN}}" for way in ways)]
+    for title, rows in sections.items():
+        shown = [row for row in rows if row.measure in samples.numbers]
+        if shown:
+            lines += ["", title]
+            lines += [f"  {row.text:{WIDTH - 2}}" + "".join(_cells(samples, row, ways)) for row in shown]
+    return lines
+
+
+def _cells(samples: Samples, row: Row, ways: Sequence[str]) -> list[str]:
+    base = samples.sum(row.measure, ways[0], row.how)
+    cells = []
+    for way in ways:
+        value = samples.sum(row.measure, way, row.how)
+        text = "-" if value is None else f"{value:.{row.digits}f}"
+        if value is not None and base and way != ways[0] and row.compare:
+            text += f" ({value - base:+.{row.digits}f})" if row.compare == "+" else f" ({value / base:.2f}x)"
+        cells.append(f"{text:>{COLUMN}}")
+    return cells
+
+
+def verdicts(samples: Samples) -> list[str]:
+    """One line for each target that there are numbers for."""
+    hand, ours = samples.sum("cold", "direct"), samples.sum("cold", "llmsup")
+    slowest = [max(each) for measure in ("latency 16", "first burst") for each in _ours(samples, measure)]
+    seen: list[tuple[str, float | None, float, str]] = [
+        ("slowest of all small requests through llmsup", max(slowest, default=None), 500, "ms"),
+        ("cold start, added to starting it by hand", None if hand is None or ours is None else ours - hand, 50, "ms"),
+        ("idle CPU, llmsup and guard", _worst(samples, "llmsup cpu", "guard cpu"), 1, "% of a core"),
+        ("idle memory (RSS), llmsup and guard", _worst(samples, "llmsup rss", "guard rss"), 120, "MiB"),
+    ]
+    return [
+        f"{'met   ' if value <= target else 'MISSED'}  {what}: {value:.3g} {unit} (target: {target} {unit})"
+        for what, value, target, unit in seen
+        if value is not None
+    ]
+
+
+def _ours(samples: Samples, measure: str) -> list[list[float]]:
+    return [numbers for way, numbers in samples.numbers.get(measure, {}).items() if way == "llmsup"]
+
+
+def _worst(samples: Samples, *measures: str) -> float | None:
+    """The largest sum of some measures, over the times when they were looked at."""
+    times = samples.numbers.get(measures[0], {})
+    return max((sum(samples.numbers[m][when][-1] for m in measures) for when in times), default=None)

@@ -1,0 +1,147 @@
+"""The ways to an engine that are compared, each a process that is started here and ended for certain.
+
+It does not know what is measured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import tomli_w
+import trio
+from attrs import frozen
+
+from llmsup.engines.command import LOOPBACK, free_port
+from llmsup.engines.launch import Address, TcpAddress
+from tools.bench_drive import Client, Failed, Request, until_answers
+
+ROOT = Path(__file__).parent.parent
+FAKE = ROOT / "tests" / "fake_engine.py"
+MODEL = "smollm2"
+HEALTH = Request("/health")
+
+
+@frozen
+class Way:
+    """One column: where to ask, and the process that is asked.
+
+    Attributes:
+        pid: Of the process that listens there, be it the engine itself or something in front of it.
+    """
+
+    name: str
+    address: Address
+    pid: int
+
+    def cpu(self) -> float:
+        """Seconds of CPU that the process has used, its children's not counted."""
+        times = psutil.Process(self.pid).cpu_times()
+        return times.user + times.system
+
+
+@contextmanager
+def process(argv: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program, its output going to a file, and end it and its group on the way out."""
+    with log.open("ab") as out:
+        child = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, cwd=log.parent, start_new_session=True
+        )
+    try:
+        yield child
+    finally:
+        child.terminate()
+        try:
+            child.wait(20)
+        except subprocess.TimeoutExpired:
+            print(f"{argv[0]} (pid {child.pid}) does not end: killing it", file=sys.stderr)
+        with suppress(OSError):  # nothing is left, mostly
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def line_in(log: Path, pattern: str, child: subprocess.Popen[bytes], patience: float = 30) -> re.Match[str]:
+    """Wait for a line of a program's output. Raises Failed."""
+    deadline = time.monotonic() + patience
+    while True:
+        text = log.read_text("utf-8", "replace")
+        if match := re.search(pattern, text):
+            return match
+        if child.poll() is not None or time.monotonic() > deadline:
+            raise Failed(f"{child.args!r} did not get ready:\n{text[-2000:]}")
+        time.sleep(0.01)
+
+
+@contextmanager
+def llmsup(directory: Path, config: dict[str, Any]) -> Iterator[Way]:
+    """`llmsup serve` with a config and a home directory of its own."""
+    directory.mkdir()
+    home = directory / "home"
+    home.mkdir()
+    file, log = directory / "llmsup.toml", directory / "llmsup.log"
+    file.write_text(tomli_w.dumps(config), encoding="utf-8")
+    env = {**os.environ, "HOME": str(home), "PYTHONPATH": str(ROOT)}
+    argv = [sys.executable, "-m", "llmsup", "serve", "--config", str(file), "--listen", f"{LOOPBACK}:0"]
+    with process(argv, log, env) as child:
+        port = int(line_in(log, r"listening on \S+:(\d+)", child)[1])
+        yield Way("llmsup", TcpAddress(LOOPBACK, port), child.pid)
+
+
+async def command_of(way: Way) -> list[str]:
+    """The command line of the engine that llmsup runs now."""
+    client = Client(way.address)
+    [entry] = json.loads(await client.ask(Request("/running")))
+    await client.close()
+    return shlex.split(entry["cmd"])
+
+
+def with_host(command: Sequence[str], *host: str) -> list[str]:
+    """The same command line, listening elsewhere."""
+    at = list(command).index("--host")
+    return [*command[:at], "--host", *host, *command[at + 2 :]]
+
+
+@contextmanager
+def direct(directory: Path, command: Sequence[str]) -> Iterator[Way]:
+    """The engine itself, on a TCP port."""
+    address = TcpAddress(LOOPBACK, free_port())
+    argv = with_host(command, address.host, "--port", str(address.port))
+    with process(argv, directory / "direct.log") as child:
+        trio.run(until_answers, address, HEALTH)
+        yield Way("direct", address, child.pid)
+
+
+@contextmanager
+def router(directory: Path, command: Sequence[str], model: Path) -> Iterator[Way]:
+    """llama-server's own router, which gives its children the same flags."""
+    models = directory / "models"
+    models.mkdir()
+    (models / f"{MODEL}.gguf").symlink_to(model)
+    address = TcpAddress(LOOPBACK, free_port())
+    words = with_host(command, address.host, "--port", str(address.port), "--models-dir", str(models))
+    for flag in ("--model", "--alias"):
+        at = words.index(flag)
+        del words[at : at + 2]
+    with process(words, directory / "router.log") as child:
+        trio.run(until_answers, address, HEALTH)
+        yield Way("router", address, child.pid)
+
+
+@contextmanager
+def fake(directory: Path, *switches: str) -> Iterator[Way]:
+    """The tests' fake engine, on a TCP port."""
+    log = directory / f"fake{'-'.join(switches)}.log"
+    with process([sys.executable, str(FAKE), "--port", "0", *switches], log) as child:
+        port = int(line_in(log, r"listening on http://\S+:(\d+)", child)[1])
+        yield Way("direct", TcpAddress(LOOPBACK, port), child.pid)
