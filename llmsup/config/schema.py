@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from attrs import Factory, field, frozen
 
-from ..units import NEVER, Bytes, Seconds
+from ..units import Bytes, Seconds
 from . import checks
 from .paths import expand, expand_all, expand_optional, expand_text
 
@@ -153,19 +153,3 @@ class Config:
     memory: Memory = Factory(Memory)
     bridge: Bridge = Factory(Bridge)
     engines: Mapping[str, EngineSpec] = Factory(dict)
-
-
-__all__ = [
-    "NEVER",
-    "Bridge",
-    "Catalog",
-    "Config",
-    "EngineSpec",
-    "Kind",
-    "Memory",
-    "ModelSpec",
-    "Priority",
-    "RequestEdits",
-    "Server",
-    "Settings",
-]
