@@ -5,7 +5,7 @@ It does not know how an answer is sent: `web` turns these into JSON, `cli` into 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class Error(Exception):
@@ -41,6 +41,14 @@ class Error(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".rstrip()
+
+    def again(self, *, retry_after: float | None = None) -> Self:
+        """The same error for another client: an exception that is raised twice collects two tracebacks."""
+        same = type(self).__new__(type(self), *self.args)
+        same.__dict__.update(self.__dict__)
+        if retry_after is not None:
+            same.retry_after = retry_after
+        return same
 
 
 # --- the request is wrong ---------------------------------------------------------------------------------

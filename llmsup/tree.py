@@ -124,6 +124,7 @@ class Tree(Watched):
             with trio.move_on_after(grace):
                 await gateway.until(lambda: not gateway.active)
             nursery.cancel_scope.cancel()
+        fleet.give_up()  # who is still in is told why, while there still is a web server to tell it
         fleet.close_books()
         await web.stop(LAST_WORDS)
 

@@ -322,15 +322,23 @@ async def test_a_stream_may_finish_when_llmsup_is_told_to_stop() -> None:
         await other.pool.close()
 
 
-async def test_a_stream_that_does_not_finish_in_time_is_cut_off() -> None:
+async def test_who_does_not_finish_in_time_is_told_that_llmsup_stops() -> None:
+    """No silent end: a stream gets an error event, a request that waits for its model a 503."""
     server = Server(shutdown_grace=Seconds(0.2))
-    async with serving(fake("a", "--tokens", 10_000, "--tps", 20), server=server) as served:
-        with trio.fail_after(PATIENCE):
-            async with served.client.stream("a") as pieces:
-                await anext(aiter(pieces))
-                served.tree.stop()
-                with pytest.RaisesGroup(Exception, allow_unwrapped=True):
-                    [piece async for piece in pieces]
+    specs = [fake("a", "--tokens", 10_000, "--tps", 20), fake("slow", "--load-time", 60)]
+    async with serving(*specs, server=server) as served, trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            got = await served.client.chat("slow")
+            assert (got.status, got.error["code"]) == (503, "shutting_down")
+
+        async with served.client.stream("a") as pieces:
+            await anext(aiter(pieces))
+            nursery.start_soon(wait)
+            await served.until("slow", lambda m: m.desk.waiting)
+            served.tree.stop()
+            rest = b"".join([piece async for piece in pieces])
+        assert b'"code":"shutting_down"' in rest
 
 
 async def test_preload_and_max_in_flight(tmp_path: Path) -> None:

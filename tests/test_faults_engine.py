@@ -94,7 +94,7 @@ async def test_hangs_later(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     async with serving(fake("m", "--hang-health-after", 2, "--record", record)) as served:
         assert (await served.client.chat("m")).status == 200
         await served.until("m", lambda m: m.crashes)
-        assert "hangs" in "\n".join(served.tree.book.tail()) or served.model("m").crashes == 1
+        assert "hangs" in served.model("m").reason
         assert (await served.client.chat("m")).status == 200
         assert len(recorded(record, "start")) == 2
 

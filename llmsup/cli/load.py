@@ -86,7 +86,7 @@ def _poll(client: Client, name: str, show: Callable[[Entry], None] | None) -> En
                     return entry
         if show:
             show(status)
-        time.sleep(EVERY)
+        time.sleep(EVERY)  # the server can be asked how far it is, but doesn't call back
 
 
 def _gone(client: Client, name: str) -> Error:

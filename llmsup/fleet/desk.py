@@ -54,7 +54,7 @@ class Ticket:
         with trio.move_on_at(self._since + timeout):
             await self._decided.wait()
         if self._error is not None:
-            raise self._error
+            raise self._error.again()  # others who waited get the same one
         if self._life is None:
             raise QueueTimeout(
                 f"The request waited {format_seconds(timeout)} for its model (queue_timeout).", retry_after=30

@@ -117,6 +117,12 @@ class Fleet:
                 nursery.start_soon(unload, model)
         return Bytes(sum(freed))
 
+    def give_up(self) -> None:
+        """End every engine at once, because llmsup stops; nobody is let in any more."""
+        self.closing = True
+        for model in self.models.values():
+            model.give_up()
+
     def close_books(self) -> None:
         """Let those who follow logs come to an end."""
         for book in (self.book, *(model.book for model in self.models.values())):

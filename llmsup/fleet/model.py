@@ -107,6 +107,13 @@ class Model(Watched):
         await life.over.wait()
         return life.footprint or Bytes(0)
 
+    def give_up(self) -> None:
+        """End the engine at once, because llmsup stops: those who wait and those in flight are told so."""
+        self._load_wanted = False
+        self.desk.refuse(_stopping())
+        if self.life is not None:
+            self.life.end(_stopping())
+
     @property
     def expires_at(self) -> float:
         """When it will be unloaded if nobody uses it (trio time); `inf` for never."""
@@ -130,7 +137,7 @@ class Model(Watched):
                 await self.until(lambda: self._load_wanted or self.desk.waiting)
                 await self._live()
         finally:
-            self.desk.refuse(ShuttingDown("llmsup is shutting down."))
+            self.desk.refuse(_stopping())
 
     async def _live(self) -> None:
         life = self.life = Life()
@@ -181,7 +188,7 @@ class Model(Watched):
                 life.end(self._unloading(wish.reason))
             finally:
                 self.desk.close()
-                life.end(ShuttingDown("llmsup is shutting down."))  # unless there is a verdict already
+                life.end(_stopping())  # unless there is a verdict already
                 self._become(State.STOPPING, str(life.verdict))
                 await engine.pool.close()  # no request outlives the engine; that is how those in flight learn of it
 
@@ -240,8 +247,9 @@ class Model(Watched):
         return Unloading(f"{self.spec.name} was unloaded: {reason}.", retry_after=1)
 
     def _with_retry(self, failure: Error) -> Error:
-        """The failure as told now, with the seconds that are left of the cool-down. Each client gets its own:
-        an exception that is raised twice collects two tracebacks.
-        """
-        wait, tail = max(1.0, self.retry_in), failure.log_tail
-        return type(failure)(failure.message, hint=failure.hint, retry_after=wait, log_tail=tail)
+        """The failure as told now, with the seconds that are left of the cool-down."""
+        return failure.again(retry_after=max(1.0, self.retry_in))
+
+
+def _stopping() -> ShuttingDown:
+    return ShuttingDown("llmsup is shutting down.")

@@ -123,8 +123,7 @@ class Exchange:
         verdict = await self._life.ended(VERDICT_PATIENCE)
         if verdict is None:
             return EngineBadAnswer(f"The engine of {self._order.model.spec.name} lives, but hung up {gone}.")
-        # A copy: an exception raised for several requests would collect all their tracebacks.
-        return type(verdict)(verdict.message, retry_after=verdict.retry_after, log_tail=verdict.log_tail)
+        return verdict.again()
 
     # The three kinds of body...
 

@@ -123,7 +123,7 @@ class WebServer:
         self._streams.add(stream)
         try:
             await handler.run()
-        except Exception:
+        except Exception:  # one client's connection must not end the server
             log.exception("a connection broke")
         finally:
             self._streams.discard(stream)
