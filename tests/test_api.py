@@ -187,6 +187,8 @@ async def test_upstream_passes_anything_on(tmp_path: Path) -> None:
         assert (await served.client.get("/upstream/pub%2Fmodel/props")).status == 200
         got = await served.client.get("/upstream/pub/model")
         assert (got.status, got.headers["location"]) == (308, "/upstream/pub/model/")
+        got = await served.client.get("/upstream/pub/model?x=1")
+        assert got.headers["location"] == "/upstream/pub/model/?x=1"
         assert (await served.client.get("/upstream/nope/props")).status == 404
         assert (await served.client.ask("HEAD", "/upstream/pub/model/props")).status == 200
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import trio
 
-from ..config.schema import Server
+from ..config.schema import ModelSpec, Server
 from ..errors import Error, InvalidJson, ModelRequired, ShuttingDown
 from ..fleet.fleet import Fleet
 from ..fleet.life import Life
+from ..fleet.model import Model
 from ..process.watched import Watched
 from ..units import NEVER, Seconds, parse_seconds
 from .body import JsonBody, MultipartBody, read_body
@@ -56,7 +56,7 @@ class Gateway(Watched):
         if head.raw_path.startswith(UPSTREAM) and head.method in ("GET", "HEAD"):
             upstream = split_upstream(head.raw_path, self._fleet.knows)
             if upstream.target is None:  # relative links on the engine's pages need the slash
-                yield _redirect(head.raw_path + b"/")
+                yield _redirect(head.raw_path + b"/" + (b"?" + head.query if head.query else b""))
                 return
         began = trio.current_time()
         name, status = "-", 0
@@ -80,40 +80,55 @@ class Gateway(Watched):
             )
 
     async def _order(self, head: RequestHead, chunks: AsyncIterable[bytes]) -> Order:
-        upstream = split_upstream(head.raw_path, self._fleet.knows) if head.raw_path.startswith(UPSTREAM) else None
-        data = await read_body(head, chunks, self._server.max_body)
         query = b"?" + head.query if head.query else b""
-        if upstream is not None:
-            model, make, fields = self._fleet.find(upstream.model), _as_is(data), None
-            target, path = (upstream.target or b"/") + query, head.path
-        else:
-            fields = _fields(head, data)
-            name = _model_name(fields) or head.parameter("model") or self._server.default_model
-            if not name:
-                raise ModelRequired(
-                    "The request names no model, and there is no server.default_model.",
-                    hint="Set `model` in the body; GET /v1/models lists what there is.",
-                    param="model",
-                )
-            match = self._fleet.resolve(name)
-            model = self._fleet.models[match.id]
-            target, path = head.raw_path + query, head.path
-            make = _as_is(data)
-            if isinstance(fields, JsonBody):
-                make = _edited(fields, model.spec, match.preset, generating=path in GENERATING)
-            elif isinstance(fields, MultipartBody) and model.spec.upstream_model:
-                make = _as_is(fields.renamed(model.spec.upstream_model))
-        json = fields if isinstance(fields, JsonBody) else None
-        return Order(
-            model=model,
-            method=head.method,
-            target=target,
-            path=path,
-            headers=for_engine(head.headers),
-            body=make,
-            streaming=json is not None and json.get("stream") is True,
-            ttl=_wanted_ttl(json) if json is not None else Seconds(0),
-        )
+        if head.raw_path.startswith(UPSTREAM):
+            upstream = split_upstream(head.raw_path, self._fleet.knows)  # before the body: it may be large
+            data = await read_body(head, chunks, self._server.max_body)
+            target = (upstream.target or b"/") + query
+            return _order(head, self._fleet.find(upstream.model), target, _as_is(data), None)
+        data = await read_body(head, chunks, self._server.max_body)
+        fields = _fields(head, data)
+        match = self._fleet.resolve(self._model_name(head, fields))
+        spec = self._fleet.models[match.id].spec
+        make = _as_is(data)
+        if isinstance(fields, JsonBody):
+            make = _edited(fields, spec, match.preset, generating=head.path in GENERATING)
+        elif isinstance(fields, MultipartBody) and spec.upstream_model:
+            make = _as_is(fields.renamed(spec.upstream_model))
+        return _order(head, self._fleet.models[match.id], head.raw_path + query, make, fields)
+
+    def _model_name(self, head: RequestHead, fields: JsonBody | MultipartBody | None) -> str:
+        name = fields.get("model") if fields is not None else None
+        if name is not None and not isinstance(name, str):
+            raise ModelRequired(f"`model` must be a string, not {name!r:.80}.", param="model")
+        name = name or head.parameter("model") or self._server.default_model
+        if not name:
+            raise ModelRequired(
+                "The request names no model, and there is no server.default_model.",
+                hint="Set `model` in the body; GET /v1/models lists what there is.",
+                param="model",
+            )
+        return name
+
+
+def _order(
+    head: RequestHead,
+    model: Model,
+    target: bytes,
+    body: Callable[[Life], bytes],
+    fields: JsonBody | MultipartBody | None,
+) -> Order:
+    json = fields if isinstance(fields, JsonBody) else None
+    return Order(
+        model=model,
+        method=head.method,
+        target=target,
+        path=head.path,
+        headers=for_engine(head.headers),
+        body=body,
+        streaming=json is not None and json.get("stream") is True,
+        ttl=_wanted_ttl(json) if json is not None else Seconds(0),
+    )
 
 
 def _redirect(where: bytes) -> Reply:
@@ -128,7 +143,7 @@ def _as_is(data: bytes) -> Callable[[Life], bytes]:
     return lambda _life: data
 
 
-def _edited(body: JsonBody, spec: Any, preset: str, *, generating: bool) -> Callable[[Life], bytes]:
+def _edited(body: JsonBody, spec: ModelSpec, preset: str, *, generating: bool) -> Callable[[Life], bytes]:
     def make(life: Life) -> bytes:
         return body.edited(changes(body, spec, preset=preset, defaults=life.body_defaults, generating=generating))
 
@@ -144,13 +159,6 @@ def _fields(head: RequestHead, data: bytes) -> JsonBody | MultipartBody | None:
     if not boundary:
         raise InvalidJson("The multipart body has no boundary in its Content-Type.")
     return MultipartBody(data, boundary.strip().strip('"').encode("latin-1"))
-
-
-def _model_name(fields: JsonBody | MultipartBody | None) -> str:
-    name = fields.get("model") if fields is not None else None
-    if name is not None and not isinstance(name, str):
-        raise ModelRequired(f"`model` must be a string, not {name!r:.80}.", param="model")
-    return name or ""
 
 
 def _wanted_ttl(body: JsonBody) -> Seconds:
