@@ -1,0 +1,96 @@
+"""What a look at the disk gives: models with their files, and what was left out and why.
+
+It does not know what was configured, nor what is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from attrs import Factory, frozen
+
+from ..units import Bytes
+from .facts import Facts
+
+Source = Literal["folder", "ollama"]
+
+
+@frozen
+class Stamp:
+    """One state of one real file: a file that was replaced, or is still being written, has another.
+
+    Attributes:
+        path: The real path, links resolved.
+        size: In bytes.
+        mtime_ns: When it was last written.
+    """
+
+    path: Path
+    size: int
+    mtime_ns: int
+
+
+@frozen
+class Unreadable:
+    """A file that is no GGUF, or not a whole one; `reason` is a clause: "it ends within its tensor table"."""
+
+    reason: str
+
+
+@frozen
+class LeftOut:
+    """A file that is not served on its own; `reason` is a clause: "a LoRA adapter"."""
+
+    path: Path
+    reason: str
+
+
+@frozen(kw_only=True)
+class Found:
+    """One model that can be given to an engine.
+
+    Attributes:
+        id: Its name in the catalog: `publisher/model`, `publisher/model@Q4_K_M`, or Ollama's `llama3.1:8b`.
+        path: What the engine is given: the file as it was reached, of a split model the first part.
+        files: All its real files in their present state: parts, projector, adapters.
+        facts: Its header; a split model's is the first part's, with `weights` and `parameters` of all parts.
+        names: Other names that it may answer to, the best known first; several models may claim the same.
+        projector: Its `mmproj` file, or None.
+        projector_facts: That file's header.
+        adapters: LoRA adapters that belong to it (Ollama's `ADAPTER`).
+        source: Where its canonical name comes from.
+        ollama: Its names in Ollama's store, each with the sampling that this name stands for.
+        ctx_size: Tokens of context that Ollama's parameters ask for; 0: none.
+        ollama_only: Why only Ollama's own build can run it, a clause; "" if any can.
+        problem: Why it can't be served, a clause: "part 2 of 3 is missing"; "" if it can.
+    """
+
+    id: str
+    path: Path
+    files: tuple[Stamp, ...]
+    facts: Facts
+    names: tuple[str, ...] = ()
+    projector: Path | None = None
+    projector_facts: Facts | None = None
+    adapters: tuple[Path, ...] = ()
+    source: Source = "folder"
+    ollama: Mapping[str, Mapping[str, Any]] = Factory(dict)
+    ctx_size: int = 0
+    ollama_only: str = ""
+    problem: str = ""
+
+    @property
+    def size(self) -> Bytes:
+        """What it takes on the disk, all its files together."""
+        return Bytes(sum(stamp.size for stamp in self.files))
+
+
+@frozen
+class Snapshot:
+    """The whole catalog at one moment; `complete` once every file's header was read."""
+
+    models: Mapping[str, Found] = Factory(dict)
+    left_out: tuple[LeftOut, ...] = ()
+    complete: bool = True
