@@ -10,7 +10,8 @@ from typing import Any
 
 # type number -> (elements of a block, bytes of a block), as in ggml.c's type_traits
 TYPES = {"F32": (0, 1, 4), "F16": (1, 1, 2), "Q4_0": (2, 32, 18), "Q4_1": (3, 32, 20), "Q8_0": (8, 32, 34),
-         "Q4_K": (12, 256, 144), "Q6_K": (14, 256, 210), "BF16": (30, 1, 2), "MXFP4": (39, 32, 17)}  # fmt: skip
+         "Q4_K": (12, 256, 144), "Q5_K": (13, 256, 176), "Q6_K": (14, 256, 210), "IQ4_XS": (23, 256, 136),
+         "BF16": (30, 1, 2), "MXFP4": (39, 32, 17), "type 77": (77, 4, 3)}  # fmt: skip
 
 Tensors = Iterable[tuple[str, tuple[int, ...], str]]
 
@@ -53,7 +54,8 @@ def write_gguf(
                 return 9, struct.pack(f"{order}IQ", kind, len(kinds)) + b"".join(data for _, data in kinds)
         raise TypeError(value)
 
-    head = b"GGUF" + struct.pack(f"{order}IQQ", version, len(tensors), len(metadata))
+    head = bytearray(b"GGUF")
+    head += struct.pack(f"{order}IQQ", version, len(tensors), len(metadata))
     for key, value in metadata.items():
         kind, data = typed(value)
         head += text(key) + struct.pack(f"{order}I", kind) + data

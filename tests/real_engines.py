@@ -12,6 +12,10 @@ from llmsup.catalog import demo
 from llmsup.errors import SetupError
 
 
+KEPT = demo.DIRECTORY.expanduser()
+"""Where the demo model is kept between runs; tests have another $HOME."""
+
+
 def llama_server() -> Path:
     """A llama-server binary: the one on PATH, else the one inside a package."""
     if found := shutil.which("llama-server"):
@@ -30,6 +34,6 @@ def llama_server() -> Path:
 def smollm2() -> Path:
     """The demo model, fetched if it isn't there yet."""
     try:
-        return demo.fetch()
+        return demo.fetch(KEPT)
     except SetupError as error:
         pytest.fail(str(error))

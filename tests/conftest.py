@@ -1,0 +1,19 @@
+"""What holds for every test: a home directory of its own, so that nobody's models are looked at nor state written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty $HOME; the demo model's real place was taken note of before (`real_engines`)."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("home")
+        patch.setenv("HOME", str(home))
+        for name in ("OLLAMA_MODELS", "LLMSUP_CONFIG", "LLMSUP_URL", "LLMSUP_API_KEY"):
+            patch.delenv(name, raising=False)
+        yield home
