@@ -1,0 +1,129 @@
+"""The ways to one model: folders that it lies in or is linked from, and Ollama's names for it.
+
+It does not know which of the names are free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import Factory, define, frozen
+
+from .naming import Label, Lying, claims, label_folder, label_outsider, printable, split_name
+from .parts import Bundle
+from .survey import Stored, Survey
+from .walk import Candidate
+
+STORE = -1
+"""The rank of Ollama's store."""
+
+
+@frozen
+class Place:
+    """One folder's files.
+
+    Attributes:
+        rank: Its root's place among all; the first one wins.
+        folder: Its path under the root.
+        candidates: All files there that may matter.
+        outside: It is under no root: a file there was asked for by its path.
+    """
+
+    rank: int
+    folder: str
+    candidates: tuple[Candidate, ...]
+    outside: bool = False
+
+    def labels(self, models: Sequence[Bundle]) -> list[Label]:
+        """What the folder's models are called."""
+        if self.outside:
+            return [label_outsider(str(model.first.path), model.stem) for model in models]
+        return label_folder(self.folder, [_lying(model) for model in models])
+
+    def claims(self) -> Iterator[str]:
+        """The ids that its models may come to have, as far as they could be another's too."""
+        if not self.outside:
+            for candidate in self.candidates:
+                yield from claims(self.folder, split_name(candidate.name)[0], candidate.relative)
+
+
+def places(survey: Survey) -> Iterator[Place]:
+    """All folders with candidates in them, the first root's first."""
+    ranks = {root: rank for rank, root in enumerate(survey.roots)}
+    folders: dict[tuple[int, str], list[Candidate]] = {}
+    for candidate in survey.candidates:
+        folders.setdefault((ranks[candidate.root], candidate.folder), []).append(candidate)
+    for (rank, folder), candidates in sorted(folders.items(), key=lambda item: item[0]):
+        yield Place(rank, folder, tuple(candidates))
+    for rank, group in enumerate(survey.extra, start=len(ranks)):
+        yield Place(rank, "", group, outside=True)
+
+
+@frozen
+class Way:
+    """A way through a folder."""
+
+    rank: int
+    bundle: Bundle
+    label: Label
+
+    @property
+    def order(self) -> tuple[int, bool, bool, str]:
+        """The best way comes first: in the first root, with all parts, without links."""
+        first = self.bundle.first
+        return (self.rank, self.bundle.problem != "", first.linked, first.relative)
+
+
+@define(eq=False)
+class Ways:
+    """All ways to one model, there is at least one; after `sort` the best comes first."""
+
+    folders: list[Way] = Factory(list)
+    stored: list[Stored] = Factory(list)
+
+    def sort(self) -> None:
+        """Put them in an order that does not depend on how they were found."""
+        self.folders.sort(key=lambda way: way.order)
+        self.stored.sort(key=lambda one: fame(one.model.name))
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """Who names first: folders before the store, then root by root."""
+        return (0, *self.folders[0].order) if self.folders else (1, *fame(self.stored[0].model.name))
+
+    @property
+    def rank(self) -> int:
+        """Where its id is from."""
+        return self.folders[0].rank if self.folders else STORE
+
+    @property
+    def path(self) -> Path:
+        """The file as it is reached on the best way."""
+        return self.folders[0].bundle.first.path if self.folders else self.stored[0].model.blob
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The id that it should have, then what to take if that is gone."""
+        return self.folders[0].label.ids if self.folders else tuple(printable(one.model.name) for one in self.stored)
+
+    @property
+    def names(self) -> Iterable[str]:
+        """All that it can be called, the best known first, each once."""
+        names: dict[str, None] = {}
+        for way in self.folders:
+            names |= dict.fromkeys((*way.label.ids[:1], *way.label.names))
+        for one in self.stored:
+            names |= dict.fromkeys(map(printable, (one.model.name, *one.model.aliases)))
+        return names
+
+
+def fame(name: str) -> tuple[bool, int, str]:
+    """The order of Ollama's names: its own library's before others', then the shortest."""
+    return ("/" in name, len(name), name)
+
+
+def _lying(model: Bundle) -> Lying:
+    links = tuple((split_name(link.name)[0], link.relative) for link in model.links)
+    return Lying(stem=model.stem, relative=model.first.relative, quant=model.quant, links=links)
