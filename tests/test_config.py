@@ -111,6 +111,9 @@ def test_six_mistakes_are_six_lines() -> None:
         [server]
         listen = "localhost"
         max_queue = 0
+        [catalog]
+        roots = []
+        ollama = ""
         [defaults]
         ttl = "5 minutes"
         [models.qwen3-4b]
@@ -124,7 +127,7 @@ def test_six_mistakes_are_six_lines() -> None:
         "must be at least 1, not 0 @ server.max_queue",
         '\'5 minutes\' is not a duration: write "90s", "30m", "1h30m" or "never" @ defaults.ttl',
         "unknown key 'tttl' (did you mean 'ttl'?) @ models.qwen3-4b",
-        "a model needs 'path' or 'command' @ models.other",
+        "a model needs 'path' or 'command', for [catalog] looks for none @ models.other",
         "alias 'qwen3-4b' is the name of another model @ models.other.aliases",
     ]
 
@@ -416,8 +419,14 @@ def test_names_of_presets(name: str) -> None:
     [
         ("[server]\ncertfile = 'c'", "'certfile' needs 'keyfile', too @ server"),
         ("[server]\nkeyfile = 'k'", "'keyfile' needs 'certfile', too @ server"),
-        ("[models.a]", "a model needs 'path' or 'command' @ models.a"),
-        ("[models.a]\npath = ''\ncommand = []", "a model needs 'path' or 'command' @ models.a"),
+        (
+            "[models.a]\n[catalog]\nroots = []\nollama = ''",
+            "a model needs 'path' or 'command', for [catalog] looks for none @ models.a",
+        ),
+        (
+            "[models.a]\npath = ''\ncommand = []\n[catalog]\nroots = []\nollama = ''",
+            "a model needs 'path' or 'command', for [catalog] looks for none @ models.a",
+        ),
         (
             "[models.a]\npath = 'a'\naliases = ['x']\n[models.b]\npath = 'b'\naliases = ['x']",
             "alias 'x' is an alias of 'a', too @ models.b.aliases",

@@ -57,6 +57,13 @@ def test_the_client_wins_over_the_preset_and_that_over_the_defaults() -> None:
     assert edited({"min_p": 1}, defaults=DEFAULTS) == {"min_p": 1, "temperature": 0.7}
 
 
+def test_a_preset_is_written_as_a_request_wants_it() -> None:
+    """Samplers as a list (a string would be read letter by letter), and the weakest name of the token limit."""
+    spec = ModelSpec(name="m", presets={"p": {"samplers": "top_k;temperature", "n_predict": 9}})
+    body = JsonBody(b'{"model": "m", "max_tokens": 4}')
+    assert changes(body, spec, preset="p", defaults={}, generating=True) == {"samplers": ["top_k", "temperature"]}
+
+
 def test_no_sampling_where_nothing_is_sampled() -> None:
     """An embedding gets neither preset nor defaults; what the config says of requests holds there, too."""
     assert edited({"input": "x"}, preset="creative", defaults=DEFAULTS, generating=False) == {"input": "x"}

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmsup.config.sampling import PARAMETERS
 from llmsup.config.schema import GiB, ModelSpec
 from llmsup.engines.bundled_flags import FLAGS
 from llmsup.engines.flags import Dialect, check_args, render, threads_for, usable_cores
 from llmsup.engines.probe import parse_flags
-from llmsup.engines.sampling import FIELDS, request_fields
+from llmsup.engines.sampling import FIELDS, WHOLE_CONTEXT, read_flag, request_fields
 from llmsup.errors import SetupError
 from llmsup.units import Bytes
 
@@ -117,7 +118,50 @@ def test_an_embedding_model_is_not_sampled() -> None:
 def test_names_joined_for_a_flag_are_taken_apart_for_a_request() -> None:
     assert request_fields({"samplers": "top_k;min_p"}) == {"samplers": ["top_k", "min_p"]}
     assert request_fields({"dry_sequence_breakers": "x"}) == {"dry_sequence_breakers": ["x"]}
+    assert request_fields({"dry_sequence_breakers": []}) == {"dry_sequence_breakers": ["\0"]}
     assert request_fields({"json_schema": '{"a": 1}'}) == {"json_schema": {"a": 1}}
+
+
+@pytest.mark.parametrize("field", ["repeat_last_n", "dry_penalty_last_n"])
+def test_the_whole_context_is_a_number_that_every_build_takes(field: str) -> None:
+    """Newer builds refuse -1, as a flag and in a request."""
+    flag = "--" + field.replace("_", "-")
+    assert words(B10068, sampling={field: -1}).endswith(f"{flag} {WHOLE_CONTEXT}")
+    assert request_fields({field: -1, "top_k": -1}) == {field: WHOLE_CONTEXT, "top_k": -1}
+    assert words(B10068, sampling={field: 64}).endswith(f"{flag} 64")
+
+
+def test_every_sampler_has_its_flag_and_its_range() -> None:
+    """What a request can say of sampling, a config can, and a real llama-server has a flag for it."""
+    for field in FIELDS:
+        assert field in PARAMETERS
+    without = {name for name, field in FIELDS.items() if field.flags and B10068.pick(field.flags) is None}
+    assert without == set()
+    for field, wrong in {"adaptive_decay": 0.995, "adaptive_target": 1.5, "seed": 2**32, "n_predict": -2}.items():
+        with pytest.raises(ValueError, match="must be"):
+            PARAMETERS[field].check(wrong)
+
+
+@pytest.mark.parametrize(
+    ("flag", "word", "before", "value"),
+    [
+        ("--temp", "0.5", None, 0.5),
+        ("--top-k", "7", None, 7),
+        ("--samplers", "top_k;min_p", None, ["top_k", "min_p"]),
+        ("--sampler-seq", "edskypmxtia?", None, ["penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p",
+                                                 "xtc", "temperature", "infill", "adaptive_p"]),
+        ("--dry-sequence-breaker", "b", ["a"], ["a", "b"]),
+        ("--dry-sequence-breaker", "none", ["a"], []),
+        ("--logit-bias", "5-.5", [[1, 2.0]], [[1, 2.0], [5, -0.5]]),
+        ("--ignore-eos", "", None, True),
+        ("--no-cache-prompt", "", None, False),
+        ("--json-schema", '{"a": 1}', None, {"a": 1}),
+        ("--grammar", "root", None, "root"),
+    ],
+)  # fmt: skip
+def test_flags_read_as_fields(flag: str, word: str, before: Any, value: Any) -> None:
+    """The way back."""
+    assert read_flag(flag, word, before) == value
 
 
 @given(st.dictionaries(st.sampled_from([*FIELDS, "n_probs"]), st.floats(allow_nan=False, min_value=0)))

@@ -90,8 +90,8 @@ def _name(name: str, place: Place) -> Mistakes:
 def _model(draft: Draft, name: str, model: Read[ModelSpec]) -> Mistakes:
     place, spec = ("models", name), model.value
     yield from _engine_known(draft, model, place)
-    if not (spec.path or spec.command or {"path", "command"} & model.bad):
-        yield "a model needs 'path' or 'command'", place
+    if not (spec.path or spec.command or {"path", "command"} & model.bad or _may_be_found(draft.catalog)):
+        yield "a model needs 'path' or 'command', for [catalog] looks for none", place
     if spec.command:
         at = (*place, "command")
         yield from _command(spec.command, at)
@@ -99,6 +99,11 @@ def _model(draft: Draft, name: str, model: Read[ModelSpec]) -> Mistakes:
             yield "${PATH} stands in the command, but the model has no 'path'", at
         if "engine" in model.given:
             yield "both 'command' and 'engine' are set: keep one", place
+
+
+def _may_be_found(catalog: Read[Catalog]) -> bool:
+    """Whether a table without a path can be about a model that is found under its name."""
+    return bool(catalog.value.roots or catalog.value.ollama or {"roots", "ollama"} & catalog.bad)
 
 
 def _aliases(draft: Draft) -> Mistakes:

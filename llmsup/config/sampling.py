@@ -40,7 +40,9 @@ class Parameter:
             wanted = " or ".join(_WORDS[type_] for type_ in self.types)
             raise ValueError(f"expected {wanted}, {got(value)}")
         if isinstance(value, int | float) and not self.low <= value <= self.high:  # false for NaN, too
-            bounds = f"at least {self.low:g}" if self.high == INF else f"{self.low:g} to {self.high:g}"
+            bounds = f"{self.low:.10g} to {self.high:.10g}"
+            if math.inf in (-self.low, self.high):
+                bounds = f"at least {self.low:g}" if self.high == INF else f"at most {self.high:g}"
             raise ValueError(f"must be {bounds}, not {value}")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"must be finite, not {value}")
@@ -81,22 +83,23 @@ PARAMETERS: Mapping[str, Parameter] = {
     "dry_multiplier": _number(0),
     "dry_base": _number(0),
     "dry_allowed_length": _integer(0),
-    "dry_penalty_last_n": _integer(-1),
+    "dry_penalty_last_n": _integer(-1),  # -1 = the whole context
     "dry_sequence_breakers": _LIST,
-    "repeat_last_n": _integer(-1),
+    "repeat_last_n": _integer(-1),  # -1 = the whole context
     "repeat_penalty": _number(0),
     "presence_penalty": _number(),
     "frequency_penalty": _number(),
     "mirostat": _integer(0, 2),
     "mirostat_eta": _number(0),
     "mirostat_tau": _number(0),
-    "adaptive_target": _number(),  # below 0 = off
-    "adaptive_decay": _number(0, 1),
+    "adaptive_target": _number(high=1),  # below 0 = off
+    "adaptive_decay": _number(0, 0.99),
     "samplers": _TEXT_OR_LIST,
-    "seed": _integer(-1),  # -1 = another one each time
-    "n_predict": _integer(-2),  # -1 = no limit, -2 = until the context is full
+    "seed": _integer(-1, 2**32 - 1),  # -1 = another one each time
+    "n_predict": _integer(-1),  # -1 = no limit
     "max_tokens": _integer(-1),
     "ignore_eos": _FLAG,
+    "backend_sampling": _FLAG,
     "logit_bias": Parameter((list, dict)),
     "grammar": _TEXT,
     "json_schema": _TABLE,

@@ -17,7 +17,7 @@ from attrs import Factory, frozen
 
 from ..config.schema import Kind, MiB, ModelSpec
 from ..errors import SetupError
-from .sampling import FIELDS, Field, body_value, flag_words, request_field
+from .sampling import FIELDS, Field, body_value, engine_value, flag_words, request_field
 
 _KINDS: Mapping[Kind | None, tuple[str, ...]] = {
     "embedding": ("--embeddings", "--embedding"),
@@ -82,7 +82,7 @@ def render(spec: ModelSpec, dialect: Dialect, *, threads: int | None) -> Rendere
         if flag is None:
             body[key] = body_value(key, value)
         else:
-            words += flag_words(flag, field.form, value)
+            words += flag_words(flag, field.form, engine_value(key, value))
     return Rendered(tuple(words), body)
 
 

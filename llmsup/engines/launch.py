@@ -51,6 +51,7 @@ class Launch:
             when its standard input does, so that has to be a pipe, held open for as long as it may live.
         body_defaults: Request fields that the engine couldn't take at launch; they are written into bodies
             that don't set them.
+        corrections: What was written otherwise than configured, a clause each: "args: --typ-p is --typical-p here".
     """
 
     engine: str
@@ -60,3 +61,4 @@ class Launch:
     health: str = "/health"
     tells_progress: bool = False
     body_defaults: Mapping[str, Any] = Factory(dict)
+    corrections: tuple[str, ...] = ()

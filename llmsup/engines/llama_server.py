@@ -8,10 +8,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from attrs import evolve
+
 from ..config.schema import ModelSpec
 from .bundled_flags import FLAGS
 from .flags import Dialect, check_args, render
 from .launch import Launch, UnixAddress
+from .renamed import Corrected, correct
 
 BUNDLED = Dialect(FLAGS, "the bundled engine")
 
@@ -51,7 +54,7 @@ def launch(
         SetupError: The model's `args` have a flag that is ours or unknown, or the config asks for what this
             engine can't be told.
     """
-    words, body = _words(spec, dialect, model, socket, threads)
+    words, body, corrected = _words(spec, dialect, model, socket, threads)
     return Launch(
         engine="llama-server",
         argv=(*command, *words),
@@ -59,6 +62,7 @@ def launch(
         address=UnixAddress(socket),
         tells_progress=True,
         body_defaults=body,
+        corrections=corrected.told,
     )
 
 
@@ -68,7 +72,7 @@ def launch_bundled(spec: ModelSpec, *, model: Path, socket: Path, threads: int |
     Raises:
         SetupError: As `launch`.
     """
-    words, body = _words(spec, BUNDLED, model, socket, threads)
+    words, body, corrected = _words(spec, BUNDLED, model, socket, threads)
     return Launch(
         engine="bundled",
         argv=(sys.executable, "-m", "llmsup.engines.bundled", *words),
@@ -76,14 +80,16 @@ def launch_bundled(spec: ModelSpec, *, model: Path, socket: Path, threads: int |
         address=UnixAddress(socket),
         tells_progress=True,  # it is llama.cpp's own server, with the same child mode
         body_defaults=body,
+        corrections=corrected.told,
     )
 
 
 def _words(
     spec: ModelSpec, dialect: Dialect, model: Path, socket: Path, threads: int | None
-) -> tuple[tuple[str, ...], dict[str, object]]:
-    check_args(spec, dialect, _OWNED)
+) -> tuple[tuple[str, ...], dict[str, object], Corrected]:
+    corrected = correct(spec, dialect)
+    check_args(evolve(spec, args=corrected.words), dialect, _OWNED)
     rendered = render(spec, dialect, threads=threads)
     # The user's own arguments come last: llama-server keeps the last of a flag given twice.
-    words = ("--model", str(model), "--host", str(socket), "--alias", spec.name, *rendered.words, *spec.args)
-    return words, dict(rendered.body_defaults)
+    words = ("--model", str(model), "--host", str(socket), "--alias", spec.name, *rendered.words, *corrected.words)
+    return words, {**rendered.body_defaults, **corrected.sampling}, corrected

@@ -1,4 +1,4 @@
-"""How each sampling field is spelled: as a request field, and as a flag at launch.
+"""How each sampling field is spelled and written: as a request field, and as a flag at launch.
 
 It does not know which flags an engine has; `flags` asks a dialect.
 """
@@ -6,10 +6,13 @@ It does not know which flags an engine has; `flags` asks a dialect.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from attrs import frozen
+
+from ..config.sampling import PARAMETERS
 
 Form = Literal["value", "switch", "names", "repeated", "json"]
 
@@ -75,6 +78,40 @@ FIELDS: Mapping[str, Field] = {
 }
 
 
+FIELD_OF: Mapping[str, str] = {
+    **{flag: name for name, field in FIELDS.items() for flag in (*field.flags, *field.off)},
+    "--sampler-seq": "samplers",
+    "--logit-bias": "logit_bias",
+    "--predict": "max_tokens",
+    "--reverse-prompt": "stop",
+}
+"""The field whose default a flag sets, by the flag."""
+
+WHOLE_CONTEXT = 1 << 18
+"""Tokens that stand for "the whole context" in a window of last tokens. Builds of llama.cpp up to the
+summer of 2026 take -1 for that, later ones refuse it (tools/server/server-schema.cpp: 0 and up). All take a window
+larger than the context; it costs four bytes a token.
+"""
+
+_WINDOWS = ("repeat_last_n", "dry_penalty_last_n")
+
+# common/sampling.cpp: the letters that --sampler-seq writes the samplers with
+_LETTERS = {
+    "e": "penalties",
+    "d": "dry",
+    "s": "top_n_sigma",
+    "k": "top_k",
+    "y": "typ_p",
+    "p": "top_p",
+    "m": "min_p",
+    "i": "infill",
+    "x": "xtc",
+    "t": "temperature",
+    "a": "adaptive_p",
+}
+_BIAS = re.compile(r"(\d+)([+-](?:\d+(?:\.\d*)?|\.\d+))")
+
+
 def request_field(name: str) -> str:
     """The name under which a sampling field is written into a body that may have fields of its own.
 
@@ -90,14 +127,22 @@ def request_fields(sampling: Mapping[str, Any]) -> dict[str, Any]:
     return {field: body_value(field, value) for field, value in fields.items()}
 
 
+def engine_value(field: str, value: Any) -> Any:
+    """A field's value as every build of llama.cpp takes it."""
+    return WHOLE_CONTEXT if value == -1 and field in _WINDOWS else value
+
+
 def body_value(field: str, value: Any) -> Any:
     """A field's value as it stands in a request body."""
+    value = engine_value(field, value)
     match FIELDS.get(field, Field()).form:
         case "names" if isinstance(value, str):
             # In a body a string is a list of one-letter abbreviations; the names want an array.
             return value.split(";")
         case "repeated" if isinstance(value, str):
             return [value]
+        case "repeated" if not value:
+            return ["\0"]  # an empty list is refused in a body; this never occurs in a text
         case "json" if isinstance(value, str):
             return json.loads(value)
     return value
@@ -116,3 +161,32 @@ def flag_words(flag: str, form: Form, value: Any) -> tuple[str, ...]:
         case "json":
             return (flag, value if isinstance(value, str) else json.dumps(value, separators=(",", ":")))
     return (flag, str(value))
+
+
+def read_flag(flag: str, word: str, before: Any = None) -> Any:
+    """The value of the field that a flag of `FIELD_OF` sets, from the word after it.
+
+    Args:
+        before: What the same field has from flags before this one: some can be given several times.
+
+    Raises:
+        ValueError: The word can't be its value.
+    """
+    name = FIELD_OF[flag]
+    match name, FIELDS.get(name, Field()).form:
+        case _, "switch":
+            return flag not in FIELDS[name].off
+        case "samplers", _:
+            return [_LETTERS[letter] for letter in word if letter in _LETTERS] if "seq" in flag else word.split(";")
+        case "logit_bias", _:
+            if not (bias := _BIAS.fullmatch(word)):
+                raise ValueError(f"{word!r} is not TOKEN+BIAS")
+            return [*(before or []), [int(bias[1]), float(bias[2])]]
+        case "dry_sequence_breakers", _ if word == "none":
+            return []
+        case "dry_sequence_breakers" | "stop", _:
+            return [*(before or []), word]
+        case _, "json":
+            return json.loads(word)
+    types = PARAMETERS[name].types
+    return word if str in types else int(word) if int in types else float(word)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..config.schema import ModelSpec
+from ..engines.sampling import request_fields
 from .body import JsonBody
 
 
@@ -23,7 +24,7 @@ def changes(
     """
     out: dict[str, Any] = {}
     if generating:
-        wanted = {**defaults, **(spec.presets[preset] if preset else {})}
+        wanted = {**defaults, **(request_fields(spec.presets[preset]) if preset else {})}
         out.update({name: value for name, value in wanted.items() if not body.sets(name)})
     for path in spec.request.strip:
         _strip(body, out, path.split("."))
