@@ -6,10 +6,10 @@ The rooms, and who may call whom. Each imports only from those above it; `tests/
     units.py     Seconds, Bytes: parsed once at the edge, printed for people
     config/      schema (frozen attrs), load (tomllib + cattrs, strict, every mistake at once)
     process/     watched value · restart budget · orphan guard · child process group · log book
-    catalog/     which models there are, and what they are called
+    catalog/     which models there are: GGUF headers, LM Studio's folders, Ollama's store, names
     engines/     how a model becomes a command line, and how an engine is spoken to (connection, pool)
-    memory/      what a model costs; the admission that a model asks before it starts
-    fleet/       model: the state machine, its queue and its life · fleet: names to models
+    memory/      what a model costs, estimated and measured; the admission that it asks before it starts
+    fleet/       model: the state machine, its queue and its life · fleet: names to models · roster: which there are
     bridge/      Ollama → LM Studio links (not built yet)
     gateway/     request → model → engine: find the body's model, edit the body, relay bytes
     web/         Quart-trio app: inference, control, errors; Hypercorn's set-up
@@ -21,7 +21,7 @@ One process, one trio nursery tree:
     llmsup serve
     main: signals
     └─ infra    the orphan guard                        started first, stopped last
-       └─ fleet   one supervisor per model, started on first use
+       └─ fleet   the roster; one supervisor per model, started on first use
           │         └─ life: the engine's process group, its log pump, its health probe, the idle timer
           └─ edge   Hypercorn serving the Quart-trio app   started last, stopped first: drains, then the rest goes
 """

@@ -1,7 +1,7 @@
 """The composition root: builds every part from the config, starts them in order, stops them in reverse.
 
     infra    the orphan guard                             started first, stopped last
-    └─ fleet   one supervisor per model
+    └─ fleet   one supervisor per model, and the roster, which says what models there are
        └─ edge   the web server                           started last, stopped first
 
 Nurseries don't order their shutdown, so the three are nested. It knows every part, and no part knows it.
@@ -12,14 +12,17 @@ from __future__ import annotations
 import logging
 import socket
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import trio
 
-from .config.schema import Config
+from .catalog.library import HEADERS, Library
+from .config.schema import Config, Server
 from .engines.plan import Planner
 from .engines.probe import Probe
 from .fleet.fleet import Fleet
+from .fleet.roster import Roster
 from .fleet.starter import Starter
 from .gateway.doorman import Doorman, is_loopback
 from .gateway.gateway import Gateway
@@ -33,6 +36,9 @@ from .web.server import STALLED, WebServer
 
 log = logging.getLogger(__name__)
 
+FIRST_LOOK = Seconds(3)
+"""How long requests wait for the first look at the disk; after that they are answered while it goes on."""
+
 LAST_WORDS = Seconds(1)
 """How long connections have to finish once the requests are done or given up: log followers, keep-alive."""
 
@@ -44,15 +50,25 @@ class Tree(Watched):
         config: What it was built from.
         sockets: Listening already, so that a port in use is found out before anything starts.
         book: Gets the engines' lines; the caller may write its own log there too.
+        reread: Reads the config anew; None: it can't change.
         stalled: Seconds after which a client that takes nothing is cut off.
+        roster: Which models there are; None until it runs.
     """
 
     def __init__(
-        self, config: Config, sockets: list[socket.socket], *, book: LogBook | None = None, stalled: Seconds = STALLED
+        self,
+        config: Config,
+        sockets: list[socket.socket],
+        *,
+        book: LogBook | None = None,
+        reread: Callable[[], Config] | None = None,
+        stalled: Seconds = STALLED,
     ) -> None:
         super().__init__()
         self.config = config
         self.sockets = sockets
+        self.reread = reread or (lambda: config)
+        self.roster: Roster | None = None
         self.book = book or LogBook(5000)
         self.stalled = stalled
         self._stops = 0
@@ -61,6 +77,11 @@ class Tree(Watched):
         """Begin the orderly end: requests get `shutdown_grace` to finish. A second call ends the grace."""
         self._stops += 1
         self.notify()
+
+    def reload(self) -> None:
+        """Have the config and the disk looked at again; the log tells how that went."""
+        if self.roster is not None:
+            self.roster.reload_soon()
 
     async def run(self, *, task_status: trio.TaskStatus[Fleet] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until `stop`; started, with the fleet, when requests are answered.
@@ -75,38 +96,49 @@ class Tree(Watched):
                 listener.close()
 
     async def _run(self, task_status: trio.TaskStatus[Fleet]) -> None:
-        server = self.config.server
         directory = socket_directory()
+        orphans = Orphans(directory)  # removes the directory at the very end, even if we are killed
+        planner = Planner(config=self.config, probe=Probe())
+        server = self.config.server
+        fleet = Fleet(Starter(planner, orphans, directory), AlwaysYes(), max_queue=server.max_queue, book=self.book)
+        gateway = Gateway(fleet, server, self._doorman(server))
+
+        def adopt(config: Config) -> tuple[str, ...]:
+            restart = _needs_restart(self.config.server, config.server)
+            self.config = planner.config = config
+            fleet.max_queue = config.server.max_queue
+            gateway.server, gateway.doorman = config.server, self._doorman(config.server)
+            app.use(config.server)
+            return restart
+
+        roster = self.roster = Roster(
+            self.config,
+            fleet,
+            Library(server.state_dir / HEADERS),
+            reread=self.reread,
+            adopt=adopt,
+            ollama_server=lambda: planner.ollama_server() is not None,
+        )
+        app = build_app(gateway, fleet, roster)
+        web = WebServer(app, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
         async with trio.open_nursery() as infra:
-            orphans = Orphans(directory)  # removes the directory at the very end, even if we are killed
             await infra.start(orphans.run)
             async with trio.open_nursery() as models:
-                planner = Planner(config=self.config, probe=Probe())
-                fleet = Fleet(
-                    self.config.models.values(),
-                    Starter(planner, orphans, directory),
-                    AlwaysYes(),
-                    max_queue=server.max_queue,
-                    book=self.book,
-                )
                 await models.start(fleet.run)
+                await models.start(roster.run)
+                with trio.move_on_after(FIRST_LOOK):  # who asks at once shall find the models, if that is quick
+                    await roster.until(lambda: roster.usable)
                 async with trio.open_nursery() as edge:
-                    loopback = all(is_loopback(s.getsockname()[0]) for s in self.sockets)
-                    doorman = Doorman(server.api_keys, server.cors_origins, loopback)
-                    gateway = Gateway(fleet, server, doorman)
-                    web = WebServer(
-                        build_app(gateway, fleet, server),
-                        self.sockets,
-                        certfile=server.certfile,
-                        keyfile=server.keyfile,
-                        stalled=self.stalled,
-                    )
                     await edge.start(web.run)
                     task_status.started(fleet)
                     await self.until(lambda: self._stops)
                     await self._wind_down(fleet, gateway, web)
                 models.cancel_scope.cancel()
             infra.cancel_scope.cancel()
+
+    def _doorman(self, server: Server) -> Doorman:
+        loopback = all(is_loopback(s.getsockname()[0]) for s in self.sockets)
+        return Doorman(server.api_keys, server.cors_origins, loopback)
 
     async def _wind_down(self, fleet: Fleet, gateway: Gateway, web: WebServer) -> None:
         fleet.closing = True  # who comes now is told so; who is in may finish
@@ -127,6 +159,12 @@ class Tree(Watched):
         fleet.give_up()  # who is still in is told why, while there still is a web server to tell it
         fleet.close_books()
         await web.stop(LAST_WORDS)
+
+
+def _needs_restart(old: Server, new: Server) -> tuple[str, ...]:
+    """The settings that differ, of those that are only looked at when llmsup starts."""
+    at_start = ("listen", "certfile", "keyfile", "state_dir", "log_format")
+    return tuple(f"server.{name}" for name in at_start if getattr(old, name) != getattr(new, name))
 
 
 def socket_directory() -> Path:

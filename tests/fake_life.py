@@ -9,7 +9,7 @@ from pathlib import Path
 import trio
 from trio.testing import memory_stream_pair
 
-from llmsup.config.schema import ModelSpec
+from llmsup.catalog.entry import Entry
 from llmsup.engines.launch import Launch, UnixAddress
 from llmsup.engines.pool import Pool
 from llmsup.process.logbook import LogBook
@@ -77,10 +77,11 @@ class Garage:
         self.stop_time = stop_time
         self.engines: list[FakeEngine] = []
         self.started_at: list[float] = []
+        self.started_with: list[Entry] = []
         self.refuse: Exception | None = None
 
     @asynccontextmanager
-    async def __call__(self, spec: ModelSpec, book: LogBook) -> AsyncIterator[FakeEngine]:
+    async def __call__(self, entry: Entry, book: LogBook) -> AsyncIterator[FakeEngine]:
         if self.refuse is not None:
             raise self.refuse
         engine = FakeEngine(self, len(self.engines) + 1)
@@ -88,6 +89,7 @@ class Garage:
             engine.answers.set()
         self.engines.append(engine)
         self.started_at.append(trio.current_time())
+        self.started_with.append(entry)
         try:
             yield engine
         finally:

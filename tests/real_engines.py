@@ -11,7 +11,6 @@ import pytest
 from llmsup.catalog import demo
 from llmsup.errors import SetupError
 
-
 KEPT = demo.DIRECTORY.expanduser()
 """Where the demo model is kept between runs; tests have another $HOME."""
 

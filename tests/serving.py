@@ -133,12 +133,16 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    *models: ModelSpec, server: Server | None = None, config: Config | None = None, stalled: float = 60
+    *models: ModelSpec,
+    server: Server | None = None,
+    config: Config | None = None,
+    stalled: float = 60,
+    reread: Callable[[], Config] | None = None,
 ) -> AsyncIterator[Served]:
     """A llmsup that serves these models; it has stopped in order when the block is left."""
     config = config or Config(server=server or Server(), models={m.name: m for m in models})
     sockets = listen("127.0.0.1:0")
-    tree = Tree(config, sockets, stalled=Seconds(stalled))
+    tree = Tree(config, sockets, stalled=Seconds(stalled), reread=reread)
     async with trio.open_nursery() as nursery:
         fleet = await nursery.start(tree.run)
         client = Client(sockets[0].getsockname()[1])

@@ -24,6 +24,9 @@ path = "/x.gguf"
 tttl = "1h"
 [models.other]
 aliases = ["qwen3-4b"]
+[catalog]
+roots = []
+ollama = ""
 """
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from gguf_files import tiny_llama
 
 from llmsup.cli import main
 
@@ -68,9 +70,10 @@ def read(result: Result) -> tuple[Any, dict[str, Any]]:
 
 @pytest.fixture
 def files(tmp_path: Path) -> None:
-    (tmp_path / "small.gguf").write_bytes(bytes(94 << 20))
-    (tmp_path / "split-00001-of-00002.gguf").write_bytes(bytes(1000))
-    (tmp_path / "split-00002-of-00002.gguf").write_bytes(bytes(500))
+    tiny_llama(tmp_path / "small.gguf")
+    for part in (0, 1):
+        split: dict[str, Any] = {"split.no": part, "split.count": 2}
+        tiny_llama(tmp_path / f"split-0000{part + 1}-of-00002.gguf", **split)
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "weights").write_bytes(bytes(70))
 
@@ -81,9 +84,15 @@ def test_what_models_resolve_to(tmp_path: Path) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     small, split, own, named, last = result.stdout.rstrip().split("\n\n")
     head, command = small.splitlines()
-    assert head == "small: bundled, chat, ttl 30 m, weights 94.0 MiB"
+    assert re.fullmatch(
+        r"small: bundled, chat, ttl 30 m, memory [\d.]+ MiB \(weights 38 KiB, kv 512 KiB, compute .*; 512 tokens\)",
+        head,
+    )
     assert f"--model {tmp_path}/small.gguf --host '<socket>' --alias small" in command
-    assert split.startswith("split: bundled, embedding, ttl 30 m, weights 1 KiB\n")
+    assert split.startswith("split: bundled, embedding, ttl 30 m, memory ")
+    assert "(weights 75 KiB, " in split
+    assert "--embeddings" in split
+    assert "--pooling last" in split
     assert own.splitlines() == [
         "org/own command: command, chat, ttl never",
         f"  {sys.executable} -m 'x y' --port '<port>'",
@@ -99,7 +108,9 @@ def test_json(tmp_path: Path) -> None:
     whole, models = read(result)
     assert result.exit_code == 0
     assert whole["mistakes"] == []
-    assert models["split"]["weights_bytes"] == 1500
+    parts = [tmp_path / f"split-0000{number}-of-00002.gguf" for number in (1, 2)]
+    assert models["split"]["weights_bytes"] == sum(part.stat().st_size for part in parts)
+    assert models["small"]["memory_bytes"] > 512 * 1024
     own = models["org/own command"]
     assert (own["command"][-1], own["ttl"], own["weights_bytes"]) == ("<port>", None, None)
 

@@ -32,6 +32,8 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
     errors: list[BaseException] = []
 
     class Tree:
+        roster = None
+
         def __init__(self, *_: Any, **__: Any) -> None:
             pass
 
@@ -52,7 +54,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
 def run() -> list[str]:
     announced: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        running.run(Config(), [listener], verbose=False, announce=announced.append)
+        running.run(Config(), [listener], verbose=False, announce=lambda url, _: announced.append(url))
     return announced
 
 

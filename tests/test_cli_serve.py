@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 from click.testing import CliRunner, Result
+from gguf_files import tiny_llama
 
 from llmsup.catalog.demo import SIZE
 from llmsup.cli import main
@@ -226,7 +227,7 @@ def test_a_server_that_vanishes_is_told(serve: Serve) -> None:
 def test_sighup_does_not_end_it_and_a_second_sigterm_is_fine(serve: Serve) -> None:
     served = serve()
     served.process.send_signal(signal.SIGHUP)
-    until(lambda: "reloading the config comes in a later version" in served.log.read_text())
+    until(lambda: "reloaded: nothing changed" in served.log.read_text())
     assert served("ps").exit_code == 0
     assert served.end(signal.SIGINT, signal.SIGINT) == 0
 
@@ -255,6 +256,34 @@ def test_with_a_key(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     assert served("ps").stderr.startswith("llmsup: The API key is missing.")
     monkeypatch.setenv("LLMSUP_API_KEY", "k")
     assert served("ps").exit_code == 0
+
+
+def test_models_come_by_reload_and_by_sighup(serve: Serve, tmp_path: Path) -> None:
+    """A config that changes, files that come, and mistakes that change nothing."""
+    root = tmp_path / "models"
+    tiny_llama(root / "org/tiny/tiny.gguf")
+    text = f"[catalog]\nroots = [{str(root)!r}]\nollama = ''\n"
+    served = serve(text)
+    assert "1 model: org/tiny" in served.log.read_text()
+    assert served("ls").stdout.splitlines()[1].startswith("org/tiny")
+    tiny_llama(root / "org/other/other.gguf")
+    assert served("reload").stdout == "added: org/other\nunchanged: 1 model\n"
+    config = tmp_path / "llmsup.toml"
+    config.write_text(text + model("mine"))
+    served.process.send_signal(signal.SIGHUP)
+    until(lambda: "reloaded: added: mine" in served.log.read_text(), served.process)
+    assert [entry["id"] for entry in json.loads(served("ls", "--json").stdout)] == ["mine", "org/other", "org/tiny"]
+    config.write_text(text + "[defaults]\nttl = 'long'\nfoo = 1\n")
+    refused = served("reload")
+    assert refused.exit_code == 2
+    assert len(refused.stderr.splitlines()) == 2
+    assert f"@ {config}: defaults" in refused.stderr
+    served.process.send_signal(signal.SIGHUP)
+    until(lambda: "nothing was changed" in served.log.read_text().partition("SIGHUP")[2], served.process)
+    assert "unknown key 'foo'" in served.log.read_text()
+    assert json.loads(served("reload", "--json").stdout or "null") is None
+    config.write_text(text)
+    assert json.loads(served("reload", "--json").stdout)["removed"] == ["mine"]
 
 
 def test_a_bad_certificate_is_one_line(tmp_path: Path) -> None:

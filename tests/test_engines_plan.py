@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from llmsup.catalog.facts import Facts
+from llmsup.catalog.files import resolve_path
+from llmsup.catalog.found import Found
 from llmsup.config.schema import Catalog, Config, EngineSpec, ModelSpec
-from llmsup.engines.files import resolve_path
 from llmsup.engines.launch import Launch, TcpAddress, UnixAddress
 from llmsup.engines.plan import Planner, xllamacpp_installed
 from llmsup.engines.probe import Probe
@@ -213,3 +215,25 @@ def test_a_broken_link_is_no_file(root: Path) -> None:
 def test_xllamacpp_is_looked_for_without_importing_it() -> None:
     assert isinstance(xllamacpp_installed(), bool)
     assert "xllamacpp" not in sys.modules or xllamacpp_installed()
+
+
+async def test_what_only_ollama_can_run_runs_with_ollamas_llama_server(root: Path, server: Path) -> None:
+    """Where it is installed; else the reason is told, whatever other engine there is."""
+    found = Found(id="m", path=root / "pub/one/one-Q4.gguf", files=(), facts=Facts(architecture="gptoss", kind="chat"),
+                  ollama_only="'gptoss' is Ollama's own name")  # fmt: skip
+    made = planner(root, bundled=True, ollama_server=lambda: server)
+    model = spec(path=str(found.path))
+    assert (await made.plan(model, SOCKET, found)).argv[:3] == (str(server), "--model", str(found.path))
+    with pytest.raises(SetupError, match="only Ollama's llama-server can run it: 'gptoss' is Ollama's own name"):
+        await planner(root, server, bundled=True, ollama_server=lambda: None).plan(model, SOCKET, found)
+    bundled = await made.plan(spec(path=str(found.path), engine="bundled"), SOCKET, found)
+    assert bundled.engine == "bundled", "who asks for an engine gets it"
+
+
+async def test_a_files_flags_are_given(root: Path, server: Path) -> None:
+    """Its projector, before the user's own arguments."""
+    found = Found(id="m", path=root / "pub/one/one-Q4.gguf", files=(), facts=Facts(architecture="llama", kind="chat"),
+                  projector=root / "pub/one/mmproj-one.gguf")  # fmt: skip
+    made = planner(root, bundled=True)
+    argv = (await made.plan(spec(path=str(found.path), args=("--ctx-size", "9")), SOCKET, found)).argv
+    assert argv[-4:] == ("--mmproj", str(found.projector), "--ctx-size", "9")

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import trio
+from attrs import evolve
 from fake_life import Garage
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from llmsup.catalog.entry import Entry
 from llmsup.config.schema import ModelSpec
 from llmsup.errors import (
     EngineDied,
@@ -22,6 +24,7 @@ from llmsup.errors import (
 )
 from llmsup.fleet.model import Model
 from llmsup.fleet.state import State
+from llmsup.fleet.supervisor import Supervisor
 from llmsup.memory.admission import AlwaysYes
 from llmsup.process.logbook import LogBook
 from llmsup.units import Seconds
@@ -39,8 +42,8 @@ async def make(nursery: trio.Nursery, garage: Garage) -> Callable[..., Model]:
     """Makes a supervised model; keyword arguments go into its spec."""
 
     def make(**spec: Any) -> Model:
-        model = Model(ModelSpec(name="m", path="m.gguf", **spec), garage, AlwaysYes(), LogBook())
-        nursery.start_soon(model.run)
+        model = Model(Entry(spec=ModelSpec(name="m", path="m.gguf", **spec)), LogBook())
+        nursery.start_soon(Supervisor(model, garage, AlwaysYes()).run)
         return model
 
     return make
@@ -396,7 +399,7 @@ async def test_an_engine_that_misses_three_questions_counts_as_crashed(
 
 async def test_shutdown_tells_those_who_wait_and_ends_the_engine(autojump_clock: MockClock, garage: Garage) -> None:
     garage.ready = False
-    model = Model(ModelSpec(name="m", path="m.gguf"), garage, AlwaysYes(), LogBook())
+    model = Model(Entry(spec=ModelSpec(name="m", path="m.gguf")), LogBook())
     async with trio.open_nursery() as clients:
 
         async def request() -> None:
@@ -404,7 +407,7 @@ async def test_shutdown_tells_those_who_wait_and_ends_the_engine(autojump_clock:
                 await use(model)
 
         async with trio.open_nursery() as fleet:
-            await fleet.start(model.run)
+            await fleet.start(Supervisor(model, garage, AlwaysYes()).run)
             clients.start_soon(request)
             await model.until(lambda: garage.engines)
             fleet.cancel_scope.cancel()
@@ -424,3 +427,16 @@ async def test_an_engine_that_is_busy_is_not_hung(
             garage.last.pool.heard = trio.current_time()
         assert (model.state, model.crashes) == (State.READY, 0)
         await model.until(lambda: model.crashes)  # now it is silent
+
+
+async def test_a_ttl_that_changes_counts_at_once(
+    autojump_clock: MockClock, make: Callable[..., Model], garage: Garage
+) -> None:
+    """An idle model does not wait for the end of the ttl that it had."""
+    model = make(ttl=Seconds(10_000))
+    await use(model)
+    model.redefine(evolve(model.entry, spec=evolve(model.spec, ttl=Seconds(60))))
+    began = trio.current_time()
+    await model.until(lambda: model.state is State.UNLOADED)
+    assert trio.current_time() - began == pytest.approx(60, abs=1)
+    assert model.reason.startswith("m was unloaded: idle for 60 s")

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmsup.catalog.names import Match, Names
+from llmsup.catalog.names import Called, Match, Names
 from llmsup.errors import ModelNotFound
 
 NAMES = Names(
     {
-        "qwen3-4b": (("gpt-4o-mini", "lmstudio-community/Qwen3-4B-GGUF"), ("creative", "exact")),
-        "llama3.1": ((), ("8b", "Hot", "hot")),
-        "llama3.1:8b": (("llama",), ()),
-        "Phi": ((), ()),
-        "phi": ((), ()),
-        "Straße": ((), ()),
+        "qwen3-4b": Called(("gpt-4o-mini", "lmstudio-community/Qwen3-4B-GGUF"), ("creative", "exact")),
+        "llama3.1": Called((), ("8b", "Hot", "hot")),
+        "llama3.1:8b": Called(("llama",), ()),
+        "Phi": Called((), ()),
+        "phi": Called((), ()),
+        "Straße": Called((), ()),
     }
 )
 
@@ -84,7 +84,7 @@ def test_where_nothing_is_near_something_is_named_all_the_same() -> None:
     """A person sees what there is; where there is nothing, that is said."""
     with pytest.raises(ModelNotFound, match="The nearest names: '"):
         NAMES.resolve("☃")
-    with pytest.raises(ModelNotFound, match="no models are configured"):
+    with pytest.raises(ModelNotFound, match="there are no models at all"):
         Names({}).resolve("x")
 
 
@@ -110,7 +110,7 @@ def test_a_very_long_name_is_cut_and_costs_little() -> None:
 @given(st.dictionaries(st.text(max_size=8), st.tuples(st.lists(st.text(max_size=8)), st.lists(st.text(max_size=4)))))
 def test_every_name_of_its_own_is_found(models: dict[str, tuple[list[str], list[str]]]) -> None:
     """Whatever the models are called, each answers to each name that is only its own."""
-    names = Names(models)
+    names = Names({id_: Called(*rest) for id_, rest in models.items()})
     for id_, (aliases, _) in models.items():
         for name in (id_, *aliases):
             if sum(name in (i, *a) for i, (a, _) in models.items()) == 1:
@@ -125,3 +125,24 @@ def test_any_text_is_found_or_told(name: str) -> None:
         assert NAMES.resolve(name) == NAMES.find(name)
     except ModelNotFound:
         assert NAMES.find(name) is None
+
+
+def test_names_from_files_give_way() -> None:
+    """A name that somebody gave wins over one that a file has; what two files have is nobody's; an exact name of
+    Ollama's wins over a preset.
+    """
+    names = Names(
+        {
+            "fast": Called(aliases=("qwen",), presets=("8b", "hot")),
+            "pub/a": Called(also={"qwen": "", "a": "", "same": ""}),
+            "pub/b": Called(also={"b": "", "same": "", "B.gguf": "", "fast:8b": "", "mine": "mine:latest"}),
+        }
+    )
+    assert names.find("qwen") == Match("fast")
+    assert names.find("a") == Match("pub/a")
+    assert names.find("b.GGUF") == Match("pub/b")
+    assert names.find("fast:8b") == Match("pub/b")
+    assert names.find("qwen:hot") == Match("fast", "hot")
+    assert names.find("mine") == Match("pub/b", "mine:latest")
+    with pytest.raises(ModelNotFound, match="'same' fits several models: 'pub/a', 'pub/b'"):
+        names.resolve("same")

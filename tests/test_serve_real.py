@@ -10,6 +10,7 @@ import psutil
 import pytest
 import trio
 from attrs import evolve
+from gguf_files import tiny_llama
 from real_engines import llama_server, smollm2
 from serving import PATIENCE, Served, serving
 
@@ -121,28 +122,34 @@ async def test_an_engine_has_http_threads_from_the_start(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-async def test_bad_files_fail_with_the_engines_words_and_the_rest_serve(
-    engine: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+async def test_bad_files_say_why_and_the_rest_serve(engine: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What can be seen from its header isn't even started; what only the engine sees is told in its words."""
     folder = tmp_path_factory.mktemp("bad")
     (folder / "not.gguf").write_bytes(b"this is no model at all" * 100)
     (folder / "half.gguf").write_bytes(smollm2().read_bytes()[: 4 * 2**20])
+    tiny_llama(folder / "tiny.gguf")
     base = config(engine)
     models = {
         name: evolve(base.models["chat"], name=name, path=str(folder / file))
-        for name, file in (("not", "not.gguf"), ("half", "half.gguf"), ("gone", "gone.gguf"))
+        for name, file in (("not", "not.gguf"), ("half", "half.gguf"), ("gone", "gone.gguf"), ("tiny", "tiny.gguf"))
+    }
+    reasons = {
+        "not": "it is not a GGUF",
+        "half": "it is cut short",
+        "gone": "gone.gguf' matches no file",
+        "tiny": "cannot find tokenizer merges",
     }
     async with serving(config=evolve(base, models={**base.models, **models})) as served:
-        for name, words in (("not", "magic"), ("half", ""), ("gone", "gone.gguf' matches no file")):
+        for name, words in reasons.items():
             got = await served.client.chat(name)
             assert (got.status, got.error["code"]) == (503, "model_failed"), got.body
             assert words in got.error["message"], got.error
-            if name != "gone":
+            if name == "tiny":
                 assert "exited with code 1" in got.error["message"]
                 assert len(got.error["log_tail"]) > 3
         assert (await served.client.chat("chat", max_tokens=1)).status == 200
         statuses = {e["id"]: e["status"]["value"] for e in (await served.client.get("/v1/models")).json["data"]}
-        assert statuses == {"chat": "loaded", "embed": "unloaded", "not": "failed", "half": "failed", "gone": "failed"}
+        assert statuses == {"chat": "loaded", "embed": "unloaded", **dict.fromkeys(reasons, "failed")}
 
 
 async def test_llama_servers_progress_is_told() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 
-from attrs import frozen
+from attrs import Factory, frozen
 
 from ..errors import ModelNotFound
 
@@ -21,31 +21,64 @@ class Match:
     preset: str = ""
 
 
+Tier = dict[str, set[Match]]
+"""Names of one rank, each with all that it could mean."""
+
+
+@frozen
+class Called:
+    """What one model is called besides its id.
+
+    Attributes:
+        aliases: Names that somebody gave it.
+        presets: Each is asked for as `model:preset`.
+        also: Names that it has by what its file is called, each with the preset that it stands for, or "". Others may
+            have the same, and then it is nobody's.
+    """
+
+    aliases: Iterable[str] = ()
+    presets: Iterable[str] = ()
+    also: Mapping[str, str] = Factory(dict)
+
+
 class Names:
-    """All names of all models. An exact name wins, then one that differs only in case, if there is just one."""
+    """All names of all models. A given name wins over one from a file, and an exact one over one that differs in
+    case; what fits several models then is nobody's name.
+    """
 
-    def __init__(self, models: Mapping[str, tuple[Iterable[str], Iterable[str]]]) -> None:
-        """`models`: for each id its aliases and its presets."""
-        self._exact: dict[str, Match] = {}
-        self._folded: dict[str, set[Match]] = {}
-        for id_, (aliases, _) in models.items():
-            for name in (id_, *aliases):
-                self._add(name, Match(id_))
-        for id_, (aliases, presets) in models.items():
-            for preset in presets:
-                for name in (id_, *aliases):
-                    if f"{name}:{preset}" not in self._exact:  # a model's own name wins over a preset's
-                        self._add(f"{name}:{preset}", Match(id_, preset))
+    def __init__(self, models: Mapping[str, Called]) -> None:
+        """`models`: by id; where a name was given twice, the first has it."""
+        given: Tier = {}
+        for id_, called in models.items():
+            for name in (id_, *called.aliases):
+                given.setdefault(name, {Match(id_)})
+        found: Tier = {}
+        for id_, called in models.items():
+            for name, preset in called.also.items():
+                found.setdefault(name, set()).add(Match(id_, preset))
+        presets: Tier = {}
+        for id_, called in models.items():
+            for name in (id_, *called.aliases):
+                for preset in called.presets:
+                    presets.setdefault(f"{name}:{preset}", {Match(id_, preset)})
+        found_presets: Tier = {}
+        for id_, called in models.items():
+            for name in (name for name, preset in called.also.items() if not preset):
+                for preset in called.presets:
+                    found_presets.setdefault(f"{name}:{preset}", set()).add(Match(id_, preset))
+        exact = (given, found, presets, found_presets)
+        self._exact, self._folded = exact, tuple(_folded(tier) for tier in exact)
 
-    def _add(self, name: str, match: Match) -> None:
-        self._exact[name] = match
-        self._folded.setdefault(name.casefold(), set()).add(match)
+    def _candidates(self, name: str) -> set[Match]:
+        for tiers, key in ((self._exact, name), (self._folded, name.casefold())):
+            for tier in tiers:
+                if key in tier:
+                    return tier[key]
+        return set()
 
     def find(self, name: str) -> Match | None:
         """The model that is meant, or None if there is none, or if it could be several."""
-        if name in self._exact:
-            return self._exact[name]
-        candidates = self._folded.get(name.casefold(), set())
+        candidates = self._candidates(name)
         return next(iter(candidates)) if len(candidates) == 1 else None
 
     def resolve(self, name: str) -> Match:
@@ -58,12 +91,22 @@ class Names:
         if match is not None:
             return match
         shown = name if len(name) <= 100 else f"{name[:100]}..."
-        if candidates := self._folded.get(name.casefold()):
+        if candidates := self._candidates(name):
             which = ", ".join(sorted(repr(f"{m.id}:{m.preset}" if m.preset else m.id) for m in candidates))
             raise ModelNotFound(f"The name {shown!r} fits several models: {which}.", param="model")
-        if not self._exact:
-            raise ModelNotFound(f"There is no model {shown!r}: no models are configured.", param="model")
-        near = difflib.get_close_matches(shown.casefold(), self._folded, n=3, cutoff=0.4) or sorted(self._folded)[:3]
-        known = {n.casefold(): n for n in reversed(self._exact)}
-        nearest = ", ".join(repr(known[n]) for n in near)
+        given, found, *_ = self._exact
+        if not given:
+            raise ModelNotFound(f"There is no model {shown!r}: there are no models at all.", param="model")
+        known = {n.casefold(): n for n in (*reversed(found), *reversed(given))}
+        near = difflib.get_close_matches(shown.casefold(), known, n=3, cutoff=0.4)
+        names = [known[n] for n in near] or sorted(given, key=str.casefold)[:3]
+        nearest = ", ".join(map(repr, names))
         raise ModelNotFound(f"There is no model {shown!r}. The nearest names: {nearest}.", param="model")
+
+
+def _folded(names: Tier) -> Tier:
+    """The same names without regard to case."""
+    folded: Tier = {}
+    for name, matches in names.items():
+        folded.setdefault(name.casefold(), set()).update(matches)
+    return folded

@@ -8,6 +8,7 @@ Exit codes: 0 done, 1 it failed, 2 bad usage or bad config, 130 Ctrl-C.
 
 from __future__ import annotations
 
+import keyword
 import sys
 from importlib import import_module
 from typing import Any
@@ -21,13 +22,18 @@ from .visible import visible
 COMMANDS = {
     "serve": "Run the server in the foreground.",
     "demo": "Fetch a small model and serve it: llmsup with nothing set up.",
+    "init": "Write a commented config from the models on this machine.",
+    "import": "Write a llama-swap config as one of llmsup's.",
     "check": "Check the config and show what each model resolves to.",
+    "ls": "Show the models that can be asked for.",
     "ps": "Show the loaded models.",
     "load": "Load a model now, before a request asks for it.",
     "unload": "Unload a model, or all of them.",
+    "reload": "Apply the config as it is now, and look for new models.",
     "logs": "Show what the engines and llmsup itself wrote.",
 }
-"""Every command and the first line of its help. `llmsup NAME` is the click command `command` in `cli/NAME.py`."""
+"""Every command and the first line of its help. `llmsup NAME` is the click command `command` in `cli/NAME.py`
+(`cli/import_.py` for `import`, which is a word of Python's own)."""
 
 
 class Commands(click.Group):
@@ -41,7 +47,8 @@ class Commands(click.Group):
         """Import one."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f".{cmd_name}", __name__).command
+        module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command: click.Command = import_module(f".{module}", __name__).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- click's

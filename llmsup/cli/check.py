@@ -12,11 +12,15 @@ from collections.abc import Sequence
 import click
 import trio
 
+from ..catalog.scan import scan_now
 from ..config import DEFAULT_PATH, find, load
 from ..config.schema import Config
 from ..errors import ConfigError
+from ..memory.estimate import Estimate
 from ..units import format_bytes, format_seconds
+from ..web.listing import PARTS
 from .options import config_option, json_option
+from .progress import counting
 from .resolved import Resolved, resolve
 from .visible import visible
 
@@ -37,9 +41,13 @@ def command(config: str | None, as_json: bool) -> None:
     path = find(config)
     source = str(path) if path else "the built-in defaults"
     models: Sequence[Resolved] = ()
+    others = 0
     try:
         settings = load(path) if path else Config()
-        models = trio.run(resolve, settings, source)
+        with counting("reading model files") as count:
+            snapshot = scan_now(settings, count)
+        models = trio.run(resolve, settings, snapshot, source)
+        others = max(0, len(snapshot.models) - len(models)) if settings.catalog.serve_all else 0
         mistakes = tuple(mistake for model in models for mistake in model.mistakes)
     except ConfigError as error:
         mistakes = error.mistakes
@@ -54,18 +62,29 @@ def command(config: str | None, as_json: bool) -> None:
             click.echo(describe(model) + "\n")
     if mistakes:
         raise ConfigError(mistakes, source)
-    click.echo(f"{source}: no mistakes, {len(models)} model{'s' if len(models) != 1 else ''}")
+    more = f", and {others} more found on the disk: `llmsup ls` shows them" if others else ""
+    click.echo(f"{source}: no mistakes, {len(models)} model{'s' if len(models) != 1 else ''}{more}")
 
 
 def describe(model: Resolved) -> str:
     """A few lines about one model."""
     facts = [model.engine, model.spec.kind or "chat", _ttl(model)]
-    if model.weights is not None:
+    if model.needs is not None:
+        facts.append(f"memory {format_bytes(model.needs.total)} ({_parts(model.needs)})")
+    elif model.weights is not None:
         facts.append(f"weights {format_bytes(model.weights)}")
     lines = [f"{model.spec.name}: {', '.join(facts)}", f"  {shlex.join(model.command)}"]
     if model.with_requests:
         lines.append(f"  sent with each request: {json.dumps(dict(model.with_requests))}")
+    lines += [f"  {correction}" for correction in model.corrections]
     return "\n".join(visible(line) for line in lines)
+
+
+def _parts(needs: Estimate) -> str:
+    """What an estimate is made of: "weights 92.1 MiB, kv 45.0 MiB"."""
+    sizes = {part: getattr(needs, part) for part in PARTS}
+    parts = ", ".join(f"{part} {format_bytes(size)}" for part, size in sizes.items() if size)
+    return f"{parts}; {needs.context.n_ctx} tokens"
 
 
 def _ttl(model: Resolved) -> str:

@@ -27,11 +27,12 @@ WAY_OUT = "Start one with `llmsup serve`, or name another with --url."
 
 
 class Refused(Error):
-    """The server answered with an error; `refusal` is the code that it gave."""
+    """The server answered with an error; `refusal` is the code that it gave, `mistakes` those of its config."""
 
-    def __init__(self, message: str, code: str, log_tail: tuple[str, ...]) -> None:
+    def __init__(self, message: str, code: str, log_tail: tuple[str, ...], mistakes: tuple[str, ...] = ()) -> None:
         super().__init__(message, log_tail=log_tail)
         self.refusal = code
+        self.mistakes = mistakes
 
 
 class NoServer(Error):
@@ -137,6 +138,7 @@ def _refusal(response: HTTPResponse, url: str) -> Error:
     try:
         error = json.loads(response.read())["error"]
         tail = tuple(str(line) for line in error.get("log_tail", ()))
-        return Refused(str(error["message"]), str(error.get("code")), tail)
+        mistakes = tuple(str(line) for line in error.get("mistakes", ()))
+        return Refused(str(error["message"]), str(error.get("code")), tail, mistakes)
     except (ValueError, KeyError, TypeError, AttributeError):
         return NoServer(f"What answers at {url} is not llmsup (HTTP {response.status}).", hint=WAY_OUT)

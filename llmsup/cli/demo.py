@@ -14,9 +14,10 @@ from pathlib import Path
 import click
 
 from ..catalog.demo import fetch
-from ..config import Config, ModelSpec, Server
+from ..config import Catalog, Config, ModelSpec, Server
 from ..engines.plan import BUNDLED, xllamacpp_installed
 from ..errors import SetupError
+from ..fleet.fleet import Fleet
 from ..web.server import listen as bind
 from . import running
 from .options import listen_option, verbose_option
@@ -74,7 +75,7 @@ def command(listen: str | None, verbose: bool) -> None:
     sockets = bind(server.listen)  # before the download: a taken port is told at once
     config = demo_config(server, fetch(server.state_dir / "demo"))
 
-    def announce(url: str) -> None:
+    def announce(url: str, _fleet: Fleet) -> None:
         with contextlib.suppress(OSError):  # whoever closed our stdout may still use the server
             click.echo(TEXT.format(url=url, chat=CHAT, embed=EMBED, program=_program()))
 
@@ -94,4 +95,5 @@ def demo_config(server: Server, model: Path) -> Config:
     embed = ModelSpec(
         name=EMBED, path=str(model), engine=BUNDLED, kind="embedding", ctx_size=512, args=("--pooling", "mean")
     )
-    return Config(server=server, models={CHAT: chat, EMBED: embed})
+    nothing_else = Catalog(roots=(), ollama=None)
+    return Config(server=server, catalog=nothing_else, models={CHAT: chat, EMBED: embed})

@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TextIO
 
 import trio
 
@@ -75,9 +75,21 @@ class BookHandler(logging.Handler):
             self.book.write(line)
 
 
+class StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what stderr is at the time: a progress bar puts something else there, to have the lines above it."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def set_up(book: LogBook, *, style: Literal["text", "json"], verbose: bool) -> BookHandler:
     """Send everything that is logged to stderr and into the book; `verbose` from DEBUG up, else from INFO up."""
-    stderr = logging.StreamHandler(sys.stderr)
+    stderr = StderrHandler()
     stderr.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     into_book = BookHandler(book)
     root = logging.getLogger()

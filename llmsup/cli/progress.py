@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
@@ -49,6 +50,16 @@ class Picture:
         line = Text.assemble(f"{head} {elapsed} ", (words, "dim"))
         line.truncate(options.max_width, overflow="ellipsis")
         yield line
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Draw a bar on stderr, if that is a terminal and there is anything to count. Gives what takes (done, of)."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=None, visible=False)
+        yield lambda done, of: progress.update(task, completed=done, total=of, visible=True)
 
 
 @contextmanager

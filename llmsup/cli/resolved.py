@@ -5,7 +5,6 @@ It does not know how that is shown.
 
 from __future__ import annotations
 
-import glob
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,14 +13,17 @@ from typing import Any
 import trio
 from attrs import Factory, frozen
 
+from ..catalog.entry import Entry
+from ..catalog.files import resolve_path
+from ..catalog.found import Snapshot
+from ..catalog.served import Disk, entries
 from ..config.schema import Config, ModelSpec
 from ..config.wording import dotted
-from ..engines.command import mentions
-from ..engines.files import resolve_path
 from ..engines.launch import Launch, TcpAddress
-from ..engines.plan import LLAMA_SERVER, Planner, xllamacpp_installed
+from ..engines.plan import Planner, xllamacpp_installed
 from ..engines.probe import Probe
 from ..errors import SetupError
+from ..memory.estimate import Estimate, estimate
 from ..units import Bytes
 
 SOCKET = Path("<socket>")
@@ -37,7 +39,9 @@ class Resolved:
         engine: What a person calls its engine, or "".
         command: Its command line, with placeholders for what differs at each start.
         with_requests: Sampling that the engine can't take at launch.
+        corrections: What was corrected in its `args`, for this build of the engine.
         weights: The size of its file, all parts together; None if there is none.
+        needs: What it would take in memory; None where that can't be known from a file.
         mistakes: Why it can't be started, each with its place in the config.
     """
 
@@ -45,7 +49,9 @@ class Resolved:
     engine: str = ""
     command: tuple[str, ...] = ()
     with_requests: Mapping[str, Any] = Factory(dict)
+    corrections: tuple[str, ...] = ()
     weights: Bytes | None = None
+    needs: Estimate | None = None
     mistakes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -57,27 +63,28 @@ class Resolved:
             "kind": self.spec.kind or "chat",
             "ttl": None if math.isinf(self.spec.ttl) else self.spec.ttl,
             "weights_bytes": self.weights,
+            "memory_bytes": self.needs.total if self.needs else None,
+            "corrections": self.corrections,
             "mistakes": self.mistakes,
         }
 
 
-async def resolve(config: Config, source: str) -> list[Resolved]:
-    """Resolve every model, as it would be when it is started; `source` is what mistakes call the config."""
+async def resolve(config: Config, snapshot: Snapshot, source: str) -> list[Resolved]:
+    """Resolve every model of the config, as it would be started; `source` is what mistakes call the config."""
     planner = Planner(config=config, probe=Probe(), bundled_available=xllamacpp_installed)
-    return [await _resolve(planner, spec, source) for spec in config.models.values()]
+    disk = Disk(snapshot=snapshot, ollama_server=planner.ollama_server() is not None)
+    served = await trio.to_thread.run_sync(entries, config, disk)
+    return [await _resolve(planner, served[name], source) for name in config.models]
 
 
-async def _resolve(planner: Planner, spec: ModelSpec, source: str) -> Resolved:
+async def _resolve(planner: Planner, entry: Entry, source: str) -> Resolved:
+    spec = entry.spec
     problems: dict[str, None] = {}  # in their order, each once: the planner stops at the first
-    model = launch = None
-    command = _command(planner.config, spec)
-    if spec.path and (not command or mentions((*command, *spec.args), "PATH")):
-        try:
-            model = resolve_path(spec, planner.config.catalog.roots, directories=bool(command))
-        except SetupError as error:
-            problems[str(error)] = None
+    if entry.refusal:
+        problems[entry.refusal] = None
+    launch = None
     try:
-        launch = await planner.plan(spec, SOCKET)
+        launch = await planner.plan(spec, SOCKET, entry.found)
     except SetupError as error:
         problems[str(error)] = None
     place = dotted(("models", spec.name))
@@ -86,15 +93,23 @@ async def _resolve(planner: Planner, spec: ModelSpec, source: str) -> Resolved:
         engine=launch.engine if launch else "",
         command=_argv(launch) if launch else (),
         with_requests=launch.body_defaults if launch else {},
-        weights=await trio.to_thread.run_sync(weights, model) if model else None,
+        corrections=launch.corrections if launch else (),
+        weights=entry.found.size if entry.found else await trio.to_thread.run_sync(_weights, planner.config, spec),
+        needs=estimate(spec, entry.found) if entry.found else None,
         mistakes=tuple(f"{problem.rstrip('.')} @ {source}: {place}" for problem in problems),
     )
 
 
-def _command(config: Config, spec: ModelSpec) -> tuple[str, ...]:
-    """The command of its own or of its named engine; none for llama.cpp's."""
-    named = config.engines.get(spec.engine)
-    return spec.command or (named.command if named and named.name != LLAMA_SERVER else ())
+def _weights(config: Config, spec: ModelSpec) -> Bytes | None:
+    """The size of what an engine that isn't llama.cpp's is given: a file, or everything in a directory."""
+    try:
+        model = resolve_path(spec, config.catalog.roots, directories=True) if spec.path else None
+    except SetupError:
+        return None
+    if model is None:
+        return None
+    parts = [path for path in model.rglob("*") if path.is_file()] if model.is_dir() else [model]
+    return Bytes(sum(part.stat().st_size for part in parts))
 
 
 def _argv(launch: Launch) -> tuple[str, ...]:
@@ -103,15 +118,3 @@ def _argv(launch: Launch) -> tuple[str, ...]:
     # The port was free a moment ago and is another one next time. (Should the same digits stand elsewhere in the
     # command, they are replaced too; it is only for reading.)
     return tuple(word.replace(str(launch.address.port), PORT) for word in launch.argv)
-
-
-def weights(model: Path) -> Bytes:
-    """The size of a model's file, of all its parts, or of everything in its directory."""
-    if model.is_dir():
-        parts = [path for path in model.rglob("*") if path.is_file()]
-    elif "-00001-of-" in model.name:
-        pattern = glob.escape(model.name).replace("-00001-of-", "-[0-9][0-9][0-9][0-9][0-9]-of-")
-        parts = list(model.parent.glob(pattern))
-    else:
-        parts = [model]
-    return Bytes(sum(part.stat().st_size for part in parts))

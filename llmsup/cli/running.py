@@ -16,10 +16,12 @@ import trio
 
 from ..config import Config
 from ..errors import Error
+from ..fleet.fleet import Fleet
 from ..process.logbook import LogBook
 from ..tree import Tree
 from .address import is_loopback, url_of
 from .logsetup import BookHandler, set_up
+from .reading import show_reading
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +29,22 @@ BOOK_LINES = 5000
 """Lines kept for `llmsup logs`, of everything together."""
 
 
-def run(config: Config, sockets: list[socket.socket], *, verbose: bool, announce: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; a second one ends the grace that requests have.
+def run(
+    config: Config,
+    sockets: list[socket.socket],
+    *,
+    verbose: bool,
+    announce: Callable[[str, Fleet], None],
+    reread: Callable[[], Config] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; a second one ends the grace that requests have. SIGHUP reloads.
 
     Args:
         config: What to serve.
         sockets: Listening already (`web.server.listen`).
         verbose: Log from DEBUG up.
-        announce: Called with the server's URL once requests are answered.
+        announce: Called with the server's URL and its models once requests are answered.
+        reread: Reads the config anew.
 
     Raises:
         Error: It can't run as asked.
@@ -42,13 +52,13 @@ def run(config: Config, sockets: list[socket.socket], *, verbose: bool, announce
     """
     book = LogBook(BOOK_LINES)
     into_book = set_up(book, style=config.server.log_format, verbose=verbose)
-    tree = Tree(config, sockets, book=book)
+    tree = Tree(config, sockets, book=book, reread=reread)
 
-    def started() -> None:
+    def started(fleet: Fleet) -> None:
         for address in addresses(sockets):
             log.info("listening on %s", address)
         _warn_if_open(config, sockets)
-        announce(urls(config, sockets)[0])
+        announce(urls(config, sockets)[0], fleet)
 
     try:
         trio.run(_main, tree, into_book, started)
@@ -68,15 +78,16 @@ def addresses(sockets: list[socket.socket]) -> list[str]:
     return [f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}" for name in names]
 
 
-async def _main(tree: Tree, into_book: BookHandler, started: Callable[[], None]) -> None:
+async def _main(tree: Tree, into_book: BookHandler, started: Callable[[Fleet], None]) -> None:
     into_book.token = trio.lowlevel.current_trio_token()
     async with trio.open_nursery() as nursery:
         await nursery.start(_obey_signals, tree)
         async with trio.open_nursery() as running:
-            await running.start(tree.run)
+            fleet: Fleet = await running.start(tree.run)
             gc.collect()
             gc.freeze()  # what is built now stays: collecting garbage must not walk through it under load
-            started()
+            started(fleet)
+            running.start_soon(show_reading, tree)
         log.info("stopped")
         nursery.cancel_scope.cancel()
 
@@ -86,7 +97,8 @@ async def _obey_signals(tree: Tree, *, task_status: trio.TaskStatus[None]) -> No
         task_status.started()
         async for number in signals:
             if number == signal.SIGHUP:
-                log.warning("SIGHUP: reloading the config comes in a later version; restart llmsup to apply changes")
+                log.info("SIGHUP: reloading")
+                tree.reload()
             else:
                 log.info("%s: stopping", signal.Signals(number).name)
                 tree.stop()

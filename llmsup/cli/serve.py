@@ -12,6 +12,7 @@ import attrs
 import click
 
 from ..config import DEFAULT_PATH, Config, find, load
+from ..fleet.fleet import Fleet
 from ..web.server import listen as bind
 from . import running
 from .options import config_option, listen_option, verbose_option
@@ -29,37 +30,45 @@ SHOWN = 8
 def command(config: str | None, listen: str | None, verbose: bool) -> None:
     """Run the server in the foreground.
 
-    It logs to stderr. SIGTERM and SIGINT (Ctrl-C) stop it once the requests in flight are done; a second one stops
-    it at once.
+    Every model that is found on this machine is served, and what the config adds. It logs to stderr. SIGHUP, like
+    `llmsup reload`, has the config and the disk looked at again. SIGTERM and SIGINT (Ctrl-C) stop it once the requests
+    in flight are done; a second one stops it at once.
 
     \b
     Example:
       llmsup serve --config llmsup.toml --listen 127.0.0.1:5005
     """
     path = find(config)
-    settings = load(path) if path else Config()
-    if listen:
-        settings = attrs.evolve(settings, server=attrs.evolve(settings.server, listen=listen))
+
+    def read() -> Config:
+        path = find(config)
+        settings = load(path) if path else Config()
+        return attrs.evolve(settings, server=attrs.evolve(settings.server, listen=listen)) if listen else settings
+
+    settings = read()
     sockets = bind(settings.server.listen)  # before anything else is done or said: a taken port is one line
 
-    def announce(url: str) -> None:
+    def announce(url: str, fleet: Fleet) -> None:
         # `llmsup ps` finds the address in the config, unless it is another one here.
         elsewhere = config or listen or settings.server.listen.endswith(":0")
-        introduce(settings, path, ps=f"llmsup ps --url {url}" if elsewhere else "llmsup ps")
+        introduce(fleet, path, ps=f"llmsup ps --url {url}" if elsewhere else "llmsup ps")
 
-    running.run(settings, sockets, verbose=verbose, announce=announce)
+    running.run(settings, sockets, verbose=verbose, announce=announce, reread=read)
 
 
-def introduce(config: Config, path: Path | None, *, ps: str) -> None:
+def introduce(fleet: Fleet, path: Path | None, *, ps: str) -> None:
     """Log what is served, and where to look next."""
     if path is None:
         log.info("there is no config at %s: using the built-in defaults", DEFAULT_PATH)
     else:
         log.info("config %s", path)
-    if not config.models:
-        log.warning("there are no models to serve: add a [models.NAME] table to the config, or try `llmsup demo`")
+    if not fleet.models and fleet.complete:
+        log.warning(
+            "there are no models to serve: none were found in the catalog's roots; "
+            "put some there, add a [models.NAME] table to the config, or try `llmsup demo`"
+        )
         return
-    log.info("%s", count(list(config.models)))
+    log.info("%s%s", count(list(fleet.models)), "" if fleet.complete else " so far; more files are being looked at")
     log.info("`%s` shows what is loaded; GET /v1/models lists what there is", ps)
 
 

@@ -15,13 +15,16 @@ from pathlib import Path
 import trio
 from attrs import define
 
+from ..catalog.files import resolve_path
+from ..catalog.found import Found
+from ..catalog.ollama_only import find_llama_server
 from ..config.schema import Config, ModelSpec
 from ..errors import SetupError
 from . import command, llama_server
 from .command import mentions
-from .files import resolve_path
 from .flags import threads_for, usable_cores
 from .launch import Launch
+from .model_file import with_file
 from .probe import Probe
 
 LLAMA_SERVER = "llama-server"
@@ -53,6 +56,7 @@ class Planner:
         several: Whether more than one model may be loaded, so that the cores are shared out; None: what the
             config's tables say.
         cores: How many physical cores we have.
+        ollama_server: Finds the llama-server that comes with Ollama; None: it is not there.
     """
 
     config: Config
@@ -61,11 +65,13 @@ class Planner:
     bundled_available: Callable[[], bool] = xllamacpp_installed
     several: Callable[[], bool] | None = None
     cores: Callable[[], int] = usable_cores
+    ollama_server: Callable[[], Path | None] = find_llama_server
 
-    async def plan(self, spec: ModelSpec, socket: Path) -> Launch:
+    async def plan(self, spec: ModelSpec, socket: Path, found: Found | None = None) -> Launch:
         """How to start a model.
 
         Args:
+            found: Its file as the catalog knows it: what goes with it, and what its header says.
             socket: Where a built-in engine shall answer: a name that ends in ".sock", in a private directory.
 
         Raises:
@@ -86,6 +92,13 @@ class Planner:
             return await self._command(spec, named.command, named.name, socket)
         if spec.engine not in ("auto", LLAMA_SERVER, BUNDLED):
             raise SetupError(f"model {spec.name}: there is no engine {spec.engine!r}; add [engines.{spec.engine}].")
+        if found is not None:
+            spec = with_file(spec, found)
+        if spec.engine == "auto" and found is not None and found.ollama_only:
+            server = await trio.to_thread.run_sync(self.ollama_server)
+            if server is None:
+                raise SetupError(f"model {spec.name}: only Ollama's llama-server can run it: {found.ollama_only}.")
+            return await self._built_in(spec, (str(server),), socket)
         if spec.engine != BUNDLED:
             words = await self._llama_server(spec)
             if words:

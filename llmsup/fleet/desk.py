@@ -70,9 +70,10 @@ class Ticket:
 
 
 class Desk:
-    """First come, first served, up to `limit` at a time (0 = no limit).
+    """First come, first served, up to `limit` at a time.
 
     Attributes:
+        limit: How many may be served at a time; 0 = no limit.
         last_used: When the last byte of the last answer was out (trio time), or None.
         kept_until: How long requests asked for the model to be kept, at least (trio time).
     """
@@ -80,7 +81,7 @@ class Desk:
     def __init__(self, limit: int, changed: Callable[[], None]) -> None:
         self.last_used: float | None = None
         self.kept_until = 0.0
-        self._limit = limit
+        self.limit = limit
         self._changed = changed
         self._life: Life | None = None
         self._queue: deque[Ticket] = deque()
@@ -148,4 +149,4 @@ class Desk:
 
     @property
     def _has_room(self) -> bool:
-        return not self._limit or len(self._served) < self._limit
+        return not self.limit or len(self._served) < self.limit

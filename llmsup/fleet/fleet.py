@@ -1,4 +1,4 @@
-"""All models by name: finds them, starts a supervisor for each on first use, counts who waits.
+"""All models by name: finds them, starts a supervisor for each on first use, lets them come and go.
 
 It does not know how a model lives (`model`) nor what a request looks like (`gateway`).
 """
@@ -6,73 +6,141 @@ It does not know how a model lives (`model`) nor what a request looks like (`gat
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import trio
+from attrs import Factory, frozen
 
-from ..catalog.names import Match, Names
-from ..config.schema import ModelSpec
-from ..errors import QueueFull, ShuttingDown
+from ..catalog.entry import Entry
+from ..catalog.names import Called, Match, Names
+from ..errors import ModelNotFound, QueueFull, ShuttingDown
 from ..memory.admission import Admission
 from ..process.logbook import LogBook
+from ..process.watched import Watched
 from ..units import Bytes, Seconds
+from .changes import Changes, compare
 from .desk import Ticket
 from .life import Start
 from .model import Model
+from .supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
 _RANK = {"high": 0, "normal": 1, "low": 2}
 
 
-class Fleet:
+@frozen(eq=False)
+class _Retiring:
+    """A model on its way out; cancelling the scope keeps it."""
+
+    model: Model
+    scope: trio.CancelScope = Factory(trio.CancelScope)
+
+
+class Fleet(Watched):
     """The models.
 
     Attributes:
         models: By id.
         book: What all engines and llmsup itself wrote, together.
+        max_queue: How many requests may wait for models, all together.
+        complete: Every model that there is, is known; not so while files are still being looked at for the first time.
         closing: No new request is taken: llmsup is shutting down.
     """
 
-    def __init__(
-        self,
-        specs: Iterable[ModelSpec],
-        start: Start,
-        admission: Admission,
-        *,
-        max_queue: int,
-        book: LogBook,
-    ) -> None:
+    def __init__(self, start: Start, admission: Admission, *, max_queue: int, book: LogBook) -> None:
+        super().__init__()
+        self.models: dict[str, Model] = {}
         self.book = book
+        self.max_queue = max_queue
+        self.complete = False
         self.closing = False
-        self.models: Mapping[str, Model] = {
-            spec.name: Model(spec, start, admission, LogBook(parent=book, prefix=f"[{spec.name}] ")) for spec in specs
-        }
-        self._names = Names({id_: (m.spec.aliases, m.spec.presets) for id_, m in self.models.items()})
-        self._max_queue = max_queue
-        self._supervised: set[str] = set()
+        self._start = start
+        self._admission = admission
+        self._names = Names({})
+        self._retiring: dict[str, _Retiring] = {}
+        self._scopes: dict[Model, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Be the parent of all supervisors; cancelling this stops every engine, all at the same time."""
         try:
             async with trio.open_nursery() as self._nursery:
-                for model in self.models.values():
-                    if model.spec.preload:
-                        self._supervise(model)
                 task_status.started()
                 await trio.sleep_forever()
         finally:
             self._nursery = None
 
+    def apply(self, entries: Mapping[str, Entry], *, complete: bool = True) -> Changes:
+        """Have these models from now on; must be called while `run` runs. What is the same is not touched, what is
+        new can be asked for, what changed is another from its next load on, what is gone ends once it is idle.
+        """
+        changes = compare({name: model.entry for name, model in self.models.items()}, entries)
+        for name in changes.removed:
+            self._retire(self.models.pop(name))
+        for name in changes.changed:
+            self._change(self.models[name], entries[name])
+        for name in changes.added:
+            self._add(entries[name])
+        self.models = {name: self.models[name] for name in entries}  # in their order
+        self._names = Names({name: _called(model.entry) for name, model in self.models.items()})
+        self.complete = complete
+        self.notify()
+        return changes
+
+    def _add(self, entry: Entry) -> None:
+        name = entry.name
+        if back := self._retiring.pop(name, None):
+            back.scope.cancel()
+            self.models[name] = back.model
+            self._change(back.model, entry)
+            return
+        book = LogBook(parent=self.book, prefix=f"[{name}] ")
+        self.models[name] = model = Model(entry, book)
+        if entry.spec.preload and not entry.refusal:
+            self._supervise(model)
+
+    def _change(self, model: Model, entry: Entry) -> None:
+        preload = entry.spec.preload and not entry.refusal and not model.spec.preload
+        model.redefine(entry)
+        if preload:
+            self.load(model)
+
+    def _retire(self, model: Model) -> None:
+        self._retiring[model.spec.name] = retiring = _Retiring(model)
+        if self._nursery is not None:
+            self._nursery.start_soon(self._see_off, retiring)
+
+    async def _see_off(self, retiring: _Retiring) -> None:
+        with retiring.scope:
+            await retiring.model.retire("it is no longer in the config or on the disk")
+            del self._retiring[retiring.model.spec.name]
+            retiring.model.book.close()
+            if scope := self._scopes.get(retiring.model):
+                scope.cancel()
+
     def _supervise(self, model: Model) -> None:
-        if model.spec.name not in self._supervised and self._nursery is not None:
-            self._supervised.add(model.spec.name)
-            self._nursery.start_soon(model.run, name=f"model {model.spec.name}")
+        if model not in self._scopes and self._nursery is not None:
+            self._scopes[model] = trio.CancelScope()
+            self._nursery.start_soon(self._supervisor, model, name=f"model {model.spec.name}")
+
+    async def _supervisor(self, model: Model) -> None:
+        with self._scopes[model]:
+            await Supervisor(model, self._start, self._admission).run()
+        del self._scopes[model]
 
     def resolve(self, name: str) -> Match:
         """What a name means. Raises ModelNotFound."""
         return self._names.resolve(name)
+
+    async def known(self, name: str) -> Match:
+        """What a name means; while files are still being looked at, one that nobody knows may yet turn up.
+
+        Raises:
+            ModelNotFound: It doesn't.
+        """
+        await self.until(lambda: self.complete or self.closing or self.knows(name))
+        return self.resolve(name)
 
     def knows(self, name: str) -> bool:
         """Whether a name means exactly one model."""
@@ -89,11 +157,14 @@ class Fleet:
             ShuttingDown: No request is taken any more.
             QueueFull: Too many wait already.
             ModelFailed, LoadTimeout: The model can't be had for now.
+            ModelNotFound: It is gone since it was found.
         """
         if self.closing or self._nursery is None:
             raise ShuttingDown("llmsup is shutting down.")
-        if sum(m.desk.waiting for m in self.models.values()) >= self._max_queue:
-            raise QueueFull(f"{self._max_queue} requests wait for models already (max_queue).", retry_after=5)
+        if self.models.get(model.spec.name) is not model:
+            raise ModelNotFound(f"The model {model.spec.name!r} was just removed.", param="model")
+        if sum(m.desk.waiting for m in self.models.values()) >= self.max_queue:
+            raise QueueFull(f"{self.max_queue} requests wait for models already (max_queue).", retry_after=5)
         ticket = model.enter(ttl)
         self._supervise(model)
         return ticket
@@ -113,24 +184,32 @@ class Fleet:
             freed.append(await model.unload(reason, force=force))
 
         async with trio.open_nursery() as nursery:
-            for model in self.models.values():
+            for model in self._all():
                 nursery.start_soon(unload, model)
         return Bytes(sum(freed))
 
     def give_up(self) -> None:
         """End every engine at once, because llmsup stops; nobody is let in any more."""
         self.closing = True
-        for model in self.models.values():
+        for model in self._all():
             model.give_up()
 
     def close_books(self) -> None:
         """Let those who follow logs come to an end."""
-        for book in (self.book, *(model.book for model in self.models.values())):
+        for book in (self.book, *(model.book for model in self._all())):
             book.close()
 
     def running(self) -> list[Model]:
         """The models that have, or are getting, an engine: most to least worth keeping."""
-        return sorted((m for m in self.models.values() if m.life is not None), key=_worth)
+        return sorted((m for m in self._all() if m.life is not None), key=_worth)
+
+    def _all(self) -> list[Model]:
+        """The models, and those that are on their way out."""
+        return [*self.models.values(), *(retiring.model for retiring in self._retiring.values())]
+
+
+def _called(entry: Entry) -> Called:
+    return Called(entry.spec.aliases, entry.spec.presets, entry.also)
 
 
 def _worth(model: Model) -> tuple[object, ...]:

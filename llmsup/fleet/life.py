@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import trio
 
-from ..config.schema import ModelSpec
+from ..catalog.entry import Entry
 from ..engines.launch import Launch
 from ..engines.pool import Pool
 from ..errors import Error
@@ -58,7 +58,7 @@ class Engine(Protocol):
         """What the engine costs in memory now, in bytes; None where that can't be seen."""
 
 
-Start = Callable[[ModelSpec, LogBook], AbstractAsyncContextManager[Engine]]
+Start = Callable[[Entry, LogBook], AbstractAsyncContextManager[Engine]]
 """Starts an engine, and ends it for certain on the way out. Raises SetupError or OSError if it can't be started."""
 
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from ..config.schema import ModelSpec
+from ..catalog.entry import Entry
 from ..engines.plan import Planner
 from ..process.child import run_child
 from ..process.logbook import LogBook
@@ -34,7 +34,7 @@ class Starter:
         self._started = 0
 
     @contextlib.asynccontextmanager
-    async def __call__(self, spec: ModelSpec, book: LogBook) -> AsyncIterator[RunningEngine]:
+    async def __call__(self, entry: Entry, book: LogBook) -> AsyncIterator[RunningEngine]:
         """Start the engine of a model.
 
         Raises:
@@ -43,8 +43,11 @@ class Starter:
         """
         self._started += 1  # a socket's file outlives its engine, and a name in use can't be bound: never twice
         socket = self._sockets / f"{self._started}.sock"
-        launch = await self._planner.plan(spec, socket)
+        spec = entry.spec
+        launch = await self._planner.plan(spec, socket, entry.found)
         book.write(f"llmsup: starting {' '.join(launch.argv)}")
+        for correction in launch.corrections:
+            book.write(f"llmsup: {correction}")
         env = {**_inherited(), **launch.env, **spec.env}
         async with run_child(launch.argv, orphans=self._orphans, env=env, stop_grace=spec.stop_grace) as child:
             engine = RunningEngine(launch, child, book)

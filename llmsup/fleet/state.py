@@ -24,7 +24,13 @@ class State(enum.StrEnum):
 
 @frozen
 class Wish:
-    """A wish to have the model unloaded. `force`: don't let requests finish."""
+    """A wish to have the model unloaded.
+
+    Attributes:
+        force: Don't let those who are served finish.
+        patient: Let them finish, however long that takes.
+    """
 
     reason: str
-    force: bool
+    force: bool = False
+    patient: bool = False

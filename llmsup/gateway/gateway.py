@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from ..config.schema import ModelSpec, Server
-from ..errors import Error, InvalidJson, ModelRequired, ShuttingDown
+from ..errors import Error, InvalidJson, ModelNotFound, ModelRequired, ShuttingDown
 from ..fleet.fleet import Fleet
 from ..fleet.life import Life
 from ..fleet.model import Model
@@ -23,7 +23,7 @@ from .doorman import Doorman
 from .edits import changes
 from .exchange import Exchange, Order
 from .message import Reply, RequestHead, for_engine
-from .routes import GENERATING, UPSTREAM, split_upstream
+from .routes import GENERATING, UPSTREAM, Upstream, split_upstream
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ class Gateway(Watched):
 
     Attributes:
         doorman: Checks keys and origins; `exchange` has it check, and front ends use it for their other paths.
+        server: [server] of the config that is in force.
         active: How many requests are inside, from the first byte to the last.
     """
 
@@ -41,7 +42,7 @@ class Gateway(Watched):
         self.doorman = doorman
         self.active = 0
         self._fleet = fleet
-        self._server = server
+        self.server = server
 
     @asynccontextmanager
     async def exchange(self, head: RequestHead, chunks: AsyncIterable[bytes]) -> AsyncIterator[Reply]:
@@ -54,7 +55,7 @@ class Gateway(Watched):
         if self._fleet.closing:
             raise ShuttingDown("llmsup is shutting down.")
         if head.raw_path.startswith(UPSTREAM) and head.method in ("GET", "HEAD"):
-            upstream = split_upstream(head.raw_path, self._fleet.knows)
+            upstream = await self._upstream(head)
             if upstream.target is None:  # relative links on the engine's pages need the slash
                 yield _redirect(head.raw_path + b"/" + (b"?" + head.query if head.query else b""))
                 return
@@ -64,7 +65,7 @@ class Gateway(Watched):
         try:
             order = await self._order(head, chunks)
             name = order.model.spec.name
-            async with Exchange(self._fleet, order, self._server.loading_comments) as exchange:
+            async with Exchange(self._fleet, order, self.server.loading_comments) as exchange:
                 reply = await exchange.reply()
                 status = reply.status
                 yield reply
@@ -82,13 +83,13 @@ class Gateway(Watched):
     async def _order(self, head: RequestHead, chunks: AsyncIterable[bytes]) -> Order:
         query = b"?" + head.query if head.query else b""
         if head.raw_path.startswith(UPSTREAM):
-            upstream = split_upstream(head.raw_path, self._fleet.knows)  # before the body: it may be large
-            data = await read_body(head, chunks, self._server.max_body)
+            upstream = await self._upstream(head)  # before the body: it may be large
+            data = await read_body(head, chunks, self.server.max_body)
             target = (upstream.target or b"/") + query
             return _order(head, self._fleet.find(upstream.model), target, _as_is(data), None)
-        data = await read_body(head, chunks, self._server.max_body)
+        data = await read_body(head, chunks, self.server.max_body)
         fields = _fields(head, data)
-        match = self._fleet.resolve(self._model_name(head, fields))
+        match = await self._fleet.known(self._model_name(head, fields))
         spec = self._fleet.models[match.id].spec
         make = _as_is(data)
         if isinstance(fields, JsonBody):
@@ -97,11 +98,18 @@ class Gateway(Watched):
             make = _as_is(fields.renamed(spec.upstream_model))
         return _order(head, self._fleet.models[match.id], head.raw_path + query, make, fields)
 
+    async def _upstream(self, head: RequestHead) -> Upstream:
+        try:
+            return split_upstream(head.raw_path, self._fleet.knows)
+        except ModelNotFound:
+            await self._fleet.until(lambda: self._fleet.complete or self._fleet.closing)
+            return split_upstream(head.raw_path, self._fleet.knows)
+
     def _model_name(self, head: RequestHead, fields: JsonBody | MultipartBody | None) -> str:
         name = fields.get("model") if fields is not None else None
         if name is not None and not isinstance(name, str):
             raise ModelRequired(f"`model` must be a string, not {name!r:.80}.", param="model")
-        name = name or head.parameter("model") or self._server.default_model
+        name = name or head.parameter("model") or self.server.default_model
         if not name:
             raise ModelRequired(
                 "The request names no model, and there is no server.default_model.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from ..engines.connection import Headers
-from ..errors import Error
+from ..errors import ConfigError, Error
 
 HEADERS: Headers = [
     (b"content-type", b"text/event-stream"),
@@ -37,6 +37,8 @@ def error_object(error: Error) -> dict[str, object]:
     }
     if error.log_tail:
         shape["log_tail"] = list(error.log_tail)
+    if isinstance(error, ConfigError):
+        shape["mistakes"] = list(error.mistakes)
     return {"error": shape}
 
 

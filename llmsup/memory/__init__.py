@@ -1,5 +1,5 @@
-"""What models cost, and whether there is room for them.
+"""What a model will cost (its estimate), what all may (the ceiling), what a running engine uses, and the admission that
+a model asks before it starts, which says yes to everybody for now.
 
-Today: what a running engine uses, and an admission that always says yes. Readings, pressure and the policy that
-picks victims come here.
+It does not know how a model is started, nor who asks for it.
 """

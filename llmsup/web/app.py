@@ -17,6 +17,7 @@ from werkzeug.exceptions import MethodNotAllowed as QuartMethodNotAllowed
 from ..config.schema import Server
 from ..errors import BadRequest, BodyTooLarge, Error, MethodNotAllowed, NotFound
 from ..fleet.fleet import Fleet
+from ..fleet.roster import Roster
 from ..gateway.doorman import is_preflight
 from ..gateway.gateway import Gateway
 from ..gateway.routes import INFERENCE
@@ -37,20 +38,24 @@ class App(QuartTrio):
     asgi_http_class = LeasingConnection
     request_class = LeasingRequest
 
+    def use(self, server: Server) -> None:
+        """Follow these settings from the next request on."""
+        self.config["MAX_CONTENT_LENGTH"] = server.max_body
+
 
 def current() -> LeasingRequest:
     """The request that is being handled."""
     return cast("LeasingRequest", request)
 
 
-def build_app(gateway: Gateway, fleet: Fleet, server: Server) -> App:
+def build_app(gateway: Gateway, fleet: Fleet, roster: Roster) -> App:
     """Put the app together."""
     app = App("llmsup")
     app.config["RESPONSE_TIMEOUT"] = None  # Quart's minute would cut streams short, without a word
     app.config["BODY_TIMEOUT"] = None  # an upload may be slow; a client that leaves is noticed at once
-    app.config["MAX_CONTENT_LENGTH"] = server.max_body
+    app.use(gateway.server)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    for routes in (control(fleet), llama_swap(fleet), logs(fleet)):
+    for routes in (control(fleet, roster), llama_swap(fleet), logs(fleet)):
         app.register_blueprint(routes)
 
     async def infer(**_: str) -> Response:
@@ -85,7 +90,7 @@ def build_app(gateway: Gateway, fleet: Fleet, server: Server) -> App:
 
     @app.errorhandler(HTTPException)
     async def on_http_error(error: HTTPException) -> Response:
-        return as_error(_translated(error, server))
+        return as_error(_translated(error, gateway.server))
 
     @app.errorhandler(Exception)
     async def on_bug(error: Exception) -> Response:

@@ -9,13 +9,16 @@ import time
 from typing import Any
 
 import trio
+from attrs import asdict
 from quart import Blueprint, Response, request
 
 from .. import __version__
 from ..errors import BadRequest
 from ..fleet.fleet import Fleet
+from ..fleet.roster import Roster
 from ..fleet.state import State
 from ..gateway.body import JsonBody
+from ..memory.ceiling import ceiling
 from ..units import Seconds
 from .answers import as_json, as_text
 from .status import model_entry, running_entry
@@ -23,7 +26,7 @@ from .status import model_entry, running_entry
 BY_HAND = "asked for over the API"
 
 
-def control(fleet: Fleet) -> Blueprint:
+def control(fleet: Fleet, roster: Roster) -> Blueprint:
     """The routes of the control API."""
     routes = Blueprint("control", __name__)
     created = int(time.time())
@@ -42,22 +45,35 @@ def control(fleet: Fleet) -> Blueprint:
         entries = [running_entry(model) for model in fleet.running()]
         return as_json({"running": entries} if request.args.get("format") == "llama-swap" else entries)
 
+    @routes.post("/reload-config")
+    async def reload_config() -> Response:
+        done = await roster.reload()
+        return as_json({**asdict(done.changes), "refused": done.refused, "restart_needed": done.restart})
+
+    @routes.get("/catalog")
+    async def catalog() -> Response:
+        left_out = [{"path": str(left.path), "reason": left.reason} for left in roster.snapshot.left_out]
+        read = {"complete": roster.snapshot.complete, "read": roster.read, "of": roster.of}
+        return as_json({"models": len(roster.snapshot.models), **read, "left_out": left_out})
+
     @routes.get("/models")
     @routes.get("/v1/models")
     async def models() -> Response:
         listed = [model for model in fleet.models.values() if not model.spec.unlisted]
-        data = [model_entry(m, created=created, preset=p) for m in listed for p in ("", *m.spec.presets)]
+        most = ceiling(roster.config.memory)
+        data = [model_entry(m, created=created, ceiling=most, preset=p) for m in listed for p in ("", *m.spec.presets)]
         return as_json({"object": "list", "data": sorted(data, key=lambda entry: str(entry["id"]))})
 
     @routes.get("/v1/models/<path:name>")
     async def model(name: str) -> Response:
-        match = fleet.resolve(name)
-        return as_json(model_entry(fleet.models[match.id], created=created, preset=match.preset))
+        match = await fleet.known(name)
+        most = ceiling(roster.config.memory)
+        return as_json(model_entry(fleet.models[match.id], created=created, ceiling=most, preset=match.preset))
 
     @routes.post("/models/load")
     async def load() -> Response:
         body = await _body()
-        model = fleet.find(_name(body))
+        model = fleet.models[(await fleet.known(_name(body))).id]
         began = trio.current_time()
         fleet.load(model)
         if body.get("wait") is not False:

@@ -14,6 +14,8 @@ import trio
 
 from ..fleet.model import Model
 from ..fleet.state import State
+from ..units import Bytes
+from .listing import listing
 
 _RUNNING = {State.WAITING: "starting", State.UNLOADED: "starting"}
 _STATUS = {State.UNLOADED: "unloaded", State.FAILED: "failed", State.READY: "loaded", State.DRAINING: "loaded"}
@@ -51,9 +53,27 @@ def running_entry(model: Model) -> dict[str, Any]:
     }
 
 
-def model_entry(model: Model, *, created: int, preset: str = "") -> dict[str, Any]:
-    """One entry of `/v1/models`."""
+def model_entry(model: Model, *, created: int, ceiling: Bytes, preset: str = "") -> dict[str, Any]:
+    """One entry of `/v1/models`. `ceiling`: what all models together may take, in bytes."""
+    return {
+        "id": preset_name(model.spec.name, preset),
+        "object": "model",
+        "created": created,
+        "owned_by": "llmsup",
+        "status": _status(model),
+        **listing(model.entry, ceiling),
+    }
+
+
+def preset_name(model: str, preset: str) -> str:
+    """What a preset is asked for as. Ollama's names with parameters of their own are presets with a name of theirs."""
+    return preset if ":" in preset else f"{model}:{preset}" if preset else model
+
+
+def _status(model: Model) -> dict[str, Any]:
     status: dict[str, Any] = {"value": _STATUS.get(model.state, "loading"), "reason": model.reason}
+    if model.entry.refusal:
+        return {"value": "failed", "reason": "it can't be served", "error": model.entry.refusal}
     if status["value"] == "loading":
         engine = model.life.engine if model.life else None
         status["progress"] = engine.progress if engine else None
@@ -63,19 +83,7 @@ def model_entry(model: Model, *, created: int, preset: str = "") -> dict[str, An
         status["error"] = str(model.failure)
         status["retry_in"] = _rounded(model.retry_in)
         status["log_tail"] = list(model.failure.log_tail)
-    spec = model.spec
-    return {
-        "id": f"{spec.name}:{preset}" if preset else spec.name,
-        "object": "model",
-        "created": created,
-        "owned_by": "llmsup",
-        "status": status,
-        "kind": spec.kind or "chat",
-        "context_length": spec.ctx_size or None,
-        "size_bytes": None,  # comes with the catalog, which reads the file
-        "aliases": list(spec.aliases),
-        "description": spec.description,
-    }
+    return status
 
 
 def _wall(when: float | None) -> float | None:

@@ -1,0 +1,153 @@
+"""Which models are served: the config's tables and what was found on the disk, put together.
+
+It does not know how files are found (`scan`), nor what becomes of the models (`fleet`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, fields, frozen
+
+from ..config.schema import Config, EngineSpec, ModelSpec, Settings
+from ..errors import ModelNotFound, SetupError
+from .entry import Entry
+from .files import resolve_path
+from .found import Found, Snapshot
+from .names import Called, Names
+
+_SETTINGS = tuple(field.name for field in fields(Settings))
+_OLLAMA_MISSING = "only Ollama's own llama-server can run it ({why}), and that is not installed."
+
+
+@frozen(kw_only=True)
+class Disk:
+    """What can be served from.
+
+    Attributes:
+        snapshot: The models that were found, those of the config's paths included.
+        ollama_server: Whether the llama-server that comes with Ollama is installed.
+    """
+
+    snapshot: Snapshot
+    ollama_server: bool = False
+
+    def unreadable(self, path: Path) -> str:
+        """Why a file was left out, as a clause; "" if it wasn't."""
+        real = path.resolve()
+        return next((left.reason for left in self.snapshot.left_out if left.path.resolve() == real), "")
+
+
+def entries(config: Config, disk: Disk) -> dict[str, Entry]:
+    """Every model that is served, by id: first the config's, in its order, then those that were found, by name.
+
+    Looks for the files that the config's paths mean, so it is for a worker thread.
+    """
+    plain_last = sorted(disk.snapshot.models.values(), key=lambda found: not found.adapters)
+    by_file = {stamp.path: found for found in plain_last for stamp in found.files[:1]}
+    called = Names({found.id: Called(also=dict.fromkeys(found.names, "")) for found in disk.snapshot.models.values()})
+    served: dict[str, Entry] = {}
+    taken: set[str] = set()
+    for spec in config.models.values():
+        entry = _configured(config, spec, disk, by_file, called)
+        if entry is None:
+            continue
+        first = entry.found is not None and entry.found.id not in taken
+        served[spec.name] = entry if first else evolve(entry, also={})
+        if entry.found is not None:
+            taken.add(entry.found.id)
+    if config.catalog.serve_all:
+        for found in sorted(disk.snapshot.models.values(), key=lambda found: found.id.casefold()):
+            if found.id not in taken and found.id not in served:
+                served[found.id] = _on_its_own(config, found, disk)
+    return served
+
+
+def _configured(
+    config: Config, spec: ModelSpec, disk: Disk, by_file: Mapping[Path, Found], called: Names
+) -> Entry | None:
+    """The model of a table; None while its file's header is still to be read."""
+    engine = config.engines.get(spec.engine)
+    foreign = bool(spec.command) or (engine is not None and engine.name != "llama-server")
+    if not spec.path:
+        return Entry(spec=spec, engine=engine) if spec.command else _by_name(config, spec, engine, disk, called)
+    try:
+        path = resolve_path(spec, config.catalog.roots, directories=foreign)
+    except SetupError as error:
+        return Entry(spec=spec, engine=engine, refusal="" if foreign else str(error))
+    if found := by_file.get(path.resolve()):
+        return _of_file(config, spec, engine, evolve(found, path=path), disk)
+    if foreign or ((why := disk.unreadable(path)) == "" and disk.snapshot.complete):
+        return Entry(spec=spec, engine=engine)
+    return Entry(spec=spec, engine=engine, refusal=f"{path} can't be used: {why}.") if why else None
+
+
+def _by_name(config: Config, spec: ModelSpec, engine: EngineSpec | None, disk: Disk, called: Names) -> Entry | None:
+    """A table without a path is about the model that was found under its name."""
+    try:
+        found = disk.snapshot.models[called.resolve(spec.name).id]
+    except ModelNotFound as error:
+        if not disk.snapshot.complete:
+            return None
+        nearest = error.message.partition("The nearest names: ")[2] or "none"
+        why = f"[models] has no path or command for it, and no file is called so. The nearest names: {nearest}"
+        return Entry(spec=spec, engine=engine, refusal=why)
+    return _of_file(config, spec, engine, found, disk)
+
+
+def _on_its_own(config: Config, found: Found, disk: Disk) -> Entry:
+    settings = {name: getattr(config.defaults, name) for name in _SETTINGS}
+    # [defaults] preload is for the models that somebody wrote down, not for every file there is.
+    spec = ModelSpec(name=found.id, **{**settings, "preload": False})
+    return _of_file(config, spec, config.engines.get(spec.engine), found, disk)
+
+
+def _of_file(config: Config, spec: ModelSpec, engine: EngineSpec | None, found: Found, disk: Disk) -> Entry:
+    """The settings, filled up with what the file and Ollama's parameters say."""
+    kind = spec.kind or (None if found.facts.kind == "unknown" else found.facts.kind)
+    canonical, *others = found.ollama.items() or (("", {}),)
+    variants = {name: sampling for name, sampling in others if sampling != canonical[1]}
+    filled = evolve(
+        spec,
+        path=str(found.path),
+        kind=kind,
+        ctx_size=_own(config, spec, "ctx_size") or found.ctx_size or spec.ctx_size,
+        sampling={**config.defaults.sampling, **canonical[1], **_own_sampling(config, spec)},
+        presets={**variants, **spec.presets},
+    )
+    also = {name: _variant(name, variants) for name in (found.id, *found.names) if name != spec.name}
+    return Entry(spec=filled, found=found, engine=engine, also=also, refusal=_refusal(spec, found, disk))
+
+
+def _variant(name: str, variants: Mapping[str, Any]) -> str:
+    """Which of Ollama's names with parameters of their own a name stands for."""
+    if name in variants:
+        return name
+    return next((tag for tag in variants if f"/{name}".endswith((f"/{tag}", f"/{tag.removesuffix(':latest')}"))), "")
+
+
+def _refusal(spec: ModelSpec, found: Found, disk: Disk) -> str:
+    facts = found.facts
+    if found.problem:
+        return f"{found.path}: {found.problem}."
+    if spec.command or spec.engine not in ("auto", "llama-server", "bundled"):
+        return ""
+    if found.ollama_only and spec.engine == "auto" and not disk.ollama_server:
+        return _OLLAMA_MISSING.format(why=found.ollama_only)
+    if facts.kind == "unknown" and spec.kind is None:
+        of = f"of the architecture {facts.architecture!r}" if facts.architecture else "of no architecture that it names"
+        return f"{found.path} is {of}, which is neither for chat, embeddings nor reranking. Its `kind` can be set."
+    return ""
+
+
+def _own(config: Config, spec: ModelSpec, key: str) -> Any:
+    """What a model's own table says, as far as it differs from [defaults]."""
+    value = getattr(spec, key)
+    return None if value == getattr(config.defaults, key) else value
+
+
+def _own_sampling(config: Config, spec: ModelSpec) -> dict[str, Any]:
+    default = config.defaults.sampling
+    return {name: value for name, value in spec.sampling.items() if name not in default or default[name] != value}

@@ -1,0 +1,50 @@
+"""`llmsup import`: a llama-swap config as one of llmsup's.
+
+It does not know what llama-swap's keys become: see `importing`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..config.write import write_whole
+from ..errors import SetupError
+from .importing import convert
+from .importing.reading import LARGEST
+from .visible import visible
+
+
+@click.command("import")
+@click.argument("file")
+@click.option("--output", metavar="FILE", default="-", help="Where to write it; else standard output.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+def command(file: str, output: str, force: bool) -> None:
+    """Write a llama-swap config as one of llmsup's.
+
+    Models, their commands with macros, sampling flags, time limits, aliases and keys are taken over. What has no
+    counterpart stands as a comment in the result, and on standard error.
+
+    \b
+    Example:
+      llmsup import ~/llama-swap/config.yaml --output ~/.config/llmsup/llmsup.toml
+    """
+    path = Path(file)
+    try:
+        with click.open_file(file, "rb") as opened:  # - is standard input
+            data = opened.read(LARGEST + 1)
+    except OSError as error:
+        raise click.BadParameter(f"{file} can't be read: {error.strerror or error}.", param_hint="FILE") from None
+    source = "standard input" if file == "-" else path.name
+    imported = convert(data, source)
+    for note in imported.notes:
+        click.echo(visible(f"{source}: {note}"), err=True)
+    if output == "-":
+        click.echo(imported.text, nl=False)
+        return
+    target = Path(output).expanduser()
+    if target.exists() and path.exists() and target.samefile(path):
+        raise SetupError(f"{target} is the file that is imported.", hint="Name another one.")
+    write_whole(target, imported.text, force=force, private=imported.private)
+    click.echo(f"Wrote {target}. See what each model resolves to: llmsup check --config {target}", err=True)

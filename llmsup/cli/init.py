@@ -1,0 +1,69 @@
+"""`llmsup init`: a commented starting config from the models on this machine.
+
+It does not know what stands in it (`starting`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from ..catalog.found import Snapshot
+from ..catalog.scan import scan_now
+from ..config import DEFAULT_PATH, Config, find, load
+from ..config.paths import expand
+from ..config.write import replaceable, write_whole
+from ..errors import ConfigError
+from .progress import counting
+from .starting import starting_config
+
+
+@click.command("init")
+@click.option("--output", metavar="FILE", help=f"Where to write it; else {DEFAULT_PATH}. - is standard output.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+def command(output: str | None, force: bool) -> None:
+    """Write a commented config from the models on this machine.
+
+    Models are looked for where the config says that is there, else in LM Studio's and Ollama's folders. llmsup serves
+    them without a config, too: this one is for changing how.
+
+    \b
+    Example:
+      llmsup init --output - | less
+    """
+    target = None if output == "-" else expand(output or DEFAULT_PATH)
+    if target:
+        replaceable(target, force=force)  # before the look at the disk, which may take a while
+    config = _config()
+    snapshot = _look(config)
+    text = starting_config(config, snapshot)
+    if target is None:
+        click.echo(text, nl=False)
+        return
+    write_whole(target, text, force=force)
+    models = len(snapshot.models)
+    click.echo(
+        f"Wrote {_short(target)}: {models} model{'s' if models != 1 else ''} found. Next: llmsup serve", err=True
+    )
+
+
+def _look(config: Config) -> Snapshot:
+    """Find every model; where somebody watches, with a bar while files are read for the first time."""
+    with counting("reading model files") as count:
+        return scan_now(config, count)
+
+
+def _config() -> Config:
+    """What is configured now, if that can be read."""
+    try:
+        path = find(None)
+        return load(path) if path else Config()
+    except ConfigError:
+        return Config()
+
+
+def _short(path: Path) -> str:
+    home = os.path.expanduser("~")
+    return f"~{str(path).removeprefix(home)}" if str(path).startswith(home + os.sep) else str(path)

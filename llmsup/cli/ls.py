@@ -1,0 +1,140 @@
+"""`llmsup ls`: every model that can be asked for, and what it would take.
+
+It does not look at files itself; it shows what the server knows, or would know.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from ..config import Config, find, load
+from ..units import Bytes, format_bytes
+from .client import NoServer
+from .options import json_option, url_option
+from .table import Column, Table
+from .target import connect
+from .visible import visible
+
+Entry = dict[str, Any]
+
+NOTHING = "-"
+
+
+@click.command("ls")
+@url_option
+@click.option("--left-out", is_flag=True, help="Show the files that are not served, and why.")
+@json_option
+def command(url: str | None, left_out: bool, as_json: bool) -> None:
+    """Show the models that can be asked for.
+
+    MEMORY is what a model would take once it is loaded, with its context; FITS tells whether this machine has that.
+    Where no server runs, this looks what one would serve.
+
+    \b
+    Example:
+      llmsup ls
+      llmsup ls --left-out
+    """
+    try:
+        client = connect(url)
+        catalog = client.get("/catalog")
+        models = [] if left_out else client.get("/v1/models")["data"]
+    except NoServer:
+        if url:
+            raise
+        click.echo("No server runs; this is what one would serve.", err=True)
+        catalog, models = look()
+    if as_json:
+        click.echo(json.dumps(catalog["left_out"] if left_out else models, indent=2))
+        return
+    if left_out:
+        for file in catalog["left_out"]:
+            click.echo(f"{visible(file['path'])}: {visible(file['reason'])}")
+        return
+    if models:
+        table(models).show()
+    else:
+        click.echo("There are no models. `llmsup demo` serves one to try.")
+    for line in notes(models, catalog):
+        click.echo(visible(line), err=True)
+
+
+def look() -> tuple[Entry, list[Entry]]:
+    """What a server would say of its catalog and its models."""
+    from ..catalog.ollama_only import find_llama_server
+    from ..catalog.scan import scan_now
+    from ..catalog.served import Disk, entries
+    from ..memory.ceiling import ceiling
+    from ..web.listing import listing
+    from .progress import counting
+
+    path = find(None)
+    config = load(path) if path else Config()
+    with counting("reading model files") as count:
+        snapshot = scan_now(config, count)
+    served = entries(config, Disk(snapshot=snapshot, ollama_server=find_llama_server() is not None))
+    most = ceiling(config.memory)
+    models = []
+    for name, entry in served.items():
+        status = {"value": "failed", "error": entry.refusal} if entry.refusal else {"value": "unloaded"}
+        if not entry.spec.unlisted:
+            models.append({"id": name, "status": status, **listing(entry, most)})
+    left_out = [{"path": str(left.path), "reason": left.reason} for left in snapshot.left_out]
+    return {"complete": True, "left_out": left_out}, models
+
+
+def table(models: Sequence[Entry]) -> Table:
+    """The entries of `/v1/models` as a table."""
+    columns = [
+        Column("MODEL"),
+        Column("KIND"),
+        Column("QUANT"),
+        Column("CONTEXT", right=True),
+        Column("SIZE", right=True),
+        Column("MEMORY", right=True),
+        Column("FITS"),
+    ]
+    rows = [
+        [
+            entry["id"],
+            _kind(entry),
+            entry["quantization"] or NOTHING,
+            NOTHING if entry["context_length"] is None else str(entry["context_length"]),
+            _size(entry["size_bytes"]),
+            _size(entry["memory"] and entry["memory"]["total_bytes"]),
+            _fits(entry),
+        ]
+        for entry in models
+    ]
+    return Table(columns, rows)
+
+
+def notes(models: Sequence[Entry], catalog: Entry) -> list[str]:
+    """What to say below the table."""
+    errors = {entry["id"]: entry["status"].get("error") for entry in models if entry["status"]["value"] == "failed"}
+    lines = [f"{name}: {why}" for name, why in errors.items() if why]
+    if not catalog["complete"]:
+        lines.append(f"{catalog['read']} of {catalog['of']} files are read so far; there may be more models.")
+    if count := len(catalog["left_out"]):
+        files = "1 file is not served on its own" if count == 1 else f"{count} files are not served on their own"
+        lines.append(f"{files}; `llmsup ls --left-out` tells why.")
+    return lines
+
+
+def _kind(entry: Entry) -> str:
+    extra = [word for word in ("vision", "audio") if word in entry["capabilities"]]
+    return " ".join([str(entry["kind"]), *(f"+{word}" for word in extra)])
+
+
+def _size(size: int | None) -> str:
+    return NOTHING if size is None else format_bytes(Bytes(size))
+
+
+def _fits(entry: Entry) -> str:
+    if entry["status"]["value"] == "failed":
+        return "can't run" if "error" in entry["status"] else NOTHING
+    return NOTHING if entry["fits"] is None else "yes" if entry["fits"] else "no"

@@ -1,0 +1,138 @@
+"""One model's supervisor: loads it when it is wanted, restarts it when it crashes, unloads it when told or idle.
+
+It does not know what an engine is made of (`engine`), who else there is (`fleet`), or what a request is (`gateway`).
+"""
+
+from __future__ import annotations
+
+import trio
+
+from ..errors import EngineDied, Error, ModelFailed, SetupError, ShuttingDown, Unloading
+from ..memory.admission import Admission
+from ..units import NEVER, format_seconds
+from .life import Engine, Life, Start
+from .model import Model, stopping
+from .state import State, Wish
+from .watch import until_ready, watch_exit, watch_health
+
+
+class Supervisor:
+    """The one task that owns a model's state."""
+
+    def __init__(self, model: Model, start: Start, admission: Admission) -> None:
+        self._model = model
+        self._start = start
+        self._admission = admission
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Supervise the model until cancelled; one turn is one life of its engine."""
+        task_status.started()
+        try:
+            while True:
+                await self._model.until(lambda: self._model.load_wanted or self._model.desk.waiting)
+                await self._live()
+        finally:
+            self._model.desk.refuse(stopping())
+
+    async def _live(self) -> None:
+        life = self._model.life = Life()
+        self._model.become(State.WAITING, "wanted")
+        try:
+            with life.scope:
+                try:
+                    await self._pause()
+                    async with self._admission.admit(self._model.spec):
+                        self._model.become(State.STARTING, "wanted")
+                        async with self._start(self._model.entry, self._model.book) as engine:
+                            await self._run(life, engine)
+                except SetupError as error:  # there is no engine; a running one's errors are verdicts
+                    life.end(ModelFailed(error.message, hint=error.hint))
+                except OSError as error:
+                    life.end(ModelFailed(f"model {self._model.spec.name}: its engine can't be started: {error}."))
+                except Error as error:  # not admitted
+                    life.end(error)
+        finally:
+            self._model.life = None
+            self._model.desk.forget()
+            self._settle(life)
+            life.over.set()
+
+    async def _pause(self) -> None:
+        if self._model.retry_in:
+            self._model.become(State.WAITING, f"starting again in {format_seconds(self._model.retry_in)} after a crash")
+        with trio.move_on_after(self._model.retry_in):
+            await self._model.until(lambda: not self._model.retry_in)  # an operator's `load` cuts it short
+
+    async def _run(self, life: Life, engine: Engine) -> None:
+        life.engine, model = engine, self._model
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine.pump)
+            nursery.start_soon(watch_exit, life, engine, model.spec, model.book)
+            try:
+                began = trio.current_time()
+                await until_ready(life, engine, model.spec, model.book)
+                life.loaded_at = trio.current_time()
+                model.load_seconds = life.loaded_at - began
+                model.failure, model.load_wanted = None, False
+                model.become(State.READY, f"loaded in {format_seconds(model.load_seconds)}, pid {engine.pid}")
+                nursery.start_soon(watch_health, life, engine, model.spec, model.book)
+                model.desk.open(life)
+                wish = await self._until_unwanted(life)
+                model.desk.close()
+                await self._drain(life, wish)
+                wish = life.wish or wish
+                life.end(model.unloading(wish.reason))
+            finally:
+                model.desk.close()
+                life.end(stopping())  # unless there is a verdict already
+                model.become(State.STOPPING, str(life.verdict))
+                await engine.pool.close()  # no request outlives the engine; that is how those in flight learn of it
+
+    async def _until_unwanted(self, life: Life) -> Wish:
+        """Stay until somebody wants the model unloaded, or nobody has used it for its ttl."""
+        while True:
+            await self._model.until(lambda: life.wish or not self._model.desk.busy)
+            if life.wish:
+                return life.wish
+            await self._while_idle(life, self._model.expires_at)
+            if not self._model.desk.busy and not life.wish and trio.current_time() >= self._model.expires_at:
+                return Wish(f"idle for {format_seconds(self._model.spec.ttl)} (its ttl)")
+
+    async def _while_idle(self, life: Life, expires_at: float) -> None:
+        with trio.move_on_at(expires_at):  # which a reload may change
+            await self._model.until(lambda: life.wish or self._model.desk.busy or self._model.expires_at != expires_at)
+
+    async def _drain(self, life: Life, wish: Wish) -> None:
+        while self._model.desk.in_flight and not wish.force:
+            self._model.become(State.DRAINING, f"{wish.reason}; {self._model.desk.in_flight} in flight may finish")
+            with trio.move_on_after(NEVER if wish.patient else self._model.spec.drain_timeout) as patience:
+                await self._until_drained(life, life.wish)
+            if patience.cancelled_caught:
+                return
+            wish = life.wish or wish  # somebody may be less patient than the first who asked
+
+    async def _until_drained(self, life: Life, asked: Wish | None) -> None:
+        await self._model.until(lambda: not self._model.desk.in_flight or life.wish is not asked)
+
+    def _settle(self, life: Life) -> None:
+        """Take note of how a life ended, and decide what that means for the next one."""
+        self._model.rest.lived(life.uptime)
+        match life.verdict:
+            case Unloading() | ShuttingDown() | None:
+                self._model.become(State.UNLOADED, str(life.verdict or "cancelled"))
+            case EngineDied() as death:
+                self._model.crashes += 1
+                if not self._model.rest.crashed():
+                    why = f"{death.message} It crashed too often to be started again at once."
+                    self._fail(ModelFailed(why, log_tail=death.log_tail))
+                else:
+                    self._model.load_wanted = self._model.spec.pinned
+                    self._model.become(State.UNLOADED, death.message)
+            case failure:
+                self._fail(failure)
+
+    def _fail(self, failure: Error) -> None:
+        self._model.failure, self._model.load_wanted = failure, False
+        self._model.rest.failed()
+        self._model.become(State.FAILED, failure.message)
+        self._model.desk.refuse(self._model.with_retry(failure))

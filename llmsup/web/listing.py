@@ -1,0 +1,61 @@
+"""What is known of a model that is not loaded, as JSON: its kind, its sizes, what it would take.
+
+It does not know whether it is loaded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..catalog.entry import Entry
+from ..catalog.ollama_only import sees_with_itself
+from ..memory.ceiling import fits
+from ..memory.estimate import Estimate, estimate
+from ..units import Bytes
+
+PARTS = ("weights", "kv", "recurrent", "compute", "projector")
+"""What an estimate is made of."""
+
+
+def listing(entry: Entry, ceiling: Bytes) -> dict[str, Any]:
+    """A model's part of `/v1/models`. `ceiling`: what all models together may take, in bytes."""
+    spec, found = entry.spec, entry.found
+    facts = found.facts if found else None
+    needs = estimate(spec, found) if found else None
+    return {
+        "kind": spec.kind or ("unknown" if facts and facts.kind == "unknown" else "chat"),
+        "context_length": (needs.context.n_ctx_seq if needs else spec.ctx_size) or None,
+        "size_bytes": found.size if found else None,
+        "architecture": (facts and facts.architecture) or None,
+        "quantization": (facts and facts.quantisation) or None,
+        "parameters": (facts and facts.parameters) or None,
+        "capabilities": _capabilities(entry),
+        "memory": _memory(needs),
+        "fits": None if needs is None else fits(needs, ceiling),
+        "source": found.source if found else None,
+        "aliases": list(spec.aliases),
+        "description": spec.description,
+    }
+
+
+def _capabilities(entry: Entry) -> list[str]:
+    """What the file lets one hope for, in Ollama's words."""
+    if entry.found is None or entry.spec.kind in ("embedding", "rerank"):
+        return [str(entry.spec.kind)] if entry.spec.kind in ("embedding", "rerank") else []
+    facts, projector = entry.found.facts, entry.found.projector_facts
+    has = {
+        "completion": entry.spec.kind == "chat",
+        "vision": (projector is not None and projector.numbers.get("has_vision_encoder") is not False)
+        or (bool(entry.found.ollama_only) and sees_with_itself(facts)),
+        "audio": projector is not None and projector.numbers.get("has_audio_encoder") is True,
+        "tools": facts.tools,
+        "thinking": facts.thinking,
+    }
+    return [name for name, there in has.items() if there]
+
+
+def _memory(needs: Estimate | None) -> dict[str, int] | None:
+    """An estimate, in bytes."""
+    if needs is None:
+        return None
+    return {**{f"{part}_bytes": getattr(needs, part) for part in PARTS}, "total_bytes": needs.total}

@@ -1,0 +1,98 @@
+"""`ls` and `reload`: what they make of the server's JSON, and `ls` without a server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from gguf_files import tiny_llama
+
+from llmsup.cli import main
+from llmsup.cli.ls import notes, table
+from llmsup.cli.reload import told
+
+MIB = 1 << 20
+
+
+def entry(model: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "id": model, "status": {"value": "unloaded"}, "kind": "chat", "quantization": "Q4_K_M", "context_length": 40960,
+        "size_bytes": 2330 * MIB, "memory": {"total_bytes": 8000 * MIB}, "fits": True, "capabilities": [], **fields,
+    }  # fmt: skip
+
+
+ENTRIES = [
+    entry("lmstudio-community/Qwen3-4B-GGUF", capabilities=["completion", "tools"]),
+    entry("gemma", capabilities=["completion", "vision"], fits=False),
+    entry("whisper", quantization=None, context_length=None, size_bytes=None, memory=None, fits=None),
+    entry("flux", kind="unknown", memory=None, fits=None, status={"value": "failed", "error": "it draws."}),
+]
+
+
+def test_the_table() -> None:
+    """What is not known is a dash, what can't be served says so."""
+    assert table(ENTRIES).as_text().splitlines() == [
+        "MODEL                             KIND          QUANT   CONTEXT     SIZE   MEMORY  FITS",
+        "lmstudio-community/Qwen3-4B-GGUF  chat          Q4_K_M    40960  2.3 GiB  7.8 GiB  yes",
+        "gemma                             chat +vision  Q4_K_M    40960  2.3 GiB  7.8 GiB  no",
+        "whisper                           chat          -             -        -        -  -",
+        "flux                              unknown       Q4_K_M    40960  2.3 GiB        -  can't run",
+    ]
+
+
+def test_what_stands_below() -> None:
+    """Why something can't be served, and where to look for the rest."""
+    lines = notes(ENTRIES, {"complete": False, "read": 3, "of": 9, "left_out": [{}, {}]})
+    assert lines == [
+        "flux: it draws.",
+        "3 of 9 files are read so far; there may be more models.",
+        "2 files are not served on their own; `llmsup ls --left-out` tells why.",
+    ]
+    assert notes(ENTRIES[:1], {"complete": True, "left_out": []}) == []
+
+
+def test_what_a_reload_tells() -> None:
+    """Names where something happened, a count where nothing did."""
+    done = {"added": ["a", "b"], "removed": [], "changed": ["c"], "unchanged": ["d"], "refused": {"b": "no file."},
+            "restart_needed": ["server.listen"]}  # fmt: skip
+    assert told(done) == [
+        "added: a, b",
+        "changed: c",
+        "unchanged: 1 model",
+        "b can't be served: no file.",
+        "takes effect when llmsup is started again: server.listen",
+    ]
+    nothing: dict[str, Any] = {
+        "added": [],
+        "removed": [],
+        "changed": [],
+        "unchanged": [],
+        "refused": {},
+        "restart_needed": [],
+    }
+    assert told(nothing) == ["unchanged: 0 models"]
+
+
+def test_without_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one would serve is shown, from the same look at the same files."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    tiny_llama(tmp_path / ".lmstudio/models/org/tiny/tiny-Q4_K_M.gguf")
+    (tmp_path / ".lmstudio/models/org/tiny/broken.gguf").write_bytes(b"GGUF")
+    (tmp_path / ".config/llmsup").mkdir(parents=True)
+    (tmp_path / ".config/llmsup/llmsup.toml").write_text("server.listen = '127.0.0.1:1'\n")
+    shown = CliRunner().invoke(main, ["ls"])
+    assert shown.exit_code == 0
+    assert shown.stdout.splitlines()[1].split()[:4] == ["org/tiny", "chat", "Q4_K_M", "4096"]
+    assert shown.stdout.rstrip().endswith("yes")
+    assert shown.stderr.startswith("No server runs; this is what one would serve.\n")
+    assert "1 file is not served" in shown.stderr
+    (model,) = json.loads(CliRunner().invoke(main, ["ls", "--json"]).stdout)
+    assert (model["id"], model["kind"], model["fits"]) == ("org/tiny", "chat", True)
+    left_out = CliRunner().invoke(main, ["ls", "--left-out"]).stdout
+    assert left_out.startswith(f"{tmp_path}/.lmstudio/models/org/tiny/broken.gguf: ")
+    nobody = CliRunner().invoke(main, ["ls", "--url", "http://127.0.0.1:1"])
+    assert nobody.exit_code == 1
+    assert "no server answers" in nobody.stderr
