@@ -101,6 +101,7 @@ class Tree(Watched):
         planner = Planner(config=self.config, probe=Probe())
         server = self.config.server
         fleet = Fleet(Starter(planner, orphans, directory), AlwaysYes(), max_queue=server.max_queue, book=self.book)
+        planner.several = lambda: len(fleet.models) > 1
         gateway = Gateway(fleet, server, self._doorman(server))
 
         def adopt(config: Config) -> tuple[str, ...]:

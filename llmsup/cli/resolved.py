@@ -74,6 +74,7 @@ async def resolve(config: Config, snapshot: Snapshot, source: str) -> list[Resol
     planner = Planner(config=config, probe=Probe(), bundled_available=xllamacpp_installed)
     disk = Disk(snapshot=snapshot, ollama_server=planner.ollama_server() is not None)
     served = await trio.to_thread.run_sync(entries, config, disk)
+    planner.several = lambda: len(served) > 1
     return [await _resolve(planner, served[name], source) for name in config.models]
 
 

@@ -53,8 +53,7 @@ class Planner:
         probe: Knows llama-servers' flags.
         which: Finds a program on PATH; None: it is not there.
         bundled_available: Whether the bundled engine is installed.
-        several: Whether more than one model may be loaded, so that the cores are shared out; None: what the
-            config's tables say.
+        several: Whether more than one model may be loaded, so that the cores are shared out.
         cores: How many physical cores we have.
         ollama_server: Finds the llama-server that comes with Ollama; None: it is not there.
     """
@@ -63,7 +62,7 @@ class Planner:
     probe: Probe
     which: Callable[[str], str | None] = shutil.which
     bundled_available: Callable[[], bool] = xllamacpp_installed
-    several: Callable[[], bool] | None = None
+    several: Callable[[], bool] = lambda: True
     cores: Callable[[], int] = usable_cores
     ollama_server: Callable[[], Path | None] = find_llama_server
 
@@ -117,8 +116,7 @@ class Planner:
 
     async def _built_in(self, spec: ModelSpec, words: tuple[str, ...], socket: Path) -> Launch:
         model = await self._model(spec)
-        several = self.several() if self.several else len(self.config.models) > 1
-        threads = threads_for(spec, cores=self.cores(), several=several)
+        threads = threads_for(spec, cores=self.cores(), several=self.several())
         if not words:
             return llama_server.launch_bundled(spec, model=model, socket=socket, threads=threads)
         dialect = await self.probe.dialect(Path(words[0]))
