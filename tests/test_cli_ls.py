@@ -17,10 +17,16 @@ from llmsup.cli.reload import told
 MIB = 1 << 20
 
 
+MEMORY = {
+    "weights_bytes": 2300 * MIB, "kv_bytes": 5000 * MIB, "recurrent_bytes": 120 * MIB, "compute_bytes": 580 * MIB,
+    "projector_bytes": 0, "total_bytes": 8000 * MIB,
+}  # fmt: skip
+
+
 def entry(model: str, **fields: Any) -> dict[str, Any]:
     return {
         "id": model, "status": {"value": "unloaded"}, "kind": "chat", "quantization": "Q4_K_M", "context_length": 40960,
-        "size_bytes": 2330 * MIB, "memory": {"total_bytes": 8000 * MIB}, "fits": True, "capabilities": [], **fields,
+        "size_bytes": 2330 * MIB, "memory": MEMORY, "fits": True, "capabilities": [], **fields,
     }  # fmt: skip
 
 
@@ -40,6 +46,15 @@ def test_the_table() -> None:
         "gemma                             chat +vision  Q4_K_M    40960  2.3 GiB  7.8 GiB  no",
         "whisper                           chat          -             -        -        -  -",
         "flux                              unknown       Q4_K_M    40960  2.3 GiB        -  can't run",
+    ]
+
+
+def test_what_the_memory_is_for() -> None:
+    """The parts of the sum, and dashes where there is none."""
+    assert table(ENTRIES[1:3], parts=True).as_text().splitlines() == [
+        "MODEL    KIND          QUANT   CONTEXT     SIZE  WEIGHTS    CACHE  COMPUTE  PROJECTOR   MEMORY  FITS",
+        "gemma    chat +vision  Q4_K_M    40960  2.3 GiB  2.2 GiB  5.0 GiB  580 MiB        0 B  7.8 GiB  no",
+        "whisper  chat          -             -        -        -        -        -          -        -  -",
     ]
 
 

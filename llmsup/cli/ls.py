@@ -26,9 +26,10 @@ NOTHING = "-"
 
 @click.command("ls")
 @url_option
+@click.option("-l", "--long", "parts", is_flag=True, help="Show what the memory is for.")
 @click.option("--left-out", is_flag=True, help="Show the files that are not served, and why.")
 @json_option
-def command(url: str | None, left_out: bool, as_json: bool) -> None:
+def command(url: str | None, parts: bool, left_out: bool, as_json: bool) -> None:
     """Show the models that can be asked for.
 
     MEMORY is what a model would take once it is loaded, with its context; FITS tells whether this machine has that.
@@ -36,7 +37,7 @@ def command(url: str | None, left_out: bool, as_json: bool) -> None:
 
     \b
     Example:
-      llmsup ls
+      llmsup ls -l
       llmsup ls --left-out
     """
     try:
@@ -56,7 +57,7 @@ def command(url: str | None, left_out: bool, as_json: bool) -> None:
             click.echo(f"{visible(file['path'])}: {visible(file['reason'])}")
         return
     if models:
-        table(models).show()
+        table(models, parts=parts).show()
     else:
         click.echo("There are no models. `llmsup demo` serves one to try.")
     for line in notes(models, catalog):
@@ -87,17 +88,11 @@ def look() -> tuple[Entry, list[Entry]]:
     return {"complete": True, "left_out": left_out}, models
 
 
-def table(models: Sequence[Entry]) -> Table:
-    """The entries of `/v1/models` as a table."""
-    columns = [
-        Column("MODEL"),
-        Column("KIND"),
-        Column("QUANT"),
-        Column("CONTEXT", right=True),
-        Column("SIZE", right=True),
-        Column("MEMORY", right=True),
-        Column("FITS"),
-    ]
+def table(models: Sequence[Entry], *, parts: bool = False) -> Table:
+    """The entries of `/v1/models` as a table; with the parts of what each would take, if that is wanted."""
+    shown = _PARTS if parts else {}
+    columns = [Column("MODEL"), Column("KIND"), Column("QUANT"), Column("CONTEXT", right=True)]
+    columns += [Column(title, right=True) for title in ("SIZE", *shown, "MEMORY")]
     rows = [
         [
             entry["id"],
@@ -105,12 +100,27 @@ def table(models: Sequence[Entry]) -> Table:
             entry["quantization"] or NOTHING,
             NOTHING if entry["context_length"] is None else str(entry["context_length"]),
             _size(entry["size_bytes"]),
-            _size(entry["memory"] and entry["memory"]["total_bytes"]),
+            *(_size(_part(entry, keys)) for keys in shown.values()),
+            _size(_part(entry, ("total_bytes",))),
             _fits(entry),
         ]
         for entry in models
     ]
-    return Table(columns, rows)
+    return Table([*columns, Column("FITS")], rows)
+
+
+_PARTS = {
+    "WEIGHTS": ("weights_bytes",),
+    "CACHE": ("kv_bytes", "recurrent_bytes"),
+    "COMPUTE": ("compute_bytes",),
+    "PROJECTOR": ("projector_bytes",),
+}
+"""The columns that tell what the memory is for."""
+
+
+def _part(entry: Entry, keys: Sequence[str]) -> int | None:
+    memory = entry["memory"]
+    return None if memory is None else sum(memory[key] for key in keys)
 
 
 def notes(models: Sequence[Entry], catalog: Entry) -> list[str]:
