@@ -90,8 +90,7 @@ def test_only_what_is_written_down(tmp_path: Path) -> None:
 def test_a_tables_name_wins_over_a_files(tmp_path: Path, name: str) -> None:
     """One that is written down is what it says, whatever lies on the disk."""
     served = serve(tmp_path, f"[models.x]\ncommand = 'srv ${{PORT}}'\naliases = ['{name}']", found(tmp_path, name))
-    names = Names({n: Called(e.spec.aliases, e.spec.presets, e.also) for n, e in served.items()})
-    assert names.resolve(name).id == "x"
+    assert named(served).resolve(name).id == "x"
     assert list(serve(tmp_path, f"[models.{name}]\ncommand = 'srv ${{PORT}}'", found(tmp_path, name))) == [name]
 
 
@@ -106,22 +105,50 @@ def test_sampling_has_an_order(tmp_path: Path) -> None:
     assert serve(tmp_path, "[defaults]\nctx_size = 4096", model)["m"].spec.ctx_size == 8192
 
 
+def test_a_table_that_says_the_same_as_defaults_still_wins(tmp_path: Path) -> None:
+    """What counts is that it is written there."""
+    model = found(tmp_path, "m", ollama={"m:latest": {"temperature": 0.2}}, ctx_size=8192)
+    same = "ctx_size = 2048\nsampling.temperature = 0.9\n"
+    text = f"[defaults]\n{same}[models.m]\n{same}"
+    spec = serve(tmp_path, text, model)["m"].spec
+    assert (spec.sampling, spec.ctx_size) == ({"temperature": 0.9}, 2048)
+
+
+def named(served: dict[str, Entry]) -> Names:
+    return Names({n: Called(e.spec.aliases, e.spec.presets, e.also, e.preset) for n, e in served.items()})
+
+
 def test_ollamas_names_with_parameters_of_their_own(tmp_path: Path) -> None:
-    """They are one file, loaded once; each name keeps its sampling."""
+    """They are one file, loaded once; each name keeps its sampling, and takes over none of another's."""
     model = found(
         tmp_path,
         "llama3.1:8b",
         names=("llama3.1:latest", "llama3.1", "cold:latest", "cold", "registry.ollama.ai/library/cold:latest"),
-        ollama={"llama3.1:8b": {}, "llama3.1:latest": {}, "cold:latest": {"temperature": 0}},
+        ollama={"llama3.1:8b": {"top_k": 7}, "llama3.1:latest": {}, "cold:latest": {"temperature": 0}},
     )
-    served = serve(tmp_path, "", model)
-    (entry,) = served.values()
-    assert entry.spec.presets == {"cold:latest": {"temperature": 0}}
-    names = Names({n: Called(e.spec.aliases, e.spec.presets, e.also) for n, e in served.items()})
-    for name in ("llama3.1", "llama3.1:8b", "llama3.1:latest"):
+    (entry,) = serve(tmp_path, "", model).values()
+    assert entry.spec.sampling == {}
+    assert entry.spec.presets == {"llama3.1:8b": {"top_k": 7}, "cold:latest": {"temperature": 0}}
+    names = named(serve(tmp_path, "", model))
+    assert names.resolve("llama3.1:8b").preset == "llama3.1:8b"
+    for name in ("llama3.1", "llama3.1:latest"):
         assert names.resolve(name).preset == ""
     for name in ("cold", "cold:latest", "registry.ollama.ai/library/cold:latest"):
         assert names.resolve(name).preset == "cold:latest"
+    mine = serve(tmp_path, "[models.'llama3.1:8b'.sampling]\ntop_k = 9", model)["llama3.1:8b"].spec
+    assert mine.sampling == {"top_k": 9}
+    assert mine.presets == {"cold:latest": {"temperature": 0}}, "the table's own sampling must win"
+
+
+def test_who_has_one_engine_for_all_still_gets_ollamas_where_only_that_will_do(tmp_path: Path) -> None:
+    """Unless the model's own table chose the engine."""
+    model = found(tmp_path, "m", ollama_only="it is old")
+    everyone = "[defaults]\nengine = 'llama-server'\n"
+    assert "only Ollama's own" in serve(tmp_path, everyone, model)["m"].refusal
+    served = serve(tmp_path, everyone, model, ollama_server=True)["m"]
+    assert (served.spec.engine, served.refusal) == ("auto", "")
+    chosen = serve(tmp_path, f"{everyone}[models.m]\nengine = 'llama-server'", model)["m"]
+    assert (chosen.spec.engine, chosen.refusal) == ("llama-server", "")
 
 
 @pytest.mark.parametrize(

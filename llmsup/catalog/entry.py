@@ -39,6 +39,7 @@ class Entry:
         spec: Its settings, with what its file says filled in where the config is silent.
         found: Its file; None if it has none, or if that is missing.
         engine: The [engines.NAME] table that it uses, if any.
+        preset: The preset that its id itself stands for, or "".
         also: Other names that it answers to if no other model does, each with its preset or "".
         refusal: Why it can't be served: a sentence; "" if it can.
     """
@@ -46,6 +47,7 @@ class Entry:
     spec: ModelSpec
     found: Found | None = None
     engine: EngineSpec | None = None
+    preset: str = ""
     also: Mapping[str, str] = Factory(dict)
     refusal: str = ""
 

@@ -30,6 +30,7 @@ class Called:
     """What one model is called besides its id.
 
     Attributes:
+        preset: The preset that its id stands for, or "".
         aliases: Names that somebody gave it.
         presets: Each is asked for as `model:preset`.
         also: Names that it has by what its file is called, each with the preset that it stands for, or "". Others may
@@ -39,6 +40,7 @@ class Called:
     aliases: Iterable[str] = ()
     presets: Iterable[str] = ()
     also: Mapping[str, str] = Factory(dict)
+    preset: str = ""
 
 
 class Names:
@@ -50,7 +52,8 @@ class Names:
         """`models`: by id; where a name was given twice, the first has it."""
         given: Tier = {}
         for id_, called in models.items():
-            for name in (id_, *called.aliases):
+            given.setdefault(id_, {Match(id_, called.preset)})
+            for name in called.aliases:
                 given.setdefault(name, {Match(id_)})
         found: Tier = {}
         for id_, called in models.items():

@@ -106,26 +106,40 @@ def _on_its_own(config: Config, found: Found, disk: Disk) -> Entry:
 
 def _of_file(config: Config, spec: ModelSpec, engine: EngineSpec | None, found: Found, disk: Disk) -> Entry:
     """The settings, filled up with what the file and Ollama's parameters say."""
-    kind = spec.kind or (None if found.facts.kind == "unknown" else found.facts.kind)
-    canonical, *others = found.ollama.items() or (("", {}),)
-    variants = {name: sampling for name, sampling in others if sampling != canonical[1]}
+    own = {name: value for name, value in spec.sampling.items() if f"sampling.{name}" in spec.given}
+    shared, variants = _ollamas(found, own)
     filled = evolve(
         spec,
         path=str(found.path),
-        kind=kind,
-        ctx_size=_own(config, spec, "ctx_size") or found.ctx_size or spec.ctx_size,
-        sampling={**config.defaults.sampling, **canonical[1], **_own_sampling(config, spec)},
+        kind=spec.kind or (None if found.facts.kind == "unknown" else found.facts.kind),
+        # who chose an engine for this very model shall have it
+        engine="auto" if found.ollama_only and "engine" not in spec.given else spec.engine,
+        ctx_size=spec.ctx_size if "ctx_size" in spec.given else found.ctx_size or spec.ctx_size,
+        sampling={**config.defaults.sampling, **shared, **own},
         presets={**variants, **spec.presets},
     )
     also = {name: _variant(name, variants) for name in (found.id, *found.names) if name != spec.name}
-    return Entry(spec=filled, found=found, engine=engine, also=also, refusal=_refusal(spec, found, disk))
+    preset = _variant(spec.name, variants)
+    return Entry(
+        spec=filled, found=found, engine=engine, preset=preset, also=also, refusal=_refusal(filled, found, disk)
+    )
+
+
+def _ollamas(found: Found, own: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Mapping[str, Any]]]:
+    """Ollama's parameters, less what the model's own table says: those that hold for the file, and, if its names differ
+    in them, those of each name.
+    """
+    by_name = {name: {k: v for k, v in said.items() if k not in own} for name, said in found.ollama.items()}
+    said = list(by_name.values())
+    if all(each == said[0] for each in said):
+        return (said[0] if said else {}), {}
+    return {}, {name: each for name, each in by_name.items() if each}
 
 
 def _variant(name: str, variants: Mapping[str, Any]) -> str:
-    """Which of Ollama's names with parameters of their own a name stands for."""
-    if name in variants:
-        return name
-    return next((tag for tag in variants if f"/{name}".endswith((f"/{tag}", f"/{tag.removesuffix(':latest')}"))), "")
+    """Which of Ollama's names with parameters of their own a name stands for; "" if it is none of them."""
+    short = name.removeprefix("registry.ollama.ai/").removeprefix("library/")
+    return next((tag for tag in (name, short, f"{short}:latest") if tag in variants), "")
 
 
 def _refusal(spec: ModelSpec, found: Found, disk: Disk) -> str:
@@ -140,14 +154,3 @@ def _refusal(spec: ModelSpec, found: Found, disk: Disk) -> str:
         of = f"of the architecture {facts.architecture!r}" if facts.architecture else "of no architecture that it names"
         return f"{found.path} is {of}, which is neither for chat, embeddings nor reranking. Its `kind` can be set."
     return ""
-
-
-def _own(config: Config, spec: ModelSpec, key: str) -> Any:
-    """What a model's own table says, as far as it differs from [defaults]."""
-    value = getattr(spec, key)
-    return None if value == getattr(config.defaults, key) else value
-
-
-def _own_sampling(config: Config, spec: ModelSpec) -> dict[str, Any]:
-    default = config.defaults.sampling
-    return {name: value for name, value in spec.sampling.items() if name not in default or default[name] != value}

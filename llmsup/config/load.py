@@ -75,7 +75,8 @@ def with_defaults(model: Read[ModelSpec], defaults: Settings) -> ModelSpec:
     """Fill the keys that a model's table doesn't have from [defaults]."""
     filled = {key: getattr(defaults, key) for key in _SETTINGS if key not in model.given}
     merged = {key: {**getattr(defaults, key), **getattr(model.value, key)} for key in _MERGED}
-    return attrs.evolve(model.value, **{**filled, **merged})
+    given = model.given | {f"{key}.{name}" for key in _MERGED for name in getattr(model.value, key)}
+    return attrs.evolve(model.value, **{**filled, **merged}, given=given)
 
 
 def _read(raw: Mapping[str, Any], environ: Mapping[str, str], report: Report) -> Draft:

@@ -97,6 +97,7 @@ class ModelSpec(Settings):
     """[models.NAME]: one model, with [defaults] already applied."""
 
     name: str  # the table's name; not a key
+    given: frozenset[str] = field(default=frozenset(), eq=False)  # the keys that stand in the table; not a key either
     path: str = field(default="", converter=expand_text, validator=checks.known_home)
     command: tuple[str, ...] = ()
     aliases: tuple[str, ...] = field(default=(), validator=checks.names)

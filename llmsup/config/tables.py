@@ -23,8 +23,8 @@ from .wording import Place, Report, did_you_mean, got
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
-NOT_KEYS = ("name",)
-"""Fields that come from a table's name."""
+NOT_KEYS = ("name", "given")
+"""Fields that come from a table itself, not from a key of it."""
 
 
 @frozen

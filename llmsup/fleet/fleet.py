@@ -209,7 +209,7 @@ class Fleet(Watched):
 
 
 def _called(entry: Entry) -> Called:
-    return Called(entry.spec.aliases, entry.spec.presets, entry.also)
+    return Called(entry.spec.aliases, entry.spec.presets, entry.also, entry.preset)
 
 
 def _worth(model: Model) -> tuple[object, ...]:
