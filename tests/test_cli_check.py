@@ -131,6 +131,28 @@ def test_all_that_is_missing_at_once(tmp_path: Path) -> None:
     assert models["neither"]["mistakes"] == lines[2:]
 
 
+def test_found_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are counted, and with --all shown; one that can't be served is no mistake of the config's."""
+    root = tmp_path / "models"
+    tiny_llama(root / "pub/a/a.gguf")
+    tiny_llama(root / "pub/a-00001-of-00002.gguf", **dict[str, Any]({"split.no": 0, "split.count": 2}))
+    tiny_llama(tmp_path / "elsewhere.gguf")
+    text = (
+        f"[catalog]\nroots = [{str(root)!r}]\n[models.mine]\nengine = 'bundled'\npath = '{tmp_path}/elsewhere.gguf'\n"
+        "[defaults]\nengine = 'bundled'\nargs = ['--typ-p', '1.0']\n"
+    )
+    result = check(tmp_path, text)
+    assert result.exit_code == 0
+    assert result.stdout.rstrip().endswith("1 model, and 2 more found on the disk (`llmsup ls`, or --all here)")
+    assert "  args: --typ-p is --typical" in result.stdout, "a correction must be told"
+    every = check(tmp_path, text, "--all")
+    assert every.exit_code == 0
+    assert re.search(r"^pub/a: bundled, chat, ", every.stdout, re.MULTILINE)
+    assert "pub/a: can't be served" not in every.stdout
+    assert "part 2 of 2 is missing" in every.stdout
+    assert every.stdout.rstrip().endswith("no mistakes, 3 models")
+
+
 def test_json_of_a_config_that_can_not_be_read(tmp_path: Path) -> None:
     result = check(tmp_path, "x = 1", "--json")
     assert result.exit_code == 2

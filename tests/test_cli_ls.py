@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from gguf_files import tiny_llama
 
 from llmsup.cli import main
-from llmsup.cli.ls import notes, table
+from llmsup.cli.ls import names_table, notes, table
 from llmsup.cli.reload import told
 
 MIB = 1 << 20
@@ -26,7 +26,8 @@ MEMORY = {
 def entry(model: str, **fields: Any) -> dict[str, Any]:
     return {
         "id": model, "status": {"value": "unloaded"}, "kind": "chat", "quantization": "Q4_K_M", "context_length": 40960,
-        "size_bytes": 2330 * MIB, "memory": MEMORY, "fits": True, "capabilities": [], **fields,
+        "size_bytes": 2330 * MIB, "memory": MEMORY, "fits": True, "capabilities": [],
+        "aliases": [], "names": [], "ollama_only": None, **fields,
     }  # fmt: skip
 
 
@@ -67,6 +68,22 @@ def test_what_stands_below() -> None:
         "2 files are not served on their own; `llmsup ls --left-out` tells why.",
     ]
     assert notes(ENTRIES[:1], {"complete": True, "left_out": []}) == []
+
+
+def test_all_names_of_a_model() -> None:
+    """Those that were given and those of its file."""
+    models = [entry("a", aliases=["mine"], names=["a-Q4", "llama3.1:8b"]), entry("b")]
+    assert names_table(models).as_text().splitlines() == [
+        "MODEL  ALSO ANSWERS TO",
+        "a      mine, a-Q4, llama3.1:8b",
+        "b      -",
+    ]
+
+
+def test_what_runs_with_ollamas_engine_is_marked() -> None:
+    """With the reason."""
+    (line,) = notes([entry("a", ollama_only="it is old")], {"complete": True, "left_out": []})
+    assert line == "a runs with Ollama's llama-server: it is old."
 
 
 def test_what_a_reload_tells() -> None:

@@ -192,6 +192,18 @@ def test_args_that_are_not_the_users_to_give_or_that_no_engine_knows(args: tuple
         check_args(spec(args=args), B10068, owned)
 
 
+@pytest.mark.parametrize(
+    ("args", "fine"), [(("-foo", "1"), False), (("--chat-template", "-x"), True), (("-c", "9"), True)]
+)
+def test_short_flags(args: tuple[str, ...], fine: bool) -> None:
+    """One that no engine knows is named, unless it may be the value of the flag before it."""
+    if fine:
+        check_args(spec(args=args), B10068, {})
+    else:
+        with pytest.raises(SetupError, match="args has '-foo', which"):
+            check_args(spec(args=args), B10068, {})
+
+
 def test_args_that_are_fine() -> None:
     args = ("--flash_attn", "on", "-ctk", "q8_0", "--override-kv", "a=int:1", "--n-gpu-layers", "-1")
     check_args(spec(args=args), B10068, {"--host": ""})

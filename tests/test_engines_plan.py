@@ -41,7 +41,8 @@ def root(tmp_path: Path) -> Path:
 def server(tmp_path: Path) -> Path:
     binary = tmp_path / "bin" / "llama-server"
     binary.parent.mkdir()
-    binary.write_text("#!/bin/sh\nfor f in --model --host --alias --ctx-size --threads --cache-ram; do echo $f; done\n")
+    flags = "--model --host --port --alias --ctx-size --threads --cache-ram --metrics --typical"
+    binary.write_text(f"#!/bin/sh\nfor f in {flags}; do echo $f; done\n")
     binary.chmod(0o755)
     return binary
 
@@ -237,3 +238,18 @@ async def test_a_files_flags_are_given(root: Path, server: Path) -> None:
     made = planner(root, bundled=True)
     argv = (await made.plan(spec(path=str(found.path), args=("--ctx-size", "9")), SOCKET, found)).argv
     assert argv[-4:] == ("--mmproj", str(found.projector), "--ctx-size", "9")
+
+
+async def test_a_command_that_is_a_llama_server_is_corrected_too(root: Path, server: Path) -> None:
+    """A flag that this build has another name for is written so, and told; one that it doesn't know is named."""
+    made = planner(root, bundled=True, engines={"llama-server": (str(server), "--typ-p", "1.0")})
+    launch = await made.plan(spec(), SOCKET)
+    assert launch.argv[:3] == (str(server), "--typical", "1.0")
+    assert launch.corrections == ("command: --typ-p is --typical here",)
+    own = spec(command=(str(server), "--port", "${PORT}", "--typ-p", "0.9"), path="")
+    launch = await made.plan(own, SOCKET)
+    assert launch.argv[-2:] == ("--typical", "0.9")
+    assert launch.corrections == ("command: --typ-p is --typical here",)
+    unknown = spec(command=(str(server), "--port", "${PORT}", "--bogus-flag"), path="")
+    with pytest.raises(SetupError, match=r"model m: command has '--bogus-flag', which .* does not know"):
+        await made.plan(unknown, SOCKET)

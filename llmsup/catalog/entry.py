@@ -11,6 +11,7 @@ from attrs import Factory, frozen
 
 from ..config.schema import EngineSpec, ModelSpec
 from .found import Found
+from .names import Called
 
 # What an engine is started with; everything else about a model can change while its engine runs.
 _AT_LAUNCH = (
@@ -55,6 +56,11 @@ class Entry:
     def name(self) -> str:
         """Its id."""
         return self.spec.name
+
+    @property
+    def called(self) -> Called:
+        """All its names."""
+        return Called(self.spec.aliases, self.spec.presets, self.also, self.preset)
 
     def runs_like(self, other: Entry) -> bool:
         """Whether an engine that was started for one of them is right for the other."""

@@ -84,6 +84,11 @@ class Names:
         candidates = self._candidates(name)
         return next(iter(candidates)) if len(candidates) == 1 else None
 
+    def own(self, id_: str, names: Iterable[str]) -> list[str]:
+        """Those of these names that mean this model and no other."""
+        matches = ((name, self.find(name)) for name in names)
+        return [name for name, match in matches if match is not None and match.id == id_]
+
     def resolve(self, name: str) -> Match:
         """The model that is meant.
 

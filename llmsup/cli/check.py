@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
+from functools import partial
 
 import click
 import trio
@@ -27,8 +28,9 @@ from .visible import visible
 
 @click.command("check")
 @config_option
+@click.option("--all", "every", is_flag=True, help="Show the models that are found on the disk, too.")
 @json_option
-def command(config: str | None, as_json: bool) -> None:
+def command(config: str | None, every: bool, as_json: bool) -> None:
     """Check the config and show what each model resolves to.
 
     Every mistake is told at once, and makes the exit code 2. What an engine is told anew at each start stands there
@@ -46,9 +48,9 @@ def command(config: str | None, as_json: bool) -> None:
         settings = load(path) if path else Config()
         with counting("reading model files") as count:
             snapshot = scan_now(settings, count)
-        models = trio.run(resolve, settings, snapshot, source)
-        others = max(0, len(snapshot.models) - len(models)) if settings.catalog.serve_all else 0
-        mistakes = tuple(mistake for model in models for mistake in model.mistakes)
+        models, others = trio.run(partial(resolve, settings, snapshot, source, found=every))
+        # a found file that can't be served is no mistake of the config's
+        mistakes = tuple(m for model in models if model.spec.name in settings.models for m in model.mistakes)
     except ConfigError as error:
         mistakes = error.mistakes
     if as_json:
@@ -60,9 +62,11 @@ def command(config: str | None, as_json: bool) -> None:
     for model in models:
         if not model.mistakes:
             click.echo(describe(model) + "\n")
+        elif model.spec.name not in settings.models:
+            click.echo(visible(f"{model.spec.name}: can't be served: {model.mistakes[0]}\n"))
     if mistakes:
         raise ConfigError(mistakes, source)
-    more = f", and {others} more found on the disk: `llmsup ls` shows them" if others else ""
+    more = f", and {others} more found on the disk (`llmsup ls`, or --all here)" if others else ""
     click.echo(f"{source}: no mistakes, {len(models)} model{'s' if len(models) != 1 else ''}{more}")
 
 

@@ -27,9 +27,10 @@ NOTHING = "-"
 @click.command("ls")
 @url_option
 @click.option("-l", "--long", "parts", is_flag=True, help="Show what the memory is for.")
+@click.option("--names", is_flag=True, help="Show what else each model answers to.")
 @click.option("--left-out", is_flag=True, help="Show the files that are not served, and why.")
 @json_option
-def command(url: str | None, parts: bool, left_out: bool, as_json: bool) -> None:
+def command(url: str | None, parts: bool, names: bool, left_out: bool, as_json: bool) -> None:
     """Show the models that can be asked for.
 
     MEMORY is what a model would take once it is loaded, with its context; FITS tells whether this machine has that.
@@ -38,6 +39,7 @@ def command(url: str | None, parts: bool, left_out: bool, as_json: bool) -> None
     \b
     Example:
       llmsup ls -l
+      llmsup ls --names
       llmsup ls --left-out
     """
     try:
@@ -57,7 +59,7 @@ def command(url: str | None, parts: bool, left_out: bool, as_json: bool) -> None
             click.echo(f"{visible(file['path'])}: {visible(file['reason'])}")
         return
     if models:
-        table(models, parts=parts).show()
+        (names_table(models) if names else table(models, parts=parts)).show()
     else:
         click.echo("There are no models. `llmsup demo` serves one to try.")
     for line in notes(models, catalog):
@@ -66,11 +68,13 @@ def command(url: str | None, parts: bool, left_out: bool, as_json: bool) -> None
 
 def look() -> tuple[Entry, list[Entry]]:
     """What a server would say of its catalog and its models."""
+    from ..catalog.names import Names
     from ..catalog.ollama_only import find_llama_server
     from ..catalog.scan import scan_now
     from ..catalog.served import Disk, entries
     from ..memory.ceiling import ceiling
     from ..web.listing import listing
+    from ..web.status import preset_name
     from .progress import counting
 
     path = find(None)
@@ -78,12 +82,14 @@ def look() -> tuple[Entry, list[Entry]]:
     with counting("reading model files") as count:
         snapshot = scan_now(config, count)
     served = entries(config, Disk(snapshot=snapshot, ollama_server=find_llama_server() is not None))
+    called = Names({name: each.called for name, each in served.items()})
     most = ceiling(config.memory)
-    models = []
+    models: list[Entry] = []
     for name, entry in served.items():
         status = {"value": "failed", "error": entry.refusal} if entry.refusal else {"value": "unloaded"}
-        if not entry.spec.unlisted:
-            models.append({"id": name, "status": status, **listing(entry, most)})
+        facts = listing(entry, most, called.own(name, entry.also))
+        presets = [] if entry.spec.unlisted else [preset for preset in ("", *entry.spec.presets) if preset != name]
+        models += [{"id": preset_name(name, preset), "status": status, **facts} for preset in presets]
     left_out = [{"path": str(left.path), "reason": left.reason} for left in snapshot.left_out]
     return {"complete": True, "left_out": left_out}, models
 
@@ -123,10 +129,18 @@ def _part(entry: Entry, keys: Sequence[str]) -> int | None:
     return None if memory is None else sum(memory[key] for key in keys)
 
 
+def names_table(models: Sequence[Entry]) -> Table:
+    """The models with all their names."""
+    rows = [[entry["id"], ", ".join((*entry["aliases"], *entry["names"])) or NOTHING] for entry in models]
+    return Table([Column("MODEL"), Column("ALSO ANSWERS TO")], rows)
+
+
 def notes(models: Sequence[Entry], catalog: Entry) -> list[str]:
     """What to say below the table."""
     errors = {entry["id"]: entry["status"].get("error") for entry in models if entry["status"]["value"] == "failed"}
     lines = [f"{name}: {why}" for name, why in errors.items() if why]
+    special = {entry["id"]: entry["ollama_only"] for entry in models if entry["id"] not in errors}
+    lines += [f"{name} runs with Ollama's llama-server: {why}." for name, why in special.items() if why]
     if not catalog["complete"]:
         lines.append(f"{catalog['read']} of {catalog['of']} files are read so far; there may be more models.")
     if count := len(catalog["left_out"]):

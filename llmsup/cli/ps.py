@@ -91,7 +91,11 @@ def nothing_loaded(models: Sequence[Entry]) -> str:
 
 def failures(models: Sequence[Entry]) -> list[str]:
     """A line for each model of `/v1/models` that could not be loaded."""
-    failed = {str(entry["id"]): entry["status"] for entry in models if entry["status"]["value"] == "failed"}
+    failed = {
+        str(entry["id"]): entry["status"]
+        for entry in models
+        if entry["status"]["value"] == "failed" and entry["status"].get("servable", True)  # `ls` tells of those
+    }
     lines = []
     for name in without_presets(failed):
         status = failed[name]

@@ -69,13 +69,21 @@ class Resolved:
         }
 
 
-async def resolve(config: Config, snapshot: Snapshot, source: str) -> list[Resolved]:
-    """Resolve every model of the config, as it would be started; `source` is what mistakes call the config."""
+async def resolve(
+    config: Config, snapshot: Snapshot, source: str, *, found: bool = False
+) -> tuple[list[Resolved], int]:
+    """Resolve every model of the config, as it would be started; and count those that are served besides.
+
+    Args:
+        source: What mistakes call the config.
+        found: Resolve the others too.
+    """
     planner = Planner(config=config, probe=Probe(), bundled_available=xllamacpp_installed)
     disk = Disk(snapshot=snapshot, ollama_server=planner.ollama_server() is not None)
     served = await trio.to_thread.run_sync(entries, config, disk)
     planner.several = lambda: len(served) > 1
-    return [await _resolve(planner, served[name], source) for name in config.models]
+    others = [] if found else [name for name in served if name not in config.models]
+    return [await _resolve(planner, served[name], source) for name in served if name not in others], len(others)
 
 
 async def _resolve(planner: Planner, entry: Entry, source: str) -> Resolved:
@@ -85,7 +93,8 @@ async def _resolve(planner: Planner, entry: Entry, source: str) -> Resolved:
         problems[entry.refusal] = None
     launch = None
     try:
-        launch = await planner.plan(spec, SOCKET, entry.found)
+        if not (entry.refusal and entry.found):  # what is wrong with its file is all that there is to say
+            launch = await planner.plan(spec, SOCKET, entry.found)
     except SetupError as error:
         problems[str(error)] = None
     place = dotted(("models", spec.name))

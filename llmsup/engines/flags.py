@@ -135,28 +135,33 @@ def usable_cores() -> int:
 
 
 _LONG_FLAG = re.compile(r"--[A-Za-z][\w.-]*")
+_SHORT_FLAG = re.compile(r"-[A-Za-z][\w.-]*")
 
 
-def check_args(spec: ModelSpec, dialect: Dialect, owned: Mapping[str, str]) -> None:
+def check_args(spec: ModelSpec, dialect: Dialect, owned: Mapping[str, str], *, place: str = "args") -> None:
     """Refuse extra arguments that would take the engine out of our hands, or that it would refuse itself.
 
     An engine ends at once at a flag that it doesn't know; by then room was made for it in memory.
 
     Args:
         owned: Flags that are ours to give, each with what to do instead.
+        place: What the words are called in a message.
 
     Raises:
         SetupError: The model's `args` have such a flag.
     """
+    before = ""
     for word in spec.args:
+        value_of, before = before, word if word.startswith("-") else ""
         flag = re.sub(r"(?<=\w)_", "-", word.partition("=")[0]) if word.startswith("-") else ""
-        where = f"model {spec.name}: args has {word!r}"
+        where = f"model {spec.name}: {place} has {word!r}"
         if flag in owned:
             raise SetupError(f"{where}, which llmsup sets itself.", hint=owned[flag])
-        if not _LONG_FLAG.fullmatch(flag):
+        # what stands behind a flag may be its value, even if it looks like one: "--chat-template -x"
+        if not (_LONG_FLAG.fullmatch(flag) or (_SHORT_FLAG.fullmatch(flag) and not value_of)):
             continue
         if flag not in dialect.flags:
-            near = difflib.get_close_matches(flag, dialect.flags, n=1)
+            near = difflib.get_close_matches(flag, dialect.flags, n=1, cutoff=0.7)
             hint = f"Did you mean {near[0]}?" if near else ""
             raise SetupError(f"{where}, which {dialect.name} does not know.", hint=hint)
         if "=" in word:

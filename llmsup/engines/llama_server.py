@@ -55,15 +55,28 @@ def launch(
             engine can't be told.
     """
     words, body, corrected = _words(spec, dialect, model, socket, threads)
+    leading = corrected_command(spec, command, dialect)
     return Launch(
         engine="llama-server",
-        argv=(*command, *words),
+        argv=(*leading.words, *words),
         env={**spec.env, **_CHILD_MODE},
         address=UnixAddress(socket),
         tells_progress=True,
         body_defaults=body,
-        corrections=corrected.told,
+        corrections=(*leading.told, *corrected.told),
     )
+
+
+def corrected_command(spec: ModelSpec, command: tuple[str, ...], dialect: Dialect) -> Corrected:
+    """A llama-server's command with its arguments as this build spells them.
+
+    Raises:
+        SetupError: There is a flag that it doesn't know.
+    """
+    arguments = evolve(spec, args=command[1:])
+    corrected = correct(arguments, dialect, place="command")
+    check_args(evolve(arguments, args=corrected.words), dialect, {}, place="command")
+    return evolve(corrected, words=(command[0], *corrected.words))
 
 
 def launch_bundled(spec: ModelSpec, *, model: Path, socket: Path, threads: int | None) -> Launch:

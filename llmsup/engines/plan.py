@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import trio
-from attrs import define
+from attrs import define, evolve
 
 from ..catalog.files import resolve_path
 from ..catalog.found import Found
@@ -109,10 +109,16 @@ class Planner:
 
     async def _command(self, spec: ModelSpec, words: tuple[str, ...], engine: str, socket: Path) -> Launch:
         words = await self._program(spec, words)
+        told: tuple[str, ...] = ()
+        if Path(words[0]).name == LLAMA_SERVER:
+            dialect = await self.probe.dialect(Path(words[0]))
+            corrected = llama_server.corrected_command(spec, words, dialect)
+            words, told = corrected.words, corrected.told
         model = None
         if spec.path and mentions((*words, *spec.args), "PATH"):
             model = await self._model(spec, directories=True)
-        return command.launch(spec, command=words, engine=engine, model=model, socket=socket)
+        launch = command.launch(spec, command=words, engine=engine, model=model, socket=socket)
+        return evolve(launch, corrections=told)
 
     async def _built_in(self, spec: ModelSpec, words: tuple[str, ...], socket: Path) -> Launch:
         model = await self._model(spec)

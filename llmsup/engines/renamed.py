@@ -57,17 +57,20 @@ class Corrected:
     told: tuple[str, ...] = ()
 
 
-def correct(spec: ModelSpec, dialect: Dialect) -> Corrected:
+def correct(spec: ModelSpec, dialect: Dialect, *, place: str = "args") -> Corrected:
     """Write a model's `args` as this engine spells them, where it is certain what is meant.
 
     What is not certain is left as it stands, for `check_args` to name.
+
+    Args:
+        place: What the words are called when a correction is told.
 
     Raises:
         SetupError: A sampling flag has a value that can't be one, or a flag's successor is a matter of choice.
     """
     if not spec.args:
         return Corrected()
-    work = _Work(spec, dialect)
+    work = _Work(spec, dialect, place)
     words = _split(spec.args, work.tell)
     words = _load_mode(words, dialect, work.tell)
     return work.through(words)
@@ -125,12 +128,13 @@ class _Work:
 
     spec: ModelSpec
     dialect: Dialect
+    place: str
     out: list[str] = Factory(list)
     sampling: dict[str, Any] = Factory(dict)
     told: list[str] = Factory(list)
 
     def tell(self, old: str, new: str) -> None:
-        self.told.append(f"args: {old} is {new} here" if new else f"args: {old} is not needed here")
+        self.told.append(f"{self.place}: {old} is {new} here" if new else f"{self.place}: {old} is not needed here")
 
     def through(self, words: list[str]) -> Corrected:
         rest = iter(enumerate(words))

@@ -12,7 +12,7 @@ import trio
 from attrs import Factory, frozen
 
 from ..catalog.entry import Entry
-from ..catalog.names import Called, Match, Names
+from ..catalog.names import Match, Names
 from ..errors import ModelNotFound, QueueFull, ShuttingDown
 from ..memory.admission import Admission
 from ..process.logbook import LogBook
@@ -83,7 +83,7 @@ class Fleet(Watched):
         for name in changes.added:
             self._add(entries[name])
         self.models = {name: self.models[name] for name in entries}  # in their order
-        self._names = Names({name: _called(model.entry) for name, model in self.models.items()})
+        self._names = Names({name: model.entry.called for name, model in self.models.items()})
         self.complete = complete
         self.notify()
         return changes
@@ -150,6 +150,10 @@ class Fleet(Watched):
         """The model that a name means. Raises ModelNotFound."""
         return self.models[self.resolve(name).id]
 
+    def names_of(self, model: Model) -> list[str]:
+        """What else a model answers to, besides its id and its aliases: what no other model is called, too."""
+        return self._names.own(model.spec.name, model.entry.also)
+
     def enter(self, model: Model, ttl: Seconds = Seconds(0)) -> Ticket:
         """Take a ticket for one request.
 
@@ -206,10 +210,6 @@ class Fleet(Watched):
     def _all(self) -> list[Model]:
         """The models, and those that are on their way out."""
         return [*self.models.values(), *(retiring.model for retiring in self._retiring.values())]
-
-
-def _called(entry: Entry) -> Called:
-    return Called(entry.spec.aliases, entry.spec.presets, entry.also, entry.preset)
 
 
 def _worth(model: Model) -> tuple[object, ...]:

@@ -61,14 +61,21 @@ def control(fleet: Fleet, roster: Roster) -> Blueprint:
     async def models() -> Response:
         listed = [model for model in fleet.models.values() if not model.spec.unlisted]
         most = ceiling(roster.config.memory)
-        data = [model_entry(m, created=created, ceiling=most, preset=p) for m in listed for p in ("", *m.spec.presets)]
+        data = [
+            model_entry(m, created=created, ceiling=most, names=fleet.names_of(m), preset=p)
+            for m in listed
+            for p in ("", *m.spec.presets)
+            if p != m.spec.name  # an id that is one of Ollama's names with parameters of its own
+        ]
         return as_json({"object": "list", "data": sorted(data, key=lambda entry: str(entry["id"]))})
 
     @routes.get("/v1/models/<path:name>")
     async def model(name: str) -> Response:
         match = await fleet.known(name)
         most = ceiling(roster.config.memory)
-        return as_json(model_entry(fleet.models[match.id], created=created, ceiling=most, preset=match.preset))
+        model = fleet.models[match.id]
+        names = fleet.names_of(model)
+        return as_json(model_entry(model, created=created, ceiling=most, names=names, preset=match.preset))
 
     @routes.post("/models/load")
     async def load() -> Response:

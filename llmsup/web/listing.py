@@ -5,9 +5,11 @@ It does not know whether it is loaded.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..catalog.entry import Entry
+from ..catalog.naming import quant_in
 from ..catalog.ollama_only import sees_with_itself
 from ..memory.ceiling import fits
 from ..memory.estimate import Estimate, estimate
@@ -17,8 +19,13 @@ PARTS = ("weights", "kv", "recurrent", "compute", "projector")
 """What an estimate is made of."""
 
 
-def listing(entry: Entry, ceiling: Bytes) -> dict[str, Any]:
-    """A model's part of `/v1/models`. `ceiling`: what all models together may take, in bytes."""
+def listing(entry: Entry, ceiling: Bytes, names: Iterable[str]) -> dict[str, Any]:
+    """A model's part of `/v1/models`.
+
+    Args:
+        ceiling: What all models together may take, in bytes.
+        names: What else it answers to.
+    """
     spec, found = entry.spec, entry.found
     facts = found.facts if found else None
     needs = estimate(spec, found) if found else None
@@ -27,13 +34,16 @@ def listing(entry: Entry, ceiling: Bytes) -> dict[str, Any]:
         "context_length": (needs.context.n_ctx_seq if needs else spec.ctx_size) or None,
         "size_bytes": found.size if found else None,
         "architecture": (facts and facts.architecture) or None,
-        "quantization": (facts and facts.quantisation) or None,
+        # a file's name knows better than its header: UD-Q4_K_XL is no type of ggml's
+        "quantization": (found and facts and (quant_in(found.path.stem) or facts.quantisation)) or None,
         "parameters": (facts and facts.parameters) or None,
         "capabilities": _capabilities(entry),
         "memory": _memory(needs),
         "fits": None if needs is None else fits(needs, ceiling),
         "source": found.source if found else None,
+        "ollama_only": (found and found.ollama_only) or None,
         "aliases": list(spec.aliases),
+        "names": list(names),
         "description": spec.description,
     }
 

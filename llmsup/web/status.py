@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import shlex
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import trio
@@ -53,7 +54,9 @@ def running_entry(model: Model) -> dict[str, Any]:
     }
 
 
-def model_entry(model: Model, *, created: int, ceiling: Bytes, preset: str = "") -> dict[str, Any]:
+def model_entry(
+    model: Model, *, created: int, ceiling: Bytes, names: Iterable[str], preset: str = ""
+) -> dict[str, Any]:
     """One entry of `/v1/models`. `ceiling`: what all models together may take, in bytes."""
     return {
         "id": preset_name(model.spec.name, preset),
@@ -61,7 +64,7 @@ def model_entry(model: Model, *, created: int, ceiling: Bytes, preset: str = "")
         "created": created,
         "owned_by": "llmsup",
         "status": _status(model),
-        **listing(model.entry, ceiling),
+        **listing(model.entry, ceiling, names),
     }
 
 
@@ -73,7 +76,7 @@ def preset_name(model: str, preset: str) -> str:
 def _status(model: Model) -> dict[str, Any]:
     status: dict[str, Any] = {"value": _STATUS.get(model.state, "loading"), "reason": model.reason}
     if model.entry.refusal:
-        return {"value": "failed", "reason": "it can't be served", "error": model.entry.refusal}
+        return {"value": "failed", "reason": "it can't be served", "error": model.entry.refusal, "servable": False}
     if status["value"] == "loading":
         engine = model.life.engine if model.life else None
         status["progress"] = engine.progress if engine else None
