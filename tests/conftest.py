@@ -6,6 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says something about the machine and its neighbours, not about the code.
+settings.register_profile("llmsup", deadline=None)
+settings.load_profile("llmsup")
 
 
 @pytest.fixture(scope="session", autouse=True)

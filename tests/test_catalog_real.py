@@ -104,3 +104,19 @@ async def test_a_broken_file_says_so(machine: Path) -> None:
         assert (got.status, got.error["code"]) == (503, "model_failed")
         assert "tokenizer merges" in got.error["message"]
         assert got.error["log_tail"]
+
+
+async def test_hard_links_are_one_model(machine: Path) -> None:
+    """As LM Studio's importer makes them; a table's path to either is that model, too."""
+    first = tiny_llama(machine / "models/org/tiny/tiny.gguf")
+    second = machine / "elsewhere" / "other.gguf"
+    third = machine / "models/me/copy/copy.gguf"
+    for link in (second, third):
+        link.parent.mkdir(parents=True)
+        link.hardlink_to(first)
+    table = f"[models.mine]\npath = {str(second)!r}\n"
+    async with serving(config=parse(config(machine, table), "test.toml")) as served:
+        ids = {entry["id"]: entry["names"] for entry in (await served.client.get("/v1/models")).json["data"]}
+        assert set(ids) == {ID, "mine"}
+        assert {"org/tiny", "me/copy"} & set(ids["mine"])
+        assert served.fleet.resolve("tiny").id == served.fleet.resolve("copy").id == "mine"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from attrs import Factory, frozen
+from attrs import Factory, field, frozen
 
 from ..units import Bytes
 from .facts import Facts
@@ -22,14 +22,16 @@ class Stamp:
     """One state of one real file: a file that was replaced, or is still being written, has another.
 
     Attributes:
-        path: The real path, links resolved.
+        path: The real path, links resolved; of several hard links the one that was found first.
         size: In bytes.
         mtime_ns: When it was last written.
+        node: Device and inode, which tell hard links; (0, 0) if that is not known.
     """
 
     path: Path
     size: int
     mtime_ns: int
+    node: tuple[int, int] = field(default=(0, 0), eq=False)
 
 
 @frozen

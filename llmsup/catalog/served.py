@@ -6,6 +6,7 @@ It does not know how files are found (`scan`), nor what becomes of the models (`
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,9 @@ def entries(config: Config, disk: Disk) -> dict[str, Entry]:
     Looks for the files that the config's paths mean, so it is for a worker thread.
     """
     plain_last = sorted(disk.snapshot.models.values(), key=lambda found: not found.adapters)
-    by_file = {stamp.path: found for found in plain_last for stamp in found.files[:1]}
+    by_file: dict[object, Found] = {}
+    for found in plain_last:
+        by_file |= {key: found for stamp in found.files[:1] for key in (stamp.path, stamp.node)}
     called = Names({found.id: Called(also=dict.fromkeys(found.names, "")) for found in disk.snapshot.models.values()})
     served: dict[str, Entry] = {}
     taken: set[str] = set()
@@ -66,7 +69,7 @@ def entries(config: Config, disk: Disk) -> dict[str, Entry]:
 
 
 def _configured(
-    config: Config, spec: ModelSpec, disk: Disk, by_file: Mapping[Path, Found], called: Names
+    config: Config, spec: ModelSpec, disk: Disk, by_file: Mapping[object, Found], called: Names
 ) -> Entry | None:
     """The model of a table; None while its file's header is still to be read."""
     engine = config.engines.get(spec.engine)
@@ -77,11 +80,19 @@ def _configured(
         path = resolve_path(spec, config.catalog.roots, directories=foreign)
     except SetupError as error:
         return Entry(spec=spec, engine=engine, refusal="" if foreign else str(error))
-    if found := by_file.get(path.resolve()):
+    if found := by_file.get(path.resolve()) or by_file.get(_node(path)):
         return _of_file(config, spec, engine, evolve(found, path=path), disk)
     if foreign or ((why := disk.unreadable(path)) == "" and disk.snapshot.complete):
         return Entry(spec=spec, engine=engine)
     return Entry(spec=spec, engine=engine, refusal=f"{path} can't be used: {why}.") if why else None
+
+
+def _node(path: Path) -> tuple[int, int] | None:
+    """Which file a path leads to, by device and inode."""
+    with suppress(OSError):
+        status = path.stat()
+        return status.st_dev, status.st_ino
+    return None
 
 
 def _by_name(config: Config, spec: ModelSpec, engine: EngineSpec | None, disk: Disk, called: Names) -> Entry | None:

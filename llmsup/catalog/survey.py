@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from attrs import Factory, frozen
+from attrs import Factory, evolve, frozen
 
 from ..config.schema import Catalog
 from .found import LeftOut, Stamp
@@ -77,10 +77,14 @@ def survey(settings: Catalog, *, extra: Iterable[Path] = ()) -> Survey:
         left_out = walk.left_out | left_out  # the first root's way to it stays
     place = store(settings.ollama)
     stored, not_stored = _stored(place)
+    first: dict[tuple[int, int], Stamp] = {}  # hard links are one file, too: LM Studio's importer makes them
+    candidates = [evolve(one, stamp=first.setdefault(one.stamp.node, one.stamp)) for one in candidates]
+    stored = tuple(evolve(one, blob=first.setdefault(one.blob.node, one.blob)) for one in stored)
     known = {candidate.stamp.path for candidate in candidates} | {one.blob.path for one in stored}
     groups: dict[Path, tuple[Candidate, ...]] = {}
     for path in sorted(extra):
         if group := _group(path.absolute()):
+            group = (evolve(group[0], stamp=first.get(group[0].stamp.node, group[0].stamp)), *group[1:])
             groups.setdefault(group[0].stamp.path, group)
     return Survey(
         roots=roots,
@@ -138,7 +142,7 @@ def _stamp(path: Path) -> Stamp:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise OSError(0, "it is not a regular file")
-    return Stamp(Path(os.path.realpath(path)), status.st_size, status.st_mtime_ns)
+    return Stamp(Path(os.path.realpath(path)), status.st_size, status.st_mtime_ns, (status.st_dev, status.st_ino))
 
 
 def _stamp_if_there(path: Path) -> Stamp | None:

@@ -135,7 +135,7 @@ class Walk:
                 self._leave_out(entry.path, place, reason)
                 return
             real = os.path.realpath(entry.path) if link else place
-            stamp = Stamp(Path(real), status.st_size, status.st_mtime_ns)
+            stamp = Stamp(Path(real), status.st_size, status.st_mtime_ns, (status.st_dev, status.st_ino))
             relative = folder.relative + entry.name
             self.candidates.append(
                 Candidate(Path(entry.path), stamp, self.root, relative, linked=link or folder.linked)

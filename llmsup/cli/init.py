@@ -44,9 +44,9 @@ def command(output: str | None, force: bool) -> None:
         return
     write_whole(target, text, force=force)
     models = len(snapshot.models)
-    click.echo(
-        f"Wrote {_short(target)}: {models} model{'s' if models != 1 else ''} found. Next: llmsup serve", err=True
-    )
+    found = f"{models} model{'s' if models != 1 else ''} found"
+    serve = "llmsup serve" if target == expand(DEFAULT_PATH) else f"llmsup serve --config {_short(target)}"
+    click.echo(f"Wrote {_short(target)}: {found}. Next: {serve}", err=True)
 
 
 def _look(config: Config) -> Snapshot:

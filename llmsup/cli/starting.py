@@ -29,7 +29,7 @@ _HEADER = (
     "",
     (
         "Every model that is found is served without being written down here. A key that begins with # is only"
-        " shown: take the # away to set it. All keys and what they mean: llmsup's README."
+        " shown: take the # away to set it. All keys and what they mean: etc/llmsup.toml in llmsup's repository."
     ),
     "",
     "  llmsup check     what is wrong with this file, and what each model would be started with",

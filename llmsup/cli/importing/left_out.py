@@ -21,15 +21,15 @@ _PLACES = {
     "captureBuffer": "no counterpart: llmsup keeps no bodies",
     "store": "no counterpart: llmsup keeps no table of requests",
     "ui": "no counterpart: llmsup has no web pages",
-    "performance": "no counterpart: see /memory and /metrics",
+    "performance": "no counterpart: `llmsup ps` shows what each model takes",
     "sendLoadingState": "not needed: a stream that waits gets SSE comments; see [server] loading_comments",
     "includeAliasesInList": "no counterpart: aliases are answered to, not listed",
     "upstream": "no counterpart: /upstream/MODEL/ loads the model for every path",
     "profiles": "no counterpart: give a model the name as an alias",
     "selectors": "no counterpart: give the model that is meant the name as an alias",
-    "matrix": "not needed: models live side by side as long as memory allows; pinned and priority say which stay",
+    "matrix": "not needed: models are loaded side by side",
     "peers": "no counterpart: llmsup serves the models of this machine",
-    "groups": "not needed: models live side by side as long as memory allows; the least worth keeping go first",
+    "groups": "not needed: models are loaded side by side",
 }
 _TAKEN = (
     "models",
