@@ -42,7 +42,9 @@ def config(machine: Path, more: str = "", engine: Path | None = None) -> str:
 
 async def test_every_name_is_one_model(machine: Path) -> None:
     """LM Studio's name and Ollama's, in any case, are one process; what the config and Ollama say reaches it."""
-    text = config(machine, "[defaults.sampling]\ntop_n_sigma = 1.5\nmin_p = 0.2\n", llama_server())
+    text = config(
+        machine, "args = ['--typ-p', '0.9']\n[defaults.sampling]\ntop_n_sigma = 1.5\nmin_p = 0.2\n", llama_server()
+    )
     async with serving(config=parse(text, "test.toml")) as served:
         client = served.client
         (entry,) = (await client.get("/v1/models")).json["data"]
@@ -58,6 +60,9 @@ async def test_every_name_is_one_model(machine: Path) -> None:
         assert props["n_ctx"] == 512
         assert props["params"]["top_n_sigma"] == pytest.approx(1.5)
         assert props["params"]["min_p"] == pytest.approx(0.2)
+        assert props["params"]["typical_p"] == pytest.approx(0.9)
+        log = (await client.get(f"/logs/{ID}")).body.decode()
+        assert "llmsup: args: --typ-p is --typical" in log
         assert props["params"]["top_k"] == 7, "Ollama's parameter was lost"
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -17,6 +20,7 @@ import pytest
 from attrs import frozen
 from click.testing import CliRunner, Result
 from gguf_files import tiny_llama
+from gguf_zoo import ZOO
 
 from llmsup.catalog.demo import SIZE
 from llmsup.cli import main
@@ -284,6 +288,38 @@ def test_models_come_by_reload_and_by_sighup(serve: Serve, tmp_path: Path) -> No
     assert json.loads(served("reload", "--json").stdout or "null") is None
     config.write_text(text)
     assert json.loads(served("reload", "--json").stdout)["removed"] == ["mine"]
+
+
+def test_a_terminal_shows_how_far_the_first_look_is(tmp_path: Path) -> None:
+    """A bar below the log, while requests are answered already."""
+    for number in range(40):
+        ZOO["qwen3"].write(tmp_path / f"models/pub/m{number}/m{number}.gguf", vocabulary=100_000)
+    config = tmp_path / "llmsup.toml"
+    config.write_text(
+        f"server.state_dir = {str(tmp_path / 'state')!r}\ncatalog.roots = [{str(tmp_path / 'models')!r}]\n"
+        "catalog.ollama = ''\n"
+    )
+    command = [sys.executable, "-m", "llmsup", "serve", "--listen", "127.0.0.1:0", "--config", str(config)]
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        process = subprocess.Popen(command, stderr=theirs, env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"})
+        os.close(theirs)
+        shown = b""
+        try:
+            while b"to be asked for" not in shown:
+                assert select.select([screen], [], [], PATIENCE)[0], shown
+                shown += screen.read(65536)
+        finally:
+            process.terminate()
+            while process.poll() is None and select.select([screen], [], [], PATIENCE)[0]:
+                with contextlib.suppress(OSError):  # a terminal whose other end is closed is no file that ends
+                    if not screen.read(65536):
+                        break
+            assert process.wait(PATIENCE) == 0
+    text = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", shown).decode()
+    assert re.search(r"reading model files .* \d+/40", text), text
+    assert "so far; more files are being looked at" in text
+    assert "read 40 model files in" in text
 
 
 def test_a_bad_certificate_is_one_line(tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ import trio.testing
 from gguf_files import tiny_llama
 from serving import FAKE, PATIENCE, Served, serving
 
+from llmsup.catalog.facts import Facts
+from llmsup.catalog.found import Stamp, Unreadable
+from llmsup.catalog.headers import HeaderCache
 from llmsup.config import load
 from llmsup.fleet.state import State
 from llmsup.units import Seconds
@@ -63,6 +66,20 @@ async def reload(served: Served) -> Any:
 
 async def pid(served: Served, model: str) -> int | None:
     return next((e["pid"] for e in (await served.client.get("/running")).json if e["model"] == model), None)
+
+
+def hold(monkeypatch: pytest.MonkeyPatch, name: str) -> tuple[trio.Event, trio.Event]:
+    """Have a file's header read only once the first event is set; the second tells that it is the file's turn."""
+    read, gate, arrived = HeaderCache.read, trio.Event(), trio.Event()
+
+    def slow(self: HeaderCache, stamp: Stamp) -> Facts | Unreadable:
+        if stamp.path.name == name:
+            trio.from_thread.run_sync(arrived.set)
+            trio.from_thread.run(gate.wait)
+        return read(self, stamp)
+
+    monkeypatch.setattr(HeaderCache, "read", slow)
+    return gate, arrived
 
 
 async def test_files_come_and_go(setting: Setting) -> None:
@@ -202,21 +219,38 @@ async def test_what_is_listed_but_cannot_be_served(setting: Setting) -> None:
         assert "part 2 of 2 is missing" in answer.error["message"]
 
 
+async def test_what_is_not_read_again_yet_is_not_gone(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a look goes on, models that it has not come to yet stay, with their engines."""
+    setting.add("pub/a/a")
+    async with setting.serving() as served, trio.open_nursery() as nursery:
+        assert (await served.client.chat("pub/a")).status == 200
+        before = await pid(served, "pub/a")
+        gate, arrived = hold(monkeypatch, "b.gguf")
+        setting.add("pub/a/b")  # in the same folder: both get another name once it is known
+        nursery.start_soon(reload, served)
+        with trio.fail_after(PATIENCE):
+            await arrived.wait()
+        assert await pid(served, "pub/a") == before
+        assert (await served.client.chat("pub/a")).status == 200
+        gate.set()
+        with trio.fail_after(PATIENCE):
+            await served.fleet.until(lambda: "pub/a" not in served.fleet.models)
+        assert set(served.fleet.models) == {"pub/a@a", "pub/a@b"}
+
+
+async def test_a_model_that_does_not_fit_is_told(setting: Setting) -> None:
+    """It is listed, and marked."""
+    setting.add("pub/a/a")
+    setting.file.write_text(setting.file.read_text() + "\n[memory]\nlimit = '1MiB'\n")
+    async with setting.serving() as served:
+        (entry,) = (await served.client.get("/v1/models")).json["data"]
+        assert entry["fits"] is False
+        assert entry["memory"]["total_bytes"] > 2**20
+
+
 async def test_a_first_look_that_takes_long(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     """While files are read, what is known is served, and who asks for what isn't waits for it."""
-    from llmsup.catalog.headers import HeaderCache
-
-    read = HeaderCache.read
-    gate = trio.Event()
-    arrived = trio.Event()
-
-    def slow(self: HeaderCache, stamp: Any) -> Any:
-        if stamp.path.name == "late.gguf":
-            trio.from_thread.run_sync(arrived.set)
-            trio.from_thread.run(gate.wait)
-        return read(self, stamp)
-
-    monkeypatch.setattr(HeaderCache, "read", slow)
+    gate, arrived = hold(monkeypatch, "late.gguf")
     setting.write("[models.mine]\npath = 'mine.gguf'\n")
     setting.add("mine")
     setting.add("pub/late/late")
