@@ -142,7 +142,7 @@ class Tree(Watched):
         return Doorman(server.api_keys, server.cors_origins, loopback)
 
     async def _wind_down(self, fleet: Fleet, gateway: Gateway, web: WebServer) -> None:
-        fleet.closing = True  # who comes now is told so; who is in may finish
+        fleet.close()  # who comes now is told so; who is in may finish
         self.notify()
         grace = self.config.server.shutdown_grace
         if gateway.active:
@@ -157,6 +157,8 @@ class Tree(Watched):
             with trio.move_on_after(grace):
                 await gateway.until(lambda: not gateway.active)
             nursery.cancel_scope.cancel()
+        if self.roster is not None:
+            self.roster.give_up()
         fleet.give_up()  # who is still in is told why, while there still is a web server to tell it
         fleet.close_books()
         await web.stop(LAST_WORDS)

@@ -83,7 +83,7 @@ def test_what_is_said_of_the_models() -> None:
     assert "# - x/half: part 2 of 3 is missing." in text
     assert "# - x/diffusion: it is of the architecture 'qwen3', which is neither for chat" in text
     assert "starts or ends with a space" in text
-    assert "# 1 more file is no model of its own: llmsup ls --left-out" in text
+    assert "# 1 more file is not served on its own: llmsup ls --left-out" in text
     assert "No model was found" not in text
     nothing = starting_config(Config(), Snapshot())
     assert "No model was found" in nothing

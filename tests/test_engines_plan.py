@@ -170,7 +170,7 @@ async def test_mistakes_are_found_before_anything_starts(root: Path, server: Pat
     [
         ("pub/one/one-Q4.gguf", "pub/one/one-Q4.gguf"),
         ("pub/one/*.gguf", "pub/one/one-Q4.gguf"),
-        ("**/two-Q8.gguf", "pub/two/two-Q8.gguf"),
+        ("*/two/two-Q8.gguf", "pub/two/two-Q8.gguf"),
         ("pub/big/*.gguf", "pub/big/big-00001-of-00002.gguf"),
         ("pub/one/mmproj*", "pub/one/mmproj-one.gguf"),
         ("odd/a[1].gguf", "odd/a[1].gguf"),

@@ -82,7 +82,7 @@ def test_the_error_names_the_nearest(name: str, near: str) -> None:
 
 def test_where_nothing_is_near_something_is_named_all_the_same() -> None:
     """A person sees what there is; where there is nothing, that is said."""
-    with pytest.raises(ModelNotFound, match="The nearest names: '"):
+    with pytest.raises(ModelNotFound, match=r"There is no model '☃'\. There are: 'gpt-4o-mini', .* and \d+ more\."):
         NAMES.resolve("☃")
     with pytest.raises(ModelNotFound, match="there are no models at all"):
         Names({}).resolve("x")
@@ -146,3 +146,18 @@ def test_names_from_files_give_way() -> None:
     assert names.find("mine") == Match("pub/b", "mine:latest")
     with pytest.raises(ModelNotFound, match="'same' fits several models: 'pub/a', 'pub/b'"):
         names.resolve("same")
+
+
+def test_the_nearest_are_of_different_models_and_may_be_presets() -> None:
+    """Three spellings of one model are no choice."""
+    names = Names(
+        {
+            "llama3.1:8b": Called(also={"library/llama3.1:8b": "", "llama3.1-8b": ""}),
+            "llama3.2:3b": Called(),
+            "mychat": Called(presets=("creative",)),
+        }
+    )
+    with pytest.raises(ModelNotFound, match=r"nearest names: '[^']+', 'llama3\.2:3b'"):
+        names.resolve("llama3.1:9b")
+    with pytest.raises(ModelNotFound, match="nearest names: 'mychat:creative', 'mychat'"):
+        names.resolve("mychat:creativ")

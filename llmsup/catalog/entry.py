@@ -62,6 +62,11 @@ class Entry:
         """All its names."""
         return Called(self.spec.aliases, self.spec.presets, self.also, self.preset)
 
+    @property
+    def preloads(self) -> bool:
+        """Whether it is loaded before anybody asks."""
+        return self.spec.preload and not self.refusal
+
     def runs_like(self, other: Entry) -> bool:
         """Whether an engine that was started for one of them is right for the other."""
         return self._launched == other._launched

@@ -29,9 +29,9 @@ def resolve_path(spec: ModelSpec, roots: Iterable[Path], *, directories: bool = 
     """
     pattern = os.path.expanduser(spec.path)
     tops = [""] if Path(pattern).is_absolute() else [str(root.expanduser()) for root in roots]
-    found = {
-        path for top in tops for path in _matches(top, pattern) if path.is_file() or (directories and path.is_dir())
-    }
+    # os.path's questions are answered with no where Path's raise: a name that is too long, a folder that is closed
+    reached = [path for top in tops for path in _matches(top, pattern)]
+    found = {path for path in reached if os.path.isfile(path) or (directories and os.path.isdir(path))}
     models = _distinct(found)
     if len(models) == 1:
         return models[0]
@@ -45,9 +45,10 @@ def resolve_path(spec: ModelSpec, roots: Iterable[Path], *, directories: bool = 
 
 def _matches(top: str, pattern: str) -> list[Path]:
     whole = Path(top, pattern)
-    if whole.exists() or not glob.has_magic(pattern):  # a name may have brackets of its own
+    if os.path.exists(whole) or not glob.has_magic(pattern):  # a name may have brackets of its own
         return [whole]
-    paths = [Path(top, found) for found in glob.glob(pattern, root_dir=top or None, recursive=True)]
+    # Not recursive: "**" would walk round and round where links lead back.
+    paths = [Path(top, found) for found in glob.glob(pattern, root_dir=top or None)]
     # A projector lies beside its model and is none itself; "*.gguf" shall mean the model.
     return [path for path in paths if "mmproj" not in path.name.lower() or "mmproj" in pattern.lower()]
 

@@ -5,6 +5,7 @@ It does not know how files are found (`scan`), nor what becomes of the models (`
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -37,8 +38,8 @@ class Disk:
 
     def unreadable(self, path: Path) -> str:
         """Why a file was left out, as a clause; "" if it wasn't."""
-        real = path.resolve()
-        return next((left.reason for left in self.snapshot.left_out if left.path.resolve() == real), "")
+        real = os.path.realpath(path)
+        return next((left.reason for left in self.snapshot.left_out if os.path.realpath(left.path) == real), "")
 
 
 def entries(config: Config, disk: Disk) -> dict[str, Entry]:
@@ -72,14 +73,15 @@ def _configured(
     config: Config, spec: ModelSpec, disk: Disk, by_file: Mapping[object, Found], called: Names
 ) -> Entry | None:
     """The model of a table; None while its file's header is still to be read."""
-    engine = config.engines.get(spec.engine)
+    engine = _engine(config, spec)
     foreign = bool(spec.command) or (engine is not None and engine.name != "llama-server")
     if not spec.path:
         return Entry(spec=spec, engine=engine) if spec.command else _by_name(config, spec, engine, disk, called)
     try:
         path = resolve_path(spec, config.catalog.roots, directories=foreign)
     except SetupError as error:
-        return Entry(spec=spec, engine=engine, refusal="" if foreign else str(error))
+        why = str(error).removeprefix(f"model {spec.name}: ")
+        return Entry(spec=spec, engine=engine, refusal="" if foreign else why)
     if found := by_file.get(path.resolve()) or by_file.get(_node(path)):
         return _of_file(config, spec, engine, evolve(found, path=path), disk)
     if foreign or ((why := disk.unreadable(path)) == "" and disk.snapshot.complete):
@@ -95,6 +97,11 @@ def _node(path: Path) -> tuple[int, int] | None:
     return None
 
 
+def _engine(config: Config, spec: ModelSpec) -> EngineSpec | None:
+    """The [engines.NAME] table that a model uses; "auto" may use the one that says which llama-server."""
+    return config.engines.get("llama-server" if spec.engine == "auto" else spec.engine)
+
+
 def _by_name(config: Config, spec: ModelSpec, engine: EngineSpec | None, disk: Disk, called: Names) -> Entry | None:
     """A table without a path is about the model that was found under its name."""
     try:
@@ -102,9 +109,7 @@ def _by_name(config: Config, spec: ModelSpec, engine: EngineSpec | None, disk: D
     except ModelNotFound as error:
         if not disk.snapshot.complete:
             return None
-        nearest = error.message.partition("The nearest names: ")[2] or "none"
-        why = f"[models] has no path or command for it, and no file is called so. The nearest names: {nearest}"
-        return Entry(spec=spec, engine=engine, refusal=why)
+        return Entry(spec=spec, engine=engine, refusal=f"[models] has no path or command for it. {error.message}")
     return _of_file(config, spec, engine, found, disk)
 
 
@@ -112,7 +117,7 @@ def _on_its_own(config: Config, found: Found, disk: Disk) -> Entry:
     settings = {name: getattr(config.defaults, name) for name in _SETTINGS}
     # [defaults] preload is for the models that somebody wrote down, not for every file there is.
     spec = ModelSpec(name=found.id, **{**settings, "preload": False})
-    return _of_file(config, spec, config.engines.get(spec.engine), found, disk)
+    return _of_file(config, spec, _engine(config, spec), found, disk)
 
 
 def _of_file(config: Config, spec: ModelSpec, engine: EngineSpec | None, found: Found, disk: Disk) -> Entry:
@@ -126,7 +131,7 @@ def _of_file(config: Config, spec: ModelSpec, engine: EngineSpec | None, found: 
         # who chose an engine for this very model shall have it
         engine="auto" if found.ollama_only and "engine" not in spec.given else spec.engine,
         ctx_size=spec.ctx_size if "ctx_size" in spec.given else found.ctx_size or spec.ctx_size,
-        sampling={**config.defaults.sampling, **shared, **own},
+        sampling={**spec.sampling, **shared, **own},
         presets={**variants, **spec.presets},
     )
     also = {name: _variant(name, variants) for name in (found.id, *found.names) if name != spec.name}

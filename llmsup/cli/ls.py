@@ -73,6 +73,7 @@ def look() -> tuple[Entry, list[Entry]]:
     from ..catalog.scan import scan_now
     from ..catalog.served import Disk, entries
     from ..memory.ceiling import ceiling
+    from ..memory.estimate import estimate
     from ..web.listing import listing
     from ..web.status import preset_name
     from .progress import counting
@@ -87,11 +88,11 @@ def look() -> tuple[Entry, list[Entry]]:
     models: list[Entry] = []
     for name, entry in served.items():
         status = {"value": "failed", "error": entry.refusal} if entry.refusal else {"value": "unloaded"}
-        facts = listing(entry, most, called.own(name, entry.also))
+        facts = listing(entry, estimate(entry.spec, entry.found), most, called.own(name, entry.also))
         presets = [] if entry.spec.unlisted else [preset for preset in ("", *entry.spec.presets) if preset != name]
         models += [{"id": preset_name(name, preset), "status": status, **facts} for preset in presets]
     left_out = [{"path": str(left.path), "reason": left.reason} for left in snapshot.left_out]
-    return {"complete": True, "left_out": left_out}, models
+    return {"complete": True, "left_out": left_out}, sorted(models, key=lambda entry: entry["id"].casefold())
 
 
 def table(models: Sequence[Entry], *, parts: bool = False) -> Table:

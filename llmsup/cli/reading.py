@@ -12,9 +12,9 @@ from .progress import counting
 async def show_reading(tree: Tree) -> None:
     """Draw until the roster is complete. What is logged meanwhile stands above the bar."""
     roster = tree.roster
-    if roster is None or roster.snapshot.complete:
+    if roster is None or not roster.reading:
         return
     with counting("reading model files") as count:
-        while not roster.snapshot.complete:
+        while roster.reading:
             count(roster.read, roster.of)
             await roster.change()

@@ -49,7 +49,10 @@ def told(done: dict[str, Any]) -> list[str]:
     count = len(done["unchanged"])
     if count or not lines:
         lines.append(f"unchanged: {count} model{'' if count == 1 else 's'}")
-    lines += [f"{name} can't be served: {why}" for name, why in done["refused"].items()]
+    new = {*done["added"], *done["changed"]}
+    lines += [f"{name} can't be served: {why}" for name, why in done["refused"].items() if name in new]
+    if others := sum(name not in new for name in done["refused"]):
+        lines.append(f"{others} of those that did not change can't be served; `llmsup ls` tells why")
     if done["restart_needed"]:
         lines.append(f"takes effect when llmsup is started again: {', '.join(done['restart_needed'])}")
     return lines

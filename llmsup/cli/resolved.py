@@ -90,11 +90,11 @@ async def _resolve(planner: Planner, entry: Entry, source: str) -> Resolved:
     spec = entry.spec
     problems: dict[str, None] = {}  # in their order, each once: the planner stops at the first
     if entry.refusal:
-        problems[entry.refusal] = None
+        problems[f"model {spec.name}: {entry.refusal}"] = None
     launch = None
     try:
-        if not (entry.refusal and entry.found):  # what is wrong with its file is all that there is to say
-            launch = await planner.plan(spec, SOCKET, entry.found)
+        if not (entry.refusal and (entry.found or not spec.path)):  # then that is all that there is to say
+            launch = await planner.plan(spec, SOCKET, entry.found, entry.engine)
     except SetupError as error:
         problems[str(error)] = None
     place = dotted(("models", spec.name))

@@ -52,7 +52,13 @@ def run(
     """
     book = LogBook(BOOK_LINES)
     into_book = set_up(book, style=config.server.log_format, verbose=verbose)
-    tree = Tree(config, sockets, book=book, reread=reread)
+
+    def read() -> Config:
+        new = reread() if reread else config
+        _warn_if_open(new, sockets)
+        return new
+
+    tree = Tree(config, sockets, book=book, reread=read)
 
     def started(fleet: Fleet) -> None:
         for address in addresses(sockets):

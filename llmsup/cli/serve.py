@@ -41,8 +41,8 @@ def command(config: str | None, listen: str | None, verbose: bool) -> None:
     path = find(config)
 
     def read() -> Config:
-        path = find(config)
-        settings = load(path) if path else Config()
+        now = path or find(config)  # a file that was there and is gone is an error, or its keys would be gone, too
+        settings = load(now) if now else Config()
         return attrs.evolve(settings, server=attrs.evolve(settings.server, listen=listen)) if listen else settings
 
     settings = read()

@@ -54,8 +54,11 @@ def starting_config(config: Config, snapshot: Snapshot) -> str:
         reasons = [visible(f"- {found.id}: {_why_not(found)}") for found in others]
         parts.append(_paragraphs("Found, but not served:", *reasons))
     if snapshot.left_out:
-        files = "file is" if len(snapshot.left_out) == 1 else "files are"
-        parts.append(_paragraphs(f"{len(snapshot.left_out)} more {files} no model of its own: llmsup ls --left-out"))
+        count = len(snapshot.left_out)
+        files = (
+            "1 more file is not served on its own" if count == 1 else f"{count} more files are not served on their own"
+        )
+        parts.append(_paragraphs(f"{files}: llmsup ls --left-out tells why"))
     return document(_HEADER, parts)
 
 

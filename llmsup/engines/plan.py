@@ -18,7 +18,7 @@ from attrs import define, evolve
 from ..catalog.files import resolve_path
 from ..catalog.found import Found
 from ..catalog.ollama_only import find_llama_server
-from ..config.schema import Config, ModelSpec
+from ..config.schema import Config, EngineSpec, ModelSpec
 from ..errors import SetupError
 from . import command, llama_server
 from .command import mentions
@@ -66,10 +66,13 @@ class Planner:
     cores: Callable[[], int] = usable_cores
     ollama_server: Callable[[], Path | None] = find_llama_server
 
-    async def plan(self, spec: ModelSpec, socket: Path, found: Found | None = None) -> Launch:
+    async def plan(
+        self, spec: ModelSpec, socket: Path, found: Found | None = None, engine: EngineSpec | None = None
+    ) -> Launch:
         """How to start a model.
 
         Args:
+            engine: The [engines.NAME] table that it was defined with; the config may have changed since.
             found: Its file as the catalog knows it: what goes with it, and what its header says.
             socket: Where a built-in engine shall answer: a name that ends in ".sock", in a private directory.
 
@@ -86,7 +89,8 @@ class Planner:
             return await self._command(spec, spec.command, "command", socket)
         if not spec.path:
             raise SetupError(f"model {spec.name} has neither a path nor a command.")
-        named = self.config.engines.get(spec.engine)
+        tables = {**self.config.engines, **({engine.name: engine} if engine else {})}
+        named = tables.get(spec.engine)
         if named and not _is_llama_server(named.name, named.command):
             return await self._command(spec, named.command, named.name, socket)
         if spec.engine not in ("auto", LLAMA_SERVER, BUNDLED):
@@ -99,7 +103,7 @@ class Planner:
                 raise SetupError(f"model {spec.name}: only Ollama's llama-server can run it: {found.ollama_only}.")
             return await self._built_in(spec, (str(server),), socket)
         if spec.engine != BUNDLED:
-            words = await self._llama_server(spec)
+            words = await self._llama_server(spec, tables.get(LLAMA_SERVER))
             if words:
                 return await self._built_in(spec, words, socket)
         if not await trio.to_thread.run_sync(self.bundled_available):
@@ -128,9 +132,8 @@ class Planner:
         dialect = await self.probe.dialect(Path(words[0]))
         return llama_server.launch(spec, command=words, dialect=dialect, model=model, socket=socket, threads=threads)
 
-    async def _llama_server(self, spec: ModelSpec) -> tuple[str, ...]:
+    async def _llama_server(self, spec: ModelSpec, table: EngineSpec | None) -> tuple[str, ...]:
         """The llama-server to use and its leading arguments; none, where any engine will do, if there is none."""
-        table = self.config.engines.get(LLAMA_SERVER)
         words = table.command if table and _is_llama_server(table.name, table.command) else (LLAMA_SERVER,)
         if table is None and spec.engine == "auto":
             found = await trio.to_thread.run_sync(self._which, LLAMA_SERVER)

@@ -119,6 +119,11 @@ class Desk:
             self._queue.remove(ticket)
         self._serve()
 
+    def set_limit(self, limit: int) -> None:
+        """Serve up to so many at a time from now on."""
+        self.limit = limit
+        self._serve()
+
     def open(self, life: Life) -> None:
         """The model is ready: serve."""
         self._life = life

@@ -94,16 +94,18 @@ class Fleet(Watched):
             back.scope.cancel()
             self.models[name] = back.model
             self._change(back.model, entry)
+            if entry.preloads and not self.closing:
+                self.load(back.model)
             return
         book = LogBook(parent=self.book, prefix=f"[{name}] ")
         self.models[name] = model = Model(entry, book)
-        if entry.spec.preload and not entry.refusal:
+        if model.load_wanted and not self.closing:
             self._supervise(model)
 
     def _change(self, model: Model, entry: Entry) -> None:
-        preload = entry.spec.preload and not entry.refusal and not model.spec.preload
+        preload = entry.preloads and not model.entry.preloads
         model.redefine(entry)
-        if preload:
+        if preload and not self.closing:
             self.load(model)
 
     def _retire(self, model: Model) -> None:
@@ -114,6 +116,8 @@ class Fleet(Watched):
     async def _see_off(self, retiring: _Retiring) -> None:
         with retiring.scope:
             await retiring.model.retire("it is no longer in the config or on the disk")
+            if self._retiring.get(retiring.model.spec.name) is not retiring:
+                return  # it was kept in the very last moment
             del self._retiring[retiring.model.spec.name]
             retiring.model.book.close()
             if scope := self._scopes.get(retiring.model):
@@ -139,8 +143,16 @@ class Fleet(Watched):
         Raises:
             ModelNotFound: It doesn't.
         """
-        await self.until(lambda: self.complete or self.closing or self.knows(name))
+        # A name that a file has may turn out to be the name of several.
+        await self.until(lambda: self.complete or self.closing or self._names.was_given(name))
+        if self.closing and not self.complete and not self._names.was_given(name):
+            raise ShuttingDown("llmsup is shutting down.")
         return self.resolve(name)
+
+    def close(self) -> None:
+        """Let nobody in any more; who is in may finish."""
+        self.closing = True
+        self.notify()
 
     def knows(self, name: str) -> bool:
         """Whether a name means exactly one model."""
@@ -149,6 +161,11 @@ class Fleet(Watched):
     def find(self, name: str) -> Model:
         """The model that a name means. Raises ModelNotFound."""
         return self.models[self.resolve(name).id]
+
+    def find_running(self, name: str) -> Model:
+        """As `find`, and among those on their way out too: what `running` shows can be unloaded."""
+        leaving = None if self.knows(name) else self._retiring.get(name)
+        return leaving.model if leaving else self.find(name)
 
     def names_of(self, model: Model) -> list[str]:
         """What else a model answers to, besides its id and its aliases: what no other model is called, too."""
@@ -194,7 +211,7 @@ class Fleet(Watched):
 
     def give_up(self) -> None:
         """End every engine at once, because llmsup stops; nobody is let in any more."""
-        self.closing = True
+        self.close()
         for model in self._all():
             model.give_up()
 

@@ -12,6 +12,7 @@ import trio
 from ..catalog.entry import Entry
 from ..config.schema import ModelSpec
 from ..errors import Error, ModelFailed, ShuttingDown, Unloading
+from ..memory.estimate import Estimate, estimate
 from ..process.logbook import LogBook
 from ..process.watched import Watched
 from ..units import NEVER, Bytes, Seconds
@@ -40,6 +41,7 @@ class Model(Watched):
         failure: Why it is `failed`.
         load_wanted: It shall be loaded though no request waits.
         rest: When it may be started again after something went wrong.
+        retiring: It goes for good once nobody needs it any more.
     """
 
     def __init__(self, entry: Entry, book: LogBook) -> None:
@@ -55,7 +57,18 @@ class Model(Watched):
         self.crashes = 0
         self.failure: Error | None = None
         self.rest = Rest()
+        self.retiring = False
+        self._needs: tuple[Entry | None, Estimate | None] = (None, None)  # computed once for an entry
         self.load_wanted = entry.spec.preload and not entry.refusal
+
+    @property
+    def needs(self) -> Estimate | None:
+        """What it would take in memory; None where that can't be told from a file."""
+        entry, needs = self._needs
+        if entry is not self.entry:
+            needs = estimate(self.spec, self.entry.found) if self.entry.found else None
+            self._needs = (self.entry, needs)
+        return needs
 
     @property
     def spec(self) -> ModelSpec:
@@ -93,7 +106,8 @@ class Model(Watched):
             ModelFailed: It can't be served as it is.
         """
         self._check()
-        self.load_wanted = self.state not in (State.WAITING, State.STARTING, State.READY)
+        life = self.life
+        self.load_wanted = life is None or life.wish is not None or life.verdict is not None
         self.rest.forgo()
         self.notify()
 
@@ -120,33 +134,58 @@ class Model(Watched):
         """Be this from now on. An engine that is wrong for it ends once those it serves are done, however long that
         takes; who waits, and who comes meanwhile, gets the next one.
         """
+        self.retiring = False
         same = self.entry.runs_like(entry)
         self.entry = entry
-        self.desk.limit = entry.spec.max_in_flight
         if not same:
             self._start_afresh("its settings or its file changed")
+        self.desk.set_limit(entry.spec.max_in_flight)
         self.notify()
 
     def _start_afresh(self, reason: str) -> None:
         self.rest, self.failure = Rest(), None  # what failed before may be what was mended
         if self.entry.refusal:
-            self.load_wanted = False
-            self.desk.refuse(self._refused())
+            self._stop_serving(reason)
+            return
         if self.life is None:
             if self.state is State.FAILED:
                 self.become(State.UNLOADED, reason)
             return
-        self.load_wanted = self.load_wanted or (self.spec.pinned and not self.entry.refusal)
+        self.load_wanted = self.load_wanted or self.spec.pinned
         self.life.wish = self.life.wish or Wish(reason, patient=True)
         self.desk.close()  # now, not when the supervisor's turn comes: nobody else is served as it was
         if self.state in (State.WAITING, State.STARTING):
             self.life.end(self.unloading(reason))
 
+    def _stop_serving(self, reason: str) -> None:
+        """It can't be loaded again; an engine that is ready serves those who are in, also those who wait."""
+        self.load_wanted = False
+        if self.life is not None and self.state in (State.READY, State.DRAINING):
+            self.life.wish = self.life.wish or Wish(reason, patient=True, last=True)
+            return
+        self.turn_away()
+        if self.life is not None:
+            self.life.end(self.unloading(reason))
+        elif self.state is State.FAILED:
+            self.become(State.UNLOADED, reason)
+
+    def turn_away(self) -> None:
+        """Tell those who wait why it can't be served."""
+        self.load_wanted = False
+        self.desk.refuse(self._refused())
+
     async def retire(self, reason: str) -> None:
         """Be unloaded for good once nobody is served or waits, however long that takes."""
-        self.load_wanted = False
+        self.load_wanted, self.retiring = False, True
         await self.until(lambda: not self.desk.busy)
-        await self.unload(reason)
+        if (life := self.life) is None:
+            return
+        life.wish = life.wish or Wish(reason, patient=True)
+        self.desk.close()
+        self.notify()
+        if self.state in (State.WAITING, State.STARTING):
+            life.end(self.unloading(reason))
+        await life.over.wait()
 
     def give_up(self) -> None:
         """End the engine at once, because llmsup stops: those who wait and those in flight are told so."""

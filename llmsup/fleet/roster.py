@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 
 import trio
@@ -63,6 +64,7 @@ class Roster(Watched):
     Attributes:
         config: The one in force.
         snapshot: What was found by the last look.
+        over: It has ended.
         usable: What can be known soon is served, though files may still have to be read.
         read: How many files' headers the present look has read, `of` so many.
     """
@@ -84,24 +86,47 @@ class Roster(Watched):
         self.config = config
         self.snapshot = Snapshot(complete=False)
         self.usable = False
+        self.over = False
         self.read, self.of = 0, 0
         self._fleet = fleet
         self._library = library
         self._reread = reread
         self._adopt = adopt
         self._ollama_server = ollama_server
+        self._served: dict[str, Entry] = {}
+        self._open: set[_Ask] = set()
         self._asks, self._asked = trio.open_memory_channel[_Ask](math.inf)
+
+    @property
+    def reading(self) -> bool:
+        """Whether files are still being looked at for the first time."""
+        return not (self.over or self.snapshot.complete)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look at once, then whenever it is time or somebody asks."""
         task_status.started()
-        async with self._asked:
-            await self._look()
-            while True:
-                ask = None
-                with trio.move_on_after(self.config.catalog.rescan):
-                    ask = await self._asked.receive()
-                await self._do(ask)
+        try:
+            async with self._asked:
+                await self._keep()
+        finally:
+            self.over = True
+            self.notify()
+
+    def give_up(self) -> None:
+        """Tell everybody who waits for a look that llmsup stops."""
+        for ask in self._open:
+            ask.answer(ShuttingDown("llmsup is shutting down."))
+
+    async def _keep(self) -> None:
+        await self._look()
+        while True:
+            asks: list[_Ask] = []
+            with trio.move_on_after(self.config.catalog.rescan):
+                asks.append(await self._asked.receive())
+            with suppress(trio.WouldBlock):  # one look answers all who asked before it
+                while True:
+                    asks.append(self._asked.receive_nowait())
+            await self._do(asks)
 
     async def reload(self) -> Reloaded:
         """Read the config again, and look at the disk.
@@ -119,7 +144,8 @@ class Roster(Watched):
 
     def reload_soon(self) -> None:
         """Have the config read again, and the log tell how that went."""
-        self._asks.send_nowait(_Ask(reread=True))
+        with suppress(trio.BrokenResourceError):  # llmsup is shutting down
+            self._asks.send_nowait(_Ask(reread=True))
 
     async def _ask(self, *, reread: bool) -> Reloaded:
         ask = _Ask(reread)
@@ -127,29 +153,34 @@ class Roster(Watched):
             self._asks.send_nowait(ask)
         except trio.BrokenResourceError:
             raise ShuttingDown("llmsup is shutting down.") from None
-        await ask.done.wait()
-        (outcome,) = ask.outcome
+        self._open.add(ask)
+        try:
+            await ask.done.wait()
+        finally:
+            self._open.discard(ask)
+        outcome = ask.outcome[0]
         if isinstance(outcome, Error):
             raise outcome
         return outcome
 
-    async def _do(self, ask: _Ask | None) -> None:
+    async def _do(self, asks: list[_Ask]) -> None:
         restart: tuple[str, ...] = ()
-        if ask is not None and ask.reread:
+        if any(ask.reread for ask in asks):
             try:
-                config = await trio.to_thread.run_sync(self._reread)
+                config = await trio.to_thread.run_sync(self._reread, abandon_on_cancel=True)
             except Error as error:
                 _tell_mistakes(error)
-                ask.answer(error)
+                for ask in asks:
+                    ask.answer(error.again())
                 return
             restart = self._adopt(config)
             self.config = config
             if restart:
                 log.warning("these settings take effect when llmsup is started again: %s", ", ".join(restart))
         changes = await self._look()
-        if changes or ask is not None:
-            log.info("%s: %s", "reloaded" if ask is not None else "on the disk", changes)
-        if ask is not None:
+        if changes or asks:
+            log.info("%s: %s", "reloaded" if asks else "on the disk", changes)
+        for ask in asks:
             ask.answer(Reloaded(changes=changes, refused=self._refused(), restart=restart))
 
     async def _look(self) -> Changes:
@@ -159,16 +190,16 @@ class Roster(Watched):
         await trio.to_thread.run_sync(self._library.survey, self.config, abandon_on_cancel=True)
         self.read, self.of = 0, self._library.pending
         # The config's own files come first, and are few.
-        await trio.to_thread.run_sync(partial(self._library.read, first_only=True))
+        await trio.to_thread.run_sync(partial(self._library.read, first_only=True), abandon_on_cancel=True)
         await self._serve()
         while self._library.pending:
-            await trio.to_thread.run_sync(partial(self._library.read, AT_A_TIME))
+            await trio.to_thread.run_sync(partial(self._library.read, AT_A_TIME), abandon_on_cancel=True)
             self.read = self.of - self._library.pending
             await self._serve()
             self._note_usable()
         self._note_usable()
         if problem := await trio.to_thread.run_sync(self._library.save):
-            log.warning("what was read of the model files is not kept for the next start: %s", problem)
+            log.warning("%s", problem)
         if self.of:
             seconds = format_seconds(trio.current_time() - began)
             files, models = _count(self.of, "model file"), _count(len(self._fleet.models), "model")
@@ -180,7 +211,10 @@ class Roster(Watched):
             snapshot = self._library.snapshot()
             return snapshot, entries(self.config, Disk(snapshot=snapshot, ollama_server=self._ollama_server()))
 
-        self.snapshot, found = await trio.to_thread.run_sync(served)
+        self.snapshot, found = await trio.to_thread.run_sync(served, abandon_on_cancel=True)
+        if found == self._served and self._fleet.complete and self.snapshot.complete:
+            return  # nothing to compare: with hundreds of models that would hold up everybody's streams
+        self._served = found
         # While a look goes on, what is not seen yet is not gone.
         kept = {} if self.snapshot.complete else {n: m.entry for n, m in self._fleet.models.items() if n not in found}
         self._fleet.apply({**found, **kept}, complete=self.snapshot.complete)

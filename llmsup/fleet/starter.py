@@ -44,7 +44,7 @@ class Starter:
         self._started += 1  # a socket's file outlives its engine, and a name in use can't be bound: never twice
         socket = self._sockets / f"{self._started}.sock"
         spec = entry.spec
-        launch = await self._planner.plan(spec, socket, entry.found)
+        launch = await self._planner.plan(spec, socket, entry.found, entry.engine)
         book.write(f"llmsup: starting {' '.join(launch.argv)}")
         for correction in launch.corrections:
             book.write(f"llmsup: {correction}")

@@ -29,8 +29,10 @@ class Wish:
     Attributes:
         force: Don't let those who are served finish.
         patient: Let them finish, however long that takes.
+        last: Serve those who wait, too.
     """
 
     reason: str
     force: bool = False
     patient: bool = False
+    last: bool = False

@@ -30,7 +30,10 @@ class Supervisor:
         try:
             while True:
                 await self._model.until(lambda: self._model.load_wanted or self._model.desk.waiting)
-                await self._live()
+                if self._model.entry.refusal:  # it came while they waited for the end of the last life
+                    self._model.turn_away()
+                else:
+                    await self._live()
         finally:
             self._model.desk.refuse(stopping())
 
@@ -91,12 +94,16 @@ class Supervisor:
     async def _until_unwanted(self, life: Life) -> Wish:
         """Stay until somebody wants the model unloaded, or nobody has used it for its ttl."""
         while True:
-            await self._model.until(lambda: life.wish or not self._model.desk.busy)
-            if life.wish:
-                return life.wish
+            await self._model.until(lambda: self._due(life) or not self._model.desk.busy)
+            if wish := self._due(life):
+                return wish
             await self._while_idle(life, self._model.expires_at)
             if not self._model.desk.busy and not life.wish and trio.current_time() >= self._model.expires_at:
                 return Wish(f"idle for {format_seconds(self._model.spec.ttl)} (its ttl)")
+
+    def _due(self, life: Life) -> Wish | None:
+        """The wish to have it unloaded, unless there is somebody to be served first."""
+        return None if life.wish is None or (life.wish.last and self._model.desk.busy) else life.wish
 
     async def _while_idle(self, life: Life, expires_at: float) -> None:
         with trio.move_on_at(expires_at):  # which a reload may change
@@ -120,6 +127,8 @@ class Supervisor:
         match life.verdict:
             case Unloading() | ShuttingDown() | None:
                 self._model.become(State.UNLOADED, str(life.verdict or "cancelled"))
+            case _ if life.wish is not None and not isinstance(life.verdict, EngineDied):
+                self._model.become(State.UNLOADED, str(life.verdict))  # it failed as what it no longer is
             case EngineDied() as death:
                 self._model.crashes += 1
                 if not self._model.rest.crashed():

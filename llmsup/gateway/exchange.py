@@ -16,7 +16,7 @@ from attrs import frozen
 
 from ..engines.connection import Disconnected, Headers
 from ..engines.pool import Answer
-from ..errors import EngineBadAnswer, EngineDied, Error
+from ..errors import EngineBadAnswer, EngineDied, Error, ModelNotFound
 from ..fleet.desk import Ticket
 from ..fleet.fleet import Fleet
 from ..fleet.life import Life
@@ -114,7 +114,10 @@ class Exchange:
             else:
                 return
             self._ticket.__exit__()
-            self._ticket = self._fleet.enter(order.model, order.ttl)
+            try:
+                self._ticket = self._fleet.enter(order.model, order.ttl)
+            except ModelNotFound:  # removed meanwhile: that is not what went wrong
+                raise error from None
             life = await self._ticket.life(order.model.spec.queue_timeout)
 
     async def _explain(self, gone: Disconnected) -> Error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import trio
 
@@ -23,7 +23,7 @@ from .doorman import Doorman
 from .edits import changes
 from .exchange import Exchange, Order
 from .message import Reply, RequestHead, for_engine
-from .routes import GENERATING, UPSTREAM, Upstream, split_upstream
+from .routes import GENERATING, UPSTREAM, Upstream, meant, split_upstream
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +99,15 @@ class Gateway(Watched):
         return _order(head, self._fleet.models[match.id], head.raw_path + query, make, fields)
 
     async def _upstream(self, head: RequestHead) -> Upstream:
+        with suppress(ModelNotFound):
+            return split_upstream(head.raw_path, self._fleet.knows)
+        if not self._fleet.complete:
+            await self._fleet.until(lambda: self._fleet.complete or self._fleet.closing)
         try:
             return split_upstream(head.raw_path, self._fleet.knows)
         except ModelNotFound:
-            await self._fleet.until(lambda: self._fleet.complete or self._fleet.closing)
-            return split_upstream(head.raw_path, self._fleet.knows)
+            self._fleet.resolve(meant(head.raw_path))  # its error names the nearest
+            raise
 
     def _model_name(self, head: RequestHead, fields: JsonBody | MultipartBody | None) -> str:
         name = fields.get("model") if fields is not None else None

@@ -73,5 +73,12 @@ def split_upstream(raw_path: bytes, knows: Callable[[str], bool]) -> Upstream:
         name = unquote_to_bytes(b"/".join(parts[:count])).decode("utf-8", "replace")
         if knows(name):
             return Upstream(name, b"/" + b"/".join(parts[count:]) if count < len(parts) else None)
-    name = unquote_to_bytes(parts[0]).decode("utf-8", "replace")
-    raise ModelNotFound(f"There is no model {name[:100]!r}.", hint="GET /v1/models lists them.", param="model")
+    raise ModelNotFound(
+        f"There is no model {meant(raw_path)[:100]!r}.", hint="GET /v1/models lists them.", param="model"
+    )
+
+
+def meant(raw_path: bytes) -> str:
+    """What was probably meant as a model in a path under /upstream where none is known: ids are often org/name."""
+    parts = raw_path.removeprefix(UPSTREAM).split(b"/")
+    return unquote_to_bytes(b"/".join(parts[:2])).decode("utf-8", "replace").rstrip("/")

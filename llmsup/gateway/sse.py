@@ -30,7 +30,7 @@ def comment(text: str) -> bytes:
 def error_object(error: Error) -> dict[str, object]:
     """An error in OpenAI's shape."""
     shape: dict[str, object] = {
-        "message": str(error),
+        "message": str(error).encode("utf-8", "replace").decode(),  # a path in it may be none
         "type": error.type,
         "param": error.param,
         "code": error.code,

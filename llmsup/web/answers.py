@@ -5,6 +5,7 @@ It does not know what is answered.
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -17,7 +18,11 @@ from ..gateway import sse
 
 def as_json(value: Any, status: int = 200) -> Response:
     """A JSON answer, with a line end for people who look at it with curl."""
-    return Response(msgspec.json.encode(value) + b"\n", status=status, content_type="application/json")
+    try:
+        data = msgspec.json.encode(value)
+    except UnicodeEncodeError:  # a path that is no UTF-8
+        data = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+    return Response(data + b"\n", status=status, content_type="application/json")
 
 
 def as_text(text: str) -> Response:

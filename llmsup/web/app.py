@@ -24,7 +24,7 @@ from ..gateway.routes import INFERENCE
 from ..units import format_bytes
 from .answers import as_error
 from .connection import LeasingConnection, LeasingRequest, response_of
-from .control import control, llama_swap
+from .control import control, llama_swap, models
 from .logs import logs
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def build_app(gateway: Gateway, fleet: Fleet, roster: Roster) -> App:
     app.config["BODY_TIMEOUT"] = None  # an upload may be slow; a client that leaves is noticed at once
     app.use(gateway.server)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    for routes in (control(fleet, roster), llama_swap(fleet), logs(fleet)):
+    for routes in (control(fleet, roster), models(fleet, roster), llama_swap(fleet), logs(fleet)):
         app.register_blueprint(routes)
 
     async def infer(**_: str) -> Response:

@@ -29,7 +29,6 @@ BY_HAND = "asked for over the API"
 def control(fleet: Fleet, roster: Roster) -> Blueprint:
     """The routes of the control API."""
     routes = Blueprint("control", __name__)
-    created = int(time.time())
 
     @routes.get("/")
     async def index() -> Response:
@@ -56,18 +55,26 @@ def control(fleet: Fleet, roster: Roster) -> Blueprint:
         read = {"complete": roster.snapshot.complete, "read": roster.read, "of": roster.of}
         return as_json({"models": len(roster.snapshot.models), **read, "left_out": left_out})
 
+    return routes
+
+
+def models(fleet: Fleet, roster: Roster) -> Blueprint:
+    """The routes about single models: what there is, load, unload."""
+    routes = Blueprint("models", __name__)
+    created = int(time.time())
+
     @routes.get("/models")
     @routes.get("/v1/models")
-    async def models() -> Response:
-        listed = [model for model in fleet.models.values() if not model.spec.unlisted]
+    async def listed() -> Response:
         most = ceiling(roster.config.memory)
-        data = [
-            model_entry(m, created=created, ceiling=most, names=fleet.names_of(m), preset=p)
-            for m in listed
-            for p in ("", *m.spec.presets)
-            if p != m.spec.name  # an id that is one of Ollama's names with parameters of its own
-        ]
-        return as_json({"object": "list", "data": sorted(data, key=lambda entry: str(entry["id"]))})
+        data: list[dict[str, Any]] = []
+        for model in [model for model in fleet.models.values() if not model.spec.unlisted]:
+            await trio.lowlevel.checkpoint()  # hundreds of models must not hold up everybody's streams
+            names = fleet.names_of(model)
+            # an id may be one of Ollama's names with parameters of its own, and so a preset's name, too
+            presets = [preset for preset in ("", *model.spec.presets) if preset != model.spec.name]
+            data += [model_entry(model, created=created, ceiling=most, names=names, preset=p) for p in presets]
+        return as_json({"object": "list", "data": sorted(data, key=lambda entry: str(entry["id"]).casefold())})
 
     @routes.get("/v1/models/<path:name>")
     async def model(name: str) -> Response:
@@ -100,7 +107,7 @@ def control(fleet: Fleet, roster: Roster) -> Blueprint:
             models = fleet.running()
             freed = await fleet.unload_all(BY_HAND, force=force)
         else:
-            models = [fleet.find(_name(body))]
+            models = [fleet.find_running(_name(body))]
             freed = await models[0].unload(BY_HAND, force=force)
         done: dict[str, Any] = {"success": True, "freed_bytes": freed}
         done["seconds"] = round(trio.current_time() - began, 3)
@@ -126,7 +133,7 @@ def llama_swap(fleet: Fleet) -> Blueprint:
 
     @routes.post("/api/models/unload/<path:name>")
     async def unload_one(name: str) -> Response:
-        await fleet.find(name).unload(BY_HAND)
+        await fleet.find_running(name).unload(BY_HAND)
         return as_text("OK")
 
     return routes

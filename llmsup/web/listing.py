@@ -12,23 +12,23 @@ from ..catalog.entry import Entry
 from ..catalog.naming import quant_in
 from ..catalog.ollama_only import sees_with_itself
 from ..memory.ceiling import fits
-from ..memory.estimate import Estimate, estimate
+from ..memory.estimate import Estimate
 from ..units import Bytes
 
 PARTS = ("weights", "kv", "recurrent", "compute", "projector")
 """What an estimate is made of."""
 
 
-def listing(entry: Entry, ceiling: Bytes, names: Iterable[str]) -> dict[str, Any]:
+def listing(entry: Entry, needs: Estimate | None, ceiling: Bytes, names: Iterable[str]) -> dict[str, Any]:
     """A model's part of `/v1/models`.
 
     Args:
+        needs: What it would take in memory.
         ceiling: What all models together may take, in bytes.
         names: What else it answers to.
     """
     spec, found = entry.spec, entry.found
     facts = found.facts if found else None
-    needs = estimate(spec, found) if found else None
     return {
         "kind": spec.kind or ("unknown" if facts and facts.kind == "unknown" else "chat"),
         "context_length": (needs.context.n_ctx_seq if needs else spec.ctx_size) or None,

@@ -32,7 +32,7 @@ def running_entry(model: Model) -> dict[str, Any]:
     footprint = spec.memory or (life.footprint if life else None)
     return {
         "model": spec.name,
-        "state": _RUNNING.get(model.state, str(model.state)),
+        "state": _running(model),
         "pid": engine.pid if engine else None,
         "proxy": str(engine.launch.address) if engine else None,
         "cmd": shlex.join(engine.launch.argv) if engine else None,
@@ -54,6 +54,12 @@ def running_entry(model: Model) -> dict[str, Any]:
     }
 
 
+def _running(model: Model) -> str:
+    if model.retiring and model.state is State.READY:
+        return str(State.DRAINING)
+    return _RUNNING.get(model.state, str(model.state))
+
+
 def model_entry(
     model: Model, *, created: int, ceiling: Bytes, names: Iterable[str], preset: str = ""
 ) -> dict[str, Any]:
@@ -64,7 +70,7 @@ def model_entry(
         "created": created,
         "owned_by": "llmsup",
         "status": _status(model),
-        **listing(model.entry, ceiling, names),
+        **listing(model.entry, model.needs, ceiling, names),
     }
 
 
