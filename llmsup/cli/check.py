@@ -20,6 +20,7 @@ from ..errors import ConfigError
 from ..memory.estimate import Estimate
 from ..units import format_bytes, format_seconds
 from ..web.listing import PARTS
+from .memory_report import report
 from .options import config_option, json_option
 from .progress import counting
 from .resolved import Resolved, resolve
@@ -29,8 +30,9 @@ from .visible import visible
 @click.command("check")
 @config_option
 @click.option("--all", "every", is_flag=True, help="Show the models that are found on the disk, too.")
+@click.option("--memory", is_flag=True, help="Show this machine's memory readings and their sources instead.")
 @json_option
-def command(config: str | None, every: bool, as_json: bool) -> None:
+def command(config: str | None, every: bool, memory: bool, as_json: bool) -> None:
     """Check the config and show what each model resolves to.
 
     Every mistake is told at once, and makes the exit code 2. What an engine is told anew at each start stands there
@@ -39,7 +41,11 @@ def command(config: str | None, every: bool, as_json: bool) -> None:
     \b
     Example:
       llmsup check --config llmsup.toml
+      llmsup check --memory
     """
+    if memory:
+        report(config, as_json=as_json)
+        return
     path = find(config)
     source = str(path) if path else "the built-in defaults"
     models: Sequence[Resolved] = ()

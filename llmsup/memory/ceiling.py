@@ -1,39 +1,37 @@
 """How much memory all models together may take.
 
 It does not know what is in use.
-
-The GPU's working set, which on a Mac is less than its memory, is not asked for yet.
 """
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
 
 import psutil
 
 from ..config.schema import GiB, Memory
 from ..units import Bytes
 from .estimate import Estimate
+from .readings.cgroup import cgroup_limit
+from .readings.files import read_file
 
 _SHARE = 0.08
 _LEAST, _MOST = 4 * GiB, 12 * GiB
-_CGROUPS = Path("/sys/fs/cgroup")
-_LONGEST = 64 * 1024
 
 
-def ceiling(settings: Memory, total: Bytes | None = None) -> Bytes:
-    """The `limit` of the config; if that is "auto", all memory less what is kept for everything else.
+def ceiling(settings: Memory, total: Bytes | None = None, working_set: Bytes | None = None) -> Bytes:
+    """The `limit` of the config; if that is "auto", all memory less what is kept for everything else, or what the GPU
+    may have of it if that is less.
 
     Args:
         total: How much memory there is; None: this machine's, or what our control group may have of it.
+        working_set: What a GPU that shares the host's memory may wire of it; None: unknown, or there is no such GPU.
     """
     if settings.limit != "auto":
         return settings.limit
     total = machine_total() if total is None else total
-    return Bytes(max(total - reserve(settings, total), 0))
+    kept = Bytes(max(total - reserve(settings, total), 0))
+    return kept if working_set is None else min(kept, working_set)
 
 
 def reserve(settings: Memory, total: Bytes) -> Bytes:
@@ -53,36 +51,5 @@ def machine_total() -> Bytes:
     total = Bytes(psutil.virtual_memory().total)
     if sys.platform != "linux":
         return total
-    limit = cgroup_limit(_text)
+    limit = cgroup_limit(read_file)
     return total if limit is None else min(total, limit)
-
-
-def cgroup_limit(read: Callable[[Path], str]) -> Bytes | None:
-    """The least that our control group or one above it may have; None: no bound, or not version 2.
-
-    Linux Documentation/admin-guide/cgroup-v2.rst: `memory.max` is a number of bytes or "max", and each group is bound
-    by those above it too.
-
-    Args:
-        read: Gives a file's text; "" if it can't be read.
-    """
-    limits = [int(text) for file in _limit_files(read) if re.fullmatch(r"[0-9]{1,20}", text := read(file).strip())]
-    return Bytes(min(limits)) if limits else None
-
-
-def _limit_files(read: Callable[[Path], str]) -> Iterator[Path]:
-    for line in read(Path("/proc/self/cgroup")).splitlines():
-        # "0::/user.slice/app.service"; other numbers are of version 1, and in a container the path may be "/".
-        number, _, path = line.partition("::")
-        if number == "0" and path.startswith("/") and ".." not in path:
-            inner = PurePosixPath(path.removesuffix(" (deleted)").lstrip("/"))
-            for group in (inner, *inner.parents):
-                yield _CGROUPS / group / "memory.max"
-
-
-def _text(file: Path) -> str:
-    try:
-        with file.open(encoding="utf-8", errors="replace") as opened:
-            return opened.read(_LONGEST)
-    except OSError:
-        return ""

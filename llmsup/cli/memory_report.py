@@ -1,0 +1,188 @@
+"""`llmsup check --memory`: every reading of this machine's memory with its raw value and its source, and what the
+ceiling and the reserve come to.
+
+It does not know how anything is read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from typing import Any
+
+import attrs
+import click
+import trio
+from attrs import frozen
+
+from ..config import find, load
+from ..config.schema import Config
+from ..errors import SetupError
+from ..memory.ceiling import ceiling, machine_total, reserve
+from ..memory.footprints import footprint_of_group
+from ..memory.readings import Gpu, Reading, Sampler
+from ..memory.readings.devices import Device, list_devices, working_set
+from ..units import Bytes, format_bytes
+from .table import Column, Table
+from .visible import visible
+
+_LLAMA_SERVER = "llama-server"
+_BETWEEN = 0.5
+_SIZES = ("total", "available", "swap_total", "swap_free", "swapped_out", "compressed", "gpu_limit")
+_RATES = ("swap_out_rate", "compressor_rate")
+_OTHERS = ("level", "oom_kills")
+
+
+@frozen(kw_only=True)
+class Report:
+    """All that there is to say.
+
+    Attributes:
+        reading: The second of two, so that it has rates.
+        devices: What llama-server would compute on; None if there is none to ask.
+        own: What this very process costs, measured as an engine is.
+        reserve: In bytes.
+        ceiling: In bytes.
+        notes: What could not be asked, and why.
+    """
+
+    reading: Reading
+    devices: tuple[Device, ...] | None
+    own: Bytes | None
+    reserve: Bytes
+    ceiling: Bytes
+    notes: tuple[str, ...] = ()
+
+    @property
+    def working_set(self) -> Bytes | None:
+        """What a Mac's GPU may wire: as somebody set it, else as llama-server is told."""
+        return self.reading.gpu_limit or working_set(self.devices or ())
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs: sizes in bytes, what is unknown null."""
+        return {
+            "platform": sys.platform,
+            "reading": attrs.asdict(self.reading),
+            "devices": None if self.devices is None else [attrs.asdict(device) for device in self.devices],
+            "working_set": self.working_set,
+            "own_footprint": self.own,
+            "reserve": self.reserve,
+            "ceiling": self.ceiling,
+            "notes": self.notes,
+        }
+
+    def show(self) -> None:
+        """Print it for people."""
+        values = [(name, _words(self.reading, name), self.reading.sources.get(name, "")) for name in _named()]
+        values += [(f"gpu {number}", _gpu(gpu), gpu.source) for number, gpu in enumerate(self.reading.gpus or ())]
+        values += [(device.id, _device(device), f"{_LLAMA_SERVER} --list-devices") for device in self.devices or ()]
+        values += [
+            ("working set", _size(self.working_set), "what the GPU may wire of the memory (macOS)"),
+            ("this process", _size(self.own), "measured as an engine is"),
+            ("reserve", _size(self.reserve), "[memory] reserve"),
+            ("ceiling", _size(self.ceiling), "[memory] limit"),
+        ]
+        columns = (Column("READING"), Column("VALUE"), Column("SOURCE"))
+        Table(columns, values).show()
+        click.echo()
+        Table((Column("READ"), Column("RAW")), list(self.reading.raw.items())).show()
+        for note in self.notes:
+            click.echo(visible(note))
+
+
+def report(path: str | None, *, as_json: bool) -> None:
+    """Print it all. It never fails: what can't be read is unknown."""
+    settings, notes = _settings(path)
+    found = trio.run(look, settings, notes, _BETWEEN)
+    if as_json:
+        click.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        found.show()
+
+
+async def look(settings: Config, notes: tuple[str, ...], between: float) -> Report:
+    """Ask everything.
+
+    Args:
+        notes: What is already known to be worth saying.
+        between: Seconds between the two readings that make a rate.
+    """
+    said = list(notes)
+    sampler = Sampler(settings.memory.probe)
+    try:
+        await sampler.read()
+        await trio.sleep(between)
+        reading = await sampler.read()
+    except SetupError as error:
+        said.append(f"{error} What follows is the system's.")
+        reading = await Sampler().read()
+    devices = None
+    if command := _llama_server(settings):
+        try:
+            devices = await list_devices(command)
+        except SetupError as error:
+            said.append(str(error))
+    else:
+        said.append(f"There is no {_LLAMA_SERVER} to ask for its devices.")
+    own = await trio.to_thread.run_sync(footprint_of_group, os.getpid())
+    total = machine_total() if reading.total is None else reading.total
+    shared = reading.gpu_limit or working_set(devices or ())
+    return Report(
+        reading=reading,
+        devices=devices,
+        own=None if own is None else own.held,
+        reserve=reserve(settings.memory, total),
+        ceiling=ceiling(settings.memory, total, shared),
+        notes=tuple(said),
+    )
+
+
+def _settings(path: str | None) -> tuple[Config, tuple[str, ...]]:
+    try:
+        found = find(path)
+        return (load(found) if found else Config()), ()
+    except SetupError as error:
+        return Config(), (f"These are the built-in settings: {error}",)
+
+
+def _llama_server(settings: Config) -> tuple[str, ...]:
+    table = settings.engines.get(_LLAMA_SERVER)
+    words = table.command if table and table.command else (_LLAMA_SERVER,)
+    found = shutil.which(os.path.expanduser(words[0]))
+    return (found,) if found else ()
+
+
+def _named() -> tuple[str, ...]:
+    return (*_SIZES, *_RATES, *_OTHERS, "some", "full")
+
+
+def _words(reading: Reading, name: str) -> str:
+    value = getattr(reading, name)
+    if value is None:
+        return "unknown"
+    if name in _SIZES:
+        return format_bytes(value)
+    if name in _RATES:
+        return f"{format_bytes(value)}/s"
+    if name in _OTHERS:
+        return str(value)
+    return f"{value.avg10:g} % of 10 s, {value.avg60:g} % of 60 s, {value.avg300:g} % of 300 s"
+
+
+def _gpu(gpu: Gpu) -> str:
+    shared = "" if gpu.shared_total is None else f"; of the host's {_free(gpu.shared_total, gpu.shared_free)}"
+    return f"{gpu.name}: {_free(gpu.total, gpu.free)}{shared}"
+
+
+def _device(device: Device) -> str:
+    return f"{device.name}: {_free(device.total, device.free)}"
+
+
+def _free(total: Bytes | None, free: Bytes | None) -> str:
+    return f"{_size(free)} free of {_size(total)}"
+
+
+def _size(size: Bytes | None) -> str:
+    return "unknown" if size is None else format_bytes(size)

@@ -1,0 +1,75 @@
+"""NVIDIA's devices, through NVML and its Python binding (nvidia-ml-py, optional).
+
+It does not know which process is an engine.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from ...units import Bytes
+from .reading import Gpu
+
+SOURCE = "nvml"
+
+_NOT_AVAILABLE = 2**64 - 1  # nvml.h: NVML_VALUE_NOT_AVAILABLE, as an unsigned number
+
+
+class Nvml:
+    """NVML, started and asked. Its calls may block while the driver wakes a device up: not for the event loop."""
+
+    def __init__(self, library: Any, handles: tuple[Any, ...]) -> None:
+        self._library = library
+        self._handles = handles
+
+    def gpus(self) -> tuple[Gpu, ...]:
+        """Every device; one that doesn't tell its memory (GB10, Jetson: it is the host's) has None there."""
+        return tuple(map(self._gpu, self._handles))
+
+    def processes(self) -> dict[int, Bytes]:
+        """What each process uses on all devices together, in bytes; without those that NVML can't tell."""
+        used: dict[int, int] = {}
+        for handle in self._handles:
+            for process in self._ask("nvmlDeviceGetComputeRunningProcesses", handle) or ():
+                size = _size(process.usedGpuMemory)
+                if size is not None:
+                    used[process.pid] = used.get(process.pid, 0) + size
+        return {pid: Bytes(size) for pid, size in used.items()}
+
+    def _gpu(self, handle: Any) -> Gpu:
+        name = self._ask("nvmlDeviceGetName", handle)
+        # The second version tells what the driver keeps for itself apart; older drivers only have the first, whose
+        # free memory is the same.
+        memory = self._ask("nvmlDeviceGetMemoryInfo", handle, self._library.nvmlMemory_v2)
+        memory = memory or self._ask("nvmlDeviceGetMemoryInfo", handle)
+        total = _size(getattr(memory, "total", None)) or None
+        free = None if total is None else _size(getattr(memory, "free", None))
+        text = name.decode(errors="replace") if isinstance(name, bytes) else str(name or "unknown")
+        return Gpu(text, total, free, source=SOURCE)
+
+    def _ask(self, function: str, *arguments: Any) -> Any:
+        """A call's result; None for any refusal: not supported, no permission, the device fell off the bus."""
+        try:
+            return getattr(self._library, function)(*arguments)
+        except self._library.NVMLError:
+            return None
+
+
+def open_nvml(load: Callable[[str], Any] = importlib.import_module) -> Nvml | None:
+    """Start NVML; None if the binding isn't installed, or there is no driver or no device."""
+    try:
+        library = load("pynvml")
+    except ImportError:
+        return None
+    try:
+        library.nvmlInit()
+        handles = tuple(library.nvmlDeviceGetHandleByIndex(n) for n in range(library.nvmlDeviceGetCount()))
+    except library.NVMLError:
+        return None
+    return Nvml(library, handles) if handles else None
+
+
+def _size(value: Any) -> Bytes | None:
+    return Bytes(value) if type(value) is int and 0 <= value < _NOT_AVAILABLE else None

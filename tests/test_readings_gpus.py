@@ -1,0 +1,218 @@
+"""Devices with a memory of their own: NVIDIA's against a fake binding, AMD's against files as amdgpu writes them."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import trio
+
+from llmsup.memory.readings import amd
+from llmsup.memory.readings.nvidia import open_nvml
+from llmsup.memory.readings.reading import Gpu
+from llmsup.memory.readings.sampler import Gpus
+from llmsup.units import Bytes
+
+MiB, GiB = 1024**2, 1024**3
+
+
+def size(number: int | None) -> Bytes | None:
+    return None if number is None else Bytes(number)
+
+
+def gpu(
+    name: str,
+    total: int | None = None,
+    free: int | None = None,
+    shared_total: int | None = None,
+    shared_free: int | None = None,
+    *,
+    source: str,
+) -> Gpu:
+    """A device from plain numbers."""
+    return Gpu(name, size(total), size(free), size(shared_total), size(shared_free), source)
+
+
+class Refused(Exception):
+    """NVMLError."""
+
+
+class FakeBinding:
+    """pynvml, with devices as dicts; a missing value is refused as NVML does."""
+
+    NVMLError = Refused
+    nvmlMemory_v2 = 0x2000028  # noqa: N815 -- the binding's name
+
+    def __init__(self, *devices: dict[str, Any], driver: bool = True, second: bool = True) -> None:
+        self.devices, self.driver, self.second = devices, driver, second
+        self.started = self.asked = 0
+        self.go: threading.Event | None = None
+
+    def __call__(self, name: str) -> FakeBinding:
+        assert name == "pynvml"
+        return self
+
+    def nvmlInit(self) -> None:  # noqa: N802
+        self.started += 1
+        if not self.driver:
+            raise Refused("Driver Not Loaded")
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        return len(self.devices)
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> dict[str, Any]:  # noqa: N802
+        return self.devices[index]
+
+    def nvmlDeviceGetName(self, device: dict[str, Any]) -> Any:  # noqa: N802
+        return self._given(device, "name")
+
+    def nvmlDeviceGetMemoryInfo(self, device: dict[str, Any], version: int | None = None) -> Any:  # noqa: N802
+        self.asked += 1
+        if self.go:
+            self.go.wait(10)
+        if version and not self.second:
+            raise Refused("Function Not Found")
+        return self._given(device, "memory")
+
+    def nvmlDeviceGetComputeRunningProcesses(self, device: dict[str, Any]) -> Any:  # noqa: N802
+        return self._given(device, "processes")
+
+    def _given(self, device: dict[str, Any], key: str) -> Any:
+        if key not in device:
+            raise Refused("Not Supported")
+        return device[key]
+
+
+def memory(total: int, free: int) -> SimpleNamespace:
+    return SimpleNamespace(total=total, free=free, used=total - free)
+
+
+H200 = {"name": "NVIDIA H200", "memory": memory(150_754_820_096, 150_000_000_000)}
+GB10 = {"name": b"NVIDIA GB10"}
+
+
+@pytest.mark.parametrize("second", [True, False])
+def test_nvidia_devices(second: bool) -> None:
+    """Both versions of the call; one whose memory is the host's doesn't tell, and is there all the same."""
+    nvml = open_nvml(FakeBinding(H200, GB10, second=second))
+    assert nvml is not None
+    assert nvml.gpus() == (
+        gpu("NVIDIA H200", 150_754_820_096, 150_000_000_000, source="nvml"),
+        gpu("NVIDIA GB10", source="nvml"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "total", "free"),
+    [(memory(2**64 - 1, 2**64 - 1), None, None), (memory(0, 0), None, None), (memory(GiB, 0), GiB, 0)],
+)
+def test_values_that_are_not_available(told: Any, total: int | None, free: int | None) -> None:
+    """NVML's mark for them, and a device of no memory, are unknown; a full device is not."""
+    nvml = open_nvml(FakeBinding({"name": "x", "memory": told}))
+    assert nvml is not None
+    assert nvml.gpus() == (gpu("x", total, free, source="nvml"),)
+
+
+def test_a_device_that_is_lost() -> None:
+    """It says nothing any more."""
+    nvml = open_nvml(FakeBinding({}))
+    assert nvml is not None
+    assert nvml.gpus() == (gpu("unknown", source="nvml"),)
+
+
+def test_what_processes_use_on_all_devices() -> None:
+    """Summed by process; what isn't available (WDDM, a container) is left out, not counted as nothing."""
+
+    def process(pid: int, used: int | None) -> SimpleNamespace:
+        return SimpleNamespace(pid=pid, usedGpuMemory=used)
+
+    first = {"processes": [process(7, GiB), process(8, None)]}
+    nvml = open_nvml(FakeBinding(first, {"processes": [process(7, MiB)]}, {}))
+    assert nvml is not None
+    assert nvml.processes() == {7: GiB + MiB}
+
+
+def missing(name: str) -> Any:
+    raise ModuleNotFoundError(name)
+
+
+@pytest.mark.parametrize("load", [missing, FakeBinding(H200, driver=False), FakeBinding()])
+def test_machines_without(load: Any) -> None:
+    """No binding, no driver, no device."""
+    assert open_nvml(load) is None
+
+
+def card(root: Path, name: str, **values: object) -> None:
+    device = root / name / "device"
+    device.mkdir(parents=True)
+    for key, value in values.items():
+        (device / key).write_text(f"{value}\n")
+
+
+def vram(total: object, used: object) -> dict[str, object]:
+    return {"mem_info_vram_total": total, "mem_info_vram_used": used}
+
+
+def test_amd_devices(tmp_path: Path) -> None:
+    """A card, an APU whose models live in the host's memory, and what is none of amdgpu's."""
+    card(tmp_path, "card0", **vram(25753026560, 1073741824), mem_info_gtt_total=33554432000, mem_info_gtt_used=1024)
+    card(tmp_path, "card1", **vram(536870912, 536870913), product_name="Radeon 8060S")
+    card(tmp_path, "card0-HDMI-A-1", **vram(1, 1))
+    card(tmp_path, "card2", vendor="0x8086")
+    assert [amd.gpu(device) for device in amd.cards(tmp_path)] == [
+        gpu("card0", 25753026560, 24679284736, 33554432000, 33554430976, source=f"{tmp_path}/card0/device/mem_info_*"),
+        gpu("Radeon 8060S", 536870912, 0, source=f"{tmp_path}/card1/device/mem_info_*"),
+    ]
+    assert amd.cards(tmp_path / "none") == ()
+
+
+@pytest.mark.parametrize(("total", "used"), [("", ""), ("N/A", "5"), ("-1", "0"), ("0", "0"), ("9" * 40, "1")])
+def test_amd_values_that_are_not_understood(tmp_path: Path, total: str, used: str) -> None:
+    """They are unknown."""
+    card(tmp_path, "card0", **vram(total, used))
+    (device,) = amd.cards(tmp_path)
+    assert (amd.gpu(device).total, amd.gpu(device).free) == (None, None)
+
+
+def test_amd_use_that_is_not_told(tmp_path: Path) -> None:
+    """The total is, and what is free isn't zero."""
+    card(tmp_path, "card0", **vram(GiB, ""))
+    (device,) = amd.cards(tmp_path)
+    assert (amd.gpu(device).total, amd.gpu(device).free) == (GiB, None)
+
+
+async def test_all_of_them_together(tmp_path: Path) -> None:
+    """NVML is started once."""
+    card(tmp_path, "card0", **vram(GiB, 0))
+    binding = FakeBinding(H200)
+    gpus = Gpus(cards=amd.cards(tmp_path), load=binding)
+    first = await gpus.read()
+    assert first is not None
+    assert [one.name for one in first] == ["card0", "NVIDIA H200"]
+    assert await gpus.read() == first
+    assert binding.started == 1
+
+
+async def test_a_machine_with_neither() -> None:
+    """No devices is an answer: there are none."""
+    gpus = Gpus(cards=(), load=missing)
+    assert await gpus.read() == ()
+    assert await gpus.read() == ()
+
+
+async def test_a_driver_that_hangs_does_not_hang_us() -> None:
+    """Unknown while it does, without another thread that hangs too; then it is asked again."""
+    binding = FakeBinding(H200)
+    binding.go = threading.Event()
+    gpus = Gpus(cards=(), load=binding, patience=0.05)
+    with trio.fail_after(5):
+        assert await gpus.read() is None
+        assert await gpus.read() is None
+        assert binding.asked == 1
+        binding.go.set()
+        while await gpus.read() is None:
+            await trio.lowlevel.checkpoint()
+    assert await gpus.read() == (gpu("NVIDIA H200", 150_754_820_096, 150_000_000_000, source="nvml"),)
