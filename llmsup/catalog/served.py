@@ -76,14 +76,14 @@ def _configured(
     engine = _engine(config, spec)
     foreign = bool(spec.command) or (engine is not None and engine.name != "llama-server")
     if not spec.path:
-        return Entry(spec=spec, engine=engine) if spec.command else _by_name(config, spec, engine, disk, called)
+        return Entry(spec=spec, engine=engine) if spec.command else _by_name(spec, engine, disk, called)
     try:
         path = resolve_path(spec, config.catalog.roots, directories=foreign)
     except SetupError as error:
         why = str(error).removeprefix(f"model {spec.name}: ")
         return Entry(spec=spec, engine=engine, refusal="" if foreign else why)
     if found := by_file.get(path.resolve()) or by_file.get(_node(path)):
-        return _of_file(config, spec, engine, evolve(found, path=path), disk)
+        return _of_file(spec, engine, evolve(found, path=path), disk)
     if foreign or ((why := disk.unreadable(path)) == "" and disk.snapshot.complete):
         return Entry(spec=spec, engine=engine)
     return Entry(spec=spec, engine=engine, refusal=f"{path} can't be used: {why}.") if why else None
@@ -102,7 +102,7 @@ def _engine(config: Config, spec: ModelSpec) -> EngineSpec | None:
     return config.engines.get("llama-server" if spec.engine == "auto" else spec.engine)
 
 
-def _by_name(config: Config, spec: ModelSpec, engine: EngineSpec | None, disk: Disk, called: Names) -> Entry | None:
+def _by_name(spec: ModelSpec, engine: EngineSpec | None, disk: Disk, called: Names) -> Entry | None:
     """A table without a path is about the model that was found under its name."""
     try:
         found = disk.snapshot.models[called.resolve(spec.name).id]
@@ -110,17 +110,17 @@ def _by_name(config: Config, spec: ModelSpec, engine: EngineSpec | None, disk: D
         if not disk.snapshot.complete:
             return None
         return Entry(spec=spec, engine=engine, refusal=f"[models] has no path or command for it. {error.message}")
-    return _of_file(config, spec, engine, found, disk)
+    return _of_file(spec, engine, found, disk)
 
 
 def _on_its_own(config: Config, found: Found, disk: Disk) -> Entry:
     settings = {name: getattr(config.defaults, name) for name in _SETTINGS}
     # [defaults] preload is for the models that somebody wrote down, not for every file there is.
     spec = ModelSpec(name=found.id, **{**settings, "preload": False})
-    return _of_file(config, spec, _engine(config, spec), found, disk)
+    return _of_file(spec, _engine(config, spec), found, disk)
 
 
-def _of_file(config: Config, spec: ModelSpec, engine: EngineSpec | None, found: Found, disk: Disk) -> Entry:
+def _of_file(spec: ModelSpec, engine: EngineSpec | None, found: Found, disk: Disk) -> Entry:
     """The settings, filled up with what the file and Ollama's parameters say."""
     own = {name: value for name, value in spec.sampling.items() if f"sampling.{name}" in spec.given}
     shared, variants = _ollamas(found, own)
