@@ -290,6 +290,32 @@ def test_models_come_by_reload_and_by_sighup(serve: Serve, tmp_path: Path) -> No
     assert json.loads(served("reload", "--json").stdout)["removed"] == ["mine"]
 
 
+def test_a_config_that_vanishes_takes_no_key_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing changes, and the log says why; the built-in defaults have no keys."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = tmp_path / ".config/llmsup/llmsup.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text("server.api_keys = ['secret']\n")
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "llmsup", "serve", "--listen", "127.0.0.1:0"]
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(command, stderr=stderr, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        until(lambda: "llmsup demo" in log.read_text(), process)
+        found = re.search(r"listening on [^:\s]+:(\d+)", log.read_text())
+        assert found
+        config.unlink()
+        process.send_signal(signal.SIGHUP)
+        until(lambda: "the config was not reloaded, and nothing was changed" in log.read_text(), process)
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.setenv("HOME", str(tmp_path / "elsewhere"))
+        refused = CliRunner().invoke(main, ["ps", "--url", f"http://127.0.0.1:{found[1]}"])
+        assert refused.stderr.startswith("llmsup: The API key is missing.")
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
 def test_a_terminal_shows_how_far_the_first_look_is(tmp_path: Path) -> None:
     """A bar below the log, while requests are answered already."""
     for number in range(40):

@@ -199,6 +199,16 @@ def test_while_files_are_still_read(tmp_path: Path) -> None:
     assert list(serve(tmp_path, "[models.x]\npath = 'pub/m.gguf'", model, complete=False)) == ["x"]
 
 
+def test_another_llama_server_is_another_engine(tmp_path: Path) -> None:
+    """Also for who leaves the choice of the engine to us."""
+    model = found(tmp_path, "m")
+    old, new = (
+        serve(tmp_path, f"[engines.llama-server]\ncommand = '/opt/{build}/llama-server'", model)["m"]
+        for build in ("old", "new")
+    )
+    assert not old.runs_like(new)
+
+
 def test_what_an_engine_sees(tmp_path: Path) -> None:
     """Another file state, projector or flag makes another engine; another ttl or name doesn't."""
     model = found(tmp_path, "m")
