@@ -391,3 +391,24 @@ async def test_the_guides_example_serves(tmp_path: Path) -> None:
         assert props["top_n_sigma"] == pytest.approx(1.5)
         assert (props["top_k"], props["typical_p"], props["temperature"]) == (0, 1.0, 1.0)
         assert (props["top_p"], props["min_p"]) == (pytest.approx(0.95), pytest.approx(0.05))
+
+
+def test_merging_is_bounded() -> None:
+    """What is small on the page must not be minutes of work."""
+    keys = ", ".join(f"k{number}: 1" for number in range(2000))
+    text = f"a: &a {{{keys}}}\nmodels:\n  <<: [{', '.join(['*a'] * 20_000)}]\n"
+    with pytest.raises(ConfigError) as caught:
+        read(text.encode(), "x.yaml")
+    assert "more is merged here than bears sense @ x.yaml:3:3" in caught.value.mistakes[0]
+
+
+def test_a_models_environment_is_kept_to_oneself(tmp_path: Path) -> None:
+    """It may hold a token: the file is its owner's alone, and what is left out of it is not repeated."""
+    source, target = tmp_path / "c.yaml", tmp_path / "l.toml"
+    source.write_text("models:\n  a:\n    cmd: srv --port ${PORT}\n    env: [HF_TOKEN=hunter2, 'hunter3']\n")
+    result = CliRunner().invoke(main, ["import", str(source), "--output", str(target)])
+    assert result.exit_code == 0, result.output
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert "hunter2" in target.read_text()
+    assert "hunter3" not in target.read_text() + result.output
+    assert "entry 2 is left out" in result.stderr

@@ -262,9 +262,9 @@ class _Conversion:
             pairs = [(key, "=", text(value)) for key, value in entries.items()]
         if env := {key.strip(): value for key, equals, value in pairs if equals and key.strip()}:
             self.table.put("env", env)
-        for key, equals, _ in pairs:
-            if not equals:
-                self._note("env", f"{key!r} is left out, as it is not NAME=VALUE")
+        for number, (_, equals, _) in enumerate(pairs, start=1):
+            if not equals:  # its text may be a secret
+                self._note("env", f"entry {number} is left out, as it is not NAME=VALUE")
 
     def _other_keys(self) -> None:
         if stop := text(self.raw.get("cmdStop")):

@@ -25,6 +25,8 @@ _DEEPEST = 50
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, nearer to YAML 1.2, as llama-swap's reader is: `on` is a word and 1:30 no number."""
 
+    merging = 0  # keys merged so far
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: ARG002, FBT001, FBT002, RUF100 -- PyYAML's
         self.flatten_mapping(node)
         table: dict[Hashable, Any] = {}
@@ -50,6 +52,15 @@ class _Loader(yaml.SafeLoader):
         if getattr(node, "merged", False):
             return
         node.merged = True  # type: ignore[attr-defined]
+        # `<<: [*a, *a, ...]` copies a's keys each time: what is small on the page must not be endless work.
+        self.merging += sum(
+            len(table.value) if isinstance(table, yaml.MappingNode) else 0
+            for key, value in node.value
+            if key.tag == "tag:yaml.org,2002:merge"
+            for table in (value.value if isinstance(value, yaml.SequenceNode) else [value])
+        )
+        if self.merging > _MOST_VALUES:
+            raise yaml.constructor.ConstructorError(None, None, "more is merged here than bears sense", node.start_mark)
         super().flatten_mapping(node)
         latest = {key.value if isinstance(key, yaml.ScalarNode) else id(key): (key, value) for key, value in node.value}
         node.value = list(latest.values())

@@ -44,7 +44,7 @@ class Imported:
     Attributes:
         text: TOML that llmsup accepts.
         notes: What was left out or changed, a line each, with its place.
-        private: There are API keys in it.
+        private: There are API keys in it, or environment variables, which may be secret.
     """
 
     text: str
@@ -98,7 +98,10 @@ class _Whole:
         if without:
             header += ["", "Not taken over:", *(f"- {note}" for note in without)]
         keys = any(line.startswith("api_keys = ") and line != "api_keys = []" for line in server.lines)
-        return Imported(document(header, parts), tuple(self.notes), keys)
+        # What is in a model's environment may be secret, too: HF_TOKEN, for one.
+        tables = self.raw.get("models")
+        env = isinstance(tables, dict) and any(isinstance(each, dict) and each.get("env") for each in tables.values())
+        return Imported(document(header, parts), tuple(self.notes), keys or env)
 
     def _words(self, name: str, spec: Mapping[str, Any]) -> tuple[str, ...] | str:
         """A model's command, or why it has none."""
