@@ -8,7 +8,7 @@ The rooms, and who may call whom. Each imports only from those above it; `tests/
     process/     watched value · restart budget · orphan guard · child process group · log book
     catalog/     which models there are: GGUF headers, LM Studio's folders, Ollama's store, names
     engines/     how a model becomes a command line, and how an engine is spoken to (connection, pool)
-    memory/      what a model costs, estimated and measured; the admission that it asks before it starts
+    memory/      what a model costs, estimated and measured; readings; the policy (pure, not in use yet); admission
     fleet/       model: the state machine, its queue and its life · fleet: names to models · roster: which there are
     bridge/      Ollama → LM Studio links (not built yet)
     gateway/     request → model → engine: find the body's model, edit the body, relay bytes

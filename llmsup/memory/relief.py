@@ -1,0 +1,130 @@
+"""Whom to unload because the machine is short of memory: one at a time, and nobody if it isn't our doing.
+
+It does not know how pressure is read (it is a level), nor what an unload takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import evolve, frozen
+
+from ..units import format_bytes
+from .decision import Decision
+from .snapshot import EXPIRED, RANKS, RULES, Machine, Resident, Rules
+from .standing import stays, weigh
+from .victims import Candidate, Deficit, cheapest
+from .worth import points
+
+SETTLE = 15.0
+"""Seconds after a step at "warn" before the next: memory and its gauges take their time (systemd-oomd: 15 s)."""
+
+SETTLE_CRITICAL = 3.0
+BACK_OFF = 120.0
+"""Seconds to leave the models alone after two steps in a row that didn't help: the pressure is somebody else's."""
+
+HELPED = 0.25
+"""A step helped if at least this share of what the victim should have freed was seen to come back."""
+
+OUR_SHARE = 0.10
+"""If all models together have less than this share of the ceiling, it can't be us."""
+
+
+@frozen
+class Relief:
+    """What the steps of this spell of pressure have done so far; pass it on from one decision to the next.
+
+    Attributes:
+        last: When the last step was measured.
+        vain: Steps in a row that freed less than a quarter of what they should.
+        until: Nothing is done before then.
+    """
+
+    last: float = float("-inf")
+    vain: int = 0
+    until: float = float("-inf")
+
+    def stepped(self, now: float, *, expected: int, freed: int) -> Relief:
+        """A victim is gone, and so many bytes more were free afterwards."""
+        vain = 0 if freed >= expected * HELPED else self.vain + 1
+        if vain < 2:
+            return Relief(last=now, vain=vain)
+        return Relief(last=now, until=now + BACK_OFF)
+
+    def ended(self) -> Relief:
+        """The level is normal again. A back-off lasts all the same."""
+        return evolve(self, last=float("-inf"), vain=0)
+
+    def rests(self, machine: Machine) -> str:
+        """Why nothing is done now, or ""."""
+        if machine.level == "normal":
+            return "there is no pressure"
+        if machine.now < self.until:
+            return f"the pressure is not ours: left alone for another {self.until - machine.now:.0f} s"
+        settle = SETTLE_CRITICAL if machine.level == "critical" else SETTLE
+        if machine.now < self.last + settle:
+            return f"the last step is {machine.now - self.last:.0f} s ago"
+        return ""
+
+
+def relieve(
+    machine: Machine,
+    residents: Sequence[Resident],
+    relief: Relief,
+    *,
+    shortfall: int,
+    rules: Rules = RULES,
+) -> Decision:
+    """Decide about one step: "evict" with exactly one victim, or "leave".
+
+    The victim is the least worth of the cheapest set that covers the shortfall; the next step sees for itself whether
+    there is any left. If all together can't cover it, it is the least worth of all that may go.
+
+    Args:
+        shortfall: Bytes that are missing until the pressure ends.
+    """
+    weighed = tuple(
+        weigh(each, machine, rules, _stays(each, machine, rules))
+        for each in sorted(residents, key=lambda each: each.name)
+    )
+    seen = Decision(
+        kind="leave",
+        because=relief.rests(machine),
+        ceiling=machine.ceiling,
+        room=machine.ceiling - sum(each.cost for each in residents),
+        headroom=machine.headroom,
+        deficit=Deficit(0, shortfall),
+        level=machine.level,
+        weighed=tuple(sorted(weighed, key=lambda each: (each.rank, each.loss, each.name))),
+    )
+    if seen.because:
+        return seen
+    if any(each.leaving for each in residents):
+        return evolve(seen, because="one is leaving: its memory comes back first")
+    if sum(each.freeable for each in residents) < machine.ceiling * OUR_SHARE:
+        return evolve(seen, because="our models have too little for the pressure to be theirs")
+    may_go = [
+        Candidate(each.name, each.cost, each.freeable, each.rank, points(each.loss))
+        for each in weighed
+        if not each.stays
+    ]
+    if not may_go:
+        return evolve(seen, because="no model may go now")
+    chosen = cheapest(may_go, Deficit(0, max(shortfall, 1)), exact=rules.exact) or may_go
+    victim = min(chosen, key=lambda each: (each.rank, each.points, -each.freeable, each.name))
+    frees = f"{victim.name} frees {format_bytes(victim.freeable)} of {format_bytes(shortfall)}"
+    because = f"the machine is short of memory ({machine.level}); {frees}, for {victim.points / 1e6:.3g} s of reload"
+    return evolve(seen, kind="evict", because=because, victims=(victim.name,))
+
+
+def _stays(resident: Resident, machine: Machine, rules: Rules) -> str:
+    why = stays(resident, machine, rules)
+    if why:
+        return why
+    if resident.freeable < rules.small:
+        return f"it would free only {format_bytes(resident.freeable)}"
+    silence = machine.now - resident.last_used
+    early = resident.rank not in (EXPIRED, RANKS["low"]) and silence < rules.idle_at_warn
+    if machine.level == "warn" and early:
+        return f"used {silence:.0f} s ago"
+    return ""

@@ -1,0 +1,144 @@
+"""What a decision about memory is made from: the machine, who is loaded, who asks; all of it frozen.
+
+It does not know where the numbers come from, nor what is decided. Times are seconds of one clock, whichever it is;
+sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from attrs import frozen
+
+from ..config.schema import Priority
+
+Level = Literal["normal", "warn", "critical"]
+
+EXPIRED = -1
+RANKS: Mapping[Priority, int] = {"low": 0, "normal": 1, "high": 2}
+"""Importance; an idle model whose ttl is over has the rank `EXPIRED`, whatever its priority was."""
+
+
+@frozen
+class Rules:
+    """The constants of the policy; one set for every machine and load (`docs/memory.md` says how they were found).
+
+    Attributes:
+        min_residency: [memory] min_residency, in seconds, counted from the first request that the model answered.
+        horizon: A model's worth is its reload time × the chance that it is wanted within this many seconds.
+        patience: A request waits this long for a busy model to become idle by itself before that one is held.
+        turn_loads: A turn is this many times as long as both loads, so that swapping can't eat most of the time ...
+        turn_least, turn_most: ... but within these bounds, in seconds.
+        exact: Up to so many candidates every set is tried; beyond, the search is greedy.
+        idle_at_warn: At "warn" a model of normal or high priority goes only after so many seconds without work.
+        small: A victim that frees less than this many bytes can't end any pressure.
+    """
+
+    min_residency: float = 30.0
+    horizon: float = 150.0
+    patience: float = 10.0
+    turn_loads: float = 4.0
+    turn_least: float = 30.0
+    turn_most: float = 120.0
+    exact: int = 12
+    idle_at_warn: float = 60.0
+    small: int = 256 * 1024**2
+
+
+RULES = Rules()
+
+
+@frozen
+class Machine:
+    """The machine at one moment.
+
+    Attributes:
+        ceiling: What all models together may take.
+        reserve: What shall stay free for everything else.
+        headroom: What could be had now without swapping, or None where that can't be read.
+        level: How hard the machine is pressed.
+        now: The moment.
+    """
+
+    ceiling: int
+    reserve: int = 0
+    headroom: int | None = None
+    level: Level = "normal"
+    now: float = 0.0
+
+
+@frozen
+class Resident:
+    """A model that takes memory, or has it reserved.
+
+    Attributes:
+        cost: What it counts for: reserved, declared or the highest seen.
+        freeable: What would really come back now if it went; while it loads, what it has taken so far.
+        in_flight: Requests that it works on.
+        waiting: Requests that were let through to it and not begun yet. (Those that came while it was held are not:
+            they wait for its next turn.)
+        loading: Not ready yet.
+        leaving: Already on its way out: it counts until it is gone, and is not chosen again.
+        first_served: When it answered its first request since this load, or None.
+        last_used: When the last byte of its last answer was sent, or when it became ready.
+        rate: Visits a second (`worth.Rate`), or None if never seen.
+        reload_seconds: What loading it again takes, or None if unknown.
+        refaults: How often lately it was wanted again soon after its eviction.
+        residency: Its own min_residency, doubled by refaults (`residency.Residency`); None: the rules'.
+    """
+
+    name: str
+    cost: int
+    freeable: int
+    priority: Priority = "normal"
+    pinned: bool = False
+    in_flight: int = 0
+    waiting: int = 0
+    loading: bool = False
+    leaving: bool = False
+    first_served: float | None = None
+    last_used: float = 0.0
+    rate: float | None = None
+    reload_seconds: float | None = None
+    refaults: int = 0
+    residency: float | None = None
+    ttl_expired: bool = False
+
+    @property
+    def rank(self) -> int:
+        """Importance, `EXPIRED` to 2."""
+        return EXPIRED if self.ttl_expired else RANKS[self.priority]
+
+    @property
+    def pending(self) -> int:
+        """What it has reserved and is still going to take; only while it loads, because a ready model's `cost` also
+        holds pages of its file that the system may drop.
+        """
+        return max(self.cost - self.freeable, 0) if self.loading else 0
+
+    def here_for(self, now: float) -> float:
+        """Seconds since its first answer; since it became ready, if nobody has asked it yet."""
+        return max(now - (self.last_used if self.first_served is None else self.first_served), 0.0)
+
+
+@frozen
+class Need:
+    """A model that wants to be loaded.
+
+    Attributes:
+        bytes: Its cost.
+        since: When the oldest request that waits for it came.
+        load_seconds: What the load is going to take, or None if unknown.
+    """
+
+    model: str
+    bytes: int
+    priority: Priority = "normal"
+    since: float = math.inf
+    load_seconds: float | None = None
+
+    def waited(self, now: float) -> float:
+        """Seconds."""
+        return max(now - self.since, 0.0)

@@ -1,0 +1,379 @@
+"""Whom the memory policy lets in, whom it sends away, and what it says about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from llmsup.config.schema import GiB
+from llmsup.memory.decision import Decision
+from llmsup.memory.policy import Claim, admit, admit_all
+from llmsup.memory.relief import BACK_OFF, SETTLE, SETTLE_CRITICAL, Relief, relieve
+from llmsup.memory.residency import LONGEST, QUIET, REFAULT, Residency
+from llmsup.memory.snapshot import Machine, Need, Resident, Rules
+from llmsup.memory.victims import Candidate, Deficit, cheapest
+from llmsup.memory.worth import HALF_LIFE, VISIT, Rate, chance, loss, most_worth_first
+
+NOW = 10_000.0
+RULES = Rules()
+
+
+def machine(**given: Any) -> Machine:
+    return Machine(**{"ceiling": 30 * GiB, "now": NOW, **given})
+
+
+def model(name: str, gib: float, **given: Any) -> Resident:
+    """A model that is idle for ten minutes and may go."""
+    size = round(gib * GiB)
+    idle = {"first_served": NOW - 3600, "last_used": NOW - 600, "reload_seconds": 10.0}
+    return Resident(name, size, **{"freeable": size, **idle, **given})
+
+
+def need(gib: float, **given: Any) -> Need:
+    return Need("new", round(gib * GiB), **{"since": NOW, **given})
+
+
+def why(decision: Decision, name: str) -> str:
+    return next(each.stays for each in decision.weighed if each.name == name)
+
+
+def test_what_fits_is_let_in_and_nobody_goes() -> None:
+    """Side by side, without a thought about who is idle."""
+    decision = admit(need(10), machine(), [model("a", 20)])
+    assert (decision.kind, decision.victims) == ("admit", ())
+    assert decision.because == "it needs 10.0 GiB, and 10.0 GiB is free"
+
+
+def test_what_can_never_fit_is_refused_with_the_numbers() -> None:
+    """A 507: nobody is unloaded for it."""
+    decision = admit(need(31), machine(), [model("a", 20)])
+    assert (decision.kind, decision.victims) == ("refuse", ())
+    assert decision.because == "it needs 31.0 GiB, and all models together may have 30.0 GiB"
+
+
+def test_the_cheapest_goes_and_the_decision_says_why() -> None:
+    """The one that nobody has asked for in an hour, with the losses of both."""
+    residents = [model("busy", 10, rate=0.1, last_used=NOW - 40), model("forgotten", 17, last_used=NOW - 3600)]
+    decision = admit(need(12), machine(), residents)
+    assert decision.victims == ("forgotten",)
+    assert decision.room == 3 * GiB
+    assert decision.deficit.cost == 9 * GiB
+    assert [each.name for each in decision.weighed] == ["forgotten", "busy"]
+    assert decision.weighed[0].loss < decision.weighed[1].loss
+    assert "it needs 12.0 GiB, and 3.0 GiB is free; forgotten can go for" in decision.because
+
+
+def test_one_large_forgotten_model_goes_before_three_small_busy_ones() -> None:
+    """oMLX issue 3306."""
+    small = [model(f"s{i}", 4, rate=0.05, last_used=NOW - 35) for i in range(3)]
+    decision = admit(need(12), machine(), [*small, model("large", 17, last_used=NOW - 3600, reload_seconds=20.0)])
+    assert decision.victims == ("large",)
+
+
+def test_where_nothing_is_known_the_least_recently_used_goes() -> None:
+    """No rate, no reload time: recency decides alone."""
+    residents = [
+        model(name, 10, last_used=NOW - idle, reload_seconds=None)
+        for name, idle in [("a", 700), ("b", 9000), ("c", 800)]
+    ]
+    assert admit(need(5), machine(), residents).victims == ("b",)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"pinned": True}, "pinned"),
+        ({"in_flight": 2}, "2 in flight"),
+        ({"waiting": 1}, "1 waiting for it"),
+        ({"loading": True}, "loading"),
+        ({"first_served": NOW - 5}, "here for 5 s of at least 30 s"),
+        ({"first_served": None, "last_used": NOW - 3}, "here for 3 s of at least 30 s"),
+        ({"first_served": NOW - 100, "residency": 240.0}, "here for 100 s of at least 240 s"),
+        ({"priority": "high"}, "more important than new"),
+    ],
+)
+def test_some_stay(given: dict[str, Any], reason: str) -> None:
+    """The load waits, and the decision names who has the memory."""
+    decision = admit(need(20), machine(), [model("a", 20, **given), model("b", 2)])
+    assert (decision.kind, decision.victims) == ("wait", ())
+    assert why(decision, "a") == reason
+    assert decision.holders == ("a", "b")
+
+
+def test_a_model_that_nobody_ever_asked_is_not_kept_for_ever() -> None:
+    """Loaded in advance, or for a client that left: its time counts from when it was ready."""
+    assert admit(need(20), machine(), [model("a", 20, first_served=None)]).victims == ("a",)
+
+
+def test_importance_comes_before_loss() -> None:
+    """A dear model of low priority goes before a cheap one of normal priority."""
+    low = model("low", 15, priority="low", rate=1.0, last_used=NOW - 1, reload_seconds=60.0)
+    assert admit(need(15), machine(), [low, model("normal", 15, last_used=0)]).victims == ("low",)
+
+
+def test_a_model_whose_ttl_is_over_is_the_first_to_go() -> None:
+    """Whatever it was worth."""
+    expired = model("expired", 15, priority="high", ttl_expired=True, reload_seconds=60.0)
+    assert admit(need(15), machine(), [model("low", 15, priority="low"), expired]).victims == ("expired",)
+
+
+def test_the_memory_that_is_really_there_counts_too() -> None:
+    """Another program has it: under the ceiling there is room, on the machine there is not."""
+    residents = [model("mapped", 10, freeable=1 * GiB), model("anonymous", 8)]
+    decision = admit(need(4), machine(headroom=6 * GiB, reserve=8 * GiB), residents)
+    assert decision.victims == ("anonymous",)
+    assert decision.deficit.freeable == 2 * GiB
+
+
+def test_a_load_in_progress_has_its_memory_reserved() -> None:
+    """What it is still going to take is not given to another."""
+    loading = model("loading", 10, freeable=1 * GiB, loading=True)
+    assert admit(need(4), machine(headroom=14 * GiB), [loading]).kind == "admit"
+    assert admit(need(4), machine(headroom=12 * GiB), [loading]).kind == "wait"
+
+
+def test_memory_that_is_on_its_way_back_is_waited_for() -> None:
+    """Nobody else goes for it."""
+    decision = admit(need(12), machine(), [model("leaving", 15, leaving=True), model("b", 14)])
+    assert (decision.kind, decision.victims) == ("wait", ())
+
+
+def test_under_pressure_a_load_may_not_raise_the_total() -> None:
+    """At "warn" only in exchange, at "critical" not at all."""
+    residents = [model("a", 10)]
+    assert admit(need(5), machine(level="warn"), residents).victims == ("a",)
+    assert admit(need(11), machine(level="warn"), residents).kind == "wait"
+    assert admit(need(5), machine(level="critical"), residents).kind == "wait"
+
+
+def test_a_busy_model_that_had_its_turn_is_held() -> None:
+    """Its requests in flight are finished, new ones wait; nobody is unloaded yet."""
+    busy = model("busy", 20, in_flight=1, last_used=NOW, first_served=NOW - 100)
+    assert admit(need(20, since=NOW - 5), machine(), [busy]).hold == ()
+    assert admit(need(20, since=NOW - 20), machine(), [evolve(busy, first_served=NOW - 20)]).hold == ()
+    decision = admit(need(20, since=NOW - 20), machine(), [busy])
+    assert (decision.kind, decision.hold, decision.victims) == ("wait", ("busy",), ())
+    assert admit(need(20, since=NOW - 20), machine(), [evolve(busy, in_flight=0)]).victims == ("busy",)
+
+
+def test_a_turn_ends_even_a_long_residency() -> None:
+    """Refaults make two that don't fit together stay longer, but not for longer than a turn."""
+    idle = model("idle", 20, first_served=NOW - 130, residency=600.0)
+    assert admit(need(20, since=NOW - 5), machine(), [idle]).kind == "wait"
+    assert admit(need(20, since=NOW - 15), machine(), [idle]).victims == ("idle",)
+
+
+def test_nobody_is_held_in_vain() -> None:
+    """A load that would not fit even then holds nobody."""
+    residents = [model("busy", 10, in_flight=1), model("pinned", 15, pinned=True)]
+    assert admit(need(20, since=0), machine(), residents).hold == ()
+
+
+def test_loads_that_fit_together_go_together() -> None:
+    """And the third, for which the other two leave no room, waits."""
+    needs = [Need(name, 12 * GiB, since=NOW + i) for i, name in enumerate("abc")]
+    assert [(each.model, each.kind) for each in admit_all(needs, machine(), [])] == [
+        ("a", "admit"),
+        ("b", "admit"),
+        ("c", "wait"),
+    ]
+
+
+def test_one_victim_makes_room_for_one_load() -> None:
+    """Two that wait don't each count on the same model's going."""
+    first, second = (Need(name, 20 * GiB, since=NOW) for name in "ab")
+    decisions = admit_all([first, second], machine(), [model("old", 25)])
+    assert [(each.model, each.kind, each.victims) for each in decisions] == [
+        ("a", "evict", ("old",)),
+        ("b", "wait", ()),
+    ]
+
+
+def test_no_load_waits_behind_one_that_it_does_not_compete_with() -> None:
+    """A small one goes past a large one that waits for a busy model, but not with the room that it is going to have."""
+    busy = model("busy", 20, in_flight=1)
+    large, small = Need("large", 24 * GiB, since=NOW - 60), Need("small", 4 * GiB, since=NOW)
+    wait, passes = admit_all([small, large], machine(), [busy])
+    assert (wait.model, wait.hold, passes.kind) == ("large", ("busy",), "admit")
+    _, stays_behind = admit_all([evolve(small, bytes=8 * GiB), large], machine(), [busy])
+    assert stays_behind.kind == "wait"
+
+
+def test_a_claimed_model_is_not_taken_by_another() -> None:
+    """It is kept for the load that has waited for it."""
+    claims = [Claim(20 * GiB, frozenset({"idle"}))]
+    decision = admit(need(15), machine(), [model("idle", 20)], claims=claims)
+    assert why(decision, "idle") == "kept for one that has waited longer"
+    assert decision.kind == "wait"
+
+
+def test_the_more_important_load_is_decided_first() -> None:
+    """Although it came later."""
+    needs = [Need("a", 20 * GiB, since=NOW - 9), Need("b", 20 * GiB, "high", since=NOW)]
+    assert [(each.model, each.kind) for each in admit_all(needs, machine(), [])] == [("b", "admit"), ("a", "wait")]
+
+
+def test_greedy_takes_nothing_superfluous() -> None:
+    """Beyond the exact search: what was taken first and is no longer needed, stays."""
+    small = [Candidate(f"s{i:02}", 1, 1, 1, 1) for i in range(20)]
+    assert len(cheapest(small, Deficit(5, 5))) == 5
+    assert cheapest([*small, Candidate("large", 30, 30, 1, 2)], Deficit(5, 5)) == (Candidate("large", 30, 30, 1, 2),)
+
+
+def test_greedy_spares_the_important() -> None:
+    """Of the higher rank only what the lower can't make up for."""
+    low = [Candidate(f"l{i:02}", 1, 1, 0, 1000) for i in range(20)]
+    high = [Candidate(f"h{i:02}", 1, 1, 1, 1) for i in range(20)]
+    assert {each.rank for each in cheapest(low + high, Deficit(20, 0))} == {0}
+    assert sum(each.rank for each in cheapest(low + high, Deficit(23, 0))) == 3
+
+
+# --- worth, residency ---------------------------------------------------------------------------------------------
+
+
+def test_the_rate_of_steady_visits_is_found() -> None:
+    """One in ten minutes; half of it is forgotten after half an hour of silence."""
+    rate = Rate()
+    for second in range(0, 20 * int(HALF_LIFE), 600):
+        rate = rate.asked(float(second))
+    end = rate.at + 300
+    assert rate.per_second(end) == pytest.approx(1 / 600, rel=0.01)
+    assert rate.per_second(end + HALF_LIFE) == pytest.approx(1 / 1200, rel=0.01)
+
+
+def test_requests_in_a_row_are_one_visit() -> None:
+    """Evicting the model before or after all of them costs one reload."""
+    once = Rate().asked(0.0)
+    assert once.asked(VISIT / 3).asked(VISIT / 2) == once
+    assert once.asked(VISIT).weight > once.weight
+
+
+def test_the_chance_grows_with_the_rate_and_falls_with_the_silence_if_there_is_none() -> None:
+    """A known rate has decayed by itself, so that the silence says nothing new."""
+    rare, often = (model("a", 1, rate=rate) for rate in (0.0001, 0.01))
+    assert 0 < chance(rare, NOW, RULES) < chance(often, NOW, RULES) < 1
+    assert chance(evolve(often, last_used=0), NOW, RULES) == chance(often, NOW, RULES)
+    fresh, old = (model("a", 1, last_used=NOW - silence) for silence in (60, 3600))
+    assert chance(old, NOW, RULES) < chance(fresh, NOW, RULES)
+
+
+def test_a_model_that_was_evicted_wrongly_is_worth_twice_as_much() -> None:
+    """A refault is a lesson."""
+    once = model("a", 1)
+    assert loss(evolve(once, refaults=1), NOW, RULES) == 2 * loss(once, NOW, RULES)
+
+
+def test_the_list_of_the_running_ends_with_the_first_to_go() -> None:
+    """The order of GET /running."""
+    residents = [
+        model("idle", 1),
+        model("pinned", 1, pinned=True, last_used=0),
+        model("busy", 1, in_flight=1),
+        model("expired", 1, ttl_expired=True),
+        model("high", 1, priority="high", last_used=0),
+    ]
+    order = [each.name for each in most_worth_first(residents, NOW, RULES)]
+    assert order == ["pinned", "busy", "high", "idle", "expired"]
+
+
+def test_each_refault_doubles_the_residency_and_quiet_halves_it() -> None:
+    """30 s to 10 minutes, and back."""
+    residency, now, seen = Residency(), 0.0, []
+    for _ in range(6):
+        residency = residency.evicted(now).loaded(now + 60)
+        now += 60
+        seen.append(residency.seconds(now, 30.0))
+    assert seen == [60, 120, 240, 480, LONGEST, LONGEST]
+    assert residency.seconds(now + 2 * QUIET, 30.0) == 480
+    assert residency.seconds(now + 6 * QUIET, 30.0) == 30
+
+
+def test_a_late_return_is_no_refault() -> None:
+    """Nor is a first load, nor one after an unload that was no eviction."""
+    assert Residency().loaded(5.0).refaults == 0
+    assert Residency().evicted(0.0).loaded(REFAULT + 1).refaults == 0
+    assert Residency().evicted(0.0).loaded(REFAULT + 1).loaded(REFAULT + 2).refaults == 0
+
+
+# --- pressure -----------------------------------------------------------------------------------------------------
+
+
+def press(level: str, residents: list[Resident], relief: Relief | None = None, **given: Any) -> Decision:
+    given = {"shortfall": 2 * GiB, "relief": relief or Relief(), **given}
+    return relieve(machine(level=level, headroom=0), residents, **given)
+
+
+def test_without_pressure_nobody_goes() -> None:
+    """Neither one whose ttl is over."""
+    decision = press("normal", [model("a", 10, ttl_expired=True)])
+    assert (decision.kind, decision.victims, decision.because) == ("leave", (), "there is no pressure")
+
+
+def test_one_goes_at_a_time_and_the_one_that_ends_it() -> None:
+    """Not the least worth of all, if it would not be enough, and a cheap one can do it alone."""
+    residents = [model("tiny", 1, last_used=NOW - 5000), model("large", 10), model("dear", 10, last_used=NOW - 90)]
+    decision = press("warn", residents, shortfall=8 * GiB)
+    assert decision.victims == ("large",)
+    assert "large frees 10.0 GiB of 8.0 GiB" in decision.because
+
+
+def test_if_it_takes_all_of_them_the_least_worth_begins() -> None:
+    """One step, then it is looked at again."""
+    residents = [model("a", 10, last_used=NOW - 900), model("b", 10), model("low", 10, priority="low")]
+    assert press("critical", residents, shortfall=99 * GiB).victims == ("low",)
+
+
+def test_at_warn_what_was_used_a_moment_ago_stays() -> None:
+    """At "critical" it may go, and so may one that has just been loaded."""
+    residents = [model("a", 10, last_used=NOW - 20, first_served=NOW - 20)]
+    assert press("warn", residents).kind == "leave"
+    assert press("critical", residents).victims == ("a",)
+    old = [evolve(residents[0], first_served=NOW - 900)]
+    assert press("warn", old).kind == "leave"
+    assert press("warn", [evolve(old[0], priority="low")]).victims == ("a",)
+
+
+@pytest.mark.parametrize("given", [{"pinned": True}, {"in_flight": 1}, {"waiting": 1}, {"loading": True}])
+def test_even_then_some_stay(given: dict[str, Any]) -> None:
+    """A request is never cut off for memory."""
+    assert press("critical", [model("a", 10, **given)]).kind == "leave"
+
+
+def test_the_memory_of_the_last_victim_comes_back_first() -> None:
+    """One leaves; then the settling time, shorter when it is critical."""
+    assert press("critical", [model("a", 10), model("gone", 5, leaving=True)]).kind == "leave"
+    just = Relief().stepped(NOW - 1, expected=GiB, freed=GiB)
+    assert press("critical", [model("a", 10)], just).kind == "leave"
+    for level, settle in [("warn", SETTLE), ("critical", SETTLE_CRITICAL)]:
+        done = Relief().stepped(NOW - settle, expected=GiB, freed=GiB)
+        assert press(level, [model("a", 10)], done).victims == ("a",)
+
+
+def test_two_steps_in_vain_say_that_the_pressure_is_not_ours() -> None:
+    """Then the models are left alone for two minutes."""
+    relief = Relief().stepped(NOW - 90, expected=8 * GiB, freed=1 * GiB)
+    assert press("warn", [model("a", 10)], relief).kind == "evict"
+    relief = relief.stepped(NOW - 60, expected=8 * GiB, freed=0)
+    decision = press("critical", [model("a", 10)], relief)
+    assert (decision.kind, decision.because) == ("leave", "the pressure is not ours: left alone for another 60 s")
+    assert relief.ended().until == NOW - 60 + BACK_OFF
+    later = evolve(machine(level="critical"), now=NOW - 60 + BACK_OFF)
+    assert relieve(later, [model("a", 10)], relief, shortfall=GiB).kind == "evict"
+
+
+def test_a_step_that_helped_wipes_out_one_that_did_not() -> None:
+    """Only two in a row count."""
+    relief = Relief()
+    for freed in (0, 8 * GiB, 0):
+        relief = relief.stepped(NOW - 60, expected=8 * GiB, freed=freed)
+    assert press("warn", [model("a", 10)], relief).kind == "evict"
+
+
+def test_models_that_have_little_are_not_the_cause() -> None:
+    """Less than a tenth of the ceiling together; or one too small to help."""
+    assert "too little" in press("critical", [model("a", 2)]).because
+    decision = press("critical", [model("a", 10, in_flight=1), model("small", 0.2)])
+    assert decision.kind == "leave"
+    assert why(decision, "small") == "it would free only 205 MiB"

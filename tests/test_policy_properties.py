@@ -1,0 +1,223 @@
+"""What holds of every decision about memory, whatever the machine and the models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import combinations
+
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmsup.memory.decision import Decision
+from llmsup.memory.policy import admit, admit_all
+from llmsup.memory.relief import Relief, relieve
+from llmsup.memory.snapshot import RANKS, Machine, Need, Resident
+from llmsup.memory.victims import Candidate, Deficit, cheapest
+
+NOW = 1000.0
+
+SIZES = st.integers(0, 20)
+PRIORITIES = st.sampled_from(("low", "normal", "high"))
+SECONDS = st.sampled_from((0.0, 10.0, 29.0, 31.0, 200.0, 900.0, 1000.0))
+
+CANDIDATES = st.builds(Candidate, st.just(""), SIZES, SIZES, st.integers(-1, 2), st.integers(1, 9))
+DEFICITS = st.builds(Deficit, st.integers(-5, 60), st.integers(-5, 60))
+RESIDENTS = st.builds(
+    Resident,
+    name=st.just(""),
+    cost=SIZES,
+    freeable=SIZES,
+    priority=PRIORITIES,
+    pinned=st.booleans(),
+    in_flight=st.integers(0, 1),
+    waiting=st.integers(0, 1),
+    loading=st.booleans(),
+    leaving=st.booleans(),
+    first_served=st.none() | SECONDS,
+    last_used=SECONDS,
+    rate=st.none() | st.floats(0, 2),
+    reload_seconds=st.none() | st.floats(0, 100),
+    refaults=st.integers(0, 3),
+    residency=st.none() | st.sampled_from((30.0, 60.0, 600.0)),
+    ttl_expired=st.booleans(),
+)
+IDLE = st.builds(
+    Resident,
+    name=st.just(""),
+    cost=SIZES,
+    freeable=SIZES,
+    first_served=st.just(0.0),
+    last_used=SECONDS,
+    reload_seconds=st.floats(1, 100),
+)
+MACHINES = st.builds(
+    Machine,
+    ceiling=st.integers(0, 100),
+    reserve=st.integers(0, 10),
+    headroom=st.none() | st.integers(0, 100),
+    level=st.sampled_from(("normal", "normal", "warn", "critical")),
+    now=st.just(NOW),
+)
+NEEDS = st.builds(Need, st.just("new"), st.integers(0, 100), PRIORITIES, SECONDS, st.none() | st.floats(0, 60))
+
+
+def named(residents: list[Resident]) -> list[Resident]:
+    return [evolve(each, name=f"m{i}") for i, each in enumerate(residents)]
+
+
+def candidates(some: list[Candidate]) -> list[Candidate]:
+    return [evolve(each, name=f"m{i:03}") for i, each in enumerate(some)]
+
+
+def short(need: Need, machine: Machine, remain: list[Resident], gone: list[Resident]) -> bool:
+    """Whether room is missing, reckoned anew: the ceiling, and the machine's memory less half of the reserve."""
+    if sum(each.cost for each in remain) + need.bytes > machine.ceiling:
+        return True
+    if machine.headroom is None:
+        return False
+    promised = sum(max(each.cost - each.freeable, 0) for each in remain if each.loading)
+    there = machine.headroom + sum(each.freeable for each in gone) - promised - machine.reserve // 2
+    return need.bytes > there
+
+
+def losses(chosen: tuple[Candidate, ...]) -> tuple[int, ...]:
+    """The loss of each rank, the most important first."""
+    return tuple(sum(each.points for each in chosen if each.rank == rank) for rank in (2, 1, 0, -1))
+
+
+def protected(resident: Resident) -> bool:
+    busy = resident.in_flight or resident.waiting
+    return bool(resident.pinned or busy or resident.loading or resident.leaving)
+
+
+@given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES, NEEDS)
+def test_a_protected_model_is_never_chosen(residents: list[Resident], machine: Machine, need: Need) -> None:
+    """Nor one that is more important than the load, nor, without pressure, one in its residency before its turn."""
+    chosen = admit(need, machine, residents).victims
+    for each in residents:
+        if each.name in chosen:
+            assert not protected(each)
+            assert each.rank <= RANKS[need.priority]
+            here = NOW - (each.last_used if each.first_served is None else each.first_served)
+            assert each.ttl_expired or machine.level == "critical" or here >= 30
+
+
+@given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES)
+def test_pressure_takes_at_most_one_and_none_that_is_protected(residents: list[Resident], machine: Machine) -> None:
+    """And none at all without it."""
+    decision = relieve(machine, residents, Relief(), shortfall=10)
+    assert len(decision.victims) == (decision.kind == "evict")
+    assert decision.kind == "leave" or machine.level != "normal"
+    assert not any(protected(each) for each in residents if each.name in decision.victims)
+
+
+@given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES, NEEDS)
+def test_a_decision_does_what_it_says(residents: list[Resident], machine: Machine, need: Need) -> None:
+    """Let in if it fits; somebody goes only if it doesn't, and then it does; what can't fit evicts and holds nobody."""
+    decision = admit(need, machine, residents)
+    leaving = [each for each in residents if each.leaving]
+    staying = [each for each in residents if not each.leaving]
+    gone = leaving + [each for each in staying if each.name in decision.victims]
+    remain = [each for each in staying if each.name not in decision.victims]
+    assert (decision.kind == "refuse") == (need.bytes > machine.ceiling)
+    if decision.kind == "admit":
+        assert not short(need, machine, residents, [])
+    if decision.kind == "evict":
+        assert decision.victims
+        assert not short(need, machine, remain, gone)
+        assert machine.level != "normal" or short(need, machine, staying, leaving)
+    if decision.kind in ("wait", "refuse"):
+        assert decision.victims == ()
+    if machine.level == "normal" and not short(need, machine, residents, []) and need.bytes <= machine.ceiling:
+        assert decision.kind == "admit"
+    if decision.hold:
+        assert decision.kind == "wait"
+        held = [each for each in staying if each.name in decision.hold]
+        others = [each for each in staying if each.name not in decision.hold]
+        assert not any(each.pinned or each.loading for each in held)
+        assert not short(need, machine, others, leaving + held)
+
+
+@given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES, NEEDS)
+def test_the_order_of_the_snapshot_does_not_matter(residents: list[Resident], machine: Machine, need: Need) -> None:
+    """The same question has the same answer."""
+    one, other = admit(need, machine, residents), admit(need, machine, residents[::-1])
+    assert (one.kind, one.because, set(one.victims), set(one.hold)) == (
+        other.kind,
+        other.because,
+        set(other.victims),
+        set(other.hold),
+    )
+    assert admit(need, machine, residents) == one
+
+
+@given(st.lists(IDLE, max_size=10).map(named), MACHINES, NEEDS, st.integers(0, 50))
+def test_more_memory_never_costs_more(residents: list[Resident], machine: Machine, need: Need, more: int) -> None:
+    """A higher ceiling and more headroom: no load that was possible becomes impossible, and no loss is greater."""
+    headroom = None if machine.headroom is None else machine.headroom + more
+    richer = evolve(machine, ceiling=machine.ceiling + more, headroom=headroom)
+    before, after = admit(need, machine, residents), admit(need, richer, residents)
+    better = {"refuse": 0, "wait": 1, "evict": 2, "admit": 3}
+    assert better[after.kind] >= better[before.kind]
+    if before.kind == "evict":
+        assert lost(after) <= lost(before) + 1e-5
+
+
+def lost(decision: Decision) -> float:
+    return sum(each.loss for each in decision.weighed if each.name in decision.victims)
+
+
+@given(st.lists(NEEDS, max_size=6), st.lists(RESIDENTS, max_size=8).map(named), MACHINES)
+def test_together_they_never_promise_more_than_there_is(
+    needs: list[Need], residents: list[Resident], machine: Machine
+) -> None:
+    """Nobody is chosen twice, and when the victims are gone all that was let in fits under the ceiling."""
+    needs = [evolve(each, model=f"n{i}") for i, each in enumerate(needs)]
+    decisions = admit_all(needs, machine, residents)
+    assert sorted(each.model for each in decisions) == sorted(each.model for each in needs)
+    victims = [name for each in decisions for name in each.victims]
+    assert len(victims) == len(set(victims))
+    promised = sum(each.bytes for each in decisions if each.kind in ("admit", "evict"))
+    remain = sum(each.cost for each in residents if not each.leaving and each.name not in victims)
+    assert not promised or remain + promised <= machine.ceiling
+
+
+@given(st.lists(CANDIDATES, max_size=40).map(candidates), DEFICITS)
+def test_the_set_covers_the_deficit_or_is_empty(some: list[Candidate], deficit: Deficit) -> None:
+    """Empty if nothing is missing or if all together are not enough; never a victim too many."""
+
+    def covers(chosen: tuple[Candidate, ...]) -> bool:
+        missing = deficit.less(sum(each.cost for each in chosen), sum(each.freeable for each in chosen))
+        return missing.met()
+
+    chosen = cheapest(some, deficit)
+    assert bool(chosen) == (covers(tuple(some)) and not deficit.met())
+    assert not chosen or covers(chosen)
+    for each in chosen if len(some) <= 12 else ():
+        assert not covers(tuple(other for other in chosen if other is not each))
+
+
+@given(st.lists(CANDIDATES, max_size=8).map(candidates), DEFICITS)
+def test_up_to_twelve_it_is_the_best_of_all_sets(some: list[Candidate], deficit: Deficit) -> None:
+    """By brute force: the loss of each rank, the number, what is freed beyond need, the names."""
+
+    def key(given: Iterable[Candidate]) -> tuple[tuple[int, ...], int, int, list[str]]:
+        chosen = tuple(given)
+        ordered = sorted(chosen, key=lambda each: (each.rank, each.points, each.name))
+        freed = sum(each.cost + each.freeable for each in chosen)
+        return losses(chosen), len(chosen), freed, [each.name for each in ordered]
+
+    sets = [each for size in range(1, len(some) + 1) for each in combinations(some, size)]
+    enough = [each for each in sets if deficit.less(sum(c.cost for c in each), sum(c.freeable for c in each)).met()]
+    expected = set(min(enough, key=key)) if enough and not deficit.met() else set()
+    assert set(cheapest(some, deficit)) == expected
+
+
+@given(st.lists(CANDIDATES, min_size=4, max_size=9).map(candidates), DEFICITS)
+def test_greedy_is_never_better_and_never_blind_to_importance(some: list[Candidate], deficit: Deficit) -> None:
+    """The optimum bounds it; and it touches no rank that the optimum spares."""
+    greedy, best = cheapest(some, deficit, exact=0), cheapest(some, deficit)
+    assert bool(greedy) == bool(best)
+    assert losses(greedy) >= losses(best)
+    assert max((each.rank for each in greedy), default=0) == max((each.rank for each in best), default=0)

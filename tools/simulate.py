@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Replays request traces against a machine and its models, under llmsup's memory policy and under those of others.
+
+A trace is a CSV (time, model, seconds, client) with the machine in a TOML file beside it; without arguments, the ones
+in traces/. Time is virtual, nothing is random: hours take a second or two.
+
+It does not simulate that models slow each other down, nor the file cache: a reload takes as long as the first load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from llmsup.config.schema import GiB
+from tools.simulate_machine import Trace, read_trace
+from tools.simulate_tally import Tally, table
+from tools.simulate_traces import TRACES
+from tools.simulate_ways import ways
+from tools.simulate_world import Way, World
+
+
+def simulate(trace: Trace, among: Sequence[Way] | None = None) -> dict[str, Tally]:
+    """Run a trace under each policy."""
+    return {way.name: World(trace, way).run() for way in among or ways()}
+
+
+def verdicts(trace: str, tallies: Mapping[str, Tally]) -> list[str]:
+    """What the targets say of one trace: "met" or "MISSED", and why.
+
+    A policy survives a trace if nothing dies of it and everybody is answered.
+    """
+    ours, *others = tallies.values()
+    survivors = [each.reload_seconds for each in others if not each.deaths and not each.refusals]
+    count = tallies.get("LRU by count (4)")
+    seen = [
+        ("no out-of-memory death", ours.deaths == 0),
+        ("no futile eviction", ours.futile == 0),
+        ("nobody refused", ours.refusals == 0),
+        ("no more reload-seconds than any other that survives", ours.reload_seconds <= min(survivors, default=1e99)),
+    ]
+    if trace == "agent" and count is not None:
+        limit = 0.6 * count.reload_seconds
+        seen.append(("at most 60 % of the reload-seconds of LRU by count", ours.reload_seconds <= limit))
+    return [f"{'met   ' if met else 'MISSED'}  {trace}: {what}" for what, met in seen]
+
+
+def plot(trace: str, tallies: Mapping[str, Tally], ceiling: int, total: int, folder: Path) -> Path:
+    """Draw memory over time, one row a policy; returns the picture's path."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(len(tallies), 1, sharex=True, sharey=True, figsize=(12, 2.2 * len(tallies)))
+    for axis, (name, tally) in zip(axes, tallies.items(), strict=True):
+        hours = [when / 3600 for when, _, _ in tally.memory]
+        models = [size / GiB for _, size, _ in tally.memory]
+        others = [size / GiB for _, _, size in tally.memory]
+        axis.stackplot(hours, models, others, labels=("models", "another program"), step="post")
+        axis.axhline(ceiling / GiB, linestyle="--", color="black", linewidth=0.8)
+        axis.axhline(total / GiB, color="red", linewidth=0.8)
+        axis.set_title(f"{trace}: {name}, {tally.loads} loads", fontsize=9)
+        axis.set_ylabel("GiB")
+    axes[-1].set_xlabel("hours")
+    figure.tight_layout()
+    path = folder / f"{trace}.png"
+    figure.savefig(path)
+    plt.close(figure)
+    return path
+
+
+def main() -> int:
+    """Print the tables; returns 1 if a target was missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("trace", nargs="*", type=Path, help="CSV files; default: all in traces/")
+    parser.add_argument("--json", action="store_true", help="the numbers, for a program")
+    parser.add_argument("--plot", type=Path, metavar="FOLDER", help="write a picture of each trace there")
+    given = parser.parse_args()
+    missed, numbers = False, {}
+    for path in given.trace or sorted(TRACES.glob("*.csv")):
+        trace = read_trace(path)
+        tallies = simulate(trace)
+        judged = verdicts(trace.name, tallies)
+        missed |= any(line.startswith("MISSED") for line in judged)
+        numbers[trace.name] = {name: tally.figures() for name, tally in tallies.items()}
+        if not given.json:
+            print("\n".join([*table(trace.name, tallies), "", *judged, ""]))
+        if given.plot:
+            given.plot.mkdir(parents=True, exist_ok=True)
+            drawn = plot(trace.name, tallies, trace.host.ceiling, trace.host.total, given.plot)
+            print(drawn, file=sys.stderr)
+    if given.json:
+        print(json.dumps(numbers, indent=2))
+    return int(missed)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

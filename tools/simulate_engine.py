@@ -1,0 +1,51 @@
+"""A model in the simulated world: while it is loaded, and what is remembered of it.
+
+It does not know the world.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import Factory, define
+
+from llmsup.memory.residency import Residency
+from llmsup.memory.worth import Rate
+from tools.simulate_machine import Model
+
+
+@define(eq=False)
+class Engine:
+    """A model that takes memory.
+
+    Attributes:
+        reserved: Bytes that it counts for at least.
+        after: Whose leaving its start waits for.
+    """
+
+    model: Model
+    reserved: int
+    state: Literal["waiting", "loading", "ready", "leaving", "dead"] = "waiting"
+    after: set[str] = Factory(set)
+    in_flight: int = 0
+    served: int = 0
+    first_served: float | None = None
+    last_used: float = 0.0
+
+    @property
+    def taken(self) -> int:
+        """Bytes that it really has."""
+        return 0 if self.state == "waiting" else self.model.taken(self.served)
+
+
+@define(eq=False)
+class Past:
+    """What is remembered of a model, loaded or not."""
+
+    cost: int
+    rate: Rate = Factory(Rate)
+    residency: Residency = Factory(Residency)
+    measured: bool = False
+    loads: int = 0
+    evicted_for_it: int = 0
+    rests_until: float = 0.0

@@ -1,0 +1,131 @@
+"""The policies that are compared: llmsup's, and those of others as their sources show them.
+
+None of them knows the future of the trace. All know the same costs, and have the same `queue_timeout` and no ttl.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import define, field
+
+from llmsup.memory.decision import Decision
+from llmsup.memory.policy import admit_all
+from llmsup.memory.relief import relieve
+from llmsup.memory.snapshot import RULES, Machine, Need, Resident, Rules
+from tools.simulate_engine import Engine
+from tools.simulate_world import Way, World
+
+
+@define
+class Llmsup:
+    """The policy of llmsup.memory, on snapshots of the world."""
+
+    rules: Rules = RULES
+    name: str = "llmsup"
+    reserves: bool = True
+
+    def admit(self, world: World) -> Sequence[Decision]:
+        needs = []
+        for since, name in world.waiting():
+            model = world.host.models[name]
+            known = model.load_seconds if world.past[name].loads else None
+            needs.append(Need(name, world.past[name].cost, model.priority, since, known))
+        return admit_all(needs, machine(world), self._residents(world), rules=self.rules)
+
+    def relieve(self, world: World) -> Decision:
+        shortfall = max(world.host.reserve // 2 - world.headroom, 0)
+        return relieve(machine(world), self._residents(world), world.relief, shortfall=shortfall, rules=self.rules)
+
+    def _residents(self, world: World) -> list[Resident]:
+        residents = []
+        for name, engine in world.engines.items():
+            past = world.past[name]
+            resident = Resident(
+                name,
+                cost=max(engine.reserved, engine.taken),
+                freeable=engine.taken,
+                priority=engine.model.priority,
+                pinned=engine.model.pinned,
+                in_flight=engine.in_flight,
+                loading=engine.state in ("waiting", "loading"),
+                leaving=engine.state == "leaving",
+                first_served=engine.first_served,
+                last_used=engine.last_used,
+                rate=past.rate.per_second(world.now),
+                reload_seconds=engine.model.load_seconds,
+                refaults=past.residency.quieter(world.now).refaults,
+                residency=past.residency.seconds(world.now, self.rules.min_residency),
+            )
+            residents.append(resident)
+        return residents
+
+
+def machine(world: World) -> Machine:
+    """The world as a snapshot."""
+    host = world.host
+    return Machine(host.ceiling, host.reserve, world.headroom, world.level, world.now)
+
+
+@define
+class Lru:
+    """The least recently used idle model goes, one after the other, until the next one fits.
+
+    As in Ollama, llama-swap and llama-server's router: a busy model is waited for, requests for a loaded model
+    overtake the queue, and the queue is one, first come, first served.
+
+    Attributes:
+        most: How many may be loaded together; None: as many as fit by bytes.
+        fair: Nobody overtakes: the least recently used busy model gets no more requests while the queue waits for it.
+            (None of them does that; without it a steady stream to one model starves another.)
+    """
+
+    name: str
+    most: int | None = None
+    fair: bool = False
+    reserves: bool = field(default=False, init=False)
+
+    def admit(self, world: World) -> Sequence[Decision]:
+        decisions: list[Decision] = []
+        for _, name in world.waiting():
+            decision = self._one(world, name, [each.model for each in decisions])
+            decisions.append(decision)
+            if decision.kind in ("wait", "evict"):
+                break
+        return decisions
+
+    def relieve(self, world: World) -> None:
+        """None of them looks at the machine again once a model is loaded."""
+
+    def _one(self, world: World, name: str, before: Sequence[str]) -> Decision:
+        cost = world.past[name].cost
+        if self.most is None and cost > world.host.ceiling:
+            return Decision("refuse", "", name)
+        there = list(world.engines.values())
+        if self._fits(world, cost, there, before):
+            return Decision("admit", "", name)
+        remain = [each for each in there if each.state != "leaving"]
+        idle = [each for each in remain if each.state == "ready" and not each.in_flight and not each.model.pinned]
+        if self._fits(world, cost, remain, before) or not idle:
+            busy = [each for each in remain if each.state == "ready" and not each.model.pinned]
+            held = min(busy, key=lambda each: each.last_used, default=None) if self.fair and not idle else None
+            return Decision("wait", "", name, hold=(held.model.name,) if held else ())
+        oldest = min(idle, key=lambda each: each.last_used)
+        return Decision("evict", "", name, victims=(oldest.model.name,))
+
+    def _fits(self, world: World, cost: int, engines: Sequence[Engine], before: Sequence[str]) -> bool:
+        if self.most is not None:
+            return len(engines) + len(before) < self.most
+        taken = sum(max(each.reserved, each.taken) for each in engines) + sum(world.past[each].cost for each in before)
+        return taken + cost <= world.host.ceiling
+
+
+def ways() -> tuple[Way, ...]:
+    """All that are compared; llmsup's first."""
+    return (
+        Llmsup(),
+        Lru("LRU by bytes"),
+        Lru("LRU by bytes, fair", fair=True),
+        Lru("LRU by count (4)", 4),
+        Lru("one at a time", 1),
+    )

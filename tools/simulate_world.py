@@ -1,0 +1,280 @@
+"""The simulated world: requests come, models load, work, grow, leave and die, in virtual seconds.
+
+It does not know who decides what; it carries out what a `Way` decides, and counts.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from typing import Protocol
+
+from attrs import Factory, define, field
+
+from llmsup.memory.decision import Decision
+from llmsup.memory.relief import Relief
+from llmsup.memory.snapshot import Level
+from tools.simulate_engine import Engine, Past
+from tools.simulate_machine import Host, Request, Trace
+from tools.simulate_tally import Tally
+
+UNLOAD = 1.0
+"""Seconds from a decision until an idle model's memory is back."""
+
+QUEUE_TIMEOUT = 600.0
+TICK = 1.0
+COOL_DOWN = 10.0
+"""Seconds before a model that the system killed is started again."""
+
+
+class Way(Protocol):
+    """A policy: who is loaded and who goes."""
+
+    name: str
+    reserves: bool
+    """Whether a load that evicts is certain from then on; else it is asked about again when the victim is gone."""
+
+    def admit(self, world: World) -> Sequence[Decision]:
+        """Decide about the models that somebody waits for."""
+        ...
+
+    def relieve(self, world: World) -> Decision | None:
+        """Decide about pressure."""
+        ...
+
+
+@define(eq=False)
+class World:
+    """One run of one trace under one policy."""
+
+    trace: Trace
+    way: Way
+    now: float = 0.0
+    engines: dict[str, Engine] = Factory(dict)
+    queues: dict[str, deque[tuple[float, Request]]] = Factory(dict)
+    past: dict[str, Past] = Factory(dict)
+    held: frozenset[str] = frozenset()
+    level: Level = "normal"
+    relief: Relief = Factory(Relief)
+    tally: Tally = Factory(Tally)
+    _events: list[tuple[float, int, Callable[[], None]]] = Factory(list)
+    _order: Iterator[int] = field(factory=count)
+    _neighbour: int = 0
+    _ticking: bool = False
+    _retried: set[Request] = Factory(set)
+    _clients: dict[str, deque[Request]] = Factory(dict)
+
+    @property
+    def host(self) -> Host:
+        """The machine."""
+        return self.trace.host
+
+    @property
+    def headroom(self) -> int:
+        """Bytes that are free on it."""
+        ours = sum(engine.taken for engine in self.engines.values())
+        return self.host.total - self.host.reserve // 2 - self._neighbour - ours
+
+    def run(self) -> Tally:
+        """Play the trace to its end."""
+        self.past = {name: Past(model.estimate) for name, model in self.host.models.items()}
+        for when, size in self.host.neighbour:
+            self._at(when, lambda size=size: self._neighbour_takes(size))  # type: ignore[misc]
+        for request in self.trace.requests:
+            if request.client:
+                self._clients.setdefault(request.client, deque()).append(request)
+            else:
+                self._at(request.time, lambda request=request: self._arrive(request))  # type: ignore[misc]
+        for client in self._clients:
+            self._next_of(client)
+        while self._events:
+            self.now, _, event = heapq.heappop(self._events)
+            event()
+            self._look()
+        self.tally.duration = self.now
+        return self.tally
+
+    def waiting(self) -> list[tuple[float, str]]:
+        """The models that aren't there and that somebody waits for, by the time of the first who does."""
+        return sorted(
+            (queue[0][0], name)
+            for name, queue in self.queues.items()
+            if queue and name not in self.engines and self.past[name].rests_until <= self.now
+        )
+
+    # --- requests ---------------------------------------------------------------------------------------------
+
+    def _arrive(self, request: Request) -> None:
+        past = self.past[request.model]
+        past.rate = past.rate.asked(self.now)
+        self.queues.setdefault(request.model, deque()).append((self.now, request))
+        self._at(self.now + QUEUE_TIMEOUT, lambda: self._give_up(request))
+
+    def _give_up(self, request: Request) -> None:
+        queue = self.queues[request.model]
+        mine = next((each for each in queue if each[1] is request), None)
+        if mine is None:
+            return
+        queue.remove(mine)
+        self._refuse(request)
+
+    def _refuse(self, request: Request) -> None:
+        self.tally.refusals += 1
+        past = self.past[request.model]
+        if not self.queues[request.model] and request.model not in self.engines:
+            self.tally.futile += past.evicted_for_it
+            past.evicted_for_it = 0
+        self._answered(request)
+
+    def _refuse_all(self, name: str) -> None:
+        queue = self.queues[name]
+        while queue:
+            self._refuse(queue.popleft()[1])
+
+    def _answered(self, request: Request) -> None:
+        if request.client:
+            self._next_of(request.client)
+
+    def _next_of(self, client: str) -> None:
+        if self._clients[client]:
+            request = self._clients[client].popleft()
+            self._at(max(request.time, self.now), lambda: self._arrive(request))
+
+    def _dispatch(self) -> None:
+        for name, engine in self.engines.items():
+            queue = self.queues.get(name)
+            while queue and engine.state == "ready" and name not in self.held:
+                since, request = queue.popleft()
+                self.tally.waits.append(self.now - since)
+                engine.in_flight += 1
+                self._at(self.now + request.seconds, lambda e=engine, r=request: self._done(e, r))  # type: ignore[misc]
+
+    def _done(self, engine: Engine, request: Request) -> None:
+        if engine.state == "dead":  # under the request, which is tried once more
+            if request in self._retried:
+                self._refuse(request)
+            else:
+                self._retried.add(request)
+                self.queues[request.model].append((self.now, request))
+            return
+        engine.in_flight -= 1
+        engine.served += 1
+        engine.last_used = self.now
+        if engine.first_served is None:
+            engine.first_served = self.now
+        self._answered(request)
+
+    # --- models -----------------------------------------------------------------------------------------------
+
+    def _load(self, name: str, after: Sequence[str]) -> None:
+        engine = Engine(self.host.models[name], self.past[name].cost, after=set(after))
+        self.engines[name] = engine
+        self._start(engine)
+
+    def _start(self, engine: Engine) -> None:
+        if engine.after or engine.state != "waiting":
+            return
+        engine.state = "loading"
+        past = self.past[engine.model.name]
+        past.residency = past.residency.loaded(self.now)
+        self.tally.loads += 1
+        self.tally.load_seconds += engine.model.load_seconds
+        self.tally.reload_seconds += engine.model.load_seconds if past.loads else 0.0
+        past.loads += 1
+        self._at(self.now + engine.model.load_seconds, lambda: self._ready(engine))
+
+    def _ready(self, engine: Engine) -> None:
+        name = engine.model.name
+        if engine.state == "loading":
+            engine.state, engine.last_used = "ready", self.now
+            self.past[name].evicted_for_it = 0
+
+    def _evict(self, name: str, measured: bool) -> None:
+        engine = self.engines[name]
+        assert engine.state == "ready"
+        assert not engine.in_flight
+        engine.state = "leaving"
+        self.tally.evictions += 1
+        expected, before = engine.taken, self.headroom
+        self._at(self.now + UNLOAD, lambda: self._gone(engine, expected if measured else 0, before))
+
+    def _gone(self, engine: Engine, expected: int, before: int) -> None:
+        name = engine.model.name
+        if engine.state == "dead":
+            return
+        del self.engines[name]
+        past = self.past[name]
+        past.residency = past.residency.evicted(self.now)
+        past.cost = max(past.cost, engine.taken) if past.measured else engine.taken
+        past.measured = True
+        if expected:
+            self.relief = self.relief.stepped(self.now, expected=expected, freed=self.headroom - before)
+        for other in list(self.engines.values()):
+            other.after.discard(name)
+            self._start(other)
+
+    # --- the machine ------------------------------------------------------------------------------------------
+
+    def _neighbour_takes(self, size: int) -> None:
+        self._neighbour = size
+
+    def _look(self) -> None:
+        """What follows from what has just happened."""
+        while self.headroom < 0 and any(engine.taken for engine in self.engines.values()):
+            victim = max(self.engines.values(), key=lambda engine: engine.taken)
+            self._die(victim)
+        self._read_level()
+        self._dispatch()
+        decisions = self.way.admit(self) if self.waiting() else ()
+        self.held = frozenset(name for each in decisions for name in each.hold)
+        for each in decisions:
+            self._carry_out(each)
+        relief = self.way.relieve(self) if self.level != "normal" else None
+        for name in relief.victims if relief else ():
+            self.tally.pressure += 1
+            self._evict(name, measured=True)
+        self._dispatch()
+        self.tally.memory.append((self.now, sum(engine.taken for engine in self.engines.values()), self._neighbour))
+        if not self._ticking and (any(self.queues.values()) or self.level != "normal") and self._events:
+            self._ticking = True
+            self._at(self.now + TICK, self._tick)
+
+    def _tick(self) -> None:
+        self._ticking = False
+
+    def _carry_out(self, decision: Decision) -> None:
+        if decision.kind == "refuse":
+            self._refuse_all(decision.model)
+        for name in decision.victims:
+            self.past[decision.model].evicted_for_it += 1
+            self._evict(name, measured=False)
+        if decision.kind == "admit" or (decision.kind == "evict" and self.way.reserves):
+            self._load(decision.model, [n for n, e in self.engines.items() if e.state == "leaving"])
+
+    def _die(self, engine: Engine) -> None:
+        """The system kills the largest."""
+        name = engine.model.name
+        self.tally.deaths += 1
+        self.past[name].rests_until = self.now + COOL_DOWN
+        del self.engines[name]
+        if engine.state == "loading":
+            self._refuse_all(name)
+        engine.state = "dead"
+        for other in list(self.engines.values()):
+            other.after.discard(name)
+            self._start(other)
+
+    def _read_level(self) -> None:
+        free, reserve = self.headroom, self.host.reserve
+        if free < reserve // 8:
+            self.level = "critical"
+        elif free < reserve // 4 and self.level == "normal":
+            self.level = "warn"
+        elif free > reserve // 2 and self.level != "normal":
+            self.level = "normal"
+            self.relief = self.relief.ended()
+
+    def _at(self, when: float, event: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (when, next(self._order), event))
