@@ -67,7 +67,7 @@ def parse_bytes(text: str) -> Bytes:
 
 
 def format_seconds(seconds: float) -> str:
-    """Print a duration the way a person would say it: "0.42 s", "90 s", "30 m", "1 h 30 m", "never"."""
+    """Print a duration the way a person would say it: "0.42 s", "90 s", "3 m 12 s", "30 m", "1 h 30 m", "never"."""
     if math.isinf(seconds):
         return "never"
     if seconds < 0.1:
@@ -76,6 +76,9 @@ def format_seconds(seconds: float) -> str:
         return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
     if seconds < 120:
         return f"{seconds:.0f} s"
+    if seconds < 599.5:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes} m {rest} s" if rest else f"{minutes} m"
     minutes = round(seconds / 60)
     hours, minutes = divmod(minutes, 60)
     if not hours:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmsup.units import NEVER, format_bytes, format_seconds, parse_bytes, parse_seconds
@@ -79,6 +79,9 @@ def test_whole_seconds_are_read_in_every_spelling(seconds: int) -> None:
 
 
 @given(st.floats(0.001, 48 * 3600))
+@example(150.0)
+@example(599.4)
+@example(629.0)
 def test_printed_durations_can_be_read_back_nearly(seconds: float) -> None:
     assert parse_seconds(format_seconds(seconds).replace(" ", "")) == pytest.approx(seconds, rel=0.06)
 
