@@ -262,8 +262,8 @@ class _Conversion:
             pairs = [(key, "=", text(value)) for key, value in entries.items()]
         if env := {key.strip(): value for key, equals, value in pairs if equals and key.strip()}:
             self.table.put("env", env)
-        for number, (_, equals, _) in enumerate(pairs, start=1):
-            if not equals:  # its text may be a secret
+        for number, (key, equals, _) in enumerate(pairs, start=1):
+            if not (equals and key.strip()):  # its text may be a secret
                 self._note("env", f"entry {number} is left out, as it is not NAME=VALUE")
 
     def _other_keys(self) -> None:

@@ -20,12 +20,13 @@ LARGEST = 1 << 19
 
 _MOST_VALUES = 100_000
 _DEEPEST = 50
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, nearer to YAML 1.2, as llama-swap's reader is: `on` is a word and 1:30 no number."""
 
-    merging = 0  # keys merged so far
+    copied = 0  # values written out again so far, as an anchor was named
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: ARG002, FBT001, FBT002, RUF100 -- PyYAML's
         self.flatten_mapping(node)
@@ -35,6 +36,7 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, "a key must be one word", key_node.start_mark)
             # 3.10 is a model's name here, not a number, and so it is among its aliases
             if key_node.value == "aliases" and isinstance(value_node, yaml.SequenceNode):
+                self._copy(len(value_node.value), value_node)
                 table[key_node.value] = [each.value for each in value_node.value if isinstance(each, yaml.ScalarNode)]
             else:
                 table[key_node.value] = self.construct_object(value_node, deep=True)
@@ -42,28 +44,31 @@ class _Loader(yaml.SafeLoader):
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Merge `<<`; a key that stands there twice is an error, and growth by merging merged tables is bounded."""
+        if getattr(node, "merged", False):
+            return
+        node.merged = True  # type: ignore[attr-defined]
         seen = set()
         for key_node, _ in node.value:
-            if isinstance(key_node, yaml.ScalarNode) and key_node.tag != "tag:yaml.org,2002:merge":
+            if isinstance(key_node, yaml.ScalarNode):
                 if key_node.value in seen:
                     problem = f"the key {key_node.value!r} stands here twice"
                     raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
                 seen.add(key_node.value)
-        if getattr(node, "merged", False):
-            return
-        node.merged = True  # type: ignore[attr-defined]
-        # `<<: [*a, *a, ...]` copies a's keys each time: what is small on the page must not be endless work.
-        self.merging += sum(
-            len(table.value) if isinstance(table, yaml.MappingNode) else 0
-            for key, value in node.value
-            if key.tag == "tag:yaml.org,2002:merge"
-            for table in (value.value if isinstance(value, yaml.SequenceNode) else [value])
-        )
-        if self.merging > _MOST_VALUES:
-            raise yaml.constructor.ConstructorError(None, None, "more is merged here than bears sense", node.start_mark)
+        for key_node, value_node in node.value:
+            if key_node.tag == _MERGE:
+                for table in value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]:
+                    if isinstance(table, yaml.MappingNode):
+                        self.flatten_mapping(table)  # first, or what it merges itself would not be counted
+                        self._copy(1 + len(table.value), node)
         super().flatten_mapping(node)
         latest = {key.value if isinstance(key, yaml.ScalarNode) else id(key): (key, value) for key, value in node.value}
         node.value = list(latest.values())
+
+    def _copy(self, values: int, node: yaml.Node) -> None:
+        """`<<: [*a, *a, ...]` copies a's keys each time: what is small on the page must not be endless work."""
+        self.copied += values
+        if self.copied > _MOST_VALUES:
+            raise yaml.constructor.ConstructorError(None, None, "more is merged here than bears sense", node.start_mark)
 
 
 _Loader.yaml_implicit_resolvers = {}
