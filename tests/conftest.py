@@ -13,6 +13,9 @@ settings.register_profile("llmsup", deadline=None)
 settings.load_profile("llmsup")
 
 
+pytest_plugins = ("fleets",)  # its fixtures, which two files use
+
+
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An empty $HOME; the demo model's real place was taken note of before (`real_engines`)."""

@@ -249,7 +249,7 @@ def test_the_parts_add_up() -> None:
         "adapters": (Path("/lora.gguf"),),
         "files": (Stamp(Path("/m.gguf"), 9, 1), Stamp(Path("/lora.gguf"), 1000, 1)),
     }
-    model = Found(id="m", path=Path("/m.gguf"), facts=facts(), **more)  # type: ignore[arg-type]
+    model = Found(id="m", path=Path("/m.gguf"), facts=facts(), **more)  # type: ignore[arg-type]  # of many types
     said = estimate(ModelSpec(name="m", path="m.gguf"), model)
     assert said is not None
     assert said.weights == 5 * MiB + 1000

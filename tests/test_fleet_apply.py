@@ -2,54 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import trio
 from fake_life import Garage
+from fleets import LONG, entries, entry, use
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from llmsup.catalog.entry import Entry
-from llmsup.config.schema import ModelSpec
 from llmsup.errors import ModelFailed, ModelNotFound, Unloading
 from llmsup.fleet.changes import Changes
 from llmsup.fleet.fleet import Fleet
 from llmsup.fleet.state import State
-from llmsup.memory.admission import AlwaysYes
-from llmsup.process.logbook import LogBook
-from llmsup.units import NEVER, Seconds
-
-LONG = Seconds(1_000_000)
-
-
-def entry(name: str, *, refusal: str = "", **spec: Any) -> Entry:
-    return Entry(spec=ModelSpec(name=name, path=f"/{name}.gguf", ttl=NEVER, **spec), refusal=refusal)
-
-
-def entries(*these: Entry) -> dict[str, Entry]:
-    return {each.name: each for each in these}
-
-
-@pytest.fixture
-def garage() -> Garage:
-    return Garage()
-
-
-@pytest.fixture
-async def fleet(nursery: trio.Nursery, garage: Garage) -> Fleet:
-    fleet = Fleet(garage, AlwaysYes(), max_queue=100, book=LogBook())
-    await nursery.start(fleet.run)
-    return fleet
-
-
-async def use(fleet: Fleet, name: str, seconds: float = 1) -> str:
-    """One request that takes some seconds of the engine; says what it was served with."""
-    model = fleet.find(name)
-    with fleet.enter(model) as ticket:
-        life = await ticket.life(LONG)
-        await trio.sleep(seconds)
-        assert life.verdict is None, "the request was cut off"
-        return model.spec.description
+from llmsup.units import Seconds
 
 
 async def test_what_is_the_same_is_not_touched(autojump_clock: MockClock, fleet: Fleet, garage: Garage) -> None:

@@ -7,28 +7,14 @@ from typing import Any
 import pytest
 import trio
 from fake_life import FakeEngine, Garage
-from test_fleet_apply import entries, entry, use
+from fleets import entries, entry, use
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from llmsup.errors import EngineDied, ShuttingDown
 from llmsup.fleet.fleet import Fleet
 from llmsup.fleet.state import State
 from llmsup.gateway.exchange import Exchange, Order
-from llmsup.memory.admission import AlwaysYes
-from llmsup.process.logbook import LogBook
 from llmsup.units import NEVER, Bytes, Seconds
-
-
-@pytest.fixture
-def garage() -> Garage:
-    return Garage()
-
-
-@pytest.fixture
-async def fleet(nursery: trio.Nursery, garage: Garage) -> Fleet:
-    fleet = Fleet(garage, AlwaysYes(), max_queue=100, book=LogBook())
-    await nursery.start(fleet.run)
-    return fleet
 
 
 class Clients:

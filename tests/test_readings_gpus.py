@@ -55,21 +55,21 @@ class FakeBinding:
         assert name == "pynvml"
         return self
 
-    def nvmlInit(self) -> None:  # noqa: N802
+    def nvmlInit(self) -> None:  # noqa: N802 -- the binding's name
         self.started += 1
         if not self.driver:
             raise Refused("Driver Not Loaded")
 
-    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802 -- the binding's name
         return len(self.devices)
 
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> dict[str, Any]:  # noqa: N802
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> dict[str, Any]:  # noqa: N802 -- the binding's name
         return self.devices[index]
 
-    def nvmlDeviceGetName(self, device: dict[str, Any]) -> Any:  # noqa: N802
+    def nvmlDeviceGetName(self, device: dict[str, Any]) -> Any:  # noqa: N802 -- the binding's name
         return self._given(device, "name")
 
-    def nvmlDeviceGetMemoryInfo(self, device: dict[str, Any], version: int | None = None) -> Any:  # noqa: N802
+    def nvmlDeviceGetMemoryInfo(self, device: dict[str, Any], version: int | None = None) -> Any:  # noqa: N802 -- the binding's name
         self.asked += 1
         if self.go:
             self.go.wait(10)
@@ -77,7 +77,7 @@ class FakeBinding:
             raise Refused("Function Not Found")
         return self._given(device, "memory")
 
-    def nvmlDeviceGetComputeRunningProcesses(self, device: dict[str, Any]) -> Any:  # noqa: N802
+    def nvmlDeviceGetComputeRunningProcesses(self, device: dict[str, Any]) -> Any:  # noqa: N802 -- the binding's name
         return self._given(device, "processes")
 
     def _given(self, device: dict[str, Any], key: str) -> Any:

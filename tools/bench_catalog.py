@@ -26,15 +26,15 @@ from attrs import Factory, define
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
 
-from catalog_tree import plant  # noqa: E402
-from gguf_files import tiny_llama  # noqa: E402
-from gguf_zoo import ZOO  # noqa: E402
+from catalog_tree import plant  # noqa: E402 -- after the path
+from gguf_files import tiny_llama  # noqa: E402 -- after the path
+from gguf_zoo import ZOO  # noqa: E402 -- after the path
 
-from llmsup.catalog.build import build  # noqa: E402
-from llmsup.catalog.found import Snapshot  # noqa: E402
-from llmsup.catalog.headers import HeaderCache  # noqa: E402
-from llmsup.catalog.survey import survey  # noqa: E402
-from llmsup.config.schema import Catalog  # noqa: E402
+from llmsup.catalog.build import build  # noqa: E402 -- after the path
+from llmsup.catalog.found import Snapshot  # noqa: E402 -- after the path
+from llmsup.catalog.headers import HeaderCache  # noqa: E402 -- after the path
+from llmsup.catalog.survey import survey  # noqa: E402 -- after the path
+from llmsup.config.schema import Catalog  # noqa: E402 -- after the path
 
 TARGET = 0.5
 """Seconds that a start may take over 500 models that are known already."""

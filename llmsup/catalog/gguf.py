@@ -117,7 +117,7 @@ def _scalar(window: Window, kind: int, key: str) -> Scalar:
     if kind == _TEXT:
         return window.string(_TEMPLATE if key.startswith("tokenizer.chat_template") else _STRING)
     (value,) = window.unpack(_code(kind, key))
-    return value  # type: ignore[no-any-return]
+    return value  # type: ignore[no-any-return]  # struct gives what its format says: a number or a bool
 
 
 def _array(window: Window, kind: int, length: int, key: str) -> Value | None:

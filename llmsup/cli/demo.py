@@ -50,7 +50,10 @@ What is loaded now, from another terminal:
 
   {program} ps --url {url}
 
-Ctrl-C stops it. Your own models: put them into a config and run `{program} serve`.
+Ctrl-C stops it. Your own models, in LM Studio's folders and Ollama's store:
+
+  {program} ls
+  {program} serve
 """
 
 

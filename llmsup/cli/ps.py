@@ -82,7 +82,7 @@ def table(running: Sequence[Entry], now: float) -> Table:
 def nothing_loaded(models: Sequence[Entry]) -> str:
     """What to say instead of an empty table."""
     if not models:
-        return "No model is loaded, and none is configured. `llmsup demo` serves one to try."
+        return "No model is loaded, and there is none. `llmsup demo` serves one to try."
     names = without_presets([str(entry["id"]) for entry in models])
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     shown = visible(", ".join(names[:NAMED]) + more)
