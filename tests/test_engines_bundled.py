@@ -250,7 +250,8 @@ def test_a_bad_file_is_refused_in_the_engines_own_words(
     done = run("--model", str(model), "--host", str(short_directory / "e.sock"))
     assert done.returncode == 1
     assert said in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("llmsup bundled engine: ")
+    # Somewhere: the engine writes its log from a thread of its own, whose last line may come after ours.
+    assert any(line.startswith("llmsup bundled engine: ") for line in done.stderr.splitlines())
 
 
 @needs_engine
