@@ -123,6 +123,10 @@ class EngineDied(Error):
     status, code = 502, "engine_died"
 
 
+class OutOfMemory(EngineDied):
+    """The engine ended for want of memory."""
+
+
 class EngineBadAnswer(Error):
     """The engine lives, but what it sent is not HTTP, or it hung up without an answer."""
 

@@ -1,8 +1,8 @@
 """The composition root: builds every part from the config, starts them in order, stops them in reverse.
 
-    infra    the orphan guard                             started first, stopped last
+    infra    the orphan guard, the memory watch, the governor   started first, stopped last
     └─ fleet   one supervisor per model, and the roster, which says what models there are
-       └─ edge   the web server                           started last, stopped first
+       └─ edge   the web server                                 started last, stopped first
 
 Nurseries don't order their shutdown, so the three are nested. It knows every part, and no part knows it.
 """
@@ -11,22 +11,31 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from .catalog.library import HEADERS, Library
 from .config.schema import Config, Server
+from .engines.builds import build_of, llama_server
 from .engines.plan import Planner
 from .engines.probe import Probe
 from .fleet.fleet import Fleet
+from .fleet.governor import Governor
+from .fleet.prices import MeasuredPrices
 from .fleet.roster import Roster
 from .fleet.starter import Starter
 from .gateway.doorman import Doorman, is_loopback
 from .gateway.gateway import Gateway
-from .memory.admission import AlwaysYes
+from .memory.footprint_store import FootprintStore
+from .memory.readings import Sampler
+from .memory.readings.linux import Linux
+from .memory.watch import MachineWatch
+from .process.events import Events
 from .process.logbook import LogBook
 from .process.orphans import Orphans
 from .process.watched import Watched
@@ -35,6 +44,9 @@ from .web.app import build_app
 from .web.server import STALLED, WebServer
 
 log = logging.getLogger(__name__)
+
+FOOTPRINTS = "footprints.json"
+"""The file in `state_dir` with what models were measured to cost."""
 
 FIRST_LOOK = Seconds(3)
 """How long requests wait for the first look at the disk; after that they are answered while it goes on."""
@@ -100,7 +112,13 @@ class Tree(Watched):
         orphans = Orphans(directory)  # removes the directory at the very end, even if we are killed
         planner = Planner(config=self.config, probe=Probe())
         server = self.config.server
-        fleet = Fleet(Starter(planner, orphans, directory), AlwaysYes(), max_queue=server.max_queue, book=self.book)
+        events, memory = Events(), self.config.memory
+        pressure_file = Linux().pressure_file if sys.platform == "linux" else None
+        watch = MachineWatch(memory, Sampler(memory.probe), events, pressure_file=pressure_file)
+        prices = MeasuredPrices(FootprintStore(server.state_dir / FOOTPRINTS), partial(build_of, planner))
+        governor = Governor(memory, watch, prices, events)
+        starter = Starter(planner, orphans, directory)
+        fleet = Fleet(starter, governor, max_queue=server.max_queue, book=self.book, events=events)
         planner.several = lambda: len(fleet.models) > 1
         gateway = Gateway(fleet, server, self._doorman(server))
 
@@ -109,6 +127,8 @@ class Tree(Watched):
             self.config = planner.config = config
             fleet.max_queue = config.server.max_queue
             gateway.server, gateway.doorman = config.server, self._doorman(config.server)
+            governor.settings = config.memory
+            watch.use(config.memory)
             app.use(config.server)
             return restart
 
@@ -120,10 +140,15 @@ class Tree(Watched):
             adopt=adopt,
             ollama_server=lambda: planner.ollama_server() is not None,
         )
-        app = build_app(gateway, fleet, roster)
+        app = build_app(gateway, fleet, roster, governor)
         web = WebServer(app, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
         async with trio.open_nursery() as infra:
             await infra.start(orphans.run)
+            await infra.start(watch.run)
+            await infra.start(prices.run)
+            await infra.start(governor.run)
+            if sys.platform == "darwin" and (command := llama_server(planner)):
+                infra.start_soon(watch.learn_working_set, command)
             async with trio.open_nursery() as models:
                 await models.start(fleet.run)
                 await models.start(roster.run)

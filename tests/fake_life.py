@@ -12,17 +12,37 @@ from trio.testing import memory_stream_pair
 from llmsup.catalog.entry import Entry
 from llmsup.engines.launch import Launch, UnixAddress
 from llmsup.engines.pool import Pool
+from llmsup.fleet.model import Model
+from llmsup.memory.footprints import Footprint
+from llmsup.memory.meter import Meter
 from llmsup.process.logbook import LogBook
 from llmsup.units import Bytes
+
+
+class AlwaysYes:
+    """The `Admission` of a machine with memory for everything."""
+
+    @asynccontextmanager
+    async def admit(self, model: Model) -> AsyncIterator[None]:
+        yield
+
+    def changed(self, model: Model) -> None:
+        pass
+
+    async def out_of_memory(self, model: Model) -> bool:
+        return False
 
 
 class FakeEngine:
     """An engine whose every move a test decides."""
 
-    def __init__(self, garage: Garage, number: int) -> None:
+    def __init__(self, garage: Garage, number: int, name: str) -> None:
+        self.name = name
+        self.size: int | None = None  # instead of the garage's
         self.launch = Launch(engine="fake", argv=("fake",), address=UnixAddress(Path("/nowhere")))
         self.pid = number
         self.progress: float | None = None
+        self.meter = Meter()
         self.pool = Pool(self._open)
         self.answers = trio.Event()  # ready
         self.exit_code: int | None = None
@@ -64,8 +84,9 @@ class FakeEngine:
         assert self.exit_code is not None
         return self.exit_code
 
-    async def footprint(self) -> Bytes | None:
-        return Bytes(1000)
+    async def measure(self) -> None:
+        size = self._garage.sizes.get(self.name, 1000) if self.size is None else self.size
+        self.meter.saw(Footprint(Bytes(size)))
 
 
 class Garage:
@@ -79,12 +100,13 @@ class Garage:
         self.started_at: list[float] = []
         self.started_with: list[Entry] = []
         self.refuse: Exception | None = None
+        self.sizes: dict[str, int] = {}  # what engines cost, by their models' names, in bytes
 
     @asynccontextmanager
     async def __call__(self, entry: Entry, book: LogBook) -> AsyncIterator[FakeEngine]:
         if self.refuse is not None:
             raise self.refuse
-        engine = FakeEngine(self, len(self.engines) + 1)
+        engine = FakeEngine(self, len(self.engines) + 1, entry.name)
         if self.ready:
             engine.answers.set()
         self.engines.append(engine)

@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 import trio
-from fake_life import Garage
+from fake_life import AlwaysYes, Garage
 
 from llmsup.catalog.entry import Entry
 from llmsup.config.schema import ModelSpec
 from llmsup.fleet.fleet import Fleet
-from llmsup.memory.admission import AlwaysYes
 from llmsup.process.logbook import LogBook
 from llmsup.units import NEVER, Seconds
 

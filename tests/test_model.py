@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 from attrs import evolve
-from fake_life import Garage
+from fake_life import AlwaysYes, Garage
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from llmsup.catalog.entry import Entry
@@ -25,7 +25,6 @@ from llmsup.errors import (
 from llmsup.fleet.model import Model
 from llmsup.fleet.state import State
 from llmsup.fleet.supervisor import Supervisor
-from llmsup.memory.admission import AlwaysYes
 from llmsup.process.logbook import LogBook
 from llmsup.units import Seconds
 

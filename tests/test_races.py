@@ -14,7 +14,7 @@ from llmsup.errors import EngineDied, ShuttingDown
 from llmsup.fleet.fleet import Fleet
 from llmsup.fleet.state import State
 from llmsup.gateway.exchange import Exchange, Order
-from llmsup.units import NEVER, Bytes, Seconds
+from llmsup.units import NEVER, Seconds
 
 
 class Clients:
@@ -102,15 +102,14 @@ async def test_a_model_that_is_back_before_it_went_cuts_nobody_off(
     """Neither who waits nor who is served, however long its memory takes to be measured on the way out."""
     gate = trio.Event()
 
-    async def footprint(_: FakeEngine) -> Bytes | None:
+    async def measure(_: FakeEngine) -> None:
         with trio.CancelScope(shield=True):  # as in a worker thread that can't be abandoned
             await gate.wait()
-        return Bytes(1)
 
     this = entry("a", max_in_flight=1, drain_timeout=Seconds(30))
     fleet.apply(entries(this))
     await use(fleet, "a")
-    monkeypatch.setattr(FakeEngine, "footprint", footprint)
+    monkeypatch.setattr(FakeEngine, "measure", measure)
     fleet.apply({})
     await wait_all_tasks_blocked()
     fleet.apply(entries(this))

@@ -69,10 +69,11 @@ class Entry:
 
     def runs_like(self, other: Entry) -> bool:
         """Whether an engine that was started for one of them is right for the other."""
-        return self._launched == other._launched
+        return self.launched == other.launched
 
     @property
-    def _launched(self) -> tuple[object, ...]:
+    def launched(self) -> tuple[object, ...]:
+        """All that its engine is started with."""
         settings = tuple(getattr(self.spec, field) for field in _AT_LAUNCH)
         file = self.found and (self.found.path, self.found.files, self.found.projector, self.found.adapters)
         return (settings, file, self.engine, self.refusal)

@@ -13,10 +13,10 @@ import trio
 
 from ..engines.launch import Launch
 from ..engines.pool import Pool, connect
-from ..memory.footprints import group_footprint
+from ..memory.footprints import footprint_of_group
+from ..memory.meter import Meter
 from ..process.child import Child
 from ..process.logbook import LogBook
-from ..units import Bytes
 from .health import Health
 
 FIRST_POLL = 0.01
@@ -35,6 +35,7 @@ class RunningEngine:
         self.launch = launch
         self.pid = child.pid
         self.pool = Pool(lambda: connect(launch.address))
+        self.meter = Meter()
         self.progress: float | None = None
         self._child = child
         self._book = book
@@ -49,6 +50,7 @@ class RunningEngine:
                     self._note_progress(line.removeprefix(_PROGRESS))
                 else:
                     self._book.write(line)
+                    self.meter.line(line)
         finally:
             self._pumped.set()
 
@@ -94,5 +96,6 @@ class RunningEngine:
             await self._pumped.wait()
         return code
 
-    async def footprint(self) -> Bytes | None:
-        return await trio.to_thread.run_sync(group_footprint, self.pid)
+    async def measure(self) -> None:
+        if footprint := await trio.to_thread.run_sync(footprint_of_group, self.pid):
+            self.meter.saw(footprint)

@@ -14,10 +14,11 @@ from attrs import Factory, frozen
 from ..catalog.entry import Entry
 from ..catalog.names import Match, Names
 from ..errors import ModelNotFound, QueueFull, ShuttingDown
-from ..memory.admission import Admission
+from ..process.events import Events
 from ..process.logbook import LogBook
 from ..process.watched import Watched
 from ..units import Bytes, Seconds
+from .admission import Admission
 from .changes import Changes, compare
 from .desk import Ticket
 from .life import Start
@@ -25,8 +26,6 @@ from .model import Model
 from .supervisor import Supervisor
 
 log = logging.getLogger(__name__)
-
-_RANK = {"high": 0, "normal": 1, "low": 2}
 
 
 @frozen(eq=False)
@@ -44,12 +43,16 @@ class Fleet(Watched):
         models: By id.
         book: What all engines and llmsup itself wrote, together.
         max_queue: How many requests may wait for models, all together.
+        events: What happened to them.
         complete: Every model that there is, is known; not so while files are still being looked at for the first time.
         closing: No new request is taken: llmsup is shutting down.
     """
 
-    def __init__(self, start: Start, admission: Admission, *, max_queue: int, book: LogBook) -> None:
+    def __init__(
+        self, start: Start, admission: Admission, *, max_queue: int, book: LogBook, events: Events | None = None
+    ) -> None:
         super().__init__()
+        self.events = events or Events()
         self.models: dict[str, Model] = {}
         self.book = book
         self.max_queue = max_queue
@@ -95,10 +98,10 @@ class Fleet(Watched):
             self.models[name] = back.model
             self._change(back.model, entry)
             if entry.preloads and not self.closing:
-                self.load(back.model)
+                self.load(back.model, modest=True)
             return
         book = LogBook(parent=self.book, prefix=f"[{name}] ")
-        self.models[name] = model = Model(entry, book)
+        self.models[name] = model = Model(entry, book, self.events, self._admission.changed)
         if model.load_wanted and not self.closing:
             self._supervise(model)
 
@@ -106,7 +109,7 @@ class Fleet(Watched):
         preload = entry.preloads and not model.entry.preloads
         model.redefine(entry)
         if preload and not self.closing:
-            self.load(model)
+            self.load(model, modest=True)
 
     def _retire(self, model: Model) -> None:
         self._retiring[model.spec.name] = retiring = _Retiring(model)
@@ -190,11 +193,15 @@ class Fleet(Watched):
         self._supervise(model)
         return ticket
 
-    def load(self, model: Model) -> None:
-        """Ask for a model to be loaded, even if it failed a moment ago. Raises ShuttingDown."""
+    def load(self, model: Model, *, modest: bool = False) -> None:
+        """Ask for a model to be loaded, even if it failed a moment ago; `modest`: only if nobody has to go for it.
+
+        Raises:
+            ShuttingDown: It is too late for that.
+        """
         if self.closing or self._nursery is None:
             raise ShuttingDown("llmsup is shutting down.")
-        model.load()
+        model.load(modest=modest)
         self._supervise(model)
 
     async def unload_all(self, reason: str, *, force: bool = False) -> Bytes:
@@ -217,19 +224,14 @@ class Fleet(Watched):
 
     def close_books(self) -> None:
         """Let those who follow logs come to an end."""
+        self.events.close()
         for book in (self.book, *(model.book for model in self._all())):
             book.close()
 
     def running(self) -> list[Model]:
-        """The models that have, or are getting, an engine: most to least worth keeping."""
-        return sorted((m for m in self._all() if m.life is not None), key=_worth)
+        """The models that have, or are getting, an engine, in no order."""
+        return [model for model in self._all() if model.life is not None]
 
     def _all(self) -> list[Model]:
         """The models, and those that are on their way out."""
         return [*self.models.values(), *(retiring.model for retiring in self._retiring.values())]
-
-
-def _worth(model: Model) -> tuple[object, ...]:
-    """Sorts the most worth keeping first: pinned, then busy, then by priority, then the last used."""
-    last = max(model.desk.last_used or 0.0, model.since)
-    return (not model.spec.pinned, not model.desk.busy, _RANK[model.spec.priority], -last)

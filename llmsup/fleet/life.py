@@ -15,6 +15,8 @@ from ..catalog.entry import Entry
 from ..engines.launch import Launch
 from ..engines.pool import Pool
 from ..errors import Error
+from ..memory.decision import Decision
+from ..memory.meter import Meter
 from ..process.logbook import LogBook
 from ..units import Bytes
 from .state import Wish
@@ -27,12 +29,14 @@ class Engine(Protocol):
         launch: How it was started.
         pid: Of its process, and of its process group.
         pool: The connections to it.
+        meter: What it costs in memory, by what it said and what was seen.
         progress: How far it is with loading, 0 to 1; None if it doesn't tell.
     """
 
     launch: Launch
     pid: int
     pool: Pool
+    meter: Meter
     progress: float | None
 
     async def pump(self) -> None:
@@ -54,8 +58,8 @@ class Engine(Protocol):
     async def wait(self) -> int:
         """Wait for the engine's end, and for its last words; returns its exit code or -signal."""
 
-    async def footprint(self) -> Bytes | None:
-        """What the engine costs in memory now, in bytes; None where that can't be seen."""
+    async def measure(self) -> None:
+        """Look at what the engine costs in memory now, for its meter."""
 
 
 Start = Callable[[Entry, LogBook], AbstractAsyncContextManager[Engine]]
@@ -69,9 +73,12 @@ class Life:
         began: When it was wished for (trio time).
         engine: The engine, once there is one.
         loaded_at: When it became ready (trio time).
-        footprint: What it cost when last measured, in bytes.
+        measured_at: When it was last measured (trio time).
+        first_served: When it had answered its first request (trio time).
         wish: That it be unloaded, if anybody wants that.
         verdict: Why it ended, once that is known. The first verdict stays.
+        decision: That it should go for want of memory, if that is why.
+        freed: What was seen to come back at its end, in bytes; None where nobody looked.
         scope: Cancelled at its end; everything that belongs to this life runs in it.
         over: Set when the engine is gone and the model has taken note.
     """
@@ -80,9 +87,12 @@ class Life:
         self.began = trio.current_time()
         self.engine: Engine | None = None
         self.loaded_at: float | None = None
-        self.footprint: Bytes | None = None
+        self.measured_at: float | None = None
+        self.first_served: float | None = None
         self.wish: Wish | None = None
         self.verdict: Error | None = None
+        self.decision: Decision | None = None
+        self.freed: Bytes | None = None
         self.scope = trio.CancelScope()
         self.over = trio.Event()
         self._ended = trio.Event()
@@ -105,10 +115,22 @@ class Life:
         """Seconds since it became ready; 0 before."""
         return 0.0 if self.loaded_at is None else trio.current_time() - self.loaded_at
 
+    @property
+    def footprint(self) -> Bytes | None:
+        """What only the engine's end gives back, in bytes, when last measured."""
+        return None if self.engine is None else self.engine.meter.freeable
+
     async def measure(self) -> None:
         """Look at what the engine costs now."""
         if self.engine is not None:
-            self.footprint = await self.engine.footprint() or self.footprint
+            began = trio.current_time()
+            await self.engine.measure()
+            self.measured_at = began
+
+    @property
+    def settled(self) -> bool:
+        """It was measured since it became ready: what it costs is there, and no longer only promised."""
+        return self.loaded_at is not None and self.measured_at is not None and self.measured_at >= self.loaded_at
 
     @property
     def pool(self) -> Pool:

@@ -6,20 +6,26 @@ It does not know how it is loaded and unloaded (`supervisor`), who else there is
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import trio
 
 from ..catalog.entry import Entry
 from ..config.schema import ModelSpec
 from ..errors import Error, ModelFailed, ShuttingDown, Unloading
+from ..memory.decision import Decision
 from ..memory.estimate import Estimate, estimate
+from ..memory.residency import Residency
+from ..memory.worth import Rate
+from ..process.events import Events
 from ..process.logbook import LogBook
 from ..process.watched import Watched
 from ..units import NEVER, Bytes, Seconds
 from .desk import Desk, Ticket
+from .history import History
 from .life import Life
 from .rest import Rest
-from .state import State, Wish
+from .state import Cause, State, Wish
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +48,26 @@ class Model(Watched):
         load_wanted: It shall be loaded though no request waits.
         rest: When it may be started again after something went wrong.
         retiring: It goes for good once nobody needs it any more.
+        modest: It is only wanted as a `preload`: nobody else goes for it, as long as no request waits.
+        starved: Its last load died for want of memory, and is being tried once more.
+        rate: How often it is asked for.
+        residency: How long it may stay at least.
+        history: What became of it so far.
     """
 
-    def __init__(self, entry: Entry, book: LogBook) -> None:
+    def __init__(
+        self, entry: Entry, book: LogBook, events: Events | None = None, told: Callable[[Model], None] | None = None
+    ) -> None:
+        """`events` gets its loads, unloads and transitions; `told` is called at every change."""
         super().__init__()
         self.entry = entry
         self.book = book
-        self.desk = Desk(entry.spec.max_in_flight, self.notify)
+        self.events = events or Events()
+        self._told = told
+        self.history = History()
+        self.rate = Rate()
+        self.residency = Residency()
+        self.desk = Desk(entry.spec.max_in_flight, self.notify, self.history.began)
         self.state = State.UNLOADED
         self.reason = "nobody asked for it yet"
         self.since = trio.current_time()
@@ -59,7 +78,13 @@ class Model(Watched):
         self.rest = Rest()
         self.retiring = False
         self._needs: tuple[Entry | None, Estimate | None] = (None, None)  # computed once for an entry
-        self.load_wanted = entry.spec.preload and not entry.refusal
+        self.modest = self.load_wanted = entry.preloads
+        self.starved = False
+
+    def notify(self) -> None:
+        super().notify()
+        if self._told is not None:
+            self._told(self)
 
     @property
     def needs(self) -> Estimate | None:
@@ -97,15 +122,20 @@ class Model(Watched):
         self._check()
         if self.state is State.FAILED and self.failure is not None and self.retry_in > 0:
             raise self.with_retry(self.failure)
+        self.rate = self.rate.asked(trio.current_time())
         return self.desk.enter(Seconds(min(ttl, self.spec.max_ttl)))
 
-    def load(self) -> None:
+    def load(self, *, modest: bool = False) -> None:
         """Ask for the model to be loaded, whatever happened before. Take a ticket to wait for it.
+
+        Args:
+            modest: Only if nobody has to go for it.
 
         Raises:
             ModelFailed: It can't be served as it is.
         """
         self._check()
+        self.modest = modest
         life = self.life
         self.load_wanted = life is None or life.wish is not None or life.verdict is not None
         self.rest.forgo()
@@ -130,6 +160,21 @@ class Model(Watched):
         await life.over.wait()
         return life.footprint or Bytes(0)
 
+    def evict(self, decision: Decision, *, force: bool = False) -> None:
+        """Begin to unload it for want of memory; who comes from now on gets the next engine. The caller has seen in
+        this very moment that nobody is served or was let through; `force` is for one that is worked with all the same.
+        """
+        life = self.life
+        if life is None or self.state is not State.READY or life.wish is not None or (self.desk.occupied and not force):
+            raise RuntimeError(f"{self!r} can't be evicted")
+        for_whom = f"to make room for {decision.model}" if decision.model else "under memory pressure"
+        cause = Cause.ROOM if decision.model else Cause.PRESSURE
+        life.decision = decision
+        life.wish = Wish(f"{for_whom}: {decision.because}", cause, force=force, patient=not force)
+        self.residency = self.residency.evicted(trio.current_time())
+        self.desk.close()
+        self.notify()
+
     def redefine(self, entry: Entry) -> None:
         """Be this from now on. An engine that is wrong for it ends once those it serves are done, however long that
         takes; who waits, and who comes meanwhile, gets the next one.
@@ -152,7 +197,7 @@ class Model(Watched):
                 self.become(State.UNLOADED, reason)
             return
         self.load_wanted = self.load_wanted or self.spec.pinned
-        self.life.wish = self.life.wish or Wish(reason, patient=True)
+        self.life.wish = self.life.wish or Wish(reason, Cause.CHANGED, patient=True)
         self.desk.close()  # now, not when the supervisor's turn comes: nobody else is served as it was
         if self.state in (State.WAITING, State.STARTING):
             self.life.end(self.unloading(reason))
@@ -161,7 +206,7 @@ class Model(Watched):
         """It can't be loaded again; an engine that is ready serves those who are in, also those who wait."""
         self.load_wanted = False
         if self.life is not None and self.state in (State.READY, State.DRAINING):
-            self.life.wish = self.life.wish or Wish(reason, patient=True, last=True)
+            self.life.wish = self.life.wish or Wish(reason, Cause.CHANGED, patient=True, last=True)
             return
         self.turn_away()
         if self.life is not None:
@@ -180,7 +225,7 @@ class Model(Watched):
         await self.until(lambda: not self.desk.busy)
         if (life := self.life) is None:
             return
-        life.wish = life.wish or Wish(reason, patient=True)
+        life.wish = life.wish or Wish(reason, Cause.CHANGED, patient=True)
         self.desk.close()
         self.notify()
         if self.state in (State.WAITING, State.STARTING):
@@ -211,6 +256,7 @@ class Model(Watched):
         """Write a transition: for the supervisor."""
         level = {State.FAILED: logging.WARNING, State.WAITING: logging.DEBUG}.get(state, logging.INFO)
         log.log(level, "%s: %s -> %s: %s", self.spec.name, self.state, state, reason)
+        self.events.write("model", model=self.spec.name, before=str(self.state), state=str(state), reason=reason)
         self.state, self.reason, self.since = state, reason, trio.current_time()
         self.notify()
 

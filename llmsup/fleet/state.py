@@ -22,17 +22,32 @@ class State(enum.StrEnum):
     FAILED = "failed"  # left alone for a while: requests are refused with the reason
 
 
+class Cause(enum.StrEnum):
+    """Why a model was unloaded, in one word: for scripts and counters."""
+
+    IDLE = "idle"  # its ttl was over
+    ROOM = "room"  # another load needed its memory
+    PRESSURE = "pressure"  # the machine was short of memory
+    ASKED = "asked"  # somebody did, over the API or the command line
+    CHANGED = "changed"  # its settings or its file did, or it is gone from the config or the disk
+    CRASHED = "crashed"
+    FAILED = "failed"  # it could not be loaded
+    STOPPED = "stopped"  # llmsup did
+
+
 @frozen
 class Wish:
     """A wish to have the model unloaded.
 
     Attributes:
+        cause: In one word.
         force: Don't let those who are served finish.
         patient: Let them finish, however long that takes.
         last: Serve those who wait, too.
     """
 
     reason: str
+    cause: Cause = Cause.ASKED
     force: bool = False
     patient: bool = False
     last: bool = False

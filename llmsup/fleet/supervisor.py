@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import trio
 
-from ..errors import EngineDied, Error, ModelFailed, SetupError, ShuttingDown, Unloading
-from ..memory.admission import Admission
+from ..errors import EngineDied, Error, ModelFailed, ModelTooLarge, OutOfMemory, SetupError, ShuttingDown, Unloading
 from ..units import NEVER, format_seconds
+from .admission import Admission
 from .life import Engine, Life, Start
 from .model import Model, stopping
-from .state import State, Wish
-from .watch import until_ready, watch_exit, watch_health
+from .state import Cause, State, Wish
+from .watch import until_ready, watch_exit, watch_footprint, watch_health
 
 
 class Supervisor:
@@ -44,7 +44,7 @@ class Supervisor:
             with life.scope:
                 try:
                     await self._pause()
-                    async with self._admission.admit(self._model.spec):
+                    async with self._admission.admit(self._model):
                         self._model.become(State.STARTING, "wanted")
                         async with self._start(self._model.entry, self._model.book) as engine:
                             await self._run(life, engine)
@@ -70,20 +70,24 @@ class Supervisor:
         life.engine, model = engine, self._model
         async with trio.open_nursery() as nursery:
             nursery.start_soon(engine.pump)
-            nursery.start_soon(watch_exit, life, engine, model.spec, model.book)
+            nursery.start_soon(watch_exit, life, engine, model.spec, model.book, self._out_of_memory)
+            nursery.start_soon(watch_footprint, life, model)
             try:
                 began = trio.current_time()
                 await until_ready(life, engine, model.spec, model.book)
                 life.loaded_at = trio.current_time()
                 model.load_seconds = life.loaded_at - began
-                model.failure, model.load_wanted = None, False
-                model.become(State.READY, f"loaded in {format_seconds(model.load_seconds)}, pid {engine.pid}")
+                model.failure, model.load_wanted, model.starved = None, False, False
+                loaded = f"loaded in {format_seconds(model.load_seconds)}, pid {engine.pid}"
+                model.become(State.READY, loaded)
+                model.history.note("load", loaded)
+                model.events.write("load", model=model.spec.name, seconds=round(model.load_seconds, 3))
                 nursery.start_soon(watch_health, life, engine, model.spec, model.book)
                 model.desk.open(life)
                 wish = await self._until_unwanted(life)
                 model.desk.close()
                 await self._drain(life, wish)
-                wish = life.wish or wish
+                wish = life.wish = life.wish or wish
                 life.end(model.unloading(wish.reason))
             finally:
                 model.desk.close()
@@ -99,7 +103,7 @@ class Supervisor:
                 return wish
             await self._while_idle(life, self._model.expires_at)
             if not self._model.desk.busy and not life.wish and trio.current_time() >= self._model.expires_at:
-                return Wish(f"idle for {format_seconds(self._model.spec.ttl)} (its ttl)")
+                return Wish(f"idle for {format_seconds(self._model.spec.ttl)} (its ttl)", Cause.IDLE)
 
     def _due(self, life: Life) -> Wish | None:
         """The wish to have it unloaded, unless there is somebody to be served first."""
@@ -124,11 +128,23 @@ class Supervisor:
     def _settle(self, life: Life) -> None:
         """Take note of how a life ended, and decide what that means for the next one."""
         self._model.rest.lived(life.uptime)
+        self._note_end(life)
         match life.verdict:
             case Unloading() | ShuttingDown() | None:
                 self._model.become(State.UNLOADED, str(life.verdict or "cancelled"))
+            case ModelTooLarge() as refusal:  # no failure of the model, so no pause: the next one is told the same
+                self._model.load_wanted = False
+                self._model.become(State.UNLOADED, refusal.message)
+                self._model.history.note("refuse", refusal.message)
+                self._model.desk.refuse(refusal)
             case _ if life.wish is not None and not isinstance(life.verdict, EngineDied):
                 self._model.become(State.UNLOADED, str(life.verdict))  # it failed as what it no longer is
+            case OutOfMemory() as death if life.loaded_at is None and not self._model.starved:
+                self._model.starved = self._model.load_wanted = True  # once more, with more room
+                self._model.become(State.UNLOADED, f"{death.message} It is tried once more, with more room.")
+            case OutOfMemory() as death if life.loaded_at is None:
+                self._model.starved = False
+                self._fail(ModelFailed(f"{death.message} So did the second try.", log_tail=death.log_tail))
             case EngineDied() as death:
                 self._model.crashes += 1
                 if not self._model.rest.crashed():
@@ -140,8 +156,32 @@ class Supervisor:
             case failure:
                 self._fail(failure)
 
+    def _note_end(self, life: Life) -> None:
+        engine, name, why = life.engine, self._model.spec.name, str(life.verdict or "cancelled")
+        if engine is None:
+            return  # nothing was unloaded
+        cause = _cause(life)
+        self._model.history.note("unload", why, cause=cause, decision=life.decision, freed=life.freed)
+        self._model.events.write("unload", model=name, cause=str(cause), reason=why, freed_bytes=life.freed)
+
+    async def _out_of_memory(self) -> bool:
+        return await self._admission.out_of_memory(self._model)
+
     def _fail(self, failure: Error) -> None:
         self._model.failure, self._model.load_wanted = failure, False
         self._model.rest.failed()
         self._model.become(State.FAILED, failure.message)
+        self._model.history.note("fail", failure.message)
         self._model.desk.refuse(self._model.with_retry(failure))
+
+
+def _cause(life: Life) -> Cause:
+    match life.verdict:
+        case EngineDied() if life.loaded_at is not None:
+            return Cause.CRASHED
+        case ShuttingDown() | None:
+            return Cause.STOPPED
+        case Unloading() if life.wish is not None:
+            return life.wish.cause
+        case _:
+            return Cause.FAILED

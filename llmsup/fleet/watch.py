@@ -6,21 +6,32 @@ It does not know what a verdict leads to: see `model`.
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 
 import trio
 
 from ..config.schema import ModelSpec
-from ..errors import EngineDied, LoadTimeout, ModelFailed
+from ..errors import EngineDied, LoadTimeout, ModelFailed, OutOfMemory
 from ..process.child import describe_exit
 from ..process.logbook import LogBook
 from ..units import format_seconds
 from .life import Engine, Life
+from .model import Model
+from .starving import complains_of_memory, may_be_the_system
 
 HEALTH_EVERY = 10.0
 """Seconds between questions to a ready engine."""
 
 HEALTH_MISSES = 3
 """Missed answers in a row after which an engine counts as hung."""
+
+MEASURE_EVERY = 5.0
+"""Seconds between looks at what a ready engine costs."""
+
+MEASURE_LOADING_EVERY = 1.0
+"""Seconds between looks at one that loads."""
+
+_LESS = "Give it a smaller ctx_size, or the other models less."
 
 LOG_TAIL = 20
 """Lines of the engine's log that an error carries."""
@@ -51,24 +62,49 @@ def _give_up(what: str, life: Life, engine: Engine, spec: ModelSpec, book: LogBo
     life.end(LoadTimeout(f"{spec.name} was given up: {what}; {engine.unready_because}.", log_tail=book.tail(LOG_TAIL)))
 
 
-async def watch_exit(life: Life, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
-    """Wait for the engine to end by itself."""
+async def watch_exit(
+    life: Life, engine: Engine, spec: ModelSpec, book: LogBook, out_of_memory: Callable[[], Awaitable[bool]]
+) -> None:
+    """Wait for the engine to end by itself. `out_of_memory`: whether the system killed anything for that."""
     code = await engine.wait()
     how, tail = describe_exit(code), book.tail(LOG_TAIL)
-    if life.loaded_at is None and code >= 0:  # its own decision, and it would decide the same again
+    if may_be_the_system(code) and life.verdict is None and await out_of_memory():
+        what = f"The engine of {spec.name} {how}: the system killed it because there was no memory left."
+        life.end(OutOfMemory(what, hint=_LESS, log_tail=tail, retry_after=1))
+    elif code and (complaint := complains_of_memory(tail)):
+        what = f"The engine of {spec.name} {how} for want of memory. It said: {complaint}"
+        life.end(OutOfMemory(what, hint=_LESS, log_tail=tail, retry_after=1))
+    elif life.loaded_at is None and code >= 0:  # its own decision, and it would decide the same again
         what = f"{spec.name} can't be loaded: its engine {how} before it was ready. {first_complaint(tail)}"
         life.end(ModelFailed(what.rstrip(), log_tail=tail))
     else:
         life.end(EngineDied(f"The engine of {spec.name} {how}.", log_tail=tail, retry_after=1))
 
 
+async def watch_footprint(life: Life, model: Model) -> None:
+    """Look at what the engine costs: often while it loads, because others are admitted by what is still to come; as
+    soon as it is ready; then now and then, because it grows with the prompts that it keeps.
+    """
+    assert life.engine is not None
+    meter = life.engine.meter
+    while True:
+        before = meter.cost, meter.freeable, life.settled
+        await life.measure()
+        if (meter.cost, meter.freeable, life.settled) != before:
+            model.notify()
+        if life.loaded_at is not None and life.settled:
+            await trio.sleep(MEASURE_EVERY)
+        else:
+            with trio.move_on_after(MEASURE_LOADING_EVERY):
+                await model.until(lambda: life.loaded_at is not None)
+
+
 async def watch_health(life: Life, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
-    """Ask a ready engine how it is, every now and then, and look at what it costs. No answer, and no other sign of
-    life meanwhile, three times in a row: it hangs.
+    """Ask a ready engine how it is, every now and then. No answer, and no other sign of life meanwhile, three times in
+    a row: it hangs.
     """
     misses = 0
     while misses < HEALTH_MISSES:
-        await life.measure()
         await trio.sleep(HEALTH_EVERY)
         asked = trio.current_time()
         # One that is busy may have no thread left for this question; while it sends anything, it is well.

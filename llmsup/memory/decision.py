@@ -48,6 +48,7 @@ class Decision:
         because: One sentence with the numbers.
         model: For whom; "" under pressure.
         victims: Who goes, least important first.
+        force: Under pressure: the victim goes though it works (`evict_busy`).
         hold: With "wait": who takes no new request until this load had its turn; everybody else's hold ends.
         holders: With "wait": who has the memory, for the 503.
         room: What was free under the ceiling and on the machine, or None where that was not known; less than nothing
@@ -61,6 +62,7 @@ class Decision:
     model: str = ""
     bytes: int = 0
     victims: tuple[str, ...] = ()
+    force: bool = False
     hold: tuple[str, ...] = ()
     holders: tuple[str, ...] = ()
     ceiling: int = 0

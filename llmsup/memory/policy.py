@@ -76,6 +76,8 @@ def admit(
         if deficit(need, least(now_free, claimed)).met():
             return evolve(seen, because=f"it needs {size}, and {free} is free")
         return _wait(seen, residents, f"it needs {size}, which is free as soon as those that are leaving are gone")
+    if not need.evicts:
+        return _wait(seen, residents, f"it needs {size}, {free} is free, and nobody goes for what nobody waits for")
     free_to_go = [_candidate(each) for each in weighed if not each.stays]
     chosen = cheapest(free_to_go, missing, exact=rules.exact)
     if chosen:

@@ -81,7 +81,7 @@ def relieve(
     there is any left. If all together can't cover it, it is the least worth of all that may go.
 
     Args:
-        shortfall: Bytes that are missing until the pressure ends.
+        shortfall: Bytes that are missing until the pressure ends; 0 while it is easing.
     """
     weighed = tuple(
         weigh(each, machine, rules, _stays(each, machine, rules))
@@ -99,6 +99,8 @@ def relieve(
     )
     if seen.because:
         return seen
+    if shortfall <= 0:
+        return evolve(seen, because="enough is free again; the level only waits to be sure")
     if any(each.leaving for each in residents):
         return evolve(seen, because="one is leaving: its memory comes back first")
     if sum(each.freeable for each in residents) < machine.ceiling * OUR_SHARE:
@@ -109,19 +111,36 @@ def relieve(
         if not each.stays
     ]
     if not may_go:
-        return evolve(seen, because="no model may go now")
-    chosen = cheapest(may_go, Deficit(0, max(shortfall, 1)), exact=rules.exact) or may_go
+        return _busiest_last(seen, machine, residents, rules)
+    chosen = cheapest(may_go, Deficit(0, shortfall), exact=rules.exact) or may_go
     victim = min(chosen, key=lambda each: (each.rank, each.points, -each.freeable, each.name))
     frees = f"{victim.name} frees {format_bytes(victim.freeable)} of {format_bytes(shortfall)}"
     because = f"the machine is short of memory ({machine.level}); {frees}, for {victim.points / 1e6:.3g} s of reload"
     return evolve(seen, kind="evict", because=because, victims=(victim.name,))
 
 
+def _busiest_last(seen: Decision, machine: Machine, residents: Sequence[Resident], rules: Rules) -> Decision:
+    """The least important of those that work, if that is allowed and it is high time; else "leave"."""
+    critical_for = machine.now - machine.since if machine.level == "critical" else 0.0
+    if not rules.evict_busy or critical_for < rules.busy_after:
+        return evolve(seen, because="no model may go now")
+    idle = [evolve(each, in_flight=0, waiting=0) for each in residents if each.in_flight or each.waiting]
+    busy = [weigh(each, machine, rules, _stays(each, machine, rules)) for each in idle]
+    if not (may_go := [each for each in busy if not each.stays]):
+        return evolve(seen, because="no model may go now, not even one that works")
+    victim = min(may_go, key=lambda each: (each.rank, each.loss, -each.freeable, each.name))
+    because = (
+        f"the machine has been critically short of memory for {critical_for:.0f} s and no idle model may go; "
+        f"{victim.name} works, and frees {format_bytes(victim.freeable)} (evict_busy)"
+    )
+    return evolve(seen, kind="evict", because=because, victims=(victim.name,), force=True)
+
+
 def _stays(resident: Resident, machine: Machine, rules: Rules) -> str:
     why = stays(resident, machine, rules)
     if why:
         return why
-    if resident.freeable < rules.small:
+    if resident.freeable < min(rules.small, machine.ceiling * rules.small_share):
         return f"it would free only {format_bytes(resident.freeable)}"
     silence = machine.now - resident.last_used
     early = resident.rank not in (EXPIRED, RANKS["low"]) and silence < rules.idle_at_warn

@@ -33,7 +33,10 @@ class Rules:
         turn_least, turn_most: ... but within these bounds, in seconds.
         exact: Up to so many candidates every set is tried; beyond, the search is greedy.
         idle_at_warn: At "warn" a model of normal or high priority goes only after so many seconds without work.
-        small: A victim that frees less than this many bytes can't end any pressure.
+        small: A victim that frees less than this many bytes can't end any pressure ...
+        small_share: ... nor one that frees less than this share of the ceiling, on a machine where that is less.
+        evict_busy: [memory] evict_busy: a model that works may go, too, once the machine is critical for `busy_after`
+            seconds and no idle one may go.
     """
 
     min_residency: float = 30.0
@@ -45,6 +48,9 @@ class Rules:
     exact: int = 12
     idle_at_warn: float = 60.0
     small: int = 256 * 1024**2
+    small_share: float = 1 / 32
+    evict_busy: bool = False
+    busy_after: float = 20.0
 
 
 RULES = Rules()
@@ -60,6 +66,7 @@ class Machine:
         headroom: What could be had now without swapping, or None where that can't be read.
         level: How hard the machine is pressed.
         now: The moment.
+        since: When the level became what it is.
     """
 
     ceiling: int
@@ -67,6 +74,7 @@ class Machine:
     headroom: int | None = None
     level: Level = "normal"
     now: float = 0.0
+    since: float = -math.inf
 
 
 @frozen
@@ -131,6 +139,7 @@ class Need:
         bytes: Its cost.
         since: When the oldest request that waits for it came.
         load_seconds: What the load is going to take, or None if unknown.
+        evicts: Others may go for it. (Not for a `preload` that nobody waits for.)
     """
 
     model: str
@@ -138,6 +147,7 @@ class Need:
     priority: Priority = "normal"
     since: float = math.inf
     load_seconds: float | None = None
+    evicts: bool = True
 
     def waited(self, now: float) -> float:
         """Seconds."""

@@ -17,6 +17,7 @@ from werkzeug.exceptions import MethodNotAllowed as QuartMethodNotAllowed
 from ..config.schema import Server
 from ..errors import BadRequest, BodyTooLarge, Error, MethodNotAllowed, NotFound
 from ..fleet.fleet import Fleet
+from ..fleet.governor import Governor
 from ..fleet.roster import Roster
 from ..gateway.doorman import is_preflight
 from ..gateway.gateway import Gateway
@@ -25,7 +26,9 @@ from ..units import format_bytes
 from .answers import as_error
 from .connection import LeasingConnection, LeasingRequest, response_of
 from .control import control, llama_swap, models
+from .events import events
 from .logs import logs
+from .memory import memory
 
 log = logging.getLogger(__name__)
 
@@ -48,14 +51,21 @@ def current() -> LeasingRequest:
     return cast("LeasingRequest", request)
 
 
-def build_app(gateway: Gateway, fleet: Fleet, roster: Roster) -> App:
+def build_app(gateway: Gateway, fleet: Fleet, roster: Roster, governor: Governor) -> App:
     """Put the app together."""
     app = App("llmsup")
     app.config["RESPONSE_TIMEOUT"] = None  # Quart's minute would cut streams short, without a word
     app.config["BODY_TIMEOUT"] = None  # an upload may be slow; a client that leaves is noticed at once
     app.use(gateway.server)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    for routes in (control(fleet, roster), models(fleet, roster), llama_swap(fleet), logs(fleet)):
+    for routes in (
+        control(fleet, roster, governor),
+        models(fleet, governor),
+        memory(fleet, governor),
+        llama_swap(fleet),
+        logs(fleet),
+        events(fleet),
+    ):
         app.register_blueprint(routes)
 
     async def infer(**_: str) -> Response:

@@ -15,18 +15,18 @@ from quart import Blueprint, Response, request
 from .. import __version__
 from ..errors import BadRequest
 from ..fleet.fleet import Fleet
+from ..fleet.governor import Governor
 from ..fleet.roster import Roster
 from ..fleet.state import State
 from ..gateway.body import JsonBody
-from ..memory.ceiling import ceiling
-from ..units import Seconds
+from ..units import Bytes, Seconds
 from .answers import as_json, as_text
 from .status import model_entry, running_entry
 
 BY_HAND = "asked for over the API"
 
 
-def control(fleet: Fleet, roster: Roster) -> Blueprint:
+def control(fleet: Fleet, roster: Roster, governor: Governor) -> Blueprint:
     """The routes of the control API."""
     routes = Blueprint("control", __name__)
 
@@ -41,7 +41,7 @@ def control(fleet: Fleet, roster: Roster) -> Blueprint:
 
     @routes.get("/running")
     async def running() -> Response:
-        entries = [running_entry(model) for model in fleet.running()]
+        entries = [running_entry(model, governor.footprint(model)) for model in governor.by_worth(fleet.running())]
         return as_json({"running": entries} if request.args.get("format") == "llama-swap" else entries)
 
     @routes.post("/reload-config")
@@ -58,7 +58,7 @@ def control(fleet: Fleet, roster: Roster) -> Blueprint:
     return routes
 
 
-def models(fleet: Fleet, roster: Roster) -> Blueprint:
+def models(fleet: Fleet, governor: Governor) -> Blueprint:
     """The routes about single models: what there is, load, unload."""
     routes = Blueprint("models", __name__)
     created = int(time.time())
@@ -66,7 +66,7 @@ def models(fleet: Fleet, roster: Roster) -> Blueprint:
     @routes.get("/models")
     @routes.get("/v1/models")
     async def listed() -> Response:
-        most = ceiling(roster.config.memory)
+        most = Bytes(governor.machine().ceiling)
         data: list[dict[str, Any]] = []
         for model in [model for model in fleet.models.values() if not model.spec.unlisted]:
             await trio.lowlevel.checkpoint()  # hundreds of models must not hold up everybody's streams
@@ -79,7 +79,7 @@ def models(fleet: Fleet, roster: Roster) -> Blueprint:
     @routes.get("/v1/models/<path:name>")
     async def model(name: str) -> Response:
         match = await fleet.known(name)
-        most = ceiling(roster.config.memory)
+        most = Bytes(governor.machine().ceiling)
         model = fleet.models[match.id]
         names = fleet.names_of(model)
         return as_json(model_entry(model, created=created, ceiling=most, names=names, preset=match.preset))

@@ -15,6 +15,7 @@ import trio
 
 from ..fleet.model import Model
 from ..fleet.state import State
+from ..memory.costs import Cost
 from ..units import Bytes
 from .listing import listing
 
@@ -22,29 +23,31 @@ _RUNNING = {State.WAITING: "starting", State.UNLOADED: "starting"}
 _STATUS = {State.UNLOADED: "unloaded", State.FAILED: "failed", State.READY: "loaded", State.DRAINING: "loaded"}
 
 
-def running_entry(model: Model) -> dict[str, Any]:
+def running_entry(model: Model, footprint: Cost | None) -> dict[str, Any]:
     """One entry of `/running`. Times are Unix seconds, durations seconds, sizes bytes; null is "not known" or, for
     `ttl` and `expires_at`, never.
+
+    Args:
+        footprint: What it counts for; None while it waits to be let in.
     """
     life = model.life
     engine = life.engine if life else None
     spec = model.spec
-    footprint = spec.memory or (life.footprint if life else None)
     return {
         "model": spec.name,
         "state": _running(model),
         "pid": engine.pid if engine else None,
         "proxy": str(engine.launch.address) if engine else None,
         "cmd": shlex.join(engine.launch.argv) if engine else None,
-        "ttl": _finite(spec.ttl),
+        "ttl": finite(spec.ttl),
         "in_flight": model.desk.in_flight,
         "waiting": model.desk.waiting,
-        "loaded_at": _wall(life.loaded_at if life else None),
-        "last_used": _wall(model.desk.last_used),
-        "expires_at": None if model.desk.busy else _wall(model.expires_at),
-        "load_seconds": _rounded(model.load_seconds),
-        "footprint_bytes": footprint,
-        "footprint_source": None if footprint is None else "declared" if spec.memory else "measured",
+        "loaded_at": wall(life.loaded_at if life else None),
+        "last_used": wall(model.desk.last_used),
+        "expires_at": None if model.desk.busy else wall(model.expires_at),
+        "load_seconds": rounded(model.load_seconds),
+        "footprint_bytes": footprint and footprint.bytes,
+        "footprint_source": footprint and footprint.source,
         "priority": spec.priority,
         "pinned": spec.pinned,
         "restarts": model.crashes,
@@ -87,24 +90,26 @@ def _status(model: Model) -> dict[str, Any]:
         engine = model.life.engine if model.life else None
         status["progress"] = engine.progress if engine else None
         status["last_line"] = model.book.last
-        status["seconds"] = _rounded(trio.current_time() - model.life.began) if model.life else 0
+        status["seconds"] = rounded(trio.current_time() - model.life.began) if model.life else 0
     elif model.state is State.FAILED and model.failure is not None:
         status["error"] = str(model.failure)
-        status["retry_in"] = _rounded(model.retry_in)
+        status["retry_in"] = rounded(model.retry_in)
         status["log_tail"] = list(model.failure.log_tail)
     return status
 
 
-def _wall(when: float | None) -> float | None:
+def wall(when: float | None) -> float | None:
     """A trio time as Unix seconds."""
     if when is None or math.isinf(when):
         return None
     return round(time.time() - trio.current_time() + when, 3)
 
 
-def _finite(seconds: float) -> float | None:
+def finite(seconds: float) -> float | None:
+    """What JSON can say; None for "never"."""
     return None if math.isinf(seconds) else seconds
 
 
-def _rounded(seconds: float | None) -> float | None:
+def rounded(seconds: float | None) -> float | None:
+    """To milliseconds."""
     return None if seconds is None else round(seconds, 3)

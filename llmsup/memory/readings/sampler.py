@@ -18,6 +18,9 @@ from .darwin import Darwin
 from .linux import Linux
 from .reading import Gpu, Reading
 
+RATES_OVER = 0.5
+"""Seconds; two readings that are less apart say nothing about a rate."""
+
 
 def this_system(platform: str = sys.platform) -> Callable[[], Reading]:
     """What reads this machine's memory; on a system that is not known here, all is unknown."""
@@ -80,6 +83,7 @@ class Sampler:
     system: Callable[[], Reading] = Factory(this_system)
     gpus: Gpus = Factory(Gpus)
     _before: tuple[float, Reading] | None = field(default=None, init=False, repr=False)
+    _rates: dict[str, Any] = field(factory=dict, init=False, repr=False)
 
     async def read(self) -> Reading:
         """One reading of all that applies here; on Linux without NVML it takes 0.3 ms.
@@ -96,8 +100,10 @@ class Sampler:
 
     def _with_rates(self, reading: Reading) -> Reading:
         now, before = trio.current_time(), self._before
+        if before is not None and now < before[0] + RATES_OVER:
+            return evolve(reading, **self._rates)
         self._before = now, reading
-        if before is None or now <= before[0]:
+        if before is None:
             return reading
         past, seconds = before[1], now - before[0]
         rates: dict[str, Any] = {}
@@ -106,6 +112,7 @@ class Sampler:
             rates["swap_out_rate"] = max(reading.swapped_out - past.swapped_out, 0) / seconds
         if reading.compressed is not None and past.compressed is not None:
             rates["compressor_rate"] = (reading.compressed - past.compressed) / seconds
+        self._rates = rates
         return evolve(reading, **rates)
 
     async def _probed(self, reading: Reading, probe: tuple[str, ...]) -> Reading:

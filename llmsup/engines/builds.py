@@ -1,0 +1,49 @@
+"""Which build of which engine a model gets, as a text that differs when the build does.
+
+It does not know what differs between builds.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from pathlib import Path
+
+from ..catalog.entry import Entry
+from .plan import BUNDLED, LLAMA_SERVER, Planner
+
+
+def llama_server(planner: Planner) -> tuple[str, ...]:
+    """The llama-server that models get where they don't say otherwise; none: there is none."""
+    table = planner.config.engines.get(LLAMA_SERVER)
+    words = table.command if table and table.command else (LLAMA_SERVER,)
+    found = planner.which(os.path.expanduser(words[0]))
+    return (found,) if found else ()
+
+
+def build_of(planner: Planner, entry: Entry) -> str:
+    """The program's path, size and time of change; of the bundled engine its version. "" if there is neither.
+
+    Looks at the disk, but starts nothing: not even a `--version`, which with cold GPU libraries takes seconds.
+    """
+    spec, found = entry.spec, entry.found
+    table = entry.engine or planner.config.engines.get(spec.engine)
+    if words := spec.command or (table.command if table and spec.engine != "auto" else ()):
+        return _stamp(planner.which(os.path.expanduser(words[0])))
+    if found is not None and found.ollama_only and spec.engine == "auto":
+        return _stamp(planner.ollama_server())
+    if spec.engine != BUNDLED and (server := llama_server(planner)):
+        return _stamp(server[0])
+    try:
+        return f"xllamacpp {importlib.metadata.version('xllamacpp')}"
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _stamp(program: str | Path | None) -> str:
+    try:
+        real = Path(program or "").resolve(strict=True)
+        state = real.stat()
+    except OSError:
+        return ""
+    return f"{real} {state.st_size} {state.st_mtime_ns}"

@@ -1,0 +1,140 @@
+"""The memory that one model has: promised before its engine starts, counted until its memory is back.
+
+It does not know who decides about it.
+"""
+
+from __future__ import annotations
+
+import trio
+from attrs import define, field
+
+from ..memory.costs import Cost, Source
+from ..memory.readings.reading import Reading
+from ..memory.snapshot import Resident
+from ..units import Bytes, Seconds
+from .life import Life
+from .model import Model
+from .state import State
+
+
+@define(eq=False)
+class Reservation:
+    """What a model has.
+
+    Attributes:
+        promised: Its cost when it was let in, in bytes.
+        source: How that was known; a declared cost counts even when less is seen.
+        life: For which of its lives.
+        oom_kills: How many processes the system had killed for want of memory by then, or None.
+        before: What was available when it began to stop, in bytes; None: not yet, or not known.
+        stopping: When it began to (trio time); `inf`: not yet.
+        warned: That it costs more than was promised was told already.
+    """
+
+    model: Model
+    life: Life
+    promised: int
+    source: Source = "estimated"
+    oom_kills: int | None = None
+    before: int | None = None
+    stopping: float = float("inf")
+    warned: bool = field(default=False, init=False)
+
+    @property
+    def cost(self) -> int:
+        """What it counts for now: what was promised until it is there and was measured, then the most that was seen."""
+        seen = self.seen
+        if seen is None or not self.life.settled or self.source == "declared":
+            return max(self.promised, seen or 0)
+        return seen
+
+    @property
+    def seen(self) -> Bytes | None:
+        """The most that it was seen to cost; None: not looked at yet."""
+        return self.life.engine.meter.cost if self.life.engine else None
+
+    @property
+    def known(self) -> Cost:
+        """What it counts for, and how that is known."""
+        least = self.seen if self.life.settled else None
+        if least is not None and self.cost == least:
+            return Cost(Bytes(self.cost), "measured", Bytes(least))
+        return Cost(Bytes(self.cost), self.source, Bytes(self.cost))
+
+    def note_end(self, reading: Reading | None) -> None:
+        """Take note of what is available when it begins to stop."""
+        if self.model.state is State.STOPPING and self.model.life is self.life and self.stopping == float("inf"):
+            self.stopping = trio.current_time()
+            self.before = reading.available if reading else None
+
+    @property
+    def leaving(self) -> bool:
+        """It is on its way out."""
+        ends = self.life.wish is not None or self.life.verdict is not None
+        return ends or self.model.state in (State.DRAINING, State.STOPPING)
+
+    @property
+    def loading(self) -> bool:
+        """It isn't ready yet."""
+        return self.life.loaded_at is None
+
+    def resident(self, now: float, min_residency: Seconds) -> Resident:
+        """As the policy sees it."""
+        model, desk, life = self.model, self.model.desk, self.life
+        return Resident(
+            name=model.spec.name,
+            cost=self.cost,
+            freeable=life.footprint or 0,
+            priority=model.spec.priority,
+            pinned=model.spec.pinned,
+            in_flight=desk.in_flight,
+            waiting=desk.due,
+            loading=self.loading,
+            leaving=self.leaving,
+            first_served=life.first_served,
+            last_used=max(desk.last_used or 0.0, life.loaded_at or now),
+            rate=model.rate.per_second(now) if model.rate.weight else None,
+            reload_seconds=model.load_seconds,
+            refaults=model.residency.quieter(now).refaults,
+            residency=model.residency.seconds(now, min_residency),
+            ttl_expired=not desk.busy and now >= model.expires_at,
+        )
+
+
+@define(eq=False)
+class Ask:
+    """A model that wants to be let in.
+
+    Attributes:
+        cost: What it is going to cost.
+        since: When the first who waits for it came (trio time).
+        because: Why it waits still.
+        going: Those who leave for it; it is let in when their memory is back.
+        granted: Its room is reserved.
+        decided: Set when it may start, or never may.
+        refusal: Why it never may.
+    """
+
+    model: Model
+    cost: Cost
+    since: float
+    because: str = ""
+    going: tuple[Reservation, ...] = ()
+    granted: bool = False
+    decided: trio.Event = field(factory=trio.Event, init=False)
+    refusal: str = field(default="", init=False)
+
+    @property
+    def name(self) -> str:
+        """Whose."""
+        return self.model.spec.name
+
+    @property
+    def bytes(self) -> Bytes:
+        """How much it wants."""
+        return self.cost.bytes
+
+    @property
+    def wanted(self) -> bool:
+        """Somebody still wants it."""
+        return bool(self.model.load_wanted or self.model.desk.waiting)

@@ -1,0 +1,68 @@
+"""What one running engine costs, by what it said of itself and what the system was seen to count.
+
+It does not know what was promised to it, nor what the same model cost in another life.
+"""
+
+from __future__ import annotations
+
+from attrs import Factory, define, field
+
+from ..units import Bytes
+from .buffers import Buffers
+from .footprints import Footprint
+
+
+@define
+class Meter:
+    """The highest seen over one life: prompts that are kept let an engine grow, and what it took once it takes again.
+
+    Two parts: what is its *own* (anonymous, shared, swapped, compressed, and on a GPU), which only its end gives
+    back; and what it has *mapped* of its file, which the system may drop, but which the model needs all the same: it
+    counts under the ceiling, and frees nothing.
+    """
+
+    buffers: Buffers = Factory(Buffers)
+    _own: int = field(default=0, init=False)
+    _mapped: int | None = field(default=None, init=False)
+    _most_mapped: int = field(default=0, init=False)
+    _now: Bytes | None = field(default=None, init=False)
+
+    def line(self, text: str) -> None:
+        """Take a line of its log."""
+        self.buffers.line(text)
+
+    def saw(self, footprint: Footprint, gpu: Bytes | None = None) -> None:
+        """Take a measurement. `gpu`: what it has on devices with a memory of their own, in bytes; None: not known."""
+        self._now = Bytes(footprint.held + (gpu or 0))
+        self._own = max(self._own, self._now)
+        if footprint.droppable is not None:
+            self._mapped = footprint.droppable
+            self._most_mapped = max(self._most_mapped, self._mapped)
+
+    @property
+    def freeable(self) -> Bytes | None:
+        """What only its end gives back, in bytes, when last measured; None: not yet."""
+        return self._now
+
+    @property
+    def cost(self) -> Bytes | None:
+        """What it counts for under the ceiling now, in bytes; None: not measured yet.
+
+        A file that two engines have mapped is shared out between them by the system's own count.
+        """
+        if self._now is None:
+            return None
+        mapped = self.buffers.mapped if self._mapped is None else self._mapped
+        return Bytes(self._most_own + mapped)
+
+    @property
+    def peak(self) -> Bytes | None:
+        """What it takes when nobody shares its file, in bytes: for the next time. None: not measured yet."""
+        if self._now is None:
+            return None
+        return Bytes(self._most_own + max(self.buffers.mapped, self._most_mapped))
+
+    @property
+    def _most_own(self) -> int:
+        # Pages that were never touched are promised all the same: the engine's word counts if it is the higher one.
+        return max(self._own, self.buffers.own)

@@ -1,0 +1,208 @@
+"""The memory watch: it looks at the machine all the time, and broadcasts how hard that is pressed.
+
+It does not know which models there are, nor what is done about the level.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import trio
+
+from ..config.schema import Memory
+from ..errors import SetupError
+from ..process.events import Events
+from ..process.watched import Watched
+from ..units import Bytes, format_bytes, format_seconds
+from .ceiling import ceiling, machine_total, reserve
+from .pressure import Gauge, Pressure, higher
+from .readings.devices import list_devices, working_set
+from .readings.psi import Waker, open_waker
+from .readings.reading import Reading
+from .readings.sampler import Sampler
+from .snapshot import Machine
+
+log = logging.getLogger(__name__)
+
+GOOD_FOR = 10.0
+"""Seconds for which the last reading still counts when there is no newer one."""
+
+LEAST_APART = 0.1
+"""Seconds; who wants a fresh look sooner after the last one gets that."""
+
+HURRY = 5
+"""While anything tells of pressure, this many looks are taken in the time of one."""
+
+
+class MachineWatch(Watched):
+    """What is known of the machine, now.
+
+    Attributes:
+        settings: [memory] of the config in force.
+        working_set: What a GPU that shares the host's memory may wire of it; None: not known, or there is no such GPU.
+        pressure: How hard the machine is pressed.
+    """
+
+    def __init__(
+        self,
+        settings: Memory,
+        sampler: Sampler,
+        events: Events,
+        *,
+        pressure_file: Path | None = None,
+        total: Callable[[], Bytes] = machine_total,
+    ) -> None:
+        """`pressure_file`: with it the kernel can wake us (`readings.psi`); `total`: how much memory there is, where
+        no reading says.
+        """
+        super().__init__()
+        self.working_set: Bytes | None = None
+        self._problem = ""
+        self._sampler = sampler
+        self._events = events
+        self._gauge = Gauge()
+        self._pressure_file = pressure_file
+        self._last: tuple[float, Reading] | None = None
+        self._looking = trio.Lock()
+        self._total = total()
+        self.use(settings)
+
+    def use(self, settings: Memory) -> None:
+        """Follow these settings from the next look on."""
+        self.settings = settings
+        self._sampler.probe = settings.probe
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Look every `interval`, and when the kernel wakes us, until cancelled. Started after the first look."""
+        await self.fresh()
+        task_status.started()
+        with open_waker(self._pressure_file) if self._pressure_file else nullcontext(Waker()) as waker:
+            while True:
+                with trio.move_on_after(self._pause):
+                    await waker.wait()
+                await self._look()
+
+    @property
+    def _pause(self) -> float:
+        interval = self.settings.interval
+        return interval / HURRY if self.pressure.shortfall and self.settings.probe == "auto" else interval
+
+    # What others may know...
+
+    @property
+    def pressure(self) -> Pressure:
+        """See the class."""
+        return self._gauge.pressure
+
+    @property
+    def problem(self) -> str:
+        """Why the machine can't be read just now, or ""."""
+        return self._problem
+
+    @property
+    def reading(self) -> Reading | None:
+        """The last look, unless that was too long ago."""
+        if self._last is None or trio.current_time() - self._last[0] > GOOD_FOR:
+            return None
+        return self._last[1]
+
+    def machine(self, now: float) -> Machine:
+        """The machine as the policy sees it. What can't be read is left out: footprints alone decide then."""
+        reading = self.reading
+        total = self.total
+        return Machine(
+            ceiling=ceiling(self.settings, total, self.gpu_limit),
+            reserve=reserve(self.settings, total),
+            headroom=None if reading is None else reading.available,
+            level=self.pressure.level,
+            now=now,
+            since=self.pressure.since,
+        )
+
+    @property
+    def total(self) -> Bytes:
+        """How much memory there is, in bytes."""
+        reading = None if self._last is None else self._last[1]
+        return self._total if reading is None or reading.total is None else reading.total
+
+    @property
+    def gpu_limit(self) -> Bytes | None:
+        """What a GPU that shares the host's memory may wire of it: as somebody set it, else as it came."""
+        reading = None if self._last is None else self._last[1]
+        return (reading.gpu_limit if reading else None) or self.working_set
+
+    async def fresh(self) -> Reading | None:
+        """A look now; None if that is impossible and the last one is too old. Those who ask together share one."""
+        least = LEAST_APART if self.settings.probe == "auto" else self.settings.interval
+        if self._last is None or trio.current_time() - self._last[0] >= least:
+            await self._look(at_least_from=trio.current_time())
+        return self.reading
+
+    async def learn_working_set(self, llama_server: Sequence[str]) -> None:
+        """Ask a llama-server what a Mac's GPU may wire; until it has answered, and where it can't, nothing bounds the
+        ceiling but the memory itself.
+        """
+        try:
+            self.working_set = working_set(await list_devices(llama_server))
+        except SetupError as error:
+            log.warning("what the GPU may wire is not known: %s", error)
+
+    # How it looks...
+
+    async def _look(self, *, at_least_from: float = math.inf) -> None:
+        async with self._looking:
+            if self._last is not None and self._last[0] >= at_least_from:
+                return  # another look was taken while this one waited for its turn
+            try:
+                reading = await self._sampler.read()
+            except SetupError as error:
+                self._unread(error)
+                return
+            now = trio.current_time()
+            if self._problem:
+                log.info("the machine's memory can be read again")
+            self._problem = ""
+            self._last = now, reading
+            self._gauge_is(self._gauge.look(reading, now, reserve(self.settings, self.total)))
+
+    def _unread(self, error: SetupError) -> None:
+        if not self._problem:
+            log.warning(
+                "%s The last reading counts for %s; after that models are let in by what they cost alone.",
+                error,
+                format_seconds(GOOD_FOR),
+            )
+        self._problem = str(error)
+        if self.reading is None:
+            self._gauge_is(self._gauge.unread(trio.current_time()))
+
+    def _gauge_is(self, gauge: Gauge) -> None:
+        before, self._gauge = self._gauge.pressure, gauge
+        pressure = gauge.pressure
+        if pressure.level != before.level:
+            worse = higher(pressure.level, before.level)
+            because = pressure.because or "enough is free again"
+            log.log(
+                logging.WARNING if worse else logging.INFO,
+                "memory pressure: %s -> %s: %s",
+                before.level,
+                pressure.level,
+                because,
+            )
+            self._events.write(
+                "pressure",
+                before=before.level,
+                level=pressure.level,
+                reason=because,
+                shortfall_bytes=pressure.shortfall,
+            )
+        self.notify()
+
+    def __repr__(self) -> str:
+        reading = self.reading
+        there = "unknown" if reading is None or reading.available is None else format_bytes(reading.available)
+        return f"<MachineWatch {self.pressure.level}, {there} available of {format_bytes(self.total)}>"

@@ -1,0 +1,57 @@
+"""`GET /events`: what happens, as it happens, for scripts (server-sent events).
+
+It does not know what the events mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import trio
+from msgspec import json
+from quart import Blueprint, Response, request
+
+from ..fleet.fleet import Fleet
+from ..process.events import Event, Events
+from .connection import RelayBody
+
+HEARTBEAT = 15.0
+"""Seconds of silence after which a comment is sent, so that nobody in between takes the connection for dead."""
+
+
+def events(fleet: Fleet) -> Blueprint:
+    """The route /events. A client that comes back says with `Last-Event-ID` what it has seen (the HTML standard)."""
+    routes = Blueprint("events", __name__)
+
+    @routes.get("/events")
+    async def follow() -> Response:
+        last = request.headers.get("Last-Event-ID", "")
+        seen = int(last) if last.isdecimal() and len(last) < 16 else fleet.events.written
+        # A number that we have not reached is from before a restart: nothing of then is known any more.
+        response = Response(
+            RelayBody(_live(fleet.events, min(seen, fleet.events.written))),
+            content_type="text/event-stream; charset=utf-8",
+        )
+        response.timeout = None
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Accel-Buffering"] = "no"
+        return response
+
+    return routes
+
+
+async def _live(events: Events, seen: int) -> AsyncGenerator[bytes, None]:
+    yield b": events of llmsup\n\n"
+    while not events.closed or events.written > seen:
+        with trio.move_on_after(HEARTBEAT) as silence:
+            await events.until(lambda: events.written > seen or events.closed)  # noqa: B023 -- awaited in this very turn
+        new, seen = events.since(seen), events.written
+        if silence.cancelled_caught:
+            yield b": still here\n\n"
+        for event in new:
+            yield _told(event)
+
+
+def _told(event: Event) -> bytes:
+    data = json.encode({"at": event.at, **event.data})
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.number, event.kind.encode(), data)

@@ -1,0 +1,166 @@
+"""`GET /memory`: the machine's memory, who has how much of it, and what was decided about it; for one model, why.
+
+It does not know how anything is decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import trio
+from attrs import asdict
+from quart import Blueprint, Response
+
+from ..fleet.decisions import Record
+from ..fleet.fleet import Fleet
+from ..fleet.governor import Governor
+from ..fleet.history import Entry
+from ..fleet.model import Model
+from ..memory.decision import Decision, Weighed
+from ..memory.readings.reading import Reading
+from ..memory.snapshot import Resident
+from ..memory.worth import loss
+from ..units import Seconds
+from .answers import as_json
+from .status import finite, rounded, running_entry, wall
+
+
+def memory(fleet: Fleet, governor: Governor) -> Blueprint:
+    """The routes under /memory. Sizes are bytes, durations seconds, times Unix seconds; what is unknown is null."""
+    routes = Blueprint("memory", __name__)
+
+    @routes.get("/memory")
+    async def everything() -> Response:
+        machine, pressure, residents = governor.machine(), governor.pressure, governor.residents()
+        return as_json(
+            {
+                "ceiling_bytes": machine.ceiling,
+                "reserve_bytes": machine.reserve,
+                "committed_bytes": sum(each.cost for each in residents),
+                "available_bytes": machine.headroom,
+                "level": pressure.level,
+                "since": wall(pressure.since),
+                "because": pressure.because,
+                "shortfall_bytes": pressure.shortfall,
+                "problem": governor.problem or None,
+                "readings": _reading(governor.reading),
+                "models": [_resident(each, governor) for each in residents],
+                "waiting": [
+                    {
+                        "model": ask.name,
+                        "bytes": ask.bytes,
+                        "source": ask.cost.source,
+                        "seconds": rounded(Seconds(trio.current_time() - ask.since)),
+                        "because": ask.because,
+                    }
+                    for ask in governor.asks
+                ],
+                "decisions": [_record(record) for record in governor.records],
+            }
+        )
+
+    @routes.get("/memory/<path:name>")
+    async def one(name: str) -> Response:
+        model = fleet.find_running(name)
+        footprint = governor.footprint(model)
+        resident = next((each for each in governor.residents() if each.name == model.spec.name), None)
+        return as_json(
+            {
+                **running_entry(model, footprint),
+                "model": model.spec.name,
+                "state": str(model.state),
+                "since": wall(model.since),
+                "counts": _counts(model),
+                "min_residency": rounded(Seconds(governor.residency(model))),
+                "resident": None if resident is None else _resident(resident, governor),
+                "waits_for": next((ask.because for ask in governor.asks if ask.model is model), None),
+                "failure": None if model.failure is None else str(model.failure),
+                "history": [_entry(entry) for entry in model.history.entries],
+            }
+        )
+
+    return routes
+
+
+def _counts(model: Model) -> dict[str, Any]:
+    history = model.history
+    return {
+        "loads": history.loads,
+        "unloads": {str(cause): count for cause, count in history.unloads.items()},
+        "refaults": history.refaults,
+        "requests": history.waits,
+        "waited_seconds": rounded(history.waited),
+    }
+
+
+def _resident(resident: Resident, governor: Governor) -> dict[str, Any]:
+    return {
+        "model": resident.name,
+        "footprint_bytes": resident.cost,
+        "footprint_source": governor.source(resident.name),
+        "freeable_bytes": resident.freeable,
+        "priority": resident.priority,
+        "pinned": resident.pinned,
+        "in_flight": resident.in_flight,
+        "loss_seconds": rounded(Seconds(loss(resident, trio.current_time(), governor.rules))),
+        "idle_seconds": rounded(Seconds(max(trio.current_time() - resident.last_used, 0.0))),
+        "stays": governor.stays(resident) or None,
+    }
+
+
+def _reading(reading: Reading | None) -> dict[str, Any] | None:
+    return None if reading is None else asdict(reading)
+
+
+def _record(record: Record) -> dict[str, Any]:
+    return {
+        "at": record.at,
+        **decision_as_json(record.decision),
+        "freed_bytes": record.freed,
+        "seconds": record.seconds,
+    }
+
+
+def decision_as_json(decision: Decision) -> dict[str, Any]:
+    """A decision with everything that it was made from."""
+    return {
+        "decision": decision.kind,
+        "model": decision.model or None,
+        "because": decision.because,
+        "bytes": decision.bytes,
+        "victims": decision.victims,
+        "hold": decision.hold,
+        "holders": decision.holders,
+        "level": decision.level,
+        "ceiling_bytes": decision.ceiling,
+        "room_bytes": decision.room,
+        "available_bytes": decision.headroom,
+        "missing_bytes": max(decision.deficit.cost, decision.deficit.freeable, 0),
+        "weighed": _weighed(decision.weighed),
+    }
+
+
+def _weighed(weighed: Iterable[Weighed]) -> list[dict[str, Any]]:
+    return [
+        {
+            "model": each.name,
+            "footprint_bytes": each.cost,
+            "freeable_bytes": each.freeable,
+            "rank": each.rank,
+            "loss_seconds": finite(round(each.loss, 3)),
+            "stays": each.stays or None,
+        }
+        for each in weighed
+    ]
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    return {
+        "at": entry.at,
+        "what": entry.what,
+        "cause": entry.cause,
+        "reason": entry.reason,
+        "freed_bytes": entry.freed,
+        "decision": None if entry.decision is None else decision_as_json(entry.decision),
+    }
