@@ -34,7 +34,7 @@ def words(dialect: Dialect, **settings: Any) -> str:
 
 
 def test_defaults_say_only_what_llama_server_would_not_choose_itself() -> None:
-    assert words(B10068) == "--cache-ram 2048 --threads-http 64 --offline --no-ui"
+    assert words(B10068) == "--cache-ram 2048 --threads-http 64 --verbosity 4 --offline --no-ui"
 
 
 def test_every_setting() -> None:
@@ -43,7 +43,7 @@ def test_every_setting() -> None:
     )
     assert " ".join(rendered.words) == (
         "--embeddings --ctx-size 2048 --parallel 2 --n-gpu-layers 0 --threads 3 --threads-batch 3"
-        " --cache-ram 0 --threads-http 64 --offline --no-ui"
+        " --cache-ram 0 --threads-http 64 --verbosity 4 --offline --no-ui"
     )
 
 
@@ -85,7 +85,10 @@ def test_a_setting_that_the_engine_has_no_flag_for_is_an_error_that_names_both()
 )
 def test_sampling_as_flags(field: str, value: object, expected: str) -> None:
     rendered = render(spec(sampling={field: value}), B10068, threads=None)
-    assert " ".join(rendered.words).removesuffix(expected) == "--cache-ram 2048 --threads-http 64 --offline --no-ui "
+    assert (
+        " ".join(rendered.words).removesuffix(expected)
+        == "--cache-ram 2048 --threads-http 64 --verbosity 4 --offline --no-ui "
+    )
     assert rendered.body_defaults == {}
 
 

@@ -316,7 +316,7 @@ def test_one_goes_at_a_time_and_the_one_that_ends_it() -> None:
     residents = [model("tiny", 1, last_used=NOW - 5000), model("large", 10), model("dear", 10, last_used=NOW - 90)]
     decision = press("warn", residents, shortfall=8 * GiB)
     assert decision.victims == ("large",)
-    assert "large frees 10.0 GiB of 8.0 GiB" in decision.because
+    assert "short of 8.0 GiB (warn); large frees 10.0 GiB" in decision.because
 
 
 def test_if_it_takes_all_of_them_the_least_worth_begins() -> None:

@@ -27,6 +27,9 @@ _KINDS: Mapping[Kind | None, tuple[str, ...]] = {
 HTTP_THREADS = 64
 """Threads that a built-in engine answers HTTP with."""
 
+VERBOSITY = 4
+"""Of a built-in engine's log."""
+
 
 @frozen
 class Dialect:
@@ -105,6 +108,9 @@ def _settings(spec: ModelSpec, threads: int | None) -> Iterator[tuple[str, tuple
     # Each kept connection holds one of its threads, and it starts new ones too late: with its default (5 here) 11 of
     # 16 requests at once waited 1 to 11 s for a thread, with 64 none did, for 2.6 MiB (tools/bench_proxy.py).
     yield "", ("--threads-http",), HTTP_THREADS
+    # The size of each buffer, which nobody else tells on a Mac, is said from 4 up (3 is the default). The price is some
+    # 200 lines more at the start and some 15 with each request, with nothing in them of what was asked or answered.
+    yield "", ("--verbosity", "--log-verbosity", "-lv"), VERBOSITY
     # Our file is here already, and nobody browses a socket in a private directory.
     yield "", ("--offline",), None
     yield "", ("--no-ui", "--no-webui"), None

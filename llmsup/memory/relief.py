@@ -114,8 +114,9 @@ def relieve(
         return _busiest_last(seen, machine, residents, rules)
     chosen = cheapest(may_go, Deficit(0, shortfall), exact=rules.exact) or may_go
     victim = min(chosen, key=lambda each: (each.rank, each.points, -each.freeable, each.name))
-    frees = f"{victim.name} frees {format_bytes(victim.freeable)} of {format_bytes(shortfall)}"
-    because = f"the machine is short of memory ({machine.level}); {frees}, for {victim.points / 1e6:.3g} s of reload"
+    short = f"the machine is short of {format_bytes(shortfall)} ({machine.level})"
+    frees = f"{victim.name} frees {format_bytes(victim.freeable)}, for {victim.points / 1e6:.3g} s of expected reload"
+    because = f"{short}; {frees}"
     return evolve(seen, kind="evict", because=because, victims=(victim.name,))
 
 
