@@ -18,7 +18,7 @@ LONG = Seconds(1_000_000)
 
 
 def entry(name: str, *, refusal: str = "", **spec: Any) -> Entry:
-    return Entry(spec=ModelSpec(name=name, path=f"/{name}.gguf", ttl=NEVER, **spec), refusal=refusal)
+    return Entry(spec=ModelSpec(name=name, path=f"/{name}.gguf", **{"ttl": NEVER, **spec}), refusal=refusal)
 
 
 def entries(*these: Entry) -> dict[str, Entry]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import trio
 from attrs import define, field
 
+from ..errors import EngineDied
 from ..memory.costs import Cost, Source
 from ..memory.readings.reading import Reading
 from ..memory.snapshot import Resident
@@ -62,10 +63,11 @@ class Reservation:
         return Cost(Bytes(self.cost), self.source, Bytes(self.cost))
 
     def note_end(self, reading: Reading | None) -> None:
-        """Take note of what is available when it begins to stop."""
+        """Take note of what is available when it begins to stop; of one that died by itself nobody knows any more."""
         if self.model.state is State.STOPPING and self.model.life is self.life and self.stopping == float("inf"):
             self.stopping = trio.current_time()
-            self.before = reading.available if reading else None
+            died = isinstance(self.life.verdict, EngineDied)
+            self.before = None if died or reading is None else reading.available
 
     @property
     def leaving(self) -> bool:

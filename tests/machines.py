@@ -1,0 +1,169 @@
+"""A machine whose memory is a number: fake engines take it, a neighbour takes it, the real memory watch reads it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+from attrs import Factory, define
+from fake_life import FakeEngine, Garage
+from fleets import entries, entry
+
+from llmsup.config.schema import GiB, Memory
+from llmsup.errors import Error, SetupError
+from llmsup.fleet.fleet import Fleet
+from llmsup.fleet.governor import Governor
+from llmsup.fleet.life import Life
+from llmsup.fleet.model import Model
+from llmsup.memory.costs import Cost
+from llmsup.memory.readings.reading import Gpu, Reading
+from llmsup.memory.readings.sampler import Sampler
+from llmsup.memory.watch import MachineWatch
+from llmsup.process.events import Event, Events
+from llmsup.process.logbook import LogBook
+from llmsup.units import Bytes, Seconds
+
+TOTAL = 64 * GiB
+RESERVE = Bytes(4 * GiB)
+"""So all models together may have 60 GiB."""
+
+LONG = Seconds(1_000_000)
+
+
+class NoGpus:
+    """Devices of a machine that has none."""
+
+    async def read(self) -> tuple[Gpu, ...]:
+        return ()
+
+
+class FakePrices:
+    """What models cost by what is known before: what they really take, if nothing else is said."""
+
+    def __init__(self, garage: Garage) -> None:
+        self.said: dict[str, int] = {}
+        self.kept: dict[str, int | None] = {}
+        self._garage = garage
+
+    async def cost(self, model: Model) -> Cost:
+        if model.spec.memory is not None:
+            return Cost(model.spec.memory, "declared", model.spec.memory)
+        name = model.spec.name
+        size = Bytes(self.said.get(name, self._garage.sizes.get(name, GiB)))
+        return Cost(size, "estimated", size)
+
+    def keep(self, model: Model, life: Life) -> None:
+        self.kept[model.spec.name] = life.engine.meter.peak if life.engine else None
+
+
+@define(eq=False)
+class Machine:
+    """Everything together.
+
+    Attributes:
+        neighbour: Bytes that others take.
+        broken: The machine can't be read.
+        oom_kills: How many processes were killed for want of memory.
+        ended: How requests ended that `ask` began: "" or an error's code.
+    """
+
+    garage: Garage
+    events: Events
+    watch: MachineWatch
+    governor: Governor
+    fleet: Fleet
+    prices: FakePrices
+    nursery: trio.Nursery
+    neighbour: int = 0
+    broken: bool = False
+    oom_kills: int = 0
+    ended: list[str] = Factory(list)
+
+    def reading(self) -> Reading:
+        if self.broken:
+            raise SetupError("the probe broke.")
+        taken = sum(_size(engine, self.garage) for engine in self.alive())
+        available = Bytes(max(TOTAL - self.neighbour - taken, 0))
+        return Reading(total=Bytes(TOTAL), available=available, oom_kills=self.oom_kills)
+
+    def alive(self) -> list[FakeEngine]:
+        return [engine for engine in self.garage.engines if engine.stopped_at is None and engine.exit_code is None]
+
+    @property
+    def loaded(self) -> list[str]:
+        """Who has an engine, in the order of their start."""
+        return [engine.name for engine in self.alive()]
+
+    def serve(self, **gibibytes: float) -> None:
+        """Have these models, which take so many GiB each."""
+        self.have(**{name: (size, {}) for name, size in gibibytes.items()})
+
+    def have(self, **models: tuple[float, dict[str, Any]]) -> None:
+        """Have these models: what each takes in GiB, and its settings."""
+        self.garage.sizes |= {name: round(size * GiB) for name, (size, _) in models.items()}
+        self.fleet.apply(entries(*(entry(name, **spec) for name, (_, spec) in models.items())))
+
+    async def use(self, name: str, seconds: float = 1) -> None:
+        """One request that takes some seconds of the engine."""
+        model = self.fleet.find(name)
+        with self.fleet.enter(model) as ticket:
+            life = await ticket.life(model.spec.queue_timeout)
+            with trio.move_on_after(seconds):
+                verdict = await life.ended(LONG)
+                assert verdict is not None
+                raise verdict
+
+    def ask(self, name: str, seconds: float = 1) -> None:
+        """The same in the background."""
+
+        async def use() -> None:
+            try:
+                await self.use(name, seconds)
+            except Error as error:
+                self.ended.append(error.code)
+            else:
+                self.ended.append("")
+
+        self.nursery.start_soon(use)
+
+    async def keep_using(self, name: str, seconds: float, pause: float = 0.1) -> None:
+        """Requests in a row, until cancelled."""
+        while True:
+            await self.use(name, seconds)
+            await trio.sleep(pause)
+
+    def happened(self, kind: str) -> list[Event]:
+        """What was told of one kind."""
+        return [event for event in self.events.since(0) if event.kind == kind]
+
+    def went(self) -> list[tuple[str, str]]:
+        """Who was unloaded, and the cause, in order."""
+        return [(event.data["model"], event.data["cause"]) for event in self.happened("unload")]
+
+
+def _size(engine: FakeEngine, garage: Garage) -> int:
+    return garage.sizes.get(engine.name, GiB) if engine.size is None else engine.size
+
+
+@asynccontextmanager
+async def machine(
+    settings: Memory | None = None, *, load_time: float = 1, stop_time: float = 0
+) -> AsyncIterator[Machine]:
+    """A machine with a fleet on it, and how many seconds loads and stops take there."""
+    settings = settings or Memory(reserve=RESERVE)
+    events, made = Events(10_000), Garage(load_time=load_time, stop_time=stop_time)
+    sampler = Sampler(gpus=NoGpus())  # type: ignore[arg-type]  # a stand-in
+    watch = MachineWatch(settings, sampler, events, total=lambda: Bytes(TOTAL))
+    prices = FakePrices(made)
+    governor = Governor(settings, watch, prices, events)
+    fleet = Fleet(made, governor, max_queue=1000, book=LogBook(), events=events)
+    async with trio.open_nursery() as nursery:
+        machine = Machine(made, events, watch, governor, fleet, prices, nursery)
+        sampler.system = machine.reading
+        await nursery.start(watch.run)
+        await nursery.start(governor.run)
+        await nursery.start(fleet.run)
+        yield machine
+        nursery.cancel_scope.cancel()
