@@ -22,6 +22,7 @@ OWNERS = {
     "quart": "llmsup.web*",
     "quart_trio": "llmsup.web*",
     "hypercorn": "llmsup.web*",
+    "prometheus_client": "llmsup.web.metrics",
     "xllamacpp": "llmsup.engines.bundled*",
     "click": "llmsup.cli*",
     "rich": "llmsup.cli*",

@@ -27,6 +27,7 @@ COMMANDS = {
     "check": "Check the config and show what each model resolves to.",
     "ls": "Show the models that can be asked for.",
     "ps": "Show the loaded models.",
+    "why": "Show why a model is loaded, waits, or was unloaded.",
     "load": "Load a model now, before a request asks for it.",
     "unload": "Unload a model, or all of them.",
     "reload": "Apply the config as it is now, and look for new models.",

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from ..units import Bytes, Seconds, format_bytes, format_seconds
+from .bar import bar
 from .options import json_option, url_option
 from .table import Column, Table
 from .target import connect
@@ -30,7 +31,8 @@ NAMED = 5
 def command(url: str | None, as_json: bool) -> None:
     """Show the loaded models.
 
-    The most worth keeping stands first. TTL LEFT is the time after which a model is unloaded if nobody uses it.
+    The most worth keeping stands first. TTL LEFT is the time after which a model is unloaded if nobody uses it. The bar
+    shows what all together count for, of what they may have; `llmsup why MODEL` tells more.
 
     \b
     Example:
@@ -44,6 +46,8 @@ def command(url: str | None, as_json: bool) -> None:
     models = client.get("/v1/models")["data"]
     if running:
         table(running, time.time()).show()
+        click.echo()
+        click.echo(visible(bar(client.get("/memory"))))
     else:
         click.echo(nothing_loaded(models))
     for line in failures(models):

@@ -18,7 +18,9 @@ ENOUGH = 0.75
 """This share of what a model had counts as all of it: others take some meanwhile (Ollama's server/sched.go: 75 %)."""
 
 PATIENCE = 5.0
-"""Seconds to wait for it (Ollama waits as long). A GPU's driver takes 0.5 to 1.5 s, macOS a few tenths."""
+"""Seconds to wait for it (Ollama waits as long). A GPU's driver takes 0.5 to 1.5 s, macOS a few tenths; Linux gives a
+process's memory back before it says that the process is gone.
+"""
 
 HURRY = 1.0
 """Seconds to wait while another model loads: what that takes hides what comes back."""
@@ -47,6 +49,10 @@ class Watch(Protocol):
     def machine(self, now: float) -> Machine:
         """The machine as the policy sees it."""
 
+    @property
+    def lags(self) -> bool:
+        """Memory comes back only some time after the end of the process that had it."""
+
     async def fresh(self) -> Reading | None:
         """A look now."""
 
@@ -55,7 +61,8 @@ class Watch(Protocol):
 
 
 async def until_returned(watch: Watch, *, expected: int, before: int | None, hurry: bool) -> Bytes | None:
-    """Wait until most of what a model had is available again, or for long enough.
+    """Wait until most of what a model had is available again, or for long enough. Where the end of a process gives its
+    memory back at once there is nothing to wait for: what others do meanwhile would only be mistaken for it.
 
     Args:
         expected: What it had, in bytes.
@@ -74,7 +81,7 @@ async def until_returned(watch: Watch, *, expected: int, before: int | None, hur
             if reading is None or reading.available is None:
                 return freed
             freed = Bytes(max(reading.available - before, 0))
-            if expected < WORTH_WAITING or freed >= expected * ENOUGH:
+            if not watch.lags or expected < WORTH_WAITING or freed >= expected * ENOUGH:
                 return freed
             await trio.sleep(_LOOK_EVERY)
     return freed

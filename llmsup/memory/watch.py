@@ -6,9 +6,10 @@ It does not know which models there are, nor what is done about the level.
 from __future__ import annotations
 
 import logging
-import math
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 
 import trio
@@ -30,9 +31,6 @@ log = logging.getLogger(__name__)
 
 GOOD_FOR = 10.0
 """Seconds for which the last reading still counts when there is no newer one."""
-
-LEAST_APART = 0.1
-"""Seconds; who wants a fresh look sooner after the last one gets that."""
 
 HURRY = 5
 """While anything tells of pressure, this many looks are taken in the time of one."""
@@ -68,6 +66,8 @@ class MachineWatch(Watched):
         self._pressure_file = pressure_file
         self._last: tuple[float, Reading] | None = None
         self._looking = trio.Lock()
+        self._asked = count(1)  # looks that are asked for, and looks that begin, by one and the same count
+        self._answered = 0
         self._total = total()
         self.use(settings)
 
@@ -84,7 +84,7 @@ class MachineWatch(Watched):
             while True:
                 with trio.move_on_after(self._pause):
                     await waker.wait()
-                await self._look()
+                await self.fresh()
 
     @property
     def _pause(self) -> float:
@@ -109,6 +109,11 @@ class MachineWatch(Watched):
         if self._last is None or trio.current_time() - self._last[0] > GOOD_FOR:
             return None
         return self._last[1]
+
+    @property
+    def lags(self) -> bool:
+        """Memory comes back only some time after the end of the process that had it: that of a GPU, and a Mac's."""
+        return sys.platform == "darwin" or bool(self._last and self._last[1].gpus)
 
     def machine(self, now: float) -> Machine:
         """The machine as the policy sees it. What can't be read is left out: footprints alone decide then."""
@@ -136,10 +141,10 @@ class MachineWatch(Watched):
         return (reading.gpu_limit if reading else None) or self.working_set
 
     async def fresh(self) -> Reading | None:
-        """A look now; None if that is impossible and the last one is too old. Those who ask together share one."""
-        least = LEAST_APART if self.settings.probe == "auto" else self.settings.interval
-        if self._last is None or trio.current_time() - self._last[0] >= least:
-            await self._look(at_least_from=trio.current_time())
+        """A look that begins now; None if that is impossible and the last one is too old. Those who ask together share
+        one.
+        """
+        await self._look(asked=next(self._asked))
         return self.reading
 
     async def learn_working_set(self, llama_server: Sequence[str]) -> None:
@@ -153,10 +158,11 @@ class MachineWatch(Watched):
 
     # How it looks...
 
-    async def _look(self, *, at_least_from: float = math.inf) -> None:
+    async def _look(self, *, asked: int) -> None:
         async with self._looking:
-            if self._last is not None and self._last[0] >= at_least_from:
-                return  # another look was taken while this one waited for its turn
+            if self._answered >= asked:
+                return  # a look that began after this one was asked for is over already
+            self._answered = next(self._asked)
             try:
                 reading = await self._sampler.read()
             except SetupError as error:

@@ -29,6 +29,7 @@ from .control import control, llama_swap, models
 from .events import events
 from .logs import logs
 from .memory import memory
+from .metrics import metrics
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ def build_app(gateway: Gateway, fleet: Fleet, roster: Roster, governor: Governor
         control(fleet, roster, governor),
         models(fleet, governor),
         memory(fleet, governor),
+        metrics(fleet, governor),
         llama_swap(fleet),
         logs(fleet),
         events(fleet),

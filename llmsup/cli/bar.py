@@ -1,0 +1,34 @@
+"""The whole of the memory as one line with a bar: what models have, what is left, how hard the machine is pressed.
+
+It does not know which models there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..units import format_bytes
+
+WIDTH = 30
+
+
+def bar(memory: Mapping[str, Any]) -> str:
+    """The answer of `/memory` as a line."""
+    ceiling, committed, available = (memory[f"{name}_bytes"] for name in ("ceiling", "committed", "available"))
+    share = committed / ceiling if ceiling else 0.0
+    full = min(round(share * WIDTH), WIDTH)
+    if committed and not full:
+        full = 1
+    parts = [
+        f"{'█' * full}{'░' * (WIDTH - full)} {format_bytes(committed)} of {format_bytes(ceiling)} ({share:.0%})",
+        "what is available is unknown" if available is None else f"{format_bytes(available)} available",
+    ]
+    if memory["waiting"]:
+        count = len(memory["waiting"])
+        parts.append(f"{count} model{'' if count == 1 else 's'} waiting for memory")
+    if memory["level"] != "normal":
+        parts.append(f"pressure {memory['level']}: {memory['because']}".rstrip(": "))
+    if memory["problem"]:
+        parts.append(str(memory["problem"]))
+    return " · ".join(parts)

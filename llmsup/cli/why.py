@@ -1,0 +1,130 @@
+"""`llmsup why`: why a model is where it is: what was decided about it, by which numbers, and what became of it so far.
+
+It does not decide anything; it shows what the server remembers.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+from ..units import Bytes, format_bytes, format_seconds
+from .client import model_path
+from .options import json_option, url_option
+from .table import Column, Table
+from .target import connect
+from .visible import visible
+
+Answer = Mapping[str, Any]
+
+CAUSES = {
+    "idle": "idle",
+    "room": "to make room",
+    "pressure": "under memory pressure",
+    "asked": "asked for",
+    "changed": "changed",
+    "crashed": "crashed",
+    "failed": "could not be loaded",
+    "stopped": "llmsup stopped",
+}
+"""Causes of an unload, as they are counted for people."""
+
+
+@click.command("why")
+@click.argument("model")
+@click.option("-n", "--lines", type=click.IntRange(min=0), default=10, show_default=True, help="How much of its past.")
+@url_option
+@json_option
+def command(model: str, lines: int, url: str | None, as_json: bool) -> None:
+    """Show why a model is loaded, waits, or was unloaded.
+
+    LOSS is what unloading a model would cost: the seconds that its reload takes, times the chance that it is wanted
+    again soon. Of equally important models, those with the least loss go first.
+
+    \b
+    Example:
+      llmsup why qwen3-4b
+    """
+    answer = connect(url).get(model_path("/memory", model))
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+        return
+    now = time.time()
+    for line in standing(answer, now):
+        click.echo(visible(line))
+    past = answer["history"][max(0, len(answer["history"]) - lines) :]
+    if past:
+        click.echo()
+        history(past, now).show()
+    if weighed := last_weighed(answer):
+        click.echo()
+        click.echo("What was weighed the last time that memory was short:")
+        click.echo()
+        candidates(weighed).show()
+
+
+def standing(answer: Answer, now: float) -> Iterator[str]:
+    """Where it is in its life, in sentences."""
+    name, counts = answer["model"], answer["counts"]
+    since = f", {_ago(answer['since'], now)}" if answer["since"] is not None else ""
+    yield f"{name} is {answer['state']}{since}: {str(answer['reason']).rstrip('.')}."
+    if answer["waits_for"]:
+        yield f"It waits for memory: {answer['waits_for']}."
+    if resident := answer["resident"]:
+        size, source = format_bytes(Bytes(resident["footprint_bytes"])), resident["footprint_source"]
+        yield f"It counts for {size} ({source}), and {format_bytes(resident['freeable_bytes'])} would come back."
+        loss = f"that would cost {resident['loss_seconds']:.3g} s of expected reload"
+        may = f"It may not be unloaded now: {resident['stays']}" if resident["stays"] else "It could be unloaded now"
+        yield f"{may}; {loss}."
+    if counts["loads"] or counts["requests"]:
+        yield _so_far(counts)
+
+
+def _so_far(counts: Answer) -> str:
+    unloads = [f"{count} {CAUSES.get(cause, cause)}" for cause, count in counts["unloads"].items()]
+    gone = f", unloaded {_times(sum(counts['unloads'].values()))} ({', '.join(unloads)})" if unloads else ""
+    soon = f", {_times(counts['refaults'])} wanted again within 5 m of an eviction" if counts["refaults"] else ""
+    requests = "1 request" if counts["requests"] == 1 else f"{counts['requests']} requests"
+    waited = f"{requests} waited {format_seconds(counts['waited_seconds'])} altogether"
+    return f"Since llmsup started: loaded {_times(counts['loads'])}{gone}{soon}; {waited}."
+
+
+def history(entries: Sequence[Answer], now: float) -> Table:
+    """What happened to it, oldest first."""
+    columns = (Column("WHEN"), Column("WHAT"), Column("FREED", right=True), Column("WHY"))
+    rows = []
+    for entry in entries:
+        freed = "" if entry["freed_bytes"] is None else format_bytes(Bytes(entry["freed_bytes"]))
+        rows.append([_ago(entry["at"], now), str(entry["what"]), freed, str(entry["reason"])])
+    return Table(columns, rows)
+
+
+def last_weighed(answer: Answer) -> Sequence[Answer]:
+    """Who was considered when it was last unloaded, or let in, for want of memory."""
+    for entry in reversed(answer["history"]):
+        if entry["decision"]:
+            weighed: Sequence[Answer] = entry["decision"]["weighed"]
+            return weighed
+    return ()
+
+
+def candidates(weighed: Sequence[Answer]) -> Table:
+    """Those that were considered, the least worth keeping first."""
+    columns = (Column("MODEL"), Column("MEMORY", right=True), Column("LOSS", right=True), Column("STAYED BECAUSE"))
+    rows = []
+    for each in weighed:
+        loss = "" if each["loss_seconds"] is None else f"{each['loss_seconds']:.3g} s"
+        rows.append([each["model"], format_bytes(Bytes(each["footprint_bytes"])), loss, each["stays"] or "-"])
+    return Table(columns, rows)
+
+
+def _ago(at: float, now: float) -> str:
+    return f"{format_seconds(max(round(now - at), 0))} ago" if now - at >= 1 else "just now"
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")

@@ -1,0 +1,94 @@
+"""`GET /metrics`: counters and gauges for Prometheus.
+
+It does not know what any of them means for a decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from quart import Blueprint, Response
+
+from ..fleet.fleet import Fleet
+from ..fleet.governor import Governor
+from ..fleet.model import Model
+from ..fleet.state import State
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+_LEVELS = ("normal", "warn", "critical")
+
+
+def metrics(fleet: Fleet, governor: Governor) -> Blueprint:
+    """The route /metrics. It has the models that were asked for since llmsup started, not the hundreds that may be."""
+    routes = Blueprint("metrics", __name__)
+
+    @routes.get("/metrics")
+    async def all_of_them() -> Response:
+        from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest  # 80 ms, for who asks
+
+        registry = CollectorRegistry()
+        registry.register(_Now(fleet, governor))
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    return routes
+
+
+class _Now:
+    """Prometheus' collector of everything as it is now."""
+
+    def __init__(self, fleet: Fleet, governor: Governor) -> None:
+        self._fleet = fleet
+        self._governor = governor
+
+    def collect(self) -> Iterable[Metric]:
+        yield from _of_models([model for model in self._fleet.models.values() if _known(model)], self._governor)
+        yield from _of_memory(self._governor)
+
+
+def _known(model: Model) -> bool:
+    return model.life is not None or bool(model.history.waits or model.history.entries)
+
+
+def _of_models(models: list[Model], governor: Governor) -> Iterable[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+
+    by_model = ("model",)
+    loaded = GaugeMetricFamily("llmsup_model_loaded", "1 while its engine answers.", labels=by_model)
+    in_flight = GaugeMetricFamily("llmsup_model_in_flight", "Requests that it works on.", labels=by_model)
+    waiting = GaugeMetricFamily("llmsup_model_waiting", "Requests that wait for it.", labels=by_model)
+    footprint = GaugeMetricFamily("llmsup_model_footprint_bytes", "What it counts for in memory.", labels=by_model)
+    loads = CounterMetricFamily("llmsup_model_loads", "How often it was loaded.", labels=by_model)
+    unloads = CounterMetricFamily("llmsup_model_unloads", "How often it went.", labels=("model", "reason"))
+    refaults = CounterMetricFamily("llmsup_model_refaults", "Wanted again soon after an eviction.", labels=by_model)
+    waited = SummaryMetricFamily("llmsup_model_wait_seconds", "How long requests waited for it.", labels=by_model)
+    for model in models:
+        name, history, size = [model.spec.name], model.history, governor.footprint(model)
+        loaded.add_metric(name, float(model.state in (State.READY, State.DRAINING)))
+        in_flight.add_metric(name, model.desk.in_flight)
+        waiting.add_metric(name, model.desk.waiting)
+        footprint.add_metric(name, 0 if size is None else size.bytes)
+        loads.add_metric(name, history.loads)
+        for cause, count in history.unloads.items():
+            unloads.add_metric([*name, str(cause)], count)
+        refaults.add_metric(name, history.refaults)
+        waited.add_metric(name, history.waits, history.waited)
+    return [loaded, in_flight, waiting, footprint, loads, unloads, refaults, waited]
+
+
+def _of_memory(governor: Governor) -> Iterable[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    machine, residents = governor.machine(), governor.residents()
+    committed = sum(each.cost for each in residents)
+    if machine.headroom is not None:
+        yield GaugeMetricFamily(
+            "llmsup_memory_available_bytes", "What could be had without swapping.", machine.headroom
+        )
+    yield GaugeMetricFamily("llmsup_memory_ceiling_bytes", "What all models together may have.", machine.ceiling)
+    yield GaugeMetricFamily("llmsup_memory_committed_bytes", "What all models together count for.", committed)
+    level = _LEVELS.index(machine.level)
+    yield GaugeMetricFamily("llmsup_memory_pressure_level", "0 normal, 1 warn, 2 critical.", level)
+    yield GaugeMetricFamily("llmsup_memory_waiting_loads", "Loads that wait for memory.", len(governor.asks))
