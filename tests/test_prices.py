@@ -1,0 +1,139 @@
+"""What a model is going to cost: asked before each load, measured in each life, kept from one run to the next."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from attrs import evolve
+from fake_life import FakeEngine, Garage
+from fleets import entry
+from real_engines import llama_server, smollm2
+from serving import serving
+
+from llmsup.catalog.entry import Entry
+from llmsup.config.schema import Config, EngineSpec, GiB, MiB, ModelSpec, Server
+from llmsup.fleet.life import Life
+from llmsup.fleet.model import Model
+from llmsup.fleet.prices import MeasuredPrices
+from llmsup.memory.footprint_store import FootprintStore
+from llmsup.process.logbook import LogBook
+from llmsup.units import Bytes, Seconds
+
+
+def prices(folder: Path, build: str = "b1") -> MeasuredPrices:
+    return MeasuredPrices(FootprintStore(folder / "footprints.json"), lambda _: build)
+
+
+async def lived(entry: Entry, size: int, *, ready: bool = True) -> Life:
+    """A life that came to so many bytes."""
+    life, engine = Life(), FakeEngine(Garage(), 1, entry.name)
+    life.engine, engine.size = engine, size
+    await life.measure()
+    life.loaded_at = trio.current_time() if ready else None
+    return life
+
+
+def model(**spec: Any) -> Model:
+    return Model(entry("a", **spec), LogBook())
+
+
+async def test_what_was_measured_counts_the_next_time(tmp_path: Path) -> None:
+    """Also for another llmsup that reads the same file."""
+    first, a = prices(tmp_path), model()
+    assert (await first.cost(a)).source == "estimated"
+    first.keep(a, await lived(a.entry, 3 * GiB))
+    again = await first.cost(a)
+    assert (again.source, again.bytes) == ("measured", 3 * GiB)
+    assert first._store.save() is None
+    second = prices(tmp_path)
+    assert second._store.load() is None
+    assert (await second.cost(a)).bytes == 3 * GiB
+
+
+@pytest.mark.parametrize("other", [{"ctx_size": 99}, {"args": ("--mlock",)}, {"path": "/b.gguf"}])
+async def test_another_way_to_start_it_is_another_cost(tmp_path: Path, other: dict[str, Any]) -> None:
+    """The file, the flags and the engine's build make two loads alike, and nothing else does."""
+    kept, a = prices(tmp_path), model()
+    await kept.cost(a)
+    kept.keep(a, await lived(a.entry, 3 * GiB))
+    changed = Model(evolve(a.entry, spec=evolve(a.spec, **other)), LogBook())
+    assert (await kept.cost(changed)).source == "estimated"
+    same = Model(evolve(a.entry, spec=evolve(a.spec, ttl=Seconds(1), description="other")), LogBook())
+    assert (await kept.cost(same)).source == "measured"
+
+
+async def test_another_build_of_the_engine_is_another_cost(tmp_path: Path) -> None:
+    """An upgrade may change what buffers take."""
+    builds, a = ["b1"], model()
+    kept = MeasuredPrices(FootprintStore(tmp_path / "f.json"), lambda _: builds[-1])
+    await kept.cost(a)
+    kept.keep(a, await lived(a.entry, 3 * GiB))
+    builds.append("b2")
+    assert (await kept.cost(a)).source == "estimated"
+
+
+async def test_a_load_that_never_came_to_its_end_says_nothing(tmp_path: Path) -> None:
+    """What it had by then is not what it needs."""
+    kept, a = prices(tmp_path), model()
+    await kept.cost(a)
+    kept.keep(a, await lived(a.entry, GiB, ready=False))
+    kept.keep(a, Life())
+    assert (await kept.cost(a)).source == "estimated"
+
+
+async def test_a_declared_memory_that_was_too_small_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Once more at the end of its life, with what to write instead; and from then on what was seen counts."""
+    kept, a = prices(tmp_path), model(memory=Bytes(GiB))
+    assert (await kept.cost(a)).source == "declared"
+    with caplog.at_level(logging.WARNING):
+        kept.keep(a, await lived(a.entry, 3 * GiB))
+    assert "its declared `memory` is 1.0 GiB, and it took 3.0 GiB" in caplog.text
+    now = await kept.cost(a)
+    assert (now.source, now.bytes) == ("measured", 3 * GiB)
+
+
+async def test_a_damaged_file_is_told_and_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Half a file is no file; the next save writes a whole one."""
+    (tmp_path / "footprints.json").write_text('{"format":1,"seen":{"abc')
+    kept, a = prices(tmp_path), model()
+    async with trio.open_nursery() as nursery:
+        with caplog.at_level(logging.WARNING):
+            await nursery.start(kept.run)
+        assert "is damaged; what models cost is measured anew" in caplog.text
+        await kept.cost(a)
+        kept.keep(a, await lived(a.entry, GiB))
+        nursery.cancel_scope.cancel()
+    seen = json.loads((tmp_path / "footprints.json").read_text())["seen"]
+    assert [each["bytes"] for each in seen.values()] == [GiB]
+
+
+async def test_a_real_engine_is_measured_and_remembered(tmp_path: Path) -> None:
+    """Estimated the first time, then measured; the next llmsup knows, and it is about what the estimate said."""
+    spec = ModelSpec(name="chat", path=str(smollm2()), ctx_size=4096, parallel=1, cache_ram=Bytes(0))
+    config = Config(
+        models={"chat": spec},
+        engines={"llama-server": EngineSpec(name="llama-server", command=(str(llama_server()),))},
+        server=Server(state_dir=tmp_path, shutdown_grace=Seconds(1)),
+    )
+    bytes_by_source: dict[str, int] = {}
+    for source in ("estimated", "measured"):
+        async with serving(config=config) as served:
+            assert (await served.client.chat("chat", max_tokens=1)).status == 200
+            (admitted,) = (await served.client.get("/memory")).json["decisions"]
+            assert admitted["decision"] == "admit"
+            bytes_by_source[source] = admitted["bytes"]
+            await served.until("chat", lambda model: model.life and model.life.settled)
+            (entry,) = (await served.client.get("/running")).json
+            assert entry["footprint_source"] == "measured"
+            assert 150 * MiB < entry["footprint_bytes"] < 400 * MiB
+            meter = served.model("chat").life.engine.meter  # type: ignore[union-attr]  # it is loaded
+            assert meter.buffers.mapped > 90 * MiB, "the engine's own word on its buffers was heard"
+            assert meter.buffers.own > 90 * MiB, "the keys and values alone take that"
+    assert len(json.loads((tmp_path / "footprints.json").read_text())["seen"]) == 1
+    assert bytes_by_source["measured"] != bytes_by_source["estimated"]
+    assert bytes_by_source["measured"] < bytes_by_source["estimated"] * 1.1
