@@ -8,8 +8,9 @@ The rooms, and who may call whom. Each imports only from those above it; `tests/
     process/     watched value · restart budget · orphan guard · child process group · log book
     catalog/     which models there are: GGUF headers, LM Studio's folders, Ollama's store, names
     engines/     how a model becomes a command line, and how an engine is spoken to (connection, pool)
-    memory/      what a model costs, estimated and measured; readings; the policy (pure, not in use yet); admission
+    memory/      what a model costs, estimated and measured; readings, the level of pressure; the policy (pure)
     fleet/       model: the state machine, its queue and its life · fleet: names to models · roster: which there are
+                 governor: admission and eviction
     bridge/      Ollama → LM Studio links (not built yet)
     gateway/     request → model → engine: find the body's model, edit the body, relay bytes
     web/         Quart-trio app: inference, control, errors; Hypercorn's set-up
@@ -20,10 +21,10 @@ One process, one trio nursery tree:
 
     llmsup serve
     main: signals
-    └─ infra    the orphan guard                        started first, stopped last
+    └─ infra    the orphan guard · the memory watch · the governor   started first, stopped last
        └─ fleet   the roster; one supervisor per model, started on first use
           │         └─ life: the engine's process group, its log pump, its health probe, the idle timer
-          └─ edge   Hypercorn serving the Quart-trio app   started last, stopped first: drains, then the rest goes
+          └─ edge   Hypercorn serving the Quart-trio app      started last, stopped first: drains, then the rest goes
 """
 
 __version__ = "0.1.0"

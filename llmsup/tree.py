@@ -127,7 +127,7 @@ class Tree(Watched):
             self.config = planner.config = config
             fleet.max_queue = config.server.max_queue
             gateway.server, gateway.doorman = config.server, self._doorman(config.server)
-            governor.settings = config.memory
+            governor.use(config.memory)
             watch.use(config.memory)
             app.use(config.server)
             return restart

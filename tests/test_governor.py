@@ -336,8 +336,8 @@ async def test_a_smaller_limit_takes_effect(autojump_clock: MockClock) -> None:
             await m.use(name)
             await trio.sleep(100)
         settings = Memory(reserve=RESERVE, limit=Bytes(25 * GiB))
-        m.governor.settings = settings
         m.watch.use(settings)
+        m.governor.use(settings)
         await trio.sleep(60)
         assert m.went() == [("a", Cause.PRESSURE)]
 

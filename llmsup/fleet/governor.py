@@ -149,13 +149,21 @@ class Governor(Watched):
         """Something about the model is different."""
         if (reservation := self._reserved.get(model)) is not None:
             reservation.note_end(self._watch.reading)
-            self._note_growth(reservation)
-        if self._restless:
+            if reservation.cost != reservation.counted:
+                reservation.counted = reservation.cost
+                self._note_growth(reservation)
+                self.wake()
+        if self._asks or self.pressure.level != "normal":  # each request comes by here several times: nothing slow
             self.wake()
 
     def wake(self) -> None:
         """Have everything looked at again."""
         self._woken.set()
+
+    def use(self, settings: Memory) -> None:
+        """Follow these settings from now on."""
+        self.settings = settings
+        self.wake()
 
     async def out_of_memory(self, model: Model) -> bool:
         """Whether the system has killed a process for want of memory since the model was let in."""

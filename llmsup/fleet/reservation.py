@@ -29,6 +29,7 @@ class Reservation:
         oom_kills: How many processes the system had killed for want of memory by then, or None.
         before: What was available when it began to stop, in bytes; None: not yet, or not known.
         stopping: When it began to (trio time); `inf`: not yet.
+        counted: What it was counted for when somebody last looked, in bytes.
         warned: That it costs more than was promised was told already.
     """
 
@@ -39,6 +40,7 @@ class Reservation:
     oom_kills: int | None = None
     before: int | None = None
     stopping: float = float("inf")
+    counted: int = field(default=0, init=False)
     warned: bool = field(default=False, init=False)
 
     @property

@@ -1,6 +1,6 @@
-"""What a model will cost (its estimate), what all may (the ceiling), what a running engine uses (footprints), what the
-machine says of its memory (readings), and the admission that a model asks before it starts, which says yes to everybody
-for now; and the policy that will say more (whom to load, whom to unload), which only the simulator uses yet.
+"""What a model is going to cost (declared, measured before, or estimated), what a running engine does cost (meter,
+footprints), what all may (the ceiling), what the machine says of its memory (readings) and how hard that makes it
+pressed (watch, pressure); and the policy, which is pure: whom to let in, whom to unload.
 
 It does not know how a model is started, nor who asks for it.
 """

@@ -35,10 +35,12 @@ def ceiling(settings: Memory, total: Bytes | None = None, working_set: Bytes | N
 
 
 def reserve(settings: Memory, total: Bytes) -> Bytes:
-    """What is left free for everything else; "auto" is 8 % of the memory, at least 4 GiB and at most 12 GiB."""
+    """What is left free for everything else; "auto" is 8 % of the memory, at least 4 GiB and at most 12 GiB; of less
+    than 8 GiB, as a container may have, it is half: with 4 GiB taken off, nothing would ever fit there.
+    """
     if settings.reserve != "auto":
         return settings.reserve
-    return Bytes(min(max(round(total * _SHARE), _LEAST), _MOST))
+    return Bytes(min(max(round(total * _SHARE), _LEAST), _MOST, total // 2))
 
 
 def fits(estimate: Estimate, ceiling: Bytes) -> bool:
