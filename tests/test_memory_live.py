@@ -148,7 +148,7 @@ async def ask(client: Client, requests: int, liked: str, others: Sequence[str] =
         assert json.loads(text)["choices"], text
 
 
-NEIGHBOUR = """
+NEIGHBOUR = r"""
 import sys, time
 had = []
 for step in range(50):
@@ -168,9 +168,12 @@ async def neighbour(group: Bounded) -> AsyncIterator[trio.Process]:
     process = await trio.lowlevel.open_process(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
-    async with process.stdin, process.stdout:
-        yield process
-    await process.wait()
+    try:
+        async with process.stdin, process.stdout:
+            yield process
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
+            await process.wait()
 
 
 async def test_models_make_way_for_each_other_and_for_a_neighbour(tmp_path: Path) -> None:
