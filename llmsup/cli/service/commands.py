@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from ...errors import Error, SetupError
+from ...errors import ConfigError, Error, SetupError
 from ..options import config_option, url_option
 from ..target import connect
 from ..visible import visible
@@ -122,6 +122,8 @@ def _health(url: str | None) -> tuple[bool, str]:
     try:
         client = connect(url)
         health: Any = client.get("/health")
+    except ConfigError as error:
+        return False, f"{error} (`llmsup check` tells)"
     except Error as error:
         return False, str(error)
     return True, f"{health.get('status')} at {client.url}" if isinstance(health, dict) else f"answers at {client.url}"

@@ -65,6 +65,7 @@ def read_show(text: str) -> Standing:
         parts.append(f"{found['Result']}, exit status {found.get('ExecMainStatus', '?')}")
     if found.get("UnitFileState", "enabled") != "enabled":
         parts.append(f"{found['UnitFileState']} at login")
-    if found.get("StatusText"):
+    runs = active in ("active", "reloading")
+    if runs and found.get("StatusText"):  # of one that has ended it is still the last
         parts.append(found["StatusText"])
-    return Standing(runs=active in ("active", "reloading"), text=", ".join(parts))
+    return Standing(runs=runs, text=", ".join(parts))
