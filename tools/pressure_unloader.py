@@ -20,6 +20,7 @@ import os
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from typing import Any
 
@@ -85,7 +86,8 @@ def look(url: str, threshold: float) -> str:
 
 def address(text: str) -> str:
     """The server's, from the command line or the environment."""
-    if not text.startswith(("http://", "https://")):
+    parts = urllib.parse.urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
         raise argparse.ArgumentTypeError(f"{text!r} is not like http://127.0.0.1:5005")
     return text.rstrip("/")
 
