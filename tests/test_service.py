@@ -32,7 +32,7 @@ ODD = '/it\'s 100%h of "q" $HOME ${HOME} $$ é😀 \\n \\'
 
 def job(*words: str, stop: Seconds = Seconds(60), **environment: str) -> Job:
     arguments = words or ("/usr/bin/python3", "-P", "-m", "llmsup", "serve")
-    return Job(arguments, {"PATH": "/usr/bin:/bin", **environment}, "/home/me", Seconds(120), stop)
+    return Job(arguments, {"PATH": "/usr/bin:/bin", **environment}, "/home/me", "127.0.0.1:0", Seconds(120), stop)
 
 
 # --- the two files ----------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def test_the_unit() -> None:
     assert sections["Service"] == {
         "Type": ["notify"],
         "ExecStart": ["/usr/bin/python3 -P -m llmsup serve"],
-        "ExecReload": ["/bin/kill -HUP $MAINPID"],
+        "ExecReload": ['/bin/sh -c "kill -HUP $$MAINPID"'],
         "Environment": ["PATH=/usr/bin:/bin"],
         "Restart": ["on-failure"],
         "RestartSec": ["5"],

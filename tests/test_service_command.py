@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import plistlib
+import socket
 import sys
 from pathlib import Path
 
@@ -64,6 +65,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home, tools = tmp_path / "home", tmp_path / "tools"
     home.mkdir()
     tools.mkdir()
+    config = tmp_path / "llmsup.toml"
+    config.write_text("server.listen = '127.0.0.1:0'\n")
+    monkeypatch.setenv("LLMSUP_CONFIG", str(config))
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("PATH", str(tools))
     monkeypatch.delenv("SUDO_USER", raising=False)
@@ -169,9 +173,7 @@ def test_a_place_that_can_not_be_written(here: Path, systemctl: Tool) -> None:
 
 def test_a_bad_config_is_found_before_anything_is_written(here: Path, unit: Path, systemctl: Tool) -> None:
     """Exit code 2, every mistake."""
-    config = here / ".config/llmsup/llmsup.toml"
-    config.parent.mkdir(parents=True)
-    config.write_text("a = 1\nb = 2\n")
+    (here.parent / "llmsup.toml").write_text("a = 1\nb = 2\n")
     for word in ("print", "install"):
         done = run(word)
         assert (done.exit_code, len(done.stderr.splitlines())) == (2, 2)
@@ -202,6 +204,19 @@ def test_by_sudo_it_would_be_somebody_elses(unit: Path, monkeypatch: pytest.Monk
     done = run("install")
     assert (done.exit_code, "without sudo" in done.stderr) == (1, True)
     assert not unit.exists()
+
+
+def test_an_address_that_is_taken(here: Path, unit: Path, systemctl: Tool) -> None:
+    """By a server in a terminal, say: the first install says so; a later one replaces what runs."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        (here.parent / "llmsup.toml").write_text(f"server.listen = '127.0.0.1:{taken.getsockname()[1]}'\n")
+        done = run("install")
+        assert done.exit_code == 1
+        assert "Address already in use" in done.stderr
+        assert not unit.exists()
+        taken.close()
+        assert run("install").exit_code == 0
+    assert systemctl.asked[-1] == "--user enable --now llmsup.service"
 
 
 def test_status(systemctl: Tool, unit: Path) -> None:

@@ -68,6 +68,8 @@ def install(config: str | None, names: tuple[str, ...]) -> None:
     anew = written_before(here.file)
     job = make_job(config, names)
     _try(job)
+    if not anew:  # the one that runs then is most likely the service itself
+        _must_be_free(job.listen)
     put(here.file, here.text(job))
     click.echo(f"Wrote {visible(str(here.file))}")
     try:
@@ -145,6 +147,16 @@ def _try(job: Job) -> None:
             f"`{shown([words])}` does not work outside of this terminal: {said}.",
             hint=f"Install llmsup for that Python: {job.arguments[0]} -m pip install llmsup",
         )
+
+
+def _must_be_free(listen: str) -> None:
+    """Find out whether a server runs already, in a terminal, say: the service would be started in vain, again and
+    again. Raises SetupError.
+    """
+    from ...web.server import listen as bind
+
+    for listener in bind(listen):
+        listener.close()
 
 
 def _unless_missing(act: Callable[[], None], hint: str) -> None:

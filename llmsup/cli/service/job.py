@@ -54,6 +54,7 @@ class Job:
         arguments: The command, its program an absolute path.
         environment: What is set beside what the manager sets.
         home: The working directory.
+        listen: The address that it listens on, as the config has it.
         start: Seconds until it must be ready.
         stop: Seconds that it may take to stop; `inf` if there is no end.
     """
@@ -61,6 +62,7 @@ class Job:
     arguments: tuple[str, ...]
     environment: Mapping[str, str] = field(repr=False)  # there may be secrets in it
     home: str
+    listen: str
     start: Seconds
     stop: Seconds
 
@@ -89,7 +91,7 @@ def make_job(config: str | None, names: Iterable[str], environ: Mapping[str, str
         _check("The path", text)
     for name, value in environment.items():
         _check(f"${name},", value)
-    return Job(tuple(words), environment, home, START, longest_stop(settings))
+    return Job(tuple(words), environment, home, settings.server.listen, START, longest_stop(settings))
 
 
 def longest_stop(config: Config) -> Seconds:

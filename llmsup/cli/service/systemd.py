@@ -23,6 +23,7 @@ def unit(job: Job) -> str:
     environment = "".join(f"Environment={_word(f'{name}={value}')}\n" for name, value in job.environment.items())
     # systemd.service(5): notify waits for READY=1 (see process/notify.py); a bad config (exit code 2) is not cured by
     # starting again; OOMPolicy=continue: when the kernel ends an engine for its memory, llmsup says so and lives on.
+    # Not every system has a /bin/kill, as the manual's example does; every shell has its own.
     # systemd.kill(5): mixed asks llmsup alone, which stops its engines in order, and kills what is left after it.
     # TimeoutStopSec holds until then: `shutdown_grace`, `stop_grace` and a rest.
     return f"""\
@@ -33,7 +34,7 @@ Description=llmsup, a supervisor for local language models
 [Service]
 Type=notify
 ExecStart={command_line(job.arguments)}
-ExecReload=/bin/kill -HUP $MAINPID
+ExecReload=/bin/sh -c "kill -HUP $$MAINPID"
 {environment}Restart=on-failure
 RestartSec=5
 RestartPreventExitStatus=2
