@@ -15,11 +15,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from unit_files import read_command, read_unit, read_words
 
-from llmsup.cli.service.job import Job, longest_stop, make_job, search_path
+from llmsup.cli.service.job import Job, longest_stop, make_job
 from llmsup.cli.service.launchctl import read_print
 from llmsup.cli.service.launchd import LABEL, plist
 from llmsup.cli.service.manager import Standing
 from llmsup.cli.service.place import MARK
+from llmsup.cli.service.surroundings import search_path
 from llmsup.cli.service.systemctl import read_show
 from llmsup.cli.service.systemd import command_line, unit
 from llmsup.config import Config, ModelSpec, Server, Settings

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -17,10 +16,11 @@ from ...errors import ConfigError, Error, SetupError
 from ..options import config_option, url_option
 from ..target import connect
 from ..visible import visible
-from .job import Job, make_job
+from .job import make_job
 from .manager import Name, manager, usual
 from .place import put, remove, written_before
 from .tool import ToolFailed, shown
+from .trial import must_be_free, must_be_ourselves, must_start
 
 _env_option = click.option(
     "--env",
@@ -62,14 +62,13 @@ def install(config: str | None, names: tuple[str, ...]) -> None:
 
     Do it again when `shutdown_grace` or `stop_grace` get longer in the config, or when Python or llmsup move.
     """
-    if os.getuid() == 0 and "SUDO_USER" in os.environ:
-        raise SetupError("this is root, by sudo, and the service is yours.", hint="Do it without sudo.")
+    must_be_ourselves()
     here = manager(usual())
     anew = written_before(here.file)
     job = make_job(config, names)
-    _try(job)
+    must_start(job)
     if not anew:  # the one that runs then is most likely the service itself
-        _must_be_free(job.listen)
+        must_be_free(job.listen)
     put(here.file, here.text(job))
     click.echo(f"Wrote {visible(str(here.file))}")
     try:
@@ -129,34 +128,6 @@ def _health(url: str | None) -> tuple[bool, str]:
     except Error as error:
         return False, str(error)
     return True, f"{health.get('status')} at {client.url}" if isinstance(health, dict) else f"answers at {client.url}"
-
-
-def _try(job: Job) -> None:
-    """Start the service's program for its version, as the manager will: with nothing of this terminal's."""
-    words = (*job.arguments[: job.arguments.index("llmsup") + 1], "--version")
-    environment = {**job.environment, "HOME": job.home}
-    try:
-        done = subprocess.run(
-            words, env=environment, cwd=job.home, capture_output=True, timeout=job.start, errors="replace", check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise SetupError(f"`{shown([words])}` does not work: {error}.") from None
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise SetupError(
-            f"`{shown([words])}` does not work outside of this terminal: {said}.",
-            hint=f"Install llmsup for that Python: {job.arguments[0]} -m pip install llmsup",
-        )
-
-
-def _must_be_free(listen: str) -> None:
-    """Find out whether a server runs already, in a terminal, say: the service would be started in vain, again and
-    again. Raises SetupError.
-    """
-    from ...web.server import listen as bind
-
-    for listener in bind(listen):
-        listener.close()
 
 
 def _unless_missing(act: Callable[[], None], hint: str) -> None:

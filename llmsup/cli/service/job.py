@@ -6,18 +6,15 @@ It does not know launchd nor systemd, nor where their files are.
 from __future__ import annotations
 
 import os
-import re
 import sys
-import unicodedata
-from collections import UserDict
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from attrs import field, frozen
 
-from ...config import Config, find, load
-from ...errors import ConfigError, SetupError
+from ...config import Config, find
+from ...errors import SetupError
 from ...units import Seconds
+from .surroundings import read_there, surroundings, unwritable
 
 START = Seconds(120)
 """How long it may take until requests are answered. A warm start takes a second; Python's first one on a cold disk
@@ -26,24 +23,6 @@ takes longer, and llmsup itself gives the first look at the models three seconds
 REST = Seconds(20)
 """What stopping may take beside `shutdown_grace` and `stop_grace`: last words on open connections, engines' memory that
 is waited for, the guard."""
-
-USUAL = (
-    "/opt/homebrew/bin",  # Homebrew on Apple Silicon
-    "/usr/local/bin",  # Homebrew on Intel, and what people install by hand
-    "/usr/bin",
-    "/bin",
-    "/usr/sbin",
-    "/sbin",
-)
-"""Where programs are, whatever the terminal's PATH says. launchd's own is /usr/bin:/bin:/usr/sbin:/sbin."""
-
-_GIVEN = ("HOME", "USER", "LOGNAME", "SHELL")
-"""What both managers set by themselves (systemd.exec(5), "Environment Variables in Spawned Processes")."""
-
-_OURS = ("OLLAMA_MODELS",)
-"""What llmsup reads from the environment: it must find the same models as in the terminal."""
-
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
 @frozen
@@ -78,10 +57,9 @@ def make_job(config: str | None, names: Iterable[str], environ: Mapping[str, str
         ConfigError: The config has mistakes.
         SetupError: It isn't there, or needs a variable that the service would not have; or a path can't be written.
     """
-    environment = {"PATH": search_path(environ.get("PATH", "")), **_taken(names, environ)}
-    environment |= {name: environ[name] for name in _OURS if environ.get(name)}
+    environment = surroundings(names, environ)
     path = find(config, environ)
-    settings = _read(path, environment, environ)
+    settings = read_there(path, environment, environ)
     # -P: a directory that happens to be called llmsup in the home directory must not be taken for us (python(1)).
     words = [_python(), "-P", "-m", "llmsup", "serve"]
     if path is not None:
@@ -100,23 +78,6 @@ def longest_stop(config: Config) -> Seconds:
     return Seconds(config.server.shutdown_grace + engines + REST)
 
 
-def search_path(path: str) -> str:
-    """The terminal's PATH, so that the service finds the same programs, and after it the usual places. What depends on
-    the current directory, and what can't be written down, is left out.
-    """
-    ours = [place for place in path.split(":") if place.startswith("/") and not unwritable(place)]
-    return ":".join(dict.fromkeys((*ours, *USUAL)))
-
-
-def unwritable(text: str) -> str:
-    """The first character of a text that neither manager's file can hold, or "".
-
-    Control characters: systemd takes none in a command's path nor in variables (systemd.service(5), systemd.exec(5)),
-    XML 1.0 has no way to write them. Surrogates: bytes that are no UTF-8.
-    """
-    return next((c for c in text if unicodedata.category(c) in ("Cc", "Cs") or c in "\ufffe\uffff"), "")
-
-
 def _check(what: str, text: str) -> None:
     if bad := unwritable(text):
         raise SetupError(
@@ -128,44 +89,3 @@ def _python() -> str:
     if not sys.executable:
         raise SetupError("Python doesn't know where it is itself.", hint="Start llmsup by its full path.")
     return os.path.abspath(sys.executable)  # not resolved: a venv is a link to another Python
-
-
-def _taken(names: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
-    for name in names:
-        if not _VARIABLE.fullmatch(name):
-            hint = "Write it like --env HF_TOKEN; its value is read here."
-            raise SetupError(f"--env {name!r} is not a variable's name.", hint=hint)
-        if name not in environ:
-            raise SetupError(f"--env {name}: there is no such variable here.", hint=f"Set it first: export {name}=…")
-    return {name: environ[name] for name in names}
-
-
-class _Asked(UserDict[str, str]):
-    """An environment that remembers what was asked for in vain."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        super().__init__(environ)
-        self.missed: dict[str, None] = {}
-
-    def __contains__(self, key: object) -> bool:
-        there = super().__contains__(key)
-        if not there:
-            self.missed[str(key)] = None
-        return there
-
-
-def _read(path: Path | None, environment: Mapping[str, str], environ: Mapping[str, str]) -> Config:
-    """The config as the service will read it."""
-    if path is None:
-        return Config()
-    asked = _Asked({**{name: environ[name] for name in _GIVEN if name in environ}, **environment})
-    try:
-        return load(path, asked)
-    except ConfigError:
-        load(path, environ)  # what is wrong here, too, is told first
-        names = ", ".join(f"${name}" for name in asked.missed)
-        options = " ".join(f"--env {name}" for name in asked.missed)
-        raise SetupError(
-            f"{path} needs {names}, and a service does not get this terminal's environment.",
-            hint=f"Add {options} to write it into the service's file, which only you can read.",
-        ) from None
