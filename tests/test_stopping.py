@@ -20,6 +20,7 @@ from llmsup.cli import running
 from llmsup.cli.logsetup import BookHandler
 from llmsup.config import Config, load
 from llmsup.process.logbook import LogBook
+from llmsup.process.notify import Notifier
 from llmsup.tree import Tree
 from llmsup.units import Seconds
 from llmsup.web.server import listen
@@ -64,7 +65,7 @@ async def test_a_stop_during_the_first_look(setting: Setting, held: Held, monkey
     whole = Tree(load(setting.file), listen("127.0.0.1:0"))
     with trio.fail_after(PATIENCE / 2):  # less than the look would take
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(running._main, whole, BookHandler(LogBook()), lambda _: whole.stop())
+            nursery.start_soon(running._main, whole, BookHandler(LogBook()), lambda _: whole.stop(), Notifier())
     assert held.looks == 1
 
 

@@ -32,6 +32,7 @@ COMMANDS = {
     "unload": "Unload a model, or all of them.",
     "reload": "Apply the config as it is now, and look for new models.",
     "logs": "Show what the engines and llmsup itself wrote.",
+    "service": "Keep llmsup running, as a launchd agent or a systemd user unit.",
 }
 """Every command and the first line of its help. `llmsup NAME` is the click command `command` in `cli/NAME.py`
 (`cli/import_.py` for `import`, which is a word of Python's own)."""

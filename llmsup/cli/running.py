@@ -18,6 +18,7 @@ from ..config import Config
 from ..errors import Error
 from ..fleet.fleet import Fleet
 from ..process.logbook import LogBook
+from ..process.notify import Notifier
 from ..tree import Tree
 from .address import is_loopback, url_of
 from .logsetup import BookHandler, set_up
@@ -39,6 +40,8 @@ def run(
 ) -> None:
     """Serve until SIGTERM or SIGINT; a second one ends the grace that requests have. SIGHUP reloads.
 
+    The service manager that $NOTIFY_SOCKET names is told when requests are answered and when it stops.
+
     Args:
         config: What to serve.
         sockets: Listening already (`web.server.listen`).
@@ -59,15 +62,17 @@ def run(
         return new
 
     tree = Tree(config, sockets, book=book, reread=read)
+    manager = Notifier.take()
 
     def started(fleet: Fleet) -> None:
         for address in addresses(sockets):
             log.info("listening on %s", address)
         _warn_if_open(config, sockets)
         announce(urls(config, sockets)[0], fleet)
+        manager.ready(f"answers at {', '.join(urls(config, sockets))}")
 
     try:
-        trio.run(_main, tree, into_book, started)
+        trio.run(_main, tree, into_book, started, manager)
     except BaseExceptionGroup as group:
         _report(list(_leaves(group)))
 
@@ -84,10 +89,10 @@ def addresses(sockets: list[socket.socket]) -> list[str]:
     return [f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}" for name in names]
 
 
-async def _main(tree: Tree, into_book: BookHandler, started: Callable[[Fleet], None]) -> None:
+async def _main(tree: Tree, into_book: BookHandler, started: Callable[[Fleet], None], manager: Notifier) -> None:
     into_book.token = trio.lowlevel.current_trio_token()
     async with trio.open_nursery() as nursery:
-        await nursery.start(_obey_signals, tree)
+        await nursery.start(_obey_signals, tree, manager)
         async with trio.open_nursery() as running:
             fleet: Fleet = await running.start(tree.run)
             gc.collect()
@@ -98,7 +103,7 @@ async def _main(tree: Tree, into_book: BookHandler, started: Callable[[Fleet], N
         nursery.cancel_scope.cancel()
 
 
-async def _obey_signals(tree: Tree, *, task_status: trio.TaskStatus[None]) -> None:
+async def _obey_signals(tree: Tree, manager: Notifier, *, task_status: trio.TaskStatus[None]) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
@@ -107,6 +112,7 @@ async def _obey_signals(tree: Tree, *, task_status: trio.TaskStatus[None]) -> No
                 tree.reload()
             else:
                 log.info("%s: stopping", signal.Signals(number).name)
+                manager.stopping()
                 tree.stop()
 
 

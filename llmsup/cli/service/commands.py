@@ -1,0 +1,140 @@
+"""`llmsup service install|uninstall|status|print`: what each does, and what it says.
+
+It does not know the two managers apart, but by name.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ...errors import ConfigError, Error, SetupError
+from ..options import config_option, url_option
+from ..target import connect
+from ..visible import visible
+from .job import make_job
+from .manager import Name, manager, usual
+from .place import put, remove, written_before
+from .tool import ToolFailed, shown
+from .trial import must_be_free, must_be_ourselves, must_start
+
+_env_option = click.option(
+    "--env",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Take this variable along, with its value here; may be given again.",
+)
+
+
+@click.group("service")
+def command() -> None:
+    """Keep llmsup running, as a launchd agent or a systemd user unit.
+
+    It is started at login and again if it fails, and serves what `llmsup serve` does in this terminal: with the same
+    config, and the same PATH to find engines on.
+
+    \b
+    Example:
+      llmsup service print
+      llmsup service install
+    """
+
+
+@command.command("print")
+@config_option
+@_env_option
+@click.option("--for", "name", type=click.Choice(["launchd", "systemd"]), help="For this one; else what is here.")
+def show(config: str | None, names: tuple[str, ...], name: Name | None) -> None:
+    """Print what `install` would write, and write nothing."""
+    click.echo(manager(name or usual()).text(make_job(config, names)), nl=False)
+
+
+@command.command()
+@config_option
+@_env_option
+def install(config: str | None, names: tuple[str, ...]) -> None:
+    """Write the service's file and start it; one that is installed is replaced.
+
+    Do it again when `shutdown_grace` or `stop_grace` get longer in the config, or when Python or llmsup move.
+    """
+    must_be_ourselves()
+    here = manager(usual())
+    anew = written_before(here.file)
+    job = make_job(config, names)
+    must_start(job)
+    if not anew:  # the one that runs then is most likely the service itself
+        must_be_free(job.listen)
+    put(here.file, here.text(job))
+    click.echo(f"Wrote {visible(str(here.file))}")
+    try:
+        here.start(anew=anew)
+    except ToolFailed as error:
+        raise SetupError(
+            f"{error.message} {here.file} stays, but the service may not run.",
+            hint=f"To start it, type: {shown(here.way)}   What it says: {shown([here.log])}",
+        ) from None
+    click.echo(f"Started it. `llmsup service status` shows how it is, and `{visible(shown([here.log]))}` its log.")
+    if here.note:
+        click.echo(here.note)
+
+
+@command.command()
+def uninstall() -> None:
+    """Stop the service and remove its file, if `install` wrote it."""
+    here = manager(usual())
+    if not written_before(here.file):
+        click.echo(f"There is no {visible(str(here.file))}: nothing to do.")
+        return
+    _unless_missing(here.stop, f"If it doesn't run, remove its file by hand: rm {shlex.quote(str(here.file))}")
+    remove(here.file)
+    click.echo(f"Removed {visible(str(here.file))}")
+    _unless_missing(here.forget, "The file is removed all the same.")
+
+
+@command.command()
+@url_option
+def status(url: str | None) -> None:
+    """Show how the service is, and whether the server answers; exit code 1 unless it runs and answers."""
+    here = manager(usual())
+    ours = os.path.lexists(here.file) and written_before(here.file)
+    click.echo(
+        f"file:    {visible(str(here.file))}{'' if ours else ' (not there; `llmsup service install` writes it)'}"
+    )
+    try:
+        standing = here.standing()
+    except ToolFailed as error:
+        runs, text = False, error.message
+    else:
+        runs, text = standing.runs, standing.text
+    click.echo(f"{here.name}: {visible(text)}")
+    answers, text = _health(url)
+    click.echo(f"server:  {visible(text)}")
+    click.echo(f"log:     {visible(shown([here.log]))}")
+    if not (runs and answers):
+        raise click.exceptions.Exit(1)
+
+
+def _health(url: str | None) -> tuple[bool, str]:
+    try:
+        client = connect(url)
+        health: Any = client.get("/health")
+    except ConfigError as error:
+        return False, f"{error} (`llmsup check` tells)"
+    except Error as error:
+        return False, str(error)
+    return True, f"{health.get('status')} at {client.url}" if isinstance(health, dict) else f"answers at {client.url}"
+
+
+def _unless_missing(act: Callable[[], None], hint: str) -> None:
+    """What the manager does if there is one: without one, nothing runs that could be stopped."""
+    try:
+        act()
+    except ToolFailed as error:
+        if not error.missing:
+            raise SetupError(error.message, hint=hint) from None
+        click.echo(visible(error.message), err=True)

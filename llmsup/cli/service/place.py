@@ -1,0 +1,62 @@
+"""The file of a service: whose it is, how it is written and removed.
+
+It does not know what stands in it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...config.write import write_whole
+from ...errors import SetupError
+
+MARK = "Written by `llmsup service install`, which writes it anew; `llmsup service uninstall` removes it."
+"""A comment in the file's head. Without it the file is somebody else's."""
+
+_HEAD = 4096
+"""Bytes in which the mark must stand."""
+
+
+def written_before(path: Path) -> bool:
+    """Tell whether there is a file of ours.
+
+    Raises:
+        SetupError: There is something else, which must stay as it is.
+    """
+    if path.is_symlink():  # `systemctl mask` makes one, to /dev/null (systemctl(1)), and so do people with dotfiles
+        raise _not_ours(path, f"is a link to {path.readlink()}")
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise SetupError(f"{path} can't be read: {error.strerror or error}.", hint="Look what it is.") from None
+    if MARK.encode() not in head:
+        raise _not_ours(path, "was not written by `llmsup service install`")
+    return True
+
+
+def put(path: Path, text: str) -> None:
+    """Write the file, whole or not at all, for its owner's eyes only: there may be secrets in it.
+
+    Raises:
+        SetupError: It can't be written.
+    """
+    write_whole(path, text, force=True, private=True)
+
+
+def remove(path: Path) -> None:
+    """Remove the file, which `written_before` has found to be ours.
+
+    Raises:
+        SetupError: It can't be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise SetupError(f"{path} can't be removed: {error.strerror or error}.", hint="Remove it by hand.") from None
+
+
+def _not_ours(path: Path, why: str) -> SetupError:
+    return SetupError(f"{path} {why}, so it stays as it is.", hint="Move it away if it is not needed.")

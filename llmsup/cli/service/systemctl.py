@@ -1,0 +1,71 @@
+"""systemd's side: where user units live, and how systemctl(1) is told about ours.
+
+It does not know what stands in the file: see `systemd`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from .job import Job
+from .manager import Name, Standing
+from .systemd import UNIT, unit
+from .tool import ask
+
+_USER = ("systemctl", "--user")
+
+
+class Systemctl:
+    """The systemd of one user."""
+
+    name: Name = "systemd"
+    log: Sequence[str] = ("journalctl", "--user", "--unit", UNIT, "--follow")
+    way: Sequence[Sequence[str]] = ((*_USER, "daemon-reload"), (*_USER, "enable", "--now", UNIT))
+    # loginctl(1): the user's manager ends with the last session unless the user lingers
+    note = "It runs while you are logged in; `loginctl enable-linger` keeps it running after that, and from boot on."
+
+    def __init__(self, home: Path) -> None:
+        self.file = home / ".config" / "systemd" / "user" / UNIT  # systemd.unit(5), "UNIT FILE LOAD PATH"
+
+    def text(self, job: Job) -> str:
+        """The unit's file."""
+        return unit(job)
+
+    def start(self, *, anew: bool) -> None:
+        """Enable and start the unit; returns when requests are answered. Raises ToolFailed."""
+        for words in self.way:
+            ask(*words)
+        if anew:  # `enable --now` leaves one alone that runs
+            ask(*_USER, "restart", UNIT)
+
+    def stop(self) -> None:
+        """Disable and stop the unit; returns when it has stopped. Raises ToolFailed."""
+        ask(*_USER, "disable", "--now", UNIT)
+
+    def forget(self) -> None:
+        """Have systemd look at its files. Raises ToolFailed."""
+        ask(*_USER, "daemon-reload")
+
+    def standing(self) -> Standing:
+        """What `systemctl show` says. Raises ToolFailed."""
+        return read_show(ask(*_USER, "show", UNIT))
+
+
+def read_show(text: str) -> Standing:
+    """Read `KEY=VALUE` lines (systemctl(1), "show")."""
+    found = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    if found.get("LoadState") == "not-found":
+        return Standing(runs=False, text="not loaded")
+    active = found.get("ActiveState", "unknown")
+    parts = [f"{active} ({found.get('SubState', '?')})"]
+    if found.get("MainPID", "0") != "0":
+        parts.append(f"pid {found['MainPID']}")
+    elif found.get("Result", "success") != "success":
+        parts.append(f"{found['Result']}, exit status {found.get('ExecMainStatus', '?')}")
+    if found.get("UnitFileState", "enabled") != "enabled":
+        parts.append(f"{found['UnitFileState']} at login")
+    runs = active in ("active", "reloading")
+    if runs and found.get("StatusText"):  # of one that has ended it is still the last
+        parts.append(found["StatusText"])
+    return Standing(runs=runs, text=", ".join(parts))
