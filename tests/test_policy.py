@@ -311,6 +311,14 @@ def test_without_pressure_nobody_goes() -> None:
     assert (decision.kind, decision.victims, decision.because) == ("leave", (), "there is no pressure")
 
 
+def test_when_critical_one_that_works_goes_after_its_equals() -> None:
+    """Small requests in a row leave it idle for moments: it is as good as busy. But not after the more important."""
+    at_work, idle = model("at-work", 5, last_used=NOW - 1, reload_seconds=0.1), model("idle", 5, reload_seconds=99.0)
+    assert press("critical", [at_work, idle]).victims == ("idle",)
+    assert press("critical", [at_work, evolve(idle, priority="high")]).victims == ("at-work",)
+    assert press("critical", [at_work]).victims == ("at-work",)
+
+
 def test_one_goes_at_a_time_and_the_one_that_ends_it() -> None:
     """Not the least worth of all, if it would not be enough, and a cheap one can do it alone."""
     residents = [model("tiny", 1, last_used=NOW - 5000), model("large", 10), model("dear", 10, last_used=NOW - 90)]

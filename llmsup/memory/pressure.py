@@ -13,6 +13,7 @@ from attrs import Factory, evolve, frozen
 
 from .readings import Level, Reading
 from .signs import Sign, say_available, signs
+from .sinking import Sinking, sinking
 from .stalls import Recent, recent
 from .thresholds import marks
 
@@ -65,6 +66,7 @@ class Gauge:
         calm: For how many seconds nothing has spoken against falling back to a level.
         at: When the last look was; None before the first.
         some, full: Recent stalls.
+        fall: How fast the available memory falls.
     """
 
     pressure: Pressure = Factory(Pressure)
@@ -73,6 +75,7 @@ class Gauge:
     at: float | None = None
     some: Recent | None = None
     full: Recent | None = None
+    fall: Sinking | None = None
 
     def look(self, reading: Reading, now: float, reserve: int) -> Gauge:
         """Take another reading into account.
@@ -86,7 +89,8 @@ class Gauge:
         """
         passed = None if self.at is None else now - self.at
         some, full = recent(reading.some, self.some, passed), recent(reading.full, self.full, passed)
-        found = signs(reading, marks(reading.total, reserve), some, full)
+        fall = sinking(reading.available, self.fall, passed)
+        found = signs(reading, marks(reading.total, reserve), some, full, fall.rate if fall else 0.0)
         if not found:
             return self.unread(now)
         step = passed if passed is not None and 0 <= passed <= GAP else ACROSS
@@ -105,6 +109,7 @@ class Gauge:
             at=now,
             some=some,
             full=full,
+            fall=fall,
         )
 
     def unread(self, now: float) -> Gauge:

@@ -105,8 +105,10 @@ def relieve(
         return evolve(seen, because="one is leaving: its memory comes back first")
     if sum(each.freeable for each in residents) < machine.ceiling * OUR_SHARE:
         return evolve(seen, because="our models have too little for the pressure to be theirs")
+    # Work goes on in small requests: what had one a moment ago is as good as busy, and goes last among its equals.
+    at_work = {each.name for each in residents if machine.now - each.last_used < rules.at_work}
     may_go = [
-        Candidate(each.name, each.cost, each.freeable, each.rank, points(each.loss))
+        Candidate(each.name, each.cost, each.freeable, each.rank * 2 + (each.name in at_work), points(each.loss))
         for each in weighed
         if not each.stays
     ]

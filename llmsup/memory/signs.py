@@ -22,6 +22,11 @@ STALLED, STALLED_EXIT = 10.0, 2.0
 count only where memory is scarce as well, as in Meta's oomd: a file that is read through a full cache stalls too.
 """
 
+GONE_IN = 5.0
+"""Seconds: with little left, memory that would be gone in this time is a matter of now. (earlyoom's `main.c` looks the
+more often, the sooner it could be gone.)
+"""
+
 SCARCE = 0.15
 """Of the total: with less available, stalls are the want of memory."""
 
@@ -62,15 +67,20 @@ class Sign:
     moves: bool = True
 
 
-def signs(reading: Reading, marks: Marks, some: Recent | None, full: Recent | None) -> tuple[Sign, ...]:
+def signs(
+    reading: Reading, marks: Marks, some: Recent | None, full: Recent | None, fall: float = 0.0
+) -> tuple[Sign, ...]:
     """All that the reading could show, there or not; none where nothing is known.
 
     A system that has a word for its own state (macOS, a command) is believed; where there is none, the available
     memory alone is enough, since stall information is off on many machines and silent on some.
+
+    Args:
+        fall: How fast the available memory falls, in bytes a second.
     """
     missing = marks.low if reading.available is None else marks.enough - reading.available
     return (
-        *(_said(reading, missing) if reading.level is not None else _scarce(reading, marks)),
+        *(_said(reading, missing) if reading.level is not None else _scarce(reading, marks, fall)),
         *_stalled(reading, missing, some, full),
         *_compressing(reading, missing),
     )
@@ -92,7 +102,7 @@ def _said(reading: Reading, missing: int) -> Iterator[Sign]:
     yield Sign("said critical", "critical", 1, level == "critical", level != "critical", size, because)
 
 
-def _scarce(reading: Reading, marks: Marks) -> Iterator[Sign]:
+def _scarce(reading: Reading, marks: Marks, fall: float) -> Iterator[Sign]:
     available = reading.available
     if available is None:
         return
@@ -100,6 +110,10 @@ def _scarce(reading: Reading, marks: Marks) -> Iterator[Sign]:
     yield Sign("low", "warn", 3, available < marks.low, available >= marks.enough, missing, because)
     eased = available >= marks.very_low * EXIT
     yield Sign("very low", "critical", 1, available < marks.very_low, eased, missing, because)
+    # An unload takes a second or more: one that begins when the memory is as good as gone comes too late.
+    soon = available < marks.low and fall * GONE_IN > available
+    because = f"{because}, and it falls by {format_bytes(fall)} a second"
+    yield Sign("sinking", "critical", 0.25, soon, not soon, missing, because)
 
 
 def _stalled(reading: Reading, missing: int, some: Recent | None, full: Recent | None) -> Iterator[Sign]:

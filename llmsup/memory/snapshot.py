@@ -33,6 +33,7 @@ class Rules:
         turn_least, turn_most: ... but within these bounds, in seconds.
         exact: Up to so many candidates every set is tried; beyond, the search is greedy.
         idle_at_warn: At "warn" a model of normal or high priority goes only after so many seconds without work.
+        at_work: Under pressure one that worked within so many seconds goes after the others of its priority.
         small: A victim that frees less than this many bytes can't end any pressure ...
         small_share: ... nor one that frees less than this share of the ceiling, on a machine where that is less.
         evict_busy: [memory] evict_busy: a model that works may go, too, once the machine is critical for `busy_after`
@@ -47,6 +48,7 @@ class Rules:
     turn_most: float = 120.0
     exact: int = 12
     idle_at_warn: float = 60.0
+    at_work: float = 10.0
     small: int = 256 * 1024**2
     small_share: float = 1 / 32
     evict_busy: bool = False

@@ -1,0 +1,45 @@
+"""How fast the available memory falls, by the looks so far.
+
+It does not know how fast is too fast, nor who takes the memory.
+"""
+
+from __future__ import annotations
+
+import math
+
+from attrs import frozen
+
+OVER = 1.0
+"""Seconds that the mean is over, as a time constant: long enough for a burst to be no trend."""
+
+AT_ONCE = 0.001
+"""Seconds; two looks that are less apart are one, and say nothing about a rate."""
+
+
+@frozen
+class Sinking:
+    """The fall.
+
+    Attributes:
+        rate: In bytes a second; 0 while it rises.
+        available: In bytes, at the last look.
+    """
+
+    rate: float
+    available: int
+
+
+def sinking(available: int | None, before: Sinking | None, seconds: float | None) -> Sinking | None:
+    """The mean after another look; None where nothing is known.
+
+    Args:
+        seconds: Since the look before; None: there was none. A clock that went back is no look before.
+    """
+    if available is None:
+        return None
+    if before is None or seconds is None or seconds < 0:
+        return Sinking(0.0, available)
+    if seconds < AT_ONCE:
+        return before
+    now = max((before.available - available) / seconds, 0.0)
+    return Sinking(now + (before.rate - now) * math.exp(-seconds / OVER), available)

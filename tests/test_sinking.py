@@ -1,0 +1,96 @@
+"""How fast memory falls, and that a fast fall is acted on before nothing is left."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmsup.config.schema import GiB, MiB
+from llmsup.memory.pressure import Gauge
+from llmsup.memory.readings import Reading
+from llmsup.memory.sinking import Sinking, sinking
+from llmsup.units import Bytes
+
+TOTAL, RESERVE = Bytes(64 * GiB), 4 * GiB
+LOW = RESERVE * 3 // 8
+
+
+def look(gauge: Gauge, available: int, now: float) -> Gauge:
+    return gauge.look(Reading(total=TOTAL, available=Bytes(available)), now, RESERVE)
+
+
+def test_a_steady_fall_is_told_within_seconds() -> None:
+    """After 3 s the mean is within 5 % of it."""
+    seen = sinking(1000, None, None)
+    for second in range(1, 4):
+        seen = sinking(1000 - 100 * second, seen, 1.0)
+    assert seen is not None
+    assert seen.rate == pytest.approx(100, rel=0.06)
+
+
+def test_what_rises_does_not_fall() -> None:
+    """The rate ends when the fall does; it is never negative."""
+    seen = sinking(2000, Sinking(100.0, 1000), 5.0)
+    assert seen is not None
+    assert 0 <= seen.rate < 1
+
+
+@pytest.mark.parametrize("seconds", [None, -5.0])
+def test_a_clock_that_went_back_is_a_beginning(seconds: float | None) -> None:
+    """No rate follows from it."""
+    assert sinking(10, Sinking(100.0, 10**9), seconds) == Sinking(0.0, 10)
+
+
+def test_two_looks_at_once_say_nothing_new() -> None:
+    """No division by nothing."""
+    before = Sinking(100.0, 1000)
+    assert sinking(10, before, 0.0) == before
+
+
+def test_unknown_is_unknown() -> None:
+    """And a fall begins anew after it."""
+    assert sinking(None, Sinking(100.0, 1000), 1.0) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**40), st.floats(0, 1000)), max_size=20))
+def test_it_is_never_faster_than_the_fastest_step(looks: list[tuple[int, float]]) -> None:
+    """A mean is within what it is the mean of."""
+    seen, fastest, last = None, 0.0, None
+    for available, seconds in looks:
+        if last is not None and seconds:
+            fastest = max(fastest, (last - available) / seconds)
+        seen = sinking(available, seen, seconds)
+        last = seen.available if seen else None
+        assert seen is not None
+        assert 0 <= seen.rate <= fastest * (1 + 1e-9)
+
+
+def test_a_fast_fall_below_the_mark_is_critical_at_once() -> None:
+    """Half a second later, and not only when half of what is left is gone."""
+    gauge, now, available = Gauge(), 0.0, LOW + GiB
+    while available > LOW - GiB // 4:
+        gauge = look(gauge, available, now)
+        assert gauge.pressure.level == "normal" or available < LOW
+        now, available = now + 0.25, available - 100 * MiB  # 400 MiB a second: gone in less than 4
+    assert gauge.pressure.level == "critical"
+    assert "falls by" in gauge.pressure.because
+
+
+def test_a_slow_fall_below_the_mark_has_time() -> None:
+    """It is a warning after its 3 s, no more."""
+    gauge, now, available = Gauge(), 0.0, LOW + 10 * MiB
+    for _ in range(60):
+        gauge = look(gauge, available, now)
+        assert gauge.pressure.level != "critical"
+        now, available = now + 0.25, available - 2 * MiB
+    assert gauge.pressure.level == "warn"
+
+
+def test_a_fast_fall_above_the_mark_is_nothing() -> None:
+    """A model that loads takes gigabytes a second; it was let in because they are there."""
+    gauge = Gauge()
+    for step in range(10):
+        gauge = look(gauge, 60 * GiB - step * 5 * GiB, step * 1.0)
+    assert gauge.pressure.level == "normal"
+    assert gauge.pressure.shortfall == 0
