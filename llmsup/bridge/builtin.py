@@ -97,5 +97,5 @@ def _without_store(store: Path, target: Path) -> Outcome:
     links = len(ledger.read(target))
     if not links:
         return Outcome()
-    them = "one link into it was" if links == 1 else f"{links} links into it were"
-    return Outcome(problems=(f"Ollama's store {store} is not there; {them} left as they are.",))
+    them = "one link into it is" if links == 1 else f"{links} links into it are"
+    return Outcome(problems=(f"Ollama's store {store} is not there; {them} left alone.",))

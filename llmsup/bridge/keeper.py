@@ -9,6 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import trio
 
@@ -25,6 +26,10 @@ log = logging.getLogger(__name__)
 
 LOOK_AGAIN = Seconds(60)
 """The longest sleep: trio's clock stands still while a laptop sleeps, and a reload may change the schedule."""
+
+
+Bridging = Callable[[Config, Orphans, Callable[[], float]], Awaitable[Run]]
+"""Runs once, given what time it is in Unix seconds; what goes wrong is in the result."""
 
 
 class Keeper(Watched):
@@ -45,9 +50,10 @@ class Keeper(Watched):
         told: Callable[..., object],
         wall: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
+        bridge: Bridging = bridge,
     ) -> None:
         """`config`: the one in force. `rescan`: has the catalog look at the disk. `told`: takes an event's kind, and
-        what it says by name. `wall`: Unix seconds. `jitter`: from 0 to 1.
+        what it says by name. `wall`: Unix seconds. `jitter`: from 0 to 1. `bridge`: does one run.
         """
         super().__init__()
         self.last: Run | None = None
@@ -59,6 +65,7 @@ class Keeper(Watched):
         self._told = told
         self._wall = wall
         self._jitter = jitter
+        self._bridge = bridge
         self._since = wall()  # when it last ran, else when we began
         self._late = jitter()
         self._begun = self._ended = 0
@@ -72,6 +79,11 @@ class Keeper(Watched):
     def schedule(self) -> Schedule:
         """What the config asks for now."""
         return Schedule.of(self._config().bridge)
+
+    @property
+    def target(self) -> Path:
+        """Where the links go."""
+        return self._config().bridge.target
 
     @property
     def next_run(self) -> float:
@@ -136,7 +148,7 @@ class Keeper(Watched):
         self._since, self._late = self._wall(), self._jitter()
         self.running = True
         self.notify()
-        run = await bridge(self._config(), self._orphans, self._wall)
+        run = await self._bridge(self._config(), self._orphans, self._wall)
         self._log(run)
         await self._look_at_the_disk()
         self.last, self.running, self._ended = run, False, self._begun

@@ -69,7 +69,10 @@ def bring_about(plan: Plan, target: Path, store: Path, *, dry_run: bool = False)
 def _sort_out(plan: Plan, target: Path, store: Path, ours: Mapping[str, Entry]) -> _Work:
     work = _Work()
     for link in plan.links:
-        there, obstacle = _what_is_at(target, link.path)
+        try:
+            there, obstacle = _what_is_at(target, link.path)
+        except OSError as error:
+            there, obstacle = "", error.strerror or str(error)
         ours_there = link.path in ours and there in ours[link.path].targets
         if there == str(link.blob):
             work.kept.append(link.path)
@@ -81,17 +84,19 @@ def _sort_out(plan: Plan, target: Path, store: Path, ours: Mapping[str, Entry]) 
     planned = {link.path for link in plan.links}
     for path, entry in ours.items():
         if path not in planned:
-            there, obstacle = _what_is_at(target, path)
+            try:
+                there, _ = _what_is_at(target, path)
+            except OSError:
+                continue  # what can't be seen now is still ours
             if there not in entry.targets:
-                # Removed or changed by somebody: no longer ours. What can't be seen now may still be.
-                work.forget += [] if obstacle else [path]
+                work.forget.append(path)  # removed or changed by somebody
             elif not os.path.exists(there) or (Path(there).is_relative_to(store) and plan.is_gone(entry.model)):
                 work.remove.append(path)
     return work
 
 
 def _what_is_at(target: Path, path: str) -> tuple[str, str]:
-    """Where the link at a path leads, or what else is there, a clause; both "" if nothing is."""
+    """Where the link at a path leads, or what else is there, a clause; both "" if nothing is. Raises OSError."""
     try:
         if not stat.S_ISDIR(os.lstat(target / path.partition("/")[0]).st_mode):
             return "", "its folder is a file, or a link to elsewhere"
@@ -100,8 +105,6 @@ def _what_is_at(target: Path, path: str) -> tuple[str, str]:
             return os.readlink(target / path), ""
     except FileNotFoundError:
         return "", ""
-    except OSError as error:
-        return "", error.strerror or str(error)
     return "", "a folder is there" if stat.S_ISDIR(status.st_mode) else "a file that llmsup did not make is there"
 
 

@@ -95,9 +95,11 @@ def cron(_instance: Any, _attribute: Any, value: str) -> None:
     if len(value.split()) != 5:  # cronsim takes seconds, too, in front
         raise ValueError(f'{value!r} is not a schedule: write five fields, "minute hour day month weekday"')
     try:
-        CronSim(value, datetime(2000, 1, 1, tzinfo=UTC))
+        never = next(CronSim(value, datetime(2000, 1, 1, tzinfo=UTC)), None) is None
     except CronSimError as error:
         raise ValueError(f"{value!r} is not a schedule: {str(error).lower()}") from None
+    if never:
+        raise ValueError(f"{value!r} is not a schedule: no day is like that")
 
 
 def names(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:
