@@ -10,7 +10,7 @@ The rooms, and who may call whom. Each imports only from those above it; `tests/
     engines/     how a model becomes a command line, and how an engine is spoken to (connection, pool)
     memory/      what a model costs, estimated and measured; readings; the policy (pure, not in use yet); admission
     fleet/       model: the state machine, its queue and its life · fleet: names to models · roster: which there are
-    bridge/      Ollama → LM Studio links (not built yet)
+    bridge/      Ollama → LM Studio links, or the user's own program for it: when, and one at a time
     gateway/     request → model → engine: find the body's model, edit the body, relay bytes
     web/         Quart-trio app: inference, control, errors; Hypercorn's set-up
     tree.py      the composition root: the one place that knows every part
@@ -20,7 +20,7 @@ One process, one trio nursery tree:
 
     llmsup serve
     main: signals
-    └─ infra    the orphan guard                        started first, stopped last
+    └─ infra    the orphan guard, the bridge            started first, stopped last
        └─ fleet   the roster; one supervisor per model, started on first use
           │         └─ life: the engine's process group, its log pump, its health probe, the idle timer
           └─ edge   Hypercorn serving the Quart-trio app   started last, stopped first: drains, then the rest goes

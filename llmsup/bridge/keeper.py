@@ -95,6 +95,10 @@ class Keeper(Watched):
         task_status.started()
         try:
             if not self.schedule.off:
+                if not self._config().bridge.command:
+                    # What the catalog reads at a start anyway comes first: it is then known to us, and two readers
+                    # of all headers would hold up serving.
+                    await self._look_at_the_disk()
                 await self._once()
             while True:
                 await self._until_it_is_time()

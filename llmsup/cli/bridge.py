@@ -21,10 +21,11 @@ from .visible import visible
 @url_option
 @json_option
 def command(dry_run: bool, url: str | None, as_json: bool) -> None:
-    """Link Ollama's models into LM Studio's folder now, and look for new models.
+    """Link Ollama's models into LM Studio's folder now.
 
-    The server does so by itself, too, on the schedule of its config's [bridge]. If a run is going on, its result is
-    waited for. The exit code is 1 if it failed, or if something stood in the way of a link.
+    The server does so by itself, too, on the schedule of its config's [bridge], and looks for new models then. If a
+    run is going on, its result is waited for. The exit code is 1 if it failed, or if something stood in the way of a
+    link.
 
     \b
     Example:
