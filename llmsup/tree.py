@@ -1,6 +1,6 @@
 """The composition root: builds every part from the config, starts them in order, stops them in reverse.
 
-    infra    the orphan guard                             started first, stopped last
+    infra    the orphan guard, the bridge's keeper        started first, stopped last
     └─ fleet   one supervisor per model, and the roster, which says what models there are
        └─ edge   the web server                           started last, stopped first
 
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import trio
 
+from .bridge.keeper import Keeper
 from .catalog.library import HEADERS, Library
 from .config.schema import Config, Server
 from .engines.plan import Planner
@@ -120,10 +121,12 @@ class Tree(Watched):
             adopt=adopt,
             ollama_server=lambda: planner.ollama_server() is not None,
         )
-        app = build_app(gateway, fleet, roster)
+        keeper = Keeper(lambda: self.config, orphans, rescan=roster.rescan, told=lambda _kind, **_data: None)
+        app = build_app(gateway, fleet, roster, keeper)
         web = WebServer(app, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
         async with trio.open_nursery() as infra:
             await infra.start(orphans.run)
+            await infra.start(keeper.run)
             async with trio.open_nursery() as models:
                 await models.start(fleet.run)
                 await models.start(roster.run)

@@ -14,6 +14,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as QuartMethodNotAllowed
 
+from ..bridge.keeper import Keeper
 from ..config.schema import Server
 from ..errors import BadRequest, BodyTooLarge, Error, MethodNotAllowed, NotFound
 from ..fleet.fleet import Fleet
@@ -23,6 +24,7 @@ from ..gateway.gateway import Gateway
 from ..gateway.routes import INFERENCE
 from ..units import format_bytes
 from .answers import as_error
+from .bridge import bridge
 from .connection import LeasingConnection, LeasingRequest, response_of
 from .control import control, llama_swap, models
 from .logs import logs
@@ -48,14 +50,14 @@ def current() -> LeasingRequest:
     return cast("LeasingRequest", request)
 
 
-def build_app(gateway: Gateway, fleet: Fleet, roster: Roster) -> App:
+def build_app(gateway: Gateway, fleet: Fleet, roster: Roster, keeper: Keeper) -> App:
     """Put the app together."""
     app = App("llmsup")
     app.config["RESPONSE_TIMEOUT"] = None  # Quart's minute would cut streams short, without a word
     app.config["BODY_TIMEOUT"] = None  # an upload may be slow; a client that leaves is noticed at once
     app.use(gateway.server)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    for routes in (control(fleet, roster), models(fleet, roster), llama_swap(fleet), logs(fleet)):
+    for routes in (control(fleet, roster), models(fleet, roster), llama_swap(fleet), logs(fleet), bridge(keeper)):
         app.register_blueprint(routes)
 
     async def infer(**_: str) -> Response:
