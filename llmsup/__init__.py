@@ -11,7 +11,7 @@ The rooms, and who may call whom. Each imports only from those above it; `tests/
     memory/      what a model costs, estimated and measured; readings, the level of pressure; the policy (pure)
     fleet/       model: the state machine, its queue and its life · fleet: names to models · roster: which there are
                  governor: admission and eviction
-    bridge/      Ollama → LM Studio links (not built yet)
+    bridge/      Ollama → LM Studio links, or the user's own program for it: when, and one at a time
     gateway/     request → model → engine: find the body's model, edit the body, relay bytes
     web/         Quart-trio app: inference, control, errors; Hypercorn's set-up
     tree.py      the composition root: the one place that knows every part
@@ -21,7 +21,7 @@ One process, one trio nursery tree:
 
     llmsup serve
     main: signals
-    └─ infra    the orphan guard · the memory watch · the governor   started first, stopped last
+    └─ infra    the orphan guard · memory watch and governor · the bridge   started first, stopped last
        └─ fleet   the roster; one supervisor per model, started on first use
           │         └─ life: the engine's process group, its log pump, its health probe, the idle timer
           └─ edge   Hypercorn serving the Quart-trio app      started last, stopped first: drains, then the rest goes

@@ -178,6 +178,12 @@ class ModelTooLarge(Error):
     status, code = 507, "model_too_large"
 
 
+class BridgeFailed(Error):
+    """A run of the bridge failed; `log_tail` has the last lines of the user's program, if one does it."""
+
+    status, code = 502, "bridge_failed"
+
+
 # --- set-up -----------------------------------------------------------------------------------------------
 
 

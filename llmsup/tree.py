@@ -1,6 +1,6 @@
 """The composition root: builds every part from the config, starts them in order, stops them in reverse.
 
-    infra    the orphan guard, the memory watch, the governor   started first, stopped last
+    infra    the orphan guard, the memory watch and the governor, the bridge's keeper   started first, stopped last
     └─ fleet   one supervisor per model, and the roster, which says what models there are
        └─ edge   the web server                                 started last, stopped first
 
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import trio
 
+from .bridge.keeper import Keeper
 from .catalog.library import HEADERS, Library
 from .config.schema import Config, Server
 from .engines.builds import build_of, llama_server
@@ -140,13 +141,15 @@ class Tree(Watched):
             adopt=adopt,
             ollama_server=lambda: planner.ollama_server() is not None,
         )
-        app = build_app(gateway, fleet, roster, governor)
+        keeper = Keeper(lambda: self.config, orphans, rescan=roster.rescan, told=events.write)
+        app = build_app(gateway, fleet, roster, governor, keeper)
         web = WebServer(app, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
         async with trio.open_nursery() as infra:
             await infra.start(orphans.run)
             await infra.start(watch.run)
             await infra.start(prices.run)
             await infra.start(governor.run)
+            await infra.start(keeper.run)
             if sys.platform == "darwin" and (command := llama_server(planner)):
                 infra.start_soon(watch.learn_working_set, command)
             async with trio.open_nursery() as models:

@@ -26,6 +26,7 @@ class Disk:
 
     base: Path
     roots: tuple[str, ...] = ("root",)
+    bridge: str = "bridge"
     headers: dict[Path, Facts | Unreadable] = Factory(dict)
 
     def put(self, where: str, header: Facts | Unreadable = MODEL) -> Path:
@@ -52,7 +53,7 @@ class Disk:
 
     def survey(self, *extra: Path) -> Survey:
         roots = tuple(self.base / root for root in self.roots)
-        return survey(Catalog(roots=roots, ollama=self.base / "store"), extra=extra)
+        return survey(Catalog(roots=roots, ollama=self.base / "store"), extra=extra, bridge=self.base / self.bridge)
 
     def snapshot(self, *extra: Path) -> Snapshot:
         seen = self.survey(*extra)

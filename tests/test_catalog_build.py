@@ -111,6 +111,31 @@ def test_several_of_ollamas_names_for_one_file(disk: Disk) -> None:
     assert {"long-name:1b", "bob/a:1b"} < set(found.names)
 
 
+def test_a_model_of_ollamas_that_the_bridge_links_to(disk: Disk) -> None:
+    """It stays what it was, and has the link's names, too; somebody's own link names it all the same."""
+    disk.roots, disk.bridge = ("root",), "root/ollama"
+    blob = disk.ollama("x:1b", projector=b"sees")
+    (before,) = disk.models().values()
+    disk.link("root/ollama/x~1b/x~1b.gguf", blob)
+    assert before.projector is not None
+    disk.link("root/ollama/x~1b/mmproj-x~1b.gguf", before.projector)
+    (after,) = disk.models().values()
+    assert evolve(after, names=before.names) == before
+    assert {"ollama/x~1b", "x~1b"} < set(after.names)
+    disk.link("root/p/m/x.gguf", blob)
+    (found,) = disk.models().values()
+    assert (found.id, found.path) == ("p/m", disk.base / "root/p/m/x.gguf")
+    assert {"ollama/x~1b", "x:1b"} < set(found.names)
+
+
+def test_the_bridges_links_name_models_if_the_store_is_not_read(disk: Disk) -> None:
+    """And what really lies in the bridge's folder is named by that."""
+    disk.bridge = "root/ollama"
+    disk.link("root/ollama/x~1b/x~1b.gguf", disk.put("elsewhere/blob"))
+    disk.put("root/ollama/mine/mine.gguf")
+    assert set(disk.models()) == {"ollama/x~1b", "ollama/mine"}
+
+
 def test_a_model_of_ollamas_that_a_folder_links_to(disk: Disk) -> None:
     """The folder names it; what Ollama knows of it stays."""
     disk.link("root/p/m/x.gguf", disk.ollama("x:1b", params={"top_k": 2}))

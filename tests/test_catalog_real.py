@@ -33,6 +33,7 @@ def config(machine: Path, more: str = "", engine: Path | None = None) -> str:
     text = (
         f"[server]\nstate_dir = {str(machine / 'state')!r}\nshutdown_grace = '1s'\n"
         f"[catalog]\nroots = [{str(machine / 'models')!r}]\nollama = {str(machine / 'ollama')!r}\n"
+        "[bridge]\nevery = 'never'\n"
         f"[defaults]\nparallel = 1\nthreads = 1\nengine = 'bundled'\n{more}\n"
     )
     if engine is None:

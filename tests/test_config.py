@@ -199,6 +199,9 @@ def test_a_table_that_was_already_read() -> None:
             "[bridge]\ncommand = 3",
             ("expected a command (a string or a list of strings), got a whole number 3 @ bridge.command"),
         ),
+        ("[bridge]\ncron = '61 * * * *'", "'61 * * * *' is not a schedule: bad minute @ bridge.cron"),
+        ("[bridge]\ncron = '0 0 31 2 *'", "'0 0 31 2 *' is not a schedule: bad day-of-month @ bridge.cron"),
+        ("[bridge]\ncron = '0 0 */31 * 0#5'", "'0 0 */31 * 0#5' is not a schedule: no day is like that @ bridge.cron"),
         (
             "[bridge]\ncron = 'hourly'",
             ("'hourly' is not a schedule: write five fields, \"minute hour day month weekday\" @ bridge.cron"),

@@ -117,8 +117,8 @@ def _name(models: Mapping[Key, Ways], asked: Collection[Path]) -> tuple[dict[str
 
 
 def _found(id_: str, ways: Ways, survey: Survey, known: Headers) -> Found:
-    if ways.folders:
-        bundle = ways.folders[0].bundle
+    if ways.best:
+        bundle = ways.best.bundle
         files, facts, problem = tuple(part.stamp for part in bundle.parts), bundle.facts, bundle.problem
     else:
         blob = ways.stored[0].blob
@@ -140,7 +140,7 @@ def _found(id_: str, ways: Ways, survey: Survey, known: Headers) -> Found:
         projector=path,
         projector_facts=projector_facts,
         adapters=adapted.model.adapters if adapted else (),
-        source="folder" if ways.folders else "ollama",
+        source="folder" if ways.best else "ollama",
         ollama={printable(one.model.name): one.model.sampling for one in ways.stored},
         ctx_size=max((one.model.ctx_size for one in ways.stored), default=0),
         ollama_only=next(filter(None, map(ollama_only, questionable)), ""),
@@ -150,14 +150,18 @@ def _found(id_: str, ways: Ways, survey: Survey, known: Headers) -> Found:
 
 def _projector(ways: Ways, known: Headers) -> tuple[Path, Stamp, Facts] | None:
     """The projector of the best way that has one."""
-    for way in ways.folders:
-        if (candidate := way.bundle.projector) and (facts := way.bundle.projector_facts):
-            return candidate.path, candidate.stamp, facts
-    for one in ways.stored:
-        for path, stamp in one.projectors.items():
-            if isinstance(header := known[stamp], Facts):
-                return path, stamp, header
-    return None
+    beside = [
+        (way.bundle.projector.path, way.bundle.projector.stamp, way.bundle.projector_facts)
+        for way in ways.folders
+        if way.bundle.projector and way.bundle.projector_facts
+    ]
+    stored = [
+        (path, stamp, header)
+        for one in ways.stored
+        for path, stamp in one.projectors.items()
+        if isinstance(header := known[stamp], Facts)
+    ]
+    return next(iter([*beside, *stored] if ways.best else [*stored, *beside]), None)
 
 
 def _problem(stored: Iterable[Stored], facts: Facts) -> str:

@@ -46,7 +46,7 @@ class Library:
             self._headers.load()
             self._loaded = True
         paths = configured(config)
-        self._survey = survey(config.catalog, extra=paths)
+        self._survey = survey(config.catalog, extra=paths, bridge=config.bridge.target)
         own = {path.resolve() for path in paths}
         stamps = dict.fromkeys(self._survey.stamps)
         found = {stamp: self._headers.get(stamp) for stamp in stamps}

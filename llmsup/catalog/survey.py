@@ -61,11 +61,12 @@ class Survey:
         return tuple(stamps)
 
 
-def survey(settings: Catalog, *, extra: Iterable[Path] = ()) -> Survey:
+def survey(settings: Catalog, *, extra: Iterable[Path] = (), bridge: Path | None = None) -> Survey:
     """Look through the roots and Ollama's store. It blocks on the disk, so it is for a worker thread.
 
     Args:
         extra: Files that are wanted wherever they lie; one that is not there is passed over.
+        bridge: Where a bridge makes links into Ollama's store.
     """
     roots = tuple(dict.fromkeys(root.absolute() for root in settings.roots))
     left_out: dict[str, LeftOut] = {}
@@ -78,7 +79,10 @@ def survey(settings: Catalog, *, extra: Iterable[Path] = ()) -> Survey:
     place = store(settings.ollama)
     stored, not_stored = _stored(place)
     first: dict[tuple[int, int], Stamp] = {}  # hard links are one file, too: LM Studio's importer makes them
-    candidates = [evolve(one, stamp=first.setdefault(one.stamp.node, one.stamp)) for one in candidates]
+    candidates = [
+        evolve(one, stamp=first.setdefault(one.stamp.node, one.stamp), bridged=_is_bridged(one, bridge))
+        for one in candidates
+    ]
     stored = tuple(evolve(one, blob=first.setdefault(one.blob.node, one.blob)) for one in stored)
     known = {candidate.stamp.path for candidate in candidates} | {one.blob.path for one in stored}
     groups: dict[Path, tuple[Candidate, ...]] = {}
@@ -95,6 +99,12 @@ def survey(settings: Catalog, *, extra: Iterable[Path] = ()) -> Survey:
         store=place and Path(os.path.realpath(place)),
         left_out=(*left_out.values(), *not_stored),
     )
+
+
+def _is_bridged(candidate: Candidate, bridge: Path | None) -> bool:
+    if bridge is None or not candidate.linked:
+        return False
+    return Path(os.path.realpath(candidate.path.parent)).is_relative_to(os.path.realpath(bridge))
 
 
 def _stored(place: Path | None) -> tuple[tuple[Stored, ...], list[LeftOut]]:

@@ -38,6 +38,7 @@ class Candidate:
         root: What it was found under.
         relative: Where under it, with "/" between the folders.
         linked: Whether a link below the root led to it.
+        bridged: Whether that link is one of those into Ollama's store that a bridge makes.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Candidate:
     root: Path
     relative: str
     linked: bool = False
+    bridged: bool = False
 
     @property
     def folder(self) -> str:

@@ -70,10 +70,10 @@ class Way:
     label: Label
 
     @property
-    def order(self) -> tuple[int, bool, bool, str]:
-        """The best way comes first: in the first root, with all parts, without links."""
+    def order(self) -> tuple[bool, int, bool, bool, str]:
+        """The best way comes first: not the bridge's, in the first root, with all parts, without links."""
         first = self.bundle.first
-        return (self.rank, self.bundle.problem != "", first.linked, first.relative)
+        return (first.bridged, self.rank, self.bundle.problem != "", first.linked, first.relative)
 
 
 @define(eq=False)
@@ -89,24 +89,34 @@ class Ways:
         self.stored.sort(key=lambda one: fame(one.model.name))
 
     @property
+    def best(self) -> Way | None:
+        """The way that names it and that it is reached by; None: Ollama's store is.
+
+        The bridge's links only add names to what is in a store that is read directly: a model that runs when its
+        link is made must not become another one by that.
+        """
+        best = self.folders[0] if self.folders else None
+        return None if best is not None and best.bundle.first.bridged and self.stored else best
+
+    @property
     def order(self) -> tuple[Any, ...]:
         """Who names first: folders before the store, then root by root."""
-        return (0, *self.folders[0].order) if self.folders else (1, *fame(self.stored[0].model.name))
+        return (0, *self.best.order) if self.best else (1, *fame(self.stored[0].model.name))
 
     @property
     def rank(self) -> int:
         """Where its id is from."""
-        return self.folders[0].rank if self.folders else STORE
+        return self.best.rank if self.best else STORE
 
     @property
     def path(self) -> Path:
         """The file as it is reached on the best way."""
-        return self.folders[0].bundle.first.path if self.folders else self.stored[0].model.blob
+        return self.best.bundle.first.path if self.best else self.stored[0].model.blob
 
     @property
     def ids(self) -> tuple[str, ...]:
         """The id that it should have, then what to take if that is gone."""
-        return self.folders[0].label.ids if self.folders else tuple(printable(one.model.name) for one in self.stored)
+        return self.best.label.ids if self.best else tuple(printable(one.model.name) for one in self.stored)
 
     @property
     def names(self) -> Iterable[str]:

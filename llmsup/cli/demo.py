@@ -14,10 +14,11 @@ from pathlib import Path
 import click
 
 from ..catalog.demo import fetch
-from ..config import Catalog, Config, ModelSpec, Server
+from ..config import Bridge, Catalog, Config, ModelSpec, Server
 from ..engines.plan import BUNDLED, xllamacpp_installed
 from ..errors import SetupError
 from ..fleet.fleet import Fleet
+from ..units import NEVER
 from ..web.server import listen as bind
 from . import running
 from .options import listen_option, verbose_option
@@ -99,4 +100,4 @@ def demo_config(server: Server, model: Path) -> Config:
         name=EMBED, path=str(model), engine=BUNDLED, kind="embedding", ctx_size=512, args=("--pooling", "mean")
     )
     nothing_else = Catalog(roots=(), ollama=None)
-    return Config(server=server, catalog=nothing_else, models={CHAT: chat, EMBED: embed})
+    return Config(server=server, catalog=nothing_else, models={CHAT: chat, EMBED: embed}, bridge=Bridge(every=NEVER))

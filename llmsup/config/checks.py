@@ -8,8 +8,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
+
+from cronsim import CronSim, CronSimError
 
 from ..units import format_seconds
 from .paths import expand
@@ -86,9 +89,17 @@ def known_home(_instance: Any, _attribute: Any, value: Any) -> None:
 
 
 def cron(_instance: Any, _attribute: Any, value: str) -> None:
-    """Accept "" and five fields; what they say is read by the schedule."""
-    if value and len(value.split()) != 5:
+    """Accept "" and five fields that `bridge.schedule` can read."""
+    if not value:
+        return
+    if len(value.split()) != 5:  # cronsim takes seconds, too, in front
         raise ValueError(f'{value!r} is not a schedule: write five fields, "minute hour day month weekday"')
+    try:
+        never = next(CronSim(value, datetime(2000, 1, 1, tzinfo=UTC)), None) is None
+    except CronSimError as error:
+        raise ValueError(f"{value!r} is not a schedule: {str(error).lower()}") from None
+    if never:
+        raise ValueError(f"{value!r} is not a schedule: no day is like that")
 
 
 def names(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:

@@ -54,19 +54,29 @@ class Child:
         return await self._process.wait()
 
     async def lines(self) -> AsyncGenerator[str, None]:
-        """Yield its output line by line until the last writer closes it. Somebody must always read this: a pipe
-        that nobody drains stops the child at 64 KiB.
+        """Yield its output line by line until the last writer closes it. Somebody must always read this (or
+        `chunks`): a pipe that nobody drains stops the child at 64 KiB.
         """
-        assert self._process.stdout is not None
         rest = b""
-        with contextlib.suppress(trio.ClosedResourceError):
-            async for chunk in self._process.stdout:
+        async with contextlib.aclosing(self.chunks()) as chunks:
+            async for chunk in chunks:
                 *lines, rest = (rest + chunk).split(b"\n")
                 rest = rest[-65536:]  # a program that never ends its line must not fill our memory
                 for line in lines:
                     yield line.decode("utf-8", "replace")
         if rest:
             yield rest.decode("utf-8", "replace")
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Yield its output as it comes, until the last writer closes it."""
+        assert self._process.stdout is not None
+        with contextlib.suppress(trio.ClosedResourceError):
+            async for chunk in self._process.stdout:
+                yield bytes(chunk)
+
+    async def end_input(self) -> None:
+        """Close its standard input: a program that asks something is told that nobody answers."""
+        await self._close(self._process.stdin)
 
     async def _open_gate(self) -> None:
         assert self._process.stdin is not None

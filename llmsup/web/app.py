@@ -14,6 +14,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as QuartMethodNotAllowed
 
+from ..bridge.keeper import Keeper
 from ..config.schema import Server
 from ..errors import BadRequest, BodyTooLarge, Error, MethodNotAllowed, NotFound
 from ..fleet.fleet import Fleet
@@ -24,6 +25,7 @@ from ..gateway.gateway import Gateway
 from ..gateway.routes import INFERENCE
 from ..units import format_bytes
 from .answers import as_error
+from .bridge import bridge
 from .connection import LeasingConnection, LeasingRequest, response_of
 from .control import control, llama_swap, models
 from .events import events
@@ -52,7 +54,7 @@ def current() -> LeasingRequest:
     return cast("LeasingRequest", request)
 
 
-def build_app(gateway: Gateway, fleet: Fleet, roster: Roster, governor: Governor) -> App:
+def build_app(gateway: Gateway, fleet: Fleet, roster: Roster, governor: Governor, keeper: Keeper) -> App:
     """Put the app together."""
     app = App("llmsup")
     app.config["RESPONSE_TIMEOUT"] = None  # Quart's minute would cut streams short, without a word
@@ -67,6 +69,7 @@ def build_app(gateway: Gateway, fleet: Fleet, roster: Roster, governor: Governor
         llama_swap(fleet),
         logs(fleet),
         events(fleet),
+        bridge(keeper),
     ):
         app.register_blueprint(routes)
 

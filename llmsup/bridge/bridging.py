@@ -1,0 +1,107 @@
+"""One run, whichever way the config wants it; how it went is a value, whatever happens.
+
+It does not know when to run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+import trio
+from attrs import evolve
+
+from ..catalog.naming import printable
+from ..config.schema import Config
+from ..errors import Error, SetupError
+from ..process.child import describe_exit
+from ..process.orphans import Orphans
+from ..units import Seconds, format_seconds
+from . import builtin, script
+from .lock import Locked
+from .run import Run, links_in
+
+log = logging.getLogger(__name__)
+
+PATIENCE = Seconds(5)
+"""How long another llmsup is waited for, which uses the same folder."""
+
+_TICK = Seconds(0.05)
+
+
+async def bridge(config: Config, orphans: Orphans, wall: Callable[[], float]) -> Run:
+    """Run once; what goes wrong is in the result.
+
+    Args:
+        wall: Unix seconds.
+    """
+    run = Run(started_at=wall(), command=config.bridge.command[0] if config.bridge.command else "")
+    began = trio.current_time()
+    try:
+        run = await (_script(run, config, orphans) if run.command else _builtin(run, config))
+    except Error as error:
+        run = evolve(run, error=str(error))
+    except Exception as error:  # serving goes on, and it is tried again when it is time
+        log.exception("a bug in llmsup's bridge")
+        run = evolve(run, error=f"A bug in llmsup: {type(error).__name__}. Its log has the details.")
+    return evolve(run, seconds=trio.current_time() - began)
+
+
+async def try_out(config: Config, wall: Callable[[], float]) -> Run:
+    """Tell what the built-in bridge would do. Raises Error."""
+    began = trio.current_time()
+    run = await _builtin(Run(started_at=wall(), dry_run=True), config)
+    return evolve(run, seconds=trio.current_time() - began)
+
+
+async def _builtin(run: Run, config: Config) -> Run:
+    timeout = config.bridge.timeout
+    with trio.move_on_after(timeout):
+        # A disk that hangs keeps the thread, and with it the lock: no second one gets at the links.
+        done = await _patiently(partial(builtin.run, config, dry_run=run.dry_run))
+        outcome = done.outcome
+        return evolve(
+            run,
+            made=tuple(map(printable, outcome.made)),
+            removed=tuple(map(printable, outcome.removed)),
+            kept=len(outcome.kept),
+            skipped=done.skipped,
+            problems=tuple(map(printable, outcome.problems)),
+        )
+    raise SetupError(f"The disk took longer than {format_seconds(timeout)} (bridge.timeout).")
+
+
+async def _patiently(bridge_once: Callable[[], builtin.Bridged]) -> builtin.Bridged:
+    end = trio.current_time() + PATIENCE
+    while True:
+        try:
+            return await trio.to_thread.run_sync(bridge_once, abandon_on_cancel=True)
+        except Locked:
+            if trio.current_time() >= end:
+                raise
+        await trio.sleep(_TICK)  # the system tells nobody when a lock gets free
+
+
+async def _script(run: Run, config: Config, orphans: Orphans) -> Run:
+    target, timeout = config.bridge.target, config.bridge.timeout
+    before = await trio.to_thread.run_sync(links_in, target, abandon_on_cancel=True)
+    ended = await script.run(
+        config.bridge.command, orphans=orphans, timeout=timeout, say=partial(log.info, "bridge: %s")
+    )
+    after = await trio.to_thread.run_sync(links_in, target, abandon_on_cancel=True)
+    error = ""
+    if ended.exit_code is None:
+        error = f"{run.command} took longer than {format_seconds(timeout)} (bridge.timeout), and was ended."
+    elif ended.exit_code:
+        error = f"{run.command} {describe_exit(ended.exit_code)}."
+    same = before.items() & after.items()
+    return evolve(
+        run,
+        exit_code=ended.exit_code,
+        made=tuple(printable(path) for path in sorted(after) if (path, after[path]) not in same),
+        removed=tuple(printable(path) for path in sorted(before) if path not in after),
+        kept=len(same),
+        lines=ended.lines,
+        error=error,
+    )

@@ -1,0 +1,86 @@
+"""The list of the links that we made, beside them: it proves which may be replaced and removed.
+
+It does not know which links there should be.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from ..errors import SetupError
+
+FILE = ".llmsup-bridge.json"
+
+_FORMAT = 1
+
+
+@frozen
+class Entry:
+    """One link of ours.
+
+    Attributes:
+        model: Whose it is, as Ollama calls it.
+        targets: What it leads to; two while it is being changed, in case we are ended in between.
+    """
+
+    model: str
+    targets: tuple[str, ...]
+
+
+def read(target: Path) -> dict[str, Entry]:
+    """Our links, by path under the target; none if there is no list.
+
+    Raises:
+        SetupError: It can't be read, or isn't one that we wrote.
+    """
+    file = target / FILE
+    try:
+        return _entries(json.loads(file.read_bytes()))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise SetupError(f"{file} can't be read: {error.strerror or error}.") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise SetupError(
+            f"{file} is damaged, so which links are llmsup's is not known, and nothing was changed.",
+            hint="Remove it: the links that are there then count as yours, and new ones are made beside them.",
+        ) from None
+
+
+def write(target: Path, entries: Mapping[str, Entry]) -> None:
+    """Replace the list, whole or not at all. Raises OSError."""
+    links = {path: {"model": one.model, "targets": one.targets} for path, one in sorted(entries.items())}
+    about = "The links here that llmsup made, and may change or remove. It touches nothing else."
+    text = json.dumps({"about": about, "format": _FORMAT, "links": links}, indent=1)
+    handle, scratch = tempfile.mkstemp(prefix=f"{FILE}-", dir=target)
+    try:
+        with open(handle, "w", encoding="ascii") as sink:
+            sink.write(text)
+        os.replace(scratch, target / FILE)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(scratch)
+        raise
+
+
+def _entries(said: Any) -> dict[str, Entry]:
+    """Raises ValueError, KeyError, TypeError, AttributeError: it is no list of ours."""
+    if said["format"] != _FORMAT:
+        raise ValueError("another format")
+    entries: dict[str, Entry] = {}
+    for path, link in said["links"].items():
+        model, targets = link["model"], link["targets"]
+        folder, _, name = path.partition("/")
+        inside = folder not in ("", ".", "..") and name.endswith(".gguf") and "/" not in name and "\0" not in path
+        if not (inside and isinstance(model, str) and targets and all(isinstance(one, str) for one in targets)):
+            raise ValueError("not a link of ours")
+        entries[path] = Entry(model, tuple(targets))
+    return entries

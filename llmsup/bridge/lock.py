@@ -1,0 +1,39 @@
+"""One at a time: a lock between all llmsups that use the same folder.
+
+It does not know what is done under it. The system frees it when its holder ends, however that happens.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import SetupError
+
+FILE = ".llmsup-bridge.lock"
+
+
+class Locked(SetupError):
+    """Another llmsup has it."""
+
+
+@contextmanager
+def locked(target: Path) -> Iterator[None]:
+    """Hold the lock of a folder, which must be there; never waits.
+
+    Raises:
+        Locked: Somebody else holds it.
+        OSError: The folder can't be written to.
+    """
+    file = os.open(target / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Locked(f"Another llmsup is making links in {target}.", hint="It is tried again.") from None
+        yield
+    finally:
+        os.close(file)

@@ -1,0 +1,143 @@
+"""Which links there should be, by what is in Ollama's store: pure.
+
+It does not know which links there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from attrs import frozen
+
+from ..catalog.facts import Facts
+from ..catalog.found import LeftOut, Unreadable
+from ..catalog.naming import printable
+from ..catalog.ollama import OllamaModel
+from ..catalog.ollama_only import ollama_only
+from ..catalog.parts import NO_MODEL
+from .naming import projector_of, weights_of
+
+Look = Callable[[Path], Facts | Unreadable]
+"""What a blob's header says."""
+
+
+@frozen
+class Link:
+    """One link that should be there.
+
+    Attributes:
+        path: Where, under the target: "llama3.1~8b/llama3.1~8b.gguf".
+        blob: What it leads to.
+        model: Whose it is, as Ollama calls it.
+    """
+
+    path: str
+    blob: Path
+    model: str
+
+
+@frozen
+class Skipped:
+    """A model that gets no link; `reason` is a clause: "a cloud model: its weights are not here"."""
+
+    model: str
+    reason: str
+
+
+@frozen(kw_only=True)
+class Plan:
+    """What there should be.
+
+    Attributes:
+        links: By path.
+        skipped: The models without links, by name.
+        doubtful: Manifests that are there and can't be read: namespace, model, tag. Half a manifest may be one that
+            is being written.
+        blind: Something of the store can't be looked into, so what isn't seen needn't be gone.
+    """
+
+    links: tuple[Link, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    doubtful: frozenset[tuple[str, ...]] = frozenset()
+    blind: bool = False
+
+    def is_gone(self, model: str) -> bool:
+        """Whether a model without links here is one that Ollama has no more, or has otherwise."""
+        *front, last = model.split("/")
+        name, _, tag = last.rpartition(":")
+        return not self.blind and (front[-1] if front else "library", name, tag) not in self.doubtful
+
+
+def plan(models: Iterable[OllamaModel], left_out: Iterable[LeftOut], look: Look, *, blind: bool = False) -> Plan:
+    """Decide on the links.
+
+    Args:
+        models: The store's.
+        left_out: The manifests that gave no model.
+        blind: See `Plan`.
+    """
+    links: dict[str, Link] = {}
+    skipped: list[Skipped] = []
+    left_out = list(left_out)
+    for model in models:
+        wanted = [Link(weights_of(model.name), model.blob, model.name)]
+        # llama.cpp takes one projector; of several, Ollama takes the first.
+        wanted += [Link(projector_of(model.name), path, model.name) for path in model.projectors[:1]]
+        reason = _why_not(model, look)
+        # Where the case of names doesn't count, two of Ollama's could be one file; "mmproj" is a name like any other.
+        holder = next((links[key].model for key in map(_key, wanted) if key in links), "")
+        if holder and not reason:
+            reason = f"its link would be that of {holder}, too"
+        if reason:
+            skipped.append(Skipped(model.name, reason))
+        else:
+            links |= {_key(link): link for link in wanted}
+    skipped += [Skipped(printable(_name(left.path)), left.reason) for left in left_out]
+    return Plan(
+        links=tuple(sorted(links.values(), key=lambda link: link.path)),
+        skipped=tuple(sorted(skipped, key=lambda one: one.model)),
+        doubtful=frozenset(left.path.parts[-3:] for left in left_out),
+        blind=blind,
+    )
+
+
+def _key(link: Link) -> str:
+    return link.path.casefold()
+
+
+def _name(manifest: Path) -> str:
+    """What a manifest that gives no model is about: its path from the registry's name on."""
+    parts = manifest.parts
+    after = next((at + 1 for at, part in enumerate(parts) if part in ("manifests", "manifests-v2")), len(parts) - 1)
+    return "/".join(parts[after:]) or str(manifest)
+
+
+def _why_not(model: OllamaModel, look: Look) -> str:
+    """Why a model can't be linked, a clause; "" if it can."""
+    if model.problem:
+        return model.problem
+    if model.adapters:
+        return "it has a LoRA adapter, which a link to its weights would lose"
+    return _weights(look(model.blob)) or next(filter(None, map(_projector, map(look, model.projectors[:1]))), "")
+
+
+def _weights(header: Facts | Unreadable) -> str:
+    if isinstance(header, Unreadable):
+        return f"its weights: {header.reason}"
+    if header.role != "model":
+        return f"its weights are {NO_MODEL[header.role]}"
+    if header.split[1] > 1:
+        return f"its weights are part {header.split[0] + 1} of {header.split[1]}, and Ollama's store names no parts"
+    return _ollamas(header)
+
+
+def _projector(header: Facts | Unreadable) -> str:
+    if isinstance(header, Unreadable):
+        return f"its projector: {header.reason}"
+    return _ollamas(header) if header.role == "projector" else "its projector is none"
+
+
+def _ollamas(header: Facts) -> str:
+    why = ollama_only(header)
+    return f"only Ollama's own llama.cpp can run it: {why}" if why else ""

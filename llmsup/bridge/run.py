@@ -1,0 +1,94 @@
+"""What one run of the bridge came to.
+
+It does not know how bridging is done.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from ..units import format_seconds
+from .plan import Skipped
+
+
+@frozen(kw_only=True)
+class Run:
+    """One run.
+
+    Attributes:
+        started_at: In Unix seconds.
+        seconds: How long it took.
+        command: The user's program; "" for the built-in bridge.
+        dry_run: Nothing was done, only told.
+        exit_code: The program's, -N for signal N; None if there was none, or it was ended.
+        made: Links that are new or lead elsewhere now, by their path under the target.
+        removed: Links that are gone.
+        kept: How many stayed as they were.
+        skipped: Ollama's models that have no link, and why.
+        problems: What stood in the way, each a sentence; the rest was done.
+        lines: The last that the program printed.
+        error: Why it failed, a sentence; "" if it didn't.
+    """
+
+    started_at: float
+    seconds: float = 0.0
+    command: str = ""
+    dry_run: bool = False
+    exit_code: int | None = None
+    made: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    kept: int = 0
+    skipped: tuple[Skipped, ...] = ()
+    problems: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
+    error: str = ""
+
+    def __str__(self) -> str:
+        """In a line: "2 links made, 1 removed, 5 kept in 0.12 s"."""
+        links = "link" if len(self.made) == 1 else "links"
+        done = f"{len(self.made)} {links} made, {len(self.removed)} removed, {self.kept} kept"
+        took = f"{done} in {format_seconds(self.seconds)}"
+        return f"{took}; it failed: {self.error}" if self.error else took
+
+    def told(self) -> dict[str, Any]:
+        """For `/bridge` and the `bridge` event."""
+        return {
+            "success": not self.error,
+            "started_at": round(self.started_at, 3),
+            "seconds": round(self.seconds, 3),
+            "command": self.command or None,
+            "dry_run": self.dry_run,
+            "exit_code": self.exit_code,
+            "made": list(self.made),
+            "removed": list(self.removed),
+            "kept": self.kept,
+            "skipped": [{"model": one.model, "reason": one.reason} for one in self.skipped],
+            "problems": list(self.problems),
+            "lines": list(self.lines),
+            "error": self.error or None,
+        }
+
+
+def links_in(target: Path) -> dict[str, str]:
+    """All links under a target and where they lead, by path: what a program did is what is otherwise afterwards.
+
+    It blocks on the disk, so it is for a worker thread.
+    """
+    links: dict[str, str] = {}
+    for folder in _entries(target):
+        for entry in [folder] if folder.is_symlink() else _entries(Path(folder.path)):
+            with suppress(OSError):  # it went while we looked
+                if entry.is_symlink():
+                    links[os.path.relpath(entry.path, target)] = os.readlink(entry.path)
+    return links
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with suppress(OSError), os.scandir(folder) as listing:
+        return list(listing)
+    return []

@@ -1,0 +1,52 @@
+"""The bridge over HTTP: how its last run went, and a run now.
+
+It does not know how bridging is done; it asks the keeper and tells in JSON.
+"""
+
+from __future__ import annotations
+
+import math
+
+from quart import Blueprint, Response, request
+
+from ..bridge.keeper import Keeper
+from ..bridge.run import Run
+from ..errors import BadRequest, BridgeFailed
+from ..gateway.body import JsonBody
+from ..units import format_seconds
+from .answers import as_json
+
+
+def bridge(keeper: Keeper) -> Blueprint:
+    """The routes of `/bridge`."""
+    routes = Blueprint("bridge", __name__)
+
+    @routes.get("/bridge")
+    async def state() -> Response:
+        schedule = keeper.schedule
+        return as_json(
+            {
+                "running": keeper.running,
+                "schedule": schedule.cron or format_seconds(schedule.every),
+                "next_run": None if math.isinf(keeper.next_run) else round(keeper.next_run, 3),
+                "target": str(keeper.target),
+                "last_run": keeper.last.told() if keeper.last else None,
+            }
+        )
+
+    @routes.post("/bridge")
+    async def run() -> Response:
+        data: bytes = await request.get_data(as_text=False)  # type: ignore[assignment]  # quart's overloads forget bytes
+        dry_run = JsonBody(data or b"{}").get("dry_run")
+        if not isinstance(dry_run, bool | None):
+            raise BadRequest("dry_run must be true or false.", param="dry_run")
+        return as_json(_done(await keeper.dry_run() if dry_run else await keeper.run_now()).told())
+
+    return routes
+
+
+def _done(run: Run) -> Run:
+    """A run that did not fail. Raises BridgeFailed."""
+    if run.error:
+        raise BridgeFailed(run.error, log_tail=run.lines)
+    return run
