@@ -357,3 +357,19 @@ async def test_a_real_model_from_ollama_to_an_answer(machine: Machine) -> None:
         assert got.json["choices"][0]["message"]["content"]
         (running,) = (await served.client.get("/running")).json
         assert str(machine.target / "smollm2~135m/smollm2~135m.gguf") in running["cmd"]
+
+
+async def test_the_script_that_syncs(tmp_path: Path) -> None:
+    """tools/sync_and_reload.sh without a program of one's own: POST /bridge, then POST /reload-config."""
+    machine = Machine(tmp_path)
+    machine.write("every = 'never'")
+    machine.add("llama3.1:8b")
+    script = Path(__file__).parent.parent / "tools" / "sync_and_reload.sh"
+    async with machine.serving() as served:
+        with trio.fail_after(PATIENCE):
+            done = await trio.run_process(
+                [str(script), "--url", f"http://127.0.0.1:{served.client.port}"], capture_stdout=True
+            )
+        bridged, reloaded = map(json.loads, done.stdout.splitlines())
+        assert [Path(link).name for link in bridged["made"]] == ["llama3.1~8b.gguf"]
+        assert reloaded["unchanged"] == ["llama3.1:8b"], "it is the store's own model all the same"
