@@ -144,9 +144,9 @@ async def test_a_command_needs_a_path_only_where_it_says_so(root: Path) -> None:
         await gone.plan(spec(command=("srv", "${PORT}")), SOCKET)
 
 
-@pytest.mark.parametrize(("several", "threads"), [(lambda: True, "2"), (lambda: False, "4")])
-async def test_cores_are_shared_where_there_are_several_models(root: Path, several: Any, threads: str) -> None:
-    made = await planner(root, bundled=True, several=several).plan(spec(threads="auto"), SOCKET)
+@pytest.mark.parametrize(("count", "threads"), [(1, "4"), (2, "2"), (4, "1")])
+async def test_cores_are_shared_where_there_are_several_models(root: Path, count: int, threads: str) -> None:
+    made = await planner(root, bundled=True, sharers=lambda: count).plan(spec(threads="auto"), SOCKET)
     if sys.platform == "darwin":
         assert "--threads" not in made.argv
     else:

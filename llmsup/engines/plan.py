@@ -53,7 +53,7 @@ class Planner:
         probe: Knows llama-servers' flags.
         which: Finds a program on PATH; None: it is not there.
         bundled_available: Whether the bundled engine is installed.
-        several: Whether more than one model may be loaded, so that the cores are shared out.
+        sharers: How many models the cores are shared out to (`flags.sharers`), for one that starts now.
         cores: How many physical cores we have.
         ollama_server: Finds the llama-server that comes with Ollama; None: it is not there.
     """
@@ -62,7 +62,7 @@ class Planner:
     probe: Probe
     which: Callable[[str], str | None] = shutil.which
     bundled_available: Callable[[], bool] = xllamacpp_installed
-    several: Callable[[], bool] = lambda: True
+    sharers: Callable[[], int] = lambda: 2
     cores: Callable[[], int] = usable_cores
     ollama_server: Callable[[], Path | None] = find_llama_server
 
@@ -126,7 +126,7 @@ class Planner:
 
     async def _built_in(self, spec: ModelSpec, words: tuple[str, ...], socket: Path) -> Launch:
         model = await self._model(spec)
-        threads = threads_for(spec, cores=self.cores(), several=self.several())
+        threads = threads_for(spec, cores=self.cores(), sharers=self.sharers())
         if not words:
             return llama_server.launch_bundled(spec, model=model, socket=socket, threads=threads)
         dialect = await self.probe.dialect(Path(words[0]))
