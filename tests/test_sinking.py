@@ -67,9 +67,9 @@ def test_it_is_never_faster_than_the_fastest_step(looks: list[tuple[int, float]]
 
 
 def test_a_fast_fall_below_the_mark_is_critical_at_once() -> None:
-    """Half a second later, and not only when half of what is left is gone."""
+    """One second later, and not only when half of what is left is gone."""
     gauge, now, available = Gauge(), 0.0, LOW + GiB
-    while available > LOW - GiB // 4:
+    while available > LOW - GiB * 6 // 10:
         gauge = look(gauge, available, now)
         assert gauge.pressure.level == "normal" or available < LOW
         now, available = now + 0.25, available - 100 * MiB  # 400 MiB a second: gone in less than 4
@@ -85,6 +85,14 @@ def test_a_slow_fall_below_the_mark_has_time() -> None:
         assert gauge.pressure.level != "critical"
         now, available = now + 0.25, available - 2 * MiB
     assert gauge.pressure.level == "warn"
+
+
+def test_one_large_bite_is_no_fall() -> None:
+    """What came to rest has time, however fast it came there."""
+    gauge = look(Gauge(), 40 * GiB, 0.0)
+    for step in range(1, 12):
+        gauge = look(gauge, LOW - 10 * MiB, step * 0.25)
+        assert gauge.pressure.level == "normal"
 
 
 def test_a_fast_fall_above_the_mark_is_nothing() -> None:

@@ -113,7 +113,7 @@ def _scarce(reading: Reading, marks: Marks, fall: float) -> Iterator[Sign]:
     # An unload takes a second or more: one that begins when the memory is as good as gone comes too late.
     soon = available < marks.low and fall * GONE_IN > available
     because = f"{because}, and it falls by {format_bytes(fall)} a second"
-    yield Sign("sinking", "critical", 0.25, soon, not soon, missing, because)
+    yield Sign("sinking", "critical", 1, soon, not soon, missing, because)
 
 
 def _stalled(reading: Reading, missing: int, some: Recent | None, full: Recent | None) -> Iterator[Sign]:

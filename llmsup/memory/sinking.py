@@ -12,6 +12,9 @@ from attrs import frozen
 OVER = 1.0
 """Seconds that the mean is over, as a time constant: long enough for a burst to be no trend."""
 
+REST = 0.75
+"""Seconds; others take memory in bites, with pauses in between."""
+
 AT_ONCE = 0.001
 """Seconds; two looks that are less apart are one, and say nothing about a rate."""
 
@@ -21,12 +24,19 @@ class Sinking:
     """The fall.
 
     Attributes:
-        rate: In bytes a second; 0 while it rises.
+        mean: In bytes a second; never negative.
         available: In bytes, at the last look.
+        rested: For how many seconds it has not fallen.
     """
 
-    rate: float
+    mean: float
     available: int
+    rested: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """In bytes a second; 0 once it has come to rest: one large bite is no trend."""
+        return self.mean if self.rested <= REST else 0.0
 
 
 def sinking(available: int | None, before: Sinking | None, seconds: float | None) -> Sinking | None:
@@ -42,4 +52,5 @@ def sinking(available: int | None, before: Sinking | None, seconds: float | None
     if seconds < AT_ONCE:
         return before
     now = max((before.available - available) / seconds, 0.0)
-    return Sinking(now + (before.rate - now) * math.exp(-seconds / OVER), available)
+    rested = 0.0 if now else before.rested + seconds
+    return Sinking(now + (before.mean - now) * math.exp(-seconds / OVER), available, rested)
