@@ -41,8 +41,10 @@ def build_of(planner: Planner, entry: Entry) -> str:
 
 
 def _stamp(program: str | Path | None) -> str:
+    if not program:
+        return ""
     try:
-        real = Path(program or "").resolve(strict=True)
+        real = Path(program).resolve(strict=True)
         state = real.stat()
     except OSError:
         return ""

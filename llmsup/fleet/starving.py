@@ -9,7 +9,7 @@ import re
 import signal
 
 _SAID = re.compile(
-    r"out of (?:device |host |video )?memory|out_of_memory|outofmemory|cudamalloc failed|insufficient memory"
+    r"out[ _]?of[ _]?(?:device|host|video)?[ _]?memory|cudamalloc failed|insufficient memory"
     r"|failed to allocate|unable to allocate|alloc_buffer: allocating .* failed|std::bad_alloc|cannot allocate memory",
     re.IGNORECASE,
 )
@@ -20,9 +20,16 @@ _HARMLESS = re.compile(r"retrying without", re.IGNORECASE)
 """llama.cpp src/llama-context.cpp gives up pipeline parallelism first, and goes on."""
 
 
+LOOKED_AT = 200
+"""Lines from an engine's end on: what it says after it had no memory is rarely more."""
+
+
 def complains_of_memory(lines: tuple[str, ...]) -> str:
-    """The first line that says that memory could not be had, or ""."""
-    said = (line.strip() for line in lines if not line.startswith("llmsup:"))
+    """The first line that says that memory could not be had, or "". What was said by those that were started before
+    the last one doesn't count.
+    """
+    starts = [number for number, line in enumerate(lines) if line.startswith("llmsup: starting ")]
+    said = (line.strip() for line in lines[starts[-1] if starts else 0 :] if not line.startswith("llmsup:"))
     return next((line for line in said if _SAID.search(line) and not _HARMLESS.search(line)), "")
 
 

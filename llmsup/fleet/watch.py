@@ -17,7 +17,7 @@ from ..process.logbook import LogBook
 from ..units import format_seconds
 from .life import Engine, Life
 from .model import Model
-from .starving import complains_of_memory, may_be_the_system
+from .starving import LOOKED_AT, complains_of_memory, may_be_the_system
 
 HEALTH_EVERY = 10.0
 """Seconds between questions to a ready engine."""
@@ -71,7 +71,7 @@ async def watch_exit(
     if may_be_the_system(code) and life.verdict is None and await out_of_memory():
         what = f"The engine of {spec.name} {how}: the system killed it because there was no memory left."
         life.end(OutOfMemory(what, hint=_LESS, log_tail=tail, retry_after=1))
-    elif code and (complaint := complains_of_memory(tail)):
+    elif code and (complaint := complains_of_memory(book.tail(LOOKED_AT))):
         what = f"The engine of {spec.name} {how} for want of memory. It said: {complaint}"
         life.end(OutOfMemory(what, hint=_LESS, log_tail=tail, retry_after=1))
     elif life.loaded_at is None and code >= 0:  # its own decision, and it would decide the same again
