@@ -142,7 +142,9 @@ async def test_a_number_that_was_never_told(last: str) -> None:
             await served.client.chat("a")
             answer = await follow(served.client, last)
             await served.client.post("/models/unload", model="a")
-            event = await Told(answer).next()
+            stream = Told(answer)
+            while (event := await stream.next()) is not None and event[1] == "bridge":
+                pass
             assert event is not None
             assert (event[1], event[2]["state"]) == ("model", "stopping")
             await answer.close()
@@ -154,5 +156,7 @@ async def test_a_stream_ends_with_llmsup() -> None:
         async with serving(fake("a")) as served:
             answer = await follow(served.client)
             served.tree.stop()
-            assert await Told(answer).next() is None
+            stream = Told(answer)
+            while await stream.next() is not None:
+                pass  # the bridge's first run may be told on the way
             await answer.close()
