@@ -12,14 +12,14 @@ from typing import Any
 import trio
 from attrs import evolve, frozen
 
-from llmsup.config.schema import Config, ModelSpec, Server
+from llmsup.config.schema import Bridge, Config, ModelSpec, Server
 from llmsup.engines.connection import Headers
 from llmsup.engines.launch import TcpAddress
 from llmsup.engines.pool import Answer, Pool, connect
 from llmsup.fleet.fleet import Fleet
 from llmsup.fleet.model import Model
 from llmsup.tree import Tree
-from llmsup.units import Seconds
+from llmsup.units import NEVER, Seconds
 from llmsup.web.server import listen
 
 FAKE = Path(__file__).with_name("fake_engine.py")
@@ -140,7 +140,8 @@ async def serving(
     reread: Callable[[], Config] | None = None,
 ) -> AsyncIterator[Served]:
     """A llmsup that serves these models; it has stopped in order when the block is left."""
-    config = config or Config(server=server or Server(), models={m.name: m for m in models})
+    # No bridge, unless a test asks for one: its run at the start is told, and looks at the disk.
+    config = config or Config(server=server or Server(), models={m.name: m for m in models}, bridge=Bridge(every=NEVER))
     sockets = listen("127.0.0.1:0")
     tree = Tree(config, sockets, stalled=Seconds(stalled), reread=reread)
     async with trio.open_nursery() as nursery:

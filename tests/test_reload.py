@@ -40,6 +40,7 @@ class Setting:
         self.file.write_text(
             f"[server]\nstate_dir = {str(self.models.parent / 'state')!r}\n{server}\n"
             f"[catalog]\nroots = [{str(self.models)!r}]\nollama = ''\nrescan = {rescan!r}\n"
+            f"[bridge]\nevery = 'never'\n"  # whose look at the disk would be one more
             f"[defaults]\nengine = 'fake'\nttl = 'never'\nstop_grace = '2s'\nargs = {args}\n"
             f"[engines.fake]\n{ENGINE}{tables}"
         )
