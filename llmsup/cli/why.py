@@ -59,7 +59,7 @@ def command(model: str, lines: int, url: str | None, as_json: bool) -> None:
     past = answer["history"][max(0, len(answer["history"]) - lines) :]
     if past:
         click.echo()
-        history(past, now).show()
+        history(past, now, answer["model"]).show()
     if weighed := last_weighed(answer):
         click.echo()
         click.echo("What was weighed the last time that memory was short:")
@@ -71,7 +71,7 @@ def standing(answer: Answer, now: float) -> Iterator[str]:
     """Where it is in its life, in sentences."""
     name, counts = answer["model"], answer["counts"]
     since = f", {_ago(answer['since'], now)}" if answer["since"] is not None else ""
-    yield f"{name} is {answer['state']}{since}: {str(answer['reason']).rstrip('.')}."
+    yield f"{name} is {answer['state']}{since}: {_why(answer['reason'], name)}."
     if answer["waits_for"]:
         yield f"It waits for memory: {answer['waits_for']}."
     if resident := answer["resident"]:
@@ -93,13 +93,18 @@ def _so_far(counts: Answer) -> str:
     return f"Since llmsup started: loaded {_times(counts['loads'])}{gone}{soon}; {waited}."
 
 
-def history(entries: Sequence[Answer], now: float) -> Table:
-    """What happened to it, oldest first."""
+def _why(reason: str, name: str) -> str:
+    """The reason alone: whose it is stands before it already."""
+    return str(reason).removeprefix(f"{name} was unloaded: ").rstrip(".")
+
+
+def history(entries: Sequence[Answer], now: float, name: str) -> Table:
+    """What happened to the model of that name, oldest first."""
     columns = (Column("WHEN"), Column("WHAT"), Column("FREED", right=True), Column("WHY"))
     rows = []
     for entry in entries:
         freed = "" if entry["freed_bytes"] is None else format_bytes(Bytes(entry["freed_bytes"]))
-        rows.append([_ago(entry["at"], now), str(entry["what"]), freed, str(entry["reason"])])
+        rows.append([_ago(entry["at"], now), str(entry["what"]), freed, _why(entry["reason"], name)])
     return Table(columns, rows)
 
 
