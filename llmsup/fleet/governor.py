@@ -10,26 +10,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
-from attrs import evolve
 
 from ..config.schema import Memory
 from ..errors import ModelTooLarge
-from ..memory.costs import Cost, Source
 from ..memory.decision import Decision
 from ..memory.policy import admit_all
-from ..memory.pressure import Pressure
-from ..memory.readings.reading import Reading
-from ..memory.relief import Relief, relieve
 from ..memory.room import apart, room
-from ..memory.snapshot import RULES, Machine, Need, Resident, Rules
-from ..memory.standing import stays
-from ..memory.worth import most_worth_first
+from ..memory.snapshot import Machine, Need, Resident
 from ..process.events import Events
-from ..process.watched import Watched
-from ..units import Bytes, Seconds, format_bytes
+from ..units import Bytes, format_bytes
 from .decisions import Decisions
 from .model import Model
+from .overview import Overview
 from .prices import Prices
+from .relieving import Relieving
 from .reservation import Ask, Reservation
 from .returning import Watch, until_returned
 
@@ -42,26 +36,21 @@ LEAST_APART = 0.02
 """Seconds between two looks at what waits: requests come and go faster than that matters."""
 
 
-class Governor(Watched):
+class Governor(Overview):
     """The `Admission` of a machine whose memory ends somewhere.
 
     All decisions are made in one synchronous step over the state as it is, and counted in that same step: no lock is
     needed, and nobody is evicted who got a request in between.
 
     Attributes:
-        settings: [memory] of the config in force.
         records: The last decisions, and what became of them.
     """
 
     def __init__(self, settings: Memory, watch: Watch, prices: Prices, events: Events) -> None:
-        super().__init__()
-        self.settings = settings
+        super().__init__(settings, watch)
         self.records = Decisions(events)
-        self._watch = watch
         self._prices = prices
-        self._asks: dict[Model, Ask] = {}
-        self._reserved: dict[Model, Reservation] = {}
-        self._relief = Relief()
+        self._relieving = Relieving(self._reserved)
         self._woken = trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -93,7 +82,7 @@ class Governor(Watched):
     @property
     def _restless(self) -> bool:
         """Something may have to be done though nothing changes."""
-        return bool(self._waiting or self.pressure.level != "normal" or self._over > 0)
+        return bool(self.asks or self.pressure.level != "normal" or self._relieving.over(self.machine()) > 0)
 
     # What a model asks...
 
@@ -118,10 +107,10 @@ class Governor(Watched):
         finally:
             self._asks.pop(model, None)
             model.desk.shortage = ""
-            if reservation := self._reserved.get(model):
+            if reservation := self._reserved.of(model):
                 with trio.CancelScope(shield=True):  # bounded: the file is small, and `until_returned` has its limit
                     await self._until_gone(reservation)
-                del self._reserved[model]
+                self._reserved.remove(reservation)
                 self._start_those_whose_room_is_free()
             self.wake()
 
@@ -135,19 +124,18 @@ class Governor(Watched):
     async def _until_gone(self, reservation: Reservation) -> None:
         life = reservation.life
         self._prices.keep(reservation.model, life)
-        others = any(each.loading for each in self._reserved.values() if each is not reservation)
+        others = any(each.loading for each in self._reserved if each is not reservation)
         had, before = life.footprint or Bytes(0), reservation.before
         life.freed = await until_returned(self._watch, expected=had, before=before, hurry=others)
         if life.decision is None:
             return
         self.records.went(life.decision, life.freed, trio.current_time() - reservation.stopping)
         if not life.decision.model:
-            freed = had if life.freed is None else life.freed
-            self._relief = self._relief.stepped(trio.current_time(), expected=had, freed=freed)
+            self._relieving.stepped(trio.current_time(), expected=had, freed=life.freed)
 
     def changed(self, model: Model) -> None:
         """Something about the model is different."""
-        if (reservation := self._reserved.get(model)) is not None:
+        if (reservation := self._reserved.of(model)) is not None:
             reservation.note_end(self._watch.reading)
             if reservation.cost != reservation.counted:
                 reservation.counted = reservation.cost
@@ -167,92 +155,23 @@ class Governor(Watched):
 
     async def out_of_memory(self, model: Model) -> bool:
         """Whether the system has killed a process for want of memory since the model was let in."""
-        reservation, reading = self._reserved.get(model), await self._watch.fresh()
+        reservation, reading = self._reserved.of(model), await self._watch.fresh()
         if reservation is None or reservation.oom_kills is None or reading is None or reading.oom_kills is None:
             return False
         return reading.oom_kills > reservation.oom_kills
 
-    # What others may know...
-
-    @property
-    def reading(self) -> Reading | None:
-        """The last look at the machine, or None."""
-        return self._watch.reading
-
-    @property
-    def pressure(self) -> Pressure:
-        """How hard the machine is pressed."""
-        return self._watch.pressure
-
-    @property
-    def problem(self) -> str:
-        """Why the machine can't be read just now, or ""."""
-        return self._watch.problem
-
-    @property
-    def asks(self) -> list[Ask]:
-        """Those that wait for memory."""
-        return self._waiting
-
-    @property
-    def rules(self) -> Rules:
-        """The policy's constants, with what the config says."""
-        busy = self.settings.evict_busy == "critical"
-        return evolve(RULES, min_residency=self.settings.min_residency, evict_busy=busy)
-
-    def machine(self) -> Machine:
-        """The machine now."""
-        return self._watch.machine(trio.current_time())
-
-    def residents(self) -> list[Resident]:
-        """Who has memory, the most worth keeping first."""
-        now = trio.current_time()
-        return most_worth_first(self._residents(now), now, self.rules)
-
-    def by_worth(self, models: list[Model]) -> list[Model]:
-        """Some models, the most worth keeping first; those that wait to be let in come before all that are in."""
-        place = {resident.name: number for number, resident in enumerate(self.residents())}
-        return sorted(models, key=lambda model: place.get(model.spec.name, -1))
-
-    def footprint(self, model: Model) -> Cost | None:
-        """What a loaded model counts for, and how that is known."""
-        if (reservation := self._reserved.get(model)) is None:
-            return None
-        return reservation.known
-
-    def source(self, name: str) -> Source | None:
-        """How it is known what a loaded model counts for."""
-        return next((each.known.source for each in self._reserved.values() if each.model.spec.name == name), None)
-
-    def stays(self, resident: Resident) -> str:
-        """Why it would not be unloaded now if its memory were wanted, or ""."""
-        return stays(resident, self.machine(), self.rules)
-
-    def residency(self, model: Model) -> Seconds:
-        """How long it may stay at least, by now, in seconds."""
-        return Seconds(model.residency.seconds(trio.current_time(), self.settings.min_residency))
-
     # How it is decided...
-
-    @property
-    def _waiting(self) -> list[Ask]:
-        return [ask for ask in self._asks.values() if not ask.granted and not ask.refusal]
-
-    def _residents(self, now: float) -> list[Resident]:
-        return [each.resident(now, self.settings.min_residency) for each in self._reserved.values()]
 
     def _decide(self) -> None:
         self._withdraw()
         self._start_those_whose_room_is_free()
-        now = trio.current_time()
-        machine, residents = self._watch.machine(now), self._residents(now)
-        needs = [self._need(ask, machine, residents) for ask in self._waiting]
+        machine = self.machine()
+        residents = self._reserved.residents(machine.now, self.settings.min_residency)
+        needs = [self._need(ask, machine, residents) for ask in self.asks]
         decisions = admit_all(needs, machine, residents, rules=self.rules)
         for decision in decisions:
             self._carry_out(decision)
-        held = {name for decision in decisions for name in decision.hold}
-        for model in self._reserved:
-            (model.desk.hold if model.spec.name in held else model.desk.release)()
+        self._reserved.hold({name for decision in decisions for name in decision.hold})
 
     def _need(self, ask: Ask, machine: Machine, residents: list[Resident]) -> Need:
         most: int = ask.cost.bytes
@@ -272,7 +191,7 @@ class Governor(Watched):
         )
 
     def _carry_out(self, decision: Decision) -> None:
-        ask = next(ask for ask in self._waiting if ask.name == decision.model)
+        ask = next(ask for ask in self.asks if ask.name == decision.model)
         ask.because = decision.because
         self.records.add(decision)
         match decision.kind:
@@ -292,45 +211,31 @@ class Governor(Watched):
         ask.model.desk.shortage = ""
         kills = reading.oom_kills if reading else None
         reservation = Reservation(ask.model, life, decision.bytes, source=ask.cost.source, oom_kills=kills)
-        self._reserved[ask.model] = reservation
-        victims = [each for each in self._reserved.values() if each.model.spec.name in decision.victims]
-        ask.going = tuple(victims)
-        for victim in victims:
-            victim.model.evict(decision)
+        self._reserved.add(reservation)
+        ask.going = self._evict(decision)
         self._start_those_whose_room_is_free()
 
     def _start_those_whose_room_is_free(self) -> None:
         for ask in self._asks.values():
-            if ask.granted and not any(each in ask.going for each in self._reserved.values()):
+            if ask.granted and not any(each in self._reserved for each in ask.going):
                 ask.decided.set()
 
     def _withdraw(self) -> None:
-        for ask in self._waiting:
+        for ask in self.asks:
             if not ask.wanted and ask.model.life is not None:
                 ask.model.life.end(ask.model.unloading("nobody waits for it any more"))
                 del self._asks[ask.model]
 
-    # Under pressure...
-
-    @property
-    def _over(self) -> int:
-        """Bytes by which the models have grown beyond what they may have."""
-        return sum(each.cost for each in self._reserved.values()) - self._watch.machine(trio.current_time()).ceiling
-
     def _relieve(self) -> None:
-        now = trio.current_time()
-        machine, over = self._watch.machine(now), self._over
-        shortfall = self.pressure.shortfall
-        if machine.level == "normal" and over <= 0:
-            self._relief = self._relief.ended()
-            return
-        if machine.level == "normal":
-            machine, shortfall = evolve(machine, level="warn"), over
-        decision = relieve(machine, self._residents(now), self._relief, shortfall=shortfall, rules=self.rules)
-        if decision.kind == "evict":
+        if decision := self._relieving.step(self.machine(), shortfall=self.pressure.shortfall, rules=self.rules):
             self.records.add(decision)
-            victim = next(each for each in self._reserved.values() if each.model.spec.name in decision.victims)
+            self._evict(decision)
+
+    def _evict(self, decision: Decision) -> tuple[Reservation, ...]:
+        victims = self._reserved.named(decision.victims)
+        for victim in victims:
             victim.model.evict(decision, force=decision.force)
+        return victims
 
     def _note_growth(self, reservation: Reservation) -> None:
         """Say it once when a model costs much more than was thought (a fifth, and at least 64 MiB)."""

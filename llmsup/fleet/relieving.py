@@ -1,0 +1,51 @@
+"""One step after the other while the machine is short of memory, or the models have grown beyond what they may have.
+
+It does not know how pressure is told from readings, nor how a model is unloaded.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from ..memory.decision import Decision
+from ..memory.relief import Relief, relieve
+from ..memory.snapshot import Machine, Rules
+from ..units import Seconds
+from .reserved import Reserved
+
+
+class Relieving:
+    """What the steps so far have come to, and the next one."""
+
+    def __init__(self, reserved: Reserved) -> None:
+        self._reserved = reserved
+        self._relief = Relief()
+
+    def over(self, machine: Machine) -> int:
+        """Bytes by which the models have grown beyond what they may have; 0 or less: they have not."""
+        return self._reserved.cost - machine.ceiling
+
+    def step(self, machine: Machine, *, shortfall: int, rules: Rules) -> Decision | None:
+        """Who goes now; None: nobody.
+
+        Args:
+            shortfall: Bytes that are missing until the pressure ends.
+        """
+        if machine.level == "normal":
+            shortfall = self.over(machine)
+            if shortfall <= 0:
+                self._relief = self._relief.ended()
+                return None
+            machine = evolve(machine, level="warn")  # prompts that are kept: as slow to come as to go
+        residents = self._reserved.residents(machine.now, Seconds(rules.min_residency))
+        decision = relieve(machine, residents, self._relief, shortfall=shortfall, rules=rules)
+        return decision if decision.kind == "evict" else None
+
+    def stepped(self, now: float, *, expected: int, freed: int | None) -> None:
+        """A victim is gone.
+
+        Args:
+            expected: What it had, in bytes.
+            freed: What was seen to come back; None: nobody could tell, so that it counts as all of it.
+        """
+        self._relief = self._relief.stepped(now, expected=expected, freed=expected if freed is None else freed)
