@@ -153,7 +153,7 @@ def test_the_compressor_and_swap_of_a_mac(given: dict[str, Any], names: set[str]
 
 def test_a_mac_eases() -> None:
     """When the compressor shrinks and little is swapped out, or when there is headroom again, whatever they do."""
-    busy = {"compressor_rate": 5e8, "swap_out_rate": 5e8}
+    busy: dict[str, Any] = {"compressor_rate": 5e8, "swap_out_rate": 5e8}
     little = evolve(MAC, available=Bytes(3 * GiB), **busy)
     calm = evolve(little, compressor_rate=0.0, swap_out_rate=15.0 * MiB)
     plenty = evolve(MAC, available=Bytes(5 * GiB), **busy)

@@ -1,0 +1,110 @@
+"""What one running engine costs, by what it said and what was seen."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmsup.memory.footprints import Footprint
+from llmsup.memory.meter import Meter
+from llmsup.units import Bytes
+
+MiB = 1024**2
+SIZES = st.integers(0, 2**40)
+
+
+def seen(held: float, droppable: float | None = None) -> Footprint:
+    """In MiB."""
+    return Footprint(Bytes(round(held * MiB)), None if droppable is None else Bytes(round(droppable * MiB)))
+
+
+def told(*lines: str) -> Meter:
+    meter = Meter()
+    for line in lines:
+        meter.line(line)
+    return meter
+
+
+def mib(size: Bytes | None) -> float | None:
+    return None if size is None else size / MiB
+
+
+MAPPED = "load_tensors: CPU_Mapped model buffer size = 100.00 MiB"
+CACHE = "llama_kv_cache: CPU KV buffer size = 300.00 MiB"
+
+
+def test_before_the_first_measurement() -> None:
+    """Nothing is known, whatever the engine has said of itself: it may not have got that far."""
+    meter = told(MAPPED, CACHE)
+    assert (meter.cost, meter.freeable, meter.peak) == (None, None, None)
+
+
+def test_what_it_holds_and_what_it_has_mapped() -> None:
+    """Both count under the ceiling; only the first comes back."""
+    meter = told()
+    meter.saw(seen(50, 90))
+    assert (mib(meter.cost), mib(meter.freeable), mib(meter.peak)) == (140, 50, 140)
+
+
+def test_the_highest_counts() -> None:
+    """What it took once it takes again; what comes back is what it has now."""
+    meter = told()
+    for held in (50, 400, 70):
+        meter.saw(seen(held, 90))
+    assert (mib(meter.cost), mib(meter.freeable), mib(meter.peak)) == (490, 70, 490)
+
+
+def test_a_cache_that_was_promised_and_not_touched_yet() -> None:
+    """The engine's own word counts if it is the higher one; nothing of that would come back yet."""
+    meter = told(MAPPED, CACHE)
+    meter.saw(seen(20, 90))
+    assert (mib(meter.cost), mib(meter.freeable), mib(meter.peak)) == (390, 20, 400)
+
+
+def test_a_file_that_two_share() -> None:
+    """Now it costs this one the half; for the next time, when it may be alone, the whole."""
+    meter = told()
+    meter.saw(seen(50, 90))
+    meter.saw(seen(50, 45))
+    assert (mib(meter.cost), mib(meter.peak)) == (95, 140)
+
+
+def test_where_the_system_does_not_tell_of_files() -> None:
+    """macOS: what the engine says that it has mapped."""
+    meter = told("load_tensors: MTL0_Mapped model buffer size = 4403.50 MiB")
+    meter.saw(seen(200))
+    assert (mib(meter.cost), mib(meter.freeable)) == (4603.5, 200)
+
+
+def test_a_measurement_that_once_lacks_the_files() -> None:
+    """They are taken to be what they were."""
+    meter = told()
+    meter.saw(seen(50, 90))
+    meter.saw(seen(60))
+    assert mib(meter.cost) == 150
+
+
+def test_a_gpu_with_a_memory_of_its_own() -> None:
+    """It is held like the rest; where it can't be measured, the engine's word stands in for it."""
+    meter = told()
+    meter.saw(seen(50, 0), gpu=Bytes(1000 * MiB))
+    assert (mib(meter.cost), mib(meter.freeable)) == (1050, 1050)
+    meter = told("llama_kv_cache: CUDA0 KV buffer size = 900.00 MiB")
+    meter.saw(seen(50, 0))
+    assert mib(meter.cost) == 900
+
+
+@given(st.lists(st.tuples(SIZES, st.none() | SIZES, st.none() | SIZES), min_size=1), st.booleans())
+def test_what_holds_of_any_life(looks: list[tuple[int, int | None, int | None]], told_of_buffers: bool) -> None:
+    """What comes back is part of the cost, the cost is at most the peak, and the peak never shrinks."""
+    meter, peak = told(*([MAPPED, CACHE] if told_of_buffers else [])), 0
+    for held, droppable, gpu in looks:
+        part = None if droppable is None else Bytes(droppable)
+        meter.saw(Footprint(Bytes(held), part), None if gpu is None else Bytes(gpu))
+        assert meter.freeable is not None
+        assert meter.cost is not None
+        assert meter.peak is not None
+        assert meter.freeable == held + (gpu or 0)
+        assert meter.freeable <= meter.cost <= meter.peak
+        assert meter.peak >= peak
+        peak = meter.peak
