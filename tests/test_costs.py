@@ -1,103 +1,96 @@
-"""What a model is going to cost by what is known, and which build of which engine that was measured with."""
+"""What a model is going to cost: declared, else measured before, else estimated."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+from typing import Any
 
 import pytest
-from attrs import evolve
-from fleets import entry
+from hypothesis import given
+from hypothesis import strategies as st
 
-from llmsup.config.schema import Config, EngineSpec, GiB
-from llmsup.engines.builds import build_of, llama_server
+from llmsup.catalog.entry import Entry
+from llmsup.catalog.facts import Facts
+from llmsup.catalog.found import Found, Stamp
+from llmsup.config.schema import GiB, ModelSpec
 from llmsup.engines.context import Context
-from llmsup.engines.plan import Planner
-from llmsup.engines.probe import Probe
-from llmsup.memory.costs import MARGIN, UNKNOWN, cost
+from llmsup.memory.costs import UNKNOWN, Cost, cost
 from llmsup.memory.estimate import Estimate
 from llmsup.units import Bytes
 
-PROMPTS = Bytes(2 * GiB)
+MiB = 1024**2
+SIZES = st.none() | st.integers(1, 2**40).map(Bytes)
 
 
-def estimate(total: int, *, embeddings: bool = False) -> Estimate:
-    context = Context(n_ctx=1, n_ctx_seq=1, sequences=1, unified=True, cache_ram=PROMPTS, embeddings=embeddings)
-    nothing = Bytes(0)
-    return Estimate(Bytes(total), nothing, nothing, nothing, nothing, context)
+def entry(declared: Bytes | None = None, size: int | None = None) -> Entry:
+    """A model, with a file of that size if it has one."""
+    stamp = () if size is None else (Stamp(Path("/m.gguf"), size, 0),)
+    file = (
+        None
+        if size is None
+        else Found(id="m", path=Path("/m.gguf"), files=stamp, facts=Facts(architecture="x", kind="chat"))
+    )
+    return Entry(spec=ModelSpec(name="m", path="/m.gguf", memory=declared), found=file)
 
 
-def test_declared_is_believed_until_more_was_seen() -> None:
-    """The user may know better; a measurement knows best."""
-    a = entry("a", memory=Bytes(5 * GiB))
-    assert cost(a, estimate(9 * GiB), None).bytes == 5 * GiB
-    lower = cost(a, estimate(9 * GiB), Bytes(3 * GiB))
-    assert (lower.bytes, lower.source) == (5 * GiB, "declared")
-    higher = cost(a, estimate(9 * GiB), Bytes(6 * GiB))
-    assert (higher.bytes, higher.source) == (6 * GiB, "measured")
+def needs(weights: int, *, cache_ram: int = 0, embeddings: bool = False) -> Estimate:
+    said: dict[str, Any] = {"cache_ram": Bytes(cache_ram), "embeddings": embeddings}
+    context = Context(n_ctx=1024, n_ctx_seq=1024, sequences=1, unified=True, **said)
+    none = Bytes(0)
+    return Estimate(weights=Bytes(weights), kv=none, recurrent=none, compute=none, projector=none, context=context)
 
 
-def test_measured_replaces_estimated() -> None:
-    """Also where it is less; what it needs in any case is the less of both."""
-    found = cost(entry("a"), estimate(9 * GiB), Bytes(4 * GiB))
-    assert (found.bytes, found.source, found.least) == (4 * GiB, "measured", 4 * GiB)
-    grown = cost(entry("a"), estimate(4 * GiB), Bytes(9 * GiB))
-    assert (grown.bytes, grown.least) == (9 * GiB, 4 * GiB)
+def test_what_is_declared_is_believed() -> None:
+    """Whatever the file looks like; it is refused where that much can't be had."""
+    assert cost(entry(Bytes(5 * GiB)), needs(9 * GiB), None) == Cost(Bytes(5 * GiB), "declared", Bytes(5 * GiB))
+    assert cost(entry(Bytes(5 * GiB)), None, Bytes(4 * GiB)).source == "declared"
 
 
-def test_an_estimate_has_a_margin_and_the_prompts_that_may_be_kept() -> None:
-    """An embedder keeps none. It is refused only if it can't even begin."""
-    found = cost(entry("a"), estimate(GiB), None)
-    assert (found.bytes, found.source, found.least) == (round(GiB * MARGIN) + PROMPTS, "estimated", GiB)
-    assert cost(entry("a"), estimate(GiB, embeddings=True), None).bytes == round(GiB * MARGIN)
+def test_until_more_was_seen() -> None:
+    """A declared memory that is far too small costs the machine's other models once, not every time."""
+    assert cost(entry(Bytes(GiB)), None, Bytes(3 * GiB)) == Cost(Bytes(3 * GiB), "measured", Bytes(3 * GiB))
 
 
-def test_nothing_known_is_not_nothing() -> None:
-    """A command without a file."""
-    assert cost(entry("a"), None, None).bytes == UNKNOWN
+def test_a_measurement_replaces_an_estimate() -> None:
+    """Also where it is smaller; and one that grew with its prompts is not refused where the model itself fits."""
+    assert cost(entry(), needs(4 * GiB), Bytes(3 * GiB)) == Cost(Bytes(3 * GiB), "measured", Bytes(3 * GiB))
+    grown = cost(entry(), needs(4 * GiB), Bytes(7 * GiB))
+    assert grown == Cost(Bytes(7 * GiB), "measured", Bytes(4 * GiB))
 
 
-@pytest.fixture
-def binary(tmp_path: Path) -> Path:
-    path = tmp_path / "llama-server"
-    path.write_text("#!/bin/sh\n")
-    path.chmod(0o755)
-    return path
+def test_an_estimate_has_a_margin_and_all_the_prompts() -> None:
+    """Neither makes it impossible: only what it needs in any case does."""
+    found = cost(entry(), needs(10 * MiB, cache_ram=2 * GiB), None)
+    assert found == Cost(Bytes(11 * MiB + 2 * GiB), "estimated", Bytes(10 * MiB))
 
 
-def planner(binary: Path | None, **config: EngineSpec) -> Planner:
-    def which(program: str) -> str | None:
-        return str(binary) if binary and program in ("llama-server", str(binary)) else None
-
-    return Planner(config=Config(engines=config), probe=Probe(), which=which, ollama_server=lambda: binary)
+def test_an_embedding_model_keeps_no_prompts() -> None:
+    """Nor does it reserve memory for any."""
+    assert cost(entry(), needs(10 * MiB, cache_ram=2 * GiB, embeddings=True), None).bytes == 11 * MiB
 
 
-def test_an_engine_that_was_replaced_is_another_build(binary: Path) -> None:
-    """By its size or its time; a link to the same file is the same."""
-    made = planner(binary)
-    before = build_of(made, entry("a"))
-    assert str(binary.resolve()) in before
-    os.utime(binary, ns=(1, 1))
-    after = build_of(made, entry("a"))
-    assert after != before
-    binary.write_text("#!/bin/sh\nexit\n")
-    assert build_of(made, entry("a")) not in (before, after)
+def test_a_file_that_can_not_be_estimated() -> None:
+    """It costs its size, and a tenth more for what is unknown."""
+    assert cost(entry(size=10 * MiB), None, None) == Cost(Bytes(11 * MiB), "estimated", Bytes(10 * MiB))
 
 
-def test_each_engine_is_asked_for_its_own(binary: Path, tmp_path: Path) -> None:
-    """The bundled one has a version; a command its program; where there is nothing, nothing is said."""
-    other = tmp_path / "other"
-    other.write_text("x")
-    made = planner(binary, own=EngineSpec(name="own", command=(str(binary), "${PATH}")))
-    assert build_of(made, entry("a", engine="bundled")).startswith("xllamacpp ")
-    assert str(binary) in build_of(made, entry("a", engine="own"))
-    assert build_of(made, entry("a", command=("no-such-program", "${PORT}"))) == ""
-    assert build_of(planner(None), entry("a")).startswith("xllamacpp ")
+def test_a_command_that_was_never_measured() -> None:
+    """A guess; it may be tried wherever it is, since nobody knows that it needs as much."""
+    assert cost(entry(), None, None) == Cost(UNKNOWN, "estimated", Bytes(0))
 
 
-def test_the_llama_server_of_the_config(binary: Path) -> None:
-    """Its path, found; none if it isn't there."""
-    table = EngineSpec(name="llama-server", command=(str(binary), "--foo"))
-    assert llama_server(planner(binary, **{"llama-server": table})) == (str(binary),)
-    assert llama_server(planner(None)) == ()
-    assert llama_server(evolve(planner(binary), which=lambda _: None)) == ()
+@given(SIZES, SIZES, SIZES, st.integers(0, 2**40))
+def test_what_is_needed_is_part_of_the_cost(
+    declared: Bytes | None, measured: Bytes | None, weights: Bytes | None, cache: int
+) -> None:
+    """Never more than what is reserved; and never less reserved than was declared."""
+    found = cost(entry(declared), None if weights is None else needs(weights, cache_ram=cache), measured)
+    assert 0 <= found.least <= found.bytes
+    assert found.bytes >= (declared or 0)
+    assert (found.source == "declared") <= (declared is not None)
+
+
+@pytest.mark.parametrize("measured", [None, Bytes(1)])
+def test_a_declaration_of_one_byte(measured: Bytes | None) -> None:
+    """It is what somebody wanted."""
+    assert cost(entry(Bytes(1)), needs(GiB), measured).bytes == 1

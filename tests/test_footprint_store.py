@@ -1,121 +1,263 @@
-"""What models were seen to cost, on the disk: whole or not at all, and never in the way of serving."""
+"""What models were seen to cost, kept from one run to the next, on a disk that may hold anything."""
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from llmsup.memory import footprint_store
-from llmsup.memory.footprint_store import FORMAT, FootprintStore
+from llmsup.memory.footprint_store import FORMAT, LARGEST_FILE, MOST, FootprintStore
 from llmsup.units import Bytes
 
 
-def store(folder: Path) -> FootprintStore:
-    return FootprintStore(folder / "state" / "footprints.json")
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "footprints.json"
 
 
-def test_what_was_put_is_there_the_next_time(tmp_path: Path) -> None:
-    """Readable by its owner only, and nothing is left lying about."""
-    first = store(tmp_path)
-    assert first.load() is None, "there is none yet: that is fine"
-    first.put("a", Bytes(5))
-    first.put("a", Bytes(3))
-    assert first.save() is None
-    second = store(tmp_path)
-    assert second.load() is None
-    assert (second.get("a"), second.get("b")) == (3, None), "the last run counts"
-    file = tmp_path / "state" / "footprints.json"
-    assert file.stat().st_mode & 0o077 == 0
-    assert list(file.parent.iterdir()) == [file]
+def written(file: Path, data: bytes) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data)
+    return file
 
 
-def test_nothing_new_is_not_written(tmp_path: Path) -> None:
-    """A laptop's disk may sleep."""
-    kept = store(tmp_path)
-    kept.load()
-    assert kept.save() is None
-    assert not (tmp_path / "state").exists()
+def loaded(file: Path) -> FootprintStore:
+    store = FootprintStore(file)
+    assert store.load() is None
+    return store
+
+
+def kept(file: Path, **sizes: int) -> FootprintStore:
+    store = FootprintStore(file)
+    for key, size in sizes.items():
+        store.put(key, Bytes(size))
+    assert store.save() is None
+    return store
+
+
+def test_a_first_run(file: Path) -> None:
+    """There is nothing, and that is no problem; the directory is made when there is something to keep."""
+    store = loaded(file)
+    assert store.get("a") is None
+    assert store.save() is None
+    assert not file.parent.exists()
+    kept(file, a=5)
+    assert loaded(file).get("a") == 5
+
+
+def test_the_last_run_counts(file: Path) -> None:
+    """Not the highest of all: files and prompts change."""
+    kept(file, a=500, b=7)
+    store = loaded(file)
+    store.put("a", Bytes(300))
+    assert store.save() is None
+    assert (loaded(file).get("a"), loaded(file).get("b")) == (300, 7)
+
+
+def test_only_its_owner_may_read_it(file: Path) -> None:
+    """It tells which models are used."""
+    kept(file, a=5)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(file.parent) == [file.name]
+
+
+@pytest.mark.parametrize("size", [0, -1, 2**50, 2**70])
+def test_absurd_sizes(file: Path, size: int) -> None:
+    """They are not kept, and not believed of a file."""
+    store = FootprintStore(file)
+    store.put("a", Bytes(size))
+    assert store.get("a") is None
+    seen = {"a": {"bytes": size, "at": 1.0}, "b": {"bytes": 9, "at": 1.0}}
+    written(file, json.dumps({"format": FORMAT, "seen": seen}).encode())
+    store = FootprintStore(file)
+    problem = store.load()
+    assert store.get("a") is None
+    assert (problem is None) == (store.get("b") == 9)
+
+
+GOOD = json.dumps({"format": FORMAT, "seen": {"a": {"bytes": 9, "at": 1.0}}}).encode()
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    "data",
     [
-        (b"", "is damaged"),
-        (b'{"format":1,"seen":{"abc":{"bytes":12', "is damaged"),
-        (b"\xff\xfe\x00", "is damaged"),
-        (b"[" * 100_000, "is damaged"),
-        (b'{"format":1,"seen":{"a":{"bytes":"many","at":1}}}', "is damaged"),
-        (b" " * (5 * 1024**2), "is too large to be ours"),
+        b"",
+        b"\0" * 4096,
+        b"rubbish",
+        b"null",
+        b"[]",
+        b"{}",
+        b"[" * 100_000,
+        b'{"format": "1", "seen": {}}',
+        b'{"format": 1, "seen": {"a": 5}}',
+        b'{"format": 1, "seen": {"a": {"bytes": 1.5, "at": 1}}}',
+        b'{"format": 1, "seen": {"a": {"bytes": "9", "at": 1}}}',
+        b'{"format": 1, "seen": {"a": {"bytes": NaN, "at": 1}}}',
+        b'{"format": 1, "seen": {"\xff": {"bytes": 9, "at": 1}}}',
+        GOOD + GOOD,
+        *(GOOD[:end] for end in range(1, len(GOOD))),
     ],
 )
-def test_a_bad_file_is_told_and_the_store_starts_empty(tmp_path: Path, content: bytes, said: str) -> None:
-    """It is measured anew, and the next save makes it whole."""
-    file = tmp_path / "footprints.json"
-    file.write_bytes(content)
-    kept = FootprintStore(file)
-    told = kept.load()
-    assert told is not None
-    assert said in told
-    assert str(file) in told
-    kept.put("a", Bytes(7))
-    assert kept.save() is None
-    again = FootprintStore(file)
-    assert again.load() is None
-    assert again.get("a") == 7
+def test_a_damaged_file(file: Path, data: bytes) -> None:
+    """Half-written, overwritten, of another program: said once, and everything is measured anew."""
+    store = FootprintStore(written(file, data))
+    assert store.load() == f"{file} is damaged; what models cost is measured anew."
+    assert store.get("a") is None
+    store.put("a", Bytes(5))
+    assert store.save() is None
+    assert loaded(file).get("a") == 5
 
 
-def test_another_format_is_not_understood_nor_complained_about(tmp_path: Path) -> None:
-    """A newer llmsup wrote it; an older one measures anew."""
-    file = tmp_path / "footprints.json"
-    file.write_text(json.dumps({"format": FORMAT + 1, "seen": {"a": {"bytes": 7, "at": 1.0}}}))
-    kept = FootprintStore(file)
-    assert kept.load() is None
-    assert kept.get("a") is None
+@given(st.binary(max_size=200))
+def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    """Whatever the file holds, it can be begun with."""
+    store = FootprintStore(written(tmp_path_factory.mktemp("s") / "f.json", data))
+    assert store.load() is None or store.get("a") is None
 
 
-@pytest.mark.parametrize("size", [0, -5, 2**60])
-def test_absurd_sizes_are_neither_kept_nor_believed(tmp_path: Path, size: int) -> None:
-    """A model that costs nothing, or more than any machine has, was not measured."""
-    file = tmp_path / "footprints.json"
-    file.write_text(json.dumps({"format": FORMAT, "seen": {"a": {"bytes": size, "at": 1.0}}}))
-    kept = FootprintStore(file)
-    assert kept.load() is None
-    kept.put("b", Bytes(size))
-    assert (kept.get("a"), kept.get("b")) == (None, None)
+def test_another_format(file: Path) -> None:
+    """Of an older or newer llmsup: nothing is taken from it, and nothing is wrong."""
+    written(file, GOOD.replace(b"1,", b"2,", 1))
+    assert loaded(file).get("a") is None
 
 
-def test_those_that_were_not_seen_for_the_longest_time_are_forgotten(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each setting that somebody ever tried is an entry of its own."""
-    monkeypatch.setattr(footprint_store, "MOST", 3)
-    kept = store(tmp_path)
-    for key in "abcad":
-        kept.put(key, Bytes(1))
-    assert [key for key in "abcd" if kept.get(key)] == ["a", "c", "d"]
+def test_a_file_that_is_too_large(file: Path) -> None:
+    """It is not read."""
+    written(file, b" " * (LARGEST_FILE + 1))
+    problem = FootprintStore(file).load()
+    assert problem == f"{file} is too large to be ours; what models cost is measured anew."
 
 
-def test_a_place_that_can_not_be_written_is_told(tmp_path: Path) -> None:
-    """A file where the folder should be; and no half-written file stays."""
-    (tmp_path / "state").write_text("I am a file")
-    kept = store(tmp_path)
-    assert kept.load() is not None
-    kept.put("a", Bytes(1))
-    told = kept.save()
-    assert told is not None
-    assert "can't be kept in" in told
-    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+def test_a_full_store_is_not_too_large(file: Path) -> None:
+    """As many entries as are kept can be read again; beyond, those that were not seen for the longest time go."""
+    store = FootprintStore(file)
+    for i in range(MOST):
+        store.put(f"{i:032x}", Bytes(2**49))
+    store.put(f"{0:032x}", Bytes(7))  # seen again
+    store.put("new", Bytes(8))
+    assert store.save() is None
+    found = loaded(file)
+    assert (found.get(f"{0:032x}"), found.get("new"), found.get(f"{1:032x}")) == (7, 8, None)
+    assert found.get(f"{2:032x}") is not None
 
 
-def test_a_file_that_is_a_folder(tmp_path: Path) -> None:
-    """It is not removed, whatever it holds."""
-    file = tmp_path / "footprints.json"
+def test_a_directory_in_its_place(file: Path) -> None:
+    """It can neither be read nor written; both are said, with the place, and the directory stays."""
     (file / "precious").mkdir(parents=True)
-    kept = FootprintStore(file)
-    assert kept.load() is not None
-    kept.put("a", Bytes(1))
-    assert kept.save() is not None
+    store = FootprintStore(file)
+    assert store.load() == f"{file} can't be read (Is a directory); what models cost is measured anew."
+    store.put("a", Bytes(5))
+    problem = store.save()
+    assert problem is not None
+    assert problem.startswith(f"what models cost can't be kept in {file}: ")
+    assert os.listdir(file.parent) == [file.name]
     assert (file / "precious").is_dir()
-    assert [path.name for path in tmp_path.iterdir()] == ["footprints.json"], "the temporary one is gone"
+    assert store.get("a") == 5
+
+
+def test_a_file_where_its_directory_should_be(file: Path) -> None:
+    """A state_dir that is none."""
+    file.parent.write_text("mine")
+    store = FootprintStore(file)
+    assert store.load() is not None
+    store.put("a", Bytes(5))
+    assert store.save() is not None
+    assert file.parent.read_text() == "mine"
+
+
+@pytest.fixture
+def locked(file: Path) -> Iterator[Path]:
+    """A directory in which nothing can be written. Root is not kept out by its mode: see the test."""
+    written(file, GOOD)
+    if os.geteuid():
+        file.parent.chmod(0o500)
+    yield file
+    file.parent.chmod(0o700)
+
+
+def test_a_directory_that_can_not_be_written(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was there stays as it was; it is said once, tried again, and works as soon as it can."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    store = loaded(locked)
+    store.put("b", Bytes(5))
+    with monkeypatch.context() as patch:
+        if not os.geteuid():
+            patch.setattr("tempfile.mkstemp", refused)
+        assert store.save() == f"what models cost can't be kept in {locked}: Permission denied."
+        assert store.save() is None  # said already
+    locked.parent.chmod(0o700)
+    assert locked.read_bytes() == GOOD
+    assert store.save() is None
+    assert (loaded(locked).get("a"), loaded(locked).get("b")) == (9, 5)
+
+
+def test_a_disk_that_is_full(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is the old one or the new one, never a part; no temporary file is left; the next time it is written."""
+    kept(file, a=9)
+    before = file.read_bytes()
+    store = loaded(file)
+    store.put("b", Bytes(5))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        problem = store.save()
+    assert problem == f"what models cost can't be kept in {file}: No space left on device."
+    assert file.read_bytes() == before
+    assert os.listdir(file.parent) == [file.name]
+    assert store.save() is None
+    assert loaded(file).get("b") == 5
+
+
+def test_it_is_said_again_when_it_went_well_in_between(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A problem that comes back is news."""
+    store = FootprintStore(file)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for size in (1, 2):
+        store.put("a", Bytes(size))
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", full)
+            assert store.save() is not None
+        assert store.save() is None
+        assert loaded(file).get("a") == size
+
+
+def test_two_that_write_at_the_same_time(file: Path) -> None:
+    """Two llmsups with one state_dir: the file is one's or the other's, whole, and nothing else is left."""
+
+    def write(name: str) -> None:
+        store = FootprintStore(file)
+        for size in range(1, 60):
+            store.put(name * size, Bytes(size))
+            assert store.save() is None
+
+    threads = [Thread(target=write, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = loaded(file)
+    assert (found.get("a" * 59) or 0) + (found.get("b" * 59) or 0) in (59, 118)
+    assert os.listdir(file.parent) == [file.name]
+
+
+def test_nothing_new_is_not_written(file: Path) -> None:
+    """The file isn't touched every minute for nothing."""
+    store = kept(file, a=5)
+    file.unlink()
+    assert store.save() is None
+    assert not file.exists()

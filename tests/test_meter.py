@@ -1,124 +1,110 @@
-"""What an engine costs: by its own log lines, and by what the system counts."""
+"""What one running engine costs, by what it said and what was seen."""
 
 from __future__ import annotations
 
-import random
+from hypothesis import given
+from hypothesis import strategies as st
 
-import pytest
-
-from llmsup.config.schema import MiB
-from llmsup.memory.buffers import Buffers
 from llmsup.memory.footprints import Footprint
 from llmsup.memory.meter import Meter
 from llmsup.units import Bytes
 
-# As llama.cpp 10068 and others print them; the prefix differs between builds and settings.
-LINES = {
-    "0.00.532.919 I load_tensors:   CPU_Mapped model buffer size =    92.10 MiB": (92.10, 0),
-    "load_tensors: MTL0_Mapped model buffer size =  4403.49 MiB": (4403.49, 0),
-    "load_tensors:        CUDA0 model buffer size =  3577.56 MiB": (0, 3577.56),
-    "load_tensors:    Vulkan0 model buffer size =  3577.56 MiB": (0, 3577.56),
-    "0.00.535.635 I llama_context:        CPU  output buffer size =     0.19 MiB": (0, 0.19),
-    "llama_kv_cache:       MTL0 KV buffer size =   512.00 MiB": (0, 512),
-    "llama_kv_cache_unified:      CUDA0 KV buffer size =  4096.00 MiB": (0, 4096),
-    "llama_memory_recurrent:        CPU RS buffer size =     7.50 MiB": (0, 7.5),
-    "sched_reserve:  CUDA_Host compute buffer size =    16.01 MiB": (0, 16.01),
-}
+MiB = 1024**2
+SIZES = st.integers(0, 2**40)
 
 
-@pytest.mark.parametrize("line", LINES)
-def test_the_lines_of_many_back_ends(line: str) -> None:
-    """What is mapped is told apart from what is the engine's own."""
-    buffers = Buffers()
-    buffers.line(line)
-    mapped, own = LINES[line]
-    assert (buffers.mapped, buffers.own) == (round(mapped * MiB), round(own * MiB))
-    assert buffers.known
+def seen(held: float, droppable: float | None = None) -> Footprint:
+    """In MiB."""
+    return Footprint(Bytes(round(held * MiB)), None if droppable is None else Bytes(round(droppable * MiB)))
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "",
-        "buffer size",
-        "load_tensors: CPU model buffer size = lots MiB",
-        "load_tensors: CPU model buffer size = 99999999999999.00 MiB",
-        "x: y model buffer size = -1.00 MiB",
-        "slot print_timing: id 0 | prompt eval time = 216.69 ms",
-    ],
-)
-def test_other_lines_are_nothing(line: str) -> None:
-    """Nor is rubbish."""
-    buffers = Buffers()
-    buffers.line(line)
-    assert not buffers.known
-    assert (buffers.mapped, buffers.own) == (0, 0)
-
-
-def test_the_last_word_on_a_buffer_counts() -> None:
-    """`--fit` tries several sizes out."""
-    buffers = Buffers()
-    for size in (900, 700, 500):
-        buffers.line(f"llama_kv_cache: CUDA0 KV buffer size = {size}.00 MiB")
-    buffers.line("llama_kv_cache: CPU KV buffer size = 10.00 MiB")
-    assert buffers.own == 510 * MiB
-
-
-def test_an_engine_that_writes_for_ever_is_bounded() -> None:
-    """A million made-up devices are no memory leak."""
-    buffers, dice = Buffers(), random.Random(1)  # noqa: S311 -- a test's
-    for _ in range(5000):
-        buffers.line(f"a: D{dice.randrange(10**9)} KV buffer size = 1.00 MiB")
-    assert buffers.own <= 1000 * MiB
-
-
-def footprint(held: int, droppable: int | None = None) -> Footprint:
-    return Footprint(Bytes(held * MiB), None if droppable is None else Bytes(droppable * MiB))
-
-
-def test_nothing_is_known_before_the_first_look() -> None:
-    """Not 0."""
+def told(*lines: str) -> Meter:
     meter = Meter()
-    meter.line("llama_kv_cache: CPU KV buffer size = 10.00 MiB")
+    for line in lines:
+        meter.line(line)
+    return meter
+
+
+def mib(size: Bytes | None) -> float | None:
+    return None if size is None else size / MiB
+
+
+MAPPED = "load_tensors: CPU_Mapped model buffer size = 100.00 MiB"
+CACHE = "llama_kv_cache: CPU KV buffer size = 300.00 MiB"
+
+
+def test_before_the_first_measurement() -> None:
+    """Nothing is known, whatever the engine has said of itself: it may not have got that far."""
+    meter = told(MAPPED, CACHE)
     assert (meter.cost, meter.freeable, meter.peak) == (None, None, None)
 
 
-def test_the_highest_counts_and_what_it_has_now_comes_back() -> None:
-    """What prompts took once they take again."""
-    meter = Meter()
-    for held in (100, 300, 200):
-        meter.saw(footprint(held, 50))
-    assert (meter.cost, meter.freeable) == (350 * MiB, 200 * MiB)
+def test_what_it_holds_and_what_it_has_mapped() -> None:
+    """Both count under the ceiling; only the first comes back."""
+    meter = told()
+    meter.saw(seen(50, 90))
+    assert (mib(meter.cost), mib(meter.freeable), mib(meter.peak)) == (140, 50, 140)
 
 
-def test_the_engines_word_counts_if_it_is_the_higher_one() -> None:
-    """Pages that were promised to it and never touched."""
-    meter = Meter()
-    meter.line("llama_kv_cache: CPU KV buffer size = 500.00 MiB")
-    meter.saw(footprint(100, 50))
-    assert meter.cost == 550 * MiB
-    meter.saw(footprint(700, 50))
-    assert meter.cost == 750 * MiB
+def test_the_highest_counts() -> None:
+    """What it took once it takes again; what comes back is what it has now."""
+    meter = told()
+    for held in (50, 400, 70):
+        meter.saw(seen(held, 90))
+    assert (mib(meter.cost), mib(meter.freeable), mib(meter.peak)) == (490, 70, 490)
 
 
-def test_a_file_that_is_shared_counts_in_parts_now_and_whole_the_next_time() -> None:
-    """The system divides it between those who have it mapped; the next time it may be alone."""
-    meter = Meter()
-    meter.line("load_tensors: CPU_Mapped model buffer size = 92.00 MiB")
-    meter.saw(footprint(100, 46))
-    assert (meter.cost, meter.peak) == (146 * MiB, 192 * MiB)
+def test_a_cache_that_was_promised_and_not_touched_yet() -> None:
+    """The engine's own word counts if it is the higher one; nothing of that would come back yet."""
+    meter = told(MAPPED, CACHE)
+    meter.saw(seen(20, 90))
+    assert (mib(meter.cost), mib(meter.freeable), mib(meter.peak)) == (390, 20, 400)
 
 
-def test_a_mac_does_not_tell_of_mapped_files() -> None:
-    """Then the engine's own word on them counts."""
-    meter = Meter()
-    meter.line("load_tensors: MTL0_Mapped model buffer size = 4000.00 MiB")
-    meter.saw(footprint(600))
-    assert (meter.cost, meter.freeable, meter.peak) == (4600 * MiB, 600 * MiB, 4600 * MiB)
+def test_a_file_that_two_share() -> None:
+    """Now it costs this one the half; for the next time, when it may be alone, the whole."""
+    meter = told()
+    meter.saw(seen(50, 90))
+    meter.saw(seen(50, 45))
+    assert (mib(meter.cost), mib(meter.peak)) == (95, 140)
 
 
-def test_a_gpus_memory_is_its_own() -> None:
-    """Where somebody can tell how much it has there."""
-    meter = Meter()
-    meter.saw(footprint(100, 0), gpu=Bytes(900 * MiB))
-    assert (meter.cost, meter.freeable) == (1000 * MiB, 1000 * MiB)
+def test_where_the_system_does_not_tell_of_files() -> None:
+    """macOS: what the engine says that it has mapped."""
+    meter = told("load_tensors: MTL0_Mapped model buffer size = 4403.50 MiB")
+    meter.saw(seen(200))
+    assert (mib(meter.cost), mib(meter.freeable)) == (4603.5, 200)
+
+
+def test_a_measurement_that_once_lacks_the_files() -> None:
+    """They are taken to be what they were."""
+    meter = told()
+    meter.saw(seen(50, 90))
+    meter.saw(seen(60))
+    assert mib(meter.cost) == 150
+
+
+def test_a_gpu_with_a_memory_of_its_own() -> None:
+    """It is held like the rest; where it can't be measured, the engine's word stands in for it."""
+    meter = told()
+    meter.saw(seen(50, 0), gpu=Bytes(1000 * MiB))
+    assert (mib(meter.cost), mib(meter.freeable)) == (1050, 1050)
+    meter = told("llama_kv_cache: CUDA0 KV buffer size = 900.00 MiB")
+    meter.saw(seen(50, 0))
+    assert mib(meter.cost) == 900
+
+
+@given(st.lists(st.tuples(SIZES, st.none() | SIZES, st.none() | SIZES), min_size=1), st.booleans())
+def test_what_holds_of_any_life(looks: list[tuple[int, int | None, int | None]], told_of_buffers: bool) -> None:
+    """What comes back is part of the cost, the cost is at most the peak, and the peak never shrinks."""
+    meter, peak = told(*([MAPPED, CACHE] if told_of_buffers else [])), 0
+    for held, droppable, gpu in looks:
+        part = None if droppable is None else Bytes(droppable)
+        meter.saw(Footprint(Bytes(held), part), None if gpu is None else Bytes(gpu))
+        assert meter.freeable is not None
+        assert meter.cost is not None
+        assert meter.peak is not None
+        assert meter.freeable == held + (gpu or 0)
+        assert meter.freeable <= meter.cost <= meter.peak
+        assert meter.peak >= peak
+        peak = meter.peak

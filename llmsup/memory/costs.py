@@ -21,7 +21,7 @@ MARGIN = 1.10
 to the byte (`tools/check_estimates.py`), and the engine itself takes some tens of MiB."""
 
 UNKNOWN = Bytes(1 * GiB)
-"""What a model with a command and no file is taken to cost, until it was measured."""
+"""What a model with a command and no file is taken to cost, until it was measured. A guess refuses nobody."""
 
 
 @frozen
@@ -54,5 +54,6 @@ def cost(entry: Entry, needs: Estimate | None, measured: Bytes | None) -> Cost:
     if needs is not None:
         prompts = 0 if needs.context.embeddings else needs.context.cache_ram
         return Cost(Bytes(round(needs.total * MARGIN) + prompts), "estimated", needs.total)
-    size = Bytes(round(entry.found.size * MARGIN)) if entry.found else UNKNOWN
-    return Cost(size, "estimated", size)
+    if entry.found is None:
+        return Cost(UNKNOWN, "estimated", Bytes(0))
+    return Cost(Bytes(round(entry.found.size * MARGIN)), "estimated", Bytes(entry.found.size))

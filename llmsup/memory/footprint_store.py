@@ -44,6 +44,7 @@ class FootprintStore:
         self._file = file
         self._seen: dict[str, _Seen] = {}
         self._dirty = False
+        self._told = ""
 
     def load(self) -> str | None:
         """Take what was saved.
@@ -81,10 +82,11 @@ class FootprintStore:
             self._dirty = True
 
     def save(self) -> str | None:
-        """Write what is new; the file is replaced as a whole, and only its owner may read it.
+        """Write what is new; the file is replaced as a whole, and only its owner may read it. What could not be written
+        is tried again the next time.
 
         Returns:
-            Why it could not be written, a sentence; None if all is well.
+            Why it could not be written, a sentence; None if all is well, or if that was said already.
         """
         if not self._dirty:
             return None
@@ -102,5 +104,8 @@ class FootprintStore:
                     Path(temporary).unlink()
                 raise
         except OSError as error:
-            return f"what models cost can't be kept in {self._file}: {error.strerror or error}."
+            self._dirty = True
+            said, self._told = self._told, f"what models cost can't be kept in {self._file}: {error.strerror or error}."
+            return self._told if self._told != said else None
+        self._told = ""
         return None

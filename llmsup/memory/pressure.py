@@ -24,8 +24,8 @@ CALM: Mapping[Level, float] = {"warn": 5.0, "normal": 10.0}
 the end of the signs, so that all is over 10 s after it.
 """
 
-GAP = 6.0
-"""Seconds between two looks beyond which nobody knows what was in between. A probe may take 5."""
+GAP = 5.0
+"""Seconds that the next look may be late; beyond that nobody knows what was in between. A probe may take so long."""
 
 ACROSS = 0.5
 """Seconds that such a gap counts for, or a clock that went back. One bad look after a sleep is then no lasting sign;
@@ -77,7 +77,7 @@ class Gauge:
     full: Recent | None = None
     fall: Sinking | None = None
 
-    def look(self, reading: Reading, now: float, reserve: int) -> Gauge:
+    def look(self, reading: Reading, now: float, reserve: int, *, every: float = 1.0) -> Gauge:
         """Take another reading into account.
 
         Once there is a level, what is not yet eased presses on: up to the mark at which it is left, not only to the
@@ -86,6 +86,7 @@ class Gauge:
         Args:
             now: Seconds, of whichever clock; it may jump.
             reserve: What shall stay free of our models, in bytes.
+            every: Seconds after which the next look was to be.
         """
         passed = None if self.at is None else now - self.at
         some, full = recent(reading.some, self.some, passed), recent(reading.full, self.full, passed)
@@ -93,7 +94,7 @@ class Gauge:
         found = signs(reading, marks(reading.total, reserve), some, full, fall.rate if fall else 0.0)
         if not found:
             return self.unread(now)
-        step = passed if passed is not None and 0 <= passed <= GAP else ACROSS
+        step = passed if passed is not None and 0 <= passed <= every + GAP else ACROSS
         lasted = _longer(self.lasted, (each.name for each in found if each.there), step)
         calm = _longer(self.calm, _open(found), step)
         level = _next(self.pressure.level, found, lasted, calm)

@@ -173,7 +173,8 @@ class MachineWatch(Watched):
                 log.info("the machine's memory can be read again")
             self._problem = ""
             self._last = now, reading
-            self._gauge_is(self._gauge.look(reading, now, reserve(self.settings, self.total)))
+            gauge = self._gauge.look(reading, now, reserve(self.settings, self.total), every=self.settings.interval)
+            self._gauge_is(gauge)
 
     def _unread(self, error: SetupError) -> None:
         if not self._problem:
