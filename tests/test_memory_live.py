@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -60,10 +60,14 @@ class Seen:
 
 
 @asynccontextmanager
-async def serving_within(group: Bounded, folder: Path) -> AsyncIterator[tuple[Client, Seen, Path]]:
-    """A llmsup that has the group's memory, with everything it starts; it has stopped when the block is left."""
+async def serving_within(group: Bounded, folder: Path, **model: Any) -> AsyncIterator[tuple[Client, Seen, Path]]:
+    """A llmsup that has the group's memory, with everything it starts; it has stopped when the block is left.
+
+    Args:
+        model: Settings of all models.
+    """
     config, log = folder / "llmsup.toml", folder / "log"
-    config.write_text(_config(folder))
+    config.write_text(_config(folder, model))
     words = [sys.executable, "-m", "llmsup", "serve", "--listen", "127.0.0.1:0", "--config", str(config)]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     with log.open("wb") as stderr:
@@ -91,7 +95,7 @@ async def serving_within(group: Bounded, folder: Path) -> AsyncIterator[tuple[Cl
             await process.wait()
 
 
-def _config(folder: Path) -> str:
+def _config(folder: Path, model: Mapping[str, Any]) -> str:
     def table(*path: str, **values: Any) -> Table:
         made = Table(path)
         for key, value in values.items():
@@ -104,7 +108,7 @@ def _config(folder: Path) -> str:
     defaults = table("defaults", parallel=1, cache_ram="16MiB", stop_grace=5)
     server = table("server", state_dir=str(folder / "state"), shutdown_grace=1)
     catalog = table("catalog", roots=[], ollama="")
-    models = [table("models", name, path=path, ctx_size=size) for name, size in CONTEXTS.items()]
+    models = [table("models", name, path=path, ctx_size=size, **model) for name, size in CONTEXTS.items()]
     return document((), [server, catalog, defaults, memory, engines, *models])
 
 
@@ -208,3 +212,21 @@ async def test_models_make_way_for_each_other_and_for_a_neighbour(tmp_path: Path
             told = log.read_text()
             assert "under memory pressure" in told
             assert " bug " not in told
+
+
+async def test_a_real_death_for_want_of_memory(tmp_path: Path) -> None:
+    """A declared `memory` that is far too small: the system kills the engine. It is recognised, tried once more, and
+    then left alone with the reason; llmsup and the other models live.
+    """
+    with bounded(400 * MiB) as group, trio.fail_after(PATIENCE):
+        async with serving_within(group, tmp_path, memory="60MiB") as (client, seen, _):
+            got = await client.chat("huge", max_tokens=1)
+            assert (got.status, got.error["code"]) == (503, "model_failed")
+            assert "the system killed it because there was no memory left" in got.error["message"]
+            assert "So did the second try" in got.error["message"]
+            assert group.oom_kills == 2
+            await ask(client, 1, "tiny")
+            assert seen.unloads["failed"] == 2
+            told = (await client.get("/memory/huge")).json
+            assert told["state"] == "failed"
+            assert [each["what"] for each in told["history"]] == ["unload", "unload", "fail"]
