@@ -136,9 +136,8 @@ class Governor(Overview):
     def changed(self, model: Model) -> None:
         """Something about the model is different."""
         if (reservation := self._reserved.of(model)) is not None:
-            reservation.note_end(self._watch.reading)
-            if reservation.cost != reservation.counted:
-                reservation.counted = reservation.cost
+            reservation.note_end(self._watch)
+            if reservation.was_measured():
                 self._note_growth(reservation)
                 self.wake()
         if self._asks or self.pressure.level != "normal":  # each request comes by here several times: nothing slow

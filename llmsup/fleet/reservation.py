@@ -10,11 +10,11 @@ from attrs import define, field
 
 from ..errors import EngineDied
 from ..memory.costs import Cost, Source
-from ..memory.readings.reading import Reading
 from ..memory.snapshot import Resident
 from ..units import Bytes, Seconds
 from .life import Life
 from .model import Model
+from .returning import Watch
 from .state import State
 
 
@@ -29,7 +29,7 @@ class Reservation:
         oom_kills: How many processes the system had killed for want of memory by then, or None.
         before: What was available when it began to stop, in bytes; None: not yet, or not known.
         stopping: When it began to (trio time); `inf`: not yet.
-        counted: What it was counted for when somebody last looked, in bytes.
+        measured_at: When that was which somebody has looked at last (trio time).
         warned: That it costs more than was promised was told already.
     """
 
@@ -40,7 +40,7 @@ class Reservation:
     oom_kills: int | None = None
     before: int | None = None
     stopping: float = float("inf")
-    counted: int = field(default=0, init=False)
+    measured_at: float | None = field(default=None, init=False)
     warned: bool = field(default=False, init=False)
 
     @property
@@ -64,11 +64,16 @@ class Reservation:
             return Cost(Bytes(self.cost), "measured", Bytes(least))
         return Cost(Bytes(self.cost), self.source, Bytes(self.cost))
 
-    def note_end(self, reading: Reading | None) -> None:
+    def was_measured(self) -> bool:
+        """Whether it was measured again since this was last asked."""
+        before, self.measured_at = self.measured_at, self.life.measured_at
+        return self.measured_at != before
+
+    def note_end(self, watch: Watch) -> None:
         """Take note of what is available when it begins to stop; of one that died by itself nobody knows any more."""
         if self.model.state is State.STOPPING and self.model.life is self.life and self.stopping == float("inf"):
             self.stopping = trio.current_time()
-            died = isinstance(self.life.verdict, EngineDied)
+            died, reading = isinstance(self.life.verdict, EngineDied), watch.reading
             self.before = None if died or reading is None else reading.available
 
     @property
