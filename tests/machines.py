@@ -67,6 +67,7 @@ class Machine:
         broken: The machine can't be read.
         oom_kills: How many processes were killed for want of memory.
         ended: How requests ended that `ask` began: "" or an error's code.
+        said: What they were told who got an error.
     """
 
     garage: Garage
@@ -80,6 +81,7 @@ class Machine:
     broken: bool = False
     oom_kills: int = 0
     ended: list[str] = Factory(list)
+    said: list[str] = Factory(list)
 
     def reading(self) -> Reading:
         if self.broken:
@@ -115,16 +117,18 @@ class Machine:
                 assert verdict is not None
                 raise verdict
 
-    def ask(self, name: str, seconds: float = 1) -> None:
-        """The same in the background."""
+    def ask(self, name: str, seconds: float = 1, patience: float = LONG) -> None:
+        """The same in the background, given up after `patience` seconds."""
 
         async def use() -> None:
-            try:
-                await self.use(name, seconds)
-            except Error as error:
-                self.ended.append(error.code)
-            else:
-                self.ended.append("")
+            with trio.move_on_after(patience):
+                try:
+                    await self.use(name, seconds)
+                except Error as error:
+                    self.ended.append(error.code)
+                    self.said.append(str(error))
+                else:
+                    self.ended.append("")
 
         self.nursery.start_soon(use)
 
