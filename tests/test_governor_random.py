@@ -1,4 +1,4 @@
-"""What must hold whatever happens: half an hour of random requests, loads, unloads, reloads and neighbours, many times."""
+"""What must hold whatever happens: half an hour of random requests, loads, unloads, reloads and neighbours."""
 
 from __future__ import annotations
 
