@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 GOOD_FOR = 10.0
 """Seconds for which the last reading still counts when there is no newer one."""
 
-LEAST_APART = 0.1
-"""Seconds; who wants a fresh look sooner after the last one gets that."""
+PROBES_APART = 1.0
+"""Seconds; who wants a fresh look sooner after the last one waits for it where a look is a process."""
 
 HURRY = 5
 """While anything tells of pressure, this many looks are taken in the time of one."""
@@ -68,6 +68,9 @@ class MachineWatch(Watched):
         self._pressure_file = pressure_file
         self._last: tuple[float, Reading] | None = None
         self._looking = trio.Lock()
+        self._looks = 0  # how many were begun
+        self._done = 0  # the number of the last that came to an end ...
+        self._done_from = -math.inf  # ... and when it had begun
         self._total = total()
         self.use(settings)
 
@@ -136,10 +139,13 @@ class MachineWatch(Watched):
         return (reading.gpu_limit if reading else None) or self.working_set
 
     async def fresh(self) -> Reading | None:
-        """A look now; None if that is impossible and the last one is too old. Those who ask together share one."""
-        least = LEAST_APART if self.settings.probe == "auto" else self.settings.interval
-        if self._last is None or trio.current_time() - self._last[0] >= least:
-            await self._look(at_least_from=trio.current_time())
+        """A look that begins now, or soon: what happened before this call shows in it. None if that is impossible and
+        the last one is too old. Those who ask together share one.
+        """
+        begun = self._looks
+        if self.settings.probe != "auto":
+            await trio.sleep_until(self._done_from + min(PROBES_APART, self.settings.interval))
+        await self._look(after=begun)
         return self.reading
 
     async def learn_working_set(self, llama_server: Sequence[str]) -> None:
@@ -153,15 +159,20 @@ class MachineWatch(Watched):
 
     # How it looks...
 
-    async def _look(self, *, at_least_from: float = math.inf) -> None:
+    async def _look(self, *, after: float = math.inf) -> None:
+        """`after`: a later look than the one of this number will do, if there is one when its turn comes."""
         async with self._looking:
-            if self._last is not None and self._last[0] >= at_least_from:
-                return  # another look was taken while this one waited for its turn
+            if self._done > after:
+                return
+            self._looks += 1
+            number, began = self._looks, trio.current_time()
             try:
                 reading = await self._sampler.read()
             except SetupError as error:
+                self._done, self._done_from = number, began
                 self._unread(error)
                 return
+            self._done, self._done_from = number, began
             now = trio.current_time()
             if self._problem:
                 log.info("the machine's memory can be read again")
