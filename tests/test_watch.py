@@ -224,7 +224,7 @@ async def test_a_look_that_had_begun_before_is_not_fresh(start: Start, autojump_
 
 async def test_those_who_ask_together_share_a_look(start: Start, autojump_clock: Clock) -> None:
     """Also those who ask amid another look: they share the next one."""
-    setting = await start(takes=0.5)
+    setting = await start(LINUX, Memory(interval=Seconds(60)), takes=0.5)
     before = len(setting.camera.looks)
     found: list[Reading | None] = []
 
@@ -347,3 +347,10 @@ async def test_a_real_machine() -> None:
     assert reading is not None
     assert watch.total == (reading.total or watch.total) > 0
     assert watch.problem == ""
+
+
+async def test_a_long_interval_is_no_sleep(start: Start, autojump_clock: Clock) -> None:
+    """Who wants a look every minute gets to a level with the second one that shows it."""
+    setting = await start(LOW, Memory(probe=("x",), interval=Seconds(60)))
+    await setting.watch.change()
+    assert [event.data["level"] for event in setting.told()] == ["warn"]
