@@ -1,15 +1,18 @@
-"""What machines of both systems say of their memory, as readings, and a gauge that is shown some of them."""
+"""What machines of both systems say of their memory, as readings, a gauge that is shown some of them, and a sampler."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
+import trio
 from attrs import evolve
 
 from llmsup.config.schema import GiB
+from llmsup.errors import SetupError
 from llmsup.memory.pressure import Gauge
 from llmsup.memory.readings.reading import Reading, Stall
+from llmsup.memory.readings.sampler import Gpus, Sampler
 from llmsup.units import Bytes
 
 RESERVE = 4 * GiB
@@ -59,3 +62,27 @@ def shown(gauge: Gauge, looks: Iterable[tuple[float, Reading]], reserve: int = R
 def held(reading: Reading, seconds: float, start: float = 0.0, step: float = 1.0) -> list[tuple[float, Reading]]:
     """The same reading from `start` to `start + seconds`."""
     return [(start + i * step, reading) for i in range(int(seconds / step) + 1)]
+
+
+class Camera(Sampler):
+    """A sampler that a test tells what it sees.
+
+    Attributes:
+        view: What the next looks show, or how they fail.
+        takes: Seconds that a look takes.
+        looks: When each look began.
+    """
+
+    def __init__(self, view: Reading | SetupError, takes: float = 0.0) -> None:
+        super().__init__(system=Reading, gpus=Gpus(cards=(), nvml=None))
+        self.view = view
+        self.takes = takes
+        self.looks: list[float] = []
+
+    async def read(self) -> Reading:
+        self.looks.append(trio.current_time())
+        view = self.view
+        await trio.sleep(self.takes)
+        if isinstance(view, SetupError):
+            raise view
+        return view

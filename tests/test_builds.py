@@ -1,61 +1,126 @@
-"""Which build of which engine a model gets, told without starting anything."""
+"""Which build of which engine a model gets: a text that differs when the build does, and when nothing else does not."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
-from attrs import evolve
-from fleets import entry
 
-from llmsup.config.schema import Config, EngineSpec
+from llmsup.catalog.entry import Entry
+from llmsup.catalog.facts import Facts
+from llmsup.catalog.found import Found
+from llmsup.config.schema import Config, EngineSpec, ModelSpec
 from llmsup.engines.builds import build_of, llama_server
 from llmsup.engines.plan import Planner
 from llmsup.engines.probe import Probe
 
 
 @pytest.fixture
-def binary(tmp_path: Path) -> Path:
-    path = tmp_path / "llama-server"
-    path.write_text("#!/bin/sh\n")
-    path.chmod(0o755)
-    return path
+def bin_(tmp_path: Path) -> Path:
+    """A directory on PATH with some programs."""
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    for name in ("llama-server", "other-server", "nice", "ollama-llama-server"):
+        (directory / name).write_text(f"#!/bin/sh\necho {name}\n")
+    return directory
 
 
-def planner(binary: Path | None, **config: EngineSpec) -> Planner:
+def planner(bin_: Path, *, ollama: bool = False, **engines: tuple[str, ...]) -> Planner:
     def which(program: str) -> str | None:
-        return str(binary) if binary and program in ("llama-server", str(binary)) else None
+        path = bin_ / program
+        return str(path) if path.exists() else None
 
-    return Planner(config=Config(engines=config), probe=Probe(), which=which, ollama_server=lambda: binary)
-
-
-def test_an_engine_that_was_replaced_is_another_build(binary: Path) -> None:
-    """By its size or its time; a link to the same file is the same."""
-    made = planner(binary)
-    before = build_of(made, entry("a"))
-    assert str(binary.resolve()) in before
-    os.utime(binary, ns=(1, 1))
-    after = build_of(made, entry("a"))
-    assert after != before
-    binary.write_text("#!/bin/sh\nexit\n")
-    assert build_of(made, entry("a")) not in (before, after)
+    tables = {name.replace("_", "-"): command for name, command in engines.items()}
+    config = Config(engines={name: EngineSpec(name=name, command=command) for name, command in tables.items()})
+    server = bin_ / "ollama-llama-server" if ollama else None
+    return Planner(config=config, probe=Probe(), which=which, ollama_server=lambda: server)
 
 
-def test_each_engine_is_asked_for_its_own(binary: Path, tmp_path: Path) -> None:
-    """The bundled one has a version; a command its program; where there is nothing, nothing is said."""
-    other = tmp_path / "other"
-    other.write_text("x")
-    made = planner(binary, own=EngineSpec(name="own", command=(str(binary), "${PATH}")))
-    assert build_of(made, entry("a", engine="bundled")).startswith("xllamacpp ")
-    assert str(binary) in build_of(made, entry("a", engine="own"))
-    assert build_of(made, entry("a", command=("no-such-program", "${PORT}"))) == ""
-    assert build_of(planner(None), entry("a")).startswith("xllamacpp ")
+def entry(*, found: Found | None = None, table: EngineSpec | None = None, **spec: Any) -> Entry:
+    return Entry(spec=ModelSpec(**{"name": "m", "path": "/m.gguf", **spec}), found=found, engine=table)
 
 
-def test_the_llama_server_of_the_config(binary: Path) -> None:
-    """Its path, found; none if it isn't there."""
-    table = EngineSpec(name="llama-server", command=(str(binary), "--foo"))
-    assert llama_server(planner(binary, **{"llama-server": table})) == (str(binary),)
-    assert llama_server(planner(None)) == ()
-    assert llama_server(evolve(planner(binary), which=lambda _: None)) == ()
+def stamp(program: Path) -> str:
+    state = program.resolve().stat()
+    return f"{program.resolve()} {state.st_size} {state.st_mtime_ns}"
+
+
+def test_a_model_gets_llama_server(bin_: Path) -> None:
+    """The one on PATH, unless an [engines.llama-server] table names another."""
+    assert build_of(planner(bin_), entry()) == stamp(bin_ / "llama-server")
+    assert build_of(planner(bin_), entry(engine="llama-server")) == stamp(bin_ / "llama-server")
+    named = planner(bin_, llama_server=("other-server", "--log-disable"))
+    assert build_of(named, entry()) == stamp(bin_ / "other-server")
+    assert build_of(named, entry(engine="llama-server")) == stamp(bin_ / "other-server")
+
+
+def test_a_command_is_its_program(bin_: Path) -> None:
+    """Of the model itself, or of the table that it names; also where the table is gone from the config since."""
+    assert build_of(planner(bin_), entry(command=("other-server", "--port", "1"))) == stamp(bin_ / "other-server")
+    assert build_of(planner(bin_, mine=("nice", "x")), entry(engine="mine")) == stamp(bin_ / "nice")
+    gone = entry(engine="mine", table=EngineSpec(name="mine", command=("nice", "x")))
+    assert build_of(planner(bin_), gone) == stamp(bin_ / "nice")
+
+
+def test_another_build_is_another_text(bin_: Path) -> None:
+    """In its place, with its size or its time; and a link is what it leads to."""
+    program, link = bin_ / "llama-server", bin_ / "linked"
+    before = build_of(planner(bin_), entry())
+    assert build_of(planner(bin_), entry()) == before
+    link.symlink_to(program)
+    assert build_of(planner(bin_), entry(command=("linked",))) == before
+    os.utime(program, ns=(1, 1))
+    touched = build_of(planner(bin_), entry())
+    program.write_text("#!/bin/sh\necho another\n")
+    os.utime(program, ns=(1, 1))
+    assert len({before, touched, build_of(planner(bin_), entry())}) == 3
+
+
+def test_the_bundled_engine_has_a_version(bin_: Path) -> None:
+    """Where it is asked for, and where there is no other."""
+    version = "xllamacpp 1.2.3"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.metadata, "version", lambda name: {"xllamacpp": "1.2.3"}[name])
+        assert build_of(planner(bin_), entry(engine="bundled")) == version
+        (bin_ / "llama-server").unlink()
+        assert build_of(planner(bin_), entry()) == version
+
+
+def test_there_is_nothing(bin_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not an engine, nor the program of a command: nothing is known, and nothing fails."""
+
+    def absent(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", absent)
+    (bin_ / "llama-server").unlink()
+    assert build_of(planner(bin_), entry()) == ""
+    assert build_of(planner(bin_), entry(command=("nowhere",))) == ""
+    assert build_of(planner(bin_), entry(command=("${PATH}", "--port", "${PORT}"))) == ""
+
+
+def test_what_only_ollama_can_run(bin_: Path) -> None:
+    """The llama-server that comes with it."""
+    facts = Facts(architecture="x", kind="chat")
+    found = Found(id="m", path=Path("/m.gguf"), files=(), facts=facts, ollama_only="it says so")
+    assert build_of(planner(bin_, ollama=True), entry(found=found)) == stamp(bin_ / "ollama-llama-server")
+    assert build_of(planner(bin_), entry(found=found)) == ""
+
+
+def test_the_server_to_ask_for_devices(bin_: Path) -> None:
+    """With all the words that it is always started with: behind `nice` it is a word itself."""
+    assert llama_server(planner(bin_)) == (str(bin_ / "llama-server"),)
+    wrapped = planner(bin_, llama_server=("nice", "llama-server"))
+    assert llama_server(wrapped) == (str(bin_ / "nice"), "llama-server")
+    assert llama_server(planner(bin_, llama_server=("nowhere",))) == ()
+
+
+def test_a_table_that_starts_servers_in_a_way_of_its_own(bin_: Path) -> None:
+    """It is for those that name it: others get the plain one, as they are started."""
+    own = planner(bin_, llama_server=("other-server", "--port", "${PORT}"))
+    assert llama_server(own) == (str(bin_ / "llama-server"),)
+    assert build_of(own, entry()) == stamp(bin_ / "llama-server")
+    assert build_of(own, entry(engine="llama-server")) == stamp(bin_ / "other-server")

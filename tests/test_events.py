@@ -1,157 +1,75 @@
-"""Events: in order, bounded, told as server-sent events to whoever follows."""
+"""Events in a bounded ring: numbered, in order, for many readers at their own pace."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
+import time
 
-import pytest
 import trio
-from serving import PATIENCE, Client, fake, serving
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
-from llmsup.engines.pool import Answer
-from llmsup.fleet.decisions import KEPT, Decisions
-from llmsup.memory.decision import Decision
 from llmsup.process.events import Events
-from llmsup.units import Bytes
 
 
-def test_they_are_numbered_and_the_oldest_are_forgotten() -> None:
-    """Who was away for too long sees by the numbers that something is missing."""
+def test_they_are_numbered_from_one() -> None:
+    """With their time and their data."""
+    events = Events()
+    before = time.time()
+    events.write("load", model="a", seconds=1.5)
+    events.write("unload", model="a")
+    first, second = events.since(0)
+    assert (first.number, first.kind, dict(first.data)) == (1, "load", {"model": "a", "seconds": 1.5})
+    assert before - 0.001 <= first.at <= second.at <= time.time() + 0.001
+    assert (second.number, events.written) == (2, 2)
+
+
+def test_nothing_new() -> None:
+    """For who has seen all, and for who claims to have seen more."""
+    events = Events()
+    assert events.since(0) == ()
+    events.write("load")
+    assert events.since(1) == ()
+    assert events.since(99) == ()
+
+
+def test_who_reads_too_slowly_misses_some() -> None:
+    """And sees it by the numbers."""
     events = Events(capacity=3)
-    for number in range(5):
-        events.write("model", n=number)
-    assert [event.number for event in events.since(0)] == [3, 4, 5]
-    assert [event.data["n"] for event in events.since(4)] == [4]
-    assert events.since(5) == events.since(99) == ()
+    for i in range(10):
+        events.write("model", i=i)
+    assert [event.number for event in events.since(2)] == [8, 9, 10]
+    assert [event.number for event in events.since(9)] == [10]
 
 
-async def test_writing_never_waits_for_readers() -> None:
-    """And wakes them."""
+@given(st.integers(1, 8), st.integers(0, 30), st.integers(0, 40))
+def test_it_is_the_end_of_all_that_were_written(capacity: int, written: int, seen: int) -> None:
+    """Those after the number that are kept, oldest first."""
+    events = Events(capacity)
+    for _ in range(written):
+        events.write("x")
+    expected = [number for number in range(1, written + 1) if number > seen and number > written - capacity]
+    assert [event.number for event in events.since(seen)] == expected
+
+
+async def test_many_follow(autojump_clock: trio.testing.MockClock) -> None:
+    """Each at its own pace; who writes never waits; all come to an end when nothing more will come."""
     events = Events()
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(events.until, lambda: events.written == 1000)
-            await trio.testing.wait_all_tasks_blocked()
-            for _ in range(1000):
-                events.write("x")
+    told: dict[float, list[int]] = {0.0: [], 3.0: [], 7.0: []}
 
+    async def follow(pause: float) -> None:
+        seen = 0
+        while not events.closed or events.written > seen:
+            await events.until(lambda: events.written > seen or events.closed)  # noqa: B023 -- awaited in this very turn
+            new, seen = events.since(seen), events.written
+            told[pause] += [event.number for event in new]
+            await trio.sleep(pause)
 
-def decision(kind: Any, model: str = "a", **more: Any) -> Decision:
-    return Decision(kind, "because", model=model, **more)
-
-
-def test_what_waits_is_one_record_as_long_as_nothing_is_different() -> None:
-    """It is decided about every second: fifty of those would be all that is kept."""
-    events = Events()
-    records = Decisions(events)
-    for _ in range(100):
-        records.add(decision("wait", holders=("b",)))
-    assert len(records) == 1
-    records.add(decision("wait", holders=("c",)))
-    records.add(decision("admit"))
-    assert [record.decision.kind for record in records] == ["wait", "wait", "admit"]
-    assert events.written == 3
-
-
-def test_the_last_fifty_are_kept() -> None:
-    """Oldest first."""
-    records = Decisions(Events())
-    for number in range(KEPT + 7):
-        records.add(decision("admit", model=str(number)))
-    assert [record.decision.model for record in records][:1] == ["7"]
-    assert len(records) == KEPT
-
-
-def test_what_became_of_a_decision_is_noted_with_it() -> None:
-    """The sum of what its victims gave back, and how long the last of them took."""
-    records = Decisions(Events())
-    made = decision("evict", victims=("b", "c"))
-    records.add(made)
-    records.went(made, Bytes(5), 1.0)
-    records.went(made, Bytes(7), 0.5)
-    (record,) = records
-    assert (record.freed, record.seconds) == (12, 1.0)
-    records.went(decision("evict"), Bytes(1), 9.0)
-    assert record.freed == 12, "another decision, however alike"
-
-
-class Told:
-    """The events of a stream, one after the other: number, kind, data; None at its end."""
-
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-        self._rest = b""
-
-    async def next(self) -> tuple[int, str, dict[str, Any]] | None:
-        while True:
-            text, found, self._rest = self._rest.partition(b"\n\n")
-            if not found:
-                self._rest = text
-                if not (piece := await self._answer.body()):
-                    return None
-                self._rest += piece
-                continue
-            fields = dict(line.split(": ", 1) for line in text.decode().splitlines() if not line.startswith(":"))
-            if fields:
-                return int(fields["id"]), fields["event"], json.loads(fields["data"])
-
-
-async def follow(client: Client, last: str = "") -> Answer:
-    headers = [(b"last-event-id", last.encode())] if last else []
-    answer = await client.send("GET", "/events", headers=headers)
-    assert answer.status == 200
-    assert dict(answer.headers)[b"content-type"].startswith(b"text/event-stream")
-    return answer
-
-
-async def test_a_models_life_in_order() -> None:
-    """Every change of state with its reason, the load with its seconds, the unload with its cause."""
-    with trio.fail_after(PATIENCE):
-        async with serving(fake("a")) as served:
-            answer = await follow(served.client)
-            await served.client.chat("a")
-            await served.client.post("/models/unload", model="a")
-            seen: list[tuple[int, str, dict[str, Any]]] = []
-            stream = Told(answer)
-            while (event := await stream.next()) is not None:
-                seen.append(event)
-                if event[1] == "model" and event[2]["state"] == "unloaded":
-                    break
-            await answer.close()
-            kinds = [kind if kind != "model" else data["state"] for _, kind, data in seen]
-            assert kinds == ["waiting", "decision", "starting", "ready", "load", "stopping", "unload", "unloaded"]
-            assert [number for number, _, _ in seen] == list(range(seen[0][0], seen[0][0] + len(seen)))
-            unload = next(data for _, kind, data in seen if kind == "unload")
-            assert (unload["model"], unload["cause"]) == ("a", "asked")
-            assert "asked for over the API" in unload["reason"]
-
-            # One who comes back gets what he has missed.
-            again = await follow(served.client, str(seen[-3][0]))
-            missed = Told(again)
-            assert [await missed.next(), await missed.next()] == seen[-2:]
-            await again.close()
-
-
-@pytest.mark.parametrize("last", ["99999", "rubbish", "-1", "9" * 40])
-async def test_a_number_that_was_never_told(last: str) -> None:
-    """From before a restart, or made up: what comes from now on is told."""
-    with trio.fail_after(PATIENCE):
-        async with serving(fake("a")) as served:
-            await served.client.chat("a")
-            answer = await follow(served.client, last)
-            await served.client.post("/models/unload", model="a")
-            event = await Told(answer).next()
-            assert event is not None
-            assert (event[1], event[2]["state"]) == ("model", "stopping")
-            await answer.close()
-
-
-async def test_a_stream_ends_with_llmsup() -> None:
-    """It does not hold the shutdown up."""
-    with trio.fail_after(PATIENCE):
-        async with serving(fake("a")) as served:
-            answer = await follow(served.client)
-            served.tree.stop()
-            assert await Told(answer).next() is None
-            await answer.close()
+    async with trio.open_nursery() as nursery:
+        for pause in told:
+            nursery.start_soon(follow, pause)
+        for _ in range(20):
+            events.write("x")
+            await trio.sleep(1)
+        events.close()
+    assert list(told.values()) == [list(range(1, 21))] * 3

@@ -10,15 +10,19 @@ import os
 from pathlib import Path
 
 from ..catalog.entry import Entry
-from .plan import BUNDLED, LLAMA_SERVER, Planner
+from .plan import BUNDLED, LLAMA_SERVER, Planner, is_llama_server
 
 
 def llama_server(planner: Planner) -> tuple[str, ...]:
-    """The llama-server that models get where they don't say otherwise; none: there is none."""
+    """The llama-server that models get where they don't say otherwise, and the arguments that it always gets; none:
+    there is none.
+    """
     table = planner.config.engines.get(LLAMA_SERVER)
-    words = table.command if table and table.command else (LLAMA_SERVER,)
+    words: tuple[str, ...] = (LLAMA_SERVER,)
+    if table and table.command and is_llama_server(table.name, table.command):
+        words = table.command
     found = planner.which(os.path.expanduser(words[0]))
-    return (found,) if found else ()
+    return (found, *words[1:]) if found else ()
 
 
 def build_of(planner: Planner, entry: Entry) -> str:

@@ -91,7 +91,7 @@ class Planner:
             raise SetupError(f"model {spec.name} has neither a path nor a command.")
         tables = {**self.config.engines, **({engine.name: engine} if engine else {})}
         named = tables.get(spec.engine)
-        if named and not _is_llama_server(named.name, named.command):
+        if named and not is_llama_server(named.name, named.command):
             return await self._command(spec, named.command, named.name, socket)
         if spec.engine not in ("auto", LLAMA_SERVER, BUNDLED):
             raise SetupError(f"model {spec.name}: there is no engine {spec.engine!r}; add [engines.{spec.engine}].")
@@ -134,7 +134,7 @@ class Planner:
 
     async def _llama_server(self, spec: ModelSpec, table: EngineSpec | None) -> tuple[str, ...]:
         """The llama-server to use and its leading arguments; none, where any engine will do, if there is none."""
-        words = table.command if table and _is_llama_server(table.name, table.command) else (LLAMA_SERVER,)
+        words = table.command if table and is_llama_server(table.name, table.command) else (LLAMA_SERVER,)
         if table is None and spec.engine == "auto":
             found = await trio.to_thread.run_sync(self._which, LLAMA_SERVER)
             return (found,) if found else ()
@@ -158,6 +158,6 @@ class Planner:
         return await trio.to_thread.run_sync(partial(resolve_path, spec, roots, directories=directories))
 
 
-def _is_llama_server(name: str, command: tuple[str, ...]) -> bool:
+def is_llama_server(name: str, command: tuple[str, ...]) -> bool:
     """Whether an [engines.llama-server] table says which binary to use, and not how to start it."""
     return name == LLAMA_SERVER and not any(mentions(command, used) for used in ("PORT", "SOCKET", "PATH"))

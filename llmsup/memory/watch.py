@@ -6,10 +6,10 @@ It does not know which models there are, nor what is done about the level.
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from itertools import count
 from pathlib import Path
 
 import trio
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 GOOD_FOR = 10.0
 """Seconds for which the last reading still counts when there is no newer one."""
+
+PROBES_APART = 1.0
+"""Seconds; who wants a fresh look sooner after the last one waits for it where a look is a process."""
 
 HURRY = 5
 """While anything tells of pressure, this many looks are taken in the time of one."""
@@ -66,8 +69,9 @@ class MachineWatch(Watched):
         self._pressure_file = pressure_file
         self._last: tuple[float, Reading] | None = None
         self._looking = trio.Lock()
-        self._asked = count(1)  # looks that are asked for, and looks that begin, by one and the same count
-        self._answered = 0
+        self._looks = 0  # how many were begun
+        self._done = 0  # the number of the last that came to an end ...
+        self._done_from = -math.inf  # ... and when it had begun
         self._total = total()
         self.use(settings)
 
@@ -84,7 +88,7 @@ class MachineWatch(Watched):
             while True:
                 with trio.move_on_after(self._pause):
                     await waker.wait()
-                await self.fresh()
+                await self._look()
 
     @property
     def _pause(self) -> float:
@@ -141,10 +145,13 @@ class MachineWatch(Watched):
         return (reading.gpu_limit if reading else None) or self.working_set
 
     async def fresh(self) -> Reading | None:
-        """A look that begins now; None if that is impossible and the last one is too old. Those who ask together share
-        one.
+        """A look that begins now, or soon: what happened before this call shows in it. None if that is impossible and
+        the last one is too old. Those who ask together share one.
         """
-        await self._look(asked=next(self._asked))
+        begun = self._looks
+        if self.settings.probe != "auto":
+            await trio.sleep_until(self._done_from + min(PROBES_APART, self.settings.interval))
+        await self._look(after=begun)
         return self.reading
 
     async def learn_working_set(self, llama_server: Sequence[str]) -> None:
@@ -158,16 +165,20 @@ class MachineWatch(Watched):
 
     # How it looks...
 
-    async def _look(self, *, asked: int) -> None:
+    async def _look(self, *, after: float = math.inf) -> None:
+        """`after`: a later look than the one of this number will do, if there is one when its turn comes."""
         async with self._looking:
-            if self._answered >= asked:
-                return  # a look that began after this one was asked for is over already
-            self._answered = next(self._asked)
+            if self._done > after:
+                return
+            self._looks += 1
+            number, began = self._looks, trio.current_time()
             try:
                 reading = await self._sampler.read()
             except SetupError as error:
+                self._done, self._done_from = number, began
                 self._unread(error)
                 return
+            self._done, self._done_from = number, began
             now = trio.current_time()
             if self._problem:
                 log.info("the machine's memory can be read again")

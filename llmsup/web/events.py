@@ -27,9 +27,10 @@ def events(fleet: Fleet) -> Blueprint:
     async def follow() -> Response:
         last = request.headers.get("Last-Event-ID", "")
         seen = int(last) if last.isdecimal() and len(last) < 16 else fleet.events.written
-        # A number that we have not reached is from before a restart: nothing of then is known any more.
+        if seen > fleet.events.written:
+            seen = 0  # a number that we have not reached is from before a restart: all that there is since then is new
         response = Response(
-            RelayBody(_live(fleet.events, min(seen, fleet.events.written))),
+            RelayBody(_live(fleet.events, seen)),
             content_type="text/event-stream; charset=utf-8",
         )
         response.timeout = None

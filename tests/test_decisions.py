@@ -1,0 +1,130 @@
+"""Decisions about memory: kept, told once, with what became of them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from llmsup.fleet.decisions import KEPT, Decisions
+from llmsup.memory.decision import Decision
+from llmsup.process.events import Events
+from llmsup.units import Bytes
+
+WAIT = Decision(kind="wait", because="it needs 5 GiB, 1 GiB is free", model="a", holders=("b",))
+EVICT = Decision(kind="evict", because="it needs 5 GiB; b, c can go", model="a", victims=("b", "c"))
+
+
+@pytest.fixture
+def events() -> Events:
+    return Events()
+
+
+@pytest.fixture
+def decisions(events: Events) -> Decisions:
+    return Decisions(events)
+
+
+@pytest.mark.parametrize(
+    ("decision", "level", "line"),
+    [
+        (evolve(EVICT, kind="admit", victims=()), "INFO", "memory: a is let in: it needs 5 GiB; b, c can go"),
+        (EVICT, "INFO", "memory: a has others leave: it needs 5 GiB; b, c can go"),
+        (WAIT, "INFO", "memory: a waits: it needs 5 GiB, 1 GiB is free"),
+        (evolve(WAIT, kind="refuse"), "WARNING", "memory: a is refused: it needs 5 GiB, 1 GiB is free"),
+        (evolve(EVICT, model=""), "INFO", "memory: memory pressure has others leave: it needs 5 GiB; b, c can go"),
+    ],
+)
+def test_each_is_told_in_one_line_and_one_event(
+    decisions: Decisions,
+    events: Events,
+    caplog: pytest.LogCaptureFixture,
+    decision: Decision,
+    level: str,
+    line: str,
+) -> None:
+    """With the numbers behind it."""
+    caplog.set_level(logging.INFO)
+    decisions.add(decision)
+    assert [(each.levelname, each.message) for each in caplog.records] == [(level, line)]
+    [event] = events.since(0)
+    assert event.kind == "decision"
+    assert dict(event.data) == {
+        "decision": decision.kind,
+        "model": decision.model or None,
+        "because": decision.because,
+        "victims": list(decision.victims),
+    }
+    assert [record.decision for record in decisions] == [decision]
+
+
+def test_who_still_waits_is_told_once_and_kept_as_it_is_now(decisions: Decisions, events: Events) -> None:
+    """What waits is decided about every second: the numbers are the newest, the moment is the first."""
+    decisions.add(WAIT)
+    [record] = decisions
+    at = record.at
+    later = evolve(WAIT, because="it needs 5 GiB, 2 GiB is free", room=2)
+    decisions.add(later)
+    assert [(each.decision, each.at) for each in decisions] == [(later, at)]
+    assert events.written == 1
+
+
+@pytest.mark.parametrize("given", [{"hold": ("b",)}, {"holders": ("c",)}, {"kind": "refuse"}])
+def test_what_became_different_is_told(decisions: Decisions, events: Events, given: dict[str, Any]) -> None:
+    """It is held for now, or others have the memory."""
+    decisions.add(WAIT)
+    decisions.add(evolve(WAIT, **given))
+    assert (len(decisions), events.written) == (2, 2)
+
+
+def test_two_that_wait_by_turns(decisions: Decisions, events: Events) -> None:
+    """Each is compared with its own last decision, not with the other's."""
+    for _ in range(20):
+        decisions.add(WAIT)
+        decisions.add(evolve(WAIT, model="z"))
+    assert (len(decisions), events.written) == (2, 2)
+
+
+def test_what_waits_again_after_it_was_let_in(decisions: Decisions, events: Events) -> None:
+    """That is another wait."""
+    for decision in (WAIT, evolve(WAIT, kind="admit"), WAIT):
+        decisions.add(decision)
+    assert [record.decision.kind for record in decisions] == ["wait", "admit", "wait"]
+    assert events.written == 3
+
+
+def test_what_came_back_is_added_up(decisions: Decisions) -> None:
+    """Of all victims, and as long as the slowest took; what nobody could see adds nothing."""
+    decisions.add(EVICT)
+    [record] = decisions
+    assert (record.freed, record.seconds) == (None, None)
+    decisions.went(EVICT, None, 0.5)
+    assert (record.freed, record.seconds) == (None, 0.5)
+    decisions.went(EVICT, Bytes(100), 2.0004)
+    decisions.went(EVICT, Bytes(50), 1.0)
+    assert (record.freed, record.seconds) == (150, 2.0)
+    decisions.went(EVICT, None, 0.1)
+    assert record.freed == 150
+
+
+def test_a_decision_like_another_is_not_that_one(decisions: Decisions) -> None:
+    """Two evictions may have the same numbers; each has its own victims."""
+    twin = evolve(EVICT)
+    decisions.add(EVICT)
+    decisions.add(twin)
+    decisions.went(twin, Bytes(7), 1.0)
+    assert [record.freed for record in decisions] == [None, 7]
+
+
+def test_only_the_last_are_kept(decisions: Decisions) -> None:
+    """What a victim of a forgotten one gave back is of no interest any more."""
+    first = evolve(EVICT, model="first")
+    decisions.add(first)
+    for i in range(KEPT):
+        decisions.add(evolve(EVICT, model=f"m{i}"))
+    assert len(decisions) == KEPT
+    assert next(iter(decisions)).decision.model == "m0"
+    decisions.went(first, Bytes(1), 1.0)
+    assert all(record.freed is None for record in decisions)

@@ -1,0 +1,76 @@
+"""A load that nobody waits for (`preload`): it takes what is free, and nobody goes for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmsup.config.schema import GiB
+from llmsup.memory.policy import admit, admit_all
+from llmsup.memory.snapshot import Machine, Need, Resident
+
+NOW = 10_000.0
+MACHINE = Machine(ceiling=30 * GiB, now=NOW)
+MODEST = Need("new", 10 * GiB, since=NOW - 60, evicts=False)
+
+
+def model(name: str, gib: int, **given: Any) -> Resident:
+    idle = {"first_served": NOW - 3600, "last_used": NOW - 600, "reload_seconds": 10.0}
+    return Resident(name, gib * GiB, **{"freeable": gib * GiB, **idle, **given})
+
+
+def test_it_is_let_in_where_there_is_room() -> None:
+    """Like any other."""
+    assert admit(MODEST, MACHINE, [model("a", 20)]).kind == "admit"
+
+
+def test_nobody_goes_for_it() -> None:
+    """Not even one that nobody has used for hours, of low priority, whose ttl is over."""
+    idle = model("a", 25, priority="low", last_used=0.0, ttl_expired=True)
+    decision = admit(MODEST, MACHINE, [idle])
+    assert (decision.kind, decision.victims, decision.hold) == ("wait", (), ())
+    assert decision.because == "it needs 10.0 GiB, 5.0 GiB is free, and nobody goes for what nobody waits for"
+    assert admit(evolve(MODEST, evicts=True), MACHINE, [idle]).victims == ("a",)
+
+
+def test_it_holds_nobody_however_long_it_waits() -> None:
+    """A model that is always busy need not make way for it."""
+    busy = model("a", 25, in_flight=1)
+    assert admit(MODEST, MACHINE, [busy]).hold == ()
+    assert admit(evolve(MODEST, evicts=True), MACHINE, [busy]).hold == ("a",)
+
+
+def test_it_waits_for_those_that_leave_anyway() -> None:
+    """Their memory is as good as free."""
+    decision = admit(MODEST, MACHINE, [model("a", 25, leaving=True)])
+    assert decision.because == "it needs 10.0 GiB, which is free as soon as those that are leaving are gone"
+
+
+def test_what_can_never_fit_is_refused() -> None:
+    """Whether anybody waits or not."""
+    assert admit(evolve(MODEST, bytes=31 * GiB), MACHINE, []).kind == "refuse"
+
+
+def test_nothing_is_kept_for_it() -> None:
+    """Who comes after it and is waited for gets what there is."""
+    wanted = Need("wanted", 5 * GiB, since=NOW)
+    modest, other = admit_all([MODEST, wanted], MACHINE, [model("a", 25)])
+    assert (modest.kind, other.kind) == ("wait", "admit")
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 20), st.booleans(), st.booleans()), max_size=8),
+    st.lists(st.tuples(st.integers(1, 20), st.booleans()), max_size=5),
+)
+def test_who_is_modest_changes_nothing_for_residents(
+    residents: list[tuple[int, bool, bool]], needs: list[tuple[int, bool]]
+) -> None:
+    """Whoever goes or is held, it is for one that is waited for."""
+    here = [model(f"r{i}", size, in_flight=busy, pinned=pinned) for i, (size, busy, pinned) in enumerate(residents)]
+    wanted = [Need(f"n{i}", size * GiB, since=NOW - 60, evicts=evicts) for i, (size, evicts) in enumerate(needs)]
+    for need, decision in zip(wanted, admit_all(wanted, MACHINE, here), strict=True):
+        assert decision.model == need.model
+        assert need.evicts or not (decision.victims or decision.hold)

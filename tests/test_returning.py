@@ -1,0 +1,99 @@
+"""The end of an unload: its memory is seen to come back, for as long as that is worth waiting for."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import trio
+import trio.testing
+from attrs import evolve
+from looks import LINUX, Camera
+
+from llmsup.config.schema import GiB, Memory
+from llmsup.errors import SetupError
+from llmsup.fleet.returning import HURRY, PATIENCE, WORTH_WAITING, until_returned
+from llmsup.memory.readings.reading import Gpu, Reading
+from llmsup.memory.watch import MachineWatch
+from llmsup.process.events import Events
+from llmsup.units import Bytes
+
+Clock = trio.testing.MockClock
+BEFORE = 10 * GiB
+
+
+GPUS = (Gpu("a card"),)
+
+
+def returns(*after: tuple[float, float], gpus: tuple[Gpu, ...] = GPUS) -> MachineWatch:
+    """A machine where so many GiB more than before are available from so many seconds on. A card's driver takes its
+    time with that.
+    """
+
+    class Returning(Camera):
+        async def read(self) -> Reading:
+            self.looks.append(trio.current_time())
+            gib = max((gib for seconds, gib in after if trio.current_time() >= seconds), default=0.0)
+            return evolve(LINUX, available=Bytes(BEFORE + round(gib * GiB)), gpus=gpus)
+
+    return MachineWatch(Memory(), Returning(LINUX), Events())
+
+
+def fails(view: Reading | SetupError, takes: float = 0.0) -> MachineWatch:
+    return MachineWatch(Memory(), Camera(view, takes), Events())
+
+
+async def test_it_is_over_when_three_quarters_are_back(autojump_clock: Clock) -> None:
+    """Others take some meanwhile; what came back is told as it was seen."""
+    watch = returns((0.5, 2.0), (1.2, 3.1), (2.0, 4.0))
+    freed = await until_returned(watch, expected=4 * GiB, before=BEFORE, hurry=False)
+    assert freed == round(3.1 * GiB)
+    assert 1.2 <= trio.current_time() <= 1.5
+
+
+@pytest.mark.parametrize(("hurry", "seconds"), [(False, PATIENCE), (True, HURRY)])
+async def test_it_is_not_waited_for_any_longer(autojump_clock: Clock, hurry: bool, seconds: float) -> None:
+    """A driver that keeps the memory, or a neighbour that took it: as much as was seen, and no more time."""
+    freed = await until_returned(returns((0.5, 1.0)), expected=4 * GiB, before=BEFORE, hurry=hurry)
+    assert freed == GiB
+    assert trio.current_time() == pytest.approx(seconds)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere memory may come back later")
+async def test_where_a_process_that_is_gone_has_nothing_any_more(autojump_clock: Clock) -> None:
+    """What others do meanwhile would only be mistaken for its memory: one look, and no waiting."""
+    freed = await until_returned(returns((0.5, 1.0), gpus=()), expected=4 * GiB, before=BEFORE, hurry=False)
+    assert (freed, trio.current_time()) == (0, 0)
+
+
+async def test_a_small_one_is_not_waited_for(autojump_clock: Clock) -> None:
+    """One look."""
+    watch = returns((9.0, 1.0))
+    assert await until_returned(watch, expected=WORTH_WAITING - 1, before=BEFORE, hurry=False) == 0
+    assert trio.current_time() == 0
+    assert await until_returned(watch, expected=0, before=BEFORE, hurry=False) == 0
+
+
+async def test_others_that_take_more_than_comes_back(autojump_clock: Clock) -> None:
+    """Nothing less than nothing is freed."""
+    freed = await until_returned(returns((0.0, -3.0)), expected=GiB, before=BEFORE + 4 * GiB, hurry=True)
+    assert freed == 0
+
+
+async def test_nobody_knows_what_was_available_before(autojump_clock: Clock) -> None:
+    """Then nothing can be told, and nobody waits."""
+    assert await until_returned(returns((0.0, 1.0)), expected=GiB, before=None, hurry=False) is None
+    assert trio.current_time() == 0
+
+
+@pytest.mark.parametrize("view", [Reading(), SetupError("it is broken")])
+async def test_a_machine_that_can_not_be_read(autojump_clock: Clock, view: Reading | SetupError) -> None:
+    """Nobody waits for what nobody will see."""
+    assert await until_returned(fails(view), expected=GiB, before=BEFORE, hurry=False) is None
+    assert trio.current_time() == 0
+
+
+async def test_a_probe_that_hangs(autojump_clock: Clock) -> None:
+    """It is not waited for beyond the usual time."""
+    assert await until_returned(fails(LINUX, takes=60.0), expected=GiB, before=BEFORE, hurry=True) is None
+    assert trio.current_time() == pytest.approx(HURRY)

@@ -1,0 +1,356 @@
+"""The memory watch: how it looks, what it keeps when it can't, and what it tells."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from attrs import evolve
+from looks import LINUX, Camera, with_free
+
+from llmsup.config.schema import GiB, Memory
+from llmsup.errors import SetupError
+from llmsup.memory.readings.reading import Reading
+from llmsup.memory.readings.sampler import Gpus, Sampler
+from llmsup.memory.watch import GOOD_FOR, HURRY, MachineWatch
+from llmsup.process.events import Event, Events
+from llmsup.units import Bytes, Seconds
+
+LOW, VERY_LOW = with_free(1.4), with_free(0.5)
+BROKEN = SetupError("[memory] probe x failed with exit code 1.")
+PROBE = Memory(probe=("x",))
+
+
+Clock = trio.testing.MockClock
+Start = Callable[..., Awaitable["Setting"]]
+
+
+class Setting:
+    """A watch in a world that a test makes."""
+
+    def __init__(self, view: Reading | SetupError = LINUX, settings: Memory | None = None, takes: float = 0.0) -> None:
+        self.camera = Camera(view, takes)
+        self.events = Events()
+        self.watch = MachineWatch(settings or Memory(), self.camera, self.events, total=lambda: Bytes(16 * GiB))
+
+    def told(self) -> list[Event]:
+        return [event for event in self.events.since(0) if event.kind == "pressure"]
+
+
+@pytest.fixture(name="start")
+def starter(nursery: trio.Nursery) -> Start:
+    async def start(*args: Any, **more: Any) -> Setting:
+        setting = Setting(*args, **more)
+        await nursery.start(setting.watch.run)
+        return setting
+
+    return start
+
+
+async def test_it_is_started_after_its_first_look(start: Start, autojump_clock: Clock) -> None:
+    """Who asks then gets an answer."""
+    setting = await start(takes=0.5)
+    assert setting.watch.reading == LINUX
+    machine = setting.watch.machine(7.0)
+    assert (machine.ceiling, machine.reserve, machine.headroom) == (28 * GiB, 4 * GiB, 20 * GiB)
+    assert (machine.level, machine.now) == ("normal", 7.0)
+    assert repr(setting.watch) == "<MachineWatch normal, 20.0 GiB available of 32.0 GiB>"
+
+
+async def test_it_looks_at_every_interval(start: Start, autojump_clock: Clock) -> None:
+    """Whoever looks on is woken each time."""
+    setting = await start(settings=Memory(interval=Seconds(3)))
+    began = trio.current_time()
+    for _ in range(3):
+        await setting.watch.change()
+    assert trio.current_time() == pytest.approx(began + 9)
+    assert len(setting.camera.looks) == 4
+
+
+async def test_it_hurries_while_anything_presses(start: Start, autojump_clock: Clock) -> None:
+    """Five looks in the time of one, from the first sign on, until the last is gone."""
+    setting = await start(LOW)
+    began = trio.current_time()
+    for _ in range(HURRY):
+        await setting.watch.change()
+    assert trio.current_time() == pytest.approx(began + 1)
+    setting.camera.view = LINUX
+    await setting.watch.change()
+    began = trio.current_time()
+    await setting.watch.change()
+    assert trio.current_time() == pytest.approx(began + 1)
+
+
+async def test_a_probe_is_not_hurried(start: Start, autojump_clock: Clock) -> None:
+    """Each of its looks is a process, and how often that is bearable its owner has said."""
+    setting = await start(LOW, PROBE)
+    began = trio.current_time()
+    await setting.watch.change()
+    assert trio.current_time() == pytest.approx(began + 1)
+
+
+async def test_a_change_of_level_is_one_event_and_one_line(
+    start: Start, autojump_clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Up as a warning, down as a remark; nothing in between."""
+    caplog.set_level(logging.INFO)
+    setting = await start(LOW)
+    await trio.sleep(60)
+    assert [(each.levelno, each.message) for each in caplog.records] == [
+        (logging.WARNING, "memory pressure: normal -> warn: 1.4 GiB of 32.0 GiB are available")
+    ]
+    setting.camera.view = LINUX
+    await trio.sleep(60)
+    assert [each.levelno for each in caplog.records] == [logging.WARNING, logging.INFO]
+    assert caplog.records[-1].message == "memory pressure: warn -> normal: enough is free again"
+    assert [dict(event.data) for event in setting.told()] == [
+        {
+            "before": "normal",
+            "level": "warn",
+            "reason": "1.4 GiB of 32.0 GiB are available",
+            "shortfall_bytes": round(1.875 * GiB) - round(1.4 * GiB),
+        },
+        {"before": "warn", "level": "normal", "reason": "enough is free again", "shortfall_bytes": 0},
+    ]
+
+
+async def test_a_level_is_there_within_its_time(start: Start, autojump_clock: Clock) -> None:
+    """Critical a little more than a second after the first look that shows it."""
+    setting = await start()
+    setting.camera.view = VERY_LOW
+    began = trio.current_time()
+    with trio.fail_after(3):
+        await setting.watch.until(lambda: setting.watch.pressure.level == "critical")
+    assert setting.watch.machine(99.0).since == trio.current_time() > began
+
+
+async def test_a_probe_that_fails(start: Start, autojump_clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """The last good reading counts for 10 s; after that nothing is known, and the level is normal. Said once."""
+    setting = await start(VERY_LOW, PROBE)
+    await trio.sleep(5.5)
+    assert setting.watch.pressure.level == "critical"
+    setting.camera.view = BROKEN
+    caplog.clear()
+    await trio.sleep(GOOD_FOR - 1)
+    assert setting.watch.problem == str(BROKEN)
+    assert setting.watch.reading == VERY_LOW
+    assert setting.watch.pressure.level == "critical"
+    await trio.sleep(2)
+    assert setting.watch.reading is None
+    assert (setting.watch.pressure.level, setting.watch.pressure.shortfall) == ("normal", 0)
+    machine = setting.watch.machine(0)
+    assert (machine.headroom, machine.level, machine.ceiling) == (None, "normal", 28 * GiB)  # the total is still known
+    await trio.sleep(3600)
+    said = [each.message for each in caplog.records if "probe" in each.message]
+    assert said == [f"{BROKEN} The last reading counts for 10 s; after that models are let in by what they cost alone."]
+    assert [event.data["level"] for event in setting.told()] == ["critical", "normal"]
+    assert setting.told()[-1].data["reason"] == "the machine's memory can't be read"
+    assert repr(setting.watch) == "<MachineWatch normal, unknown available of 32.0 GiB>"
+
+
+async def test_a_probe_that_recovers(start: Start, autojump_clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """Said, too; and the next failure is news again."""
+    caplog.set_level(logging.INFO)
+    setting = await start(BROKEN, PROBE)
+    assert (setting.watch.reading, setting.watch.problem) == (None, str(BROKEN))
+    assert setting.watch.machine(0).ceiling == 12 * GiB  # of the 16 GiB that the system has by another count
+    setting.camera.view = LINUX
+    await trio.sleep(2)
+    assert (setting.watch.reading, setting.watch.problem) == (LINUX, "")
+    setting.camera.view = BROKEN
+    await trio.sleep(2)
+    lines = [each.message for each in caplog.records]
+    assert [line.startswith(str(BROKEN)) for line in lines] == [True, False, True]
+    assert lines[1] == "the machine's memory can be read again"
+
+
+async def test_a_probe_that_takes_long(start: Start, autojump_clock: Clock) -> None:
+    """A look counts from when it was done; what hangs is ended by the sampler, a failure like another."""
+    setting = await start(LINUX, PROBE, takes=4.0)
+    assert trio.current_time() == pytest.approx(setting.camera.looks[0] + 4)
+    setting.camera.view = BROKEN
+    await trio.sleep(GOOD_FOR - 1)
+    assert setting.watch.reading == LINUX
+    await trio.sleep(6)
+    assert setting.watch.reading is None
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("raise SystemExit(3)", "failed with exit code 3"),
+        ("print('lots')", "which is not one JSON object"),
+        ("print()", "it printed nothing"),
+        ("import os; os.kill(os.getpid(), 9)", "was ended by signal 9"),
+    ],
+)
+async def test_a_real_probe_that_prints_rubbish(code: str, said: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It is said with the command, and the machine is taken to be well."""
+    settings = Memory(probe=(sys.executable, "-S", "-c", code))
+    watch = MachineWatch(settings, Sampler(settings.probe, Reading, Gpus(cards=(), nvml=None)), Events())
+    assert await watch.fresh() is None
+    assert said in watch.problem
+    assert watch.machine(0).level == "normal"
+    assert caplog.records[0].message.startswith("[memory] probe ")
+
+
+async def test_a_fresh_look_shows_what_happened_before_it_was_asked_for(start: Start, autojump_clock: Clock) -> None:
+    """The last look was a moment ago, and since then an engine was killed: the count of kills must have it."""
+    setting = await start(evolve(LINUX, oom_kills=0))
+    await setting.watch.change()
+    setting.camera.view = evolve(LINUX, oom_kills=1)
+    found = await setting.watch.fresh()
+    assert found is not None
+    assert found.oom_kills == 1
+
+
+async def test_a_look_that_had_begun_before_is_not_fresh(start: Start, autojump_clock: Clock) -> None:
+    """The driver of a GPU takes its time; what the look has seen of the rest is from before."""
+    setting = await start(evolve(LINUX, oom_kills=0), takes=0.5)
+    await trio.sleep(1.2)  # amid the next look
+    assert setting.camera.looks[-1] == pytest.approx(trio.current_time() - 0.2)
+    setting.camera.view = evolve(LINUX, oom_kills=1)
+    found = await setting.watch.fresh()
+    assert found is not None
+    assert found.oom_kills == 1
+
+
+async def test_those_who_ask_together_share_a_look(start: Start, autojump_clock: Clock) -> None:
+    """Also those who ask amid another look: they share the next one."""
+    setting = await start(LINUX, Memory(interval=Seconds(60)), takes=0.5)
+    before = len(setting.camera.looks)
+    found: list[Reading | None] = []
+
+    async def ask() -> None:
+        found.append(await setting.watch.fresh())
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(ask)
+        await trio.sleep(0.1)
+        for _ in range(10):
+            nursery.start_soon(ask)
+    assert found == [LINUX] * 20
+    assert len(setting.camera.looks) - before == 2
+
+
+async def test_a_failure_is_shared_too(start: Start, autojump_clock: Clock) -> None:
+    """Twenty who ask at once don't wait for twenty probes that hang."""
+    setting = await start(BROKEN, PROBE, takes=5.0)
+    before = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(setting.watch.fresh)
+    assert trio.current_time() - before <= 12
+
+
+async def test_who_gives_up_waiting_leaves_the_look_to_others(start: Start, autojump_clock: Clock) -> None:
+    """A look that was cancelled has seen nothing; the next in line takes one."""
+    setting = await start(LINUX, PROBE, takes=1.0)
+    setting.camera.view = LOW
+    with trio.move_on_after(0.1):
+        await setting.watch.fresh()
+    assert await setting.watch.fresh() == LOW
+
+
+async def test_a_probe_is_not_asked_more_than_once_a_second(start: Start, autojump_clock: Clock) -> None:
+    """However many want a fresh look, one after the other."""
+    setting = await start(LINUX, Memory(probe=("x",), interval=Seconds(30)))
+    for _ in range(5):
+        await setting.watch.fresh()
+    looks = setting.camera.looks
+    assert len(looks) == 6
+    assert all(later - sooner >= 1 for sooner, later in pairwise(looks))
+
+
+async def test_other_settings(start: Start, autojump_clock: Clock) -> None:
+    """They count from the next look on: the interval, what is asked, what is ours."""
+    setting = await start()
+    setting.watch.use(Memory(probe=("y",), interval=Seconds(7), limit=Bytes(3 * GiB), reserve=Bytes(GiB)))
+    assert setting.camera.probe == ("y",)
+    machine = setting.watch.machine(0)
+    assert (machine.ceiling, machine.reserve) == (3 * GiB, GiB)
+    await setting.watch.change()
+    began = trio.current_time()
+    await setting.watch.change()
+    assert trio.current_time() == pytest.approx(began + 7)
+
+
+async def test_a_larger_reserve_changes_what_is_pressure(start: Start, autojump_clock: Clock) -> None:
+    """3 GiB are enough for a reserve of 4, and not for one of 12."""
+    setting = await start(with_free(3.0))
+    await trio.sleep(10)
+    assert setting.told() == []
+    setting.watch.use(Memory(reserve=Bytes(12 * GiB)))
+    await trio.sleep(10)
+    assert [event.data["level"] for event in setting.told()] == ["warn"]
+
+
+async def test_what_a_gpu_may_wire(start: Start, autojump_clock: Clock, tmp_path: Path) -> None:
+    """As somebody set it, else as it came; it bounds the ceiling."""
+    setting = await start()
+    setting.watch.working_set = Bytes(20 * GiB)
+    assert setting.watch.machine(0).ceiling == 20 * GiB
+    setting.camera.view = evolve(LINUX, gpu_limit=Bytes(24 * GiB))
+    await setting.watch.change()
+    assert setting.watch.gpu_limit == 24 * GiB
+    assert setting.watch.machine(0).ceiling == 24 * GiB
+
+
+def program(path: Path, prints: str) -> str:
+    path.write_text(f"#!{sys.executable} -S\nprint({prints!r})\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+async def test_the_working_set_is_learned_from_a_llama_server(tmp_path: Path) -> None:
+    """What its Metal device has; on other machines there is none, and nothing bounds the ceiling."""
+    setting = Setting()
+    mac = program(tmp_path / "mac", "Available devices:\n  MTL0: Apple M4 Max (98304 MiB, 98303 MiB free)")
+    await setting.watch.learn_working_set((mac,))
+    assert setting.watch.working_set == 98304 * 1024**2
+    await setting.watch.learn_working_set((program(tmp_path / "pc", "  CUDA0: RTX (24576 MiB, 24000 MiB free)"),))
+    assert setting.watch.working_set is None
+
+
+async def test_a_llama_server_that_can_not_say(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is said, and nothing else happens."""
+    setting = Setting()
+    await setting.watch.learn_working_set((str(tmp_path / "nowhere"),))
+    assert setting.watch.working_set is None
+    assert caplog.records[0].message.startswith("what the GPU may wire is not known: ")
+
+
+async def test_a_kernel_that_can_not_wake_us(
+    start: Start, autojump_clock: Clock, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    """The clock alone wakes it then."""
+    camera = Camera(LINUX)
+    watch = MachineWatch(Memory(), camera, Events(), pressure_file=tmp_path / "absent")
+    await nursery.start(watch.run)
+    for _ in range(3):
+        await watch.change()
+    assert len(camera.looks) == 4
+
+
+async def test_a_real_machine() -> None:
+    """The real sampler, once."""
+    watch = MachineWatch(Memory(), Sampler(), Events())
+    reading = await watch.fresh()
+    assert reading is not None
+    assert watch.total == (reading.total or watch.total) > 0
+    assert watch.problem == ""
+
+
+async def test_a_long_interval_is_no_sleep(start: Start, autojump_clock: Clock) -> None:
+    """Who wants a look every minute gets to a level with the second one that shows it."""
+    setting = await start(LOW, Memory(probe=("x",), interval=Seconds(60)))
+    await setting.watch.change()
+    assert [event.data["level"] for event in setting.told()] == ["warn"]
