@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from llmsup.config.sampling import PARAMETERS
 from llmsup.config.schema import GiB, ModelSpec
 from llmsup.engines.bundled_flags import FLAGS
-from llmsup.engines.flags import Dialect, check_args, render, threads_for, usable_cores
+from llmsup.engines.flags import Dialect, check_args, render
 from llmsup.engines.probe import parse_flags
 from llmsup.engines.sampling import FIELDS, WHOLE_CONTEXT, read_flag, request_fields
 from llmsup.errors import SetupError
@@ -209,23 +209,7 @@ def test_args_that_are_fine() -> None:
     check_args(spec(args=args), B10068, {"--host": ""})
 
 
-@pytest.mark.parametrize(
-    ("threads", "cores", "several", "platform", "expected"),
-    [
-        ("auto", 8, False, "linux", 8),
-        ("auto", 8, True, "linux", 4),
-        ("auto", 1, True, "linux", 1),
-        ("auto", 12, True, "darwin", None),
-        (6, 8, True, "linux", 6),
-        (6, 8, True, "darwin", 6),
-    ],
-)
-def test_threads(threads: Any, cores: int, several: bool, platform: str, expected: int | None) -> None:
-    assert threads_for(spec(threads=threads), cores=cores, several=several, platform=platform) == expected
-
-
-def test_cores_and_cache() -> None:
-    assert usable_cores() >= 1
+def test_cache() -> None:
     assert "--cache-ram 1025" in words(B10068, cache_ram=Bytes(GiB + 1))
 
 

@@ -6,13 +6,10 @@ It does not know how an engine's flags are found out (`probe`, `bundled`) nor wh
 from __future__ import annotations
 
 import difflib
-import os
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import psutil
 from attrs import Factory, frozen
 
 from ..config.schema import Kind, MiB, ModelSpec
@@ -108,30 +105,6 @@ def _settings(spec: ModelSpec, threads: int | None) -> Iterator[tuple[str, tuple
     # Our file is here already, and nobody browses a socket in a private directory.
     yield "", ("--offline",), None
     yield "", ("--no-ui", "--no-webui"), None
-
-
-def threads_for(spec: ModelSpec, *, cores: int, several: bool, platform: str = sys.platform) -> int | None:
-    """How many threads a model computes with, or None to leave it to the engine.
-
-    With `threads = "auto"` a Mac's engine chooses: it knows its performance cores, and computes on the GPU.
-    Elsewhere an engine left alone takes every core, and two of them busy on two cores then make 17 tokens/s;
-    with half the cores each they make 88. So a model that has company gets half.
-
-    Args:
-        cores: Physical cores that we may use.
-        several: More than one model may be loaded.
-    """
-    if spec.threads != "auto":
-        return spec.threads
-    if platform == "darwin":
-        return None
-    return max(1, cores // 2 if several else cores)
-
-
-def usable_cores() -> int:
-    """The physical cores that this process may run on."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(psutil.cpu_count(logical=False) or allowed, allowed)
 
 
 _LONG_FLAG = re.compile(r"--[A-Za-z][\w.-]*")
