@@ -23,7 +23,6 @@ from .bridge.keeper import Keeper
 from .catalog.library import HEADERS, Library
 from .config.schema import Config, Server
 from .engines.builds import build_of, llama_server
-from .engines.flags import sharers
 from .engines.plan import Planner
 from .engines.probe import Probe
 from .fleet.fleet import Fleet
@@ -121,7 +120,7 @@ class Tree(Watched):
         governor = Governor(memory, watch, prices, events)
         starter = Starter(planner, orphans, directory)
         fleet = Fleet(starter, governor, max_queue=server.max_queue, book=self.book, events=events)
-        planner.sharers = lambda: sharers(len(fleet.models), len(fleet.running()))
+        planner.several = lambda: len(fleet.models) > 1
         gateway = Gateway(fleet, server, self._doorman(server))
 
         def adopt(config: Config) -> tuple[str, ...]:

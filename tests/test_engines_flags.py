@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from llmsup.config.sampling import PARAMETERS
 from llmsup.config.schema import GiB, ModelSpec
 from llmsup.engines.bundled_flags import FLAGS
-from llmsup.engines.flags import Dialect, check_args, render, sharers, threads_for, usable_cores
+from llmsup.engines.flags import Dialect, check_args, render
 from llmsup.engines.probe import parse_flags
 from llmsup.engines.sampling import FIELDS, WHOLE_CONTEXT, read_flag, request_fields
 from llmsup.errors import SetupError
@@ -212,32 +212,7 @@ def test_args_that_are_fine() -> None:
     check_args(spec(args=args), B10068, {"--host": ""})
 
 
-@pytest.mark.parametrize(
-    ("threads", "cores", "sharers", "platform", "expected"),
-    [
-        ("auto", 8, 1, "linux", 8),
-        ("auto", 8, 2, "linux", 4),
-        ("auto", 8, 3, "linux", 2),
-        ("auto", 1, 2, "linux", 1),
-        ("auto", 12, 2, "darwin", None),
-        (6, 8, 2, "linux", 6),
-        (6, 8, 2, "darwin", 6),
-    ],
-)
-def test_threads(threads: Any, cores: int, sharers: int, platform: str, expected: int | None) -> None:
-    assert threads_for(spec(threads=threads), cores=cores, sharers=sharers, platform=platform) == expected
-
-
-@pytest.mark.parametrize(
-    ("models", "loaded", "expected"), [(1, 1, 1), (2, 1, 2), (9, 1, 2), (9, 2, 2), (9, 3, 3), (9, 4, 4), (99, 9, 4)]
-)
-def test_who_shares_the_cores(models: int, loaded: int, expected: int) -> None:
-    """Who may get company is prepared for one; the third and later take less of what the first two have in use."""
-    assert sharers(models, loaded) == expected
-
-
-def test_cores_and_cache() -> None:
-    assert usable_cores() >= 1
+def test_cache() -> None:
     assert "--cache-ram 1025" in words(B10068, cache_ram=Bytes(GiB + 1))
 
 

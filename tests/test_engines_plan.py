@@ -144,13 +144,21 @@ async def test_a_command_needs_a_path_only_where_it_says_so(root: Path) -> None:
         await gone.plan(spec(command=("srv", "${PORT}")), SOCKET)
 
 
-@pytest.mark.parametrize(("count", "threads"), [(1, "4"), (2, "2"), (4, "1")])
-async def test_cores_are_shared_where_there_are_several_models(root: Path, count: int, threads: str) -> None:
-    made = await planner(root, bundled=True, sharers=lambda: count).plan(spec(threads="auto"), SOCKET)
+@pytest.mark.parametrize(("several", "threads"), [(True, "2"), (False, "4")])
+@pytest.mark.parametrize("bundled", [True, False])
+async def test_cores_are_shared_where_there_are_several_models(
+    root: Path, server: Path, several: bool, threads: str, bundled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both built-in engines get the share, and the environment that goes with it; the model's own `env` stays."""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    made = planner(root, None if bundled else server, bundled=bundled, several=lambda: several)
+    launch = await made.plan(spec(threads="auto", env={"A": "b"}), SOCKET)
+    assert launch.env["A"] == "b"
     if sys.platform == "darwin":
-        assert "--threads" not in made.argv
+        assert "--threads" not in launch.argv
     else:
-        assert made.argv[made.argv.index("--threads") + 1] == threads
+        assert launch.argv[launch.argv.index("--threads") + 1] == threads
+        assert launch.env.get("OMP_WAIT_POLICY") == ("passive" if several else None)
 
 
 async def test_mistakes_are_found_before_anything_starts(root: Path, server: Path) -> None:

@@ -24,7 +24,7 @@ from attrs import frozen
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from llmsup.catalog import demo
-from llmsup.engines.flags import usable_cores
+from llmsup.engines.cores import usable_cores
 from llmsup.errors import SetupError
 from tools import bench_ways as run
 from tools.bench_drive import Client, Request

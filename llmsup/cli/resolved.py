@@ -19,7 +19,6 @@ from ..catalog.found import Snapshot
 from ..catalog.served import Disk, entries
 from ..config.schema import Config, ModelSpec
 from ..config.wording import dotted
-from ..engines.flags import sharers
 from ..engines.launch import Launch, TcpAddress
 from ..engines.plan import Planner, xllamacpp_installed
 from ..engines.probe import Probe
@@ -82,7 +81,7 @@ async def resolve(
     planner = Planner(config=config, probe=Probe(), bundled_available=xllamacpp_installed)
     disk = Disk(snapshot=snapshot, ollama_server=planner.ollama_server() is not None)
     served = await trio.to_thread.run_sync(entries, config, disk)
-    planner.sharers = lambda: sharers(len(served), 1)
+    planner.several = lambda: len(served) > 1
     others = [] if found else [name for name in served if name not in config.models]
     return [await _resolve(planner, served[name], source) for name in served if name not in others], len(others)
 

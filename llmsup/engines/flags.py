@@ -6,13 +6,10 @@ It does not know how an engine's flags are found out (`probe`, `bundled`) nor wh
 from __future__ import annotations
 
 import difflib
-import os
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import psutil
 from attrs import Factory, frozen
 
 from ..config.schema import Kind, MiB, ModelSpec
@@ -114,44 +111,6 @@ def _settings(spec: ModelSpec, threads: int | None) -> Iterator[tuple[str, tuple
     # Our file is here already, and nobody browses a socket in a private directory.
     yield "", ("--offline",), None
     yield "", ("--no-ui", "--no-webui"), None
-
-
-def threads_for(spec: ModelSpec, *, cores: int, sharers: int, platform: str = sys.platform) -> int | None:
-    """How many threads a model computes with, or None to leave it to the engine.
-
-    With `threads = "auto"` a Mac's engine chooses: it knows its performance cores, and computes on the GPU.
-    Elsewhere an engine left alone takes every core. Its threads wait for each other by spinning, so that two engines on
-    the same cores make a tenth of what one does; with half of them each they make more than one alone with all
-    (tools/bench_two_models.py: 0.11 and 1.17 times), and one alone 0.6 of it. Waiting without spinning
-    (OMP_WAIT_POLICY=passive) was tried: one alone 0.7, but two only 0.95 to 1.08, and only engines with OpenMP heed it.
-
-    Args:
-        cores: Physical cores that we may use.
-        sharers: How many models they are shared out to (`sharers`).
-    """
-    if spec.threads != "auto":
-        return spec.threads
-    if platform == "darwin":
-        return None
-    return max(1, cores // sharers)
-
-
-def sharers(models: int, loaded: int) -> int:
-    """How many models share the cores, for one that starts now. Threads can't change later, so whoever may get company
-    has to be prepared for it: two, where there are two; and from the third that is loaded on as many as there are, up
-    to four. More are rarely busy at once.
-
-    Args:
-        models: How many there are to be asked for.
-        loaded: How many are loaded, or being loaded, this one among them.
-    """
-    return 1 if models < 2 else min(max(2, loaded), 4)
-
-
-def usable_cores() -> int:
-    """The physical cores that this process may run on."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(psutil.cpu_count(logical=False) or allowed, allowed)
 
 
 _LONG_FLAG = re.compile(r"--[A-Za-z][\w.-]*")

@@ -22,7 +22,7 @@ from ..config.schema import Config, EngineSpec, ModelSpec
 from ..errors import SetupError
 from . import command, llama_server
 from .command import mentions
-from .flags import threads_for, usable_cores
+from .cores import share_of, usable_cores
 from .launch import Launch
 from .model_file import with_file
 from .probe import Probe
@@ -53,7 +53,7 @@ class Planner:
         probe: Knows llama-servers' flags.
         which: Finds a program on PATH; None: it is not there.
         bundled_available: Whether the bundled engine is installed.
-        sharers: How many models the cores are shared out to (`flags.sharers`), for one that starts now.
+        several: Whether more than one model may be loaded, so that the cores are shared out.
         cores: How many physical cores we have.
         ollama_server: Finds the llama-server that comes with Ollama; None: it is not there.
     """
@@ -62,7 +62,7 @@ class Planner:
     probe: Probe
     which: Callable[[str], str | None] = shutil.which
     bundled_available: Callable[[], bool] = xllamacpp_installed
-    sharers: Callable[[], int] = lambda: 2
+    several: Callable[[], bool] = lambda: True
     cores: Callable[[], int] = usable_cores
     ollama_server: Callable[[], Path | None] = find_llama_server
 
@@ -126,11 +126,16 @@ class Planner:
 
     async def _built_in(self, spec: ModelSpec, words: tuple[str, ...], socket: Path) -> Launch:
         model = await self._model(spec)
-        threads = threads_for(spec, cores=self.cores(), sharers=self.sharers())
-        if not words:
-            return llama_server.launch_bundled(spec, model=model, socket=socket, threads=threads)
-        dialect = await self.probe.dialect(Path(words[0]))
-        return llama_server.launch(spec, command=words, dialect=dialect, model=model, socket=socket, threads=threads)
+        share = share_of(spec, cores=self.cores(), several=self.several())
+        threads = share.threads
+        if words:
+            dialect = await self.probe.dialect(Path(words[0]))
+            launch = llama_server.launch(
+                spec, command=words, dialect=dialect, model=model, socket=socket, threads=threads
+            )
+        else:
+            launch = llama_server.launch_bundled(spec, model=model, socket=socket, threads=threads)
+        return evolve(launch, env={**share.env, **launch.env})
 
     async def _llama_server(self, spec: ModelSpec, table: EngineSpec | None) -> tuple[str, ...]:
         """The llama-server to use and its leading arguments; none, where any engine will do, if there is none."""
