@@ -250,8 +250,8 @@ def test_a_bad_file_is_refused_in_the_engines_own_words(
     done = run("--model", str(model), "--host", str(short_directory / "e.sock"))
     assert done.returncode == 1
     assert said in done.stderr
-    # Somewhere: the engine writes its log from a thread of its own, whose last line may come after ours.
-    assert any(line.startswith("llmsup bundled engine: ") for line in done.stderr.splitlines())
+    # Somewhere: the engine writes its log from a thread of its own, a line in several pieces, and ours may come between.
+    assert "llmsup bundled engine: " in done.stderr
 
 
 @needs_engine
