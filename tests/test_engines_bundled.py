@@ -250,7 +250,7 @@ def test_a_bad_file_is_refused_in_the_engines_own_words(
     done = run("--model", str(model), "--host", str(short_directory / "e.sock"))
     assert done.returncode == 1
     assert said in done.stderr
-    # Somewhere: the engine writes its log from a thread of its own, a line in several pieces, and ours may come between.
+    # Somewhere: the engine writes its log from a thread of its own, a line in several pieces; ours may come between.
     assert "llmsup bundled engine: " in done.stderr
 
 
