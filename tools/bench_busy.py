@@ -45,12 +45,12 @@ class Meter:
 
     async def window(self, models: Sequence[str], seconds: float) -> Window:
         """Keep some models busy for so long, counted from when all of them have begun to answer."""
-        counts = dict.fromkeys(models, 0)
+        counts, begun = dict.fromkeys(models, 0), {model: trio.Event() for model in models}
 
         async def work(model: str) -> None:
             while True:
                 try:
-                    await self._stream(model, counts)
+                    await self._stream(model, counts, begun[model])
                 except Failed as error:
                     self.failed.append(str(error))
                     await trio.sleep(0.5)
@@ -59,8 +59,8 @@ class Meter:
             for model in models:
                 nursery.start_soon(work, model)
             with trio.move_on_after(PATIENCE):
-                while not all(counts.values()):
-                    await trio.sleep(0.01)
+                for event in begun.values():
+                    await event.wait()
             tokens, busy, ours, began = sum(counts.values()), _busy(), self._ours(), time.perf_counter()
             await trio.sleep(seconds)
             spent = time.perf_counter() - began
@@ -69,7 +69,7 @@ class Meter:
             nursery.cancel_scope.cancel()
         return Window(rate, max(0.0, others / spent))
 
-    async def _stream(self, model: str, counts: dict[str, int]) -> None:
+    async def _stream(self, model: str, counts: dict[str, int], begun: trio.Event) -> None:
         client = Client(self.way.address)
         asked = {"model": model, "prompt": "Tell me of the sea.", "max_tokens": 512, "stream": True, "ignore_eos": True}
         try:
@@ -77,6 +77,7 @@ class Meter:
             try:
                 while piece := await answer.body():
                     counts[model] += piece.count(b"data: ")
+                    begun.set()
             finally:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + 2):
                     await answer.close()
