@@ -1,125 +1,184 @@
 #!/usr/bin/env python3
-"""What two models cost each other on the same cores: tokens a second of one alone and of two at once, as llmsup starts
-them and as they would be started without it, in turns.
+"""What two busy models do to each other on a CPU, and what it costs one alone that they don't: tokens/s of one model
+alone and of two at once, in several shares of the cores, side by side.
 
-Two engines that compute on all cores spend most of the time waiting for their own threads, which the other's have put
-off a core. It does not measure GPUs, where the cores hardly matter, nor more than two.
+All of them are the same model in one llmsup, each an engine of its own: as llmsup starts them when there are several
+(`threads = "auto"`), and with `threads` and `env` set to the other ways. Each window is a few seconds of streams, one
+client a model; the windows of all ways take turns.
+
+It does not measure prompts (they are short), nor models on a GPU (there are no layers there), nor memory. Whatever else
+runs takes cores, too, and one busy neighbour is enough to ruin an engine that has all of them. So what others take is
+measured in each window, and a window in which that is too much does not count.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import signal
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import trio
-from attrs import frozen
+from attrs import Factory, frozen
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from llmsup.catalog import demo
-from llmsup.engines.cores import usable_cores
+from llmsup.engines.cores import PASSIVE, usable_cores
 from llmsup.errors import SetupError
 from tools import bench_ways as run
-from tools.bench_drive import Client, Request
+from tools.bench_busy import QUIET, Cell, Meter
+from tools.bench_drive import Client, Failed, Request
 from tools.bench_setup import facts, find_engine
 
-NAMES = ("one", "two")
-TOKENS = 48
+ADVICE = """\
+A run takes two minutes where nothing else is busy, and gives up after --patience where something is; what it shows
+then is of the quietest windows that there were, and it does not judge. Engines that spin for the same cores differ
+from window to window by half: look at the ranges. It exits with 1 if a request failed, if it was never quiet, or if
+two busy models together stay below one alone with all cores.
+"""
 
 
 @frozen
-class Case:
-    """One line of the table: which llmsup is asked, and which of its models at once."""
+class Share:
+    """One row: how much an engine gets, and how its threads wait for each other."""
 
+    key: str
     text: str
-    way: run.Way
-    models: tuple[str, ...]
+    threads: int | str
+    env: Mapping[str, str] = Factory(dict)
 
 
-def config(engine: Path, model: Path, threads: int | None) -> dict[str, Any]:
-    """Twice the same model on the CPU; `threads` None: as llmsup finds right."""
-    real = {"path": str(model), "engine": "llama-server", "ctx_size": 2048, "parallel": 1, "n_gpu_layers": 0}
+ALL, OURS = "all", "auto"
+
+
+def shares(cores: int) -> list[Share]:
+    """The rows. Waiting on the kernel instead of spinning is asked of OpenMP, which most builds for Linux have."""
+    rows = [
+        Share(ALL, f"all cores ({cores})", cores),
+        Share(OURS, 'as llmsup starts it ("auto")', "auto"),
+        Share("passive", f"all cores ({cores}), passive waiting", cores, PASSIVE),
+        Share("brief", f"all cores ({cores}), brief spinning", cores, {"GOMP_SPINCOUNT": "1000"}),
+    ]
+    # With one thread there is nobody to wait for; with more ours waits passively.
+    return rows if cores < 4 else [*rows, Share("half", f"half the cores ({cores // 2}), spinning", cores // 2)]
+
+
+def config(engine: Path, model: Path, rows: Sequence[Share]) -> dict[str, Any]:
+    """Two models for each row."""
+    same = {"path": str(model), "engine": "llama-server", "ctx_size": 2048, "parallel": 1, "n_gpu_layers": 0}
+    models = {f"{row.key}-{n}": {**same, "threads": row.threads, "env": dict(row.env)} for row in rows for n in (1, 2)}
     return {
-        "defaults": {"ttl": "never", "cache_ram": 0, **({} if threads is None else {"threads": threads})},
-        "catalog": {"roots": [], "ollama": ""},
-        "bridge": {"every": "never"},
+        "defaults": {"ttl": "never"},
         "engines": {"llama-server": {"command": [str(engine)]}},
-        "models": dict.fromkeys(NAMES, real),
+        "models": models,
     }
 
 
-async def rate(case: Case, seconds: float) -> list[float]:
-    """Tokens a second of each of its models, all busy for about so many seconds."""
-    rates = []
-
-    async def keep_busy(model: str) -> None:
-        client, body = Client(case.way.address), {"model": model, "prompt": "Once upon a time", "cache_prompt": False}
-        request = Request("/completion", {**body, "n_predict": TOKENS, "ignore_eos": True})
-        tokens, began = 0, time.perf_counter()
-        while (passed := time.perf_counter() - began) < seconds:
-            tokens += json.loads(await client.ask(request))["tokens_predicted"]
-        rates.append(tokens / passed)
-        await client.close()
-
-    async with trio.open_nursery() as nursery:
-        for model in case.models:
-            nursery.start_soon(keep_busy, model)
-    return rates
+Cells = dict[tuple[str, int], Cell]
 
 
-async def measure(cases: list[Case], rounds: int, seconds: float) -> dict[Case, list[list[float]]]:
-    """Every case in turn, so many times; the models are loaded and warm by then."""
-    for way in {case.way.address: case.way for case in cases}.values():
-        await rate(Case("", way, NAMES), 0.1)
-    found: dict[Case, list[list[float]]] = {case: [] for case in cases}
-    for number in range(rounds):
-        print(f"round {number + 1} of {rounds}", file=sys.stderr)
-        for case in cases:
-            found[case].append(await rate(case, seconds))
-    return found
+async def measure(meter: Meter, rows: Sequence[Share], options: argparse.Namespace) -> Cells:
+    """Load everything, then let all cells take turns until each has enough quiet windows, or patience ends."""
+    client = Client(meter.way.address)
+    for row in rows:
+        for n in (1, 2):
+            await client.ask(Request("/models/load", {"model": f"{row.key}-{n}"}))
+    await client.close()
+    cells: Cells = {(row.key, n): Cell() for row in rows for n in (1, 2)}
+    until, shown = time.monotonic() + 60 * options.patience, -1
+    while wanting := [key for key, cell in cells.items() if len(cell.quiet) < options.windows]:
+        late = time.monotonic() > until
+        if late and all(cell.windows for cell in cells.values()):
+            break
+        least = min(len(cells[key].quiet) for key in wanting)
+        if least > shown:
+            print(f"... {least} of {options.windows}", file=sys.stderr, flush=True)
+            shown = least
+        key = min(wanting, key=lambda key: (len(cells[key].quiet), len(cells[key].loud)))
+        await trio.sleep(0.2)  # an engine needs a moment to see that its client is gone
+        if not late and cells[key].loud and (await meter.window((), 0.2)).others > QUIET:
+            continue
+        window = await meter.window([f"{key[0]}-{n + 1}" for n in range(key[1])], options.seconds)
+        (cells[key].quiet if window.others <= QUIET else cells[key].loud).append(window)
+    return cells
+
+
+def table(cells: Cells, rows: Sequence[Share]) -> list[str]:
+    """Medians with their ranges; ratios are to one model alone with all cores."""
+    base = cells[ALL, 1].rate
+    lines = [f"{'tokens/s':36}{'one alone':>27}{'two at once, together':>29}"]
+    for row in rows:
+        line = f"{row.text:36}"
+        for count, width in ((1, 27), (2, 29)):
+            cell = cells[row.key, count]
+            rates = [window.rate for window in cell.windows]
+            ratio = f"{cell.rate / base:.2f}x" if base else "-"
+            line += f"{f'{cell.rate:.1f} ({min(rates):.1f}-{max(rates):.1f}) {ratio:>6}':>{width}}"
+        lines.append(line)
+    counted = [len(cell.windows) for cell in cells.values()]
+    others = [window.others for cell in cells.values() for window in cell.windows]
+    left_out = sum(len(cell.loud) for cell in cells.values() if cell.quiet)
+    lines.append(
+        f"medians (and ranges) of {min(counted)} to {max(counted)} windows; {left_out} louder ones don't count"
+    )
+    lines.append(f"others took {median(others):.2f} cores in those that count, {max(others):.2f} at most")
+    return lines
+
+
+def verdict(cells: Cells) -> tuple[bool | None, list[str]]:
+    """Whether the target is met, None if others took too much to tell; a line for it, and one for its price."""
+    asked = [cells[cell] for cell in ((ALL, 1), (OURS, 1), (OURS, 2))]
+    if not all(cell.quiet for cell in asked):
+        return None, [
+            f"UNKNOWN two busy models together: it was never quiet (others below {QUIET} cores) for long enough"
+        ]
+    alone, ours, pair = (cell.rate for cell in asked)
+    met, price = pair >= alone, 100 * (1 - ours / alone) if alone else 0.0
+    word = "met    " if met else "MISSED "
+    return met, [
+        f"{word} two busy models together: {pair:.1f} (target: what one alone makes with all cores, {alone:.1f})",
+        f"        what one alone gives up for that: {price:.0f} %",
+    ]
 
 
 def main() -> int:
-    """Run it; 1 if two at once make less than one alone does with all cores."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--engine", metavar="PATH", help="the llama-server to use")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="how often each gets its turn (default 5)")
-    parser.add_argument("--seconds", type=float, default=4, metavar="S", help="how long a turn takes (default 4)")
+    """Measure and show; 1 if it can't be done, a request failed, or the target is missed."""
+    about = (__doc__ or "").split("\n\n")[0]
+    parser = argparse.ArgumentParser(description=about, epilog=ADVICE, allow_abbrev=False)
+    add = parser.add_argument
+    add("--engine", metavar="PATH", help="the llama-server to use; else the one on PATH, else the tests' package")
+    add("--model", type=Path, metavar="FILE", help="the GGUF to use; else the demo's SmolLM2-135M")
+    add("--windows", type=int, default=7, metavar="N", help="quiet windows that each number is of (default 7)")
+    add("--seconds", type=float, default=1.5, metavar="S", help="length of a window (default 1.5; 4 for large models)")
+    add("--patience", type=float, default=10, metavar="MINUTES", help="how long to wait for quiet ones (default 10)")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
+    rows = shares(usable_cores())
     try:
-        engine, model = find_engine(options.engine), demo.fetch(demo.DIRECTORY.expanduser())
-    except SetupError as error:
-        print(error, file=sys.stderr)
+        engine = find_engine(options.engine)
+        model = options.model.absolute() if options.model else demo.fetch()
+        about_it = {**facts(engine), "model": model.stem}
+        with (
+            tempfile.TemporaryDirectory(prefix="llmsup-bench-") as scratch,
+            run.llmsup(Path(scratch, "llmsup"), config(engine, model, rows)) as way,
+        ):
+            meter = Meter(way)
+            cells = trio.run(measure, meter, rows, options)
+    except (SetupError, Failed) as error:
+        print(f"bench_two_models: {error}", file=sys.stderr)
         return 1
-    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
-        ways = {
-            name: stack.enter_context(run.llmsup(Path(directory, name), config(engine, model, threads)))
-            for name, threads in (("auto", None), ("all", usable_cores()))
-        }
-        alone, _, two, _ = cases = [
-            Case("one alone, all cores", ways["all"], NAMES[:1]),
-            Case("one alone, as llmsup starts it", ways["auto"], NAMES[:1]),
-            Case("two at once, as llmsup starts them", ways["auto"], NAMES),
-            Case("two at once, all cores each", ways["all"], NAMES),
-        ]
-        found = trio.run(measure, cases, options.rounds, options.seconds)
-    sums = {case: [sum(rates) for rates in turns] for case, turns in found.items()}
-    base = median(sums[alone])
-    print(json.dumps(facts(engine)))
-    print(f"{'':38}{'tokens/s':>10}{'ratio':>8}{'lowest':>9}{'highest':>9}")
-    for case, numbers in sums.items():
-        value = median(numbers)
-        print(f"{case.text:38}{value:10.1f}{value / base:7.2f}x{min(numbers):9.1f}{max(numbers):9.1f}")
-    met = median(sums[two]) >= base
-    print(f"{'met   ' if met else 'MISSED'}  two at once make at least what one alone makes with all cores")
-    return 0 if met else 1
+    except KeyboardInterrupt:
+        return 130
+    met, lines = verdict(cells)
+    print("\n".join([", ".join(f"{name} {value}" for name, value in about_it.items()), "", *table(cells, rows), ""]))
+    print("\n".join([*lines, *([f"{len(meter.failed)} requests failed: {meter.failed[0]}"] if meter.failed else [])]))
+    return 0 if met and not meter.failed else 1
 
 
 if __name__ == "__main__":
