@@ -42,5 +42,7 @@ def complains_of_memory(lines: tuple[str, ...]) -> str:
 
 
 def may_be_the_system(code: int) -> bool:
-    """Whether the system may have killed it for want of memory: it does that with SIGKILL."""
-    return code == -signal.SIGKILL
+    """Whether the system may have killed it for want of memory: it does that with SIGKILL, which a shell around the
+    engine tells as 128 + 9.
+    """
+    return code in (-signal.SIGKILL, 128 + signal.SIGKILL)
