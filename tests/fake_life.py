@@ -29,7 +29,7 @@ class AlwaysYes:
     def changed(self, model: Model) -> None:
         pass
 
-    async def out_of_memory(self, model: Model) -> bool:
+    def out_of_memory(self, model: Model) -> bool:
         return False
 
 

@@ -39,6 +39,17 @@ class NoGpus:
         return ()
 
 
+class Probe(Sampler):
+    """A sampler whose probe may fail."""
+
+    broken = False
+
+    async def read(self) -> Reading:
+        if self.broken:
+            raise SetupError("the probe broke.")
+        return await super().read()
+
+
 class FakePrices:
     """What models cost by what is known before: what they really take, if nothing else is said."""
 
@@ -64,7 +75,6 @@ class Machine:
 
     Attributes:
         neighbour: Bytes that others take.
-        broken: The machine can't be read.
         oom_kills: How many processes were killed for want of memory.
         ended: How requests ended that `ask` began: "" or an error's code.
         said: What they were told who got an error.
@@ -76,16 +86,14 @@ class Machine:
     governor: Governor
     fleet: Fleet
     prices: FakePrices
+    probe: Probe
     nursery: trio.Nursery
     neighbour: int = 0
-    broken: bool = False
     oom_kills: int = 0
     ended: list[str] = Factory(list)
     said: list[str] = Factory(list)
 
     def reading(self) -> Reading:
-        if self.broken:
-            raise SetupError("the probe broke.")
         taken = sum(_size(engine, self.garage) for engine in self.alive())
         available = Bytes(max(TOTAL - self.neighbour - taken, 0))
         return Reading(total=Bytes(TOTAL), available=available, oom_kills=self.oom_kills)
@@ -158,13 +166,13 @@ async def machine(
     """A machine with a fleet on it, and how many seconds loads and stops take there."""
     settings = settings or Memory(reserve=RESERVE)
     events, made = Events(10_000), Garage(load_time=load_time, stop_time=stop_time)
-    sampler = Sampler(gpus=NoGpus())  # type: ignore[arg-type]  # a stand-in
+    sampler = Probe(gpus=NoGpus())  # type: ignore[arg-type]  # a stand-in
     watch = MachineWatch(settings, sampler, events, total=lambda: Bytes(TOTAL))
     prices = FakePrices(made)
     governor = Governor(settings, watch, prices, events)
     fleet = Fleet(made, governor, max_queue=1000, book=LogBook(), events=events)
     async with trio.open_nursery() as nursery:
-        machine = Machine(made, events, watch, governor, fleet, prices, nursery)
+        machine = Machine(made, events, watch, governor, fleet, prices, sampler, nursery)
         sampler.system = machine.reading
         await nursery.start(watch.run)
         await nursery.start(governor.run)

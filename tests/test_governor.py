@@ -347,7 +347,7 @@ async def test_without_readings_footprints_decide(autojump_clock: MockClock) -> 
     async with machine() as m:
         m.serve(a=30, b=20, c=30)
         m.neighbour = 40 * GiB
-        m.broken = True
+        m.probe.broken = True
         await trio.sleep(20)
         await m.use("a")
         await m.use("b")

@@ -24,5 +24,5 @@ class Admission(Protocol):
     def changed(self, model: Model) -> None:
         """Something about the model is different: its state, its requests, what it costs."""
 
-    async def out_of_memory(self, model: Model) -> bool:
+    def out_of_memory(self, model: Model) -> bool:
         """Whether the system has killed a process for want of memory since the model was admitted."""

@@ -152,12 +152,12 @@ class Governor(Overview):
         self.settings = settings
         self.wake()
 
-    async def out_of_memory(self, model: Model) -> bool:
+    def out_of_memory(self, model: Model) -> bool:
         """Whether the system has killed a process for want of memory since the model was let in."""
-        reservation, reading = self._reserved.of(model), await self._watch.fresh()
-        if reservation is None or reservation.oom_kills is None or reading is None or reading.oom_kills is None:
+        reservation, kills = self._reserved.of(model), self._watch.oom_kills()
+        if reservation is None or reservation.oom_kills is None or kills is None:
             return False
-        return reading.oom_kills > reservation.oom_kills
+        return kills > reservation.oom_kills
 
     # How it is decided...
 
@@ -204,11 +204,11 @@ class Governor(Overview):
                 ask.model.desk.shortage = decision.because + (f" (in memory: {held_by})" if held_by else "")
 
     def _reserve(self, ask: Ask, decision: Decision) -> None:
-        life, reading = ask.model.life, self._watch.reading
+        life = ask.model.life
         assert life is not None
         ask.granted = True
         ask.model.desk.shortage = ""
-        kills = reading.oom_kills if reading else None
+        kills = self._watch.oom_kills()
         reservation = Reservation(ask.model, life, decision.bytes, source=ask.cost.source, oom_kills=kills)
         self._reserved.add(reservation)
         ask.going = self._evict(decision)

@@ -53,6 +53,9 @@ class Watch(Protocol):
     def lags(self) -> bool:
         """Memory comes back only some time after the end of the process that had it."""
 
+    def oom_kills(self) -> int | None:
+        """How many processes the system has killed for want of memory by now; None: it doesn't count them."""
+
     async def fresh(self) -> Reading | None:
         """A look now."""
 

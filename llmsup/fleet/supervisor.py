@@ -164,8 +164,8 @@ class Supervisor:
         self._model.history.note("unload", why, cause=cause, decision=life.decision, freed=life.freed)
         self._model.events.write("unload", model=name, cause=str(cause), reason=why, freed_bytes=life.freed)
 
-    async def _out_of_memory(self) -> bool:
-        return await self._admission.out_of_memory(self._model)
+    def _out_of_memory(self) -> bool:
+        return self._admission.out_of_memory(self._model)
 
     def _fail(self, failure: Error) -> None:
         self._model.failure, self._model.load_wanted = failure, False

@@ -6,7 +6,7 @@ It does not know what a verdict leads to: see `model`.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import trio
 
@@ -63,12 +63,12 @@ def _give_up(what: str, life: Life, engine: Engine, spec: ModelSpec, book: LogBo
 
 
 async def watch_exit(
-    life: Life, engine: Engine, spec: ModelSpec, book: LogBook, out_of_memory: Callable[[], Awaitable[bool]]
+    life: Life, engine: Engine, spec: ModelSpec, book: LogBook, out_of_memory: Callable[[], bool]
 ) -> None:
     """Wait for the engine to end by itself. `out_of_memory`: whether the system killed anything for that."""
     code = await engine.wait()
     how, tail = describe_exit(code), book.tail(LOG_TAIL)
-    if may_be_the_system(code) and life.verdict is None and await out_of_memory():
+    if may_be_the_system(code) and life.verdict is None and out_of_memory():
         what = f"The engine of {spec.name} {how}: the system killed it because there was no memory left."
         life.end(OutOfMemory(what, hint=_LESS, log_tail=tail, retry_after=1))
     elif code and (complaint := complains_of_memory(book.tail(LOOKED_AT))):

@@ -144,6 +144,10 @@ class MachineWatch(Watched):
         reading = None if self._last is None else self._last[1]
         return (reading.gpu_limit if reading else None) or self.working_set
 
+    def oom_kills(self) -> int | None:
+        """How many processes the system has killed for want of memory by now: its own count, whatever a probe says."""
+        return self._sampler.system().oom_kills
+
     async def fresh(self) -> Reading | None:
         """A look that begins now, or soon: what happened before this call shows in it. None if that is impossible and
         the last one is too old. Those who ask together share one.
