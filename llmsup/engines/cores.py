@@ -51,13 +51,14 @@ def share_of(
     first to come would keep the cores that the next one needs.
 
     Why not all: ggml's threads meet after each operation, hundreds of times a token, and spin while they wait. One that
-    is not running because another engine spins on its core makes all others wait for the scheduler. Two engines with
-    both of two cores each make 17 tokens/s each where one makes 134; with one core each 88 (SmolLM2-135M).
+    is not running because another engine spins on its core makes all others wait for the scheduler. On two cores one
+    engine with both makes 106 tokens/s, two with both 36 together, two with one each 138, and one of these alone 69
+    (SmolLM2-135M; tools/bench_two_models.py).
 
-    More than two may be busy all the same, and other programs are. So threads that have company wait passively. With
-    twice as many threads as cores two engines then made 84 tokens/s together instead of 19; the price is some
-    6 ms a token on two threads: much for a model that small, little for one that takes 100 ms. All cores and passive
-    waiting would be simpler, but two small models together stay below one alone then (tools/bench_two_models.py).
+    More than two may be busy all the same, and other programs are. So threads that have company sleep while they wait.
+    With twice as many threads as cores two engines then made 78 tokens/s together instead of 36. The price is some 6 ms
+    a token on two threads: a third where a token takes 9 ms, little where it takes 100. Sleeping alone, with all cores
+    for everybody, would be simpler, but then two small models together stay below one alone.
 
     A graphics card makes no difference. What is computed there needs one thread to feed it, so that a small share costs
     nothing; and what doesn't fit onto the card is computed on the cores after all. Only a Mac's engine chooses for
