@@ -33,6 +33,12 @@ def test_the_engines_words_are_cut_to_the_width() -> None:
     assert len(line) == 58
 
 
+def test_what_a_model_waits_for() -> None:
+    """The last engine's words say nothing of that."""
+    status = {"seconds": 3.4, "last_line": "old words", "waits_for": "it needs 8 GiB (in memory: a)"}
+    assert drawn(status, width=80) == "loading org/model 3 s waits: it needs 8 GiB (in memory: a)"
+
+
 @pytest.mark.parametrize(("fraction", "full"), [(0.0, 0), (0.5, 15), (1.0, 30)])
 def test_a_fraction_is_a_bar(fraction: float, full: int) -> None:
     line = drawn({"progress": fraction, "seconds": 3.4, "last_line": "words"}, width=80)

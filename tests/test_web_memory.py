@@ -24,11 +24,11 @@ def config(**memory: float) -> Config:
     return Config(models=models, memory=SETTINGS, server=Server(shutdown_grace=Seconds(1)))
 
 
-async def llmsup(served: Served, *words: str) -> str:
-    """What a command prints when it is typed."""
+async def llmsup(served: Served, *words: str, code: int = 0) -> str:
+    """What a command prints when it is typed, and the exit code that it has to have."""
     url = f"http://127.0.0.1:{served.client.port}"
     done = await trio.to_thread.run_sync(lambda: CliRunner().invoke(main, [*words, "--url", url]))
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == code, done.output
     return done.output
 
 
@@ -91,6 +91,9 @@ async def test_what_can_never_fit_is_a_507_with_numbers() -> None:
         assert [entry["model"] for entry in (await served.client.get("/running")).json] == ["a"]
         history = (await served.client.get("/memory/giant")).json["history"]
         assert [each["what"] for each in history] == ["refuse"]
+        told = await llmsup(served, "load", "giant", code=1)
+        assert "giant can't be loaded: it needs 3.0 GiB" in told
+        assert "raise [memory] limit" in told
 
 
 async def test_who_has_the_memory_is_told_to_those_who_waited_too_long() -> None:
@@ -115,6 +118,9 @@ async def test_who_has_the_memory_is_told_to_those_who_waited_too_long() -> None
             (waiting,) = (await served.client.get("/memory")).json["waiting"]
             assert (waiting["model"], waiting["bytes"]) == ("b", GiB)
             assert "It waits for memory: it needs 1.0 GiB, 512 MiB is free" in await llmsup(served, "why", "b")
+            status = (await served.client.get("/v1/models/b")).json["status"]
+            assert status["value"] == "loading"
+            assert "(in memory: a)" in status["waits_for"]
             assert "1 model waiting for memory" in await llmsup(served, "ps")
         assert (got[0].status, got[0].error["code"]) == (503, "insufficient_memory")
         assert "(in memory: a)" in got[0].error["message"]

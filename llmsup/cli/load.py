@@ -77,7 +77,7 @@ def _poll(client: Client, name: str, show: Callable[[Entry], None] | None) -> En
         if status["value"] == "failed":
             raise ModelFailed(str(status.get("error") or f"{name} failed."), log_tail=tuple(status.get("log_tail", ())))
         if status["value"] == "unloaded":
-            raise _gone(client, name)
+            raise _gone(client, name, str(status.get("reason") or ""))
         if status["value"] == "loaded":
             # One that is about to be unloaded counts as loaded there; our load comes after that.
             entries: list[Entry] = client.get("/running")
@@ -89,7 +89,9 @@ def _poll(client: Client, name: str, show: Callable[[Entry], None] | None) -> En
         time.sleep(EVERY)  # the server can be asked how far it is, but doesn't call back
 
 
-def _gone(client: Client, name: str) -> Error:
+def _gone(client: Client, name: str, reason: str) -> Error:
+    if reason.startswith(f"{name} can't be loaded"):  # it was never begun
+        return ModelFailed(reason, hint="Give it a smaller ctx_size, or raise [memory] limit.")
     tail = tuple(client.lines(model_path("/logs", name)))[-10:]
     return ModelFailed(
         f"{name} is not loaded: its engine was ended while it loaded.",

@@ -46,7 +46,8 @@ class Picture:
             grid.add_row(head, ProgressBar(total=1, completed=fraction, width=BAR), f"{fraction:4.0%}", elapsed)
             yield grid
             return
-        words = visible(self._status.get("last_line") or "")
+        shortage = self._status.get("waits_for")
+        words = visible(f"waits: {shortage}" if shortage else self._status.get("last_line") or "")
         line = Text.assemble(f"{head} {elapsed} ", (words, "dim"))
         line.truncate(options.max_width, overflow="ellipsis")
         yield line

@@ -95,7 +95,8 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
                 await ticket.life(Seconds(model.spec.start_timeout + model.spec.queue_timeout))
             seconds = round(trio.current_time() - began, 3)
             return as_json({"success": True, "model": model.spec.name, "seconds": seconds})
-        await model.until(lambda: model.state not in (State.FAILED, State.UNLOADED))
+        # One that can never fit is refused as soon as it has begun to wait.
+        await model.until(lambda: model.state not in (State.FAILED, State.UNLOADED) or not model.load_wanted)
         return as_json({"success": True, "model": model.spec.name, "state": str(model.state)})
 
     @routes.post("/models/unload")

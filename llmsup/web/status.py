@@ -90,6 +90,7 @@ def _status(model: Model) -> dict[str, Any]:
         engine = model.life.engine if model.life else None
         status["progress"] = engine.progress if engine else None
         status["last_line"] = model.book.last
+        status["waits_for"] = model.desk.shortage or None
         status["seconds"] = rounded(trio.current_time() - model.life.began) if model.life else 0
     elif model.state is State.FAILED and model.failure is not None:
         status["error"] = str(model.failure)
