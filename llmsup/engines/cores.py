@@ -57,8 +57,9 @@ def share_of(
 
     More than two may be busy all the same, and other programs are. So threads that have company sleep while they wait.
     With twice as many threads as cores two engines then made 78 tokens/s together instead of 36. The price is some 6 ms
-    a token on two threads: a third where a token takes 9 ms, little where it takes 100. Sleeping alone, with all cores
-    for everybody, would be simpler, but then two small models together stay below one alone.
+    a token there, on two threads, to one that is alone: a third of its tokens/s, and less of a larger model's, of which
+    each operation takes longer. Sleeping alone, with all cores for everybody, would be simpler, but then two small
+    models together stay below one alone.
 
     A graphics card makes no difference. What is computed there needs one thread to feed it, so that a small share costs
     nothing; and what doesn't fit onto the card is computed on the cores after all. Only a Mac's engine chooses for
