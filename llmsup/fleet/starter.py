@@ -15,7 +15,13 @@ from ..engines.plan import Planner
 from ..process.child import run_child
 from ..process.logbook import LogBook
 from ..process.orphans import Orphans
+from ..units import Seconds
 from .engine import RunningEngine
+
+STOP_AGAIN = Seconds(1)
+"""Seconds after which a llama-server is told again to stop. One whose clients are gone ends in 0.3 s; now and then one
+misses the first time, and somebody may be waiting for its memory.
+"""
 
 
 class Starter:
@@ -49,7 +55,13 @@ class Starter:
         for correction in launch.corrections:
             book.write(f"llmsup: {correction}")
         env = {**_inherited(), **launch.env, **spec.env}
-        async with run_child(launch.argv, orphans=self._orphans, env=env, stop_grace=spec.stop_grace) as child:
+        async with run_child(
+            launch.argv,
+            orphans=self._orphans,
+            env=env,
+            stop_grace=spec.stop_grace,
+            again=STOP_AGAIN if launch.tells_progress else None,
+        ) as child:
             engine = RunningEngine(launch, child, book)
             try:
                 yield engine

@@ -83,14 +83,14 @@ class Child:
         with contextlib.suppress(trio.BrokenResourceError):  # it died at once: `wait` tells
             await self._process.stdin.send_all(b"\n")
 
-    async def _stop(self, grace: Seconds) -> None:
-        """TERM, TERM again at half time, KILL at the end; then KILL whatever else is left of the group.
+    async def _stop(self, grace: Seconds, again: Seconds) -> None:
+        """TERM, TERM again after `again`, KILL at the end; then KILL whatever else is left of the group.
 
         The second TERM is for llama-server, which takes it as "at once" (a first one waits for requests). One that
         reports its progress also has a thread that waits for the end of its standard input, and waits for that
         thread: so the input is closed right after the first TERM (measured: 0.02 s, and for ever without).
         """
-        for patience in (grace / 2, grace / 2):
+        for patience in (again, grace - again):
             if self.returncode is None:
                 self._signal(signal.SIGTERM)
                 await self._close(self._process.stdin)
@@ -119,6 +119,7 @@ async def run_child(
     orphans: Orphans,
     env: Mapping[str, str],
     stop_grace: Seconds,
+    again: Seconds | None = None,
 ) -> AsyncIterator[Child]:
     """Start a program in a process group of its own, and end that whole group on the way out.
 
@@ -130,6 +131,7 @@ async def run_child(
         orphans: Told of the group before the program starts.
         env: The whole environment of the program.
         stop_grace: Seconds from the first SIGTERM to SIGKILL, on the way out.
+        again: Seconds to the second SIGTERM; None: half of `stop_grace`, which is also the most.
 
     Raises:
         SetupError: There is no such program.
@@ -156,7 +158,8 @@ async def run_child(
         yield child
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + stop_grace + 10):
-            await child._stop(stop_grace)
+            half = Seconds(stop_grace / 2)
+            await child._stop(stop_grace, half if again is None else min(again, half))
             await child._close(process.stdin)
             await child._close(process.stdout)
             await orphans.remove(child.pid)
