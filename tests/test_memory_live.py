@@ -105,7 +105,9 @@ def _config(folder: Path, model: Mapping[str, Any]) -> str:
     path = str(smollm2())
     engines = table("engines", "llama-server", command=[str(llama_server())])
     memory = table("memory", reserve="200MiB", interval=0.25, min_residency=0)
-    defaults = table("defaults", parallel=1, cache_ram="16MiB", stop_grace=5)
+    # Now and then a llama-server takes seconds to heed its SIGTERM when memory is short, for a reason not known yet; a
+    # neighbour that grows doesn't wait for that.
+    defaults = table("defaults", parallel=1, cache_ram="16MiB", stop_grace=1)
     server = table("server", state_dir=str(folder / "state"), shutdown_grace=1)
     catalog = table("catalog", roots=[], ollama="")
     models = [table("models", name, path=path, ctx_size=size, **model) for name, size in CONTEXTS.items()]
