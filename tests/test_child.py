@@ -70,6 +70,17 @@ async def test_leaving_ends_it_politely(orphans: Orphans, tmp_path: Path) -> Non
     assert child.returncode == 0
 
 
+async def test_a_farewell_comes_before_the_end_of_its_input(orphans: Orphans, tmp_path: Path) -> None:
+    script = 'trap "" TERM; echo up; cat > "$0"'
+    argv = ("sh", "-c", script, str(tmp_path / "note"))
+    kept = run_child(argv, orphans=orphans, env=ENV, stop_grace=Seconds(20), farewell=b"be gone\n")
+    async with kept as child:
+        await anext(lines := child.lines())
+        await lines.aclose()
+    assert (tmp_path / "note").read_text() == "be gone\n"
+    assert child.returncode == 0
+
+
 async def test_the_whole_group_is_ended_however_deaf(orphans: Orphans) -> None:
     """A leader and a grandchild that ignore SIGTERM are gone when the block is left, also when cancelled."""
     script = "trap '' TERM; (trap '' TERM; while :; do sleep 1; done) & echo up; while :; do sleep 1; done"

@@ -84,6 +84,7 @@ async def test_llama_server_on_path_comes_first(root: Path, server: Path) -> Non
     assert made.address == UnixAddress(SOCKET)
     assert made.env == {"A": "b", "LLAMA_SERVER_ROUTER_PORT": "1"}
     assert made.tells_progress
+    assert made.farewell == b"cmd_router_to_child:exit\n"
     assert made.health == "/health"
 
 

@@ -105,9 +105,7 @@ def _config(folder: Path, model: Mapping[str, Any]) -> str:
     path = str(smollm2())
     engines = table("engines", "llama-server", command=[str(llama_server())])
     memory = table("memory", reserve="200MiB", interval=0.25, min_residency=0)
-    # Now and then a llama-server takes seconds to heed its SIGTERM when memory is short, for a reason not known yet; a
-    # neighbour that grows doesn't wait for that.
-    defaults = table("defaults", parallel=1, cache_ram="16MiB", stop_grace=1)
+    defaults = table("defaults", parallel=1, cache_ram="16MiB", stop_grace=5)
     server = table("server", state_dir=str(folder / "state"), shutdown_grace=1)
     catalog = table("catalog", roots=[], ollama="")
     models = [table("models", name, path=path, ctx_size=size, **model) for name, size in CONTEXTS.items()]
@@ -159,12 +157,12 @@ import sys, time
 had = []
 for step in range(50):
     had.append(bytearray(b"x") * (8 * 2**20))
-    time.sleep(0.1 if step < 30 else 1.2)
+    time.sleep(0.1 if step < 25 else 0.5)
 sys.stdout.write("grown\n")
 sys.stdout.flush()
 sys.stdin.read()
 """
-"""Takes 400 MiB within 27 s, the first 240 at once, and has them until its standard input ends."""
+"""Takes 400 MiB within 15 s, and has them until its standard input ends."""
 
 
 @asynccontextmanager

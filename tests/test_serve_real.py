@@ -97,6 +97,20 @@ async def test_a_forced_unload_while_it_generates(engine: str) -> None:
         assert b'"code":"unloading"' in b"".join([piece async for piece in pieces])
 
 
+async def test_a_llama_server_ends_in_good_order() -> None:
+    """Told as its own router would tell it. When its standard input just ended beside the SIGTERM, two of its threads
+    left at once: code 1, now and then SIGABRT, and then a debugger for a second, with all the memory still taken.
+    """
+    async with serving(config=config("llama-server")) as served:
+        await served.client.post("/models/load", model="chat")
+        life = served.model("chat").life
+        assert life
+        engine = life.engine
+        assert engine
+        await served.client.post("/models/unload", model="chat")
+        assert await engine.wait() == 0
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_a_client_that_leaves_frees_its_slot(engine: str) -> None:
     """There is one slot: were it not freed, the second request would wait for the end of the first."""

@@ -49,6 +49,7 @@ class Launch:
         health: The path that answers 200 once the engine is ready; "" means ready when the port answers.
         tells_progress: The engine speaks llama-server's child protocol on its standard output. It also ends
             when its standard input does, so that has to be a pipe, held open for as long as it may live.
+        farewell: What to write to its standard input when it shall end, besides a SIGTERM.
         body_defaults: Request fields that the engine couldn't take at launch; they are written into bodies
             that don't set them.
         corrections: What was written otherwise than configured, a clause each: "args: --typ-p is --typical-p here".
@@ -60,5 +61,6 @@ class Launch:
     address: Address
     health: str = "/health"
     tells_progress: bool = False
+    farewell: bytes = b""
     body_defaults: Mapping[str, Any] = Factory(dict)
     corrections: tuple[str, ...] = ()

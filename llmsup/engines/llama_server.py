@@ -23,6 +23,11 @@ BUNDLED = Dialect(FLAGS, "the bundled engine")
 # the load, and once loaded it ends when its standard input closes. Readiness and orphans are seen to without it.
 _CHILD_MODE = {"LLAMA_SERVER_ROUTER_PORT": "1"}
 
+# A child's thread waits for this line, and the child at its end for that thread. The end of the input alone won't do:
+# the thread then calls exit() beside a SIGTERM's orderly end, which now and then aborts (6 of 40 times here), and an
+# aborted llama-server first has a debugger print its stack: a second or more with all its memory, and the debugger's.
+_CHILD_EXIT = b"cmd_router_to_child:exit\n"
+
 _OURS = "llmsup gives each engine a socket of its own."
 _PATH = "Set the model's `path` instead."
 _NOT_HERE = "Engines answer only to llmsup: put it into [server]."
@@ -62,6 +67,7 @@ def launch(
         env={**spec.env, **_CHILD_MODE},
         address=UnixAddress(socket),
         tells_progress=True,
+        farewell=_CHILD_EXIT,
         body_defaults=body,
         corrections=(*leading.told, *corrected.told),
     )

@@ -15,13 +15,7 @@ from ..engines.plan import Planner
 from ..process.child import run_child
 from ..process.logbook import LogBook
 from ..process.orphans import Orphans
-from ..units import Seconds
 from .engine import RunningEngine
-
-STOP_AGAIN = Seconds(1)
-"""Seconds after which a llama-server is told again to stop. One whose clients are gone ends in 0.3 s; now and then one
-misses the first time, and somebody may be waiting for its memory.
-"""
 
 
 class Starter:
@@ -60,7 +54,7 @@ class Starter:
             orphans=self._orphans,
             env=env,
             stop_grace=spec.stop_grace,
-            again=STOP_AGAIN if launch.tells_progress else None,
+            farewell=launch.farewell,
         ) as child:
             engine = RunningEngine(launch, child, book)
             try:

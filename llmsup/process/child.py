@@ -78,23 +78,24 @@ class Child:
         """Close its standard input: a program that asks something is told that nobody answers."""
         await self._close(self._process.stdin)
 
-    async def _open_gate(self) -> None:
+    async def _tell(self, line: bytes) -> None:
+        """Write to its standard input: a line fits into any pipe, so this doesn't wait for a reader."""
         assert self._process.stdin is not None
-        with contextlib.suppress(trio.BrokenResourceError):  # it died at once: `wait` tells
-            await self._process.stdin.send_all(b"\n")
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # nobody reads: `wait` tells
+            await self._process.stdin.send_all(line)
 
-    async def _stop(self, grace: Seconds, again: Seconds) -> None:
-        """TERM, TERM again after `again`, KILL at the end; then KILL whatever else is left of the group.
+    async def _stop(self, grace: Seconds, last_words: bytes) -> None:
+        """TERM, TERM again at half time, KILL at the end; then KILL whatever else is left of the group.
 
-        The second TERM is for llama-server, which takes it as "at once" (a first one waits for requests). One that
-        reports its progress also has a thread that waits for the end of its standard input, and waits for that
-        thread: so the input is closed right after the first TERM (measured: 0.02 s, and for ever without).
+        The input ends right after the first TERM: whoever still reads it must not wait for more. The second TERM is
+        for llama-server, which takes it as "at once" (a first one waits for requests).
         """
-        for patience in (again, grace - again):
+        for words in (last_words, b""):
             if self.returncode is None:
                 self._signal(signal.SIGTERM)
+                await self._tell(words)
                 await self._close(self._process.stdin)
-                with trio.move_on_after(patience):
+                with trio.move_on_after(grace / 2):
                     await self._process.wait()
         # The leader is gone or won't go. Grandchildren get no second question: they had their SIGTERM.
         self._signal(signal.SIGKILL)
@@ -119,7 +120,7 @@ async def run_child(
     orphans: Orphans,
     env: Mapping[str, str],
     stop_grace: Seconds,
-    again: Seconds | None = None,
+    farewell: bytes = b"",
 ) -> AsyncIterator[Child]:
     """Start a program in a process group of its own, and end that whole group on the way out.
 
@@ -131,7 +132,7 @@ async def run_child(
         orphans: Told of the group before the program starts.
         env: The whole environment of the program.
         stop_grace: Seconds from the first SIGTERM to SIGKILL, on the way out.
-        again: Seconds to the second SIGTERM; None: half of `stop_grace`, which is also the most.
+        farewell: Written to its standard input right after SIGTERM, before that ends.
 
     Raises:
         SetupError: There is no such program.
@@ -152,14 +153,15 @@ async def run_child(
         env=env,
     )
     child = Child(process, argv)
+    last_words = b""
     try:
         await orphans.add(child.pid)
-        await child._open_gate()
+        await child._tell(b"\n")
+        last_words = farewell  # not before: a line is what the gate waits for
         yield child
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + stop_grace + 10):
-            half = Seconds(stop_grace / 2)
-            await child._stop(stop_grace, half if again is None else min(again, half))
+            await child._stop(stop_grace, last_words)
             await child._close(process.stdin)
             await child._close(process.stdout)
             await orphans.remove(child.pid)
