@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from hypothesis import settings
 settings.register_profile("llmsup", deadline=None)
 settings.load_profile("llmsup")
 
+# A shell starts what it puts into the background with Ctrl-C ignored, and programs hand that on to those they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ("fleets",)  # its fixtures, which two files use
 
