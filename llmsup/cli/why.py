@@ -60,11 +60,11 @@ def command(model: str, lines: int, url: str | None, as_json: bool) -> None:
     if past:
         click.echo()
         history(past, now, answer["model"]).show()
-    if weighed := last_weighed(answer):
+    if (last := last_decision(answer)) and last["weighed"]:
         click.echo()
         click.echo("What was weighed the last time that memory was short:")
         click.echo()
-        candidates(weighed).show()
+        candidates(last).show()
 
 
 def standing(answer: Answer, now: float) -> Iterator[str]:
@@ -108,22 +108,21 @@ def history(entries: Sequence[Answer], now: float, name: str) -> Table:
     return Table(columns, rows)
 
 
-def last_weighed(answer: Answer) -> Sequence[Answer]:
-    """Who was considered when it was last unloaded, or let in, for want of memory."""
-    for entry in reversed(answer["history"]):
-        if entry["decision"]:
-            weighed: Sequence[Answer] = entry["decision"]["weighed"]
-            return weighed
-    return ()
+def last_decision(answer: Answer) -> Answer | None:
+    """What was decided when it was last unloaded, or let in, for want of memory."""
+    decisions: list[Answer] = [entry["decision"] for entry in answer["history"] if entry["decision"]]
+    return decisions[-1] if decisions else None
 
 
-def candidates(weighed: Sequence[Answer]) -> Table:
+def candidates(decision: Answer) -> Table:
     """Those that were considered, the least worth keeping first."""
     columns = (Column("MODEL"), Column("MEMORY", right=True), Column("LOSS", right=True), Column("STAYED BECAUSE"))
     rows = []
-    for each in weighed:
+    spared = "the others were enough" if decision["victims"] else "-"
+    for each in decision["weighed"]:
         loss = "" if each["loss_seconds"] is None else f"{each['loss_seconds']:.3g} s"
-        rows.append([each["model"], format_bytes(Bytes(each["footprint_bytes"])), loss, each["stays"] or "-"])
+        stayed = "(it went)" if each["model"] in decision["victims"] else each["stays"] or spared
+        rows.append([each["model"], format_bytes(Bytes(each["footprint_bytes"])), loss, stayed])
     return Table(columns, rows)
 
 
