@@ -85,7 +85,7 @@ async def test_a_model_makes_way_and_everything_tells_of_it() -> None:
 
 async def test_what_can_never_fit_is_a_507_with_numbers() -> None:
     """In the error's message; nothing was unloaded for it."""
-    async with serving(config=config(a=1, giant=3)) as served:
+    async with serving(config=config(a=1, b=0.5, giant=3)) as served:
         assert (await served.client.chat("a")).status == 200
         got = await served.client.chat("giant")
         assert (got.status, got.error["code"]) == (507, "model_too_large")
@@ -96,6 +96,8 @@ async def test_what_can_never_fit_is_a_507_with_numbers() -> None:
         told = await llmsup(served, "load", "giant", code=1)
         assert "giant can't be loaded: it needs 3.0 GiB" in told
         assert "raise [memory] limit" in told
+        await llmsup(served, "load", "b")
+        assert "loaded once; no requests yet." in await llmsup(served, "why", "b")
 
 
 async def test_who_has_the_memory_is_told_to_those_who_waited_too_long() -> None:

@@ -90,7 +90,8 @@ def _so_far(counts: Answer) -> str:
     soon = f", {_times(counts['refaults'])} wanted again within 5 m of an eviction" if counts["refaults"] else ""
     requests = "1 request" if counts["requests"] == 1 else f"{counts['requests']} requests"
     waited = f"{requests} waited {format_seconds(counts['waited_seconds'])} altogether"
-    return f"Since llmsup started: loaded {_times(counts['loads'])}{gone}{soon}; {waited}."
+    asked = waited if counts["requests"] else "no requests yet"
+    return f"Since llmsup started: loaded {_times(counts['loads'])}{gone}{soon}; {asked}."
 
 
 def _why(reason: str, name: str) -> str:
