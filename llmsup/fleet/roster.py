@@ -165,7 +165,8 @@ class Roster(Watched):
 
     async def _do(self, asks: list[_Ask]) -> None:
         restart: tuple[str, ...] = ()
-        if any(ask.reread for ask in asks):
+        reread = any(ask.reread for ask in asks)
+        if reread:
             try:
                 config = await trio.to_thread.run_sync(self._reread, abandon_on_cancel=True)
             except Error as error:
@@ -178,8 +179,8 @@ class Roster(Watched):
             if restart:
                 log.warning("these settings take effect when llmsup is started again: %s", ", ".join(restart))
         changes = await self._look()
-        if changes or asks:
-            log.info("%s: %s", "reloaded" if asks else "on the disk", changes)
+        if changes or reread:
+            log.info("%s: %s", "reloaded" if reread else "on the disk", changes)
         for ask in asks:
             ask.answer(Reloaded(changes=changes, refused=self._refused(), restart=restart))
 
