@@ -99,7 +99,7 @@ async def test_a_forced_unload_while_it_generates(engine: str) -> None:
 
 async def test_a_llama_server_ends_in_good_order() -> None:
     """Told as its own router would tell it. When its standard input just ended beside the SIGTERM, two of its threads
-    left at once: code 1, now and then SIGABRT, and then a debugger for a second, with all the memory still taken.
+    left at once: code 1, now and then SIGABRT, and then a debugger came first, with all the memory still taken.
     """
     async with serving(config=config("llama-server")) as served:
         await served.client.post("/models/load", model="chat")

@@ -90,8 +90,9 @@ def _poll(client: Client, name: str, show: Callable[[Entry], None] | None) -> En
 
 
 def _gone(client: Client, name: str, reason: str) -> Error:
-    if reason.startswith(f"{name} can't be loaded"):  # it was never begun
-        return ModelFailed(reason, hint="Give it a smaller ctx_size, or raise [memory] limit.")
+    past = client.get(model_path("/memory", name))["history"]
+    if reason and past and past[-1]["what"] == "refuse" and past[-1]["reason"].startswith(reason):
+        return ModelFailed(past[-1]["reason"])  # it was never begun
     tail = tuple(client.lines(model_path("/logs", name)))[-10:]
     return ModelFailed(
         f"{name} is not loaded: its engine was ended while it loaded.",

@@ -24,8 +24,9 @@ BUNDLED = Dialect(FLAGS, "the bundled engine")
 _CHILD_MODE = {"LLAMA_SERVER_ROUTER_PORT": "1"}
 
 # A child's thread waits for this line, and the child at its end for that thread. The end of the input alone won't do:
-# the thread then calls exit() beside a SIGTERM's orderly end, which now and then aborts (6 of 40 times here), and an
-# aborted llama-server first has a debugger print its stack: a second or more with all its memory, and the debugger's.
+# the thread then calls exit() beside a SIGTERM's orderly end, which now and then aborts, and an aborted llama-server
+# first has a debugger (gdb, lldb) print its stack, where there is one: with all its memory, and the debugger's, until
+# that is done.
 _CHILD_EXIT = b"cmd_router_to_child:exit\n"
 
 _OURS = "llmsup gives each engine a socket of its own."

@@ -135,7 +135,7 @@ class Supervisor:
             case ModelTooLarge() as refusal:  # no failure of the model, so no pause: the next one is told the same
                 self._model.load_wanted = False
                 self._model.become(State.UNLOADED, refusal.message)
-                self._model.history.note("refuse", refusal.message)
+                self._model.history.note("refuse", str(refusal))
                 self._model.desk.refuse(refusal)
             case _ if life.wish is not None and not isinstance(life.verdict, EngineDied):
                 self._model.become(State.UNLOADED, str(life.verdict))  # it failed as what it no longer is
