@@ -16,7 +16,7 @@ from llmsup.catalog import headers
 from llmsup.catalog.facts import Facts
 from llmsup.catalog.found import Stamp, Unreadable
 from llmsup.catalog.gguf import read_header
-from llmsup.catalog.headers import HeaderCache
+from llmsup.catalog.headers import FORMAT, HeaderCache
 
 
 def stamp(path: Path) -> Stamp:
@@ -79,9 +79,9 @@ def test_a_file_that_changes_under_the_reader_is_not_remembered(tmp_path: Path, 
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"\xff\xfe", b"null", b'{"format": 1}', b'{"format": 0, "files": []}', b"[" * 100_000,
-     b'{"format": 1, "files": ' + b"[" * 100_000, b'{"format": 1, "files": [{"path": 7}]}',
-     b'{"format": 1, "files": [{"path": "x", "size": 1, "mtime_ns": 1, "facts": {"role": "king"}}]}'],
+    [b"", b"{", b"[]", b"\xff\xfe", b"null", b'{"format": %d}' % FORMAT, b'{"format": 0, "files": []}', b"[" * 100_000,
+     b'{"format": %d, "files": ' % FORMAT + b"[" * 100_000, b'{"format": %d, "files": [{"path": 7}]}' % FORMAT,
+     b'{"format": %d, "files": [{"path": "x", "size": 1, "mtime_ns": 1, "facts": {"role": "king"}}]}' % FORMAT],
 )  # fmt: skip
 def test_a_damaged_cache_is_an_empty_one(tmp_path: Path, file: Path, content: bytes) -> None:
     """It is replaced by the next that is saved."""
@@ -99,7 +99,7 @@ def test_another_versions_cache_is_an_empty_one(tmp_path: Path, file: Path) -> N
     """Even if it could be read."""
     model = stamp(tiny_llama(tmp_path / "m.gguf"))
     filled(file, model)
-    file.write_bytes(file.read_bytes().replace(b'"format":1', b'"format":0', 1))
+    file.write_bytes(file.read_bytes().replace(f'"format":{FORMAT}'.encode(), b'"format":0', 1))
     assert loaded(file).get(model) is None
 
 

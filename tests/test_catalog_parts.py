@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 from catalog_disk import BROKEN, MODEL, PROJECTOR, Disk, part
+from gguf_files import write_gguf
 
-from llmsup.catalog.facts import Facts
+from llmsup.catalog.facts import Facts, Value
 from llmsup.catalog.found import Unreadable
+from llmsup.catalog.gguf import read_header
+from llmsup.catalog.summary import summarise
 from llmsup.units import Bytes
 
 
@@ -183,3 +186,98 @@ def test_what_is_no_model_does_not_make_a_folder_one_of_several(disk: Disk) -> N
     disk.link("root/p/m/y.gguf", disk.base / "root/p/m/x.gguf")
     assert list(disk.models()) == ["p/m"]
     assert "y" in disk.models()["p/m"].names
+
+
+def text_model(architecture: str, width: int, name: str = "") -> Facts:
+    return Facts(architecture=architecture, kind="chat", name=name, numbers={"embedding_length": width})
+
+
+def projector(type_: str, *widths: int, name: str = "", **numbers: int) -> Facts:
+    said: dict[str, Value] = {"projector_type": type_, **{f"vision.{key}": value for key, value in numbers.items()}}
+    return Facts(architecture="clip", role="projector", name=name, numbers=said, widths=frozenset(widths))
+
+
+GEMMA = projector("gemma3", 1152, 2560)
+LLAVA = projector("mlp", 1024, 4096, projection_dim=768)  # as the old converters wrote them: the encoder's own
+
+
+@pytest.mark.parametrize("folder", ["", "pub", "pub/all", "pub/deeper/all"])
+@pytest.mark.parametrize(
+    ("models", "name", "header", "chosen"),
+    [
+        ({"smol": text_model("llama", 576)}, "mmproj-F16", GEMMA, []),  # it would be refused
+        ({"qwen3-4b": text_model("qwen3", 2560)}, "mmproj-F16", GEMMA, []),  # as wide, and another family
+        ({"gemma-3-4b-it": text_model("gemma3", 2560)}, "mmproj-F16", GEMMA, ["gemma-3-4b-it"]),
+        ({"llava-7b": text_model("llama", 4096)}, "mmproj-model-f16", LLAVA, ["llava-7b"]),
+        ({"qwen2-7b": text_model("qwen2", 3584)}, "mmproj-model-f16", LLAVA, []),
+        # Among others, the header or the name must speak for a model.
+        (
+            {"qwen3-4b": text_model("qwen3", 2560), "gemma-3-4b": text_model("gemma3", 2560)},
+            "mmproj-F16",
+            GEMMA,
+            ["gemma-3-4b"],
+        ),
+        ({"a": text_model("llama", 4096), "b": text_model("llama", 4096)}, "mmproj-F16", LLAVA, []),
+        ({"a": text_model("llama", 4096), "b": text_model("llama", 2048)}, "mmproj-F16", LLAVA, ["a"]),
+        ({"a": MODEL, "b": MODEL}, "mmproj-F16", PROJECTOR, []),
+        ({"a-vl": MODEL, "b": MODEL}, "mmproj-a-vl-F16", PROJECTOR, ["a-vl"]),
+        ({"a-vl": MODEL, "b": MODEL}, "mmproj-a-v", PROJECTOR, []),
+        ({"a": MODEL, "b": MODEL}, "mmproj-c-F16", PROJECTOR, []),  # its own model is gone
+        (
+            {"x": text_model("llama", 4096, "LLaVA 7B"), "y": text_model("llama", 4096, "Llama")},
+            "mmproj-F16",
+            projector("mlp", 4096, name="llava 7b"),
+            ["x"],
+        ),
+        # A model and what was made of it are one family.
+        ({"gemma": MODEL, "gemma-heretic": MODEL}, "mmproj-F16", PROJECTOR, ["gemma", "gemma-heretic"]),
+        (
+            {"gemma-3-1b": text_model("gemma3", 1152 + 1), "gemma-3-4b": text_model("gemma3", 2560)},
+            "mmproj-gemma-3",
+            GEMMA,
+            ["gemma-3-4b"],
+        ),
+    ],
+)  # fmt: skip
+def test_which_model_a_projector_is_for(
+    disk: Disk, folder: str, models: Mapping[str, Facts], name: str, header: Facts, chosen: list[str]
+) -> None:
+    """Asked in every folder, whatever its depth: by the headers, then by the names."""
+    base = f"root/{folder}/" if folder else "root/"
+    for stem, facts in models.items():
+        disk.put(f"{base}{stem}-Q4_K_M.gguf", facts)
+        disk.put(f"{base}{stem}-Q8_0.gguf", facts)
+    disk.put(f"{base}{name}.gguf", header)
+    found = disk.models().values()
+    assert len(found) == 2 * len(models)
+    seeing = {one.path.stem.rpartition("-")[0] for one in found if one.projector}
+    assert sorted(seeing) == chosen
+    assert sum(one.projector is not None for one in found) == 2 * len(chosen)
+    left_out = disk.left_out()
+    assert (f"{base}{name}.gguf" in left_out) == (not chosen)
+
+
+def test_why_a_projector_is_left_out(disk: Disk) -> None:
+    """It is told which model it is not for."""
+    disk.put("root/p/all/smol.gguf", text_model("llama", 576))
+    disk.put("root/p/all/mmproj.gguf", LLAVA)
+    assert disk.left_out() == {
+        "root/p/all/mmproj.gguf": "a projector for another model: it has no output as wide as smol (576)"
+    }
+
+
+def test_a_projectors_header_tells_how_wide_it_is(tmp_path: Path) -> None:
+    """What stands between its encoder and the model is looked at, and not the encoder."""
+    file = write_gguf(
+        tmp_path / "mmproj.gguf",
+        {"general.architecture": "clip", "clip.projector_type": "mlp", "clip.vision.projection_dim": 768},
+        [
+            ("v.position_embd.weight", (1024, 577), "F16"),
+            ("v.blk.0.attn_q.weight", (1024, 1024), "F16"),
+            ("mm.0.weight", (1024, 4096), "F16"),
+            ("mm.2.bias", (4096,), "F32"),
+        ],
+    )
+    facts = summarise(read_header(file), file.stat().st_size)
+    assert facts.role == "projector"
+    assert facts.widths == {1024, 4096}

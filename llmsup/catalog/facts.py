@@ -44,6 +44,7 @@ class Facts:
         tools: Whether that template mentions tools.
         thinking: Whether it mentions <think>.
         vision_inside: A projector's tensors stand in the model's own file, as only Ollama's build reads them.
+        widths: Of a projector: every dimension of the tensors behind its encoders; the model's width is one of them.
     """
 
     architecture: str
@@ -64,3 +65,4 @@ class Facts:
     tools: bool = False
     thinking: bool = False
     vision_inside: bool = False
+    widths: frozenset[int] = frozenset()

@@ -20,7 +20,7 @@ from .found import Stamp, Unreadable
 from .gguf import BadGguf, read_header
 from .summary import summarise
 
-FORMAT = 1
+FORMAT = 2
 """Goes up when Facts change, or what is put into them: what an older version kept is then read again."""
 
 

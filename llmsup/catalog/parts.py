@@ -12,8 +12,8 @@ from attrs import evolve, frozen
 from ..units import Bytes
 from .facts import Facts
 from .found import Stamp, Unreadable
-from .naming import is_loose, printable, quant_in, split_name
-from .projectors import distance, may_go_with, says_projector
+from .naming import printable, quant_in, split_name
+from .projectors import Piece, chosen_models, distance, misfit, says_projector
 from .walk import Candidate
 
 Headers = Mapping[Stamp, Facts | Unreadable]
@@ -89,13 +89,9 @@ def sort_out(candidates: Iterable[Candidate], headers: Headers) -> Contents:
         else:
             models.append(_bundle(parts, facts, headers))
     models = _without_links(models)
-    stems = {model.stem for model in models}
-    paired = tuple(_paired(model, projectors, stems) for model in models)
+    paired = _paired(models, projectors)
     used = {model.projector for model in paired}
-    for projector, _ in projectors:
-        if projector not in used:
-            why = "a projector, and another one here is preferred" if used - {None} else NO_MODEL["projector"]
-            left_out.append((projector, why))
+    left_out += ((one, _unused(one, facts, paired)) for one, facts in projectors if one not in used)
     return Contents(paired, tuple(left_out))
 
 
@@ -152,14 +148,35 @@ def _without_links(models: Iterable[Bundle]) -> list[Bundle]:
     return kept
 
 
-def _paired(model: Bundle, projectors: Sequence[tuple[Candidate, Facts]], stems: Iterable[str]) -> Bundle:
-    """The model with its projector, if one goes with it."""
-    fit = [p for p in projectors if not is_loose(p[0].folder) or may_go_with(_stem(p[0]), model.stem, stems)]
+def _paired(models: Sequence[Bundle], projectors: Sequence[tuple[Candidate, Facts]]) -> tuple[Bundle, ...]:
+    """The models, each with its projector if one goes with it."""
+    pieces = [Piece(model.stem, model.facts) for model in models]
+    fit: dict[str, list[tuple[Candidate, Facts]]] = {}
+    for projector, facts in projectors:
+        for model in chosen_models(_piece(projector, facts), pieces):
+            fit.setdefault(model.stem, []).append((projector, facts))
+    return tuple(_with_nearest(model, fit.get(model.stem, [])) for model in models)
+
+
+def _with_nearest(model: Bundle, fit: Sequence[tuple[Candidate, Facts]]) -> Bundle:
     if not fit:
         return model
-    best, facts = min(fit, key=lambda p: (distance(_stem(p[0]), model.stem, p[1].quantisation), p[0].name))
+    best, facts = min(fit, key=lambda one: (distance(_piece(*one), model.stem), one[0].name))
     return evolve(model, projector=best, projector_facts=facts)
 
 
-def _stem(candidate: Candidate) -> str:
-    return split_name(candidate.name)[0]
+def _unused(projector: Candidate, facts: Facts, models: Sequence[Bundle]) -> str:
+    """Why no model has a projector, a clause."""
+    if not models:
+        return NO_MODEL["projector"]
+    fit = chosen_models(_piece(projector, facts), [Piece(model.stem, model.facts) for model in models])
+    if fit:
+        return "a projector, and another one here is preferred"
+    misfits = [misfit(facts, model.facts, printable(model.stem)) for model in models]
+    if all(misfits):
+        return f"a projector for another model: {misfits[0]}"
+    return "a projector, and nothing tells which of the models here it is for"
+
+
+def _piece(projector: Candidate, facts: Facts) -> Piece:
+    return Piece(split_name(projector.name)[0], facts)

@@ -64,6 +64,7 @@ _GENERAL = re.compile(
     r"|base_model\.(?:count|0\..+))"
 )
 _OTHERS = ("split.", "clip.", "adapter.")
+_BETWEEN = ("mm.", "resampler.", "adapter.")
 _LAYER = re.compile(r"((?:\w+\.)*)(?:blk|\w*blocks|layers?)\.\d+\.(.+)")
 
 # What a model has stays far below these; they keep a file that lies from filling the cache.
@@ -106,6 +107,7 @@ def summarise(header: Header, file_size: int, *, file_name: str = "") -> Facts:
         tools="tools" in template or "tool_call" in template,
         thinking="<think>" in template,
         vision_inside=role == "model" and _sees(header, architecture),
+        widths=_widths(header) if role == "projector" else frozenset(),
     )
 
 
@@ -170,6 +172,12 @@ def _tensors(header: Header) -> tuple[dict[str, int], frozenset[str]]:
             named[_clean(tensor.name)] = tensor.bytes
     largest = sorted(named, key=named.__getitem__, reverse=True)[:_MOST_NAMES]
     return {name: named[name] for name in largest}, frozenset(sorted(layers)[:_MOST_NAMES])
+
+
+def _widths(header: Header) -> frozenset[int]:
+    """The dimensions of what stands between a projector's encoders and the model (llama.cpp tools/mtmd/clip-impl.h)."""
+    between = (tensor for tensor in header.tensors if tensor.name.startswith(_BETWEEN))
+    return frozenset(sorted({size for tensor in between for size in tensor.shape})[-_MOST_NAMES:])
 
 
 def _split(header: Header) -> tuple[int, int]:
