@@ -139,6 +139,10 @@ class ModelFailed(Error):
     status, code = 503, "model_failed"
 
 
+class ProjectorRefused(ModelFailed):
+    """The engine ended because it can't use the projector that goes with the model; without one it may run."""
+
+
 class LoadTimeout(Error):
     """The model was not ready within `start_timeout`, or showed no progress for `stall_timeout`."""
 

@@ -41,7 +41,7 @@ def root(tmp_path: Path) -> Path:
 def server(tmp_path: Path) -> Path:
     binary = tmp_path / "bin" / "llama-server"
     binary.parent.mkdir()
-    flags = "--model --host --port --alias --ctx-size --threads --cache-ram --metrics --typical"
+    flags = "--model --host --port --alias --ctx-size -c --threads --cache-ram --metrics --typical"
     binary.write_text(f"#!/bin/sh\nfor f in {flags}; do echo $f; done\n")
     binary.chmod(0o755)
     return binary
@@ -262,3 +262,31 @@ async def test_a_command_that_is_a_llama_server_is_corrected_too(root: Path, ser
     unknown = spec(command=(str(server), "--port", "${PORT}", "--bogus-flag"), path="")
     with pytest.raises(SetupError, match=r"model m: command has '--bogus-flag', which .* does not know"):
         await made.plan(unknown, SOCKET)
+
+
+async def test_the_args_of_a_command_that_is_a_llama_server_are_corrected_too(root: Path, server: Path) -> None:
+    """It doesn't take `--ctx-size=512`, and ends at a flag that it doesn't know, wherever these stand."""
+    made = planner(root, bundled=True, engines={"mine": (str(server), "--port", "${PORT}", "--model", "${PATH}")})
+    for settings in ({"command": (str(server), "--port", "${PORT}"), "path": ""}, {"engine": "mine"}):
+        launch = await made.plan(spec(args=("--ctx-size=512", "--typ_p=0.9"), **settings), SOCKET)
+        assert launch.argv[-4:] == ("--ctx-size", "512", "--typical", "0.9")
+        assert launch.corrections[0] == "args: --ctx-size=512 is --ctx-size 512 here"
+        with pytest.raises(SetupError, match=r"model m: args has '--bogus', which .* does not know"):
+            await made.plan(spec(args=("--bogus",), **settings), SOCKET)
+        with pytest.raises(SetupError, match=r"'-c=512'.* Write \"-c\", \"512\"\."):
+            await planner(root, engines={"mine": made.config.engines["mine"].command}).plan(
+                spec(args=("-c=512",), **settings), SOCKET
+            )
+
+
+async def test_a_name_with_a_comma(root: Path, server: Path) -> None:
+    """A llama-server takes what follows the comma for another alias, and calls itself by one of them."""
+    alias = "Model\N{FULLWIDTH COMMA} v1"
+    argv = (await planner(root, server).plan(spec(name="Model, v1"), SOCKET)).argv
+    assert argv[argv.index("--alias") + 1] == alias
+    own = spec(name="Model, v1", path="", command=(str(server), "--port", "${PORT}", "--alias", "${NAME}"))
+    assert (await planner(root).plan(own, SOCKET)).argv[-1] == alias
+    argv = (await planner(root, bundled=True).plan(spec(name="Model, v1"), SOCKET)).argv
+    assert argv[argv.index("--alias") + 1] == "Model, v1"
+    other = spec(name="Model, v1", path="", command=("server", "--port", "${PORT}", "--name", "${NAME}"))
+    assert (await planner(root).plan(other, SOCKET)).argv[-1] == "Model, v1"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import Factory, frozen
+from attrs import Factory, evolve, frozen
 
 from ..config.schema import EngineSpec, ModelSpec
 from .found import Found
@@ -62,6 +62,12 @@ class Entry:
         """All its names."""
         return Called(self.spec.aliases, self.spec.presets, self.also, self.preset)
 
+    def without_projector(self, why: str) -> Entry:
+        """The same with nothing to see or hear with; `why`: a clause."""
+        if self.found is None:
+            return self
+        return evolve(self, found=evolve(self.found, projector=None, projector_facts=None, unseeing=why))
+
     @property
     def preloads(self) -> bool:
         """Whether it is loaded before anybody asks."""
@@ -76,4 +82,5 @@ class Entry:
         """All that its engine is started with."""
         settings = tuple(getattr(self.spec, field) for field in _AT_LAUNCH)
         file = self.found and (self.found.path, self.found.files, self.found.projector, self.found.adapters)
-        return (settings, file, self.engine, self.refusal)
+        seeing = ("without a projector",) if self.found and self.found.unseeing else ()
+        return (settings, file, self.engine, self.refusal, *seeing)

@@ -65,6 +65,7 @@ class Found:
         source: Where its canonical name comes from.
         ollama: Its names in Ollama's store, each with the sampling that this name stands for.
         ctx_size: Tokens of context that Ollama's parameters ask for; 0: none.
+        unseeing: Why it is served without its projector, a clause; "" if nothing speaks against that.
         ollama_only: Why only Ollama's own build can run it, a clause; "" if any can.
         problem: Why it can't be served, a clause: "part 2 of 3 is missing"; "" if it can.
     """
@@ -80,6 +81,7 @@ class Found:
     source: Source = "folder"
     ollama: Mapping[str, Mapping[str, Any]] = Factory(dict)
     ctx_size: int = 0
+    unseeing: str = ""
     ollama_only: str = ""
     problem: str = ""
 

@@ -142,6 +142,8 @@ def notes(models: Sequence[Entry], catalog: Entry) -> list[str]:
     lines = [f"{name}: {why}" for name, why in errors.items() if why]
     special = {entry["id"]: entry["ollama_only"] for entry in models if entry["id"] not in errors}
     lines += [f"{name} runs with Ollama's llama-server: {why}." for name, why in special.items() if why]
+    blind = {entry["id"]: entry.get("without_projector") for entry in models}
+    lines += [f"{name} runs without its projector: {why}" for name, why in blind.items() if why]
     if not catalog["complete"]:
         lines.append(f"{catalog['read']} of {catalog['of']} files are read so far; there may be more models.")
     if count := len(catalog["left_out"]):

@@ -43,6 +43,7 @@ def launch(
     engine: str,
     model: Path | None,
     socket: Path,
+    name: str = "",
     port: Callable[[], int] = free_port,
 ) -> Launch:
     """Fill in a command's placeholders; arguments that it does not place with ${ARGS} come last.
@@ -51,6 +52,7 @@ def launch(
         command: The words, with placeholders. `spec.args` may have them too.
         engine: What a person calls it.
         model: What ${PATH} stands for, if anything.
+        name: What ${NAME} stands for; "": the model's own.
         socket: What ${SOCKET} stands for; a command that uses it is spoken to there.
 
     Raises:
@@ -58,7 +60,7 @@ def launch(
             is misspelt.
     """
     words = _with_args(command, spec.args)
-    values = {"NAME": spec.name, "ARGS": shlex.join(spec.args)}
+    values = {"NAME": name or spec.name, "ARGS": shlex.join(spec.args)}
     if model is not None:
         values["PATH"] = str(model)
     if mentions(words, "SOCKET"):

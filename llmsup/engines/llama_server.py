@@ -41,6 +41,13 @@ _OWNED = {
 }
 
 
+def alias_of(name: str) -> str:
+    """A model's name as a llama-server's `--alias`, which would take a comma for the end of one of several. It gets the
+    comma of full width, which whoever asks by it is understood with (`catalog.names`).
+    """
+    return name.replace(",", "\N{FULLWIDTH COMMA}")
+
+
 def launch(
     spec: ModelSpec,
     *,
@@ -60,7 +67,7 @@ def launch(
         SetupError: The model's `args` have a flag that is ours or unknown, or the config asks for what this
             engine can't be told.
     """
-    words, body, corrected = _words(spec, dialect, model, socket, threads)
+    words, body, corrected = _words(spec, dialect, model, socket, threads, alias=alias_of(spec.name))
     leading = corrected_command(spec, command, dialect)
     return Launch(
         engine="llama-server",
@@ -80,10 +87,19 @@ def corrected_command(spec: ModelSpec, command: tuple[str, ...], dialect: Dialec
     Raises:
         SetupError: There is a flag that it doesn't know.
     """
-    arguments = evolve(spec, args=command[1:])
-    corrected = correct(arguments, dialect, place="command")
-    check_args(evolve(arguments, args=corrected.words), dialect, {}, place="command")
+    corrected = corrected_args(evolve(spec, args=command[1:]), dialect, place="command")
     return evolve(corrected, words=(command[0], *corrected.words))
+
+
+def corrected_args(spec: ModelSpec, dialect: Dialect, *, place: str = "args") -> Corrected:
+    """A model's `args` as this llama-server spells them, whoever wrote the rest of its command line.
+
+    Raises:
+        SetupError: There is a flag that it doesn't know.
+    """
+    corrected = correct(spec, dialect, place=place)
+    check_args(evolve(spec, args=corrected.words), dialect, {}, place=place)
+    return corrected
 
 
 def launch_bundled(spec: ModelSpec, *, model: Path, socket: Path, threads: int | None) -> Launch:
@@ -92,7 +108,7 @@ def launch_bundled(spec: ModelSpec, *, model: Path, socket: Path, threads: int |
     Raises:
         SetupError: As `launch`.
     """
-    words, body, corrected = _words(spec, BUNDLED, model, socket, threads)
+    words, body, corrected = _words(spec, BUNDLED, model, socket, threads, alias=spec.name)
     return Launch(
         engine="bundled",
         argv=(sys.executable, "-m", "llmsup.engines.bundled", *words),
@@ -105,11 +121,11 @@ def launch_bundled(spec: ModelSpec, *, model: Path, socket: Path, threads: int |
 
 
 def _words(
-    spec: ModelSpec, dialect: Dialect, model: Path, socket: Path, threads: int | None
+    spec: ModelSpec, dialect: Dialect, model: Path, socket: Path, threads: int | None, *, alias: str
 ) -> tuple[tuple[str, ...], dict[str, object], Corrected]:
     corrected = correct(spec, dialect)
     check_args(evolve(spec, args=corrected.words), dialect, _OWNED)
     rendered = render(spec, dialect, threads=threads)
     # The user's own arguments come last: llama-server keeps the last of a flag given twice.
-    words = ("--model", str(model), "--host", str(socket), "--alias", spec.name, *rendered.words, *corrected.words)
+    words = ("--model", str(model), "--host", str(socket), "--alias", alias, *rendered.words, *corrected.words)
     return words, {**rendered.body_defaults, **corrected.sampling}, corrected

@@ -5,6 +5,8 @@ It does not know how settings are spelled for an engine (`flags`), nor which eng
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from attrs import evolve
 
 from ..catalog.facts import Facts
@@ -25,10 +27,7 @@ def with_file(spec: ModelSpec, found: Found) -> ModelSpec:
 def file_args(spec: ModelSpec, found: Found) -> tuple[str, ...]:
     """The flags that go with the file; none that the user's `args` have already."""
     words: list[str] = []
-    projector = found.projector
-    if spec.engine == "auto" and found.ollama_only and sees_with_itself(found.facts):
-        projector = found.path  # Ollama's llama-server takes the model's own file for one
-    if projector is not None and not _given(spec, "--mmproj", "-mm", "--no-mmproj", "--mmproj-auto"):
+    if projector := projector_of(spec, found):
         words += ("--mmproj", str(projector))
     if not _given(spec, "--lora", "--lora-scaled"):
         words += (word for adapter in found.adapters for word in ("--lora", str(adapter)))
@@ -40,6 +39,15 @@ def file_args(spec: ModelSpec, found: Found) -> tuple[str, ...]:
         if not _given(spec, "--batch-size", "-b"):
             words += ("--batch-size", str(max(batch, 2048)))
     return tuple(words)
+
+
+def projector_of(spec: ModelSpec, found: Found) -> Path | None:
+    """The projector that an engine gets because it goes with the file; None also where the user's `args` settle that."""
+    if _given(spec, "--mmproj", "-mm", "--no-mmproj", "--mmproj-auto") or found.unseeing:
+        return None
+    if spec.engine == "auto" and found.ollama_only and sees_with_itself(found.facts):
+        return found.path  # Ollama's llama-server takes the model's own file for one
+    return found.projector
 
 
 def pooling(facts: Facts) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import trio
 from attrs import define, evolve
@@ -114,15 +115,19 @@ class Planner:
     async def _command(self, spec: ModelSpec, words: tuple[str, ...], engine: str, socket: Path) -> Launch:
         words = await self._program(spec, words)
         told: tuple[str, ...] = ()
+        sampling: Mapping[str, Any] = {}
+        name = spec.name
         if Path(words[0]).name == LLAMA_SERVER:
             dialect = await self.probe.dialect(Path(words[0]))
-            corrected = llama_server.corrected_command(spec, words, dialect)
-            words, told = corrected.words, corrected.told
+            own = llama_server.corrected_command(spec, words, dialect)
+            args = llama_server.corrected_args(spec, dialect)
+            words, spec, name = own.words, evolve(spec, args=args.words), llama_server.alias_of(name)
+            told, sampling = (*own.told, *args.told), {**own.sampling, **args.sampling}
         model = None
         if spec.path and mentions((*words, *spec.args), "PATH"):
             model = await self._model(spec, directories=True)
-        launch = command.launch(spec, command=words, engine=engine, model=model, socket=socket)
-        return evolve(launch, corrections=told)
+        launch = command.launch(spec, command=words, engine=engine, model=model, socket=socket, name=name)
+        return evolve(launch, corrections=told, body_defaults={**launch.body_defaults, **sampling})
 
     async def _built_in(self, spec: ModelSpec, words: tuple[str, ...], socket: Path) -> Launch:
         model = await self._model(spec)

@@ -38,6 +38,7 @@ class Model(Watched):
 
     Attributes:
         entry: Which model it is, and with what settings.
+        served: That as engines get it: without a projector that one has refused.
         book: What its engines wrote, this one and those before.
         desk: Its requests.
         state: Where it is in its life; `reason` says how it came there, `since` when (trio time).
@@ -60,7 +61,7 @@ class Model(Watched):
     ) -> None:
         """`events` gets its loads, unloads and transitions; `told` is called at every change."""
         super().__init__()
-        self.entry = entry
+        self.entry = self.served = entry
         self.book = book
         self.events = events or Events()
         self._told = told
@@ -90,9 +91,9 @@ class Model(Watched):
     def needs(self) -> Estimate | None:
         """What it would take in memory; None where that can't be told from a file."""
         entry, needs = self._needs
-        if entry is not self.entry:
-            needs = estimate(self.spec, self.entry.found) if self.entry.found else None
-            self._needs = (self.entry, needs)
+        if entry is not self.served:
+            needs = estimate(self.spec, self.served.found) if self.served.found else None
+            self._needs = (self.served, needs)
         return needs
 
     @property
@@ -137,6 +138,8 @@ class Model(Watched):
         self._check()
         self.modest = modest
         life = self.life
+        if life is None and not self.load_wanted and not modest:
+            self.served = self.entry  # what an engine refused once, another may take
         self.load_wanted = life is None or life.wish is not None or life.verdict is not None
         self.rest.forgo()
         self.notify()
@@ -181,11 +184,18 @@ class Model(Watched):
         """
         self.retiring = False
         same = self.entry.runs_like(entry)
-        self.entry = entry
+        unseeing = self.served.found.unseeing if same and self.served.found else ""
+        self.entry, self.served = entry, entry.without_projector(unseeing) if unseeing else entry
         if not same:
             self._start_afresh("its settings or its file changed")
         self.desk.set_limit(entry.spec.max_in_flight)
         self.notify()
+
+    def give_up_projector(self, why: str) -> None:
+        """Be served without its projector, which an engine has refused, until its file or its settings change or
+        somebody asks for a load. `why`: a sentence.
+        """
+        self.served = self.entry.without_projector(why)
 
     def _start_afresh(self, reason: str) -> None:
         self.rest, self.failure = Rest(), None  # what failed before may be what was mended

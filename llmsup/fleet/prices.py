@@ -64,8 +64,8 @@ class MeasuredPrices:
             log.warning("%s", problem)
 
     async def cost(self, model: Model) -> Cost:
-        self._builds[model] = await trio.to_thread.run_sync(self._build, model.entry)
-        return cost(model.entry, model.needs, self._store.get(self._key(model)))
+        self._builds[model] = await trio.to_thread.run_sync(self._build, model.served)
+        return cost(model.served, model.needs, self._store.get(self._key(model)))
 
     def measured(self, model: Model) -> bool:
         """Whether it was measured before, as it was when its cost was last asked for."""
@@ -86,5 +86,5 @@ class MeasuredPrices:
             )
 
     def _key(self, model: Model) -> str:
-        alike = f"{model.entry.launched!r} {self._builds.get(model, '')}"
+        alike = f"{model.served.launched!r} {self._builds.get(model, '')}"
         return hashlib.sha256(alike.encode("utf-8", "surrogatepass")).hexdigest()[:32]

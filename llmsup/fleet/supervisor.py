@@ -5,9 +5,22 @@ It does not know what an engine is made of (`engine`), who else there is (`fleet
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import trio
 
-from ..errors import EngineDied, Error, ModelFailed, ModelTooLarge, OutOfMemory, SetupError, ShuttingDown, Unloading
+from ..engines.model_file import projector_of
+from ..errors import (
+    EngineDied,
+    Error,
+    ModelFailed,
+    ModelTooLarge,
+    OutOfMemory,
+    ProjectorRefused,
+    SetupError,
+    ShuttingDown,
+    Unloading,
+)
 from ..units import NEVER, format_seconds
 from .admission import Admission
 from .life import Engine, Life, Start
@@ -46,7 +59,7 @@ class Supervisor:
                     await self._pause()
                     async with self._admission.admit(self._model):
                         self._model.become(State.STARTING, "wanted")
-                        async with self._start(self._model.entry, self._model.book) as engine:
+                        async with self._start(self._model.served, self._model.book) as engine:
                             await self._run(life, engine)
                 except SetupError as error:  # there is no engine; a running one's errors are verdicts
                     life.end(ModelFailed(error.message, hint=error.hint))
@@ -70,7 +83,7 @@ class Supervisor:
         life.engine, model = engine, self._model
         async with trio.open_nursery() as nursery:
             nursery.start_soon(engine.pump)
-            nursery.start_soon(watch_exit, life, engine, model.spec, model.book, self._out_of_memory)
+            nursery.start_soon(watch_exit, life, engine, model.spec, model.book, self._out_of_memory, self._projector())
             nursery.start_soon(watch_footprint, life, model)
             try:
                 began = trio.current_time()
@@ -145,6 +158,10 @@ class Supervisor:
             case OutOfMemory() as death if life.loaded_at is None:
                 self._model.starved = False
                 self._fail(ModelFailed(f"{death.message} So did the second try.", log_tail=death.log_tail))
+            case ProjectorRefused() as refusal:
+                self._model.give_up_projector(refusal.message)
+                self._model.load_wanted = True
+                self._model.become(State.UNLOADED, str(refusal))
             case EngineDied() as death:
                 self._model.crashes += 1
                 if not self._model.rest.crashed():
@@ -163,6 +180,11 @@ class Supervisor:
         cause = _cause(life)
         self._model.history.note("unload", why, cause=cause, decision=life.decision, freed=life.freed)
         self._model.events.write("unload", model=name, cause=str(cause), reason=why, freed_bytes=life.freed)
+
+    def _projector(self) -> Path | None:
+        """What its engine has to see or hear with, as far as that is llmsup's doing."""
+        served = self._model.served
+        return projector_of(served.spec, served.found) if served.found else None
 
     def _out_of_memory(self) -> bool:
         return self._admission.out_of_memory(self._model)

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import trio
 
 from ..config.schema import ModelSpec
-from ..errors import EngineDied, LoadTimeout, ModelFailed, OutOfMemory
+from ..errors import EngineDied, LoadTimeout, ModelFailed, OutOfMemory, ProjectorRefused
 from ..process.child import describe_exit
 from ..process.logbook import LogBook
 from ..units import format_seconds
 from .life import Engine, Life
 from .model import Model
+from .projectors import complains_of_projector
 from .starving import LOOKED_AT, complains_of_memory, may_be_the_system
 
 HEALTH_EVERY = 10.0
@@ -63,9 +65,19 @@ def _give_up(what: str, life: Life, engine: Engine, spec: ModelSpec, book: LogBo
 
 
 async def watch_exit(
-    life: Life, engine: Engine, spec: ModelSpec, book: LogBook, out_of_memory: Callable[[], bool]
+    life: Life,
+    engine: Engine,
+    spec: ModelSpec,
+    book: LogBook,
+    out_of_memory: Callable[[], bool],
+    projector: Path | None = None,
 ) -> None:
-    """Wait for the engine to end by itself. `out_of_memory`: whether the system killed anything for that."""
+    """Wait for the engine to end by itself.
+
+    Args:
+        out_of_memory: Whether the system killed anything for that.
+        projector: What it was given because it goes with the model's file.
+    """
     code = await engine.wait()
     how, tail = describe_exit(code), book.tail(LOG_TAIL)
     if may_be_the_system(code) and life.verdict is None and out_of_memory():
@@ -74,11 +86,19 @@ async def watch_exit(
     elif code and (complaint := complains_of_memory(book.tail(LOOKED_AT))):
         what = f"The engine of {spec.name} {how} for want of memory. It said: {complaint}"
         life.end(OutOfMemory(what, hint=_LESS, log_tail=tail, retry_after=1))
+    elif _refused(life, engine, projector) and (complaint := complains_of_projector(book.tail(LOOKED_AT))):
+        what = f"The engine of {spec.name} can't use {projector}. It said: {complaint}"
+        life.end(ProjectorRefused(what, hint="It is served without that.", log_tail=tail))
     elif life.loaded_at is None and code >= 0:  # its own decision, and it would decide the same again
         what = f"{spec.name} can't be loaded: its engine {how} before it was ready. {first_complaint(tail)}"
         life.end(ModelFailed(what.rstrip(), log_tail=tail))
     else:
         life.end(EngineDied(f"The engine of {spec.name} {how}.", log_tail=tail, retry_after=1))
+
+
+def _refused(life: Life, engine: Engine, projector: Path | None) -> bool:
+    """Whether it may be for its projector that an engine ended."""
+    return life.loaded_at is None and projector is not None and str(projector) in engine.launch.argv
 
 
 async def watch_footprint(life: Life, model: Model) -> None:

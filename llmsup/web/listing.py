@@ -41,6 +41,7 @@ def listing(entry: Entry, needs: Estimate | None, ceiling: Bytes, names: Iterabl
         "memory": _memory(needs),
         "fits": None if needs is None else fits(needs, ceiling),
         "source": found.source if found else None,
+        "without_projector": (found and found.unseeing) or None,
         "ollama_only": (found and found.ollama_only) or None,
         "aliases": list(spec.aliases),
         "names": list(names),
@@ -56,7 +57,7 @@ def _capabilities(entry: Entry) -> list[str]:
     has = {
         "completion": entry.spec.kind == "chat",
         "vision": (projector is not None and projector.numbers.get("has_vision_encoder") is not False)
-        or (bool(entry.found.ollama_only) and sees_with_itself(facts)),
+        or (bool(entry.found.ollama_only) and sees_with_itself(facts) and not entry.found.unseeing),
         "audio": projector is not None and projector.numbers.get("has_audio_encoder") is True,
         "tools": facts.tools,
         "thinking": facts.thinking,

@@ -73,7 +73,7 @@ def model_entry(
         "created": created,
         "owned_by": "llmsup",
         "status": _status(model),
-        **listing(model.entry, model.needs, ceiling, names),
+        **listing(model.served, model.needs, ceiling, names),
     }
 
 

@@ -1,0 +1,33 @@
+"""How the end of an engine looks that could not use the projector it was given: what it said.
+
+It does not know what follows from it.
+"""
+
+from __future__ import annotations
+
+import re
+
+_SAID = re.compile(
+    r"mtmd_init_from_file: error"
+    r"|failed to load (?:multimodal|clip) model"
+    r"|clip_(?:init|model_load\w*): (?:error|failed)"
+    r"|(?:clip|mtmd)[\w/-]*\.cpp:\d+: GGML_ASSERT",
+    re.IGNORECASE,
+)
+"""llama.cpp's tools/mtmd (mtmd.cpp, clip.cpp) and tools/server/server-context.cpp, the latest and those before."""
+
+_TIME = re.compile(r"^[\d.:\s]+[EWIDF] ")
+"""What llama-server writes before each line: the time and the level."""
+
+
+def complains_of_projector(lines: tuple[str, ...]) -> str:
+    """The first line that says that the projector can't be used, or "". What was said by those that were started before
+    the last one doesn't count.
+    """
+    complaint = ""
+    for line in lines:
+        if line.startswith("llmsup: starting "):
+            complaint = ""
+        elif not complaint and not line.startswith("llmsup:") and _SAID.search(line):
+            complaint = _TIME.sub("", line).strip()
+    return complaint
