@@ -25,7 +25,7 @@ def write_projector(path: Path, **more: Any) -> Path:
         "general.type": "mmproj",
         "general.file_type": 1,
         "clip.has_vision_encoder": True,
-        "clip.projector_type": "gemma3",
+        "clip.projector_type": "mlp",
         "clip.vision.block_count": 2,
         "clip.vision.projection_dim": 256,
         **more,

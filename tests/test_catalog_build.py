@@ -120,7 +120,7 @@ def test_a_model_of_ollamas_that_the_bridge_links_to(disk: Disk) -> None:
     assert before.projector is not None
     disk.link("root/ollama/x~1b/mmproj-x~1b.gguf", before.projector)
     (after,) = disk.models().values()
-    assert evolve(after, names=before.names) == before
+    assert evolve(after, names=before.names, paths=before.paths) == before
     assert {"ollama/x~1b", "x~1b"} < set(after.names)
     disk.link("root/p/m/x.gguf", blob)
     (found,) = disk.models().values()

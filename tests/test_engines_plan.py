@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -290,3 +291,15 @@ async def test_a_name_with_a_comma(root: Path, server: Path) -> None:
     assert argv[argv.index("--alias") + 1] == "Model, v1"
     other = spec(name="Model, v1", path="", command=("server", "--port", "${PORT}", "--name", "${NAME}"))
     assert (await planner(root).plan(other, SOCKET)).argv[-1] == "Model, v1"
+
+
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+@pytest.mark.parametrize("typed", ["NFC", "NFD"])
+def test_a_path_whose_letters_are_taken_apart(
+    root: Path, on_disk: Literal["NFC", "NFD"], typed: Literal["NFC"]
+) -> None:
+    """A Mac's folders have them so, a keyboard has not."""
+    name = unicodedata.normalize(on_disk, "übung.gguf")
+    (root / name).touch()
+    for path in ("übung.gguf", "übung*"):
+        assert resolve_path(spec(path=unicodedata.normalize(typed, path)), [root]).name == name

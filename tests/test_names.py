@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
+import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmsup.catalog.found import LeftOut
 from llmsup.catalog.names import Called, Match, Names
 from llmsup.errors import ModelNotFound
 
@@ -161,3 +165,89 @@ def test_the_nearest_are_of_different_models_and_may_be_presets() -> None:
         names.resolve("llama3.1:9b")
     with pytest.raises(ModelNotFound, match="nearest names: 'mychat:creative', 'mychat'"):
         names.resolve("mychat:creativ")
+
+
+WRITTEN = Names(
+    {
+        "übung": Called(),
+        "Model, v1": Called(),
+        "lmstudio-community/Qwen3-4B-GGUF": Called(
+            also=dict.fromkeys(["Qwen3-4B-Q4_K_M", "lmstudio-community/Qwen3-4B-GGUF:Q4_K_M"], ""),
+            paths=["/models/q/Qwen3-4B-Q4_K_M.gguf"],
+        ),
+        "big": Called(also={"Big-Q8_0": ""}, paths=["/m/Big-Q8_0-00001-of-00003.gguf"]),
+        "hf.co/bob/x:Q8_0": Called(paths=["/store/blobs/sha256-abc", "sha256-abc"]),
+        "bob/x": Called(),
+    },
+    [
+        LeftOut(Path("/m/lora.gguf"), "a LoRA adapter", ("p/m/lora.gguf", "lora.gguf")),
+        LeftOut(Path("/s/manifests/h/n/pulling/latest"), "its weights are not wholly downloaded", ("pulling:latest",)),
+    ],
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "id_"),
+    [
+        ("u\u0308bung", "übung"),
+        ("U\u0308BUNG", "übung"),
+        ("u\u0308bung.gguf", "übung"),
+        ("Model\N{FULLWIDTH COMMA} v1", "Model, v1"),
+        ("Qwen3-4B-Q4_K_M.gguf", "lmstudio-community/Qwen3-4B-GGUF"),
+        ("qwen3-4b-q4_k_m.GGUF", "lmstudio-community/Qwen3-4B-GGUF"),
+        ("/models/q/Qwen3-4B-Q4_K_M.gguf", "lmstudio-community/Qwen3-4B-GGUF"),
+        ("hf.co/lmstudio-community/Qwen3-4B-GGUF:Q4_K_M", "lmstudio-community/Qwen3-4B-GGUF"),
+        ("https://huggingface.co/lmstudio-community/Qwen3-4B-GGUF", "lmstudio-community/Qwen3-4B-GGUF"),
+        ("https://huggingface.co/lmstudio-community/Qwen3-4B-GGUF/tree/main", "lmstudio-community/Qwen3-4B-GGUF"),
+        ("Big-Q8_0-00002-of-00003.gguf", "big"),
+        ("/m/Big-Q8_0-00003-of-00003.gguf", "big"),
+        ("hf.co/bob/x:Q8_0", "hf.co/bob/x:Q8_0"),
+        ("bob/x:q8_0", "hf.co/bob/x:Q8_0"),
+        ("hf.co/bob/x", "bob/x"),
+        ("/store/blobs/sha256-abc", "hf.co/bob/x:Q8_0"),
+        ("sha256-abc", "hf.co/bob/x:Q8_0"),
+        ("./big/", "big"),
+    ],
+)
+def test_what_people_copy(name: str, id_: str) -> None:
+    """From a disk, from another program, from a web page."""
+    assert WRITTEN.resolve(name).id == id_
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("pulling:latest", "There is a file for 'pulling:latest', but it is not served: its weights are not wholly"),
+        ("lora", "it is not served: a LoRA adapter."),
+        ("p/m/lora.gguf", "it is not served: a LoRA adapter."),
+        ("/m/lora.gguf", "it is not served: a LoRA adapter."),
+        ("/somewhere/else.gguf", "A file is served if it lies under one of [catalog] roots"),
+    ],
+)
+def test_what_is_not_served_and_why(name: str, why: str) -> None:
+    """Who asks for a file that is there hears why it isn't served."""
+    with pytest.raises(ModelNotFound) as error:
+        WRITTEN.resolve(name)
+    assert why in str(error.value)
+
+
+def test_a_name_that_is_exactly_so_comes_first() -> None:
+    """However many others could be meant by what is left of it."""
+    names = Names({"x": Called(), "x.gguf": Called(), "X": Called()})
+    assert [names.resolve(name).id for name in ("x", "x.gguf", "X")] == ["x", "x.gguf", "X"]
+    with pytest.raises(ModelNotFound, match=r"fits several models: 'X', 'x', 'x\.gguf'"):
+        names.resolve("./x")
+
+
+@given(st.text())
+def test_what_is_left_of_a_name_is_its_own(name: str) -> None:
+    """Of any text: it is found by itself, and however its letters are composed."""
+    names = Names({name: Called()})
+    for form in ("NFC", "NFD"):
+        spelt = unicodedata.normalize(form, name)
+        assert names.find(spelt) == Match(name)
+
+
+def test_a_path_under_the_home_directory() -> None:
+    """As a shell shows it."""
+    assert Names({"x": Called(paths=[os.path.expanduser("~/models/x.gguf")])}).resolve("~/models/x.gguf").id == "x"

@@ -203,3 +203,14 @@ async def served_for_openai() -> Any:
 
 def _delta(event: bytes) -> str:
     return json.loads(event)["choices"][0]["delta"].get("content") or ""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_what_an_engine_calls_a_model_with_a_comma(engine: str) -> None:
+    """All of its name; what it is called in an answer can be asked for."""
+    made = config(engine)
+    models = {"Model, v1": evolve(made.models["chat"], name="Model, v1")}
+    async with serving(config=evolve(made, models=models)) as served:
+        said = (await served.client.chat("Model, v1", max_tokens=1)).json["model"]
+        assert said in ("Model, v1", "Model\N{FULLWIDTH COMMA} v1")
+        assert (await served.client.chat(said, max_tokens=1)).status == 200

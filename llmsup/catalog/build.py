@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from attrs import evolve
+
 from .facts import Facts
 from .found import Found, LeftOut, Snapshot, Stamp
 from .naming import printable
 from .ollama_only import ollama_only
 from .parts import NO_MODEL, Headers, sort_out
 from .survey import Stored, Survey
+from .unserved import names_of
 from .ways import Way, Ways, fame, places
 
 Key = tuple[Path, tuple[Path, ...]]
@@ -35,7 +38,8 @@ def build(survey: Survey, known: Headers) -> Snapshot:
         if all(candidate.stamp in known for candidate in place.candidates):
             contents = sort_out(place.candidates, known)
             for candidate, reason in contents.left_out:
-                left_out.setdefault(candidate.stamp.path, LeftOut(candidate.path, reason))
+                gone = LeftOut(candidate.path, reason, names_of(candidate.published))
+                left_out.setdefault(candidate.stamp.path, gone)
             for bundle, label in zip(contents.models, place.labels(contents.models), strict=True):
                 way = Way(place.rank, bundle, label)
                 models.setdefault((bundle.first.stamp.path, ()), Ways()).folders.append(way)
@@ -44,7 +48,9 @@ def build(survey: Survey, known: Headers) -> Snapshot:
             claimed.update(place.claims())
     for stored in sorted(survey.ollama, key=lambda one: fame(one.model.name)):
         if reason := _why_not(stored, known):
-            left_out.setdefault(stored.blob.path, LeftOut(stored.model.blob, reason))
+            names = (stored.model.name, *stored.model.aliases)
+            gone = left_out.setdefault(stored.blob.path, LeftOut(stored.model.blob, reason))
+            left_out[stored.blob.path] = evolve(gone, names=(*gone.names, *map(printable, names)))
             continue
         if not all(stamp in known for stamp in (stored.blob, *stored.projectors.values())):
             waiting.add(stored.blob.path)
@@ -112,7 +118,8 @@ def _name(models: Mapping[Key, Ways], asked: Collection[Path]) -> tuple[dict[str
             named[printable(str(ways.path))] = ways
         else:
             holder = printable(str(holders[0].path))
-            nameless.append(LeftOut(ways.path, f"its name {ways.ids[0]!r} is taken by {holder}"))
+            reason = f"its name {ways.ids[0]!r} is taken by {holder}"
+            nameless.append(LeftOut(ways.path, reason, tuple(ways.paths)))
     return named, nameless
 
 
@@ -137,6 +144,7 @@ def _found(id_: str, ways: Ways, survey: Survey, known: Headers) -> Found:
         files=(*files, *((stamp,) if stamp else ()), *(adapted.adapters if adapted else ())),
         facts=facts,
         names=tuple(name for name in ways.names if name != id_),
+        paths=tuple(ways.paths),
         projector=path,
         projector_facts=projector_facts,
         adapters=adapted.model.adapters if adapted else (),

@@ -60,7 +60,8 @@ class Entry:
     @property
     def called(self) -> Called:
         """All its names."""
-        return Called(self.spec.aliases, self.spec.presets, self.also, self.preset)
+        paths = self.found.paths if self.found and self.also else ()  # two tables on one file: the first has them
+        return Called(self.spec.aliases, self.spec.presets, self.also, self.preset, paths)
 
     def without_projector(self, why: str) -> Entry:
         """The same with nothing to see or hear with; `why`: a clause."""

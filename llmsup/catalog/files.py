@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -30,9 +31,12 @@ def resolve_path(spec: ModelSpec, roots: Iterable[Path], *, directories: bool = 
     pattern = os.path.expanduser(spec.path)
     tops = [""] if Path(pattern).is_absolute() else [str(root.expanduser()) for root in roots]
     # os.path's questions are answered with no where Path's raise: a name that is too long, a folder that is closed
-    reached = [path for top in tops for path in _matches(top, pattern)]
-    found = {path for path in reached if os.path.isfile(path) or (directories and os.path.isdir(path))}
-    models = _distinct(found)
+    for spelt in dict.fromkeys((pattern, *(unicodedata.normalize(form, pattern) for form in ("NFC", "NFD")))):
+        # a name that is typed has its letters composed, one that macOS wrote has them taken apart
+        reached = [path for top in tops for path in _matches(top, spelt)]
+        found = {path for path in reached if os.path.isfile(path) or (directories and os.path.isdir(path))}
+        if models := _distinct(found):
+            break
     if len(models) == 1:
         return models[0]
     where = f"model {spec.name}: path {spec.path!r}"

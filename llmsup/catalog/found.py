@@ -43,10 +43,16 @@ class Unreadable:
 
 @frozen
 class LeftOut:
-    """A file that is not served on its own; `reason` is a clause: "a LoRA adapter"."""
+    """A file that is not served on its own.
+
+    Attributes:
+        reason: A clause: "a LoRA adapter".
+        names: What it may be asked for as.
+    """
 
     path: Path
     reason: str
+    names: tuple[str, ...] = field(default=(), eq=False)
 
 
 @frozen(kw_only=True)
@@ -59,6 +65,7 @@ class Found:
         files: All its real files in their present state: parts, projector, adapters.
         facts: Its header; a split model's is the first part's, with `weights` and `parameters` of all parts.
         names: Other names that it may answer to, the best known first; several models may claim the same.
+        paths: Where its parts lie, by all ways to them: names that are not shown.
         projector: Its `mmproj` file, or None.
         projector_facts: That file's header.
         adapters: LoRA adapters that belong to it (Ollama's `ADAPTER`).
@@ -75,6 +82,7 @@ class Found:
     files: tuple[Stamp, ...]
     facts: Facts
     names: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
     projector: Path | None = None
     projector_facts: Facts | None = None
     adapters: tuple[Path, ...] = ()

@@ -101,7 +101,7 @@ def read_store(root: Path) -> tuple[list[OllamaModel], list[LeftOut]]:
         try:
             models.append(_model(place, blobs, unfinished))
         except Unusable as why:
-            left_out.append(LeftOut(place.path, str(why)))
+            left_out.append(LeftOut(place.path, str(why), (place.name, *place.aliases)))
     return models, left_out
 
 

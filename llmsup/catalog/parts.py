@@ -27,6 +27,8 @@ NO_MODEL = {
 }
 """Why a file of some role is not served on its own."""
 
+_OUTDATED = "another revision of it is served: the one that was downloaded last"
+
 
 @frozen(kw_only=True)
 class Bundle:
@@ -71,10 +73,12 @@ class Contents:
 
 def sort_out(candidates: Iterable[Candidate], headers: Headers) -> Contents:
     """Put a folder's files together. Every one's header must be known."""
-    groups: dict[tuple[str, int], list[Candidate]] = {}
+    groups: dict[tuple[str, str, int], list[Candidate]] = {}
     for candidate in sorted(candidates, key=lambda candidate: candidate.name):
         stem, _, total = split_name(candidate.name)
-        groups.setdefault((stem, total) if total > 1 else (candidate.name, 1), []).append(candidate)
+        # The parts of one model lie in one folder, though Hugging Face's cache has a folder for each revision.
+        key = (candidate.place, stem, total) if total > 1 else (candidate.place, candidate.name, 1)
+        groups.setdefault(key, []).append(candidate)
     models: list[Bundle] = []
     projectors: list[tuple[Candidate, Facts]] = []
     left_out: list[tuple[Candidate, str]] = []
@@ -88,10 +92,11 @@ def sort_out(candidates: Iterable[Candidate], headers: Headers) -> Contents:
             projectors.append((parts[0], facts[0]))
         else:
             models.append(_bundle(parts, facts, headers))
-    models = _without_links(models)
+    models, outdated = _newest(_without_links(models))
+    left_out += ((part, _OUTDATED) for model in outdated for part in model.parts)
     paired = _paired(models, projectors)
-    used = {model.projector for model in paired}
-    left_out += ((one, _unused(one, facts, paired)) for one, facts in projectors if one not in used)
+    used = {model.projector.stamp for model in paired if model.projector}
+    left_out += ((one, _unused(one, facts, paired)) for one, facts in projectors if one.stamp not in used)
     return Contents(paired, tuple(left_out))
 
 
@@ -146,6 +151,26 @@ def _without_links(models: Iterable[Bundle]) -> list[Bundle]:
         best, *others = sorted(same, key=lambda model: (model.problem != "", model.first.linked, model.first.name))
         kept.append(evolve(best, links=tuple(other.first for other in others)) if others else best)
     return kept
+
+
+def _newest(models: Iterable[Bundle]) -> tuple[list[Bundle], list[Bundle]]:
+    """Of several revisions of a file the whole one that was downloaded last, and the others."""
+    by_name: dict[str, dict[str, Bundle]] = {}
+    same_place: list[Bundle] = []
+    for model in models:
+        places = by_name.setdefault(model.stem, {})
+        if places.setdefault(model.first.place, model) is not model:
+            same_place.append(model)  # x.gguf and x.GGUF are two
+    newest, outdated = [], []
+    for places in by_name.values():
+        first, *others = sorted(places.values(), key=_revision, reverse=True)
+        newest.append(first)
+        outdated += others
+    return sorted([*newest, *same_place], key=lambda model: model.first.relative), outdated
+
+
+def _revision(model: Bundle) -> tuple[bool, int, str]:
+    return model.problem == "", model.first.stamp.mtime_ns, model.first.relative
 
 
 def _paired(models: Sequence[Bundle], projectors: Sequence[tuple[Candidate, Facts]]) -> tuple[Bundle, ...]:

@@ -117,7 +117,7 @@ def _stored(place: Path | None) -> tuple[tuple[Stored, ...], list[LeftOut]]:
             blob = _stamp(model.blob)
         except OSError as error:
             reason = model.problem or f"the weights of Ollama's {model.name} can't be looked at: {error.strerror}"
-            left_out.append(LeftOut(model.blob, reason))
+            left_out.append(LeftOut(model.blob, reason, (model.name, *model.aliases)))
             continue
         projectors = {path: stamp for path in model.projectors if (stamp := _stamp_if_there(path))}
         adapters = tuple(stamp for path in model.adapters if (stamp := _stamp_if_there(path)))

@@ -6,6 +6,7 @@ It does not know what the files are for, nor what they will be called.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -15,6 +16,7 @@ from pathlib import Path
 from attrs import Factory, define, frozen
 
 from .found import LeftOut, Stamp
+from .unserved import STARTED, UNFINISHED, names_of
 
 DEEPEST = 8
 """Folders between a root and a file; LM Studio uses two, the Hugging Face cache three."""
@@ -22,8 +24,8 @@ DEEPEST = 8
 MOST_FOLDERS = 10_000
 """In one root: a link to "/" must not become a walk through the whole disk."""
 
-UNFINISHED = (".part", ".partial", ".download", ".crdownload", ".incomplete", ".gguf.tmp")
-"""What downloaders append: wget's and LM Studio's, Firefox', Safari's, Chrome's, Hugging Face's, and scripts'."""
+_HUB_CACHE = re.compile(r"(?:.*/)?models--(?P<repo>[^/]+)/snapshots/[^/]+(?P<below>/.+)?", re.DOTALL)
+"""huggingface_hub's file_download.py, repo_folder_name; what a snapshot has are links into `blobs`."""
 
 Scandir = Callable[[str], AbstractContextManager[Iterable[os.DirEntry[str]]]]
 
@@ -49,9 +51,21 @@ class Candidate:
     bridged: bool = False
 
     @property
-    def folder(self) -> str:
+    def place(self) -> str:
         """The folders between root and file; "" if there are none."""
         return self.relative.rpartition("/")[0]
+
+    @property
+    def folder(self) -> str:
+        """Those folders as they name what is in them: in Hugging Face's cache `org/repo`, whatever the revision."""
+        if match := _HUB_CACHE.fullmatch(f"{self.root}/{self.place}".rstrip("/")):
+            return match["repo"].replace("--", "/", 1) + (match["below"] or "")
+        return self.place
+
+    @property
+    def published(self) -> str:
+        """Where it is under those."""
+        return f"{self.folder}/{self.name}" if self.folder else self.name
 
     @property
     def name(self) -> str:
@@ -153,7 +167,9 @@ class Walk:
         queue.append(_Folder(entry.path, real, relative, above.depth + 1, linked=link or above.linked))
 
     def _leave_out(self, path: str, real: str, reason: str) -> None:
-        self.left_out.setdefault(real, LeftOut(Path(path), reason))
+        relative = os.path.relpath(path, self.root)
+        names = () if relative == "." else names_of(relative)
+        self.left_out.setdefault(real, LeftOut(Path(path), reason, names))
 
 
 def _concerns_us(name: str) -> bool:
@@ -167,6 +183,6 @@ def _why_not(name: str, status: os.stat_result, *, sidecar: bool) -> str:
     lower = name.lower()
     if lower.endswith(".imatrix"):
         return "an importance matrix"
-    if sidecar or lower.endswith(UNFINISHED) or lower.startswith("downloading_"):
+    if sidecar or lower.endswith(UNFINISHED) or lower.startswith(STARTED):
         return "an unfinished download"
     return "" if stat.S_ISREG(status.st_mode) else "it is not a regular file"

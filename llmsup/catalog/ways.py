@@ -46,7 +46,7 @@ class Place:
         """The ids that its models may come to have, as far as they could be another's too."""
         if not self.outside:
             for candidate in self.candidates:
-                yield from claims(self.folder, split_name(candidate.name)[0], candidate.relative)
+                yield from claims(self.folder, split_name(candidate.name)[0], candidate.published)
 
 
 def places(survey: Survey) -> Iterator[Place]:
@@ -128,6 +128,15 @@ class Ways:
             names |= dict.fromkeys(map(printable, (one.model.name, *one.model.aliases)))
         return names
 
+    @property
+    def paths(self) -> Iterable[str]:
+        """Where its parts lie, and the names of those that have no GGUF's: Ollama's and Hugging Face's blobs."""
+        candidates = [one for way in self.folders for one in (*way.bundle.parts, *way.bundle.links)]
+        paths = [path for one in candidates for path in (one.relative, one.path, one.stamp.path)]
+        paths += [path for one in self.stored for path in (one.model.blob, one.blob.path)]
+        blobs = [path.name for path in paths if isinstance(path, Path) and path.suffix.lower() != ".gguf"]
+        return dict.fromkeys(printable(str(path)) for path in (*paths, *blobs))
+
 
 def fame(name: str) -> tuple[bool, int, str]:
     """The order of Ollama's names: its own library's before others', then the shortest."""
@@ -135,5 +144,5 @@ def fame(name: str) -> tuple[bool, int, str]:
 
 
 def _lying(model: Bundle) -> Lying:
-    links = tuple((split_name(link.name)[0], link.relative) for link in model.links)
-    return Lying(stem=model.stem, relative=model.first.relative, quant=model.quant, links=links)
+    links = tuple((split_name(link.name)[0], link.published) for link in model.links)
+    return Lying(stem=model.stem, relative=model.first.published, quant=model.quant, links=links)

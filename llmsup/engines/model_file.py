@@ -42,7 +42,7 @@ def file_args(spec: ModelSpec, found: Found) -> tuple[str, ...]:
 
 
 def projector_of(spec: ModelSpec, found: Found) -> Path | None:
-    """The projector that an engine gets because it goes with the file; None also where the user's `args` settle that."""
+    """The projector that an engine gets since it goes with the file; None also where the user's `args` settle that."""
     if _given(spec, "--mmproj", "-mm", "--no-mmproj", "--mmproj-auto") or found.unseeing:
         return None
     if spec.engine == "auto" and found.ollama_only and sees_with_itself(found.facts):

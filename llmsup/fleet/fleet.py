@@ -6,12 +6,13 @@ It does not know how a model lives (`model`) nor what a request looks like (`gat
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import trio
 from attrs import Factory, frozen
 
 from ..catalog.entry import Entry
+from ..catalog.found import LeftOut
 from ..catalog.names import Match, Names
 from ..errors import ModelNotFound, QueueFull, ShuttingDown
 from ..process.events import Events
@@ -74,9 +75,12 @@ class Fleet(Watched):
         finally:
             self._nursery = None
 
-    def apply(self, entries: Mapping[str, Entry], *, complete: bool = True) -> Changes:
+    def apply(
+        self, entries: Mapping[str, Entry], *, complete: bool = True, left_out: Iterable[LeftOut] = ()
+    ) -> Changes:
         """Have these models from now on; must be called while `run` runs. What is the same is not touched, what is
-        new can be asked for, what changed is another from its next load on, what is gone ends once it is idle.
+        new can be asked for, what changed is another from its next load on, what is gone ends once it is idle. Who asks
+        for what was left out hears why.
         """
         changes = compare({name: model.entry for name, model in self.models.items()}, entries)
         for name in changes.removed:
@@ -86,7 +90,7 @@ class Fleet(Watched):
         for name in changes.added:
             self._add(entries[name])
         self.models = {name: self.models[name] for name in entries}  # in their order
-        self._names = Names({name: model.entry.called for name, model in self.models.items()})
+        self._names = Names({name: model.entry.called for name, model in self.models.items()}, left_out)
         self.complete = complete
         self.notify()
         return changes

@@ -212,13 +212,15 @@ class Roster(Watched):
             snapshot = self._library.snapshot()
             return snapshot, entries(self.config, Disk(snapshot=snapshot, ollama_server=self._ollama_server()))
 
+        before = self.snapshot
         self.snapshot, found = await trio.to_thread.run_sync(served, abandon_on_cancel=True)
-        if found == self._served and self._fleet.complete and self.snapshot.complete:
+        same = found == self._served and before.left_out == self.snapshot.left_out
+        if same and self._fleet.complete and self.snapshot.complete:
             return  # nothing to compare: with hundreds of models that would hold up everybody's streams
         self._served = found
         # While a look goes on, what is not seen yet is not gone.
         kept = {} if self.snapshot.complete else {n: m.entry for n, m in self._fleet.models.items() if n not in found}
-        self._fleet.apply({**found, **kept}, complete=self.snapshot.complete)
+        self._fleet.apply({**found, **kept}, complete=self.snapshot.complete, left_out=self.snapshot.left_out)
         self.notify()
 
     def _note_usable(self) -> None:
