@@ -12,6 +12,7 @@ from functools import partial
 import trio
 from attrs import evolve
 
+from ..catalog.lmstudio import bridge_target
 from ..catalog.naming import printable
 from ..config.schema import Config
 from ..errors import Error, SetupError
@@ -68,6 +69,7 @@ async def _builtin(run: Run, config: Config) -> Run:
             kept=len(outcome.kept),
             skipped=done.skipped,
             problems=tuple(map(printable, outcome.problems)),
+            note=printable(done.note),
         )
     raise SetupError(f"The disk took longer than {format_seconds(timeout)} (bridge.timeout).")
 
@@ -83,13 +85,19 @@ async def _patiently(bridge_once: Callable[[], builtin.Bridged]) -> builtin.Brid
         await trio.sleep(_TICK)  # the system tells nobody when a lock gets free
 
 
+def _links(config: Config) -> dict[str, str]:
+    target = bridge_target(config.bridge.target)
+    return {} if target is None else links_in(target)
+
+
 async def _script(run: Run, config: Config, orphans: Orphans) -> Run:
-    target, timeout = config.bridge.target, config.bridge.timeout
-    before = await trio.to_thread.run_sync(links_in, target, abandon_on_cancel=True)
+    timeout = config.bridge.timeout
+    links = partial(_links, config)
+    before = await trio.to_thread.run_sync(links, abandon_on_cancel=True)
     ended = await script.run(
         config.bridge.command, orphans=orphans, timeout=timeout, say=partial(log.info, "bridge: %s")
     )
-    after = await trio.to_thread.run_sync(links_in, target, abandon_on_cancel=True)
+    after = await trio.to_thread.run_sync(links, abandon_on_cancel=True)
     error = ""
     if ended.exit_code is None:
         error = f"{run.command} took longer than {format_seconds(timeout)} (bridge.timeout), and was ended."

@@ -6,11 +6,12 @@ It does not know when it runs. It blocks on the disk, so it is for a worker thre
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from ..catalog import ollama
+from ..catalog import lmstudio, ollama
 from ..catalog.facts import Facts
 from ..catalog.found import Stamp, Unreadable
 from ..catalog.headers import HeaderCache
@@ -18,17 +19,26 @@ from ..catalog.library import HEADERS
 from ..config.schema import Config
 from ..errors import SetupError
 from . import ledger
+from .elsewhere import Elsewhere
 from .links import Outcome, bring_about
 from .lock import locked
 from .plan import Look, Plan, Skipped, plan
 
+_NO_LM_STUDIO = "LM Studio is not installed, so nothing was linked; bridge.target can name a folder all the same."
+
 
 @frozen
 class Bridged:
-    """What a run came to; `skipped`: the models that have no link, and why."""
+    """What a run came to.
+
+    Attributes:
+        skipped: The models that have no link, and why.
+        note: Why there was nothing to do, a sentence; "" if there was.
+    """
 
     outcome: Outcome
     skipped: tuple[Skipped, ...] = ()
+    note: str = ""
 
 
 def run(config: Config, *, dry_run: bool = False) -> Bridged:
@@ -43,19 +53,46 @@ def run(config: Config, *, dry_run: bool = False) -> Bridged:
     assert store is not None
     known = HeaderCache(config.server.state_dir / HEADERS)
     known.load()  # what the catalog has read already; what we read is not kept, as it reads that, too
-    return bridge(
-        Path(os.path.abspath(store)), Path(os.path.abspath(config.bridge.target)), look(known), dry_run=dry_run
-    )
+    store = Path(os.path.abspath(store))
+    target, folder = lmstudio.bridge_target(config.bridge.target), lmstudio.models_folder()
+    moved = _leave_former(store, target, dry_run=dry_run) if config.bridge.target == "auto" else ()
+    if target is None:
+        return Bridged(Outcome(removed=moved), note=_NO_LM_STUDIO)
+    if config.bridge.target == "auto" and not (target.parent.is_dir() or target.parent.parent.is_dir()):
+        return Bridged(Outcome(removed=moved), note=f"LM Studio's folder {target.parent} is not there now.")
+    done = bridge(store, target, look(known), folder=folder, dry_run=dry_run)
+    return evolve(done, outcome=evolve(done.outcome, removed=(*done.outcome.removed, *moved)))
 
 
-def bridge(store: Path, target: Path, look: Look, *, dry_run: bool = False) -> Bridged:
-    """`run`, with the places given. Both must be absolute: links are read from elsewhere."""
+def _leave_former(store: Path, target: Path | None, *, dry_run: bool) -> tuple[str, ...]:
+    """Take our links out of folders that LM Studio doesn't use, or not any more; returns those that were there."""
+    removed: list[str] = []
+    for former in (Path(os.path.expanduser(folder)) for folder in lmstudio.FORMER):
+        if (target and former.resolve() == target.resolve()) or not (former / ledger.FILE).exists():
+            continue
+        with suppress(OSError, SetupError), locked(former):  # it is no worse than it was
+            outcome = bring_about(Plan(), former, store, dry_run=dry_run)
+            removed += (str(former / path) for path in outcome.removed)
+            if not dry_run and not ledger.read(former):
+                ledger.forget(former)
+        with suppress(OSError):  # somebody else's is in it
+            if not dry_run:
+                former.rmdir()
+    return tuple(removed)
+
+
+def bridge(store: Path, target: Path, look: Look, *, folder: Path | None = None, dry_run: bool = False) -> Bridged:
+    """`run`, with the places given, which must be absolute: links are read from elsewhere.
+
+    Args:
+        folder: Where LM Studio has all its models, if it is installed.
+    """
     try:
         if not any((store / folder).is_dir() for folder in ("manifests", "manifests-v2")):
             return Bridged(_without_store(store, target))
         if target.resolve().is_relative_to(store.resolve()):
             raise SetupError(f"bridge.target {target} lies in Ollama's store.", hint="Choose another folder.")
-        wanted = _plan(store, look)
+        wanted = _plan(store, look, Elsewhere.seen(folder, target))
         if not wanted.links and not ledger.read(target):
             return Bridged(Outcome(), wanted.skipped)  # nothing to do: no folder is made for it
         if dry_run:
@@ -87,9 +124,10 @@ def look(known: HeaderCache) -> Look:
     return header
 
 
-def _plan(store: Path, look: Look) -> Plan:
+def _plan(store: Path, look: Look, elsewhere: Elsewhere) -> Plan:
     models, left_out = ollama.read_store(store)
-    return plan(models, left_out, look, blind=any(left.path.is_dir() for left in left_out))
+    blind = any(left.path.is_dir() for left in left_out)
+    return plan(models, left_out, look, has=elsewhere.has, blind=blind)
 
 
 def _without_store(store: Path, target: Path) -> Outcome:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import trio
 
+from ..catalog.lmstudio import bridge_target
 from ..config.schema import Config
 from ..errors import BadRequest, Error, ShuttingDown
 from ..process.orphans import Orphans
@@ -80,10 +81,9 @@ class Keeper(Watched):
         """What the config asks for now."""
         return Schedule.of(self._config().bridge)
 
-    @property
-    def target(self) -> Path:
-        """Where the links go."""
-        return self._config().bridge.target
+    async def target(self) -> Path | None:
+        """Where the links go; None: nowhere, as LM Studio isn't installed."""
+        return await trio.to_thread.run_sync(bridge_target, self._config().bridge.target)
 
     @property
     def next_run(self) -> float:
@@ -108,12 +108,13 @@ class Keeper(Watched):
             self.notify()
 
     async def run_now(self) -> Run:
-        """Run at once, or wait for the run that goes on; returns what it came to. Leaving doesn't end it.
+        """Run once more, after the run that goes on if there is one: that may have looked before what the caller
+        means was there. Returns what it came to. Leaving doesn't end it.
 
         Raises:
             ShuttingDown: It is too late for that.
         """
-        number = self._begun if self.running else self._begun + 1
+        number = self._begun + 1
         self._asked = max(self._asked, number)
         self.notify()
         await self.until(lambda: self._ended >= number or self.over)

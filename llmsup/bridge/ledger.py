@@ -18,6 +18,7 @@ from attrs import frozen
 from ..errors import SetupError
 
 FILE = ".llmsup-bridge.json"
+LOCK = ".llmsup-bridge.lock"
 
 _FORMAT = 1
 
@@ -69,6 +70,12 @@ def write(target: Path, entries: Mapping[str, Entry]) -> None:
         with suppress(OSError):
             os.unlink(scratch)
         raise
+
+
+def forget(target: Path) -> None:
+    """Remove the list, and what else we have beside it. Raises OSError."""
+    for file in (target / FILE, target / LOCK):
+        file.unlink(missing_ok=True)
 
 
 def _entries(said: Any) -> dict[str, Entry]:

@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import SetupError
-
-FILE = ".llmsup-bridge.lock"
+from .ledger import LOCK
 
 
 class Locked(SetupError):
@@ -28,7 +27,7 @@ def locked(target: Path) -> Iterator[None]:
         Locked: Somebody else holds it.
         OSError: The folder can't be written to.
     """
-    file = os.open(target / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    file = os.open(target / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

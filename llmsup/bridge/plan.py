@@ -69,12 +69,21 @@ class Plan:
         return not self.blind and (front[-1] if front else "library", name, tag) not in self.doubtful
 
 
-def plan(models: Iterable[OllamaModel], left_out: Iterable[LeftOut], look: Look, *, blind: bool = False) -> Plan:
+def plan(
+    models: Iterable[OllamaModel],
+    left_out: Iterable[LeftOut],
+    look: Look,
+    *,
+    has: Callable[[Path, str], str] = lambda _blob, _link: "",
+    blind: bool = False,
+) -> Plan:
     """Decide on the links.
 
     Args:
         models: The store's.
         left_out: The manifests that gave no model.
+        has: Where LM Studio has a blob already, without a link of ours, and not at the given link's path; "" if it
+            hasn't.
         blind: See `Plan`.
     """
     links: dict[str, Link] = {}
@@ -85,6 +94,8 @@ def plan(models: Iterable[OllamaModel], left_out: Iterable[LeftOut], look: Look,
         # llama.cpp takes one projector; of several, Ollama takes the first.
         wanted += [Link(projector_of(model.name), path, model.name) for path in model.projectors[:1]]
         reason = _why_not(model, look)
+        if not reason and (there := has(model.blob, wanted[0].path)):
+            reason = f"LM Studio has its weights already: {printable(there)}"
         # Where the case of names doesn't count, two of Ollama's could be one file; "mmproj" is a name like any other.
         holder = next((links[key].model for key in map(_key, wanted) if key in links), "")
         if holder and not reason:

@@ -31,6 +31,7 @@ class Run:
         kept: How many stayed as they were.
         skipped: Ollama's models that have no link, and why.
         problems: What stood in the way, each a sentence; the rest was done.
+        note: Why there was nothing to do, a sentence; "" if there was.
         lines: The last that the program printed.
         error: Why it failed, a sentence; "" if it didn't.
     """
@@ -45,6 +46,7 @@ class Run:
     kept: int = 0
     skipped: tuple[Skipped, ...] = ()
     problems: tuple[str, ...] = ()
+    note: str = ""
     lines: tuple[str, ...] = ()
     error: str = ""
 
@@ -53,7 +55,9 @@ class Run:
         links = "link" if len(self.made) == 1 else "links"
         done = f"{len(self.made)} {links} made, {len(self.removed)} removed, {self.kept} kept"
         took = f"{done} in {format_seconds(self.seconds)}"
-        return f"{took}; it failed: {self.error}" if self.error else took
+        if self.error:
+            return f"{took}; it failed: {self.error}"
+        return f"{took}. {self.note}" if self.note else took
 
     def told(self) -> dict[str, Any]:
         """For `/bridge` and the `bridge` event."""
@@ -69,6 +73,7 @@ class Run:
             "kept": self.kept,
             "skipped": [{"model": one.model, "reason": one.reason} for one in self.skipped],
             "problems": list(self.problems),
+            "note": self.note or None,
             "lines": list(self.lines),
             "error": self.error or None,
         }

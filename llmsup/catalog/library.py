@@ -17,6 +17,7 @@ from .facts import Facts
 from .files import resolve_path
 from .found import Snapshot, Stamp, Unreadable
 from .headers import HeaderCache
+from .lmstudio import bridge_target, model_roots
 from .survey import Survey, survey
 
 HEADERS = "headers.json"
@@ -46,7 +47,7 @@ class Library:
             self._headers.load()
             self._loaded = True
         paths = configured(config)
-        self._survey = survey(config.catalog, extra=paths, bridge=config.bridge.target)
+        self._survey = survey(config.catalog, extra=paths, bridge=bridge_target(config.bridge.target))
         own = {path.resolve() for path in paths}
         stamps = dict.fromkeys(self._survey.stamps)
         found = {stamp: self._headers.get(stamp) for stamp in stamps}
@@ -77,10 +78,11 @@ class Library:
 def configured(config: Config) -> list[Path]:
     """The files that the config's paths mean; those that mean none are told when they are put together."""
     paths = []
+    roots = model_roots(config.catalog)
     for spec in config.models.values():
         if spec.path:
             try:
-                paths.append(resolve_path(spec, config.catalog.roots))
+                paths.append(resolve_path(spec, roots))
             except SetupError:
                 continue
     return paths

@@ -18,6 +18,7 @@ from ..errors import ModelNotFound, SetupError
 from .entry import Entry
 from .files import resolve_path
 from .found import Found, Snapshot
+from .lmstudio import model_roots
 from .names import Called, Names
 
 _SETTINGS = tuple(field.name for field in fields(Settings))
@@ -78,7 +79,7 @@ def _configured(
     if not spec.path:
         return Entry(spec=spec, engine=engine) if spec.command else _by_name(spec, engine, disk, called)
     try:
-        path = resolve_path(spec, config.catalog.roots, directories=foreign)
+        path = resolve_path(spec, model_roots(config.catalog), directories=foreign)
     except SetupError as error:
         why = str(error).removeprefix(f"model {spec.name}: ")
         return Entry(spec=spec, engine=engine, refusal="" if foreign else why)

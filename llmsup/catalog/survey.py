@@ -14,6 +14,7 @@ from attrs import Factory, evolve, frozen
 
 from ..config.schema import Catalog
 from .found import LeftOut, Stamp
+from .lmstudio import model_roots
 from .ollama import OllamaModel, read_store, store
 from .projectors import siblings
 from .walk import Candidate, Walk
@@ -68,7 +69,7 @@ def survey(settings: Catalog, *, extra: Iterable[Path] = (), bridge: Path | None
         extra: Files that are wanted wherever they lie; one that is not there is passed over.
         bridge: Where a bridge makes links into Ollama's store.
     """
-    roots = tuple(dict.fromkeys(root.absolute() for root in settings.roots))
+    roots = tuple(dict.fromkeys(root.absolute() for root in model_roots(settings)))
     left_out: dict[str, LeftOut] = {}
     candidates: list[Candidate] = []
     for root in roots:

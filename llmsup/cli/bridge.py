@@ -49,6 +49,7 @@ def told(done: dict[str, Any]) -> list[str]:
     lines = [f"{would}{what}: {path}" for what in ("made", "removed") for path in done[what]]
     lines += [f"not linked: {one['model']}: {one['reason']}" for one in done["skipped"]]
     lines += [f"  {line}" for line in done["lines"]]
+    lines += [done["note"]] if done.get("note") else []
     made, removed, kept = len(done["made"]), len(done["removed"]), done["kept"]
     links = "link" if made == 1 else "links"
     counts = f"{made} {links} {would}made, {removed} removed, {kept} kept"

@@ -16,6 +16,7 @@ from attrs import Factory, frozen
 from ..catalog.entry import Entry
 from ..catalog.files import resolve_path
 from ..catalog.found import Snapshot
+from ..catalog.lmstudio import model_roots
 from ..catalog.served import Disk, entries
 from ..config.schema import Config, ModelSpec
 from ..config.wording import dotted
@@ -113,7 +114,7 @@ async def _resolve(planner: Planner, entry: Entry, source: str) -> Resolved:
 def _weights(config: Config, spec: ModelSpec) -> Bytes | None:
     """The size of what an engine that isn't llama.cpp's is given: a file, or everything in a directory."""
     try:
-        model = resolve_path(spec, config.catalog.roots, directories=True) if spec.path else None
+        model = resolve_path(spec, model_roots(config.catalog), directories=True) if spec.path else None
     except SetupError:
         return None
     if model is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..catalog.found import Found, Snapshot
+from ..catalog.lmstudio import model_roots
 from ..config.checks import check_name
 from ..config.sampling import PARAMETERS
 from ..config.schema import Config
@@ -111,7 +112,7 @@ def _about(served: list[Found], config: Config) -> Iterable[str]:
         yield "A block is only needed for what shall differ; its name is what the model is asked for as."
     else:
         yield "--- No model was found. ---"
-        looked = ", ".join(_short(root) for root in config.catalog.roots) or "no folder"
+        looked = ", ".join(_short(root) for root in model_roots(config.catalog)) or "no folder"
         yield f"Looked in {looked}. Put GGUF files there, name another folder in [catalog] roots, or try llmsup demo."
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 
 def expand(path: str | Path) -> Path:
@@ -25,6 +26,11 @@ def expand_all(paths: tuple[str | Path, ...]) -> tuple[Path, ...]:
 def expand_optional(path: str | Path | None) -> Path | None:
     """`expand`, unless there is none."""
     return None if path is None else expand(path)
+
+
+def expand_or_auto(path: str | Path) -> Path | Literal["auto"]:
+    """`expand`, unless it is left to llmsup."""
+    return "auto" if path == "auto" else expand(path)
 
 
 def expand_text(path: str) -> str:

@@ -13,7 +13,7 @@ from attrs import Factory, field, frozen
 
 from ..units import Bytes, Seconds
 from . import checks
-from .paths import expand, expand_all, expand_optional, expand_text
+from .paths import expand, expand_all, expand_optional, expand_or_auto, expand_text
 
 Kind = Literal["chat", "embedding", "rerank"]
 Priority = Literal["high", "normal", "low"]
@@ -129,9 +129,7 @@ class Bridge:
     every: Seconds = field(default=Seconds(3600), validator=checks.positive)  # `inf` = off
     cron: str = field(default="", validator=checks.cron)  # instead of `every`
     command: tuple[str, ...] = ()  # empty = the built-in bridge
-    target: Path = field(
-        default=Path("~/.cache/lm-studio/models/ollama"), converter=expand, validator=checks.known_home
-    )
+    target: Path | Literal["auto"] = field(default="auto", converter=expand_or_auto, validator=checks.known_home)
     timeout: Seconds = field(default=Seconds(600), validator=checks.positive)
 
 

@@ -9,7 +9,6 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from attrs import define, evolve
 
 from ..catalog.files import resolve_path
 from ..catalog.found import Found
+from ..catalog.lmstudio import model_roots
 from ..catalog.ollama_only import find_llama_server
 from ..config.schema import Config, EngineSpec, ModelSpec
 from ..errors import SetupError
@@ -164,8 +164,10 @@ class Planner:
         return self.which(os.path.expanduser(program))
 
     async def _model(self, spec: ModelSpec, *, directories: bool = False) -> Path:
-        roots = self.config.catalog.roots
-        return await trio.to_thread.run_sync(partial(resolve_path, spec, roots, directories=directories))
+        def resolve() -> Path:
+            return resolve_path(spec, model_roots(self.config.catalog), directories=directories)
+
+        return await trio.to_thread.run_sync(resolve)
 
 
 def is_llama_server(name: str, command: tuple[str, ...]) -> bool:

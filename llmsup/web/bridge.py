@@ -23,13 +23,13 @@ def bridge(keeper: Keeper) -> Blueprint:
 
     @routes.get("/bridge")
     async def state() -> Response:
-        schedule = keeper.schedule
+        schedule, target = keeper.schedule, await keeper.target()
         return as_json(
             {
                 "running": keeper.running,
                 "schedule": schedule.cron or format_seconds(schedule.every),
                 "next_run": None if math.isinf(keeper.next_run) else round(keeper.next_run, 3),
-                "target": str(keeper.target),
+                "target": None if target is None else str(target),
                 "last_run": keeper.last.told() if keeper.last else None,
             }
         )
