@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from real_engines import llama_server
 
 from llmsup.config.schema import ModelSpec
+from llmsup.config.spellings import canonical, flag_in
 from llmsup.engines.flags import Dialect
 from llmsup.engines.llama_server import BUNDLED, launch, launch_bundled
 from llmsup.engines.probe import Probe, parse_flags
 from llmsup.engines.renamed import correct
-from llmsup.engines.spellings import canonical, flag_in
 from llmsup.errors import SetupError
 
 B10068 = Dialect(

@@ -64,6 +64,7 @@ def build(survey: Survey, known: Headers) -> Snapshot:
     return Snapshot(
         models={id_: _found(id_, ways, survey, known) for id_, ways in named.items()},
         left_out=tuple(sorted(everything, key=lambda left: (str(left.path), left.reason))),
+        beside={path: (stamp, known.get(stamp)) for path, stamp in survey.beside.items()},
         complete=all(stamp in known for stamp in survey.stamps),
     )
 

@@ -68,6 +68,8 @@ class Found:
         paths: Where its parts lie, by all ways to them: names that are not shown.
         projector: Its `mmproj` file, or None.
         projector_facts: That file's header.
+        draft_facts: The header of the draft model that its `args` name, if they do.
+        extras: What else they have an engine load: adapters, control vectors.
         adapters: LoRA adapters that belong to it (Ollama's `ADAPTER`).
         source: Where its canonical name comes from.
         ollama: Its names in Ollama's store, each with the sampling that this name stands for.
@@ -85,6 +87,8 @@ class Found:
     paths: tuple[str, ...] = ()
     projector: Path | None = None
     projector_facts: Facts | None = None
+    draft_facts: Facts | None = None
+    extras: tuple[Stamp, ...] = ()
     adapters: tuple[Path, ...] = ()
     source: Source = "folder"
     ollama: Mapping[str, Mapping[str, Any]] = Factory(dict)
@@ -101,8 +105,15 @@ class Found:
 
 @frozen
 class Snapshot:
-    """The whole catalog at one moment; `complete` once every file's header was read."""
+    """The whole catalog at one moment.
+
+    Attributes:
+        beside: The files that models' `args` name, as far as they are there, and their headers, as far as those are
+            read.
+        complete: Every file's header was read.
+    """
 
     models: Mapping[str, Found] = Factory(dict)
     left_out: tuple[LeftOut, ...] = ()
+    beside: Mapping[Path, tuple[Stamp, Facts | Unreadable | None]] = Factory(dict)
     complete: bool = True

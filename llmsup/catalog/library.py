@@ -13,6 +13,7 @@ from ..config.schema import Config
 from ..errors import SetupError
 from ..units import Seconds
 from .build import build
+from .companions import companions
 from .facts import Facts
 from .files import resolve_path
 from .found import Snapshot, Stamp, Unreadable
@@ -47,8 +48,10 @@ class Library:
             self._headers.load()
             self._loaded = True
         paths = configured(config)
-        self._survey = survey(config.catalog, extra=paths, bridge=bridge_target(config.bridge.target))
-        own = {path.resolve() for path in paths}
+        beside = {path for spec in (config.defaults, *config.models.values()) for path in companions(spec).all}
+        target = bridge_target(config.bridge.target)
+        self._survey = survey(config.catalog, extra=paths, beside=beside, bridge=target)
+        own = {path.resolve() for path in (*paths, *beside)}
         stamps = dict.fromkeys(self._survey.stamps)
         found = {stamp: self._headers.get(stamp) for stamp in stamps}
         self._known = {stamp: known for stamp, known in found.items() if known is not None}

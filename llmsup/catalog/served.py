@@ -15,7 +15,9 @@ from attrs import evolve, fields, frozen
 
 from ..config.schema import Config, EngineSpec, ModelSpec, Settings
 from ..errors import ModelNotFound, SetupError
+from .companions import companions
 from .entry import Entry
+from .facts import Facts
 from .files import resolve_path
 from .found import Found, Snapshot
 from .lmstudio import model_roots
@@ -135,10 +137,31 @@ def _of_file(spec: ModelSpec, engine: EngineSpec | None, found: Found, disk: Dis
         sampling={**spec.sampling, **shared, **own},
         presets={**variants, **spec.presets},
     )
+    found = _with_companions(filled, found, disk)
     also = {name: _variant(name, variants) for name in (found.id, *found.names) if name != spec.name}
     preset = _variant(spec.name, variants)
     return Entry(
         spec=filled, found=found, engine=engine, preset=preset, also=also, refusal=_refusal(filled, found, disk)
+    )
+
+
+def _with_companions(spec: ModelSpec, found: Found, disk: Disk) -> Found:
+    """The file, with what the model's `args` have an engine load beside it."""
+    named = companions(spec)
+    there = {path: disk.snapshot.beside[path] for path in named.all if path in disk.snapshot.beside}
+    if not there:
+        return found
+
+    def header(path: Path | None) -> Facts | None:
+        facts = there[path][1] if path in there else None
+        return facts if isinstance(facts, Facts) else None
+
+    return evolve(
+        found,
+        files=tuple(dict.fromkeys((*found.files, *(stamp for stamp, _ in there.values())))),
+        draft_facts=header(named.draft),
+        projector_facts=header(named.projector) or found.projector_facts,
+        extras=tuple(there[path][0] for path in named.others if path in there),
     )
 
 

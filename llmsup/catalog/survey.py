@@ -40,6 +40,7 @@ class Survey:
         asked: Files that were asked for by their path, wherever they lie.
         extra: For each of them that is under no root: itself and what may belong to it.
         ollama: The models of Ollama's store.
+        beside: Files that models' `args` name, by how they are named there.
         store: That store's real place; None if it isn't looked at.
         left_out: What is known to be no model without opening it.
     """
@@ -49,6 +50,7 @@ class Survey:
     asked: frozenset[Path] = frozenset()
     extra: tuple[tuple[Candidate, ...], ...] = ()
     ollama: tuple[Stored, ...] = ()
+    beside: Mapping[Path, Stamp] = Factory(dict)
     store: Path | None = None
     left_out: tuple[LeftOut, ...] = ()
 
@@ -57,16 +59,20 @@ class Survey:
         """The files whose headers `build` asks for, each once."""
         stamps = dict.fromkeys(candidate.stamp for candidate in self.candidates)
         stamps |= dict.fromkeys(candidate.stamp for group in self.extra for candidate in group)
+        stamps |= dict.fromkeys(self.beside.values())
         for stored in self.ollama:
             stamps |= dict.fromkeys((stored.blob, *stored.projectors.values()))
         return tuple(stamps)
 
 
-def survey(settings: Catalog, *, extra: Iterable[Path] = (), bridge: Path | None = None) -> Survey:
+def survey(
+    settings: Catalog, *, extra: Iterable[Path] = (), beside: Iterable[Path] = (), bridge: Path | None = None
+) -> Survey:
     """Look through the roots and Ollama's store. It blocks on the disk, so it is for a worker thread.
 
     Args:
         extra: Files that are wanted wherever they lie; one that is not there is passed over.
+        beside: Files that models' `args` name.
         bridge: Where a bridge makes links into Ollama's store.
     """
     roots = tuple(dict.fromkeys(root.absolute() for root in model_roots(settings)))
@@ -97,6 +103,7 @@ def survey(settings: Catalog, *, extra: Iterable[Path] = (), bridge: Path | None
         asked=frozenset(groups),
         extra=tuple(group for path, group in groups.items() if path not in known),
         ollama=stored,
+        beside={path: stamp for path in beside if (stamp := _stamp_if_there(path))},
         store=place and Path(os.path.realpath(place)),
         left_out=(*left_out.values(), *not_stored),
     )

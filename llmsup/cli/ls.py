@@ -98,6 +98,8 @@ def look() -> tuple[Entry, list[Entry]]:
 def table(models: Sequence[Entry], *, parts: bool = False) -> Table:
     """The entries of `/v1/models` as a table; with the parts of what each would take, if that is wanted."""
     shown = _PARTS if parts else {}
+    if not any(_part(entry, _DRAFT) for entry in models):  # few have one
+        shown = {title: keys for title, keys in shown.items() if keys != _DRAFT}
     columns = [Column("MODEL"), Column("KIND"), Column("QUANT"), Column("CONTEXT", right=True)]
     columns += [Column(title, right=True) for title in ("SIZE", *shown, "MEMORY")]
     rows = [
@@ -116,10 +118,12 @@ def table(models: Sequence[Entry], *, parts: bool = False) -> Table:
     return Table([*columns, Column("FITS")], rows)
 
 
+_DRAFT = ("draft_bytes",)
 _PARTS = {
     "WEIGHTS": ("weights_bytes",),
     "CACHE": ("kv_bytes", "recurrent_bytes"),
     "COMPUTE": ("compute_bytes",),
+    "DRAFT": _DRAFT,
     "PROJECTOR": ("projector_bytes",),
 }
 """The columns that tell what the memory is for."""
@@ -127,7 +131,7 @@ _PARTS = {
 
 def _part(entry: Entry, keys: Sequence[str]) -> int | None:
     memory = entry["memory"]
-    return None if memory is None else sum(memory[key] for key in keys)
+    return None if memory is None else sum(memory.get(key, 0) for key in keys)
 
 
 def names_table(models: Sequence[Entry]) -> Table:

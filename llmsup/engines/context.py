@@ -12,14 +12,14 @@ from typing import Literal
 from attrs import frozen
 
 from ..catalog.facts import Facts
-from ..config.schema import ModelSpec
+from ..config.schema import MiB, ModelSpec
 from ..units import Bytes
 from .given import FALSE, MOST, TRUE, Given
 
 Flash = Literal["on", "off", "auto"]
 
 # Of llama.cpp's common/common.h and tools/server/server.cpp.
-_BATCH, _UBATCH, _AUTO_SLOTS = 2048, 512, 4
+_BATCH, _UBATCH, _AUTO_SLOTS, _CACHE_RAM = 2048, 512, 4, 8192
 
 
 @frozen(kw_only=True)
@@ -41,6 +41,8 @@ class Context:
         kv_offload: The cache may be on the GPU.
         projector: An `mmproj` file is loaded.
         embeddings: It answers with vectors or ranks, and not with text.
+        draft_type_k: The type for keys in the cache of a draft model, which has the same context.
+        draft_type_v: The same for values.
         cache_ram: The most bytes that old prompts may take in memory, besides all that is estimated.
     """
 
@@ -58,6 +60,8 @@ class Context:
     kv_offload: bool = True
     projector: bool = False
     embeddings: bool = False
+    draft_type_k: str = "f16"
+    draft_type_v: str = "f16"
     cache_ram: Bytes = Bytes(0)
 
 
@@ -105,8 +109,16 @@ def context(spec: ModelSpec, facts: Facts, environ: Mapping[str, str] | None = N
         kv_offload=given.on("--kv-offload", default=True),
         projector=bool(given.text("--mmproj")) and given.on("--mmproj-auto", default=True),
         embeddings=embeddings,
-        cache_ram=spec.cache_ram,
+        draft_type_k=given.text("--spec-draft-type-k") or "f16",
+        draft_type_v=given.text("--spec-draft-type-v") or "f16",
+        cache_ram=_cache_ram(given, spec),
     )
+
+
+def _cache_ram(given: Given, spec: ModelSpec) -> Bytes:
+    """Of what has no limit (-1) llama-server's own is taken: nobody knows how far it grows."""
+    mib = given.number("--cache-ram", -(-spec.cache_ram // MiB))
+    return Bytes((_CACHE_RAM if mib < 0 else mib) * MiB)
 
 
 def _padded(tokens: int) -> int:

@@ -6,10 +6,9 @@ It does not know what an engine makes of them (`context`), nor the settings that
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 
 from ..config.schema import ModelSpec
-from .spellings import canonical, flag_in
+from ..config.spellings import flags_of
 
 TRUE, FALSE = ("on", "enabled", "true", "1"), ("off", "disabled", "false", "0")
 """What llama.cpp takes for yes and no (common/arg.cpp)."""
@@ -25,6 +24,9 @@ _VARIABLES: Mapping[str, str] = {
     "--ubatch-size": "LLAMA_ARG_UBATCH",
     "--cache-type-k": "LLAMA_ARG_CACHE_TYPE_K",
     "--cache-type-v": "LLAMA_ARG_CACHE_TYPE_V",
+    "--cache-ram": "LLAMA_ARG_CACHE_RAM",
+    "--spec-draft-type-k": "LLAMA_ARG_SPEC_DRAFT_CACHE_TYPE_K",
+    "--spec-draft-type-v": "LLAMA_ARG_SPEC_DRAFT_CACHE_TYPE_V",
     "--flash-attn": "LLAMA_ARG_FLASH_ATTN",
     "--kv-unified-per-slot": "LLAMA_ARG_KV_UNIFIED_PER_SLOT",
     "--mmproj": "LLAMA_ARG_MMPROJ",
@@ -77,8 +79,7 @@ class Given:
 
 
 def _words(args: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    for word, value in pairwise((*args, "")):
-        flag = canonical(flag_in(word))
+    for flag, value in flags_of(args):
         if flag in _SWITCHES:
             name, on = _SWITCHES[flag]
             yield name, "on" if on else "off"

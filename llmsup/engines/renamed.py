@@ -11,10 +11,10 @@ from typing import Any
 from attrs import Factory, define, frozen
 
 from ..config.schema import ModelSpec
+from ..config.spellings import canonical, flag_in, spellings
 from ..errors import SetupError
 from .flags import Dialect
 from .sampling import FIELD_OF, FIELDS, Field, body_value, read_flag
-from .spellings import canonical, flag_in, spellings
 
 # What is so in every build that doesn't know the flag, with the number of words that belong to it.
 _SO_ANYWAY = {"--cont-batching": 0, "--defrag-thold": 1}

@@ -3,13 +3,13 @@
 It does not know what is free, nor what the same model cost when it was last measured.
 
 Not counted: the engine itself (SmolLM2's took 16 MiB more than the total once loaded, 41 after a long request), the
-prompts that it keeps (`Context.cache_ram`), a draft model or MTP layers put to use, and copies of weights in another
-layout (repacking on a CPU, tied embeddings on a GPU that doesn't share the memory).
+prompts that it keeps (`Context.cache_ram`), MTP layers put to use, and copies of weights in another layout (repacking
+on a CPU, tied embeddings on a GPU that doesn't share the memory).
 """
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ..catalog.facts import Facts
 from ..catalog.found import Found
@@ -32,6 +32,7 @@ class Estimate:
         kv: The cache of keys and values; exact.
         recurrent: The states of recurrent layers; exact.
         compute: For one batch; approximate, rather high.
+        draft: The draft model that its `args` name: its weights, cache and compute buffers.
         projector: The `mmproj` file's tensors, and what it computes with; approximate.
         context: What the settings come to.
     """
@@ -42,11 +43,12 @@ class Estimate:
     compute: Bytes
     projector: Bytes
     context: Context
+    draft: Bytes = Bytes(0)
 
     @property
     def total(self) -> Bytes:
         """All parts together."""
-        return Bytes(self.weights + self.kv + self.recurrent + self.compute + self.projector)
+        return Bytes(self.weights + self.kv + self.recurrent + self.compute + self.projector + self.draft)
 
 
 def estimate(spec: ModelSpec, found: Found | None) -> Estimate | None:
@@ -61,13 +63,25 @@ def estimate(spec: ModelSpec, found: Found | None) -> Estimate | None:
         return None
     settings = context(with_file(spec, found), facts)
     return Estimate(
-        weights=Bytes(facts.weights + _adapters(found)),
+        weights=Bytes(facts.weights + _adapters(found) + sum(stamp.size for stamp in found.extras)),
         kv=Bytes(kv_bytes(facts, settings)),
         recurrent=Bytes(state_bytes(facts, settings.sequences)),
         compute=Bytes(compute_bytes(facts, settings, window_cells(facts, settings))),
         projector=_projector(found.projector_facts) if settings.projector else Bytes(0),
         context=settings,
+        draft=_draft(found.draft_facts, settings),
     )
+
+
+def _draft(facts: Facts | None, context: Context) -> Bytes:
+    """A draft model gets the context of the one that it guesses for, and a cache of its own types (llama.cpp
+    tools/server/server-context.cpp; so b10068 logs it).
+    """
+    if facts is None:
+        return Bytes(0)
+    own = evolve(context, type_k=context.draft_type_k, type_v=context.draft_type_v, projector=False)
+    caches = kv_bytes(facts, own) + state_bytes(facts, own.sequences)
+    return Bytes(facts.weights + caches + compute_bytes(facts, own, window_cells(facts, own)))
 
 
 def _adapters(found: Found) -> int:

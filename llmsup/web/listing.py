@@ -15,7 +15,7 @@ from ..memory.ceiling import fits
 from ..memory.estimate import Estimate
 from ..units import Bytes
 
-PARTS = ("weights", "kv", "recurrent", "compute", "projector")
+PARTS = ("weights", "kv", "recurrent", "compute", "draft", "projector")
 """What an estimate is made of."""
 
 

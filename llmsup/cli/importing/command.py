@@ -13,9 +13,9 @@ from typing import Any
 from attrs import Factory, define
 
 from ...config.sampling import PARAMETERS
+from ...config.spellings import canonical, flag_in, spellings
 from ...config.write import can_say
 from ...engines.sampling import FIELD_OF, FIELDS, Field, read_flag
-from ...engines.spellings import canonical, flag_in, spellings
 
 LLAMA_SERVER = "llama-server"
 

@@ -6,7 +6,8 @@ It does not know which build has which, nor what the flags do.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 
 # Spellings of one flag, a line each, the present one first; from the `--help` of llama.cpp's builds since 2023 and from
 # those that people write after the sampler's or the request field's name.
@@ -19,6 +20,7 @@ _FAMILIES = tuple(
     --api-key
     --alias -a
     --mmproj -mm
+    --model-vocoder -mv
     --ctx-size -c
     --parallel -np
     --n-gpu-layers --gpu-layers -ngl
@@ -103,6 +105,16 @@ def spellings(flag: str) -> tuple[str, ...]:
 def flag_in(word: str) -> str:
     """The flag that a word is, with dashes for underscores, as llama-server takes both; "" if it is none."""
     return re.sub(r"(?<=\w)_", "-", word) if _FLAG.fullmatch(word) else ""
+
+
+def flags_of(args: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The flags of a command line by their present long spelling, each with the word behind it ("" behind the last),
+    which is its value if it takes one. `--flag=value` is one word, and the same.
+    """
+    for word, after in pairwise((*args, "")):
+        flag, equals, value = word.partition("=")
+        if spelt := flag_in(flag):
+            yield canonical(spelt), value if equals else after
 
 
 def canonical(flag: str) -> str:
