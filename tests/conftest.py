@@ -25,6 +25,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         home = tmp_path_factory.mktemp("home")
         patch.setenv("HOME", str(home))
-        for name in ("OLLAMA_MODELS", "LLMSUP_CONFIG", "LLMSUP_URL", "LLMSUP_API_KEY"):
+        for name in ("OLLAMA_MODELS", "LLMSUP_CONFIG", "LLMSUP_URL", "LLMSUP_API_KEY", "LMSTUDIO_HOME"):
             patch.delenv(name, raising=False)
         yield home

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from pathlib import Path
 
 import ollama_store
 import pytest
-from gguf_files import write_gguf
+from gguf_files import tiny_llama, write_gguf
 from serving import serving
 
 from llmsup.catalog.unserved import names_of
@@ -55,3 +56,22 @@ async def test_who_asks_for_one_that_is_not_served_hears_why(tmp_path: Path) -> 
             got = await served.client.chat(name)
             assert (got.status, got.error["code"]) == (404, "model_not_found")
             assert why in got.error["message"], name
+
+
+async def test_who_copies_a_name_from_somewhere_finds_the_model(tmp_path: Path) -> None:
+    """A Mac's folder, a path, a file's name, the hub's cache and its pages: over the API, with nothing configured."""
+    root = tmp_path / "root"
+    umlaut = tiny_llama(root / "bob" / unicodedata.normalize("NFD", "Übung") / "x-Q4_K_M.gguf")
+    blob = tiny_llama(root / "models--org--repo/blobs/abc.gguf").rename(root / "models--org--repo/blobs/abc")
+    cached = root / "models--org--repo/snapshots/123/y-Q8_0.gguf"
+    cached.parent.mkdir(parents=True)
+    cached.symlink_to(blob)
+    catalog = Catalog(roots=(root,), ollama=None)
+    async with serving(config=Config(catalog=catalog, bridge=Bridge(every=NEVER))) as served:
+        for id_, names in {
+            "bob/Übung": ("Übung", unicodedata.normalize("NFD", "bob/übung"), "x-Q4_K_M.gguf", str(umlaut)),
+            "org/repo": ("hf.co/org/repo:Q8_0", "y-Q8_0", str(cached), str(blob), str(cached.relative_to(root))),
+        }.items():
+            for name in names:
+                got = await served.client.post("/models/unload", model=name)
+                assert (got.status, got.json.get("model")) == (200, id_), name

@@ -50,6 +50,7 @@ def entries(config: Config, disk: Disk) -> dict[str, Entry]:
 
     Looks for the files that the config's paths mean, so it is for a worker thread.
     """
+    config = evolve(config, catalog=evolve(config.catalog, roots=model_roots(config.catalog)))
     plain_last = sorted(disk.snapshot.models.values(), key=lambda found: not found.adapters)
     by_file: dict[object, Found] = {}
     for found in plain_last:
@@ -81,7 +82,7 @@ def _configured(
     if not spec.path:
         return Entry(spec=spec, engine=engine) if spec.command else _by_name(spec, engine, disk, called)
     try:
-        path = resolve_path(spec, model_roots(config.catalog), directories=foreign)
+        path = resolve_path(spec, config.catalog.roots, directories=foreign)
     except SetupError as error:
         why = str(error).removeprefix(f"model {spec.name}: ")
         return Entry(spec=spec, engine=engine, refusal="" if foreign else why)
