@@ -27,8 +27,9 @@ class Ticket:
     cancelled task.
     """
 
-    def __init__(self, desk: Desk, ttl: Seconds) -> None:
+    def __init__(self, desk: Desk, ttl: Seconds, client: str = "") -> None:
         self.ttl = ttl
+        self.client = client
         self.since = trio.current_time()
         self._desk = desk
         self._decided = trio.Event()
@@ -106,6 +107,15 @@ class Desk:
         return len(self._queue) + len(self._later)
 
     @property
+    def would_wait(self) -> bool:
+        """Whether who comes now has to wait, be it only behind others."""
+        return self.held or not self._serves or bool(self._queue) or not self._has_room
+
+    def waiting_of(self, client: str) -> int:
+        """How many requests of one client wait."""
+        return sum(ticket.client == client for queue in (self._queue, self._later) for ticket in queue)
+
+    @property
     def due(self) -> int:
         """How many of them were let through to this life of the model, and have yet to begin."""
         return len(self._queue)
@@ -130,9 +140,11 @@ class Desk:
         """Whether anybody wants the model now: as long as this holds, it is not unloaded for being idle."""
         return bool(self._queue or self._later or self._served)
 
-    def enter(self, ttl: Seconds = Seconds(0)) -> Ticket:
-        """Take a place in the queue. `ttl`: seconds to keep the model after this request, at least."""
-        ticket = Ticket(self, ttl)
+    def enter(self, ttl: Seconds = Seconds(0), client: str = "") -> Ticket:
+        """Take a place in the queue. `ttl`: seconds to keep the model after this request, at least; `client`: whose
+        request it is.
+        """
+        ticket = Ticket(self, ttl, client)
         (self._later if self.held else self._queue).append(ticket)
         self._serve()
         return ticket
@@ -191,12 +203,16 @@ class Desk:
         self._changed()
 
     def _serve(self) -> None:
-        # A life that has its verdict is over, even if its end has not been seen to yet: nobody may enter it.
-        while self._life and not self._life.verdict and self._queue and self._has_room:
+        while self._life and self._serves and self._queue and self._has_room:
             ticket = self._queue.popleft()
             self._served.add(ticket)
             ticket._decide(self._life)
         self._changed()
+
+    @property
+    def _serves(self) -> bool:
+        # A life that has its verdict is over, even if its end has not been seen to yet: nobody may enter it.
+        return self._life is not None and not self._life.verdict
 
     @property
     def _has_room(self) -> bool:

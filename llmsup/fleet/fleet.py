@@ -178,12 +178,12 @@ class Fleet(Watched):
         """What else a model answers to, besides its id and its aliases: what no other model is called, too."""
         return self._names.own(model.spec.name, model.entry.also)
 
-    def enter(self, model: Model, ttl: Seconds = Seconds(0)) -> Ticket:
-        """Take a ticket for one request.
+    def enter(self, model: Model, ttl: Seconds = Seconds(0), client: str = "") -> Ticket:
+        """Take a ticket for one request of a client; "" is nobody in particular, and shares with nobody.
 
         Raises:
             ShuttingDown: No request is taken any more.
-            QueueFull: Too many wait already.
+            QueueFull: It would have to wait, and too many wait already, or too many of this client's.
             ModelFailed, LoadTimeout: The model can't be had for now.
             ModelNotFound: It is gone since it was found.
         """
@@ -191,11 +191,27 @@ class Fleet(Watched):
             raise ShuttingDown("llmsup is shutting down.")
         if self.models.get(model.spec.name) is not model:
             raise ModelNotFound(f"The model {model.spec.name!r} was just removed.", param="model")
-        if sum(m.desk.waiting for m in self.models.values()) >= self.max_queue:
-            raise QueueFull(f"{self.max_queue} requests wait for models already (max_queue).", retry_after=5)
-        ticket = model.enter(ttl)
+        if model.would_wait:
+            self._check_queue(client)
+        ticket = model.enter(ttl, client)
         self._supervise(model)
         return ticket
+
+    def _check_queue(self, client: str) -> None:
+        """One who can't be served at once may wait, unless the queue is full, or this client has more places in it
+        than it leaves to everybody else: half of them if it is alone, a third if two do the same ... So nobody can
+        fill it, and a newcomer finds room (switches share a buffer like this: Choudhury and Hahne, "Dynamic queue
+        length thresholds", 1998).
+        """
+        left = self.max_queue - sum(model.desk.waiting for model in self._all())
+        if left <= 0:
+            raise QueueFull(f"{self.max_queue} requests wait for models already (max_queue).", retry_after=5)
+        if client and (own := sum(model.desk.waiting_of(client) for model in self._all())) > left:
+            raise QueueFull(
+                f"{own} requests of this client wait for models already, and {left} places are left for all others.",
+                hint=f"One client may have as many as it leaves free (max_queue is {self.max_queue}).",
+                retry_after=5,
+            )
 
     def load(self, model: Model, *, modest: bool = False) -> None:
         """Ask for a model to be loaded, even if it failed a moment ago; `modest`: only if nobody has to go for it.

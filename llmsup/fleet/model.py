@@ -113,8 +113,8 @@ class Model(Watched):
 
     # What others may ask...
 
-    def enter(self, ttl: Seconds = Seconds(0)) -> Ticket:
-        """Take a ticket for one request. `ttl`: keep the model for at least so many seconds after it.
+    def enter(self, ttl: Seconds = Seconds(0), client: str = "") -> Ticket:
+        """Take a ticket for one request of a client. `ttl`: keep the model for at least so many seconds after it.
 
         Raises:
             ModelFailed: It can't be served as it is.
@@ -124,7 +124,13 @@ class Model(Watched):
         if self.state is State.FAILED and self.failure is not None and self.retry_in > 0:
             raise self.with_retry(self.failure)
         self.rate = self.rate.asked(trio.current_time())
-        return self.desk.enter(Seconds(min(ttl, self.spec.max_ttl)))
+        return self.desk.enter(Seconds(min(ttl, self.spec.max_ttl)), client)
+
+    @property
+    def would_wait(self) -> bool:
+        """Whether a request that comes now has to wait, rather than being served or refused at once."""
+        refused = self.entry.refusal or (self.state is State.FAILED and self.failure is not None and self.retry_in > 0)
+        return not refused and self.desk.would_wait
 
     def load(self, *, modest: bool = False) -> None:
         """Ask for the model to be loaded, whatever happened before. Take a ticket to wait for it.

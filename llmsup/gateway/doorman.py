@@ -6,6 +6,7 @@ It does not know what is asked for, except that `/health` is open to all keys.
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 import ipaddress
 from urllib.parse import urlsplit
@@ -84,6 +85,14 @@ class Doorman:
         if not sum(hmac.compare_digest(offered, key.encode()) for key in self.api_keys):
             what = "is not one of this server's" if offered else "is missing"
             raise InvalidApiKey(f"The API key {what}.", hint="Send it as `Authorization: Bearer KEY` or `x-api-key`.")
+
+    def client(self, head: RequestHead) -> str:
+        """Whose request it is, where clients share something: the key's, where keys are wanted, else the address's.
+        A key as such is never kept, and where none is wanted anybody could make up any number of them.
+        """
+        if self.api_keys:
+            return f"key {hashlib.sha256(_key(head)).hexdigest()[:16]}"
+        return f"address {head.client}"
 
     def headers(self, head: RequestHead) -> Headers:
         """What lets a friendly page read the answer."""

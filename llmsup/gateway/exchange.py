@@ -42,6 +42,7 @@ class Order:
         body: Makes the body for an engine, which may lack something that the body must then say.
         streaming: The client asked for a stream.
         ttl: How long the client wants the model kept, in seconds.
+        client: Whose request it is.
     """
 
     model: Model
@@ -52,6 +53,7 @@ class Order:
     body: Callable[[Life], bytes]
     streaming: bool
     ttl: Seconds
+    client: str = ""
 
 
 class Exchange:
@@ -65,7 +67,7 @@ class Exchange:
         self._comments = loading_comments if order.streaming else NEVER
         self._answer: Answer | None = None
         self._life: Life | None = None
-        self._ticket: Ticket = fleet.enter(order.model, order.ttl)
+        self._ticket: Ticket = fleet.enter(order.model, order.ttl, order.client)
 
     async def __aenter__(self) -> Self:
         return self
@@ -115,7 +117,7 @@ class Exchange:
                 return
             self._ticket.__exit__()
             try:
-                self._ticket = self._fleet.enter(order.model, order.ttl)
+                self._ticket = self._fleet.enter(order.model, order.ttl, order.client)
             except ModelNotFound:  # removed meanwhile: that is not what went wrong
                 raise error from None
             life = await self._ticket.life(order.model.spec.queue_timeout)

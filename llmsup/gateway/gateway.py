@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callab
 from contextlib import asynccontextmanager, suppress
 
 import trio
+from attrs import evolve
 
 from ..config.schema import ModelSpec, Server
 from ..errors import Error, InvalidJson, ModelNotFound, ModelRequired, ShuttingDown
@@ -63,7 +64,7 @@ class Gateway(Watched):
         name, status = "-", 0
         self.active += 1
         try:
-            order = await self._order(head, chunks)
+            order = evolve(await self._order(head, chunks), client=self.doorman.client(head))
             name = order.model.spec.name
             async with Exchange(self._fleet, order, self.server.loading_comments) as exchange:
                 reply = await exchange.reply()
