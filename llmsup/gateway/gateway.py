@@ -97,7 +97,7 @@ class Gateway(Watched):
             make = _edited(fields, spec, match.preset, generating=head.path in GENERATING)
         elif isinstance(fields, MultipartBody) and spec.upstream_model:
             make = _as_is(fields.renamed(spec.upstream_model))
-        return _order(head, self._fleet.models[match.id], head.raw_path + query, make, fields)
+        return _order(head, self._fleet.models[match.id], head.path.encode() + query, make, fields)
 
     async def _upstream(self, head: RequestHead) -> Upstream:
         with suppress(ModelNotFound):

@@ -61,6 +61,7 @@ def build_app(gateway: Gateway, fleet: Fleet, roster: Roster, governor: Governor
     app.config["BODY_TIMEOUT"] = None  # an upload may be slow; a client that leaves is noticed at once
     app.use(gateway.server)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False  # paths are canonical (`gateway.paths`), and what is an engine's stays as it is
     for routes in (
         control(fleet, roster, governor),
         models(fleet, governor),

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any, cast
 
 import trio
-from hypercorn.typing import ASGISendCallable
-from quart import Request
+from hypercorn.typing import ASGISendCallable, HTTPScope
+from quart import Quart, Request
 from quart.wrappers import Response
 from quart.wrappers.response import ResponseBody
 from quart_trio.asgi import TrioASGIHTTPConnection
@@ -22,6 +22,7 @@ from werkzeug.datastructures import Headers
 
 from ..errors import Error
 from ..gateway.message import Reply, RequestHead
+from ..gateway.paths import canonical, decoded
 
 
 class LeasingRequest(TrioRequest):
@@ -53,6 +54,10 @@ class LeasingConnection(TrioASGIHTTPConnection):
     Quart's own places are too early or too late: `teardown_request` runs before a body streams, and a body's
     `__aexit__` never runs if the client leaves before its `__aenter__`.
     """
+
+    def __init__(self, app: Quart, scope: HTTPScope) -> None:
+        raw_path = canonical(scope["raw_path"])
+        super().__init__(app, {**scope, "raw_path": raw_path, "path": decoded(raw_path)})
 
     async def handle_request(self, nursery: trio.Nursery, request: Request, send: ASGISendCallable) -> None:  # type: ignore[override]  # quart's is for asyncio
         try:

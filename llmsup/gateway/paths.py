@@ -1,0 +1,50 @@
+"""One spelling for every path, before anybody looks at it: keys, routes, the control API and engines see the same.
+
+It does not know which paths there are, except that what follows `/upstream/` is the engine's own.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+_AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
+_SLASHES = re.compile(rb"/{2,}")
+_DOUBLED = re.compile(rb"\A(?:/v1)+(?=/v1(?:/|\Z))")
+_UNRESERVED = re.compile(rb"%([46][1-9A-Fa-f]|[57][0-9Aa]|3[0-9]|2[dDeE]|5[fF]|7[eE])")
+
+
+def canonical(raw_path: bytes) -> bytes:
+    """A path, percent-encoded and without its query, as it is meant.
+
+    Base URLs are joined to paths carelessly: `http://host/` + `/v1/...`, `.../v1` + `/v1/...`, a slash at the end. So
+    repeated slashes count as one, `/v1` at the beginning counts once, and a slash at the end not at all. An absolute
+    URL is its path (RFC 9112, 3.2.2), and an encoded letter, digit, hyphen, dot, underscore or tilde is that
+    character (RFC 3986, 6.2.2.2). Of a path under `/upstream/`, that holds only for its beginning: the rest goes to an
+    engine as it came.
+    """
+    path = _AUTHORITY.sub(b"", raw_path, count=1) if not raw_path.startswith(b"/") else raw_path
+    if path == b"*":
+        return path  # OPTIONS * (RFC 9110, 9.3.7)
+    path = path if path.startswith(b"/") else b"/" + path
+    first, slash, rest = _split(path)
+    if first == b"upstream" and slash:
+        return b"/upstream/" + rest.lstrip(b"/")
+    path = _SLASHES.sub(b"/", _UNRESERVED.sub(_plain, path))
+    path = _DOUBLED.sub(b"", path)
+    return path if path == b"/" else path.removesuffix(b"/")
+
+
+def decoded(raw_path: bytes) -> str:
+    """A path as people write it; what is no UTF-8 is shown as such."""
+    return unquote(raw_path.decode("ascii", "replace"))
+
+
+def _split(path: bytes) -> tuple[bytes, bytes, bytes]:
+    """The first part of a path, the slash after it if there is one, and the rest."""
+    first, slash, rest = path.lstrip(b"/").partition(b"/")
+    return _UNRESERVED.sub(_plain, first), slash, rest
+
+
+def _plain(match: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(match[1].decode())
