@@ -108,6 +108,18 @@ class BodyTooLarge(Error):
     status, code, type = 413, "body_too_large", "invalid_request_error"
 
 
+class BodyTooSlow(Error):
+    """The body came too slowly, or not at all."""
+
+    status, code, type = 408, "body_timeout", "invalid_request_error"
+
+
+class UnsupportedEncoding(Error):
+    """The body is compressed in a way that llmsup doesn't read."""
+
+    status, code, type = 415, "unsupported_encoding", "invalid_request_error"
+
+
 class QueueFull(Error):
     """More requests wait for models than `server.max_queue`."""
 
@@ -168,6 +180,12 @@ class InsufficientMemory(Error):
     """The model fits this machine, but not beside what is in use now."""
 
     status, code = 503, "insufficient_memory"
+
+
+class BodiesFull(Error):
+    """The bodies of other requests have all the memory that there is for bodies."""
+
+    status, code = 503, "bodies_full"
 
 
 class QueueTimeout(Error):

@@ -12,9 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from werkzeug.formparser import MultiPartParser
 
+from llmsup.engines.connection import Payload
 from llmsup.errors import BodyTooLarge, InvalidJson
-from llmsup.gateway.body import JsonBody, MultipartBody, read_body
+from llmsup.gateway.body import JsonBody
+from llmsup.gateway.form import MultipartBody
 from llmsup.gateway.message import RequestHead
+from llmsup.gateway.reading import read_body
 from llmsup.units import Bytes
 
 # Reading...
@@ -77,6 +80,11 @@ async def test_a_length_that_is_hardly_a_number(length: bytes) -> None:
 # JSON...
 
 
+def whole(payload: Payload) -> bytes:
+    """A body as it goes out."""
+    return b"".join(payload) if isinstance(payload, tuple) else bytes(payload)
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -93,7 +101,6 @@ async def test_a_length_that_is_hardly_a_number(length: bytes) -> None:
         b'{"model": "\\x"}',
         b"{'model': 'x'}",
         b"model=x",
-        b"\xef\xbb\xbf{}",
         b"\x00",
         b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         b'{"a": ' * 100_000 + b"1" + b"}" * 100_000,
@@ -103,7 +110,7 @@ async def test_a_length_that_is_hardly_a_number(length: bytes) -> None:
 )
 def test_what_is_not_json(data: bytes) -> None:
     """It is told to the client; nothing breaks, however deep it nests."""
-    with pytest.raises(InvalidJson, match=r"The body is not JSON|must be a JSON object") as error:
+    with pytest.raises(InvalidJson, match=r"The body is not JSON|must be a JSON object|The body is empty") as error:
         JsonBody(data)
     assert error.value.status == 400
 
@@ -192,13 +199,21 @@ def test_an_edit_changes_what_it_says_and_nothing_else(
     """Whatever the body holds and however it is written."""
     body = JsonBody(json.dumps(members, ensure_ascii=escape).encode())
     wanted = {name: value for name, value in {**members, **edit}.items() if edit.get(name, ...) is not None}
-    assert json.loads(body.edited(edit)) == wanted
+    assert json.loads(whole(body.edited(edit))) == wanted
     assert all(body.get(name) == value for name, value in members.items())
 
 
 # Multipart...
 
 BOUNDARY = b"----WebKitFormBoundary7MA4YWxk"
+
+
+def read_form(data: bytes, boundary: bytes) -> MultipartBody:
+    """A form, read to its end."""
+    body = MultipartBody(data, boundary)
+    while body.step():
+        pass
+    return body
 
 
 def part(name: str, data: bytes, filename: str | None = None, content_type: str = "") -> bytes:
@@ -243,14 +258,14 @@ RIFF = {"file": ("a.wav", "audio/wav", b"RIFF\x00\xff\r\n--\r\n----WebKitForm\r\
 )
 def test_the_model_is_found_wherever_it_stands(data: bytes) -> None:
     """Before a file or after it; the first of several."""
-    body = MultipartBody(data, BOUNDARY)
+    body = read_form(data, BOUNDARY)
     assert body.get("model") == "whisper-1"
     assert body.get("nothing") is None
 
 
 def test_fields_are_text() -> None:
     """UTF-8; what isn't is shown as such. Empty is not absent, and a file is no field."""
-    body = MultipartBody(form(part("a", "é\r\n".encode()), part("b", b"\xff"), part("c", b""), AUDIO), BOUNDARY)
+    body = read_form(form(part("a", "é\r\n".encode()), part("b", b"\xff"), part("c", b""), AUDIO), BOUNDARY)
     assert [body.get(name) for name in ("a", "b", "c", "file")] == ["é\r\n", "\ufffd", "", None]
 
 
@@ -260,7 +275,7 @@ def test_a_form_can_have_its_model_renamed(order: tuple[bytes, ...]) -> None:
     data = form(*order)
     fields, files = read(data)
     assert files == RIFF
-    assert read(MultipartBody(data, BOUNDARY).renamed("large-v3")) == ({**fields, "model": ["large-v3"]}, RIFF)
+    assert read(whole(read_form(data, BOUNDARY).renamed("large-v3"))) == ({**fields, "model": ["large-v3"]}, RIFF)
 
 
 @settings(deadline=None)
@@ -269,7 +284,7 @@ def test_renaming_leaves_any_file_alone(audio: bytes, model: str) -> None:
     """Whatever is in it; and whatever the new name is, that is what the engine reads."""
     model = model.encode("utf-8", "replace").decode()
     data = form(part("file", audio, "a.bin"), MODEL)
-    fields, files = read(MultipartBody(data, BOUNDARY).renamed(model))
+    fields, files = read(whole(read_form(data, BOUNDARY).renamed(model)))
     assert (fields, files["file"][2]) == ({"model": [model]}, audio)
 
 
@@ -278,22 +293,22 @@ def test_renaming_leaves_the_files_name_alone(name: str) -> None:
     """Quotes, semicolons and all."""
     data = form(MODEL, part("file", b"RIFF", name))
     _, files = read(data)
-    assert read(MultipartBody(data, BOUNDARY).renamed("x")) == ({"model": ["x"]}, files)
+    assert read(whole(read_form(data, BOUNDARY).renamed("x"))) == ({"model": ["x"]}, files)
 
 
 def test_a_part_without_a_name_is_left_alone() -> None:
     """It is no form field of anybody's, but it is no reason to fail either."""
     nameless = b"--%s\r\nContent-Disposition: form-data\r\n\r\nx\r\n" % BOUNDARY
-    body = MultipartBody(form(nameless, MODEL), BOUNDARY)
+    body = read_form(form(nameless, MODEL), BOUNDARY)
     assert body.get("model") == "whisper-1"
-    assert b"large-v3" in body.renamed("large-v3")
+    assert b"large-v3" in whole(body.renamed("large-v3"))
 
 
 def test_a_file_that_is_called_model_is_a_file() -> None:
     """It names no model, and keeps its bytes."""
-    body = MultipartBody(form(part("model", b"RIFF", "m.bin"), MODEL), BOUNDARY)
+    body = read_form(form(part("model", b"RIFF", "m.bin"), MODEL), BOUNDARY)
     assert body.get("model") == "whisper-1"
-    assert b"RIFF" in body.renamed("x")
+    assert b"RIFF" in whole(body.renamed("x"))
 
 
 @pytest.mark.parametrize(
@@ -312,7 +327,7 @@ def test_a_file_that_is_called_model_is_a_file() -> None:
 def test_what_is_not_a_form(data: bytes) -> None:
     """Truncated, without a boundary or with another: the client is told."""
     with pytest.raises(InvalidJson, match="The multipart body can't be read") as error:
-        MultipartBody(data, BOUNDARY)
+        read_form(data, BOUNDARY)
     assert error.value.status == 400
 
 
@@ -322,7 +337,7 @@ def test_any_form_is_read_or_told(head: bytes, data: bytes, boundary: bytes) -> 
     """No bytes break it, nor any boundary."""
     whole = b"--%s\r\nContent-Disposition: form-data; %s\r\n\r\n%s\r\n--%s--\r\n" % (boundary, head, data, boundary)
     try:
-        body = MultipartBody(whole, boundary)
+        body = read_form(whole, boundary)
     except InvalidJson:
         return
     body.get("model")

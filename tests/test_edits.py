@@ -32,7 +32,9 @@ def edited(
     )
     data = JsonBody(json.dumps(body).encode())
     edit = changes(data, spec, preset=preset, defaults=defaults or {}, generating=generating)
-    result: dict[str, Any] = json.loads(data.edited(edit))
+    out = data.edited(edit)
+    assert not isinstance(out, tuple), "a small body is in one piece"
+    result: dict[str, Any] = json.loads(bytes(out))
     return result
 
 

@@ -15,6 +15,11 @@ from ..errors import EngineBadAnswer
 
 Headers = list[tuple[bytes, bytes]]
 
+Buffer = bytes | bytearray | memoryview
+
+Payload = Buffer | tuple[Buffer, ...]
+"""A request's body, in one piece or several, so that nobody has to put hundreds of megabytes together."""
+
 READ = 65536
 """Bytes asked of the socket at a time."""
 
@@ -64,26 +69,28 @@ class Connection:
 
     # Sending the request...
 
-    async def send(self, method: str, target: bytes, headers: Headers, body: bytes) -> None:
+    async def send(self, method: str, target: bytes, headers: Headers, body: Payload) -> None:
         """Send a whole request. `headers` must hold no framing (host, content-length ...): that is done here.
 
         Raises:
             Disconnected: The engine closed the connection.
         """
         self._reset(method)
+        pieces = body if isinstance(body, tuple) else (body,)
+        size = sum(map(len, pieces))
         lines = [method.encode(), b" ", target, b" HTTP/1.1\r\nhost: localhost\r\n"]
         for name, value in headers:
             lines += (name, b": ", value, b"\r\n")
-        if body or method not in ("GET", "HEAD", "OPTIONS", "DELETE"):
-            lines.append(b"content-length: %d\r\n" % len(body))
+        if size or method not in ("GET", "HEAD", "OPTIONS", "DELETE"):
+            lines.append(b"content-length: %d\r\n" % size)
         lines.append(b"\r\n")
         head = b"".join(lines)
         try:
-            if len(body) <= READ:
-                await self._stream.send_all(head + body)
+            if size <= READ:
+                await self._stream.send_all(b"".join((head, *pieces)))
             else:  # no second copy of a body that may be hundreds of megabytes
-                await self._stream.send_all(head)
-                await self._stream.send_all(body)
+                for piece in (head, *pieces):
+                    await self._stream.send_all(piece)
         except trio.BrokenResourceError:
             pass  # it hung up on a body that it doesn't want: it may have said why, and `head` will find out
         except trio.ClosedResourceError:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from .connection import AnswerHead, Connection, Disconnected, Headers
+from .connection import AnswerHead, Connection, Disconnected, Headers, Payload
 from .launch import Address, UnixAddress
 
 MAX_IDLE = 4.0
@@ -67,7 +67,7 @@ class Pool:
     def __repr__(self) -> str:
         return f"<Pool {'closed' if self._closed else 'open'}, {len(self._busy)} busy, {len(self._idle)} idle>"
 
-    async def request(self, method: str, target: bytes, headers: Headers, body: bytes) -> Answer:
+    async def request(self, method: str, target: bytes, headers: Headers, body: Payload) -> Answer:
         """Send a request and wait for the head of its answer.
 
         A kept connection may turn out dead before the first byte of an answer: then, and only then, the request
@@ -86,7 +86,7 @@ class Pool:
                     raise
         return await self._ask(await self._open(), method, target, headers, body)
 
-    async def _ask(self, connection: Connection, method: str, target: bytes, headers: Headers, body: bytes) -> Answer:
+    async def _ask(self, connection: Connection, method: str, target: bytes, headers: Headers, body: Payload) -> Answer:
         try:
             await connection.send(method, target, headers, body)
             head = await connection.head()

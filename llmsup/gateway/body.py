@@ -1,42 +1,33 @@
-"""A request's body: read up to a limit, its model found, its members edited without touching the rest.
+"""A JSON body: its members found and edited without touching the rest.
 
 It does not know what the members mean: see `edits`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
-from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData, Preamble
+import trio
 
-from ..errors import BodyTooLarge, InvalidJson
-from ..units import Bytes, format_bytes
-from .message import RequestHead
+from ..engines.connection import Buffer, Payload
+from ..errors import BadRequest, InvalidJson
+from ..units import format_bytes
+from .outline import MAX_MEMBERS, UNPAIRED, Outline
+
+AT_ONCE = 262144
+"""Bytes that are read at one go, because that takes a few milliseconds at most, whatever they are. What is larger is
+read in steps, and a single value that is larger isn't read at all: nothing that llmsup looks at is."""
+
+BOM = b"\xef\xbb\xbf"
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_SURROGATES = re.compile(rb"\\(?:(u[dD][89abAB]..\\u[dD][c-fC-F]..)|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
 
-
-async def read_body(head: RequestHead, chunks: AsyncIterable[bytes], limit: Bytes) -> bytes:
-    """Read a whole body.
-
-    Raises:
-        BodyTooLarge: It is, or says that it is, larger than `limit` bytes; the rest is not read.
-    """
-    too_large = BodyTooLarge(f"The body is larger than {format_bytes(limit)} (server.max_body).")
-    declared = head.header(b"content-length")
-    if declared.isdecimal() and (len(declared) > 20 or int(declared) > limit):
-        raise too_large
-    parts: list[bytes] = []
-    size = 0
-    async for chunk in chunks:
-        size += len(chunk)
-        if size > limit:
-            raise too_large
-        parts.append(chunk)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+Turn = trio.Lock
+"""Whose turn it is to read a step of a large body: one for all bodies, so that many are no worse than one."""
 
 
 class JsonBody:
@@ -44,91 +35,111 @@ class JsonBody:
     changes keep their bytes.
     """
 
-    def __init__(self, data: bytes) -> None:
-        """Raises InvalidJson."""
+    def __init__(self, data: Buffer, members: Mapping[str, Buffer] | None = None) -> None:
+        """Raises InvalidJson. `members`: the values' bytes, where they were found already."""
+        if members is None:
+            data = bytes(data).removeprefix(BOM)  # RFC 8259, 8.1: a parser may ignore it
+            members = _split(data)
         self._data = data
-        try:
-            self._members = _OBJECT.decode(data)
-        except msgspec.ValidationError as error:
-            raise InvalidJson(f"The body must be a JSON object: {error}.") from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidJson(f"The body is not JSON: {error}.") from None
+        self._members = members
 
     def get(self, name: str) -> Any:
         """A member's value, or None. Raises InvalidJson: the members were split, but not read until now."""
+        if name not in self._members:
+            return None
+        value = self._members[name]
+        if len(value) > AT_ONCE:
+            size = format_bytes(len(value))
+            raise InvalidJson(f"`{name}` is too large to be looked into: {size}.", param=name)
         try:
-            return msgspec.json.decode(self._members[name]) if name in self._members else None
+            return msgspec.json.decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidJson(f"The body's {name!r} can't be read: {error}.", param=name) from None
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """A member that is true or false; null counts as not given. Raises BadRequest: it is neither."""
+        value = self.get(name)
+        if not isinstance(value, bool | None):
+            raise BadRequest(f"`{name}` must be true or false, not {value!r:.80}.", param=name)
+        return default if value is None else value
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
 
     def sets(self, name: str) -> bool:
         """Whether the client set a member; null means "your default" to llama-server, and so it does here."""
-        return bytes(self._members.get(name, b"null")) != b"null"
+        return self._members.get(name, b"null") != b"null"
 
-    def edited(self, changes: Mapping[str, Any]) -> bytes:
+    def edited(self, changes: Mapping[str, Any]) -> Payload:
         """The body with those members replaced or added; where the change is None, removed."""
         if not changes:
             return self._data
-        members: dict[str, Any] = {**self._members, **changes}
-        return b"{%s}" % b",".join(
-            b"%s:%s" % (msgspec.json.encode(name), msgspec.json.encode(value))
-            for name, value in members.items()
-            if value is not None
-        )
+        encode = msgspec.json.encode
+        new = {name: encode(value) for name, value in changes.items() if value is not None}
+        kept = {name: value for name, value in self._members.items() if name not in changes or name in new}
+        pieces: list[Buffer] = [b"{"]
+        for name, value in {**kept, **new}.items():
+            pieces += (b"%s:" % encode(name) if len(pieces) == 1 else b",%s:" % encode(name), value)
+        pieces.append(b"}")
+        return _joined(pieces)
 
 
-class MultipartBody:
-    """A multipart form: only its plain fields are of interest."""
+async def read_json(data: Buffer, turn: Turn) -> JsonBody:
+    """Take a body apart; a large one in steps, between which others go on. Raises InvalidJson."""
+    if len(data) <= AT_ONCE:
+        return JsonBody(data)
+    view = memoryview(data)
+    if view[:3] == BOM:
+        view = view[3:]
+    outline = Outline(view)
+    await in_turns(outline.step, turn)
+    return JsonBody(view, {name: view[begin:end] for name, (begin, end) in outline.members.items()})
 
-    def __init__(self, data: bytes, boundary: bytes) -> None:
-        """Raises InvalidJson (for want of a better name: the client sees 400 and the message)."""
-        self._data = data
-        self._boundary = boundary
-        decoder = MultipartDecoder(boundary)
-        self._events: list[Event] = []
-        try:
-            decoder.receive_data(data)
-            decoder.receive_data(None)
-            while not isinstance(event := decoder.next_event(), (NeedData, Epilogue)):
-                self._events.append(event)
-            self._events.append(event)
-        except (ValueError, RequestEntityTooLarge) as error:
-            raise InvalidJson(f"The multipart body can't be read: {error}.") from None
 
-    def get(self, name: str) -> str | None:
-        """A plain field's value, or None."""
-        values = [data for field, data in self._fields() if field == name]
-        return values[0].decode("utf-8", "replace") if values else None
+async def in_turns(step: Callable[[], bool], turn: Turn) -> None:
+    """Take steps until there are no more; before each one, everybody else who can go on does."""
+    more = True
+    while more:
+        async with turn:  # fair, and a checkpoint
+            more = step()
 
-    def _fields(self) -> list[tuple[str, bytes]]:
-        fields: list[tuple[str, bytes]] = []
-        inside = False
-        for event in self._events:
-            if isinstance(event, (Field, File)):
-                inside = isinstance(event, Field)
-                if inside:
-                    fields.append((event.name or "", b""))
-            elif isinstance(event, Data) and inside:
-                name, data = fields[-1]
-                fields[-1] = (name, data + event.data)
-        return fields
 
-    def renamed(self, model: str) -> bytes:
-        """The body with its `model` field replaced. Werkzeug's encoder would write file names without escapes."""
-        out: list[bytes] = []
-        replaced = False
-        for event in self._events:
-            if isinstance(event, (Field, File)):
-                replaced = isinstance(event, Field) and event.name == "model"
-                lines = "".join(f"{name}: {value}\r\n" for name, value in event.headers)
-                out += (b"\r\n--%s\r\n%s\r\n" % (self._boundary, lines.encode()), model.encode() if replaced else b"")
-            elif isinstance(event, Data):
-                out.append(b"" if replaced else event.data)
-            elif isinstance(event, Epilogue):
-                out.append(b"\r\n--%s--\r\n%s" % (self._boundary, event.data))
-            elif isinstance(event, Preamble):
-                out.append(event.data)
-        return b"".join(out)
+def _split(data: bytes) -> dict[str, Buffer]:
+    try:
+        members = _OBJECT.decode(data)
+    except msgspec.ValidationError as error:
+        raise InvalidJson(f"The body must be a JSON object: {error}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidJson(_why(data, str(error))) from None
+    except RecursionError:
+        raise InvalidJson("The body is not JSON: it nests too deeply.") from None
+    if len(members) > MAX_MEMBERS:
+        raise InvalidJson(f"The body has more than {MAX_MEMBERS:,} members at its top level.")
+    return {name: bytes(value) for name, value in members.items()}
+
+
+def _why(data: bytes, error: str) -> str:
+    """What is wrong with a body, where msgspec's words mislead."""
+    if not data.strip():
+        return "The body is empty: a JSON object is wanted."
+    if "truncated" in error or "surrogate" in error:
+        lone = next((m[2] for m in _SURROGATES.finditer(data) if m[2]), None)
+        if lone is not None:
+            half = UNPAIRED.format("\\" + lone.decode("ascii", "replace"))
+            return f"The body is not JSON: {half}."
+        return f"The body is not JSON: {error.replace('Input data was truncated', 'it ends too early')}."
+    return f"The body is not JSON: {error.removeprefix('JSON is malformed: ')}."
+
+
+def _joined(pieces: Iterable[Buffer]) -> Payload:
+    """The pieces, small ones put together: large ones are not copied, they go out as they lie."""
+    out: list[Buffer] = []
+    small: list[Buffer] = []
+    for piece in pieces:
+        if len(piece) > AT_ONCE:
+            out += (b"".join(small), piece)
+            small = []
+        else:
+            small.append(piece)
+    out.append(b"".join(small))
+    return out[0] if len(out) == 1 else tuple(out)

@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Self
 
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 
-from ..engines.connection import Disconnected, Headers
+from ..engines.connection import Disconnected, Headers, Payload
 from ..engines.pool import Answer
 from ..errors import EngineBadAnswer, EngineDied, Error, ModelNotFound
 from ..fleet.desk import Ticket
@@ -31,6 +31,14 @@ VERDICT_PATIENCE = 2.0
 """Seconds to wait for the reason when an engine hangs up: the broken connection is seen before the exit is."""
 
 
+def _nothing() -> None:
+    pass
+
+
+def _gone(_life: Life) -> Payload:
+    raise RuntimeError("the body has been sent, and is no longer there")
+
+
 @frozen(kw_only=True)
 class Order:
     """What is wanted of an engine.
@@ -40,6 +48,7 @@ class Order:
         target: Path and query, as they are sent to the engine.
         path: Decoded, for the log and for the shape of errors.
         body: Makes the body for an engine, which may lack something that the body must then say.
+        sent: Called when an engine has answered: the body isn't needed any more.
         streaming: The client asked for a stream.
         ttl: How long the client wants the model kept, in seconds.
         client: Whose request it is.
@@ -50,10 +59,11 @@ class Order:
     target: bytes
     path: str
     headers: Headers
-    body: Callable[[Life], bytes]
-    streaming: bool
-    ttl: Seconds
+    body: Callable[[Life], Payload]
+    streaming: bool = False
+    ttl: Seconds = Seconds(0)
     client: str = ""
+    sent: Callable[[], None] = _nothing
 
 
 class Exchange:
@@ -114,6 +124,8 @@ class Exchange:
                     raise error from None
                 log.info("%s: asking a fresh engine: %s", order.model.spec.name, error)
             else:
+                self._order = evolve(order, body=_gone)
+                order.sent()
                 return
             self._ticket.__exit__()
             try:

@@ -10,20 +10,23 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callab
 from contextlib import asynccontextmanager, suppress
 
 import trio
-from attrs import evolve
 
 from ..config.schema import ModelSpec, Server
+from ..engines.connection import Buffer, Payload
 from ..errors import Error, InvalidJson, ModelNotFound, ModelRequired, ShuttingDown
 from ..fleet.fleet import Fleet
 from ..fleet.life import Life
-from ..fleet.model import Model
 from ..process.watched import Watched
-from ..units import NEVER, Seconds, parse_seconds
-from .body import JsonBody, MultipartBody, read_body
+from ..units import Bytes, Seconds
+from .body import JsonBody, Turn, read_json
 from .doorman import Doorman
 from .edits import changes
 from .exchange import Exchange, Order
+from .form import MultipartBody, read_form
+from .keeping import wanted_ttl
 from .message import Reply, RequestHead, for_engine
+from .reading import read_body
+from .room import Room, Share
 from .routes import GENERATING, UPSTREAM, Upstream, meant, split_upstream
 
 log = logging.getLogger(__name__)
@@ -36,12 +39,15 @@ class Gateway(Watched):
         doorman: Checks keys and origins; `exchange` has it check, and front ends use it for their other paths.
         server: [server] of the config that is in force.
         active: How many requests are inside, from the first byte to the last.
+        room: The memory that their bodies have.
     """
 
     def __init__(self, fleet: Fleet, server: Server, doorman: Doorman) -> None:
         super().__init__()
         self.doorman = doorman
         self.active = 0
+        self.room = Room(Bytes(2 * server.max_body))
+        self._turn = Turn()
         self._fleet = fleet
         self.server = server
 
@@ -64,12 +70,15 @@ class Gateway(Watched):
         name, status = "-", 0
         self.active += 1
         try:
-            order = evolve(await self._order(head, chunks), client=self.doorman.client(head))
-            name = order.model.spec.name
-            async with Exchange(self._fleet, order, self.server.loading_comments) as exchange:
-                reply = await exchange.reply()
-                status = reply.status
-                yield reply
+            with self.room.share() as share:
+                order = await self._order(head, chunks, share)
+                name = order.model.spec.name
+                exchange = Exchange(self._fleet, order, self.server.loading_comments)
+                del order  # the exchange lets the body go as soon as it can
+                async with exchange:
+                    reply = await exchange.reply()
+                    status = reply.status
+                    yield reply
         except Error as error:
             status = error.status
             raise
@@ -81,23 +90,56 @@ class Gateway(Watched):
                 "%s %s %s: %s in %.3f s", head.method, _printable(head.path), name, status or "client left", seconds
             )
 
-    async def _order(self, head: RequestHead, chunks: AsyncIterable[bytes]) -> Order:
+    async def _order(self, head: RequestHead, chunks: AsyncIterable[bytes], share: Share) -> Order:
+        limit = self.server.max_body
+        self.room.large = Bytes(2 * limit)
         query = b"?" + head.query if head.query else b""
+        client = self.doorman.client(head)
         if head.raw_path.startswith(UPSTREAM):
             upstream = await self._upstream(head)  # before the body: it may be large
-            data = await read_body(head, chunks, self.server.max_body)
-            target = (upstream.target or b"/") + query
-            return _order(head, self._fleet.find(upstream.model), target, _as_is(data), None)
-        data = await read_body(head, chunks, self.server.max_body)
-        fields = _fields(head, data)
+            data = await read_body(head, chunks, limit, share, raw=True)
+            return Order(
+                model=self._fleet.find(upstream.model),
+                method=head.method,
+                target=(upstream.target or b"/") + query,
+                path=head.path,
+                headers=for_engine(head.headers),
+                body=_as_is(data),
+                client=client,
+                sent=share.release,
+            )
+        data = await read_body(head, chunks, limit, share)
+        fields = await self._fields(head, data)
         match = await self._fleet.known(self._model_name(head, fields))
-        spec = self._fleet.models[match.id].spec
+        model = self._fleet.models[match.id]
         make = _as_is(data)
         if isinstance(fields, JsonBody):
-            make = _edited(fields, spec, match.preset, generating=head.path in GENERATING)
-        elif isinstance(fields, MultipartBody) and spec.upstream_model:
-            make = _as_is(fields.renamed(spec.upstream_model))
-        return _order(head, self._fleet.models[match.id], head.path.encode() + query, make, fields)
+            make = _edited(fields, model.spec, match.preset, generating=head.path in GENERATING)
+        elif isinstance(fields, MultipartBody) and model.spec.upstream_model:
+            make = _as_is(fields.renamed(model.spec.upstream_model))
+        return Order(
+            model=model,
+            method=head.method,
+            target=head.path.encode() + query,
+            path=head.path,
+            headers=[(name, value) for name, value in for_engine(head.headers) if name != b"content-encoding"],
+            body=make,
+            streaming=isinstance(fields, JsonBody) and fields.get("stream") is True,
+            ttl=wanted_ttl(fields) if isinstance(fields, JsonBody) else Seconds(0),
+            client=client,
+            sent=share.release,
+        )
+
+    async def _fields(self, head: RequestHead, data: Buffer) -> JsonBody | MultipartBody | None:
+        """The body's members. JSON is assumed where no form is declared: people forget curl's -H."""
+        kind, _, rest = head.header(b"content-type").partition(";")
+        if kind.strip().lower() != "multipart/form-data":
+            return None if not data and head.parameter("model") else await read_json(data, self._turn)
+        boundary = next((p.split("=", 1)[1] for p in rest.split(";") if p.strip().lower().startswith("boundary=")), "")
+        boundary = boundary.strip().strip('"')
+        if not boundary:
+            raise InvalidJson("The multipart body has no boundary in its Content-Type.")
+        return await read_form(data, boundary.encode("latin-1"), self._turn)
 
     async def _upstream(self, head: RequestHead) -> Upstream:
         with suppress(ModelNotFound):
@@ -124,26 +166,6 @@ class Gateway(Watched):
         return name
 
 
-def _order(
-    head: RequestHead,
-    model: Model,
-    target: bytes,
-    body: Callable[[Life], bytes],
-    fields: JsonBody | MultipartBody | None,
-) -> Order:
-    json = fields if isinstance(fields, JsonBody) else None
-    return Order(
-        model=model,
-        method=head.method,
-        target=target,
-        path=head.path,
-        headers=for_engine(head.headers),
-        body=body,
-        streaming=json is not None and json.get("stream") is True,
-        ttl=_wanted_ttl(json) if json is not None else Seconds(0),
-    )
-
-
 def _redirect(where: bytes) -> Reply:
     async def nothing() -> AsyncGenerator[bytes, None]:
         return
@@ -152,44 +174,15 @@ def _redirect(where: bytes) -> Reply:
     return Reply(status=308, headers=[(b"location", where), (b"content-length", b"0")], body=nothing())
 
 
-def _as_is(data: bytes) -> Callable[[Life], bytes]:
+def _as_is(data: Payload) -> Callable[[Life], Payload]:
     return lambda _life: data
 
 
-def _edited(body: JsonBody, spec: ModelSpec, preset: str, *, generating: bool) -> Callable[[Life], bytes]:
-    def make(life: Life) -> bytes:
+def _edited(body: JsonBody, spec: ModelSpec, preset: str, *, generating: bool) -> Callable[[Life], Payload]:
+    def make(life: Life) -> Payload:
         return body.edited(changes(body, spec, preset=preset, defaults=life.body_defaults, generating=generating))
 
     return make
-
-
-def _fields(head: RequestHead, data: bytes) -> JsonBody | MultipartBody | None:
-    """The body's members. JSON is assumed where no form is declared: people forget curl's -H."""
-    kind, _, rest = head.header(b"content-type").partition(";")
-    if kind.strip().lower() != "multipart/form-data":
-        return None if not data and head.parameter("model") else JsonBody(data)
-    boundary = next((p.split("=", 1)[1] for p in rest.split(";") if p.strip().lower().startswith("boundary=")), "")
-    if not boundary:
-        raise InvalidJson("The multipart body has no boundary in its Content-Type.")
-    return MultipartBody(data, boundary.strip().strip('"').encode("latin-1"))
-
-
-def _wanted_ttl(body: JsonBody) -> Seconds:
-    """How long the client wants the model kept: LM Studio's `ttl` (seconds) or Ollama's `keep_alive` (seconds, a
-    duration, negative for ever). It can only lengthen: one client must not take a model away from others.
-    """
-    for name in ("ttl", "keep_alive"):
-        match body.get(name):
-            case bool() | None:
-                pass
-            case int() | float() as seconds:
-                return NEVER if seconds < 0 else Seconds(float(seconds))
-            case str() as text:
-                try:
-                    return NEVER if text.startswith("-") else parse_seconds(text)
-                except ValueError as error:
-                    raise InvalidJson(f"`{name}`: {error}.", param=name) from None
-    return Seconds(0)
 
 
 def _printable(path: str) -> str:

@@ -16,14 +16,13 @@ from werkzeug.exceptions import MethodNotAllowed as QuartMethodNotAllowed
 
 from ..bridge.keeper import Keeper
 from ..config.schema import Server
-from ..errors import BadRequest, BodyTooLarge, Error, MethodNotAllowed, NotFound
+from ..errors import BadRequest, Error, MethodNotAllowed, NotFound
 from ..fleet.fleet import Fleet
 from ..fleet.governor import Governor
 from ..fleet.roster import Roster
 from ..gateway.doorman import is_preflight
 from ..gateway.gateway import Gateway
 from ..gateway.routes import INFERENCE
-from ..units import format_bytes
 from .answers import as_error
 from .bridge import bridge
 from .connection import LeasingConnection, LeasingRequest, response_of
@@ -58,7 +57,7 @@ def build_app(gateway: Gateway, fleet: Fleet, roster: Roster, governor: Governor
     """Put the app together."""
     app = App("llmsup")
     app.config["RESPONSE_TIMEOUT"] = None  # Quart's minute would cut streams short, without a word
-    app.config["BODY_TIMEOUT"] = None  # an upload may be slow; a client that leaves is noticed at once
+    app.config["BODY_TIMEOUT"] = None  # `gateway.reading` has the bounds of a body
     app.use(gateway.server)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # paths are canonical (`gateway.paths`), and what is an engine's stays as it is
@@ -106,7 +105,7 @@ def build_app(gateway: Gateway, fleet: Fleet, roster: Roster, governor: Governor
 
     @app.errorhandler(HTTPException)
     async def on_http_error(error: HTTPException) -> Response:
-        return as_error(_translated(error, gateway.server))
+        return as_error(_translated(error))
 
     @app.errorhandler(Exception)
     async def on_bug(error: Exception) -> Response:
@@ -116,7 +115,7 @@ def build_app(gateway: Gateway, fleet: Fleet, roster: Roster, governor: Governor
     return app
 
 
-def _translated(error: HTTPException, server: Server) -> Error:
+def _translated(error: HTTPException) -> Error:
     """Quart's own errors, as ours."""
     match error.code:
         case 404:
@@ -124,7 +123,5 @@ def _translated(error: HTTPException, server: Server) -> Error:
         case 405 if isinstance(error, QuartMethodNotAllowed):
             allowed = ", ".join(sorted(error.valid_methods or ()))
             return MethodNotAllowed(f"{request.path} does not take {request.method}, only {allowed}.")
-        case 413:
-            return BodyTooLarge(f"The body is larger than {format_bytes(server.max_body)} (server.max_body).")
         case _:
             return BadRequest(error.description or error.name)

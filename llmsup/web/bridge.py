@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response
 
 from ..bridge.keeper import Keeper
 from ..bridge.run import Run
-from ..errors import BadRequest, BridgeFailed
-from ..gateway.body import JsonBody
+from ..errors import BridgeFailed
 from ..units import format_seconds
 from .answers import as_json
+from .control_body import control_body
 
 
 def bridge(keeper: Keeper) -> Blueprint:
@@ -36,10 +36,7 @@ def bridge(keeper: Keeper) -> Blueprint:
 
     @routes.post("/bridge")
     async def run() -> Response:
-        data: bytes = await request.get_data(as_text=False)  # type: ignore[assignment]  # quart's overloads forget bytes
-        dry_run = JsonBody(data or b"{}").get("dry_run")
-        if not isinstance(dry_run, bool | None):
-            raise BadRequest("dry_run must be true or false.", param="dry_run")
+        dry_run = (await control_body()).flag("dry_run", default=False)
         return as_json(_done(await keeper.dry_run() if dry_run else await keeper.run_now()).told())
 
     return routes

@@ -12,8 +12,9 @@ from types import TracebackType
 from typing import Any, cast
 
 import trio
-from hypercorn.typing import ASGISendCallable, HTTPScope
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, HTTPScope
 from quart import Quart, Request
+from quart.typing import ResponseTypes
 from quart.wrappers import Response
 from quart.wrappers.response import ResponseBody
 from quart_trio.asgi import TrioASGIHTTPConnection
@@ -23,6 +24,7 @@ from werkzeug.datastructures import Headers
 from ..errors import Error
 from ..gateway.message import Reply, RequestHead
 from ..gateway.paths import canonical, decoded
+from .upload import LINGER, MOMENT, Upload
 
 
 class LeasingRequest(TrioRequest):
@@ -32,6 +34,8 @@ class LeasingRequest(TrioRequest):
         resources: Enter leases here: it is closed by the very task that handles the request, however it ends.
     """
 
+    body_class = Upload  # type: ignore[assignment]  # quart-trio's is declared as itself, not as any of its kind
+    body: Upload
     resources: AsyncExitStack
 
     @cached_property
@@ -58,9 +62,45 @@ class LeasingConnection(TrioASGIHTTPConnection):
     def __init__(self, app: Quart, scope: HTTPScope) -> None:
         raw_path = canonical(scope["raw_path"])
         super().__init__(app, {**scope, "raw_path": raw_path, "path": decoded(raw_path)})
+        self._upload = Upload()  # the request's, as soon as there is one
+        self._answered = False
+
+    async def handle_messages(self, nursery: trio.Nursery, request: Request, receive: ASGIReceiveCallable) -> None:  # type: ignore[override]  # quart's is for asyncio
+        """As in Quart, but what nobody reads stays where it is; and an answer that is out ends in its own time, so
+        that Hypercorn can close the connection after it.
+        """
+        upload = cast("LeasingRequest", request).body
+        while (message := await receive())["type"] != "http.disconnect":
+            if message["type"] == "http.request":
+                await upload.put(message.get("body", b""))
+                if not message.get("more_body", False):
+                    upload.set_complete()
+        if not self._answered:
+            nursery.cancel_scope.cancel()
+
+    async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
+        """As in Quart, but a client that is still sending is told that the connection ends with this answer, and may go
+        on for a moment: if it were reset at once, the client might never read why.
+        """
+        upload = self._upload
+        upload.discard()
+        sends = any(name in (b"content-length", b"transfer-encoding") for name, _ in self.scope["headers"])
+        early = sends and not await upload.linger(MOMENT)
+        if early and self.scope["http_version"].startswith("1"):
+            response.headers["Connection"] = "close"
+
+        async def passed_on(message: ASGISendEvent) -> None:
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                if early:
+                    await upload.linger(LINGER)
+                self._answered = True
+            await send(message)
+
+        await super()._send_response(cast("ASGISendCallable", passed_on), response)
 
     async def handle_request(self, nursery: trio.Nursery, request: Request, send: ASGISendCallable) -> None:  # type: ignore[override]  # quart's is for asyncio
         try:
+            self._upload = cast("LeasingRequest", request).body
             async with AsyncExitStack() as cast("LeasingRequest", request).resources:
                 await super().handle_request(nursery, request, send)
         except Error:

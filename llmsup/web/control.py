@@ -21,6 +21,7 @@ from ..fleet.state import State
 from ..gateway.body import JsonBody
 from ..units import Bytes, Seconds
 from .answers import as_json, as_text
+from .control_body import control_body
 from .status import model_entry, running_entry
 
 BY_HAND = "asked for over the API"
@@ -86,11 +87,12 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
 
     @routes.post("/models/load")
     async def load() -> Response:
-        body = await _body()
+        body = await control_body()
+        wait = body.flag("wait", default=True)
         model = fleet.models[(await fleet.known(_name(body))).id]
         began = trio.current_time()
         fleet.load(model)
-        if body.get("wait") is not False:
+        if wait:
             with fleet.enter(model) as ticket:
                 await ticket.life(Seconds(model.spec.start_timeout + model.spec.queue_timeout))
             seconds = round(trio.current_time() - began, 3)
@@ -101,10 +103,10 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
 
     @routes.post("/models/unload")
     async def unload() -> Response:
-        body = await _body()
-        force = body.get("force") is True
+        body = await control_body()
+        force, everything = body.flag("force", default=False), body.flag("all", default=False)
         began = trio.current_time()
-        if body.get("all") is True:
+        if everything:
             models = fleet.running()
             freed = await fleet.unload_all(BY_HAND, force=force)
         else:
@@ -113,7 +115,7 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
         done: dict[str, Any] = {"success": True, "freed_bytes": freed}
         done["seconds"] = round(trio.current_time() - began, 3)
         names = [model.spec.name for model in models]
-        return as_json({**done, "models": names} if body.get("all") is True else {**done, "model": names[0]})
+        return as_json({**done, "models": names} if everything else {**done, "model": names[0]})
 
     return routes
 
@@ -138,12 +140,6 @@ def llama_swap(fleet: Fleet) -> Blueprint:
         return as_text("OK")
 
     return routes
-
-
-async def _body() -> JsonBody:
-    """The request's JSON object; Quart has bounded its size."""
-    data: bytes = await request.get_data(as_text=False)  # type: ignore[assignment]  # quart's overloads forget bytes
-    return JsonBody(data or b"{}")
 
 
 def _name(body: JsonBody) -> str:

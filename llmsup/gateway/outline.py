@@ -1,0 +1,209 @@
+"""The outline of a large JSON object: where its members stand, found a little at a time.
+
+A decoder in C reads a large body at one go and holds the interpreter's lock meanwhile, in whatever thread: 256 MiB stop
+every stream for 0.2 s, millions of small members for seconds. This one takes steps of about a millisecond, so that its
+caller can let others go first. It takes what msgspec takes and refuses what msgspec refuses (a test compares them),
+but for its limits. It does not know what a value means.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from ..engines.connection import Buffer
+from ..errors import InvalidJson
+
+MAX_MEMBERS = 10_000
+"""Members at the top level. A request has a few dozen; each of these costs memory, and a turn in every edit."""
+
+MAX_VALUES = 1_000_000
+"""Strings, arrays and objects in one body: the longest list of texts for an embedding model has fewer."""
+
+MAX_DEPTH = 900
+"""About as deep as msgspec goes."""
+
+WINDOW = 65536
+"""Bytes that one search looks at. No number, no member's name and no white space may be longer."""
+
+STEP = 4 * WINDOW
+"""Bytes that one step looks at, where each value counts for `VALUE` more."""
+
+VALUE = 512
+
+Span = tuple[int, int]
+
+_HEX = rb"[0-9a-fA-F]"
+_PAIR = rb"\\u[dD][89abAB]%s{2}\\u[dD][c-fC-F]%s{2}" % (_HEX, _HEX)
+_CHARACTER = rb"\\u(?:[0-9a-ce-fA-CE-F]%s{3}|[dD][0-7]%s{2})" % (_HEX, _HEX)
+_INSIDE = rb'(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|%s|%s)*+' % (_CHARACTER, _PAIR)
+_WHITE = rb"[ \t\n\r]*+"
+_WORD = rb"(?:-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+|true|false|null)"
+
+_SPACE = re.compile(_WHITE)
+_STRING = re.compile(rb'"%s"' % _INSIDE)
+_TEXT = re.compile(_INSIDE)
+_SCALAR = re.compile(_WORD)
+_SCALARS = re.compile(rb"(?:%s%s%s,)*+" % (_WHITE, _WORD, _WHITE))  # tokens come as arrays of millions of numbers
+_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+UNPAIRED = "{} is half of a surrogate pair, as of an emoji that was cut in two"
+
+_BEGIN, _INSIDE_TEXT, _AFTER, _DONE = range(4)
+_QUOTE, _COMMA, _COLON, _OBJECT, _ARRAY, _END_OBJECT, _END_ARRAY = b'",:{[}]'
+
+
+class Outline:
+    """One reading of one object.
+
+    Attributes:
+        members: Where the value of each member begins and ends, in bytes; of those with the same name, the last's.
+    """
+
+    def __init__(self, data: Buffer) -> None:
+        self.members: dict[str, Span] = {}
+        self._data = data
+        self._size = len(data)
+        self._pos = 0
+        self._stack: list[int] = []  # the closing brackets that are to come
+        self._name: str | None = None  # of the member that is being read
+        self._begin = 0
+        self._values = 0
+        self._state = _BEGIN
+
+    def step(self) -> bool:
+        """Go on for about a millisecond; says whether there is more to do.
+
+        Raises:
+            InvalidJson: It is no JSON object, or a larger one than is good.
+        """
+        stop = self._pos + VALUE * self._values + STEP
+        while self._state != _DONE and self._pos + VALUE * self._values < stop:
+            if self._state == _BEGIN:
+                self._value()
+            elif self._state == _AFTER:
+                self._after()
+            else:
+                self._text()
+        return self._state != _DONE
+
+    def _value(self) -> None:
+        if self._stack and self._stack[-1] == _END_ARRAY:
+            run = self._match(_SCALARS)
+            if run > WINDOW // 2:
+                return  # more of the same
+        self._match(_SPACE)
+        first = self._next()
+        if first in (_OBJECT, _ARRAY):
+            self._open(_END_OBJECT if first == _OBJECT else _END_ARRAY)
+        elif not self._stack:
+            raise InvalidJson("The body must be a JSON object.")
+        elif first == _QUOTE:
+            self._count()
+            self._state = _AFTER
+            if not self._match(_STRING):  # a long one, or a broken one
+                self._pos += 1
+                self._state = _INSIDE_TEXT
+        else:
+            if not 0 < self._match(_SCALAR) < WINDOW:
+                raise self._error("no value, or none that is one")
+            self._state = _AFTER
+
+    def _text(self) -> None:
+        length = self._match(_TEXT)
+        if self._next() == _QUOTE:
+            self._pos += 1
+            self._state = _AFTER
+        elif not length:
+            raise self._broken_text()
+
+    def _open(self, closer: int) -> None:
+        if not self._stack and closer == _END_ARRAY:
+            raise InvalidJson("The body must be a JSON object, not an array.")
+        self._count()
+        self._pos += 1
+        self._stack.append(closer)
+        if len(self._stack) > MAX_DEPTH:
+            raise self._error("it nests too deeply")
+        self._match(_SPACE)
+        if self._next() == closer:
+            self._state = _AFTER
+        elif closer == _END_OBJECT:
+            self._key()
+
+    def _key(self) -> None:
+        """A member's name and its colon; its value comes next."""
+        self._match(_SPACE)
+        begin = self._pos
+        if not self._match(_STRING):
+            raise self._broken_text() if self._next() == _QUOTE else self._error("a member's name is missing")
+        end = self._pos
+        self._match(_SPACE)
+        if self._next() != _COLON:
+            raise self._error("a colon is missing")
+        self._pos += 1
+        self._count()
+        self._state = _BEGIN
+        if len(self._stack) == 1:
+            try:
+                self._name = msgspec.json.decode(self._data[begin:end], type=str)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise self._error(f"a member's name can't be read: {error}") from None
+            self._match(_SPACE)
+            self._begin = self._pos
+
+    def _after(self) -> None:
+        """A value is complete, or an object or array is empty."""
+        if len(self._stack) == 1 and self._name is not None:
+            self.members[self._name] = (self._begin, self._pos)
+            self._name = None
+            if len(self.members) > MAX_MEMBERS:
+                raise InvalidJson(f"The body has more than {MAX_MEMBERS:,} members at its top level.")
+        self._match(_SPACE)
+        after, closer = self._next(), self._stack[-1]
+        if after == closer:
+            self._pos += 1
+            self._stack.pop()
+            if not self._stack:
+                self._finish()
+        elif after == _COMMA:
+            self._pos += 1
+            self._state = _BEGIN
+            if closer == _END_OBJECT:
+                self._key()
+        else:
+            raise self._error("a comma or a closing bracket is missing")
+
+    def _finish(self) -> None:
+        self._match(_SPACE)
+        if self._pos < self._size:
+            raise self._error("something follows the object")
+        self._state = _DONE
+
+    def _match(self, pattern: re.Pattern[bytes]) -> int:
+        """Go on behind what matches here; says how long it is."""
+        match = pattern.match(self._data, self._pos, self._pos + WINDOW)
+        if match is None:
+            return 0
+        begin, self._pos = match.span()
+        return self._pos - begin
+
+    def _next(self) -> int:
+        """The byte that comes next; 0, which stands nowhere in JSON, at the end."""
+        return self._data[self._pos] if self._pos < self._size else 0
+
+    def _count(self) -> None:
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise InvalidJson(f"The body has more than {MAX_VALUES:,} strings, arrays and objects.")
+
+    def _broken_text(self) -> InvalidJson:
+        here = bytes(self._data[self._pos : self._pos + 6])
+        if _ESCAPE.match(here):
+            return self._error(UNPAIRED.format(here.decode("ascii", "replace")))
+        return self._error("a string is broken here, or a member's name is very long")
+
+    def _error(self, what: str) -> InvalidJson:
+        what = "it ends too early" if self._pos >= self._size else f"{what} (byte {self._pos})"
+        return InvalidJson(f"The body is not JSON: {what}.")

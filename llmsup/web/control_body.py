@@ -1,0 +1,33 @@
+"""The body of a control request: a small JSON object, or nothing.
+
+It does not know what is in it.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from quart import request
+
+from ..gateway.body import AT_ONCE, JsonBody
+from ..gateway.reading import read_body
+from ..units import Bytes
+from .connection import LeasingRequest
+
+LIMIT = Bytes(AT_ONCE)
+"""Bytes. What can be said here is a model's name and a few words."""
+
+
+async def control_body() -> JsonBody:
+    """The body of the request that is being handled; none at all is an empty object.
+
+    Raises:
+        InvalidJson: It is no JSON object.
+        Error: It can't be had, for the reasons that `read_body` has.
+    """
+    incoming = cast("LeasingRequest", request)
+    limit, bound = LIMIT, "no control request needs more"
+    if incoming.max_content_length is not None and incoming.max_content_length < LIMIT:
+        limit, bound = Bytes(incoming.max_content_length), "server.max_body"
+    data = await read_body(incoming.head, incoming.body, limit, bound=bound)
+    return JsonBody(data or b"{}")
