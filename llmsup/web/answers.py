@@ -37,4 +37,6 @@ def as_error(error: Error) -> Response:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
+    if error.status == 415:
+        response.headers["Accept-Encoding"] = "gzip, deflate"  # RFC 9110, 15.5.16
     return response

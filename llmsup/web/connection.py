@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from functools import cached_property
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, cast
 
@@ -91,7 +92,7 @@ class LeasingConnection(TrioASGIHTTPConnection):
 
         async def passed_on(message: ASGISendEvent) -> None:
             if message["type"] == "http.response.body" and not message.get("more_body", False):
-                if early:
+                if early and response.status_code != HTTPStatus.REQUEST_TIMEOUT:  # who sends nothing, reads
                     await upload.linger(LINGER)
                 self._answered = True
             await send(message)

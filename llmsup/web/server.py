@@ -81,6 +81,7 @@ class WebServer:
         self._config = Config()
         self._config.keep_alive_timeout = KEEP_ALIVE
         self._config.keep_alive_max_requests = 2**31
+        self._config.max_app_queue_size = 2  # of 64 KiB each: ten for every body that waits would be much
         self._config.include_date_header = False  # engines send their own
         self._config.include_server_header = False
         self._config.errorlog = logging.getLogger("hypercorn.error")
