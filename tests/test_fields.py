@@ -40,8 +40,9 @@ CONTROL = (
     ("/models/load", "wait"),
     ("/models/unload", "model"),
     ("/models/unload", "force"),
+    ("/models/unload", "all"),
+    ("/bridge", "dry_run"),
 )
-CONTROL += (("/models/unload", "all"), ("/bridge", "dry_run"))
 
 
 def body(**fields: str) -> bytes:
