@@ -12,15 +12,20 @@ import shutil
 import signal
 import subprocess
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from math import inf
 
 import trio
 
 from ..errors import SetupError
 from ..units import Seconds
 from .guard import alive
+from .lines import Lines
 from .orphans import Orphans
 
 log = logging.getLogger(__name__)
+
+UNFINISHED_EVERY = 5.0
+"""Seconds between lines that tell how far an unfinished one is: a bar of ten minutes leaves 120 of the book's 1,000."""
 
 # The child waits for a line from us before it becomes the engine. So a group is known to the guard before the
 # engine exists, and if we die in between, `read` sees the end of the pipe and there never is an engine.
@@ -33,11 +38,13 @@ class Child:
     Attributes:
         pid: Also the id of its process group and session.
         argv: Its command line.
+        received: How many bytes of its output `lines` has read so far.
     """
 
     def __init__(self, process: trio.Process, argv: tuple[str, ...]) -> None:
         self.pid = process.pid
         self.argv = argv
+        self.received = 0
         self._process = process
 
     def __repr__(self) -> str:
@@ -54,18 +61,30 @@ class Child:
         return await self._process.wait()
 
     async def lines(self) -> AsyncGenerator[str, None]:
-        """Yield its output line by line until the last writer closes it. Somebody must always read this (or
-        `chunks`): a pipe that nobody drains stops the child at 64 KiB.
+        """Yield its output line by line until the last writer closes it; of a line that doesn't end (dots, a bar that
+        is drawn anew) every now and then what there is of it. Somebody must always read this (or `chunks`): a pipe
+        that nobody drains stops the child at 64 KiB.
         """
-        rest = b""
-        async with contextlib.aclosing(self.chunks()) as chunks:
-            async for chunk in chunks:
-                *lines, rest = (rest + chunk).split(b"\n")
-                rest = rest[-65536:]  # a program that never ends its line must not fill our memory
-                for line in lines:
-                    yield line.decode("utf-8", "replace")
-        if rest:
-            yield rest.decode("utf-8", "replace")
+        assert self._process.stdout is not None
+        lines, told = Lines(), trio.current_time()
+        with contextlib.suppress(trio.ClosedResourceError):
+            while True:
+                chunk: bytes | bytearray | None = None
+                with trio.move_on_at(told + UNFINISHED_EVERY if lines.pending else inf):
+                    chunk = await self._process.stdout.receive_some()
+                if chunk:
+                    self.received += len(chunk)
+                    for line in lines.feed(bytes(chunk)):
+                        yield line
+                if chunk == b"":
+                    break
+                if not lines.pending:
+                    told = trio.current_time()
+                elif trio.current_time() >= told + UNFINISHED_EVERY:
+                    told = trio.current_time()
+                    yield lines.unfinished()
+        for line in lines.close():
+            yield line
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Yield its output as it comes, until the last writer closes it."""
