@@ -16,12 +16,14 @@ class Error(Exception):
         hint: What would help, or "".
         param: The request field at fault, or None.
         retry_after: Seconds after which asking again may help, or None.
+        lasting: Waiting doesn't cure it: clients shall not ask again by themselves.
         log_tail: The last lines that the engine wrote, where an engine is at fault.
     """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     type: ClassVar[str] = "server_error"
+    lasting: bool = False
 
     def __init__(
         self,
@@ -31,8 +33,11 @@ class Error(Exception):
         param: str | None = None,
         retry_after: float | None = None,
         log_tail: tuple[str, ...] = (),
+        lasting: bool | None = None,
     ) -> None:
         super().__init__(message)
+        if lasting is not None:
+            self.lasting = lasting
         self.message = message
         self.hint = hint
         self.param = param
@@ -42,10 +47,12 @@ class Error(Exception):
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".rstrip()
 
-    def again(self, *, retry_after: float | None = None) -> Self:
+    def again(self, *, retry_after: float | None = None, lasting: bool | None = None) -> Self:
         """The same error for another client: an exception that is raised twice collects two tracebacks."""
         same = type(self).__new__(type(self), *self.args)
         same.__dict__.update(self.__dict__)
+        if lasting is not None:
+            same.lasting = lasting
         if retry_after is not None:
             same.retry_after = retry_after
         return same
@@ -143,12 +150,23 @@ class EngineBadAnswer(Error):
     """The engine lives, but what it sent is not HTTP, or it hung up without an answer."""
 
     status, code = 502, "engine_bad_answer"
+    lasting = True
 
 
 class ModelFailed(Error):
-    """The model can't be started; it is tried again after a cool-down, or on an explicit load."""
+    """The model can't be started; it is tried again after a cool-down, or on an explicit load.
+
+    Lasting, unless it is said otherwise: its engine decided to end, and would again.
+    """
 
     status, code = 503, "model_failed"
+    lasting = True
+
+
+class PortTaken(ModelFailed):
+    """Another program took the engine's port before the engine could."""
+
+    lasting = False
 
 
 class ProjectorRefused(ModelFailed):
@@ -159,6 +177,7 @@ class LoadTimeout(Error):
     """The model was not ready within `start_timeout`, or showed no progress for `stall_timeout`."""
 
     status, code = 504, "load_timeout"
+    lasting = True
 
 
 # --- the server is busy with something else ---------------------------------------------------------------
@@ -198,12 +217,14 @@ class ModelTooLarge(Error):
     """The model needs more than the ceiling even alone."""
 
     status, code = 507, "model_too_large"
+    lasting = True
 
 
 class BridgeFailed(Error):
     """A run of the bridge failed; `log_tail` has the last lines of the user's program, if one does it."""
 
     status, code = 502, "bridge_failed"
+    lasting = True
 
 
 # --- set-up -----------------------------------------------------------------------------------------------
@@ -213,6 +234,7 @@ class SetupError(Error):
     """llmsup itself can't run as asked: a port taken, a file that can't be read, an engine that is missing."""
 
     code = "setup_error"
+    lasting = True
 
 
 class ConfigError(SetupError):

@@ -24,6 +24,8 @@ from typing import Any, NoReturn
 STREAMABLE = ("/v1/chat/completions", "/v1/completions", "/completion", "/v1/messages", "/v1/responses")
 INFERENCE = (*STREAMABLE, "/v1/embeddings", "/v1/audio/transcriptions")
 CLOSE = "Connection: close\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nServer: fake\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+UNFRAMED = b"HTTP/1.0 200 OK\r\nServer: fake\r\nContent-Type: %s\r\n\r\n"
 LINE = "x" * 99 + "\n"
 
 
@@ -51,6 +53,8 @@ class Options(argparse.Namespace):
     flood: int
     close_idle: bool
     garbage: bool
+    until_close: bool
+    no_done: bool
     record: str | None
 
 
@@ -81,6 +85,8 @@ def parse_args() -> Options:
         "and for every inference request")  # fmt: skip
     add("--close-idle", action="store_true", help="hang up after each answer without having said so")
     add("--garbage", action="store_true", help="answer inference with something that is not HTTP")
+    add("--until-close", action="store_true", help="frame inference answers by closing, as HTTP/1.0 does")
+    add("--no-done", action="store_true", help="end streams without [DONE]")
     add("--record", metavar="FILE", help="append a JSON line for each event")
     return parser.parse_args(namespace=Options())
 
@@ -317,23 +323,35 @@ class Engine:
             self.stream(connection, request.path, body)
         else:
             connection.wait(options.tokens / options.tps if options.tps else 0)
-            reply(connection, request, whole(request.path, body, options.tokens))
+            answer = whole(request.path, body, options.tokens)
+            if options.until_close:
+                connection.send(UNFRAMED % b"application/json" + json.dumps(answer).encode())
+            else:
+                reply(connection, request, answer)
         if self.count("answered") == options.exit_after_requests:
             self.die(options.exit_code)
-        return True
+        return not options.until_close
 
     def stream(self, connection: Connection, path: str, body: dict[str, Any]) -> None:
         """Answer with server-sent events, one HTTP chunk each."""
-        connection.send(
-            b"HTTP/1.1 200 OK\r\nServer: fake\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-        )
+        if self.options.until_close:
+            connection.send(UNFRAMED % b"text/event-stream")
+            send = connection.send
+        else:
+            connection.send(CHUNKED)
+
+            def send(data: bytes) -> None:
+                send_chunk(connection, data)
+
         for number in range(self.options.tokens):
             connection.wait(1 / self.options.tps if self.options.tps else 0)
-            send_chunk(connection, b"data: " + json.dumps(piece(path, body, number)).encode() + b"\n\n")
+            send(b"data: " + json.dumps(piece(path, body, number)).encode() + b"\n\n")
             if self.count("chunks") == self.options.die_after_chunks:
                 self.die(4)
-        send_chunk(connection, b"data: [DONE]\n\n")
-        send_chunk(connection, b"")
+        if not self.options.no_done:
+            send(b"data: [DONE]\n\n")
+        if not self.options.until_close:
+            send(b"")
 
 
 # --- answers ----------------------------------------------------------------------------------------------

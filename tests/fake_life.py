@@ -15,6 +15,7 @@ from llmsup.engines.pool import Pool
 from llmsup.fleet.model import Model
 from llmsup.memory.footprints import Footprint
 from llmsup.memory.meter import Meter
+from llmsup.process.activity import Activity
 from llmsup.process.logbook import LogBook
 from llmsup.units import Bytes
 
@@ -48,6 +49,8 @@ class FakeEngine:
         self.exit_code: int | None = None
         self.sick = False
         self.signs = 0
+        self.computes = False
+        self.asked = 0  # how often, after its health
         self.unready_because = "it is a fake"
         self.stopped_at: float | None = None
         self.streams: list[trio.StapledStream[trio.abc.SendStream, trio.abc.ReceiveStream]] = []
@@ -71,12 +74,16 @@ class FakeEngine:
         await trio.sleep(self._garage.load_time)
         await self.answers.wait()
 
-    def sign_of_life(self) -> object:
-        return self.signs if self.signs >= 0 else trio.current_time()
+    async def activity(self) -> Activity:
+        now = trio.current_time()
+        output = self.signs if self.signs >= 0 else now
+        return Activity(at=now, output=output, cpu={self.pid: now if self.computes else 0.0})
 
-    async def healthy(self) -> bool:
-        if self.sick:
-            await trio.sleep(5)
+    async def healthy(self, patience: float) -> bool:
+        self.asked += 1
+        with trio.move_on_after(patience):
+            while self.sick:  # noqa: ASYNC110 -- a plain attribute is what tests like to set
+                await trio.sleep(5)
         return not self.sick
 
     async def wait(self) -> int:

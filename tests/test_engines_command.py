@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from llmsup.config.schema import ModelSpec
-from llmsup.engines.command import free_port, launch, mentions
+from llmsup.engines.command import launch, mentions
 from llmsup.engines.launch import Launch, TcpAddress, UnixAddress
+from llmsup.engines.ports import free_port
 from llmsup.errors import SetupError
 
 SOCKET = Path("/run/x.sock")

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
+from typing import Any
 
+import openai
 import psutil
 import pytest
 import trio
-from serving import PATIENCE, fake, recorded, serving, until_recorded
+from attrs import evolve
+from serving import FAKE, PATIENCE, fake, recorded, serving, until_recorded
 
-from llmsup.config.schema import ModelSpec
-from llmsup.fleet import health, watch
+from llmsup.config.schema import ModelSpec, Server
+from llmsup.engines import command, ports
+from llmsup.engines.ports import free_port
+from llmsup.fleet import engine, hanging
 from llmsup.fleet.state import State
-from llmsup.units import Seconds
+from llmsup.units import NEVER, Seconds
 
 
 async def test_one_start_however_many_ask_and_all_are_answered(tmp_path: Path) -> None:
@@ -40,13 +46,74 @@ async def test_exits_at_once() -> None:
         assert (got.status, got.error["code"]) == (503, "model_failed")
         assert "exited with code 7 before it was ready. It said: error: the GPU is on fire" in got.error["message"]
         assert "error: the GPU is on fire" in got.error["log_tail"]
-        assert 1 <= int(got.headers["retry-after"]) <= 10
+        assert (got.headers["x-should-retry"], got.headers.get("retry-after")) == ("false", None)
         again = await served.client.chat("bad")
         assert again.error["code"] == "model_failed"
         assert (await served.client.chat("good")).status == 200
         entry = (await served.client.get("/v1/models/bad")).json
         assert entry["status"]["value"] == "failed"
         assert "on fire" in entry["status"]["error"]
+
+
+async def test_waiting_does_not_cure_it(tmp_path: Path) -> None:
+    """OpenAI's client, as it comes, doesn't wait and ask again: the engine would only exit once more."""
+    record = tmp_path / "record"
+    bad = fake("bad", "--exit-after", 0, "--exit-code", 7, "--record", record)
+    async with serving(bad, server=Server(loading_comments=NEVER)) as served:
+
+        def ask(stream: bool) -> None:
+            url = f"http://127.0.0.1:{served.client.port}/v1"
+            with openai.OpenAI(base_url=url, api_key="none", timeout=PATIENCE) as client:
+                hello: Any = [{"role": "user", "content": "hi"}]
+                with pytest.raises(openai.InternalServerError, match="exited with code 7") as caught:
+                    client.chat.completions.create(model="bad", messages=hello, stream=stream)
+                assert "retry-after" not in caught.value.response.headers
+
+        await trio.to_thread.run_sync(ask, False)
+        await trio.to_thread.run_sync(ask, True)
+        assert len(recorded(record, "start")) == 1
+
+
+async def test_what_the_one_before_said_is_not_quoted(tmp_path: Path) -> None:
+    """A complaint of an earlier engine, whose end is told already, is none of this one's."""
+    script = 'if [ ! -e "$0" ]; then touch "$0"; echo error: out of memory; exit 5; fi; echo bye; exit 6'
+    spec = ModelSpec(name="m", command=("sh", "-c", script, str(tmp_path / "twice"), "${SOCKET}"))
+    async with serving(spec) as served:
+        got = await served.client.chat("m")
+    assert got.status == 503
+    assert "exited with code 6" in got.error["message"]
+    assert got.error["message"].endswith("It said: bye")
+    assert got.error["log_tail"][1:] == ["bye"]
+
+
+async def test_its_port_is_taken_before_it_can_have_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It gets another one, at once, and nobody sees anything of it."""
+    record = tmp_path / "record"
+    spec = fake("m", "--record", record)
+    spec = evolve(spec, command=(sys.executable, str(FAKE), "--port", "${PORT}", *spec.command[4:]))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        chosen = [other.getsockname()[1], other.getsockname()[1]]
+        monkeypatch.setattr(command, "free_port", lambda: chosen.pop() if chosen else free_port())
+        async with serving(spec) as served:
+            assert (await served.client.chat("m")).status == 200
+            assert served.model("m").crashes == 0
+    assert len(recorded(record, "start")) == 3
+
+
+async def test_all_its_ports_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """That is a failure, which says so; another moment may be better."""
+    record = tmp_path / "record"
+    spec = fake("m", "--record", record)
+    spec = evolve(spec, command=(sys.executable, str(FAKE), "--port", "${PORT}", *spec.command[4:]))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setattr(command, "free_port", lambda: other.getsockname()[1])
+        async with serving(spec) as served:
+            got = await served.client.chat("m")
+    assert (got.status, got.error["code"]) == (503, "model_failed")
+    assert "another program took its port. It said: OSError: " in got.error["message"]
+    assert "x-should-retry" not in got.headers
+    assert "retry-after" in got.headers
+    assert len(recorded(record, "start")) == ports.TRIED
 
 
 async def test_exits_with_0_before_it_is_ready() -> None:
@@ -68,7 +135,7 @@ async def test_there_is_no_such_program() -> None:
 @pytest.mark.parametrize("how", ["--never-ready", "--hang-health"])
 async def test_never_gets_ready(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     """A load has an end, whether the engine says "not yet" for ever or hangs when asked."""
-    monkeypatch.setattr(health, "PATIENCE", 0.2)
+    monkeypatch.setattr(engine, "PATIENCE", 0.2)
     async with serving(fake("m", how, start_timeout=Seconds(1))) as served:
         got = await served.client.chat("m")
         assert (got.status, got.error["code"]) == (504, "load_timeout")
@@ -88,8 +155,8 @@ async def test_shows_no_progress() -> None:
 
 async def test_hangs_later(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A ready engine that stops answering is ended and, when wanted again, replaced."""
-    monkeypatch.setattr(health, "PATIENCE", 0.1)
-    monkeypatch.setattr(watch, "HEALTH_EVERY", 0.05)
+    monkeypatch.setattr(hanging, "PATIENCE", 0.1)
+    monkeypatch.setattr(hanging, "HEALTH_EVERY", 0.05)
     record = tmp_path / "record"
     async with serving(fake("m", "--hang-health-after", 2, "--record", record)) as served:
         assert (await served.client.chat("m")).status == 200

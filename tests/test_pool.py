@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from llmsup.engines.connection import Disconnected
+from llmsup.engines.connection import LAST_WORDS, Disconnected
 from llmsup.engines.launch import Address, TcpAddress, UnixAddress
 from llmsup.engines.pool import MAX_IDLE, Answer, Pool, connect
 from llmsup.errors import EngineBadAnswer
@@ -324,6 +324,50 @@ async def test_closing_the_pool_ends_what_is_under_way(autojump_clock: MockClock
     assert sorted(ends) == [False, True]
     assert [(await line.heard())[-8:] for line in engine.lines] == [b"<closed>"] * 3
     assert repr(pool) == "<Pool closed, 0 busy, 0 idle>"
+
+
+async def test_what_an_ended_engine_has_sent_is_read_to_its_end(autojump_clock: MockClock) -> None:
+    """Closing the pool leaves those alone who read; nobody else is let in."""
+    engine = Engine(ok(b"x" * 200_000), ok(b"idle"))
+    pool = Pool(engine.open)
+    answer = await get(pool)
+    await whole(await get(pool))
+    engine.lines[0].hangs_up()
+    pool.engine_ended()
+    await pool.close()
+    with pytest.raises(Disconnected):
+        await get(pool)
+    await trio.sleep(1000)  # the reader is slow
+    assert await whole(answer) == b"x" * 200_000
+    assert [(await line.heard())[-8:] for line in engine.lines] == [b"<closed>"] * 2
+
+
+@pytest.mark.parametrize("told_first", [True, False])
+async def test_an_ended_engine_is_not_waited_for(autojump_clock: MockClock, told_first: bool) -> None:
+    """Another process may hold its end of the connection: who waits for more is let go, before his time or after."""
+    engine = Engine(ok(b"x" * 100)[:-50])
+    pool = Pool(engine.open)
+    answer = await get(pool)
+    await trio.sleep(LAST_WORDS * 2)  # what it took before doesn't count
+
+    async def read() -> None:
+        with pytest.raises(Disconnected):
+            await whole(answer)
+        await answer.close()
+
+    async with trio.open_nursery() as nursery:
+        if told_first:
+            pool.engine_ended()
+        nursery.start_soon(read)
+        await wait_all_tasks_blocked()
+        await trio.sleep(LAST_WORDS / 2)
+        if not told_first:
+            pool.engine_ended()
+            await trio.sleep(LAST_WORDS / 2)
+        engine.lines[0].says(b"x")  # one that trickles on isn't waited for either
+        began = trio.current_time()
+    assert trio.current_time() - began <= LAST_WORDS / 2
+    assert (await engine.lines[0].heard()).endswith(b"<closed>")
 
 
 async def test_closing_is_complete_when_cancelled(autojump_clock: MockClock) -> None:

@@ -44,7 +44,6 @@ EXIT = "srv  llama_server: exiting due to model loading error"
         (("srv load_model: failed to load CLIP model",), "srv load_model: failed to load CLIP model"),
         ((EXIT,), ""),
         (("clip_model_loader: model name:", "loaded multimodal model, '/m'"), ""),
-        ((LAST, "llmsup: starting llama-server", EXIT), ""),  # that was the engine before
     ],
 )  # fmt: skip
 def test_lines_that_complain(lines: tuple[str, ...], complaint: str) -> None:

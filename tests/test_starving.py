@@ -98,10 +98,3 @@ def test_what_the_system_does() -> None:
     assert may_be_the_system(-signal.SIGKILL)
     assert may_be_the_system(137)  # told by a shell around it
     assert not any(map(may_be_the_system, (0, 1, 9, -signal.SIGTERM, -signal.SIGABRT, -signal.SIGSEGV)))
-
-
-def test_what_the_one_before_said_does_not_count() -> None:
-    """It was another engine, whose end is told already."""
-    before = ("llmsup: starting a", "CUDA error: out of memory")
-    assert complains_of_memory(before)
-    assert complains_of_memory((*before, "llmsup: starting a", "error: unknown architecture")) == ""

@@ -23,8 +23,8 @@ import tomli_w
 import trio
 from attrs import frozen
 
-from llmsup.engines.command import LOOPBACK, free_port
 from llmsup.engines.launch import Address, TcpAddress
+from llmsup.engines.ports import LOOPBACK, free_port
 from tools.bench_drive import Client, Failed, Request, until_answers
 
 ROOT = Path(__file__).parent.parent

@@ -64,6 +64,7 @@ class Settings:
     ttl: Seconds = Seconds(1800)
     start_timeout: Seconds = field(default=Seconds(600), validator=checks.positive)
     stall_timeout: Seconds = field(default=Seconds(180), validator=checks.positive)
+    hang_timeout: Seconds = field(default=Seconds(300), validator=checks.positive)
     stop_grace: Seconds = field(default=Seconds(10), validator=checks.finite)  # an unload must end
     drain_timeout: Seconds = Seconds(30)
     queue_timeout: Seconds = Seconds(600)

@@ -8,27 +8,17 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
-import socket as sockets
 from collections.abc import Callable
 from pathlib import Path
 
 from ..config.schema import ModelSpec
 from ..errors import SetupError
 from .launch import Launch, TcpAddress, UnixAddress
+from .ports import LOOPBACK, free_port
 from .sampling import request_fields
-
-LOOPBACK = "127.0.0.1"
 
 _NAMES = ("PORT", "SOCKET", "PATH", "NAME", "ARGS")
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_]+)\}")
-
-
-def free_port() -> int:
-    """A loopback TCP port that nobody has now. Another program may take it before the engine does."""
-    with sockets.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def mentions(command: tuple[str, ...], name: str) -> bool:
@@ -44,7 +34,7 @@ def launch(
     model: Path | None,
     socket: Path,
     name: str = "",
-    port: Callable[[], int] = free_port,
+    port: Callable[[], int] | None = None,
 ) -> Launch:
     """Fill in a command's placeholders; arguments that it does not place with ${ARGS} come last.
 
@@ -54,6 +44,7 @@ def launch(
         model: What ${PATH} stands for, if anything.
         name: What ${NAME} stands for; "": the model's own.
         socket: What ${SOCKET} stands for; a command that uses it is spoken to there.
+        port: Chooses what ${PORT} stands for; None: one that is free.
 
     Raises:
         SetupError: There is neither ${PORT} nor ${SOCKET}, ${PATH} is used without a path, or a placeholder
@@ -67,7 +58,7 @@ def launch(
         address: UnixAddress | TcpAddress = UnixAddress(socket)
         values["SOCKET"] = str(socket)
     elif mentions(words, "PORT"):
-        address = TcpAddress(LOOPBACK, port())
+        address = TcpAddress(LOOPBACK, (port or free_port)())
         values["PORT"] = str(address.port)
     else:
         raise SetupError(

@@ -6,6 +6,9 @@ It does not know which engine, what the bytes mean, or what to do when it breaks
 from __future__ import annotations
 
 import select
+from collections.abc import Awaitable
+from math import inf
+from typing import TypeVar
 
 import httptools
 import trio
@@ -20,8 +23,14 @@ Buffer = bytes | bytearray | memoryview
 Payload = Buffer | tuple[Buffer, ...]
 """A request's body, in one piece or several, so that nobody has to put hundreds of megabytes together."""
 
+T = TypeVar("T")
+
 READ = 65536
 """Bytes asked of the socket at a time."""
+
+LAST_WORDS = 10.0
+"""Seconds, in all, that a connection waits for bytes once its engine has ended. What was sent is in the kernel's
+buffers and takes no waiting; but a process that got away may hold the other end open for ever."""
 
 
 class Disconnected(Exception):
@@ -54,6 +63,9 @@ class Connection:
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self.reused = False
+        self._waiting: trio.CancelScope | None = None
+        self._waits_since = 0.0
+        self._patience = inf
         self._reset("")
 
     def _reset(self, method: str) -> None:
@@ -65,6 +77,7 @@ class Connection:
         self._complete = False
         self._began = False
         self._until_close = False
+        self._ended_by_closing = False
         self._keep_alive = False
 
     # Sending the request...
@@ -87,10 +100,10 @@ class Connection:
         head = b"".join(lines)
         try:
             if size <= READ:
-                await self._stream.send_all(b"".join((head, *pieces)))
+                await self._within_patience(self._stream.send_all(b"".join((head, *pieces))))
             else:  # no second copy of a body that may be hundreds of megabytes
                 for piece in (head, *pieces):
-                    await self._stream.send_all(piece)
+                    await self._within_patience(self._stream.send_all(piece))
         except trio.BrokenResourceError:
             pass  # it hung up on a body that it doesn't want: it may have said why, and `head` will find out
         except trio.ClosedResourceError:
@@ -130,6 +143,11 @@ class Connection:
         return self._complete and self._keep_alive
 
     @property
+    def ended_by_closing(self) -> bool:
+        """Nothing but the end of the connection told where the answer ends: one that was cut off looks whole."""
+        return self._ended_by_closing
+
+    @property
     def readable(self) -> bool:
         """An idle connection that can be read has been closed by the engine (or talks out of turn)."""
         if not isinstance(self._stream, trio.SocketStream):
@@ -138,6 +156,25 @@ class Connection:
         poll.register(self._stream.socket.fileno(), select.POLLIN)
         return bool(poll.poll(0))
 
+    def engine_ended(self) -> None:
+        """The engine has ended by itself: what it sent may still be read, but it will not be waited for much longer."""
+        self._patience = LAST_WORDS
+        if self._waiting is not None:
+            self._waits_since = trio.current_time()
+            self._waiting.deadline = self._waits_since + self._patience
+
+    async def _within_patience(self, operation: Awaitable[T]) -> T:
+        """Await an operation on the stream. Raises `Disconnected` when the patience with an ended engine is over."""
+        self._waits_since = trio.current_time()
+        self._waiting = scope = trio.CancelScope(deadline=self._waits_since + self._patience)
+        with scope:
+            try:
+                return await operation
+            finally:
+                self._waiting = None
+                self._patience -= trio.current_time() - self._waits_since  # infinite while the engine lives
+        raise Disconnected(self._began)
+
     async def close(self) -> None:
         """Close it now, also in a cancelled task. Closing is the message: the engine stops generating."""
         with trio.CancelScope(shield=True):  # forceful closing never blocks, but it is a checkpoint
@@ -145,12 +182,12 @@ class Connection:
 
     async def _receive(self) -> None:
         try:
-            data = await self._stream.receive_some(READ)
+            data = await self._within_patience(self._stream.receive_some(READ))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise Disconnected(self._began) from None
         if not data:
             if self._until_close and self._head is not None:
-                self._complete = True
+                self._complete = self._ended_by_closing = True
                 return
             raise Disconnected(self._began)
         self._began = True

@@ -1,6 +1,6 @@
 """The connections to one running engine: opened as needed, kept for a moment, closed all at once.
 
-It does not know why an engine is gone, and it dies with it: no connection outlives a restart.
+It does not know why an engine is gone, and it dies with it: no connection carries another request after that.
 """
 
 from __future__ import annotations
@@ -48,6 +48,11 @@ class Answer:
         self._pool.heard = trio.current_time()
         return body
 
+    @property
+    def ended_by_closing(self) -> bool:
+        """Nothing but the end of the connection told where the body ends: one that was cut off looks whole."""
+        return self._connection.ended_by_closing
+
     async def close(self) -> None:
         """Give the connection back if the answer is complete, else close it, which ends the engine's work."""
         await self._pool.release(self._connection)
@@ -66,6 +71,11 @@ class Pool:
 
     def __repr__(self) -> str:
         return f"<Pool {'closed' if self._closed else 'open'}, {len(self._busy)} busy, {len(self._idle)} idle>"
+
+    @property
+    def busy(self) -> bool:
+        """Whether the engine has a request to answer."""
+        return bool(self._busy)
 
     async def request(self, method: str, target: bytes, headers: Headers, body: Payload) -> Answer:
         """Send a request and wait for the head of its answer.
@@ -135,6 +145,15 @@ class Pool:
             self._idle.append((trio.current_time(), connection))
         else:
             await connection.close()
+
+    def engine_ended(self) -> None:
+        """The engine has ended by itself. Nobody is let in any more; who is being answered reads what it has sent, to
+        its end, and closes his connection himself: `close` leaves those alone from now on.
+        """
+        self._closed = True
+        for connection in self._busy:
+            connection.engine_ended()
+        self._busy.clear()
 
     async def close(self) -> None:
         """Close every connection, also those in use: their users get `Disconnected`. Works when cancelled."""

@@ -8,16 +8,16 @@ from __future__ import annotations
 import contextlib
 import json
 
-import psutil
 import trio
 
 from ..engines.launch import Launch
 from ..engines.pool import Pool, connect
 from ..memory.footprints import footprint_of_group
 from ..memory.meter import Meter
+from ..process.activity import Activity, look
 from ..process.child import Child
 from ..process.logbook import LogBook
-from .health import Health
+from .health import PATIENCE, Health
 
 FIRST_POLL = 0.01
 """Seconds between the first questions whether the engine is ready; a warm start must not wait for a tick."""
@@ -65,7 +65,7 @@ class RunningEngine:
         began = trio.current_time()
         while True:
             seen = self._signs()
-            if self._child.returncode is None and await self._health.answers():
+            if self._child.returncode is None and await self._health.answers(PATIENCE):
                 return
             # Whatever it writes may be "listening", so that wakes us too, but not more often than the first poll.
             with trio.move_on_after(min(SLOWEST_POLL, max(FIRST_POLL, (trio.current_time() - began) / 20))):
@@ -79,16 +79,11 @@ class RunningEngine:
     def _signs(self) -> tuple[int, int]:
         return self._book.written, self._reports
 
-    def sign_of_life(self) -> object:
-        # A load that reads a file of 60 GB may be silent for minutes; its memory grows meanwhile.
-        try:
-            rss = psutil.Process(self.pid).memory_info().rss
-        except psutil.Error:
-            rss = 0
-        return self._signs(), rss // 2**20
+    async def activity(self) -> Activity:
+        return await look(self.pid, (self._child.received, self._reports))
 
-    async def healthy(self) -> bool:
-        return await self._health.answers()
+    async def healthy(self, patience: float) -> bool:
+        return await self._health.answers(patience)
 
     async def wait(self) -> int:
         code = await self._child.wait()

@@ -11,10 +11,10 @@ from ..engines.connection import Disconnected
 from ..engines.launch import Launch, UnixAddress
 from ..engines.pool import Pool, connect
 from ..errors import EngineBadAnswer
-from ..units import format_seconds
+from ..units import Seconds, format_seconds
 
 PATIENCE = 5.0
-"""Seconds that an engine may take to answer."""
+"""Seconds that an engine may usually take to answer."""
 
 
 class Health:
@@ -29,14 +29,16 @@ class Health:
         self._question = f"GET {launch.health}" if launch.health else "its port"
         self.said = f"{self._question} never answered"
 
-    async def answers(self) -> bool:
-        """Ask once, on a connection of its own, so that nothing else can be in the way. Never raises."""
+    async def answers(self, patience: float) -> bool:
+        """Ask once, and wait for an answer for so many seconds. On a connection of its own, so that nothing else can
+        be in the way. Never raises.
+        """
         if isinstance(self._launch.address, UnixAddress) and not self._launch.address.path.exists():
             return False  # cheaper than being refused
-        with trio.move_on_after(PATIENCE) as limit:
+        with trio.move_on_after(patience) as limit:
             return await self._ask()
         if limit.cancelled_caught:
-            self.said = f"{self._question} got no answer for {format_seconds(PATIENCE)}"
+            self.said = f"{self._question} got no answer for {format_seconds(Seconds(patience))}"
         return False
 
     async def _ask(self) -> bool:

@@ -17,6 +17,7 @@ from ..engines.pool import Pool
 from ..errors import Error
 from ..memory.decision import Decision
 from ..memory.meter import Meter
+from ..process.activity import Activity
 from ..process.logbook import LogBook
 from ..units import Bytes
 from .state import Wish
@@ -49,11 +50,11 @@ class Engine(Protocol):
     def unready_because(self) -> str:
         """What the engine last said when asked whether it is ready."""
 
-    def sign_of_life(self) -> object:
-        """Something that differs from the last time if the engine made any progress in between."""
+    async def activity(self) -> Activity:
+        """What the engine is seen to do: two looks tell whether anything happened in between."""
 
-    async def healthy(self) -> bool:
-        """Ask once whether the engine still answers."""
+    async def healthy(self, patience: float) -> bool:
+        """Ask once whether the engine still answers; no is what takes it more than `patience` seconds, too."""
 
     async def wait(self) -> int:
         """Wait for the engine's end, and for its last words; returns its exit code or -signal."""
@@ -71,6 +72,7 @@ class Life:
 
     Attributes:
         began: When it was wished for (trio time).
+        first_line: How many lines the model's book had by then: what comes after them is about this life.
         engine: The engine, once there is one.
         loaded_at: When it became ready (trio time).
         measured_at: When it was last measured (trio time).
@@ -83,8 +85,9 @@ class Life:
         over: Set when the engine is gone and the model has taken note.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first_line: int = 0) -> None:
         self.began = trio.current_time()
+        self.first_line = first_line
         self.engine: Engine | None = None
         self.loaded_at: float | None = None
         self.measured_at: float | None = None
@@ -108,6 +111,19 @@ class Life:
         """The verdict, waited for up to `patience` seconds: a broken connection is often seen before the exit."""
         with trio.move_on_after(patience):
             await self._ended.wait()
+        return self.verdict
+
+    async def fate(self, patience: float) -> Error | None:
+        """As `ended`, but no longer than it takes the engine to answer, which proves that it lives."""
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                if self.engine is not None and await self.engine.healthy(patience):
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(ask)
+            await self.ended(patience)
+            nursery.cancel_scope.cancel()
         return self.verdict
 
     @property

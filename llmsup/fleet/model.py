@@ -51,6 +51,7 @@ class Model(Watched):
         retiring: It goes for good once nobody needs it any more.
         modest: It is only wanted as a `preload`: nobody else goes for it, as long as no request waits.
         starved: Its last load died for want of memory, and is being tried once more.
+        ports_tried: How many ports other programs took from its engine while it was being started.
         rate: How often it is asked for.
         residency: How long it may stay at least.
         history: What became of it so far.
@@ -81,6 +82,7 @@ class Model(Watched):
         self._needs: tuple[Entry | None, Estimate | None] = (None, None)  # computed once for an entry
         self.modest = self.load_wanted = entry.preloads
         self.starved = False
+        self.ports_tried = 0
 
     def notify(self) -> None:
         super().notify()
@@ -291,8 +293,8 @@ class Model(Watched):
         return Unloading(f"{self.spec.name} was unloaded: {reason}.", retry_after=1)
 
     def with_retry(self, failure: Error) -> Error:
-        """The failure as told now, with the seconds that are left of the cool-down."""
-        return failure.again(retry_after=max(1.0, self.retry_in))
+        """The failure as told now: one that waiting may cure has the seconds that are left of the cool-down."""
+        return failure.again() if failure.lasting else failure.again(retry_after=max(1.0, self.retry_in))
 
 
 def stopping() -> ShuttingDown:

@@ -21,13 +21,6 @@ _TIME = re.compile(r"^[\d.:\s]+[EWIDF] ")
 
 
 def complains_of_projector(lines: tuple[str, ...]) -> str:
-    """The first line that says that the projector can't be used, or "". What was said by those that were started before
-    the last one doesn't count.
-    """
-    complaint = ""
-    for line in lines:
-        if line.startswith("llmsup: starting "):
-            complaint = ""
-        elif not complaint and not line.startswith("llmsup:") and _SAID.search(line):
-            complaint = _TIME.sub("", line).strip()
-    return complaint
+    """The first line that says that the projector can't be used, or ""."""
+    said = (line for line in lines if not line.startswith("llmsup:") and _SAID.search(line))
+    return _TIME.sub("", next(said, "")).strip()

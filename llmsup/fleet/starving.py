@@ -29,12 +29,10 @@ LOOKED_AT = 200
 
 
 def complains_of_memory(lines: tuple[str, ...]) -> str:
-    """The first line that says that memory could not be had, or "". What was said by those that were started before
-    the last one doesn't count.
-    """
+    """The first line that says that memory could not be had, or ""."""
     complaint = ""
     for line in lines:
-        if _OVERCOME.search(line) or line.startswith("llmsup: starting "):
+        if _OVERCOME.search(line):
             complaint = ""
         elif not complaint and not line.startswith("llmsup:") and _SAID.search(line) and not _HARMLESS.search(line):
             complaint = line.strip()

@@ -5,10 +5,12 @@ It does not know what an engine is made of (`engine`), who else there is (`fleet
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import trio
 
+from ..engines import ports
 from ..engines.model_file import projector_of
 from ..errors import (
     EngineDied,
@@ -16,6 +18,7 @@ from ..errors import (
     ModelFailed,
     ModelTooLarge,
     OutOfMemory,
+    PortTaken,
     ProjectorRefused,
     SetupError,
     ShuttingDown,
@@ -23,10 +26,14 @@ from ..errors import (
 )
 from ..units import NEVER, format_seconds
 from .admission import Admission
+from .hanging import watch_health
 from .life import Engine, Life, Start
 from .model import Model, stopping
 from .state import Cause, State, Wish
-from .watch import until_ready, watch_exit, watch_footprint, watch_health
+from .watch import until_ready, watch_exit, watch_footprint
+
+_PASSING = frozenset((errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
+"""What the system is short of now, and may have again in a moment."""
 
 
 class Supervisor:
@@ -51,7 +58,7 @@ class Supervisor:
             self._model.desk.refuse(stopping())
 
     async def _live(self) -> None:
-        life = self._model.life = Life()
+        life = self._model.life = Life(self._model.book.written)
         self._model.become(State.WAITING, "wanted")
         try:
             with life.scope:
@@ -62,9 +69,10 @@ class Supervisor:
                         async with self._start(self._model.served, self._model.book) as engine:
                             await self._run(life, engine)
                 except SetupError as error:  # there is no engine; a running one's errors are verdicts
-                    life.end(ModelFailed(error.message, hint=error.hint))
+                    life.end(ModelFailed(error.message, hint=error.hint, lasting=error.lasting))
                 except OSError as error:
-                    life.end(ModelFailed(f"model {self._model.spec.name}: its engine can't be started: {error}."))
+                    why = f"model {self._model.spec.name}: its engine can't be started: {error}."
+                    life.end(ModelFailed(why, lasting=error.errno not in _PASSING))
                 except Error as error:  # not admitted
                     life.end(error)
         finally:
@@ -90,7 +98,7 @@ class Supervisor:
                 await until_ready(life, engine, model.spec, model.book)
                 life.loaded_at = trio.current_time()
                 model.load_seconds = life.loaded_at - began
-                model.failure, model.load_wanted, model.starved = None, False, False
+                model.failure, model.load_wanted, model.starved, model.ports_tried = None, False, False, 0
                 loaded = f"loaded in {format_seconds(model.load_seconds)}, pid {engine.pid}"
                 model.become(State.READY, loaded)
                 model.history.note("load", loaded)
@@ -152,12 +160,17 @@ class Supervisor:
                 self._model.desk.refuse(refusal)
             case _ if life.wish is not None and not isinstance(life.verdict, EngineDied):
                 self._model.become(State.UNLOADED, str(life.verdict))  # it failed as what it no longer is
+            case PortTaken() as loss if (tries := self._model.ports_tried + 1) < ports.TRIED:
+                self._model.ports_tried, self._model.load_wanted = tries, True
+                self._model.become(State.UNLOADED, f"{loss.message} It is started on another one.")
             case OutOfMemory() as death if life.loaded_at is None and not self._model.starved:
                 self._model.starved = self._model.load_wanted = True  # once more, with more room
                 self._model.become(State.UNLOADED, f"{death.message} It is tried once more, with more room.")
             case OutOfMemory() as death if life.loaded_at is None:
                 self._model.starved = False
-                self._fail(ModelFailed(f"{death.message} So did the second try.", log_tail=death.log_tail))
+                self._fail(
+                    ModelFailed(f"{death.message} So did the second try.", log_tail=death.log_tail, lasting=False)
+                )
             case ProjectorRefused() as refusal:
                 self._model.give_up_projector(refusal.message)
                 self._model.load_wanted = True
@@ -166,7 +179,7 @@ class Supervisor:
                 self._model.crashes += 1
                 if not self._model.rest.crashed():
                     why = f"{death.message} It crashed too often to be started again at once."
-                    self._fail(ModelFailed(why, log_tail=death.log_tail))
+                    self._fail(ModelFailed(why, log_tail=death.log_tail, lasting=False))
                 else:
                     self._model.load_wanted = self._model.spec.pinned
                     self._model.become(State.UNLOADED, death.message)
@@ -190,7 +203,7 @@ class Supervisor:
         return self._admission.out_of_memory(self._model)
 
     def _fail(self, failure: Error) -> None:
-        self._model.failure, self._model.load_wanted = failure, False
+        self._model.failure, self._model.load_wanted, self._model.ports_tried = failure, False, 0
         self._model.rest.failed()
         self._model.become(State.FAILED, failure.message)
         self._model.history.note("fail", failure.message)

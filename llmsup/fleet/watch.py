@@ -5,27 +5,23 @@ It does not know what a verdict leads to: see `model`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import trio
 
 from ..config.schema import ModelSpec
-from ..errors import EngineDied, LoadTimeout, ModelFailed, OutOfMemory, ProjectorRefused
+from ..engines import ports
+from ..errors import EngineDied, LoadTimeout, ModelFailed, OutOfMemory, PortTaken, ProjectorRefused
+from ..process.activity import BUSY_CORES
 from ..process.child import describe_exit
 from ..process.logbook import LogBook
 from ..units import format_seconds
+from .last_words import first_complaint, last_words
 from .life import Engine, Life
 from .model import Model
 from .projectors import complains_of_projector
 from .starving import LOOKED_AT, complains_of_memory, may_be_the_system
-
-HEALTH_EVERY = 10.0
-"""Seconds between questions to a ready engine."""
-
-HEALTH_MISSES = 3
-"""Missed answers in a row after which an engine counts as hung."""
 
 MEASURE_EVERY = 5.0
 """Seconds between looks at what a ready engine costs."""
@@ -34,9 +30,6 @@ MEASURE_LOADING_EVERY = 1.0
 """Seconds between looks at one that loads."""
 
 _LESS = "Give it a smaller ctx_size, or the other models less."
-
-LOG_TAIL = 20
-"""Lines of the engine's log that an error carries."""
 
 
 async def until_ready(life: Life, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
@@ -52,16 +45,20 @@ async def until_ready(life: Life, engine: Engine, spec: ModelSpec, book: LogBook
 
 
 async def _watch_stall(life: Life, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
-    last, quiet_since = engine.sign_of_life(), trio.current_time()
+    last = grown_from = await engine.activity()
+    quiet_since = last.at
     while trio.current_time() - quiet_since < spec.stall_timeout:
         await trio.sleep(min(1.0, spec.stall_timeout / 4))
-        if (sign := engine.sign_of_life()) != last:
-            last, quiet_since = sign, trio.current_time()
+        now = await engine.activity()
+        if now.output != last.output or now.cores(last) >= BUSY_CORES or now.grown(grown_from):
+            grown_from, quiet_since = now, now.at
+        last = now
     _give_up(f"no sign of progress for {format_seconds(spec.stall_timeout)}", life, engine, spec, book)
 
 
 def _give_up(what: str, life: Life, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
-    life.end(LoadTimeout(f"{spec.name} was given up: {what}; {engine.unready_because}.", log_tail=book.tail(LOG_TAIL)))
+    why = f"{spec.name} was given up: {what}; {engine.unready_because}."
+    life.end(LoadTimeout(why, log_tail=last_words(life, book)))
 
 
 async def watch_exit(
@@ -79,16 +76,20 @@ async def watch_exit(
         projector: What it was given because it goes with the model's file.
     """
     code = await engine.wait()
-    how, tail = describe_exit(code), book.tail(LOG_TAIL)
+    engine.pool.engine_ended()  # what it sent still reaches those who asked for it
+    how, tail = describe_exit(code), last_words(life, book)
     if may_be_the_system(code) and life.verdict is None and out_of_memory():
         what = f"The engine of {spec.name} {how}: the system killed it because there was no memory left."
         life.end(OutOfMemory(what, hint=_LESS, log_tail=tail, retry_after=1))
-    elif code and (complaint := complains_of_memory(book.tail(LOOKED_AT))):
+    elif code and (complaint := complains_of_memory(last_words(life, book, LOOKED_AT))):
         what = f"The engine of {spec.name} {how} for want of memory. It said: {complaint}"
         life.end(OutOfMemory(what, hint=_LESS, log_tail=tail, retry_after=1))
-    elif _refused(life, engine, projector) and (complaint := complains_of_projector(book.tail(LOOKED_AT))):
+    elif _refused(life, engine, projector) and (complaint := complains_of_projector(last_words(life, book, LOOKED_AT))):
         what = f"The engine of {spec.name} can't use {projector}. It said: {complaint}"
         life.end(ProjectorRefused(what, hint="It is served without that.", log_tail=tail))
+    elif code and life.loaded_at is None and ports.taken(engine.launch.address, tail):  # 0: a daemon of its own has it
+        what = f"The engine of {spec.name} {how}: another program took its port. {first_complaint(tail)}"
+        life.end(PortTaken(what, log_tail=tail))
     elif life.loaded_at is None and code >= 0:  # its own decision, and it would decide the same again
         what = f"{spec.name} can't be loaded: its engine {how} before it was ready. {first_complaint(tail)}"
         life.end(ModelFailed(what.rstrip(), log_tail=tail))
@@ -117,29 +118,3 @@ async def watch_footprint(life: Life, model: Model) -> None:
         else:
             with trio.move_on_after(MEASURE_LOADING_EVERY):
                 await model.until(lambda: life.loaded_at is not None)
-
-
-async def watch_health(life: Life, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
-    """Ask a ready engine how it is, every now and then. No answer, and no other sign of life meanwhile, three times in
-    a row: it hangs.
-    """
-    misses = 0
-    while misses < HEALTH_MISSES:
-        await trio.sleep(HEALTH_EVERY)
-        asked = trio.current_time()
-        # One that is busy may have no thread left for this question; while it sends anything, it is well.
-        misses = 0 if await engine.healthy() or engine.pool.heard > asked else misses + 1
-    what = f"The engine of {spec.name} hangs: {misses} questions about its health in a row got no answer."
-    life.end(EngineDied(what, log_tail=book.tail(LOG_TAIL), retry_after=1))
-
-
-_COMPLAINT = re.compile(r"\bE\b|error|fail|not found|no such|cannot|can't|unable|invalid", re.IGNORECASE)
-
-
-def first_complaint(lines: tuple[str, ...]) -> str:
-    """The line that says best what went wrong: the first that complains (what follows is usually its echo), else
-    the last.
-    """
-    said = [line for line in lines if line.strip() and not line.startswith("llmsup:")]
-    complaint = next(filter(_COMPLAINT.search, said), said[-1] if said else "")
-    return f"It said: {complaint.strip()}" if complaint else "It said nothing."

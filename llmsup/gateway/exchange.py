@@ -23,12 +23,14 @@ from ..fleet.life import Life
 from ..fleet.model import Model
 from ..units import NEVER, Seconds, format_seconds
 from . import sse
+from .ending import Ending
 from .message import Reply, for_client
 
 log = logging.getLogger(__name__)
 
-VERDICT_PATIENCE = 2.0
-"""Seconds to wait for the reason when an engine hangs up: the broken connection is seen before the exit is."""
+VERDICT_PATIENCE = 5.0
+"""Seconds to wait for the reason when an engine hangs up: the broken connection is seen before the exit is, and up to
+a second goes by for its last words."""
 
 
 def _nothing() -> None:
@@ -121,7 +123,9 @@ class Exchange:
             except Disconnected as gone:
                 error = await self._explain(gone)
                 if last_try or gone.began or not isinstance(error, EngineDied):
-                    raise error from None
+                    # Two engines died of it: a third shall not, unless somebody wants that.
+                    twice = last_try and isinstance(error, EngineDied)
+                    raise (error.again(lasting=True) if twice else error) from None
                 log.info("%s: asking a fresh engine: %s", order.model.spec.name, error)
             else:
                 self._order = evolve(order, body=_gone)
@@ -149,11 +153,23 @@ class Exchange:
         client sees that the body is short.
         """
         assert self._answer is not None
+        ending = Ending(self._answer.headers)
         try:
             while data := await self._answer.body():
+                ending.saw(data)
                 yield data
         except Disconnected as gone:
+            if ending.reached:
+                return  # the last frame is missing, but nothing of what was said
             raise await self._explain(gone) from None
+        if self._answer.ended_by_closing and not ending.reached and (error := await self._was_cut_off()):
+            raise error
+
+    async def _was_cut_off(self) -> Error | None:
+        """Whether an answer that ended by closing did so because its engine died."""
+        assert self._life is not None
+        fate = await self._life.fate(VERDICT_PATIENCE)
+        return fate.again() if isinstance(fate, EngineDied) else None
 
     async def _relay_events(self) -> AsyncGenerator[bytes, None]:
         """The answer as it is. If the rest can't be had, an error event says why."""

@@ -31,9 +31,13 @@ def as_text(text: str) -> Response:
 
 
 def as_error(error: Error) -> Response:
-    """An error in OpenAI's shape, with `Retry-After` (whole seconds) where waiting helps."""
+    """An error in OpenAI's shape, with `Retry-After` (whole seconds) where waiting helps, and where it doesn't with the
+    header that keeps the clients of OpenAI and Anthropic from asking again by themselves, as they do after any 5xx.
+    """
     response = as_json(sse.error_object(error), error.status)
-    if error.retry_after is not None:
+    if error.lasting:
+        response.headers["X-Should-Retry"] = "false"
+    elif error.retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"

@@ -110,7 +110,7 @@ def build_app(gateway: Gateway, fleet: Fleet, roster: Roster, governor: Governor
     @app.errorhandler(Exception)
     async def on_bug(error: Exception) -> Response:
         log.error("a bug in llmsup: %s %s", request.method, request.path, exc_info=error)
-        return as_error(Error(f"A bug in llmsup: {type(error).__name__}. Its log has the details."))
+        return as_error(Error(f"A bug in llmsup: {type(error).__name__}. Its log has the details.", lasting=True))
 
     return app
 

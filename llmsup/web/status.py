@@ -13,6 +13,7 @@ from typing import Any
 
 import trio
 
+from ..fleet.last_words import last_words
 from ..fleet.model import Model
 from ..fleet.state import State
 from ..memory.costs import Cost
@@ -87,11 +88,11 @@ def _status(model: Model) -> dict[str, Any]:
     if model.entry.refusal:
         return {"value": "failed", "reason": "it can't be served", "error": model.entry.refusal, "servable": False}
     if status["value"] == "loading":
-        engine = model.life.engine if model.life else None
-        status["progress"] = engine.progress if engine else None
-        status["last_line"] = model.book.last
+        life = model.life
+        status["progress"] = life.engine.progress if life and life.engine else None
+        status["last_line"] = "".join(last_words(life, model.book, 1)) if life else ""
         status["waits_for"] = model.desk.shortage or None
-        status["seconds"] = rounded(trio.current_time() - model.life.began) if model.life else 0
+        status["seconds"] = rounded(trio.current_time() - life.began) if life else 0
     elif model.state is State.FAILED and model.failure is not None:
         status["error"] = str(model.failure)
         status["retry_in"] = rounded(model.retry_in)

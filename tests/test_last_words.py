@@ -1,0 +1,29 @@
+"""What errors quote: this engine's words, and the best of them."""
+
+from __future__ import annotations
+
+from llmsup.fleet.last_words import first_complaint, last_words
+from llmsup.fleet.life import Life
+from llmsup.process.logbook import LogBook
+
+
+async def test_only_this_life_is_quoted() -> None:
+    """However little it said, nothing of what was said before it began, and nothing that the book has lost."""
+    book = LogBook(5)
+    book.write("error: of the one before")
+    life = Life(book.written)
+    assert last_words(life, book) == ()
+    book.write("one")
+    book.write("two")
+    assert last_words(life, book) == ("one", "two")
+    assert last_words(life, book, 1) == ("two",)
+    for number in range(9):
+        book.write(str(number))
+    assert last_words(life, book) == ("4", "5", "6", "7", "8")
+
+
+def test_the_first_complaint() -> None:
+    """What follows is usually its echo; what llmsup wrote is no complaint of the engine's."""
+    assert first_complaint(("llmsup: error", "hello", "E no such file", "exit: failed")) == "It said: E no such file"
+    assert first_complaint(("hello", "bye", "")) == "It said: bye"
+    assert first_complaint(("llmsup: starting x",)) == "It said nothing."
