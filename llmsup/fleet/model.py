@@ -46,10 +46,11 @@ class Model(Watched):
         load_seconds: How long the last load took, in seconds.
         crashes: How often an engine of it died or hung since llmsup started.
         failure: Why it is `failed`.
-        load_wanted: It shall be loaded though no request waits.
+        load_wanted: It shall be loaded though no request waits, and isn't yet: a load that was asked for stays asked
+            for until the model is ready, can't be had, or somebody unloads it.
         rest: When it may be started again after something went wrong.
         retiring: It goes for good once nobody needs it any more.
-        modest: It is only wanted as a `preload`: nobody else goes for it, as long as no request waits.
+        modest: That is only for its `preload`: nobody else goes for it, as long as no request waits.
         starved: Its last load died for want of memory, and is being tried once more.
         ports_tried: How many ports other programs took from its engine while it was being started.
         rate: How often it is asked for.
@@ -138,17 +139,16 @@ class Model(Watched):
         """Ask for the model to be loaded, whatever happened before. Take a ticket to wait for it.
 
         Args:
-            modest: Only if nobody has to go for it.
+            modest: Only if nobody has to go for it. Who has asked for it outright is not made modest by that.
 
         Raises:
             ModelFailed: It can't be served as it is.
         """
         self._check()
-        self.modest = modest
-        life = self.life
-        if life is None and not self.load_wanted and not modest:
+        if self.life is None and not self.load_wanted and not modest:
             self.served = self.entry  # what an engine refused once, another may take
-        self.load_wanted = life is None or life.wish is not None or life.verdict is not None
+        self.modest = modest and (self.modest or not self.load_wanted)
+        self.load_wanted = not self.stays_loaded
         self.rest.forgo()
         self.notify()
 
@@ -256,6 +256,12 @@ class Model(Watched):
         self.desk.refuse(stopping())
         if self.life is not None:
             self.life.end(stopping())
+
+    @property
+    def stays_loaded(self) -> bool:
+        """It is loaded, and nobody has decided that it shall go."""
+        life = self.life
+        return life is not None and life.loaded_at is not None and life.wish is None and life.verdict is None
 
     @property
     def expires_at(self) -> float:

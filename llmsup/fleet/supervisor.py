@@ -181,7 +181,7 @@ class Supervisor:
                     why = f"{death.message} It crashed too often to be started again at once."
                     self._fail(ModelFailed(why, log_tail=death.log_tail, lasting=False))
                 else:
-                    self._model.load_wanted = self._model.spec.pinned
+                    self._model.load_wanted = self._model.load_wanted or self._model.spec.pinned
                     self._model.become(State.UNLOADED, death.message)
             case failure:
                 self._fail(failure)
