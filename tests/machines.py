@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -55,6 +55,7 @@ class FakePrices:
 
     def __init__(self, garage: Garage) -> None:
         self.said: dict[str, int] = {}
+        self.grow: dict[str, int] = {}
         self.kept: dict[str, int | None] = {}
         self._garage = garage
 
@@ -63,7 +64,10 @@ class FakePrices:
             return Cost(model.spec.memory, "declared", model.spec.memory)
         name = model.spec.name
         size = Bytes(self.said.get(name, self._garage.sizes.get(name, GiB)))
-        return Cost(size, "estimated", size)
+        return Cost(size, "estimated", size, Bytes(self.grow.get(name, 0)))
+
+    async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
+        return {model: await self.cost(model) for model in models}
 
     def keep(self, model: Model, life: Life) -> None:
         self.kept[model.spec.name] = life.engine.meter.peak if life.engine else None

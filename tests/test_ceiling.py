@@ -6,9 +6,7 @@ import psutil
 import pytest
 
 from llmsup.config.schema import GiB, Memory
-from llmsup.engines.context import Context
-from llmsup.memory.ceiling import ceiling, fits, machine_total, reserve
-from llmsup.memory.estimate import Estimate
+from llmsup.memory.ceiling import ceiling, machine_total, reserve
 from llmsup.units import Bytes
 
 
@@ -48,11 +46,3 @@ def test_this_machine() -> None:
     """Without a total it is this machine's memory, or less."""
     assert 0 < machine_total() <= psutil.virtual_memory().total
     assert ceiling(Memory(reserve=Bytes(0))) == machine_total()
-
-
-def test_what_fits() -> None:
-    """A model fits if all its parts together do."""
-    one = Bytes(GiB)
-    model = Estimate(one, one, one, one, one, Context(n_ctx=256, n_ctx_seq=256, sequences=1, unified=True))
-    assert fits(model, Bytes(5 * GiB))
-    assert not fits(model, Bytes(5 * GiB - 1))

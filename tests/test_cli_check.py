@@ -85,7 +85,8 @@ def test_what_models_resolve_to(tmp_path: Path) -> None:
     small, split, own, named, last = result.stdout.rstrip().split("\n\n")
     head, command = small.splitlines()
     assert re.fullmatch(
-        r"small: bundled, chat, ttl 30 m, memory [\d.]+ MiB \(weights 38 KiB, kv 512 KiB, compute .*; 512 tokens\)",
+        r"small: bundled, chat, ttl 30 m, memory [\d.]+ MiB \(weights 38 KiB, kv 512 KiB, compute .*; 512 tokens\), "
+        r"and up to 2.0 GiB for prompts that it keeps",
         head,
     )
     assert f"--model {tmp_path}/small.gguf --host '<socket>' --alias small" in command

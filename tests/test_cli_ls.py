@@ -18,23 +18,34 @@ MIB = 1 << 20
 
 
 MEMORY = {
-    "weights_bytes": 2300 * MIB, "kv_bytes": 5000 * MIB, "recurrent_bytes": 120 * MIB, "compute_bytes": 580 * MIB,
-    "projector_bytes": 0, "total_bytes": 8000 * MIB,
+    "weights_bytes": 2300 * MIB, "kv_bytes": 5000 * MIB, "recurrent_bytes": 120 * MIB, "compute_bytes": 552 * MIB,
+    "projector_bytes": 0, "engine_bytes": 28 * MIB, "total_bytes": 8000 * MIB,
 }  # fmt: skip
 
 
 def entry(model: str, **fields: Any) -> dict[str, Any]:
+    fields = {"needs_bytes": fields.get("memory", MEMORY) and 8000 * MIB, **fields}
     return {
         "id": model, "status": {"value": "unloaded"}, "kind": "chat", "quantization": "Q4_K_M", "context_length": 40960,
         "size_bytes": 2330 * MIB, "memory": MEMORY, "fits": True, "capabilities": [],
-        "aliases": [], "names": [], "ollama_only": None, **fields,
+        "aliases": [], "names": [], "ollama_only": None, "needs_source": "estimated",
+        "grows_bytes": 2048 * MIB, **fields,
     }  # fmt: skip
 
 
 ENTRIES = [
     entry("lmstudio-community/Qwen3-4B-GGUF", capabilities=["completion", "tools"]),
     entry("gemma", capabilities=["completion", "vision"], fits=False),
-    entry("whisper", quantization=None, context_length=None, size_bytes=None, memory=None, fits=None),
+    entry(
+        "whisper",
+        quantization=None,
+        context_length=None,
+        size_bytes=None,
+        memory=None,
+        fits=None,
+        needs_source=None,
+        grows_bytes=None,
+    ),
     entry("flux", kind="unknown", memory=None, fits=None, status={"value": "failed", "error": "it draws."}),
 ]
 
@@ -53,9 +64,18 @@ def test_the_table() -> None:
 def test_what_the_memory_is_for() -> None:
     """The parts of the sum, and dashes where there is none."""
     assert table(ENTRIES[1:3], parts=True).as_text().splitlines() == [
-        "MODEL    KIND          QUANT   CONTEXT     SIZE  WEIGHTS    CACHE  COMPUTE  PROJECTOR   MEMORY  FITS",
-        "gemma    chat +vision  Q4_K_M    40960  2.3 GiB  2.2 GiB  5.0 GiB  580 MiB        0 B  7.8 GiB  no",
-        "whisper  chat          -             -        -        -        -        -          -        -  -",
+        "MODEL    KIND          QUANT   CONTEXT     SIZE  WEIGHTS    CACHE  COMPUTE  PROJECTOR   MEMORY  PROMPTS  FITS",
+        "gemma    chat +vision  Q4_K_M    40960  2.3 GiB  2.2 GiB  5.0 GiB  580 MiB        0 B  7.8 GiB  2.0 GiB  no",
+        "whisper  chat          -             -        -        -        -        -          -        -        -  -",
+    ]
+
+
+def test_what_is_known_better_than_by_the_header() -> None:
+    """What somebody declared, or what was measured, is what counts, and says so."""
+    models = [entry("a", needs_source="measured"), entry("b", memory=None, needs_bytes=MIB, needs_source="declared")]
+    assert [line.split("  ")[-2].strip() for line in table(models).as_text().splitlines()[1:]] == [
+        "7.8 GiB measured",
+        "1.0 MiB declared",
     ]
 
 

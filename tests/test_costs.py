@@ -37,7 +37,7 @@ def needs(weights: int, *, cache_ram: int = 0, embeddings: bool = False) -> Esti
     said: dict[str, Any] = {"cache_ram": Bytes(cache_ram), "embeddings": embeddings}
     context = Context(n_ctx=1024, n_ctx_seq=1024, sequences=1, unified=True, **said)
     none = Bytes(0)
-    return Estimate(weights=Bytes(weights), kv=none, recurrent=none, compute=none, projector=none, context=context)
+    return Estimate(Bytes(weights), none, none, none, none, context, engine=none)
 
 
 def test_what_is_declared_is_believed() -> None:
@@ -58,20 +58,30 @@ def test_a_measurement_replaces_an_estimate() -> None:
     assert grown == Cost(Bytes(7 * GiB), "measured", Bytes(4 * GiB))
 
 
-def test_an_estimate_has_a_margin_and_all_the_prompts() -> None:
-    """Neither makes it impossible: only what it needs in any case does."""
-    found = cost(entry(), needs(10 * MiB, cache_ram=2 * GiB), None)
-    assert found == Cost(Bytes(11 * MiB + 2 * GiB), "estimated", Bytes(10 * MiB))
+@pytest.mark.parametrize("measured", [None, Bytes(9 * MiB)])
+def test_the_prompts_that_it_may_keep_are_no_part_of_it(measured: Bytes | None) -> None:
+    """They are told apart: what it takes when it starts is all that it needs to be let in."""
+    found = cost(entry(), needs(10 * MiB, cache_ram=2 * GiB), measured)
+    assert (found.bytes, found.least, found.grows) == (measured or 10 * MiB, measured or 10 * MiB, 2 * GiB)
 
 
-def test_an_embedding_model_keeps_no_prompts() -> None:
-    """Nor does it reserve memory for any."""
-    assert cost(entry(), needs(10 * MiB, cache_ram=2 * GiB, embeddings=True), None).bytes == 11 * MiB
+@pytest.mark.parametrize("measured", [None, Bytes(9 * MiB)])
+def test_an_embedding_model_keeps_no_prompts(measured: Bytes | None) -> None:
+    """Nor does a reranker."""
+    assert cost(entry(), needs(10 * MiB, cache_ram=2 * GiB, embeddings=True), measured).grows == 0
 
 
 def test_a_file_that_can_not_be_estimated() -> None:
-    """It costs its size, and a tenth more for what is unknown."""
-    assert cost(entry(size=10 * MiB), None, None) == Cost(Bytes(11 * MiB), "estimated", Bytes(10 * MiB))
+    """It costs its size."""
+    assert cost(entry(size=10 * MiB), None, None) == Cost(Bytes(10 * MiB), "estimated", Bytes(10 * MiB))
+
+
+def test_what_fits() -> None:
+    """What it needs in any case has to be there, to the byte."""
+    assert cost(entry(), needs(4 * GiB), None).fits(4 * GiB)
+    assert not cost(entry(), needs(4 * GiB), None).fits(4 * GiB - 1)
+    assert cost(entry(), needs(4 * GiB), Bytes(7 * GiB)).fits(4 * GiB)
+    assert cost(entry(), None, None).fits(1), "a guess keeps nobody out"
 
 
 def test_a_command_that_was_never_measured() -> None:

@@ -255,7 +255,7 @@ def test_the_parts_add_up() -> None:
     assert said.weights == 5 * MiB + 1000
     assert said.context.n_ctx == 4096
     assert 190 * MiB < said.projector - 7 * MiB < 220 * MiB
-    assert said.total == said.weights + said.kv + said.recurrent + said.compute + said.projector
+    assert said.total == said.weights + said.kv + said.recurrent + said.compute + said.projector + said.engine
     blind = estimate(ModelSpec(name="m", path="m.gguf", args=("--no-mmproj",)), model)
     assert blind is not None
     assert blind.projector == 0

@@ -71,13 +71,15 @@ def candidates(some: list[Candidate]) -> list[Candidate]:
 
 
 def short(need: Need, machine: Machine, remain: list[Resident], gone: list[Resident]) -> bool:
-    """Whether room is missing, reckoned anew: the ceiling, and the machine's memory less half of the reserve."""
+    """Whether room is missing, reckoned anew: the ceiling, and the machine's memory less half of the reserve, unless
+    nobody else remains.
+    """
     if sum(each.cost for each in remain) + need.bytes > machine.ceiling:
         return True
     if machine.headroom is None:
         return False
     promised = sum(max(each.cost - each.freeable, 0) for each in remain if each.loading)
-    there = machine.headroom + sum(each.freeable for each in gone) - promised - machine.reserve // 2
+    there = machine.headroom + sum(each.freeable for each in gone) - promised - (machine.reserve // 2 if remain else 0)
     return need.bytes > there
 
 

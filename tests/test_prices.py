@@ -16,6 +16,8 @@ from real_engines import llama_server, smollm2
 from serving import serving
 
 from llmsup.catalog.entry import Entry
+from llmsup.catalog.facts import Facts
+from llmsup.catalog.found import Found
 from llmsup.config.schema import Config, EngineSpec, GiB, MiB, ModelSpec, Server
 from llmsup.fleet.life import Life
 from llmsup.fleet.model import Model
@@ -29,13 +31,20 @@ def prices(folder: Path, build: str = "b1") -> MeasuredPrices:
     return MeasuredPrices(FootprintStore(folder / "footprints.json"), lambda _: build)
 
 
-async def lived(entry: Entry, size: int, *, ready: bool = True) -> Life:
-    """A life that came to so many bytes."""
+async def lived(entry: Entry, size: int, *later: int, ready: bool = True) -> Life:
+    """A life that came to so many bytes when it was ready, and then to others."""
     life, engine = Life(), FakeEngine(Garage(), 1, entry.name)
     life.engine, engine.size = engine, size
-    await life.measure()
     life.loaded_at = trio.current_time() if ready else None
+    for engine.size in (size, *later):
+        await life.measure()
     return life
+
+
+def chat_model() -> Found:
+    """One whose memory can be told from its header."""
+    facts = Facts(architecture="llama", kind="chat", weights=Bytes(GiB // 2), context_length=512, vocabulary=100)
+    return Found(id="chat", path=Path("/chat.gguf"), files=(), facts=facts)
 
 
 def model(**spec: Any) -> Model:
@@ -95,6 +104,35 @@ async def test_a_declared_memory_that_was_too_small_is_told(tmp_path: Path, capl
     assert "its declared `memory` is 1.0 GiB, and it took 3.0 GiB" in caplog.text
     now = await kept.cost(a)
     assert (now.source, now.bytes) == ("measured", 3 * GiB)
+
+
+async def test_what_it_grew_to_counts_unless_it_was_prompts(tmp_path: Path) -> None:
+    """A command that takes its memory with its first request is let in by that the next time; an engine that kept
+    prompts is let in by what it took before it did.
+    """
+    kept, a = prices(tmp_path), model()
+    await kept.cost(a)
+    kept.keep(a, await lived(a.entry, GiB, 6 * GiB, 5 * GiB))
+    assert (await kept.cost(a)).bytes == 6 * GiB
+    chat = Model(Entry(spec=ModelSpec(name="chat", cache_ram=Bytes(2 * GiB)), found=chat_model()), LogBook())
+    assert (await kept.cost(chat)).grows == 2 * GiB
+    for later, start in [(2.5, 1), (3, 1), (4, 2)]:
+        kept.keep(chat, await lived(chat.entry, GiB, round(later * GiB)))
+        found = await kept.cost(chat)
+        assert (found.source, found.bytes, found.grows) == ("measured", start * GiB, 2 * GiB)
+
+
+async def test_many_at_once_are_told_the_same(tmp_path: Path) -> None:
+    """What `ls` shows is what a load is let in by, before and after it was measured, also by another llmsup."""
+    first, a, b = prices(tmp_path), model(), model(memory=Bytes(GiB))
+    assert await first.costs([a, b]) == {a: await first.cost(a), b: await first.cost(b)}
+    first.keep(a, await lived(a.entry, 3 * GiB))
+    assert first._store.save() is None
+    second = prices(tmp_path)
+    second._store.load()
+    for some in (first, second):
+        assert (await some.costs([a, b]))[a].source == "measured"
+        assert await some.costs([a, b]) == {a: await some.cost(a), b: await some.cost(b)}
 
 
 async def test_a_damaged_file_is_told_and_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

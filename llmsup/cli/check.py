@@ -79,8 +79,12 @@ def command(config: str | None, every: bool, memory: bool, as_json: bool) -> Non
 def describe(model: Resolved) -> str:
     """A few lines about one model."""
     facts = [model.engine, model.spec.kind or "chat", _ttl(model)]
-    if model.needs is not None:
-        facts.append(f"memory {format_bytes(model.needs.total)} ({_parts(model.needs)})")
+    if model.cost is not None and model.cost.source == "declared":
+        facts.append(f"memory {format_bytes(model.cost.bytes)} (declared)")
+    elif model.cost is not None and model.needs is not None:
+        facts.append(f"memory {format_bytes(model.cost.bytes)} ({_parts(model.needs)})")
+        if model.cost.grows:
+            facts.append(f"and up to {format_bytes(model.cost.grows)} for prompts that it keeps")
     elif model.weights is not None:
         facts.append(f"weights {format_bytes(model.weights)}")
     lines = [f"{model.spec.name}: {', '.join(facts)}", f"  {shlex.join(model.command)}"]

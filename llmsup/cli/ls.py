@@ -33,8 +33,9 @@ NOTHING = "-"
 def command(url: str | None, parts: bool, names: bool, left_out: bool, as_json: bool) -> None:
     """Show the models that can be asked for.
 
-    MEMORY is what a model would take once it is loaded, with its context; FITS tells whether this machine has that.
-    Where no server runs, this looks what one would serve.
+    MEMORY is what a model takes once it is loaded, with its context: so much room it needs, and FITS tells whether the
+    machine has that. It may come to hold PROMPTS beyond it (-l), where there is room. Where no server runs, this looks
+    what one would serve.
 
     \b
     Example:
@@ -73,6 +74,7 @@ def look() -> tuple[Entry, list[Entry]]:
     from ..catalog.scan import scan_now
     from ..catalog.served import Disk, entries
     from ..memory.ceiling import ceiling
+    from ..memory.costs import cost
     from ..memory.estimate import estimate
     from ..web.listing import listing
     from ..web.status import preset_name
@@ -88,7 +90,8 @@ def look() -> tuple[Entry, list[Entry]]:
     models: list[Entry] = []
     for name, entry in served.items():
         status = {"value": "failed", "error": entry.refusal} if entry.refusal else {"value": "unloaded"}
-        facts = listing(entry, estimate(entry.spec, entry.found), most, called.own(name, entry.also))
+        needs = estimate(entry.spec, entry.found)
+        facts = listing(entry, needs, cost(entry, needs, None), most, called.own(name, entry.also))
         presets = [] if entry.spec.unlisted else [preset for preset in ("", *entry.spec.presets) if preset != name]
         models += [{"id": preset_name(name, preset), "status": status, **facts} for preset in presets]
     left_out = [{"path": str(left.path), "reason": left.reason} for left in snapshot.left_out]
@@ -101,7 +104,7 @@ def table(models: Sequence[Entry], *, parts: bool = False) -> Table:
     if not any(_part(entry, _DRAFT) for entry in models):  # few have one
         shown = {title: keys for title, keys in shown.items() if keys != _DRAFT}
     columns = [Column("MODEL"), Column("KIND"), Column("QUANT"), Column("CONTEXT", right=True)]
-    columns += [Column(title, right=True) for title in ("SIZE", *shown, "MEMORY")]
+    columns += [Column(title, right=True) for title in ("SIZE", *shown, "MEMORY", *(("PROMPTS",) if parts else ()))]
     rows = [
         [
             entry["id"],
@@ -110,7 +113,8 @@ def table(models: Sequence[Entry], *, parts: bool = False) -> Table:
             NOTHING if entry["context_length"] is None else str(entry["context_length"]),
             _size(entry["size_bytes"]),
             *(_size(_part(entry, keys)) for keys in shown.values()),
-            _size(_part(entry, ("total_bytes",))),
+            _needs(entry),
+            *((_size(entry["grows_bytes"]),) if parts else ()),
             _fits(entry),
         ]
         for entry in models
@@ -122,11 +126,16 @@ _DRAFT = ("draft_bytes",)
 _PARTS = {
     "WEIGHTS": ("weights_bytes",),
     "CACHE": ("kv_bytes", "recurrent_bytes"),
-    "COMPUTE": ("compute_bytes",),
+    "COMPUTE": ("compute_bytes", "engine_bytes"),
     "DRAFT": _DRAFT,
     "PROJECTOR": ("projector_bytes",),
 }
 """The columns that tell what the memory is for."""
+
+
+def _needs(entry: Entry) -> str:
+    size, source = _size(entry["needs_bytes"]), entry["needs_source"]
+    return size if source in (None, "estimated") else f"{size} {source}"
 
 
 def _part(entry: Entry, keys: Sequence[str]) -> int | None:

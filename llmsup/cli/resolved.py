@@ -24,6 +24,7 @@ from ..engines.launch import Launch, TcpAddress
 from ..engines.plan import Planner, xllamacpp_installed
 from ..engines.probe import Probe
 from ..errors import SetupError
+from ..memory.costs import Cost, cost
 from ..memory.estimate import Estimate, estimate
 from ..units import Bytes
 
@@ -42,7 +43,8 @@ class Resolved:
         with_requests: Sampling that the engine can't take at launch.
         corrections: What was corrected in its `args`, for this build of the engine.
         weights: The size of its file, all parts together; None if there is none.
-        needs: What it would take in memory; None where that can't be known from a file.
+        needs: What it would take in memory by its file's header; None where that can't be known from a file.
+        cost: What it counts for when it is to be loaded; None: that is a mere guess.
         mistakes: Why it can't be started, each with its place in the config.
     """
 
@@ -53,6 +55,7 @@ class Resolved:
     corrections: tuple[str, ...] = ()
     weights: Bytes | None = None
     needs: Estimate | None = None
+    cost: Cost | None = None
     mistakes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -64,7 +67,9 @@ class Resolved:
             "kind": self.spec.kind or "chat",
             "ttl": None if math.isinf(self.spec.ttl) else self.spec.ttl,
             "weights_bytes": self.weights,
-            "memory_bytes": self.needs.total if self.needs else None,
+            "memory_bytes": self.cost and self.cost.bytes,
+            "memory_source": self.cost and self.cost.source,
+            "grows_bytes": self.cost and self.cost.grows,
             "corrections": self.corrections,
             "mistakes": self.mistakes,
         }
@@ -99,6 +104,8 @@ async def _resolve(planner: Planner, entry: Entry, source: str) -> Resolved:
     except SetupError as error:
         problems[str(error)] = None
     place = dotted(("models", spec.name))
+    needs = estimate(spec, entry.found) if entry.found else None
+    counts = cost(entry, needs, None)
     return Resolved(
         spec=spec,
         engine=launch.engine if launch else "",
@@ -106,7 +113,8 @@ async def _resolve(planner: Planner, entry: Entry, source: str) -> Resolved:
         with_requests=launch.body_defaults if launch else {},
         corrections=launch.corrections if launch else (),
         weights=entry.found.size if entry.found else await trio.to_thread.run_sync(_weights, planner.config, spec),
-        needs=estimate(spec, entry.found) if entry.found else None,
+        needs=needs,
+        cost=counts if counts.least and not entry.refusal else None,
         mistakes=tuple(f"{problem.rstrip('.')} @ {source}: {place}" for problem in problems),
     )
 

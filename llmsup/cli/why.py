@@ -77,6 +77,9 @@ def standing(answer: Answer, now: float) -> Iterator[str]:
     if resident := answer["resident"]:
         size, source = format_bytes(Bytes(resident["footprint_bytes"])), resident["footprint_source"]
         yield f"It counts for {size} ({source}), and {format_bytes(resident['freeable_bytes'])} would come back."
+        if resident["grows_bytes"]:
+            more = format_bytes(Bytes(resident["grows_bytes"]))
+            yield f"It may come to hold {more} more, of prompts that it keeps; nobody has to go for that."
         loss = f"that would cost {resident['loss_seconds']:.3g} s of expected reload"
         may = f"It may not be unloaded now: {resident['stays']}" if resident["stays"] else "It could be unloaded now"
         yield f"{may}; {loss}."

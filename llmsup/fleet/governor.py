@@ -6,13 +6,14 @@ It does not know how memory is read (`memory.watch`), what a model costs (`Price
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import trio
 
 from ..config.schema import Memory
 from ..errors import ModelTooLarge
+from ..memory.costs import Cost
 from ..memory.decision import Decision
 from ..memory.policy import admit_all
 from ..memory.room import apart, room
@@ -114,6 +115,10 @@ class Governor(Overview):
                 self._start_those_whose_room_is_free()
             self.wake()
 
+    async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
+        """What some models count for when they are to be loaded."""
+        return await self._prices.costs(models)
+
     @staticmethod
     def _note_refault(model: Model) -> None:
         now = trio.current_time()
@@ -178,8 +183,8 @@ class Governor(Overview):
             # What was enough by all that is known was not: at least one more has to go.
             free = room(machine, *apart(residents, frozenset()))
             most = max(round(most * 1.25), 1 + min(each for each in free if each is not None))
-        # What it may grow to must not keep it out where there is enough to begin with.
-        size = most if ask.cost.least > machine.ceiling else min(most, machine.ceiling)
+        # More than it needs in any case must not keep it out where that is there.
+        size = min(most, machine.ceiling) if ask.cost.fits(machine.ceiling) else most
         return Need(
             model=ask.name,
             bytes=size,
@@ -209,7 +214,9 @@ class Governor(Overview):
         ask.granted = True
         ask.model.desk.shortage = ""
         kills = self._watch.oom_kills()
-        reservation = Reservation(ask.model, life, decision.bytes, source=ask.cost.source, oom_kills=kills)
+        reservation = Reservation(
+            ask.model, life, decision.bytes, source=ask.cost.source, grows=ask.cost.grows, oom_kills=kills
+        )
         self._reserved.add(reservation)
         ask.going = self._evict(decision)
         self._start_those_whose_room_is_free()

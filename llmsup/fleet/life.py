@@ -142,6 +142,8 @@ class Life:
             began = trio.current_time()
             await self.engine.measure()
             self.measured_at = began
+            if self.settled:
+                self.engine.meter.started()
 
     @property
     def settled(self) -> bool:

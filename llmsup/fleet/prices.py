@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import trio
 
 from ..catalog.entry import Entry
-from ..memory.costs import Cost, cost
+from ..memory.costs import Cost, cost, prompts
 from ..memory.footprint_store import FootprintStore
 from ..units import Bytes, format_bytes
 from .life import Life
@@ -27,6 +28,9 @@ class Prices(Protocol):
 
     async def cost(self, model: Model) -> Cost:
         """What it is going to cost."""
+
+    async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
+        """What each of many is going to cost: for lists, so that the same engine may be looked at less often."""
 
     def keep(self, model: Model, life: Life) -> None:
         """Remember what a life has come to."""
@@ -44,7 +48,7 @@ class MeasuredPrices:
     def __init__(self, store: FootprintStore, build: Callable[[Entry], str]) -> None:
         self._store = store
         self._build = build
-        self._builds: dict[Model, str] = {}
+        self._builds: MutableMapping[Model, str] = WeakKeyDictionary()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Load what was kept, and write what is new every minute and at the end."""
@@ -65,6 +69,20 @@ class MeasuredPrices:
 
     async def cost(self, model: Model) -> Cost:
         self._builds[model] = await trio.to_thread.run_sync(self._build, model.served)
+        return self._cost(model)
+
+    async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
+        """The build is looked at once for each model, and then at its loads."""
+        if new := [model for model in models if model not in self._builds]:
+            builds = await trio.to_thread.run_sync(lambda: [self._build(model.served) for model in new])
+            self._builds.update(zip(new, builds, strict=True))
+        costs = {}
+        for model in models:
+            await trio.lowlevel.checkpoint()  # an estimate takes a moment, and there may be hundreds
+            costs[model] = self._cost(model)
+        return costs
+
+    def _cost(self, model: Model) -> Cost:
         return cost(model.served, model.needs, self._store.get(self._key(model)))
 
     def measured(self, model: Model) -> bool:
@@ -72,10 +90,10 @@ class MeasuredPrices:
         return self._store.get(self._key(model)) is not None
 
     def keep(self, model: Model, life: Life) -> None:
-        peak = life.engine.meter.peak if life.engine else None
-        if peak is None or life.loaded_at is None:
+        meter = life.engine.meter if life.engine else None
+        if meter is None or (peak := meter.peak) is None or (start := meter.start(prompts(model.needs))) is None:
             return  # it never came to what it needs
-        self._store.put(self._key(model), peak)
+        self._store.put(self._key(model), start)
         declared = model.spec.memory
         if declared is not None and peak > declared * 1.1:
             log.warning(

@@ -25,6 +25,7 @@ class Reservation:
     Attributes:
         promised: Its cost when it was let in, in bytes.
         source: How that was known; a declared cost counts even when less is seen.
+        grows: What it may come to hold on top of that: prompts that it keeps.
         life: For which of its lives.
         oom_kills: How many processes the system had killed for want of memory by then, or None.
         before: What was available when it began to stop, in bytes; None: not yet, or not known.
@@ -37,6 +38,7 @@ class Reservation:
     life: Life
     promised: int
     source: Source = "estimated"
+    grows: int = 0
     oom_kills: int | None = None
     before: int | None = None
     stopping: float = float("inf")
@@ -57,12 +59,18 @@ class Reservation:
         return self.life.engine.meter.cost if self.life.engine else None
 
     @property
+    def may_grow(self) -> int:
+        """What it may still come to hold, in bytes; what it has grown by since its start counts already."""
+        start = self.promised
+        if self.life.settled and self.life.engine is not None:
+            start = self.life.engine.meter.start(self.grows) or start
+        return max(start + self.grows - self.cost, 0)
+
+    @property
     def known(self) -> Cost:
         """What it counts for, and how that is known."""
-        least = self.seen if self.life.settled else None
-        if least is not None and self.cost == least:
-            return Cost(Bytes(self.cost), "measured", Bytes(least))
-        return Cost(Bytes(self.cost), self.source, Bytes(self.cost))
+        size, grows = Bytes(self.cost), Bytes(self.may_grow)
+        return Cost(size, "measured" if self.life.settled and size == self.seen else self.source, size, grows)
 
     def was_measured(self) -> bool:
         """Whether it was measured again since this was last asked."""
@@ -107,6 +115,7 @@ class Reservation:
             refaults=model.residency.quieter(now).refaults,
             residency=model.residency.seconds(now, min_residency),
             ttl_expired=not desk.busy and now >= model.expires_at,
+            grows=self.may_grow,
         )
 
 

@@ -11,7 +11,6 @@ import psutil
 
 from ..config.schema import GiB, Memory
 from ..units import Bytes
-from .estimate import Estimate
 from .readings.cgroup import cgroup_limit
 from .readings.files import read_file
 
@@ -41,11 +40,6 @@ def reserve(settings: Memory, total: Bytes) -> Bytes:
     if settings.reserve != "auto":
         return settings.reserve
     return Bytes(min(max(round(total * _SHARE), _LEAST), _MOST, total // 2))
-
-
-def fits(estimate: Estimate, ceiling: Bytes) -> bool:
-    """Whether the model fits when it is alone."""
-    return estimate.total <= ceiling
 
 
 def machine_total() -> Bytes:

@@ -26,6 +26,7 @@ class Meter:
     _mapped: int | None = field(default=None, init=False)
     _most_mapped: int = field(default=0, init=False)
     _now: Bytes | None = field(default=None, init=False)
+    _at_start: Bytes | None = field(default=None, init=False)
 
     def line(self, text: str) -> None:
         """Take a line of its log."""
@@ -61,6 +62,24 @@ class Meter:
         if self._now is None:
             return None
         return Bytes(self._most_own + max(self.buffers.mapped, self._most_mapped))
+
+    def started(self) -> None:
+        """It has become ready: what is known now is what it takes at its start. Only the first call counts."""
+        if self._at_start is None:
+            self._at_start = self.peak
+
+    def start(self, prompts: int) -> Bytes | None:
+        """What its next start is going to take, in bytes; None: it was not measured since it was ready.
+
+        An engine that takes more only once it works (an image generator, say) is expected to do that again; what may
+        be prompts that it kept is not counted.
+
+        Args:
+            prompts: So many bytes it may have kept of them.
+        """
+        if self._at_start is None or self.peak is None:
+            return None
+        return max(self._at_start, Bytes(self.peak - prompts))
 
     @property
     def _most_own(self) -> int:

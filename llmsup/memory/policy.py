@@ -79,14 +79,18 @@ def admit(
     if not need.evicts:
         return _wait(seen, residents, f"it needs {size}, {free} is free, and nobody goes for what nobody waits for")
     free_to_go = [_candidate(each) for each in weighed if not each.stays]
-    chosen = cheapest(free_to_go, missing, exact=rules.exact)
+    alone = None if claims else deficit(need, room(machine, (), residents))
+    chosen = _enough(free_to_go, missing, alone if len(free_to_go) == len(remain) else None, rules)
     if chosen:
         names = tuple(each.name for each in chosen)
         lost = sum(each.points for each in chosen) / 1e6
         because = f"it needs {size}, and {free} is free; {', '.join(names)} can go for {lost:.3g} s of expected reload"
         return evolve(seen, kind="evict", because=because, victims=names)
-    hold = _held_for(need, machine, residents, kept, missing, rules)
-    blocked = f"it needs {size}, {free} is free, and no idle models that may go make up for the rest"
+    hold = _held_for(need, machine, residents, kept, missing, alone, rules)
+    if residents:
+        blocked = f"it needs {size}, {free} is free, and no idle models that may go make up for the rest"
+    else:
+        blocked = f"it needs {size}, and other programs leave only {free} free"
     return evolve(_wait(seen, residents, blocked), hold=hold)
 
 
@@ -120,6 +124,7 @@ def _held_for(
     residents: Sequence[Resident],
     kept: AbstractSet[str],
     missing: Deficit,
+    alone: Deficit | None,
     rules: Rules,
 ) -> tuple[str, ...]:
     """Who is to be held so that this load comes about: the cheapest set, if all were idle that had their turn."""
@@ -132,7 +137,23 @@ def _held_for(
         seen = for_load(idle, machine, need, kept, rules)
         if not seen.stays:
             candidates.append(_candidate(seen))
-    return tuple(each.name for each in cheapest(candidates, missing, exact=rules.exact))
+    everybody = len(candidates) == sum(not each.leaving for each in residents)
+    return tuple(each.name for each in _enough(candidates, missing, alone if everybody else None, rules))
+
+
+def _enough(
+    candidates: Sequence[Candidate], missing: Deficit, alone: Deficit | None, rules: Rules
+) -> tuple[Candidate, ...]:
+    """The cheapest set that makes up for what is missing. Where none does: all of them, if that is enough because
+    nobody else remains (`room.room`).
+
+    Args:
+        alone: What would be missing then; None: somebody else remains all the same.
+    """
+    chosen = cheapest(candidates, missing, exact=rules.exact)
+    if chosen or alone is None or not alone.met():
+        return chosen
+    return tuple(sorted(candidates, key=lambda each: (each.rank, each.points, each.name)))
 
 
 def _candidate(seen: Weighed) -> Candidate:

@@ -27,13 +27,15 @@ def room(machine: Machine, remain: Sequence[Resident], gone: Sequence[Resident],
     """What is free when some residents are gone and something is promised to others.
 
     Half of the reserve is left of the headroom that is there now: the ceiling keeps the whole of it free of our own
-    models, so that this half is for others that grow while a model loads.
+    models, so that this half is for others that grow while a model loads. Where none of our models remains, nobody
+    would ever make way for one that needs that half, and it is not left.
     """
     ours = machine.ceiling - sum(each.cost for each in remain) - promised
     there = None
     if machine.headroom is not None:
         back = sum(each.freeable for each in gone) - sum(each.pending for each in remain)
-        there = machine.headroom - machine.reserve // 2 + back - promised
+        spare = machine.reserve // 2 if remain or promised else 0
+        there = machine.headroom - spare + back - promised
     if machine.level == "warn":  # no load may raise the total
         return min(ours, 0), None if there is None else min(there, 0)
     return ours, there

@@ -96,6 +96,7 @@ class Resident:
         rate: Visits a second (`worth.Rate`), or None if never seen.
         reload_seconds: What loading it again takes, or None if unknown.
         refaults: How often lately it was wanted again soon after its eviction.
+        grows: What it may still come to hold, for people to see: the policy goes by what is there.
         residency: Its own min_residency, doubled by refaults (`residency.Residency`); None: the rules'.
     """
 
@@ -115,6 +116,7 @@ class Resident:
     refaults: int = 0
     residency: float | None = None
     ttl_expired: bool = False
+    grows: int = 0
 
     @property
     def rank(self) -> int:
@@ -138,7 +140,7 @@ class Need:
     """A model that wants to be loaded.
 
     Attributes:
-        bytes: Its cost.
+        bytes: What it takes when it starts.
         since: When the oldest request that waits for it came.
         load_seconds: What the load is going to take, or None if unknown.
         evicts: Others may go for it. (Not for a `preload` that nobody waits for.)

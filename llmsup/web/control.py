@@ -69,12 +69,17 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
     async def listed() -> Response:
         most = Bytes(governor.machine().ceiling)
         data: list[dict[str, Any]] = []
-        for model in [model for model in fleet.models.values() if not model.spec.unlisted]:
+        shown = [model for model in fleet.models.values() if not model.spec.unlisted]
+        costs = await governor.costs(shown)
+        for model in shown:
             await trio.lowlevel.checkpoint()  # hundreds of models must not hold up everybody's streams
             names = fleet.names_of(model)
             # an id may be one of Ollama's names with parameters of its own, and so a preset's name, too
             presets = [preset for preset in ("", *model.spec.presets) if preset != model.spec.name]
-            data += [model_entry(model, created=created, ceiling=most, names=names, preset=p) for p in presets]
+            data += [
+                model_entry(model, created=created, cost=costs[model], ceiling=most, names=names, preset=preset)
+                for preset in presets
+            ]
         return as_json({"object": "list", "data": sorted(data, key=lambda entry: str(entry["id"]).casefold())})
 
     @routes.get("/v1/models/<path:name>")
@@ -82,8 +87,8 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
         match = await fleet.known(name)
         most = Bytes(governor.machine().ceiling)
         model = fleet.models[match.id]
-        names = fleet.names_of(model)
-        return as_json(model_entry(model, created=created, ceiling=most, names=names, preset=match.preset))
+        names, (cost,) = fleet.names_of(model), (await governor.costs([model])).values()
+        return as_json(model_entry(model, created=created, cost=cost, ceiling=most, names=names, preset=match.preset))
 
     @routes.post("/models/load")
     async def load() -> Response:

@@ -11,24 +11,26 @@ from typing import Any
 from ..catalog.entry import Entry
 from ..catalog.naming import quant_in
 from ..catalog.ollama_only import sees_with_itself
-from ..memory.ceiling import fits
+from ..memory.costs import Cost
 from ..memory.estimate import Estimate
 from ..units import Bytes
 
-PARTS = ("weights", "kv", "recurrent", "compute", "draft", "projector")
+PARTS = ("weights", "kv", "recurrent", "compute", "draft", "projector", "engine")
 """What an estimate is made of."""
 
 
-def listing(entry: Entry, needs: Estimate | None, ceiling: Bytes, names: Iterable[str]) -> dict[str, Any]:
+def listing(entry: Entry, needs: Estimate | None, cost: Cost, ceiling: Bytes, names: Iterable[str]) -> dict[str, Any]:
     """A model's part of `/v1/models`.
 
     Args:
-        needs: What it would take in memory.
+        needs: What it would take in memory by its header.
+        cost: What it counts for when it is to be loaded: that, or what is known better.
         ceiling: What all models together may take, in bytes.
         names: What else it answers to.
     """
     spec, found = entry.spec, entry.found
     facts = found.facts if found else None
+    known = cost if cost.least and not entry.refusal else None  # a guess is nothing to show
     return {
         "kind": spec.kind or ("unknown" if facts and facts.kind == "unknown" else "chat"),
         "context_length": (needs.context.n_ctx_seq if needs else spec.ctx_size) or None,
@@ -39,7 +41,10 @@ def listing(entry: Entry, needs: Estimate | None, ceiling: Bytes, names: Iterabl
         "parameters": (facts and facts.parameters) or None,
         "capabilities": _capabilities(entry),
         "memory": _memory(needs),
-        "fits": None if needs is None else fits(needs, ceiling),
+        "needs_bytes": known and known.bytes,
+        "needs_source": known and known.source,
+        "grows_bytes": known and known.grows,
+        "fits": known and known.fits(ceiling),
         "source": found.source if found else None,
         "without_projector": (found and found.unseeing) or None,
         "ollama_only": (found and found.ollama_only) or None,

@@ -19,7 +19,7 @@ from ..fleet.history import Entry
 from ..fleet.model import Model
 from ..memory.decision import Decision, Weighed
 from ..memory.readings.reading import Reading
-from ..memory.snapshot import Resident
+from ..memory.snapshot import Machine, Resident
 from ..memory.worth import loss
 from ..units import Seconds
 from .answers import as_json
@@ -38,6 +38,7 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
                 "ceiling_bytes": machine.ceiling,
                 "reserve_bytes": machine.reserve,
                 "committed_bytes": sum(each.cost for each in residents),
+                "kept_bytes": kept(machine, residents),
                 "available_bytes": machine.headroom,
                 "level": pressure.level,
                 "since": wall(pressure.since),
@@ -51,6 +52,7 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
                         "model": ask.name,
                         "bytes": ask.bytes,
                         "source": ask.cost.source,
+                        "grows_bytes": ask.cost.grows,
                         "seconds": rounded(Seconds(trio.current_time() - ask.since)),
                         "because": ask.because,
                     }
@@ -83,6 +85,14 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
     return routes
 
 
+def kept(machine: Machine, residents: Iterable[Resident]) -> int:
+    """The bytes under the ceiling that are kept for what models may still come to hold, until a load needs them."""
+    committed, grows = 0, 0
+    for each in residents:
+        committed, grows = committed + each.cost, grows + each.grows
+    return max(min(grows, machine.ceiling - committed), 0)
+
+
 def _counts(model: Model) -> dict[str, Any]:
     history = model.history
     return {
@@ -99,6 +109,7 @@ def _resident(resident: Resident, governor: Governor) -> dict[str, Any]:
         "model": resident.name,
         "footprint_bytes": resident.cost,
         "footprint_source": governor.source(resident.name),
+        "grows_bytes": resident.grows,
         "freeable_bytes": resident.freeable,
         "priority": resident.priority,
         "pinned": resident.pinned,

@@ -65,16 +65,21 @@ def _running(model: Model) -> str:
 
 
 def model_entry(
-    model: Model, *, created: int, ceiling: Bytes, names: Iterable[str], preset: str = ""
+    model: Model, *, created: int, cost: Cost, ceiling: Bytes, names: Iterable[str], preset: str = ""
 ) -> dict[str, Any]:
-    """One entry of `/v1/models`. `ceiling`: what all models together may take, in bytes."""
+    """One entry of `/v1/models`.
+
+    Args:
+        cost: What it counts for when it is to be loaded.
+        ceiling: What all models together may take, in bytes.
+    """
     return {
         "id": preset_name(model.spec.name, preset),
         "object": "model",
         "created": created,
         "owned_by": "llmsup",
         "status": _status(model),
-        **listing(model.served, model.needs, ceiling, names),
+        **listing(model.served, model.needs, cost, ceiling, names),
     }
 
 
@@ -84,7 +89,11 @@ def preset_name(model: str, preset: str) -> str:
 
 
 def _status(model: Model) -> dict[str, Any]:
-    status: dict[str, Any] = {"value": _STATUS.get(model.state, "loading"), "reason": model.reason}
+    between = (
+        model.state is State.UNLOADED and model.load_wanted
+    )  # its last life is over, and the next has yet to begin
+    value = "loading" if between else _STATUS.get(model.state, "loading")
+    status: dict[str, Any] = {"value": value, "reason": model.reason}
     if model.entry.refusal:
         return {"value": "failed", "reason": "it can't be served", "error": model.entry.refusal, "servable": False}
     if status["value"] == "loading":
