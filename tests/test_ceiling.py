@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import psutil
 import pytest
 
-from llmsup.config.schema import GiB, Memory
+from llmsup.config.schema import GiB, Memory, MiB
 from llmsup.memory.ceiling import ceiling, machine_total, reserve
 from llmsup.units import Bytes
 
@@ -32,6 +34,18 @@ def test_it_is_never_below_nothing() -> None:
     """A machine with less than a reserve that was asked for has room for no model; "auto" leaves half."""
     assert ceiling(Memory(), Bytes(3 * GiB)) == 3 * GiB // 2
     assert ceiling(Memory(reserve=Bytes(99 * GiB)), Bytes(16 * GiB)) == 0
+
+
+@pytest.mark.parametrize(
+    ("total", "kept"),
+    [(100, 50), (200, 64), (1200, 64), (1280, 64), (2048, 102.4), (16 * 1024, 819.2), (256 * 1024, 13107.2)],
+)
+def test_a_control_group_of_our_own_has_nothing_else_in_it(total: int, kept: float) -> None:
+    """5 %, at least 64 MiB, never more than half."""
+    size = Bytes(total * MiB)
+    assert reserve(Memory(), size, own_group=True) == math.ceil(kept * MiB)
+    assert ceiling(Memory(), size, own_group=True) == size - math.ceil(kept * MiB)
+    assert ceiling(Memory(reserve=Bytes(5 * MiB)), size, own_group=True) == size - 5 * MiB
 
 
 def test_a_gpu_that_may_have_less_than_the_rest() -> None:

@@ -16,6 +16,7 @@ from llmsup.memory.readings.cgroup import (
     cgroup_limit,
     oom_kills,
     own_groups,
+    own_limit,
     parse_membership,
     parse_mounts,
 )
@@ -26,6 +27,62 @@ V1 = (DATA / "cgroup-v1.txt").read_text()
 HYBRID = (DATA / "mountinfo-hybrid.txt").read_text()
 UNLIMITED = "9223372036854771712\n"
 STAT = (DATA / "memory-stat-v1.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("texts", "own"),
+    [
+        ({"/proc/self/cgroup": "0::/\n", "/sys/fs/cgroup/memory.max": "max\n"}, None),
+        ({"/proc/self/cgroup": "0::/\n", "/sys/fs/cgroup/memory.max": "1073741824\n"}, GiB),  # a container
+        (  # a unit of systemd's
+            {
+                "/proc/self/cgroup": "0::/user.slice/llmsup.service\n",
+                "/sys/fs/cgroup/user.slice/llmsup.service/memory.max": "1073741824\n",
+                "/sys/fs/cgroup/user.slice/memory.max": "2147483648\n",
+            },
+            GiB,
+        ),
+        (  # everything that its user runs
+            {
+                "/proc/self/cgroup": "0::/user.slice/llmsup.service\n",
+                "/sys/fs/cgroup/user.slice/llmsup.service/memory.max": "2147483648\n",
+                "/sys/fs/cgroup/user.slice/memory.max": "1073741824\n",
+            },
+            None,
+        ),
+        (
+            {
+                "/proc/self/cgroup": "4:memory:/a/b\n",
+                "/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes": "1073741824\n",
+                "/sys/fs/cgroup/memory/a/b/memory.stat": "hierarchical_memory_limit 1073741824\n",
+                "/sys/fs/cgroup/memory/a/memory.limit_in_bytes": "2147483648\n",
+            },
+            GiB,
+        ),
+        (  # version 1 tells the group above's limit in ours, too
+            {
+                "/proc/self/cgroup": "4:memory:/a/b\n",
+                "/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes": "9223372036854771712\n",
+                "/sys/fs/cgroup/memory/a/b/memory.stat": "hierarchical_memory_limit 1073741824\n",
+                "/sys/fs/cgroup/memory/a/memory.limit_in_bytes": "1073741824\n",
+            },
+            None,
+        ),
+        (  # ... also where that group is outside of our container
+            {
+                "/proc/self/cgroup": "4:memory:/\n",
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+                "/sys/fs/cgroup/memory/memory.stat": "hierarchical_memory_limit 1073741824\n",
+            },
+            GiB,
+        ),
+    ],
+)
+def test_a_limit_of_our_own(texts: dict[str, str], own: int | None) -> None:
+    """Not one that others than we live under."""
+    read = files(**texts)
+    groups = own_groups(read)
+    assert own_limit(groups, bounds(groups, read)) == own
 
 
 def files(**texts: str) -> Read:

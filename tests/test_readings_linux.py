@@ -31,6 +31,15 @@ def machine(**files: bytes) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.parametrize(("limit", "own"), [("1073741824", True), ("99999999999999", False), ("max", False)])
+def test_a_group_of_our_own(limit: str, own: bool) -> None:
+    """Its limit is what there is; one that is more than the machine has bounds nothing."""
+    group = {"/proc/self/cgroup": b"0::/\n", "/sys/fs/cgroup/memory.max": limit.encode()}
+    found = read(machine(**group))
+    assert found.own_group == own
+    assert found.sources.get("own_group") == ("/sys/fs/cgroup/memory.max" if own else None)
+
+
 def read(files: dict[str, bytes]) -> Reading:
     return Linux(lambda path: files.get(str(path), b""), page_size=4096).reading()
 

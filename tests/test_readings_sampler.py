@@ -76,10 +76,12 @@ async def test_a_probe_says_all_of_the_state() -> None:
 
 async def test_a_probe_that_leaves_the_total_out() -> None:
     """That is the system's to know; a level that it leaves out is unknown."""
-    system = evolve(MAC, sources={"total": "meminfo"})
+    system = evolve(MAC, own_group=True, sources={"total": "meminfo"})
     found = await sampler(system, probe=probe('{"available": 7}')).read()
-    assert (found.total, found.available, found.level) == (100, 7, None)
+    assert (found.total, found.own_group, found.available, found.level) == (100, True, 7, None)
     assert found.sources["total"] == "meminfo"
+    said = await sampler(system, probe=probe('{"total": 90, "available": 7}')).read()
+    assert (said.total, said.own_group) == (90, False), "whose that is, nobody knows"
 
 
 async def test_a_probe_that_fails_is_the_callers_to_bear() -> None:

@@ -66,6 +66,21 @@ async def test_where_a_process_that_is_gone_has_nothing_any_more(autojump_clock:
     assert (freed, trio.current_time()) == (0, 0)
 
 
+async def test_what_a_probe_speaks_of_comes_back_later(autojump_clock: Clock) -> None:
+    """It may be in a driver or on another host, whatever the system is that llmsup runs on."""
+    watch = returns((2.5, 4.0), gpus=())
+    watch.use(Memory(probe=("probe",)))
+    assert await until_returned(watch, expected=4 * GiB, before=BEFORE, hurry=False) == 4 * GiB
+    assert trio.current_time() >= 2.5
+
+
+async def test_what_was_no_process_of_ours_comes_back_later(autojump_clock: Clock) -> None:
+    """A container ends after the command that it was started by."""
+    watch = returns((2.5, 4.0), gpus=())
+    assert await until_returned(watch, expected=4 * GiB, before=BEFORE, hurry=False, unseen=True) == 4 * GiB
+    assert trio.current_time() >= 2.5
+
+
 async def test_a_small_one_is_not_waited_for(autojump_clock: Clock) -> None:
     """One look."""
     watch = returns((9.0, 1.0))

@@ -41,7 +41,7 @@ def found(reading: Reading, some: float | None = None, full: float | None = None
     return {each.name: each for each in seen}
 
 
-AMOUNTS = {"low", "very low", "sinking"}
+AMOUNTS = {"low", "very low", "sinking", "gone"}
 """The signs in what is available, without any other reading."""
 
 

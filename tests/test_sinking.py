@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,6 +77,25 @@ def test_a_fast_fall_below_the_mark_is_critical_at_once() -> None:
         now, available = now + 0.25, available - 100 * MiB  # 400 MiB a second: gone in less than 4
     assert gauge.pressure.level == "critical"
     assert "falls by" in gauge.pressure.because
+
+
+def test_a_small_group_is_gone_sooner() -> None:
+    """1.2 GiB, of which 64 MiB are to stay free, and somebody takes 80 MiB a second: that is acted on while there is
+    anything left at all.
+    """
+    gauge, now, available = Gauge(), 0.0, 200 * MiB
+    while gauge.pressure.level != "critical":
+        assert available > 0
+        reading = Reading(total=Bytes(1200 * MiB), available=Bytes(available))
+        gauge = gauge.look(reading, now, 64 * MiB)
+        now, available = now + 0.1, available - 8 * MiB
+    assert 0.1 < gauge.gone_in < 1
+
+
+def test_how_long_it_lasts() -> None:
+    """Nothing that falls is never gone."""
+    assert Gauge().gone_in == float("inf")
+    assert look(look(Gauge(), 4 * GiB, 0.0), 3 * GiB, 1.0).gone_in == pytest.approx(3 / (1 - math.exp(-1)))
 
 
 def test_a_slow_fall_below_the_mark_has_time() -> None:

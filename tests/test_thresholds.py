@@ -50,10 +50,10 @@ def test_the_marks_are_in_order(total: int | None, kept: int) -> None:
         assert found.enough <= total * 0.10 * EXIT + 1
 
 
-@given(TOTALS)
-def test_a_machine_that_is_as_full_as_it_may_be_is_not_short(total: int) -> None:
+@given(TOTALS, st.booleans())
+def test_a_machine_that_is_as_full_as_it_may_be_is_not_short(total: int, own_group: bool) -> None:
     """A load is let in while half of the reserve remains; that must be enough to leave any pressure, by either mark."""
-    kept = reserve(Memory(), Bytes(total))
+    kept = reserve(Memory(), Bytes(total), own_group=own_group)
     assert marks(total, kept).enough <= kept // 2
 
 

@@ -88,6 +88,32 @@ async def test_it_hurries_while_anything_presses(start: Start, autojump_clock: C
     assert trio.current_time() == pytest.approx(began + 1)
 
 
+async def test_it_hurries_while_it_all_goes(start: Start, autojump_clock: Clock) -> None:
+    """With the falls of a small control group the next look would come too late."""
+    setting = await start(with_free(20))
+    setting.camera.view = with_free(12)
+    await setting.watch.change()
+    began = trio.current_time()
+    await setting.watch.change()
+    assert trio.current_time() == pytest.approx(began + 1 / HURRY)
+
+
+async def test_a_group_of_our_own(start: Start, autojump_clock: Clock) -> None:
+    """The reserve is 5 %, and what is little follows from it; as soon as it is another's, the whole machine's is."""
+    mib = GiB // 1024
+    group = evolve(LINUX, total=Bytes(1200 * mib), available=Bytes(32 * mib), own_group=True)
+    setting = await start(group)
+    await trio.sleep(60)
+    machine = setting.watch.machine(0)
+    assert (machine.ceiling, machine.reserve, machine.level) == (1136 * mib, 64 * mib, "normal")
+    setting.camera.view = evolve(group, available=Bytes(20 * mib))
+    await trio.sleep(60)
+    assert setting.watch.machine(0).level == "warn"
+    setting.camera.view = evolve(group, own_group=False)
+    await trio.sleep(60)
+    assert setting.watch.machine(0).reserve == 600 * mib
+
+
 async def test_a_probe_is_not_hurried(start: Start, autojump_clock: Clock) -> None:
     """Each of its looks is a process, and how often that is bearable its owner has said."""
     setting = await start(LOW, PROBE)

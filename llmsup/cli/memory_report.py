@@ -20,7 +20,7 @@ from attrs import frozen
 from ..config import find, load
 from ..config.schema import Config
 from ..errors import SetupError
-from ..memory.ceiling import ceiling, machine_total, reserve
+from ..memory.ceiling import ceiling, has_own_group, machine_total, reserve
 from ..memory.footprints import footprint_of_group
 from ..memory.readings import Gpu, Reading, Sampler
 from ..memory.readings.devices import Device, list_devices, working_set
@@ -128,13 +128,14 @@ async def look(settings: Config, notes: tuple[str, ...], between: float) -> Repo
         said.append(f"There is no {_LLAMA_SERVER} to ask for its devices.")
     own = await trio.to_thread.run_sync(footprint_of_group, os.getpid())
     total = machine_total() if reading.total is None else reading.total
+    own_group = has_own_group() if reading.total is None else reading.own_group
     shared = reading.gpu_limit or working_set(devices or ())
     return Report(
         reading=reading,
         devices=devices,
         own=None if own is None else own.held,
-        reserve=reserve(settings.memory, total),
-        ceiling=ceiling(settings.memory, total, shared),
+        reserve=reserve(settings.memory, total, own_group=own_group),
+        ceiling=ceiling(settings.memory, total, shared, own_group=own_group),
         notes=tuple(said),
     )
 

@@ -130,8 +130,10 @@ class Governor(Overview):
         life = reservation.life
         self._prices.keep(reservation.model, life)
         others = any(each.loading for each in self._reserved if each is not reservation)
-        had, before = life.footprint or Bytes(0), reservation.before
-        life.freed = await until_returned(self._watch, expected=had, before=before, hurry=others)
+        had, before = reservation.gives_back, reservation.before
+        life.freed = await until_returned(
+            self._watch, expected=had, before=before, hurry=others, unseen=reservation.unseen
+        )
         if life.decision is None:
             return
         self.records.went(life.decision, life.freed, trio.current_time() - reservation.stopping)

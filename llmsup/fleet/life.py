@@ -136,6 +136,14 @@ class Life:
         """What only the engine's end gives back, in bytes, when last measured."""
         return None if self.engine is None else self.engine.meter.freeable
 
+    def gives_back(self, declared: Bytes | None) -> Bytes | None:
+        """The same with what its table says that it takes and that can't be seen here (`Meter.gives_back`), once it has
+        come to what it needs.
+        """
+        if self.engine is None or not self.settled:
+            return self.footprint
+        return self.engine.meter.gives_back(declared)
+
     async def measure(self) -> None:
         """Look at what the engine costs now."""
         if self.engine is not None:

@@ -169,7 +169,7 @@ class Model(Watched):
         if self.state in (State.WAITING, State.STARTING):
             life.end(self.unloading(reason))
         await life.over.wait()
-        return life.footprint or Bytes(0)
+        return life.gives_back(self.spec.memory) or Bytes(0)
 
     def evict(self, decision: Decision, *, force: bool = False) -> None:
         """Begin to unload it for want of memory; who comes from now on gets the next engine. The caller has seen in

@@ -14,7 +14,7 @@ from ..memory.snapshot import Resident
 from ..units import Bytes, Seconds
 from .life import Life
 from .model import Model
-from .returning import Watch
+from .returning import WORTH_WAITING, Watch
 from .state import State
 
 
@@ -59,6 +59,16 @@ class Reservation:
         return self.life.engine.meter.cost if self.life.engine else None
 
     @property
+    def gives_back(self) -> Bytes:
+        """What its end gives back, in bytes."""
+        return self.life.gives_back(self.model.spec.memory) or Bytes(0)
+
+    @property
+    def unseen(self) -> bool:
+        """Much of that can't be seen here, so that nobody knows that it is back when the process is gone."""
+        return self.gives_back - (self.life.footprint or 0) >= WORTH_WAITING
+
+    @property
     def may_grow(self) -> int:
         """What it may still come to hold, in bytes; what it has grown by since its start counts already."""
         start = self.promised
@@ -101,7 +111,7 @@ class Reservation:
         return Resident(
             name=model.spec.name,
             cost=self.cost,
-            freeable=life.footprint or 0,
+            freeable=self.gives_back,
             priority=model.spec.priority,
             pinned=model.spec.pinned,
             in_flight=desk.in_flight,

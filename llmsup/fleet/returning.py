@@ -63,7 +63,9 @@ class Watch(Protocol):
         """Wait for the next look."""
 
 
-async def until_returned(watch: Watch, *, expected: int, before: int | None, hurry: bool) -> Bytes | None:
+async def until_returned(
+    watch: Watch, *, expected: int, before: int | None, hurry: bool, unseen: bool = False
+) -> Bytes | None:
     """Wait until most of what a model had is available again, or for long enough. Where the end of a process gives its
     memory back at once there is nothing to wait for: what others do meanwhile would only be mistaken for it.
 
@@ -71,6 +73,7 @@ async def until_returned(watch: Watch, *, expected: int, before: int | None, hur
         expected: What it had, in bytes.
         before: What was available before it began to stop; None: unknown, so nobody waits.
         hurry: Something else takes memory meanwhile.
+        unseen: The memory is not that of a process that is gone, and so may come back later.
 
     Returns:
         What came back, in bytes; None if that can't be told.
@@ -84,7 +87,7 @@ async def until_returned(watch: Watch, *, expected: int, before: int | None, hur
             if reading is None or reading.available is None:
                 return freed
             freed = Bytes(max(reading.available - before, 0))
-            if not watch.lags or expected < WORTH_WAITING or freed >= expected * ENOUGH:
+            if not (watch.lags or unseen) or expected < WORTH_WAITING or freed >= expected * ENOUGH:
                 return freed
             await trio.sleep(_LOOK_EVERY)
     return freed

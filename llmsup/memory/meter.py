@@ -45,6 +45,17 @@ class Meter:
         """What only its end gives back, in bytes, when last measured; None: not yet."""
         return self._now
 
+    def gives_back(self, declared: int | None) -> Bytes | None:
+        """What only its end gives back, in bytes; None: not measured yet.
+
+        Args:
+            declared: What its table says that it takes, in bytes. What can't be seen of that here is elsewhere (in a
+                container, on a server that its command only talks to), and is believed to come back as well.
+        """
+        if self._now is None or self.cost is None:
+            return None
+        return Bytes(self._now + max((declared or 0) - self.cost, 0))
+
     @property
     def cost(self) -> Bytes | None:
         """What it counts for under the ceiling now, in bytes; None: not measured yet.

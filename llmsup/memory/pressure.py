@@ -77,6 +77,11 @@ class Gauge:
     full: Recent | None = None
     fall: Sinking | None = None
 
+    @property
+    def gone_in(self) -> float:
+        """Seconds after which nothing would be available if it went on falling as it does; `inf`: it doesn't fall."""
+        return self.fall.available / self.fall.rate if self.fall and self.fall.rate else math.inf
+
     def look(self, reading: Reading, now: float, reserve: int, *, every: float = 1.0) -> Gauge:
         """Take another reading into account.
 
@@ -91,7 +96,8 @@ class Gauge:
         passed = None if self.at is None else now - self.at
         some, full = recent(reading.some, self.some, passed), recent(reading.full, self.full, passed)
         fall = sinking(reading.available, self.fall, passed)
-        found = signs(reading, marks(reading.total, reserve), some, full, fall.rate if fall else 0.0)
+        rate, falls = (fall.rate, fall.falls) if fall else (0.0, False)
+        found = signs(reading, marks(reading.total, reserve), some, full, rate, falls=falls)
         if not found:
             return self.unread(now)
         step = passed if passed is not None and 0 <= passed <= every + GAP else ACROSS

@@ -14,8 +14,8 @@ from .readings import Level, Reading, Stall
 from .stalls import Recent
 from .thresholds import EXIT, Marks
 
-LEAST = 256 * 1024**2
-"""Bytes that are missing where nobody can tell how many."""
+LEAST, LEAST_SHARE = 256 * 1024**2, 32
+"""Bytes that are missing where nobody can tell how many; at most a 32nd of all memory."""
 
 STALLED, STALLED_EXIT = 10.0, 2.0
 """Percent of the time. Far below the 40 to 60 % at which systemd-oomd and Meta's oomd kill: an unload is cheap. They
@@ -26,6 +26,9 @@ GONE_IN = 5.0
 """Seconds: with little left, memory that would be gone in this time is a matter of now. (earlyoom's `main.c` looks the
 more often, the sooner it could be gone.)
 """
+
+TWO_LOOKS = 0.1
+"""Seconds; less than what lies between any two looks."""
 
 SCARCE = 0.15
 """Of the total: with less available, stalls are the want of memory."""
@@ -68,7 +71,13 @@ class Sign:
 
 
 def signs(
-    reading: Reading, marks: Marks, some: Recent | None, full: Recent | None, fall: float = 0.0
+    reading: Reading,
+    marks: Marks,
+    some: Recent | None,
+    full: Recent | None,
+    fall: float = 0.0,
+    *,
+    falls: bool = False,
 ) -> tuple[Sign, ...]:
     """All that the reading could show, there or not; none where nothing is known.
 
@@ -77,10 +86,11 @@ def signs(
 
     Args:
         fall: How fast the available memory falls, in bytes a second.
+        falls: It has fallen since the look before.
     """
     missing = marks.low if reading.available is None else marks.enough - reading.available
     return (
-        *(_said(reading, missing) if reading.level is not None else _scarce(reading, marks, fall)),
+        *(_said(reading, missing) if reading.level is not None else _scarce(reading, marks, fall, falls=falls)),
         *_stalled(reading, missing, some, full),
         *_compressing(reading, missing),
     )
@@ -94,15 +104,19 @@ def say_available(reading: Reading) -> str:
     return f"{format_bytes(reading.available)}{of} are available"
 
 
+def _least(reading: Reading) -> int:
+    return max(min(LEAST, reading.total // LEAST_SHARE), 1) if reading.total else LEAST
+
+
 def _said(reading: Reading, missing: int) -> Iterator[Sign]:
     level, because = reading.level, f"{reading.sources.get('level') or 'the system'} says {reading.level}"
     because = ", ".join(filter(None, (because, say_available(reading))))
-    size = max(missing, LEAST)
+    size = max(missing, _least(reading))
     yield Sign("said warn", "warn", 3, level != "normal", level == "normal", size, because)
     yield Sign("said critical", "critical", 1, level == "critical", level != "critical", size, because)
 
 
-def _scarce(reading: Reading, marks: Marks, fall: float) -> Iterator[Sign]:
+def _scarce(reading: Reading, marks: Marks, fall: float, *, falls: bool) -> Iterator[Sign]:
     available = reading.available
     if available is None:
         return
@@ -114,6 +128,9 @@ def _scarce(reading: Reading, marks: Marks, fall: float) -> Iterator[Sign]:
     soon = available < marks.low and fall * GONE_IN > available
     because = f"{because}, and it falls by {format_bytes(fall)} a second"
     yield Sign("sinking", "critical", 1, soon, not soon, missing, because)
+    # What is little of a small control group is gone within a second: there a second look must do.
+    now = soon and falls and fall > available
+    yield Sign("gone", "critical", TWO_LOOKS, now, not now, missing, because)
 
 
 def _stalled(reading: Reading, missing: int, some: Recent | None, full: Recent | None) -> Iterator[Sign]:
@@ -121,7 +138,7 @@ def _stalled(reading: Reading, missing: int, some: Recent | None, full: Recent |
         return
     scarce = reading.available < reading.total * SCARCE
     plenty = reading.available >= reading.total * SCARCE * EXIT
-    size = max(missing, LEAST)
+    size = max(missing, _least(reading))
 
     def sign(name: str, level: Level, sustained: float, who: str, stall: Stall, now: Recent) -> Sign:
         moves = now.share > STALLED_EXIT
@@ -142,7 +159,7 @@ def _compressing(reading: Reading, missing: int) -> Iterator[Sign]:
         return
     scarce = reading.available < reading.total * SCARCE_MAC
     plenty = reading.available >= reading.total * SCARCE_MAC * EXIT
-    size, rate = max(missing, LEAST), reading.compressor_rate
+    size, rate = max(missing, _least(reading)), reading.compressor_rate
     because = f"the compressor grows by {format_bytes(rate)} a second, {say_available(reading)}"
     yield Sign("compressing", "warn", 5, rate > COMPRESSES and scarce, rate <= 0 or plenty, size, because)
     swaps = reading.swap_out_rate

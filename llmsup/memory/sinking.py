@@ -38,6 +38,11 @@ class Sinking:
         """In bytes a second; 0 once it has come to rest: one large bite is no trend."""
         return self.mean if self.rested <= REST else 0.0
 
+    @property
+    def falls(self) -> bool:
+        """It has fallen since the look before."""
+        return self.mean > 0 and not self.rested
+
 
 def sinking(available: int | None, before: Sinking | None, seconds: float | None) -> Sinking | None:
     """The mean after another look; None where nothing is known.

@@ -36,7 +36,11 @@ PROBES_APART = 1.0
 """Seconds; who wants a fresh look sooner after the last one waits for it where a look is a process."""
 
 HURRY = 5
-"""While anything tells of pressure, this many looks are taken in the time of one."""
+"""While anything tells of pressure, or as soon as it falls so fast that all would be gone within `SOON` looks, this many
+looks are taken in the time of one.
+"""
+
+SOON = 3
 
 
 class MachineWatch(Watched):
@@ -93,7 +97,8 @@ class MachineWatch(Watched):
     @property
     def _pause(self) -> float:
         interval = self.settings.interval
-        return interval / HURRY if self.pressure.shortfall and self.settings.probe == "auto" else interval
+        hurries = self.settings.probe == "auto" and (self.pressure.shortfall or self._gauge.gone_in < SOON * interval)
+        return interval / HURRY if hurries else interval
 
     # What others may know...
 
@@ -116,16 +121,19 @@ class MachineWatch(Watched):
 
     @property
     def lags(self) -> bool:
-        """Memory comes back only some time after the end of the process that had it: that of a GPU, and a Mac's."""
-        return sys.platform == "darwin" or bool(self._last and self._last[1].gpus)
+        """Memory comes back only some time after the end of the process that had it: that of a GPU, a Mac's, and what a
+        probe speaks of.
+        """
+        # What a probe speaks of may be anywhere: in a driver, on another host. It says when it is back.
+        probed = self.settings.probe != "auto"
+        return probed or sys.platform == "darwin" or bool(self._last and self._last[1].gpus)
 
     def machine(self, now: float) -> Machine:
         """The machine as the policy sees it. What can't be read is left out: footprints alone decide then."""
         reading = self.reading
-        total = self.total
         return Machine(
-            ceiling=ceiling(self.settings, total, self.gpu_limit),
-            reserve=reserve(self.settings, total),
+            ceiling=ceiling(self.settings, self.total, self.gpu_limit, own_group=self.own_group),
+            reserve=self.reserve,
             headroom=None if reading is None else reading.available,
             level=self.pressure.level,
             now=now,
@@ -137,6 +145,16 @@ class MachineWatch(Watched):
         """How much memory there is, in bytes."""
         reading = None if self._last is None else self._last[1]
         return self._total if reading is None or reading.total is None else reading.total
+
+    @property
+    def own_group(self) -> bool:
+        """Whether that is the limit of a control group of our own."""
+        return self._last is not None and self._last[1].own_group
+
+    @property
+    def reserve(self) -> Bytes:
+        """What is left free for everything else, in bytes."""
+        return reserve(self.settings, self.total, own_group=self.own_group)
 
     @property
     def gpu_limit(self) -> Bytes | None:
@@ -188,7 +206,7 @@ class MachineWatch(Watched):
                 log.info("the machine's memory can be read again")
             self._problem = ""
             self._last = now, reading
-            gauge = self._gauge.look(reading, now, reserve(self.settings, self.total), every=self.settings.interval)
+            gauge = self._gauge.look(reading, now, self.reserve, every=self.settings.interval)
             self._gauge_is(gauge)
 
     def _unread(self, error: SetupError) -> None:

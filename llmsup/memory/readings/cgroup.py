@@ -122,6 +122,25 @@ def cgroup_limit(read: Read) -> Bytes | None:
     return min((bound.limit for bound in bounds(own_groups(read), read)), default=None)
 
 
+def own_limit(groups: tuple[Group, ...], found: tuple[Bound, ...]) -> Bytes | None:
+    """The limit of the group that our process is in itself (a container's, a systemd unit's), in bytes; None where it
+    has none, or a group above it has a tighter one: others than we may live there.
+
+    Args:
+        groups: Ours, as `own_groups` gives them.
+        found: Those of them that have a limit.
+    """
+    tightest = min(found, key=lambda bound: bound.limit, default=None)
+    innermost = {group.version: group for group in reversed(groups)}
+    if tightest is None or tightest.group != innermost[tightest.group.version]:
+        return None
+    if tightest.file.name == "memory.stat" and any(
+        bound.limit <= tightest.limit for bound in found if bound != tightest
+    ):
+        return None  # version 1 tells it of all groups above; this is the limit of one that is there to be seen
+    return tightest.limit
+
+
 def oom_kills(group: Group, read: Read) -> int | None:
     """How many processes of a group and those below it were ever killed for want of memory."""
     file = "memory.events" if group.version == 2 else "memory.oom_control"

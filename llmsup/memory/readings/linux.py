@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from ...units import Bytes
-from .cgroup import Bound, bounds, oom_kills, own_groups
+from .cgroup import Bound, bounds, oom_kills, own_groups, own_limit
 from .files import Read, pairs, read_file
 from .psi import HOST, parse_pressure
 from .reading import Reading
@@ -61,11 +61,12 @@ class Linux:
             raw[str(pressure)] = stalls[:300].decode(errors="replace").strip().replace("\n", "; ")
         raw |= {str(bound.file): str(bound.limit) for bound in found}
         raw |= {f"{bound.group.path} used": str(bound.used) for bound in found if bound.used is not None}
+        total, own = memory.get("MemTotal"), own_limit(self._groups, found)
+        whose = next((str(bound.file) for bound in found if bound.limit == own), "")
         return Reading.of(
             {
-                "total": _least(
-                    (memory.get("MemTotal"), f"{MEMINFO} MemTotal"), *((b.limit, str(b.file)) for b in found)
-                ),
+                "own_group": ((own is not None and (total is None or own < total)) or None, whose),
+                "total": _least((total, f"{MEMINFO} MemTotal"), *((b.limit, str(b.file)) for b in found)),
                 "available": _least(
                     (memory.get("MemAvailable"), f"{MEMINFO} MemAvailable"),
                     *((bound.room, f"{bound.file} less what is used") for bound in found),

@@ -59,6 +59,7 @@ class Reading:
 
     Attributes:
         total: This machine's memory, or what a control group lets us have of it.
+        own_group: That is the limit of a control group of our own, in which nothing else lives.
         available: What could be had now without swapping; within a control group, no more than is left there.
         level: What the system itself calls the state: only macOS and a command have a word for it.
         some: At least one task waited for memory.
@@ -77,6 +78,7 @@ class Reading:
     """
 
     total: Bytes | None = None
+    own_group: bool = False
     available: Bytes | None = None
     level: Level | None = None
     some: Stall | None = None

@@ -116,6 +116,7 @@ class Sampler:
         raw = {f"probe {name}": str(value) for name, value in said.items() if value is not None}
         if answer.total is None and reading.total is not None:
             said["total"], sources["total"] = reading.total, reading.sources.get("total", "")
+            said["own_group"] = reading.own_group
         kept = {name: source for name, source in reading.sources.items() if name in ("oom_kills", "gpu_limit")}
         return Reading(
             **said,
