@@ -128,3 +128,29 @@ def test_only_the_last_are_kept(decisions: Decisions) -> None:
     assert next(iter(decisions)).decision.model == "m0"
     decisions.went(first, Bytes(1), 1.0)
     assert all(record.freed is None for record in decisions)
+
+
+LEAVE = Decision(kind="leave", because="no model may go now (a: pinned)", left="none may go")
+
+
+def test_why_nobody_goes_is_told_once_for_each_reason(
+    decisions: Decisions, events: Events, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is decided every second, with other numbers, and reasons come back: in one spell of pressure each is news
+    once. The last decision has the numbers of now.
+    """
+    caplog.set_level(logging.INFO)
+    settling = evolve(LEAVE, left="settling", because="the last step is 1 s ago")
+    later = evolve(settling, because="the last step is 2 s ago")
+    easing = evolve(LEAVE, left="easing", because="enough is free again")
+    for decision in (LEAVE, LEAVE, settling, later, LEAVE, later, easing):
+        decisions.add(decision)
+    assert [(each.levelname, each.message) for each in caplog.records] == [
+        ("WARNING", "memory: it is short, and nobody goes: no model may go now (a: pinned)"),
+        ("INFO", "memory: it is short, and nobody goes: the last step is 1 s ago"),
+    ]
+    assert [event.data["because"] for event in events.since(0)] == [LEAVE.because, settling.because]
+    assert [record.decision for record in decisions] == [LEAVE, later, LEAVE, later, easing]
+    decisions.calm()
+    decisions.add(LEAVE)
+    assert len(caplog.records) == 3

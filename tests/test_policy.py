@@ -327,6 +327,12 @@ def test_one_goes_at_a_time_and_the_one_that_ends_it() -> None:
     assert "short of 8.0 GiB (warn); large frees 10.0 GiB" in decision.because
 
 
+def test_models_that_have_more_than_they_may() -> None:
+    """That is no shortage of the machine's, and the reason says so."""
+    because = press("warn", [model("a", 10)], grown=True).because
+    assert because.startswith("all models together have 2.0 GiB more than they may; a frees 10.0 GiB")
+
+
 def test_if_it_takes_all_of_them_the_least_worth_begins() -> None:
     """One step, then it is looked at again."""
     residents = [model("a", 10, last_used=NOW - 900), model("b", 10), model("low", 10, priority="low")]

@@ -87,7 +87,7 @@ def test_some_stay_all_the_same(given: dict[str, Any]) -> None:
     """What is pinned, what loads, and what would not help anyway."""
     decision = pressed(evolve(WORKS, **given), model("pinned", 10, pinned=True))
     assert decision.kind == "leave"
-    assert decision.because == "no model may go now, not even one that works"
+    assert decision.because.startswith("no model may go now, not even one that works (pinned: pinned; works: ")
 
 
 def test_only_one_at_a_time() -> None:
@@ -108,7 +108,7 @@ def test_what_is_small_depends_on_the_machine() -> None:
 def test_our_models_have_too_little() -> None:
     """Then it can't be them, and none that works is cut off for it either."""
     little = evolve(WORKS, freeable=round(30 * GiB * OUR_SHARE) - 1)
-    assert pressed(little).because == "our models have too little for the pressure to be theirs"
+    assert pressed(little).because == "our models have too little for the pressure to be theirs: 3.0 GiB"
     assert pressed(evolve(little, freeable=little.freeable + 1)).kind == "evict"
 
 

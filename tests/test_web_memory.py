@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -98,6 +99,32 @@ async def test_what_can_never_fit_is_a_507_with_numbers() -> None:
         assert "raise [memory] limit" in told
         await llmsup(served, "load", "b")
         assert "loaded once; no requests yet." in await llmsup(served, "why", "b")
+
+
+async def test_why_nobody_goes_though_memory_is_short(tmp_path: Path) -> None:
+    """In /memory, `ps` and `why`, as long as it is so."""
+    says = tmp_path / "says"
+    settings = config(a=1)
+    pinned = evolve(settings.models["a"], pinned=True)
+    memory = Memory(limit=Bytes(2 * GiB), interval=Seconds(0.05), probe=("cat", str(says)))
+    says.write_text('{"available": 9000000000, "level": "normal"}')
+    async with serving(config=evolve(settings, models={"a": pinned}, memory=memory)) as served:
+        assert (await served.client.chat("a")).status == 200
+        assert (await served.client.get("/memory")).json["nobody_goes"] is None
+        assert "Nobody is unloaded" not in await llmsup(served, "ps") + await llmsup(served, "why", "a")
+        says.write_text('{"available": 1000, "level": "critical"}')
+        with trio.fail_after(60):
+            while not (told := (await served.client.get("/memory")).json)["nobody_goes"]:  # noqa: ASYNC110 -- a process
+                await trio.sleep(0.02)
+        assert told["nobody_goes"] == "no model may go now (a: pinned)"
+        assert told["decisions"][-1]["decision"] == "leave"
+        assert told["decisions"][-1]["left"] == "none may go"
+        assert told["models"][0]["stays"] == "pinned"
+        assert "Nobody is unloaded for it: no model may go now (a: pinned)." in await llmsup(served, "ps")
+        assert (
+            "Nobody is unloaded though memory pressure is critical: no model may go now (a: pinned)."
+            in await llmsup(served, "why", "a")
+        )
 
 
 async def test_who_has_the_memory_is_told_to_those_who_waited_too_long() -> None:

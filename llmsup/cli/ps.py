@@ -47,7 +47,9 @@ def command(url: str | None, as_json: bool) -> None:
     if running:
         table(running, time.time()).show()
         click.echo()
-        click.echo(visible(bar(client.get("/memory"))))
+        click.echo(visible(bar(memory := client.get("/memory"))))
+        if memory["nobody_goes"]:
+            click.echo(visible(f"Nobody is unloaded for it: {memory['nobody_goes']}."))
     else:
         click.echo(nothing_loaded(models))
     for line in failures(models):

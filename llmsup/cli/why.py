@@ -83,6 +83,12 @@ def standing(answer: Answer, now: float) -> Iterator[str]:
         loss = f"that would cost {resident['loss_seconds']:.3g} s of expected reload"
         may = f"It may not be unloaded now: {resident['stays']}" if resident["stays"] else "It could be unloaded now"
         yield f"{may}; {loss}."
+    pressure = answer["pressure"]
+    if pressure["nobody_goes"]:
+        short = (
+            f"memory pressure is {pressure['level']}" if pressure["level"] != "normal" else "the models have too much"
+        )
+        yield f"Nobody is unloaded though {short}: {pressure['nobody_goes']}."
     if counts["loads"] or counts["requests"]:
         yield _so_far(counts)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from attrs import define
 
-from ..memory.decision import Decision
+from ..memory.decision import Decision, Left
 from ..process.events import Events
 from ..units import Bytes
 
@@ -43,6 +43,7 @@ class Decisions:
     def __init__(self, events: Events) -> None:
         self._records: deque[Record] = deque(maxlen=KEPT)
         self._events = events
+        self._told: set[Left] = set()  # of this spell of pressure
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self._records)
@@ -51,16 +52,19 @@ class Decisions:
         return len(self._records)
 
     def add(self, decision: Decision) -> None:
-        """Take note of one. What waits is decided about every second: only what became different is a new record."""
+        """Take note of one. What waits is decided about every second, and so is pressure: only what became different is
+        a new record, and why nobody goes is told once in a spell of pressure.
+        """
         last = next((each for each in reversed(self._records) if each.decision.model == decision.model), None)
-        if last is not None and decision.kind == "wait" and _same(last.decision, decision):
+        if last is not None and decision.kind in ("wait", "leave") and _same(last.decision, decision):
             last.decision = decision
             return
         self._records.append(Record(round(time.time(), 3), decision))
-        whom = decision.model or "memory pressure"
-        said = {"admit": "is let in", "evict": "has others leave", "wait": "waits", "refuse": "is refused"}
-        level = logging.WARNING if decision.kind == "refuse" else logging.INFO
-        log.log(level, "memory: %s %s: %s", whom, said.get(decision.kind, decision.kind), decision.because)
+        if decision.kind == "leave":
+            if decision.left in self._told or decision.left == "easing":  # the level's own lines tell of that
+                return
+            self._told.add(decision.left)
+        _log(decision)
         self._events.write(
             "decision",
             decision=decision.kind,
@@ -68,6 +72,10 @@ class Decisions:
             because=decision.because,
             victims=list(decision.victims),
         )
+
+    def calm(self) -> None:
+        """Memory is not short any more: the next time it is, everything is told anew."""
+        self._told.clear()
 
     def went(self, decision: Decision, freed: Bytes | None, seconds: float) -> None:
         """A victim of it is gone; so many bytes were seen to come back, so many seconds after it was told to go."""
@@ -77,5 +85,16 @@ class Decisions:
                 record.seconds = round(max(record.seconds or 0.0, seconds), 3)
 
 
+def _log(decision: Decision) -> None:
+    if decision.kind == "leave":
+        level = logging.WARNING if decision.left in ("not ours", "too little", "none may go") else logging.INFO
+        log.log(level, "memory: it is short, and nobody goes: %s", decision.because)
+        return
+    whom = decision.model or "memory pressure"
+    said = {"admit": "is let in", "evict": "has others leave", "wait": "waits", "refuse": "is refused"}
+    level = logging.WARNING if decision.kind == "refuse" else logging.INFO
+    log.log(level, "memory: %s %s: %s", whom, said[decision.kind], decision.because)
+
+
 def _same(one: Decision, other: Decision) -> bool:
-    return (one.kind, one.hold, one.holders) == (other.kind, other.hold, other.holders)
+    return (one.kind, one.hold, one.holders, one.left) == (other.kind, other.hold, other.holders, other.left)

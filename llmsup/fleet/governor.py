@@ -235,7 +235,11 @@ class Governor(Overview):
                 del self._asks[ask.model]
 
     def _relieve(self) -> None:
-        if decision := self._relieving.step(self.machine(), shortfall=self.pressure.shortfall, rules=self.rules):
+        decision = self._relieving.step(self.machine(), shortfall=self.pressure.shortfall, rules=self.rules)
+        self.left = decision if decision is not None and decision.kind == "leave" else None
+        if decision is None:
+            self.records.calm()
+        else:
             self.records.add(decision)
             self._evict(decision)
 
@@ -246,8 +250,8 @@ class Governor(Overview):
         return victims
 
     def _note_growth(self, reservation: Reservation) -> None:
-        """Say it once when a model costs much more than was thought (a fifth, and at least 64 MiB)."""
-        seen, promised = reservation.seen or 0, reservation.promised
+        """Say it once when a model costs much more than was thought with its prompts (a fifth, and at least 64 MiB)."""
+        seen, promised = reservation.seen or 0, reservation.promised + reservation.grows
         if reservation.warned or seen - promised < max(promised // 5, 64 * 1024**2):
             return
         reservation.warned = True

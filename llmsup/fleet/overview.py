@@ -10,8 +10,10 @@ from attrs import evolve
 
 from ..config.schema import Memory
 from ..memory.costs import Cost, Source
+from ..memory.decision import Decision
 from ..memory.pressure import Pressure
 from ..memory.readings.reading import Reading
+from ..memory.relief import stays_under_pressure
 from ..memory.snapshot import RULES, Machine, Resident, Rules
 from ..memory.standing import stays
 from ..memory.worth import most_worth_first
@@ -28,11 +30,13 @@ class Overview(Watched):
 
     Attributes:
         settings: [memory] of the config in force.
+        left: Why nobody goes, though memory is short; None: somebody does, or it isn't.
     """
 
     def __init__(self, settings: Memory, watch: Watch) -> None:
         super().__init__()
         self.settings = settings
+        self.left: Decision | None = None
         self._watch = watch
         self._reserved = Reserved()
         self._asks: dict[Model, Ask] = {}
@@ -88,7 +92,8 @@ class Overview(Watched):
 
     def stays(self, resident: Resident) -> str:
         """Why it would not be unloaded now if its memory were wanted, or ""."""
-        return stays(resident, self.machine(), self.rules)
+        short = self.pressure.level != "normal"
+        return (stays_under_pressure if short else stays)(resident, self.machine(), self.rules)
 
     def residency(self, model: Model) -> Seconds:
         """How long it may stay at least, by now, in seconds."""

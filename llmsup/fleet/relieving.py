@@ -26,20 +26,20 @@ class Relieving:
         return self._reserved.cost - machine.ceiling
 
     def step(self, machine: Machine, *, shortfall: int, rules: Rules) -> Decision | None:
-        """Who goes now; None: nobody.
+        """Who goes now, or why nobody does; None: nobody has to.
 
         Args:
             shortfall: Bytes that are missing until the pressure ends.
         """
-        if machine.level == "normal":
+        grown = machine.level == "normal"
+        if grown:
             shortfall = self.over(machine)
             if shortfall <= 0:
                 self._relief = self._relief.ended()
                 return None
             machine = evolve(machine, level="warn")  # prompts that are kept: as slow to come as to go
         residents = self._reserved.residents(machine.now, Seconds(rules.min_residency))
-        decision = relieve(machine, residents, self._relief, shortfall=shortfall, rules=rules)
-        return decision if decision.kind == "evict" else None
+        return relieve(machine, residents, self._relief, shortfall=shortfall, grown=grown, rules=rules)
 
     def stepped(self, now: float, *, expected: int, freed: int | None) -> None:
         """A victim is gone.

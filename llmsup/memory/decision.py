@@ -15,6 +15,9 @@ from .victims import NOTHING, Deficit
 
 Kind = Literal["admit", "evict", "wait", "refuse", "leave"]
 
+Left = Literal["", "calm", "not ours", "settling", "easing", "leaving", "too little", "none may go"]
+"""Why nobody goes under pressure, in a word that stays the same while its numbers change."""
+
 
 @frozen
 class Weighed:
@@ -47,6 +50,7 @@ class Decision:
             or "leave" (as it is).
         because: One sentence with the numbers.
         model: For whom; "" under pressure.
+        left: With "leave": why, in a word.
         victims: Who goes, least important first.
         force: Under pressure: the victim goes though it works (`evict_busy`).
         hold: With "wait": who takes no new request until this load had its turn; everybody else's hold ends.
@@ -61,6 +65,7 @@ class Decision:
     because: str
     model: str = ""
     bytes: int = 0
+    left: Left = ""
     victims: tuple[str, ...] = ()
     force: bool = False
     hold: tuple[str, ...] = ()

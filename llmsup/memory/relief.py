@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from attrs import evolve, frozen
 
 from ..units import format_bytes
-from .decision import Decision
+from .decision import Decision, Left, Weighed
 from .snapshot import EXPIRED, RANKS, RULES, Machine, Resident, Rules
 from .standing import stays, weigh
 from .victims import Candidate, Deficit, cheapest
@@ -55,16 +55,16 @@ class Relief:
         """The level is normal again. A back-off lasts all the same."""
         return evolve(self, last=float("-inf"), vain=0)
 
-    def rests(self, machine: Machine) -> str:
-        """Why nothing is done now, or ""."""
+    def rests(self, machine: Machine) -> tuple[Left, str]:
+        """Why nothing is done now, in a word and in a clause; ("", ""): something may be."""
         if machine.level == "normal":
-            return "there is no pressure"
+            return "calm", "there is no pressure"
         if machine.now < self.until:
-            return f"the pressure is not ours: left alone for another {self.until - machine.now:.0f} s"
+            return "not ours", f"the pressure is not ours: left alone for another {self.until - machine.now:.0f} s"
         settle = SETTLE_CRITICAL if machine.level == "critical" else SETTLE
         if machine.now < self.last + settle:
-            return f"the last step is {machine.now - self.last:.0f} s ago"
-        return ""
+            return "settling", f"the last step is {machine.now - self.last:.0f} s ago"
+        return "", ""
 
 
 def relieve(
@@ -73,6 +73,7 @@ def relieve(
     relief: Relief,
     *,
     shortfall: int,
+    grown: bool = False,
     rules: Rules = RULES,
 ) -> Decision:
     """Decide about one step: "evict" with exactly one victim, or "leave".
@@ -82,14 +83,17 @@ def relieve(
 
     Args:
         shortfall: Bytes that are missing until the pressure ends; 0 while it is easing.
+        grown: It is not the machine that is short: the models have so much more than they may.
     """
     weighed = tuple(
-        weigh(each, machine, rules, _stays(each, machine, rules))
+        weigh(each, machine, rules, stays_under_pressure(each, machine, rules))
         for each in sorted(residents, key=lambda each: each.name)
     )
+    left, because = relief.rests(machine)
     seen = Decision(
         kind="leave",
-        because=relief.rests(machine),
+        because=because,
+        left=left,
         ceiling=machine.ceiling,
         room=machine.ceiling - sum(each.cost for each in residents),
         headroom=machine.headroom,
@@ -97,14 +101,16 @@ def relieve(
         level=machine.level,
         weighed=tuple(sorted(weighed, key=lambda each: (each.rank, each.loss, each.name))),
     )
-    if seen.because:
+    if left:
         return seen
     if shortfall <= 0:
-        return evolve(seen, because="enough is free again; the level only waits to be sure")
+        return evolve(seen, left="easing", because="enough is free again; the level only waits to be sure")
     if any(each.leaving for each in residents):
-        return evolve(seen, because="one is leaving: its memory comes back first")
-    if sum(each.freeable for each in residents) < machine.ceiling * OUR_SHARE:
-        return evolve(seen, because="our models have too little for the pressure to be theirs")
+        return evolve(seen, left="leaving", because="one is leaving: its memory comes back first")
+    ours = sum(each.freeable for each in residents)
+    if ours < machine.ceiling * OUR_SHARE:
+        because = f"our models have too little for the pressure to be theirs: {format_bytes(ours)}"
+        return evolve(seen, left="too little", because=because)
     # Work goes on in small requests: what had one a moment ago is as good as busy, and goes last among its equals.
     at_work = {each.name for each in residents if machine.now - each.last_used < rules.at_work}
     may_go = [
@@ -117,6 +123,8 @@ def relieve(
     chosen = cheapest(may_go, Deficit(0, shortfall), exact=rules.exact) or may_go
     victim = min(chosen, key=lambda each: (each.rank, each.points, -each.freeable, each.name))
     short = f"the machine is short of {format_bytes(shortfall)} ({machine.level})"
+    if grown:
+        short = f"all models together have {format_bytes(shortfall)} more than they may"
     frees = f"{victim.name} frees {format_bytes(victim.freeable)}, for {victim.points / 1e6:.3g} s of expected reload"
     because = f"{short}; {frees}"
     return evolve(seen, kind="evict", because=because, victims=(victim.name,))
@@ -126,11 +134,12 @@ def _busiest_last(seen: Decision, machine: Machine, residents: Sequence[Resident
     """The least important of those that work, if that is allowed and it is high time; else "leave"."""
     critical_for = machine.now - machine.since if machine.level == "critical" else 0.0
     if not rules.evict_busy or critical_for < rules.busy_after:
-        return evolve(seen, because="no model may go now")
+        return evolve(seen, left="none may go", because=f"no model may go now ({_who(seen.weighed)})")
     idle = [evolve(each, in_flight=0, waiting=0) for each in residents if each.in_flight or each.waiting]
-    busy = [weigh(each, machine, rules, _stays(each, machine, rules)) for each in idle]
+    busy = [weigh(each, machine, rules, stays_under_pressure(each, machine, rules)) for each in idle]
     if not (may_go := [each for each in busy if not each.stays]):
-        return evolve(seen, because="no model may go now, not even one that works")
+        because = f"no model may go now, not even one that works ({_who(seen.weighed)})"
+        return evolve(seen, left="none may go", because=because)
     victim = min(may_go, key=lambda each: (each.rank, each.loss, -each.freeable, each.name))
     because = (
         f"the machine has been critically short of memory for {critical_for:.0f} s and no idle model may go; "
@@ -139,7 +148,15 @@ def _busiest_last(seen: Decision, machine: Machine, residents: Sequence[Resident
     return evolve(seen, kind="evict", because=because, victims=(victim.name,), force=True)
 
 
-def _stays(resident: Resident, machine: Machine, rules: Rules) -> str:
+def _who(weighed: Sequence[Weighed], most: int = 5) -> str:
+    """Those that stay, the largest first, each with its reason."""
+    largest = sorted(weighed, key=lambda each: (-each.freeable, each.name))
+    more = f"; and {len(largest) - most} more" if len(largest) > most else ""
+    return "; ".join(f"{each.name}: {each.stays}" for each in largest[:most]) + more
+
+
+def stays_under_pressure(resident: Resident, machine: Machine, rules: Rules) -> str:
+    """Why a model may not be unloaded now to end a shortage, or ""."""
     why = stays(resident, machine, rules)
     if why:
         return why

@@ -36,8 +36,8 @@ PROBES_APART = 1.0
 """Seconds; who wants a fresh look sooner after the last one waits for it where a look is a process."""
 
 HURRY = 5
-"""While anything tells of pressure, or as soon as it falls so fast that all would be gone within `SOON` looks, this many
-looks are taken in the time of one.
+"""While anything tells of pressure, or as soon as memory falls so fast that all would be gone within `SOON` looks, this
+many looks are taken in the time of one.
 """
 
 SOON = 3

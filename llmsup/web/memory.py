@@ -44,6 +44,7 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
                 "since": wall(pressure.since),
                 "because": pressure.because,
                 "shortfall_bytes": pressure.shortfall,
+                "nobody_goes": _left(governor),
                 "problem": governor.problem or None,
                 "readings": _reading(governor.reading),
                 "models": [_resident(each, governor) for each in residents],
@@ -77,12 +78,22 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
                 "min_residency": rounded(Seconds(governor.residency(model))),
                 "resident": None if resident is None else _resident(resident, governor),
                 "waits_for": next((ask.because for ask in governor.asks if ask.model is model), None),
+                "pressure": {
+                    "level": governor.pressure.level,
+                    "because": governor.pressure.because,
+                    "nobody_goes": _left(governor),
+                },
                 "failure": None if model.failure is None else str(model.failure),
                 "history": [_entry(entry) for entry in model.history.entries],
             }
         )
 
     return routes
+
+
+def _left(governor: Governor) -> str | None:
+    """Why nobody is unloaded, though memory is short; None: somebody is, or it isn't."""
+    return None if governor.left is None else governor.left.because
 
 
 def kept(machine: Machine, residents: Iterable[Resident]) -> int:
@@ -139,6 +150,7 @@ def decision_as_json(decision: Decision) -> dict[str, Any]:
         "decision": decision.kind,
         "model": decision.model or None,
         "because": decision.because,
+        "left": decision.left or None,
         "bytes": decision.bytes,
         "victims": decision.victims,
         "hold": decision.hold,
