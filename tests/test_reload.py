@@ -227,7 +227,7 @@ async def test_what_is_not_read_again_yet_is_not_gone(setting: Setting, monkeypa
         assert (await served.client.chat("pub/a")).status == 200
         before = await pid(served, "pub/a")
         gate, arrived = hold(monkeypatch, "b.gguf")
-        setting.add("pub/a/b")  # in the same folder: both get another name once it is known
+        setting.add("pub/a/b")  # in the same folder: seen together, both would have another name
         nursery.start_soon(reload, served)
         with trio.fail_after(PATIENCE):
             await arrived.wait()
@@ -235,8 +235,11 @@ async def test_what_is_not_read_again_yet_is_not_gone(setting: Setting, monkeypa
         assert (await served.client.chat("pub/a")).status == 200
         gate.set()
         with trio.fail_after(PATIENCE):
-            await served.fleet.until(lambda: "pub/a" not in served.fleet.models)
-        assert set(served.fleet.models) == {"pub/a@a", "pub/a@b"}
+            await served.fleet.until(lambda: len(served.fleet.models) == 2)
+        assert set(served.fleet.models) == {"pub/a", "pub/a@b"}, "an id stays while it is one of the file's names"
+        assert await pid(served, "pub/a") == before
+        assert (await served.client.chat("pub/a@a")).status == 200
+        assert await pid(served, "pub/a") == before
 
 
 async def test_a_model_that_does_not_fit_is_told(setting: Setting) -> None:

@@ -1,6 +1,7 @@
 """From what lies on the disk, and what is known of it so far, to models with names that last.
 
-It opens nothing and does not know the time: the same files have the same names, in whatever order they were seen.
+It opens nothing and does not know the time: the same files have the same names, in whatever order they were seen; and
+keep them when others come (`ids` remembers them).
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ Key = tuple[Path, tuple[Path, ...]]
 """What makes a model one: its first real file, and the adapters that Ollama puts on it."""
 
 
-def build(survey: Survey, known: Headers) -> Snapshot:
+def build(survey: Survey, known: Headers, before: Mapping[Key, str] | None = None) -> Snapshot:
     """Put the models together. A folder comes in as a whole, once all its headers were read, and nothing comes in whose
     name or files could still change by what is read later.
 
     Args:
         known: The headers that were read so far.
+        before: The ids that models had until now. Those that are still names of theirs stay.
     """
     models: dict[Key, Ways] = {}
     left_out: dict[Path, LeftOut] = {}
@@ -56,8 +58,9 @@ def build(survey: Survey, known: Headers) -> Snapshot:
             waiting.add(stored.blob.path)
         key = (stored.blob.path, stored.model.adapters)
         models.setdefault(key, Ways()).stored.append(stored)
-    for ways in models.values():
+    for key, ways in models.items():
         ways.sort()
+        ways.before = (before or {}).get(key, "")
     settled = _settled(models, waiting, claimed)
     named, nameless = _name(settled, survey.asked)
     everything = {*survey.left_out, *left_out.values(), *nameless}

@@ -13,12 +13,11 @@ from ..config.schema import EngineSpec, ModelSpec
 from .found import Found
 from .names import Called
 
-# What an engine is started with; everything else about a model can change while its engine runs.
+# What an engine is started with, besides its file; everything else about a model can change while its engine runs. (Its
+# name as well, though llama-server is told it as an alias: that is only what it calls itself in its answers.)
 _AT_LAUNCH = (
-    "name",
     "kind",
     "engine",
-    "path",
     "command",
     "health",
     "args",
@@ -80,8 +79,15 @@ class Entry:
 
     @property
     def launched(self) -> tuple[object, ...]:
-        """All that its engine is started with."""
+        """All that its engine is started with. Its file is what it is, and not the way on which it was reached."""
         settings = tuple(getattr(self.spec, field) for field in _AT_LAUNCH)
-        file = self.found and (self.found.path, self.found.files, self.found.projector, self.found.adapters)
-        seeing = ("without a projector",) if self.found and self.found.unseeing else ()
-        return (settings, file, self.engine, self.refusal, *seeing)
+        found = self.found
+        file = (found.files, found.projector is not None, found.adapters) if found else self.spec.path
+        seeing = ("without a projector",) if found and found.unseeing else ()
+        return (settings, file, self.engine, self.refusal, self.name if self._tells_name else "", *seeing)
+
+    @property
+    def _tells_name(self) -> bool:
+        """Whether its command is told the name, as a word that may mean anything to it."""
+        words = (*self.spec.command, *(self.engine.command if self.engine else ()), *self.spec.args)
+        return any("${NAME}" in word for word in words)

@@ -105,7 +105,7 @@ class HeaderCache:
         data = msgspec.json.encode(_Document(FORMAT, files))
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            _replace(self._file, data)
+            replace_file(self._file, data)
         except OSError as error:
             return f"what the models' headers say can't be kept in {self._file}: {error.strerror or error}."
         self._on_disk = stamps
@@ -137,7 +137,7 @@ def _is_text(path: Path) -> bool:
     return True
 
 
-def _replace(file: Path, data: bytes) -> None:
+def replace_file(file: Path, data: bytes) -> None:
     """Write a file, whole or not at all; only its owner may read it."""
     handle, scratch = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
     try:

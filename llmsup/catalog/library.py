@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..config.schema import Config
@@ -18,11 +19,15 @@ from .facts import Facts
 from .files import resolve_path
 from .found import Snapshot, Stamp, Unreadable
 from .headers import HeaderCache
+from .ids import Ids
 from .lmstudio import bridge_target, model_roots
 from .survey import Survey, survey
 
 HEADERS = "headers.json"
 """The file in `state_dir` that remembers what was read of model files."""
+
+IDS = "ids.json"
+"""The file beside it that remembers which ids models were given."""
 
 
 class Library:
@@ -36,6 +41,7 @@ class Library:
         """`headers`: the file that remembers what was read."""
         self.pending = 0
         self._headers = HeaderCache(headers)
+        self._ids = Ids(headers.with_name(IDS))
         self._loaded = False
         self._survey = Survey()
         self._known: dict[Stamp, Facts | Unreadable] = {}
@@ -46,6 +52,7 @@ class Library:
         """Look what there is, without opening it: in the catalog's roots, and where the config's paths lead."""
         if not self._loaded:
             self._headers.load()
+            self._ids.load()
             self._loaded = True
         paths = configured(config)
         beside = {path for spec in (config.defaults, *config.models.values()) for path in companions(spec).all}
@@ -71,11 +78,17 @@ class Library:
 
     def snapshot(self) -> Snapshot:
         """The models, as far as is known."""
-        return build(self._survey, self._known)
+        found = build(self._survey, self._known, self._ids.given)
+        self._ids.note(found.models)
+        return found
 
     def save(self) -> str | None:
         """Keep what was read for the next start; returns why that can't be done, if it can't."""
         return self._headers.save(self._known)
+
+    def save_ids(self, served: Iterable[str]) -> str | None:
+        """Keep the ids of models that are served for the next start; returns why that can't be done, if it can't."""
+        return self._ids.save(served)
 
 
 def configured(config: Config) -> list[Path]:

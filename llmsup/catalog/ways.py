@@ -5,7 +5,7 @@ It does not know which of the names are free.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +78,15 @@ class Way:
 
 @define(eq=False)
 class Ways:
-    """All ways to one model, there is at least one; after `sort` the best comes first."""
+    """All ways to one model, there is at least one; after `sort` the best comes first.
+
+    Attributes:
+        before: The id that it had until now, or "".
+    """
 
     folders: list[Way] = Factory(list)
     stored: list[Stored] = Factory(list)
+    before: str = ""
 
     def sort(self) -> None:
         """Put them in an order that does not depend on how they were found."""
@@ -100,8 +105,12 @@ class Ways:
 
     @property
     def order(self) -> tuple[Any, ...]:
-        """Who names first: folders before the store, then root by root."""
-        return (0, *self.best.order) if self.best else (1, *fame(self.stored[0].model.name))
+        """Who names first: folders before the store, then root by root; in each who has an id that stays."""
+        new = not self._kept
+        if self.best is None:
+            return (1, new, *fame(self.stored[0].model.name))
+        bridged, rank, *rest = self.best.order
+        return (0, bridged, rank, new, *rest)
 
     @property
     def rank(self) -> int:
@@ -115,18 +124,25 @@ class Ways:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The id that it should have, then what to take if that is gone."""
-        return self.best.label.ids if self.best else tuple(printable(one.model.name) for one in self.stored)
+        """The id that it should have, then what to take if that is gone. One that it had stays as long as it is one of
+        its names: clients have it in their settings, though another name may be the better one by now.
+        """
+        ids = self.best.label.ids if self.best else tuple(printable(one.model.name) for one in self.stored)
+        return tuple(dict.fromkeys((*self._kept, *ids)))
 
     @property
-    def names(self) -> Iterable[str]:
+    def _kept(self) -> tuple[str, ...]:
+        return (self.before,) if self.before and self.before in self.names else ()
+
+    @property
+    def names(self) -> Collection[str]:
         """All that it can be called, the best known first, each once."""
         names: dict[str, None] = {}
         for way in self.folders:
             names |= dict.fromkeys((*way.label.ids[:1], *way.label.names))
         for one in self.stored:
             names |= dict.fromkeys(map(printable, (one.model.name, *one.model.aliases)))
-        return names
+        return names.keys()
 
     @property
     def paths(self) -> Iterable[str]:

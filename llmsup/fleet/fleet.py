@@ -79,21 +79,51 @@ class Fleet(Watched):
         self, entries: Mapping[str, Entry], *, complete: bool = True, left_out: Iterable[LeftOut] = ()
     ) -> Changes:
         """Have these models from now on; must be called while `run` runs. What is the same is not touched, what is
-        new can be asked for, what changed is another from its next load on, what is gone ends once it is idle. Who asks
-        for what was left out hears why.
+        new can be asked for, what changed is another from its next load on, what is gone ends once it is idle. What is
+        gone and comes under another name with the same file and settings is the same model, and so is its engine. Who
+        asks for what was left out hears why.
         """
         changes = compare({name: model.entry for name, model in self.models.items()}, entries)
+        for name, model in self._renamed(changes, entries).items():
+            self._rename(model, entries[name])
         for name in changes.removed:
-            self._retire(self.models.pop(name))
+            if name in self.models:
+                self._retire(self.models.pop(name))
         for name in changes.changed:
             self._change(self.models[name], entries[name])
         for name in changes.added:
-            self._add(entries[name])
+            if name not in self.models:
+                self._add(entries[name])
         self.models = {name: self.models[name] for name in entries}  # in their order
         self._names = Names({name: model.entry.called for name, model in self.models.items()}, left_out)
         self.complete = complete
         self.notify()
         return changes
+
+    def _renamed(self, changes: Changes, entries: Mapping[str, Entry]) -> dict[str, Model]:
+        """The models that are gone, or on their way out, and come under another name, by that."""
+        going = [self.models[name] for name in changes.removed]
+        going += [retiring.model for retiring in self._retiring.values()]
+        found: dict[str, Model] = {}
+        for name in changes.added:
+            if name not in self._retiring:
+                alike = (model for model in going if model.entry.runs_like(entries[name]))
+                if (model := next(alike, None)) is not None:
+                    going.remove(model)
+                    found[name] = model
+        return found
+
+    def _rename(self, model: Model, entry: Entry) -> None:
+        before = model.spec.name
+        self.models.pop(before, None)
+        if retiring := self._retiring.pop(before, None):
+            retiring.scope.cancel()
+        log.info("%s is called %s now", before, entry.name)
+        model.book.prefix = _prefix(entry.name)
+        self.models[entry.name] = model
+        self._change(model, entry)
+        if retiring and entry.preloads and not self.closing:
+            self.load(model, modest=True)
 
     def _add(self, entry: Entry) -> None:
         name = entry.name
@@ -104,7 +134,7 @@ class Fleet(Watched):
             if entry.preloads and not self.closing:
                 self.load(back.model, modest=True)
             return
-        book = LogBook(parent=self.book, prefix=f"[{name}] ")
+        book = LogBook(parent=self.book, prefix=_prefix(name))
         self.models[name] = model = Model(entry, book, self.events, self._admission.changed)
         if model.load_wanted and not self.closing:
             self._supervise(model)
@@ -255,3 +285,8 @@ class Fleet(Watched):
     def _all(self) -> list[Model]:
         """The models, and those that are on their way out."""
         return [*self.models.values(), *(retiring.model for retiring in self._retiring.values())]
+
+
+def _prefix(name: str) -> str:
+    """What a model's lines begin with among all others."""
+    return f"[{name}] "

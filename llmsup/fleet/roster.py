@@ -199,8 +199,9 @@ class Roster(Watched):
             await self._serve()
             self._note_usable()
         self._note_usable()
-        if problem := await trio.to_thread.run_sync(self._library.save):
-            log.warning("%s", problem)
+        for save in (self._library.save, partial(self._library.save_ids, self.snapshot.models)):
+            if problem := await trio.to_thread.run_sync(save):
+                log.warning("%s", problem)
         if self.of:
             seconds = format_seconds(trio.current_time() - began)
             files, models = _count(self.of, "model file"), _count(len(self._fleet.models), "model")

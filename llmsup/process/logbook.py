@@ -25,7 +25,8 @@ class LogBook(Watched):
         super().__init__()
         self._lines: deque[str] = deque(maxlen=capacity)
         self._parent = parent
-        self._prefix = prefix
+        self.prefix = prefix
+        """What its lines begin with in the parent."""
         self.written = 0
         """How many lines were ever written; grows by one a line."""
         self._closed = False
@@ -40,7 +41,7 @@ class LogBook(Watched):
         self.written += 1
         self.notify()
         if self._parent is not None:
-            self._parent.write(f"{self._prefix}{line}")
+            self._parent.write(f"{self.prefix}{line}")
 
     def close(self) -> None:
         """Let those who follow come to an end; lines may still be written."""

@@ -1,0 +1,94 @@
+"""Which ids models were given, kept from one run to the next: a name that a client was told is not given up because the
+same file has got another one.
+
+It does not know what a model may be called (`naming`, `ways`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+from attrs import frozen
+
+from .build import Key
+from .found import Found
+from .headers import replace_file
+
+FORMAT = 1
+LARGEST_FILE = 8 * 1024**2
+
+
+@frozen
+class _Document:
+    format: int
+    ids: dict[str, tuple[str, ...]]  # the first real file, then the adapters
+
+
+class Ids:
+    """Ids by what makes a model one. `load` and `save` use the disk; one call at a time, from any thread."""
+
+    def __init__(self, file: Path) -> None:
+        """`file`: where they are kept."""
+        self._file = file
+        self._models: dict[str, Key] = {}
+        self._saved: dict[str, Key] = {}
+
+    def load(self) -> None:
+        """Take what was saved; a file that is missing, damaged or of another version has nothing."""
+        self._models = {}
+        try:
+            if self._file.stat().st_size <= LARGEST_FILE:
+                said = msgspec.json.decode(self._file.read_bytes(), type=_Document)
+                if said.format == FORMAT:
+                    self._models = {
+                        id_: (Path(first), tuple(map(Path, more))) for id_, (first, *more) in said.ids.items()
+                    }
+        except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
+            pass
+        self._saved = dict(self._models)
+
+    @property
+    def given(self) -> Mapping[Key, str]:
+        """The id that each model had last."""
+        return {key: id_ for id_, key in self._models.items()}
+
+    def note(self, models: Mapping[str, Found]) -> None:
+        """Take note of the ids that are given now. A model that isn't there keeps its id, unless it is another's now: a
+        manifest that is just being written comes back.
+        """
+        here = {_key(found): id_ for id_, found in models.items()}
+        kept = {id_: key for id_, key in self._models.items() if key not in here and id_ not in models}
+        self._models = {**kept, **{id_: key for key, id_ in here.items()}}
+
+    def save(self, models: Iterable[str]) -> str | None:
+        """Write the ids of these models; nothing is written if nothing changed.
+
+        Returns:
+            Why they could not be written, a sentence; None if all is well.
+        """
+        texts = {id_: self._models[id_] for id_ in models if id_ in self._models and _is_text(self._models[id_])}
+        if texts == self._saved:
+            return None
+        data = {id_: tuple(map(str, (first, *more))) for id_, (first, more) in texts.items()}
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(self._file, msgspec.json.encode(_Document(FORMAT, data)))
+        except OSError as error:
+            return f"the models' ids can't be kept in {self._file}: {error.strerror or error}."
+        self._saved = texts
+        return None
+
+
+def _key(found: Found) -> Key:
+    return found.files[0].path, found.adapters
+
+
+def _is_text(key: Key) -> bool:
+    """Whether all is UTF-8, as JSON is."""
+    try:
+        "".join(map(str, (key[0], *key[1]))).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
