@@ -22,9 +22,9 @@ def test_an_ordinary_machine() -> None:
 
 
 def test_a_reserve_of_nothing() -> None:
-    """The system itself needs some memory to stay alive: 256 MiB, of a small machine 2 %."""
+    """The system itself needs some memory to stay alive: 256 MiB, of a small machine 1.5 %."""
     assert marks(32 * GiB, 0).low == 256 * MiB
-    assert marks(2 * GiB, 0).low == int(2 * GiB * 0.02)
+    assert marks(2 * GiB, 0).low == int(2 * GiB * 0.015)
     assert marks(None, 0).low == 256 * MiB
 
 

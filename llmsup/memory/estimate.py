@@ -2,8 +2,8 @@
 
 It does not know what is free, nor what the same model cost when it was last measured.
 
-Not counted: the prompts that it keeps (`Context.cache_ram`), what a GPU's driver takes in the process, MTP layers put to
-use, and copies of weights in another layout (repacking on a CPU, tied embeddings on a GPU that doesn't share the
+Not counted: the prompts that it keeps (`Context.cache_ram`), what a GPU's driver takes in the process, MTP layers put
+to use, and copies of weights in another layout (repacking on a CPU, tied embeddings on a GPU that doesn't share the
 memory).
 """
 

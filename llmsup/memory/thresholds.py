@@ -16,7 +16,7 @@ EXIT = 1.25
 
 _OF_THE_RESERVE = 3 / 8
 _MOST = 0.10
-_FLOOR, _FLOOR_SHARE = GiB // 4, 0.02
+_FLOOR, _FLOOR_SHARE = GiB // 4, 0.015
 
 
 @frozen
@@ -48,8 +48,8 @@ def marks(total: int | None, reserve: int) -> Marks:
     below: 4 % of 512 GiB would be more than the whole reserve.
 
     Two bounds: at most 10 % of the memory, for a small machine or a reserve that is most of it (earlyoom acts at
-    10 %), and at least 256 MiB or 2 % of the memory, whichever is less, for a reserve of next to nothing: the system
-    itself needs that to stay alive.
+    10 %), and at least 256 MiB or 1.5 % of the memory, whichever is less, for a reserve of next to nothing: the system
+    itself needs that to stay alive. (Less than 3/8 of the 5 % that are the reserve in a control group of our own.)
 
     `very_low` is half of `low`, at most 5 % (earlyoom's second mark).
 
