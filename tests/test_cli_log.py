@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import aclosing
 from datetime import datetime
 
+import h11
 import pytest
 import trio
 import trio.testing
+from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError
 
+from llmsup.cli.failure import summary, told
 from llmsup.cli.logsetup import JsonFormatter, TextFormatter, set_up
+from llmsup.errors import SetupError
+from llmsup.process.line import MAX_LINE
 from llmsup.process.logbook import LogBook
 
 
@@ -34,9 +42,25 @@ def record(level: int = logging.INFO, message: str = "path %s", *args: object, *
     return made
 
 
-def failure() -> logging.LogRecord:
-    error = ValueError("one\n22:15:03 INFO  forged")
-    return record(logging.ERROR, "broke", exc_info=(type(error), error, None))
+def failure(error: BaseException | None = None) -> logging.LogRecord:
+    error = error or SetupError("one\n22:15:03 INFO  forged")
+    return record(logging.ERROR, "broke", exc_info=(type(error), error, error.__traceback__))
+
+
+def raised(error: Exception, cause: Exception | None = None) -> Exception:
+    """The error, with a traceback."""
+    with contextlib.suppress(type(error)):
+        raise error from cause
+    return error
+
+
+def everywhere(error: BaseException) -> str:
+    """Every form in which a failure is written down."""
+    book = LogBook()
+    set_up(book, style="text", verbose=True).handle(failure(error))
+    texts = TextFormatter().format(failure(error)), json.loads(JsonFormatter().format(failure(error)))["exception"]
+    assert all("broke" in text for text in (texts[0], book.tail()[0]))
+    return "\n".join((*texts, *book.tail()))
 
 
 def test_text() -> None:
@@ -48,7 +72,7 @@ def test_text() -> None:
 def test_a_traceback_is_indented() -> None:
     first, *rest = TextFormatter().format(failure()).splitlines()
     assert first.endswith("ERROR broke")
-    assert rest == ["    ValueError: one", "    22:15:03 INFO  forged"]
+    assert rest == [r"    SetupError: one\n22:15:03 INFO  forged"]
 
 
 def test_json() -> None:
@@ -58,7 +82,7 @@ def test_json() -> None:
     assert read.keys() == {"time", "level", "logger", "message"}
     assert (read["level"], read["logger"], read["message"]) == ("info", "llmsup.web", "path /a\n\u2028b")
     assert datetime.fromisoformat(read["time"]).tzinfo
-    assert json.loads(JsonFormatter().format(failure()))["exception"].startswith("ValueError: one\n")
+    assert json.loads(JsonFormatter().format(failure()))["exception"].startswith("SetupError: one\\n")
 
 
 @pytest.mark.parametrize(("verbose", "lines"), [(False, ["[llmsup] b", "[llmsup] WARN c"]), (True, None)])
@@ -76,7 +100,78 @@ def test_levels_and_the_book(verbose: bool, lines: list[str] | None) -> None:
 def test_the_book_gets_tracebacks_by_line() -> None:
     book = LogBook()
     set_up(book, style="json", verbose=False).handle(failure())
-    assert book.tail()[:2] == ("[llmsup] ERROR broke", "[llmsup]     ValueError: one")
+    assert book.tail()[:2] == ("[llmsup] ERROR broke", r"[llmsup]     SetupError: one\n22:15:03 INFO  forged")
+
+
+REQUEST = h11.Request(
+    method="POST", target="/v1/chat/completions", headers=[("Host", "x"), ("Authorization", "Bearer sk-secret")]
+)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("Bearer sk-secret"),
+        KeyError("sk-secret"),
+        H2CProtocolRequiredError(b"my prompt, Bearer sk-secret", REQUEST),
+        H2ProtocolAssumedError(b"my prompt, Bearer sk-secret"),
+        h11.RemoteProtocolError("illegal request line: bytearray(b'my prompt sk-secret')"),
+        UnicodeDecodeError("utf-8", b"sk-secret", 0, 1, "sk-secret"),
+        OSError(errno.ENOENT, "sk-secret", "sk-secret"),
+        ExceptionGroup("sk-secret", [ValueError("sk-secret"), raised(KeyError("my prompt"))]),
+        raised(RuntimeError("my prompt"), cause=raised(ValueError("sk-secret"))),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_an_exception_says_is_not_logged(error: Exception) -> None:
+    """It may be the request that could not be understood, with its key and its prompt. Its type and place are."""
+    with contextlib.suppress(Exception):
+        error.add_note("sk-secret")
+        try:
+            raise KeyError("my " + "prompt")
+        finally:
+            raise error
+    text = everywhere(error)
+    assert "sk-secret" not in text
+    assert "my prompt" not in text
+    assert text.count(f"{type(error).__name__}") >= 3
+    assert text.count("ValueError" if error.__cause__ else "KeyError") >= 3, "what it came from is told, too"
+    assert "in test_what_an_exception_says_is_not_logged" in text
+
+
+def test_what_an_exception_of_ours_or_the_systems_says_is_logged() -> None:
+    """Its words are chosen by us, or by the system."""
+    assert summary(SetupError("no good.", hint="Try.")) == "SetupError: no good. Try."
+    assert summary(OSError(errno.ENOSPC, "x", "/secret")) == "OSError: No space left on device"
+    assert summary(ssl.SSLError(1, "x")) == "SSLError"
+    assert summary(OSError("x")) == "OSError"
+
+
+def test_causes_that_turn_in_a_circle_end() -> None:
+    one, two = ValueError(), KeyError()
+    one.__cause__, two.__cause__ = two, one
+    assert 2 <= everywhere(one).count("KeyError") < 100
+
+
+def test_a_deep_recursion_is_told_briefly() -> None:
+    def deeper(n: int) -> int:
+        return deeper(n + 1) + 1
+
+    with pytest.raises(RecursionError) as caught:
+        deeper(0)
+    assert len(list(told(caught.value))) < 200
+
+
+@pytest.mark.parametrize("message", ["x" * 10_000_000, "\x00" * 1_000_000])
+def test_a_line_has_a_bound_wherever_it_goes(message: str) -> None:
+    book = LogBook()
+    set_up(book, style="text", verbose=False).handle(record(logging.WARNING, "%s", message))
+    assert len(TextFormatter().format(record(logging.WARNING, "%s", message))) < MAX_LINE + 50
+    assert len(JsonFormatter().format(record(logging.WARNING, "%s", message))) < 6 * MAX_LINE + 500
+    assert len(book.last) <= MAX_LINE
+    long = SetupError(message)
+    assert max(map(len, TextFormatter().format(failure(long)).splitlines())) <= MAX_LINE + 10
+    assert len(json.loads(JsonFormatter().format(failure(long)))["exception"]) <= MAX_LINE + 10
 
 
 async def test_a_thread_may_log_while_somebody_follows() -> None:

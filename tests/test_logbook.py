@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, assert_no_checkpoints, wait_all_tasks_blocked
 
-from llmsup.process.logbook import MAX_LINE, LogBook
+from llmsup.process.line import MAX_LINE
+from llmsup.process.logbook import LogBook
 
 
 def written(*lines: str, capacity: int = 1000) -> LogBook:

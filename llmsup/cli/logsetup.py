@@ -9,15 +9,15 @@ import contextlib
 import json
 import logging
 import sys
-import traceback
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal, TextIO
 
 import trio
 
+from ..process.line import MAX_LINE, line_of
 from ..process.logbook import LogBook
-from .visible import visible
+from .failure import told
 
 PREFIX = "[llmsup] "
 
@@ -30,7 +30,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line, and the traceback's if there is one."""
         time = self.formatTime(record, "%H:%M:%S")
-        head = f"{time} {_level(record):<5} {visible(record.getMessage())}"
+        head = f"{time} {_level(record):<5} {line_of(record.getMessage())}"
         return "\n".join((head, *_traceback(record)))
 
 
@@ -43,7 +43,7 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": record.getMessage()[:MAX_LINE],  # JSON escapes what would begin a line
         }
         if lines := list(_traceback(record)):
             fields["exception"] = "\n".join(line.removeprefix("    ") for line in lines)
@@ -105,7 +105,5 @@ def _level(record: logging.LogRecord) -> str:
 
 
 def _traceback(record: logging.LogRecord) -> Iterable[str]:
-    if record.exc_info and record.exc_info[0]:
-        for block in traceback.format_exception(*record.exc_info):
-            for line in block.splitlines():
-                yield f"    {visible(line)}"
+    if record.exc_info and record.exc_info[1]:
+        yield from (f"    {line_of(line)}" for line in told(record.exc_info[1]))

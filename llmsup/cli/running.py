@@ -21,6 +21,7 @@ from ..process.logbook import LogBook
 from ..process.notify import Notifier
 from ..tree import Tree
 from .address import is_loopback, url_of
+from .failure import summary
 from .logsetup import BookHandler, set_up
 from .reading import show_reading
 
@@ -135,7 +136,7 @@ def _report(leaves: list[BaseException]) -> None:
         if isinstance(leaf, Error):
             log.error("%s", leaf)
         else:
-            log.error("a bug in llmsup ended it: %s: %s", type(leaf).__name__, leaf, exc_info=leaf)
+            log.error("a bug in llmsup ended it: %s", summary(leaf), exc_info=leaf)
     raise click.exceptions.Exit(1)
 
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator
 
+from .line import line_of
 from .watched import Watched
-
-MAX_LINE = 4096
-"""Characters kept of one line: a JSON dump on one line must not push out all the rest."""
 
 
 class LogBook(Watched):
@@ -32,11 +30,8 @@ class LogBook(Watched):
         self._closed = False
 
     def write(self, line: str) -> None:
-        """Add one line, without its line end; control characters are made visible."""
-        line = line.rstrip()[:MAX_LINE]
-        if not line.isprintable():
-            line = "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in line)
-            line = line[:MAX_LINE]  # it has grown
+        """Add one line, without its line end; control characters are made visible, and what is too long is cut."""
+        line = line_of(line)
         self._lines.append(line)
         self.written += 1
         self.notify()
