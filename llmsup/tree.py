@@ -64,6 +64,7 @@ class Tree(Watched):
         sockets: Listening already, so that a port in use is found out before anything starts.
         book: Gets the engines' lines; the caller may write its own log there too.
         reread: Reads the config anew; None: it can't change.
+        token: A key that is always good, for the commands of the user whom we run for; "" for none.
         stalled: Seconds after which a client that takes nothing is cut off.
         roster: Which models there are; None until it runs.
     """
@@ -75,6 +76,7 @@ class Tree(Watched):
         *,
         book: LogBook | None = None,
         reread: Callable[[], Config] | None = None,
+        token: str = "",
         stalled: Seconds = STALLED,
     ) -> None:
         super().__init__()
@@ -83,6 +85,7 @@ class Tree(Watched):
         self.reread = reread or (lambda: config)
         self.roster: Roster | None = None
         self.book = book or LogBook(5000)
+        self.token = token
         self.stalled = stalled
         self._stops = 0
 
@@ -167,7 +170,7 @@ class Tree(Watched):
 
     def _doorman(self, server: Server) -> Doorman:
         loopback = all(is_loopback(s.getsockname()[0]) for s in self.sockets)
-        return Doorman(server.api_keys, server.cors_origins, loopback)
+        return Doorman(server.api_keys, server.cors_origins, loopback, server.hosts, self.token)
 
     async def _wind_down(self, fleet: Fleet, gateway: Gateway, web: WebServer) -> None:
         fleet.close()  # who comes now is told so; who is in may finish

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -253,6 +254,17 @@ def test_open_to_everybody(serve: Serve) -> None:
     served = serve(listen="0.0.0.0:0")
     assert re.search(r"WARN  whoever can reach 0\.0\.0\.0:\d+ can use", served.log.read_text())
     assert served("ps").exit_code == 0
+    for path in ("/unload", "/logs", "/v1/models"):  # a page whose name was made to lead here
+        assert answer_to(served, path, Host="evil.com") == 403
+        assert answer_to(served, path, Host="192.168.1.2:5005") == 200
+    assert answer_to(served, "/unload", Host="192.168.1.2:5005", Referer="http://evil.com/") == 403
+
+
+def answer_to(served: Served, path: str, **headers: str) -> int:
+    """The status of a GET."""
+    with contextlib.closing(HTTPConnection(served.url.partition("//")[2], timeout=PATIENCE)) as connection:
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse().status
 
 
 def test_with_a_key(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

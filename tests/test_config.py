@@ -212,6 +212,13 @@ def test_a_table_that_was_already_read() -> None:
             "'~no-such-user-here/x': no such home directory @ server.state_dir",
         ),
         ("[catalog]\nroots = ['/a', 1]", "expected a string, got a whole number 1 @ catalog.roots[1]"),
+        *(
+            (
+                f"[server]\nhosts = ['{name}']",
+                f'{name!r} is not a host\'s name: write "llm.example.org", without scheme and port @ server.hosts',
+            )
+            for name in ("http://x", "x:5005", "x/y", "", "*.x.org", "a b", "ü.de")
+        ),
         (
             "[server]\ncors_origins = ['https://x/']",
             ('\'https://x/\' is not a web origin: write "https://host" or "https://host:port" @ server.cors_origins'),

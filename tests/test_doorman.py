@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from base64 import b64encode
 
 import pytest
@@ -14,6 +15,13 @@ from llmsup.gateway.doorman import Doorman, is_loopback, is_preflight
 from llmsup.gateway.message import RequestHead
 
 OPEN = Doorman(api_keys=(), origins=("https://chat.example.com",), loopback=True)
+NETWORK = Doorman(
+    api_keys=(),
+    origins=("https://chat.example.com",),
+    loopback=False,
+    hosts=("llm.example.org",),
+    own=frozenset({"box.example.com"}),
+)
 LOCKED = Doorman(api_keys=("first", "s3cret:with:colons"), origins=(), loopback=False)
 
 
@@ -280,7 +288,116 @@ def test_a_name_that_was_rebound(host: str) -> None:
     with pytest.raises(ForbiddenOrigin) as error:
         OPEN.check(head(host=host))
     assert str(error.value).isprintable()
-    Doorman(api_keys=(), origins=(), loopback=False).check(head(host=host))
+    assert "server.hosts" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("192.168.1.2:5005", "10.0.0.1", "[fe80::1]:5005", "[2001:db8::1]", "8.8.8.8:5005", "0.0.0.0:5005"),
+        *("localhost:5005", "127.0.0.1:5005", "x.localhost"),
+        *(
+            "studio",
+            "studio:5005",
+            "Anns-Mac.local:5005",
+            "anns-mac.local.",
+            "host.docker.internal:5005",
+            "x.home.arpa",
+        ),
+        *("box.example.com", "BOX.example.com.:5005", "llm.example.org", "LLM.example.org:443", ""),
+    ],
+)
+def test_what_an_open_listener_is_called(host: str) -> None:
+    """Addresses, what the machine is called, what no site on the internet can be called, and what the config says."""
+    NETWORK.check(head(host=host))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.com", "evil.com:5005", "192.168.1.2.evil.com", "192.168.1.2@evil.com", "local.evil.com", "local.com"),
+        *("box.example.com.evil.com", "example.com", "x.llm.example.org", "evillocal.com", "evil.internal.com"),
+        *("/", "@", "[]", "[evil]", "[::1", ".", "..", "\xff.com"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/unload", "/logs", "/v1/models", "/health"])
+def test_a_name_that_was_rebound_to_an_open_listener(host: str, path: str) -> None:
+    """Without keys nothing else keeps a page out whose name leads here."""
+    with pytest.raises(ForbiddenOrigin, match=r"server\.hosts"):
+        NETWORK.check(head(path=path, host=host))
+
+
+def test_a_key_makes_any_name_good() -> None:
+    """A page that was rebound has none; a proxy in front may call us anything."""
+    LOCKED.check(head(host="llm.example.org", authorization="Bearer first"))
+    with pytest.raises(InvalidApiKey):
+        LOCKED.check(head(host="evil.com"))
+
+
+def test_hosts_of_a_loopback_listener() -> None:
+    """A proxy on this machine passes on the name that it is called by."""
+    doorman = Doorman(api_keys=(), origins=(), loopback=True, hosts=("LLM.example.org",))
+    doorman.check(head(host="llm.example.org"))
+    for host in ("192.168.1.2", "studio", "evil.com"):
+        with pytest.raises(ForbiddenOrigin):
+            doorman.check(head(host=host))
+
+
+def test_the_systems_name_of_this_machine_is_known() -> None:
+    """However it is called."""
+    Doorman(api_keys=(), origins=(), loopback=False).check(head(host=f"{socket.gethostname().upper()}:5005"))
+
+
+# Referers...
+
+
+@pytest.mark.parametrize("path", ["/unload", "/unload/", "//unload", "/v1/unload", "/upstream/m/health"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_what_acts_by_get_wants_no_foreign_page(path: str, method: str) -> None:
+    """An image on a page has no Origin, and to plain HTTP no `Sec-Fetch-Site`."""
+    for referer in (
+        "http://evil.com/",
+        "https://evil.com/x?localhost",
+        "http://localhost@evil.com",
+        "http://[::1",
+        "x",
+    ):
+        with pytest.raises(ForbiddenOrigin):
+            NETWORK.check(head(method, path, host="192.168.1.2:5005", referer=referer))
+    for referer in (
+        "http://192.168.1.2:5005/ui",
+        "http://localhost:3000/",
+        "https://chat.example.com/a",
+        "app://x",
+        "",
+    ):
+        NETWORK.check(head(method, path, host="192.168.1.2:5005", referer=referer))
+    # behind a proxy the page's own name is not ours; its browser knows that they are one
+    NETWORK.check(head(method, path, host="localhost", referer="https://x.org/", sec_fetch_site="same-origin"))
+
+
+def test_what_only_looks_may_be_linked_to() -> None:
+    """Such as a page about the server in a wiki; and programs name themselves as they like."""
+    for path in ("/v1/models", "/logs", "/unloaded", "/"):
+        NETWORK.check(head(path=path, referer="https://wiki.example.net/"))
+    NETWORK.check(head("POST", "/v1/chat/completions", referer="https://some.app/"))
+
+
+# The token of this user's commands...
+
+
+def test_the_token_is_a_key_beside_the_others() -> None:
+    """And is none where there is none."""
+    doorman = Doorman(api_keys=("first",), origins=(), loopback=True, token="tok")
+    doorman.check(head(authorization="Bearer tok"))
+    doorman.check(head(authorization="Bearer first"))
+    for wrong in ("", "to", "tokk"):
+        with pytest.raises(InvalidApiKey):
+            doorman.check(head(authorization=f"Bearer {wrong}"))
+    with pytest.raises(InvalidApiKey):
+        Doorman(api_keys=("first",), origins=(), loopback=True).check(head(authorization="Bearer "))
+    assert "tok" not in repr(doorman).replace("token", "")
+    assert "first" not in repr(doorman)
 
 
 def test_hosts_of_http_2() -> None:

@@ -21,6 +21,9 @@ Validator = Callable[[Any, Any, Any], None]
 
 _LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\[\]:\s/]+)):(?P<port>[0-9]{1,5})")
 
+_HOST = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", re.ASCII)
+"""A name (of another script as browsers send it, "xn--…"), or an address, of IPv6 without brackets."""
+
 
 def parse_listen(text: str) -> tuple[str, int]:
     """Read "127.0.0.1:5005" or "[::1]:5005"; port 0 asks the system for a free one.
@@ -67,6 +70,13 @@ def origins(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:
         parts = urlsplit(origin)
         if not parts.scheme or not parts.netloc or f"{parts.scheme}://{parts.netloc}" != origin:
             raise ValueError(f'{origin!r} is not a web origin: write "https://host" or "https://host:port"')
+
+
+def hosts(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:
+    """Accept names of this machine as a `Host` has them, less the port; anything else would silently never match."""
+    for name in value:
+        if not _HOST.fullmatch(name):
+            raise ValueError(f'{name!r} is not a host\'s name: write "llm.example.org", without scheme and port')
 
 
 def keys(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:

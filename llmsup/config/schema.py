@@ -33,6 +33,7 @@ class Server:
     state_dir: Path = field(default=Path("~/.local/state/llmsup"), converter=expand, validator=checks.known_home)
     default_model: str = ""
     cors_origins: tuple[str, ...] = field(default=(), validator=checks.origins)
+    hosts: tuple[str, ...] = field(default=(), validator=checks.hosts)
     certfile: str = field(default="", converter=expand_text, validator=checks.known_home)
     keyfile: str = field(default="", converter=expand_text, validator=checks.known_home)
     max_queue: int = field(default=1000, validator=checks.at_least(1))

@@ -11,10 +11,11 @@ import hmac
 import ipaddress
 from urllib.parse import urlsplit
 
-from attrs import define
+from attrs import Factory, define, field
 
 from ..engines.connection import Headers
 from ..errors import ForbiddenOrigin, InvalidApiKey
+from .hosts import is_address, is_private, own_names, plain
 from .message import RequestHead
 
 APP_SCHEMES = ("app", "file", "tauri", "vscode-webview")
@@ -31,11 +32,17 @@ class Doorman:
         api_keys: When there are any, a request must have one.
         origins: Web origins that may call, besides loopback ones and apps.
         loopback: The listener is on a loopback address, so a Host that isn't is a page's trick (DNS rebinding).
+        hosts: Names that we are called by, besides those that no page can have.
+        token: Another key, which the commands of the user whom we run for know; "" for none.
+        own: What this machine is called.
     """
 
-    api_keys: tuple[str, ...]
+    api_keys: tuple[str, ...] = field(repr=False)
     origins: tuple[str, ...]
     loopback: bool
+    hosts: tuple[str, ...] = ()
+    token: str = field(default="", repr=False)
+    own: frozenset[str] = Factory(own_names)
 
     def check(self, head: RequestHead) -> None:
         """Let the request in.
@@ -46,16 +53,27 @@ class Doorman:
         """
         self._check_host(head)
         self._check_origin(head)
+        self._check_referer(head)
         if self.api_keys and head.path != "/health" and not is_preflight(head):
             self._check_key(head)
 
     def _check_host(self, head: RequestHead) -> None:
         host = head.header(b"host") or head.header(b":authority")
-        if self.loopback and host and not is_loopback(_hostname(f"//{host}")):
-            raise ForbiddenOrigin(
-                f"The Host {host[:100]!r} is not this machine.",
-                hint="llmsup listens on a loopback address: call it as 127.0.0.1 or localhost.",
-            )
+        if not host or self._is_us(_hostname(f"//{host}")):
+            return
+        call = "127.0.0.1 or localhost" if self.loopback else "its address"
+        raise ForbiddenOrigin(
+            f"The Host {host[:100]!r} is not this machine.",
+            hint=f"Call llmsup by {call}; if it has that name, too, add it to server.hosts.",
+        )
+
+    def _is_us(self, host: str) -> bool:
+        if is_loopback(host) or plain(host) in map(plain, self.hosts):
+            return True
+        if self.loopback:
+            return False
+        # Whoever rebinds a name has no key. Browsers keep passwords by name, so it can't have theirs sent, either.
+        return bool(self.api_keys) or is_address(host) or is_private(host) or plain(host) in self.own
 
     def _check_origin(self, head: RequestHead) -> None:
         origin = head.header(b"origin")
@@ -66,6 +84,22 @@ class Doorman:
             )
         if not origin and head.header(b"sec-fetch-site") == "cross-site":
             raise ForbiddenOrigin("A page of another web site may not call this server.")
+
+    def _check_referer(self, head: RequestHead) -> None:
+        """An image or a link on a foreign page has no Origin, and browsers send `Sec-Fetch-Site` only to what they
+        trust, which plain HTTP to another machine is not.
+        """
+        if head.method not in ("GET", "HEAD") or not acts(head.path):
+            return
+        referer = head.header(b"referer")
+        if not referer or head.header(b"origin") or head.header(b"sec-fetch-site"):
+            return  # what a browser says more clearly has been looked at
+        host = head.header(b"host") or head.header(b":authority")
+        origin = _origin(referer)
+        if not self.is_friend(origin) and origin.partition("://")[2].lower() != host.lower():
+            raise ForbiddenOrigin(
+                f"A page of {origin[:100]!r} may not do this.", hint="If it is yours, add it to server.cors_origins."
+            )
 
     def is_friend(self, origin: str) -> bool:
         """Whether pages of that origin may call. "null" is not one: any site can make itself that."""
@@ -82,7 +116,8 @@ class Doorman:
     def _check_key(self, head: RequestHead) -> None:
         offered = _key(head)
         # Every key is compared, in constant time: an answer's time says nothing about any of them.
-        if not sum(hmac.compare_digest(offered, key.encode()) for key in self.api_keys):
+        keys = (*self.api_keys, self.token) if self.token else self.api_keys
+        if not sum(hmac.compare_digest(offered, key.encode()) for key in keys):
             what = "is not one of this server's" if offered else "is missing"
             raise InvalidApiKey(f"The API key {what}.", hint="Send it as `Authorization: Bearer KEY` or `x-api-key`.")
 
@@ -113,6 +148,23 @@ class Doorman:
             if head.header(b"access-control-request-private-network"):
                 allow.append((b"access-control-allow-private-network", b"true"))
         return allow
+
+
+def acts(path: str) -> bool:
+    """Whether a GET of this path changes something: llama-swap's `/unload`, and an engine's own paths, which load it."""
+    parts = [part for part in path.split("/") if part]
+    while parts[:1] == ["v1"]:
+        del parts[0]
+    return parts[:1] in (["unload"], ["upstream"])
+
+
+def _origin(url: str) -> str:
+    """The origin of a page; what is no URL is one that is nobody's friend."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _hostname(url: str) -> str:
