@@ -60,7 +60,7 @@ def test_bad_usage_is_2(words: list[str]) -> None:
     assert CliRunner().invoke(main, words).exit_code == 2
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "ps"])
+@pytest.mark.parametrize("command", ["serve", "check"])
 def test_six_mistakes_are_six_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     config = tmp_path / "llmsup.toml"
     config.write_text(SIX_MISTAKES)
@@ -71,6 +71,19 @@ def test_six_mistakes_are_six_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     lines = result.stderr.splitlines()
     assert len(lines) == 6
     assert lines[3] == f"unknown key 'tttl' (did you mean 'ttl'?) @ {config}: models.qwen3-4b"
+
+
+def test_a_client_minds_only_the_mistakes_about_where_the_server_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "llmsup.toml"
+    config.write_text(SIX_MISTAKES)
+    monkeypatch.setenv("LLMSUP_CONFIG", str(config))
+    result = CliRunner().invoke(main, ["ps"])
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("'localhost' is not HOST:PORT")
+    assert line.endswith(f"@ {config}: server.listen")
 
 
 def test_a_config_that_is_not_there_is_one_line(tmp_path: Path) -> None:

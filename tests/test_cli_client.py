@@ -13,8 +13,10 @@ from click.testing import CliRunner
 
 from llmsup.cli import main
 from llmsup.cli.client import Client, NoServer, Refused, model_path
-from llmsup.cli.target import connect
+from llmsup.cli.target import _meant, connect
+from llmsup.config import load_contact
 from llmsup.errors import ConfigError, SetupError
+from llmsup.process.server_file import ServerFile, left_in
 
 
 class Canned(HTTPServer):
@@ -85,7 +87,27 @@ def test_a_port_that_nobody_knows(config: Path) -> None:
         connect(None)
 
 
-@pytest.mark.parametrize("url", ["5005", "ftp://x", "http://"])
+@pytest.mark.parametrize(
+    ("written", "url"),
+    [
+        ("localhost:5005", "http://localhost:5005"),
+        ("127.0.0.1:5005/v1", "http://127.0.0.1:5005"),
+        ("http://127.0.0.1:5005/v1/", "http://127.0.0.1:5005"),
+        ("https://box.lan/llm/v1", "https://box.lan:443/llm"),
+        ("http://box.lan/llm/", "http://box.lan:80/llm"),
+        (" HTTP://Box:81 ", "http://box:81"),
+        (":81", "http://127.0.0.1:81"),
+        ("0.0.0.0:81", "http://127.0.0.1:81"),
+        ("[::1]:81", "http://[::1]:81"),
+        ("http://[::]:81", "http://[::1]:81"),
+        ("box.lan", "http://box.lan:5005"),
+    ],
+)
+def test_a_url_as_people_write_it(config: Path, written: str, url: str) -> None:
+    assert connect(written) == Client(url)
+
+
+@pytest.mark.parametrize("url", ["5005", "ftp://x", "http://", "http://:81", "http://x:port", "x:99999", "[::1", " "])
 def test_what_is_no_url(config: Path, url: str) -> None:
     with pytest.raises(SetupError, match="not a server's URL"):
         connect(url)
@@ -106,6 +128,65 @@ def test_with_a_url_a_broken_config_does_not_matter(config: Path) -> None:
     assert connect("http://127.0.0.1:1").key == ""
     with pytest.raises(ConfigError):
         connect(None)
+
+
+# A server that runs tells where it is, and how its own user gets in...
+
+
+@pytest.fixture
+def state(tmp_path: Path, config: Path) -> Path:
+    """The `state_dir` of the config that is found."""
+    config.write_text(f"server.state_dir = {str(tmp_path / 'state')!r}\n")
+    return tmp_path / "state"
+
+
+def test_the_server_that_runs_is_meant(state: Path, config: Path) -> None:
+    """Whatever the config says by now."""
+    with left_in(state, urls=("https://127.0.0.1:81", "https://[::1]:81"), token="tok", config=config):
+        assert connect(None) == Client("https://127.0.0.1:81", "tok")
+        assert connect("https://127.0.0.1:81") == connect("127.0.0.1:81/v1") == connect(None)
+        assert connect("localhost:81") == connect(None), "somebody else may listen at another loopback address"
+        assert connect("127.0.0.1:82").key == connect("http://elsewhere:81").key == ""
+        before = config.read_text()
+        for change in ("server.listen = 'x'", "server.api_keys = ['new']", "models.a.tttl = 1", "server.foo = 1"):
+            config.write_text(f"{before}{change}\n")
+            assert connect(None) == Client("https://127.0.0.1:81", "tok")
+    assert connect(None) == Client("http://127.0.0.1:5005"), "it has ended"
+    assert list(state.iterdir()) == []
+
+
+def test_a_key_of_ones_own_goes_before(state: Path, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMSUP_API_KEY", "mine")
+    with left_in(state, urls=("http://127.0.0.1:81",), token="tok", config=config):
+        assert connect(None) == connect(":81") == Client("http://127.0.0.1:81", "mine")
+
+
+def test_a_broken_config_does_not_hide_the_server(state: Path, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual place is looked at then."""
+    monkeypatch.setenv("HOME", str(state.parent))
+    config.write_text("[server\n")
+    with pytest.raises(ConfigError, match="1 mistake"):
+        connect(None)
+    with left_in(Path("~/.local/state/llmsup").expanduser(), urls=("http://[::1]:81",), token="t", config=None):
+        assert connect(None) == Client("http://[::1]:81", "t")
+
+
+def test_of_several_servers_the_one_of_this_config_is_meant(state: Path, config: Path) -> None:
+    def one(url: str, began: float, config: str) -> ServerFile:
+        return ServerFile(pid=1, began=began, urls=(url,), token="", config=config)
+
+    contact = load_contact(config)
+    ours, usual = one("http://x:1", 1, str(config)), one("http://127.0.0.1:5005", 2, "")
+    others = [one("http://x:3", 3, ""), one("http://x:4", 4, "")]
+    assert _meant([ours, usual, *others], contact) is ours
+    assert _meant([usual, *others], contact) is usual
+    assert _meant(others, contact) is others[1]
+
+
+def test_a_key_that_is_wanted(server: Canned) -> None:
+    server.status, server.body = 401, b'{"error": {"message": "No key.", "code": "invalid_api_key"}}'
+    result = CliRunner().invoke(main, ["ps", "--url", server.url])
+    assert (result.exit_code, result.stderr) == (1, "llmsup: No key. The commands take it from $LLMSUP_API_KEY.\n")
 
 
 def test_what_is_asked(server: Canned) -> None:

@@ -267,11 +267,42 @@ def answer_to(served: Served, path: str, **headers: str) -> int:
         return connection.getresponse().status
 
 
-def test_with_a_key(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_key(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This user's commands have one of their own; others must be given one."""
     served = serve(f'[server]\napi_keys = ["k"]\n{CONFIG}')
+    assert served("ps").exit_code == 0
+    assert answer_to(served, "/running") == 401
+    monkeypatch.setenv("HOME", str(tmp_path / "another"))
     assert served("ps").stderr.startswith("llmsup: The API key is missing.")
+    assert "$LLMSUP_API_KEY" in served("ps").stderr
     monkeypatch.setenv("LLMSUP_API_KEY", "k")
     assert served("ps").exit_code == 0
+    served.end(signal.SIGTERM)
+    assert not list(tmp_path.rglob("server-*.json"))
+
+
+def test_commands_find_the_server_whatever_becomes_of_its_config(serve: Serve, tmp_path: Path) -> None:
+    """Another address, other keys, a typo: the file says what shall be, the server what is."""
+    served = serve()
+    run = CliRunner().invoke
+    assert run(main, ["ps"]).exit_code == 0
+    config = tmp_path / "llmsup.toml"
+    usual = tmp_path / ".config/llmsup/llmsup.toml"
+    usual.parent.mkdir(parents=True)
+    usual.symlink_to(config)
+    config.write_text(f'[server]\napi_keys = ["new"]\nlisten = "127.0.0.1:1"\n{CONFIG}')
+    reloaded = run(main, ["reload"])
+    assert reloaded.exit_code == 0, reloaded.stderr
+    config.write_text(f'[server]\napi_keys = ["newer"]\nlisten = "127.0.0.1:1"\n{CONFIG}')
+    assert answer_to(served, "/running") == 401
+    assert run(main, ["reload"]).exit_code == 0
+    config.write_text(f"{config.read_text()}[models.typo]\ntttl = 1\n")
+    assert run(main, ["ps"]).exit_code == 0
+    assert run(main, ["reload"]).exit_code == 2
+    config.write_text("[")
+    assert run(main, ["ps"]).exit_code == 0
+    served.end(signal.SIGTERM)
+    assert run(main, ["ps"]).exit_code == 2
 
 
 def test_models_come_by_reload_and_by_sighup(serve: Serve, tmp_path: Path) -> None:

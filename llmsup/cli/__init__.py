@@ -86,4 +86,10 @@ def main() -> None:
     One OpenAI-compatible endpoint; models are loaded when a request names them, side by side.
 
     Try it with `llmsup demo`.
+
+    \b
+    Environment:
+      LLMSUP_CONFIG   the config file, instead of ~/.config/llmsup/llmsup.toml
+      LLMSUP_URL      the server that commands talk to, instead of the one that runs for you
+      LLMSUP_API_KEY  the key that they send
     """

@@ -6,8 +6,14 @@ It does not know whether anybody answers there.
 from __future__ import annotations
 
 import ipaddress
+from urllib.parse import urlsplit
 
-ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- named here so that it can be replaced
+from ..errors import SetupError
+
+USUAL_PORT = 5005
+"""The default of `server.listen`."""
+
+ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- named here so that it can be replaced
 """Addresses that one can listen on but not call, and what to call instead."""
 
 
@@ -15,6 +21,34 @@ def url_of(host: str, port: int, *, tls: bool) -> str:
     """The base URL of a listener: "http://127.0.0.1:5005"."""
     host = ANYWHERE.get(host, host)
     return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def base_url(text: str) -> str:
+    """A server's base URL as people write it: with or without a scheme, a port, the `/v1` that clients are given.
+
+    Raises:
+        SetupError: It is none.
+    """
+    text = text.strip()
+    bare = "://" not in text
+    wrong = SetupError(f"{text!r} is not a server's URL.", hint="Write it like http://127.0.0.1:5005.")
+    try:
+        parts = urlsplit(f"http://{text}" if bare else text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise wrong from None
+    if parts.scheme not in ("http", "https") or host.isdecimal() or not (host or (bare and port)):
+        raise wrong
+    tls = parts.scheme == "https"
+    port = port or (USUAL_PORT if bare else 443 if tls else 80)
+    return url_of(host, port, tls=tls) + parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def same_place(one: str, other: str) -> bool:
+    """Whether two base URLs lead to one listener, as far as that can be told: loopback has many names."""
+    a, b = urlsplit(one), urlsplit(other)
+    alike = a.hostname == b.hostname or (is_loopback(a.hostname or "") and is_loopback(b.hostname or ""))
+    return alike and (a.scheme, a.port, a.path) == (b.scheme, b.port, b.path)
 
 
 def is_loopback(host: str) -> bool:

@@ -30,7 +30,8 @@ class Refused(Error):
     """The server answered with an error; `refusal` is the code that it gave, `mistakes` those of its config."""
 
     def __init__(self, message: str, code: str, log_tail: tuple[str, ...], mistakes: tuple[str, ...] = ()) -> None:
-        super().__init__(message, log_tail=log_tail)
+        hint = "The commands take it from $LLMSUP_API_KEY." if code == "invalid_api_key" else ""
+        super().__init__(message, hint=hint, log_tail=log_tail)
         self.refusal = code
         self.mistakes = mistakes
 

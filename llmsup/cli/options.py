@@ -34,7 +34,7 @@ def verbose_option(command: Command) -> Command:
 
 def url_option(command: Command) -> Command:
     """--url URL."""
-    text = "The server; else $LLMSUP_URL, else where the config lets it listen."
+    text = "The server; else $LLMSUP_URL, else the one that runs for you. $LLMSUP_API_KEY is its key, if it wants one."
     return click.option("--url", metavar="URL", envvar="LLMSUP_URL", help=text)(command)
 
 

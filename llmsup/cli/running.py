@@ -5,11 +5,13 @@ It does not know what is served: `serve` reads that from a file, `demo` makes it
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import click
 import trio
@@ -19,6 +21,7 @@ from ..errors import Error
 from ..fleet.fleet import Fleet
 from ..process.logbook import LogBook
 from ..process.notify import Notifier
+from ..process.server_file import left_in, new_token
 from ..tree import Tree
 from .address import is_loopback, url_of
 from .failure import summary
@@ -38,6 +41,7 @@ def run(
     verbose: bool,
     announce: Callable[[str, Fleet], None],
     reread: Callable[[], Config] | None = None,
+    source: Path | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; a second one ends the grace that requests have. SIGHUP reloads.
 
@@ -49,6 +53,7 @@ def run(
         verbose: Log from DEBUG up.
         announce: Called with the server's URL and its models once requests are answered.
         reread: Reads the config anew.
+        source: The config's file, by which the commands know this server from others.
 
     Raises:
         Error: It can't run as asked.
@@ -62,18 +67,23 @@ def run(
         _warn_if_open(new, sockets)
         return new
 
-    tree = Tree(config, sockets, book=book, reread=read)
+    token = new_token()
+    tree = Tree(config, sockets, book=book, reread=read, token=token)
     manager = Notifier.take()
+    leaving = contextlib.ExitStack()
 
     def started(fleet: Fleet) -> None:
         for address in addresses(sockets):
             log.info("listening on %s", address)
         _warn_if_open(config, sockets)
-        announce(urls(config, sockets)[0], fleet)
-        manager.ready(f"answers at {', '.join(urls(config, sockets))}")
+        here = tuple(urls(config, sockets))
+        leaving.enter_context(left_in(config.server.state_dir, urls=here, token=token, config=source))
+        announce(here[0], fleet)
+        manager.ready(f"answers at {', '.join(here)}")
 
     try:
-        trio.run(_main, tree, into_book, started, manager)
+        with leaving:
+            trio.run(_main, tree, into_book, started, manager)
     except BaseExceptionGroup as group:
         _report(list(_leaves(group)))
 

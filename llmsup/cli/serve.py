@@ -53,7 +53,7 @@ def command(config: str | None, listen: str | None, verbose: bool) -> None:
         elsewhere = config or listen or settings.server.listen.endswith(":0")
         introduce(fleet, path, ps=f"llmsup ps --url {url}" if elsewhere else "llmsup ps")
 
-    running.run(settings, sockets, verbose=verbose, announce=announce, reread=read)
+    running.run(settings, sockets, verbose=verbose, announce=announce, reread=read, source=path)
 
 
 def introduce(fleet: Fleet, path: Path | None, *, ps: str) -> None:

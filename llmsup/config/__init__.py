@@ -4,6 +4,7 @@ It does not know what any value is for; once loaded, nobody reads the file again
 """
 
 from .checks import parse_listen
+from .contact import Contact, load_contact
 from .find import DEFAULT_PATH, find
 from .load import load, parse
 from .sampling import PARAMETERS
@@ -27,6 +28,7 @@ __all__ = [
     "Bridge",
     "Catalog",
     "Config",
+    "Contact",
     "EngineSpec",
     "Kind",
     "Memory",
@@ -37,6 +39,7 @@ __all__ = [
     "Settings",
     "find",
     "load",
+    "load_contact",
     "parse",
     "parse_listen",
 ]

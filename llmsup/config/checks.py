@@ -19,14 +19,15 @@ from .paths import expand
 
 Validator = Callable[[Any, Any, Any], None]
 
-_LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\[\]:\s/]+)):(?P<port>[0-9]{1,5})")
+_LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\[\]:\s/]*)):(?P<port>[0-9]{1,5})")
 
 _HOST = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", re.ASCII)
 """A name (of another script as browsers send it, "xn--…"), or an address, of IPv6 without brackets."""
 
 
 def parse_listen(text: str) -> tuple[str, int]:
-    """Read "127.0.0.1:5005" or "[::1]:5005"; port 0 asks the system for a free one.
+    """Read "127.0.0.1:5005" or "[::1]:5005"; ":5005" is every address (its host is ""), as llama-swap and Ollama have
+    it; port 0 asks the system for a free one.
 
     Raises:
         ValueError: It is neither; the message is fit for a person.
@@ -34,7 +35,7 @@ def parse_listen(text: str) -> tuple[str, int]:
     match = _LISTEN.fullmatch(text)
     if not match or int(match["port"]) > 65535:
         raise ValueError(f'{text!r} is not HOST:PORT: write "127.0.0.1:5005" or "[::1]:5005", port 0 to 65535')
-    return match["v6"] or match["host"], int(match["port"])
+    return match["v6"] or match["host"] or "", int(match["port"])
 
 
 def at_least(low: float) -> Validator:

@@ -31,8 +31,18 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
         ConfigError: It has mistakes; all of them are told.
         SetupError: It can't be read.
     """
+    return parse(read_text(path), str(path), environ)
+
+
+def read_text(path: Path) -> str:
+    """The text of a config file.
+
+    Raises:
+        ConfigError: It isn't text.
+        SetupError: It can't be read.
+    """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError((f"not UTF-8 text: {error.reason} at byte {error.start} @ {path}",), str(path)) from None
     except OSError as error:
@@ -40,7 +50,14 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
             f"The config {path} can't be read: {error.strerror or error}.",
             hint="Check the path and its permissions, or name another one with --config.",
         ) from error
-    return parse(text, str(path), environ)
+
+
+def tables_of(text: str, source: str) -> dict[str, Any]:
+    """What the TOML says. Raises ConfigError: it is none; only its first mistake is told."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError((f"not valid TOML: {error} @ {source}",), source) from None
 
 
 def parse(text_or_table: str | Mapping[str, Any], source: str, environ: Mapping[str, str] = os.environ) -> Config:
@@ -49,10 +66,7 @@ def parse(text_or_table: str | Mapping[str, Any], source: str, environ: Mapping[
     Raises:
         ConfigError: It has mistakes; all of them are told, but of TOML's own syntax only the first.
     """
-    try:
-        raw = tomllib.loads(text_or_table) if isinstance(text_or_table, str) else dict(text_or_table)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError((f"not valid TOML: {error} @ {source}",), source) from None
+    raw = tables_of(text_or_table, source) if isinstance(text_or_table, str) else dict(text_or_table)
     report = Report(source)
     draft = _read(raw, environ, report)
     for what, place in check(draft):

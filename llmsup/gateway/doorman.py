@@ -151,7 +151,7 @@ class Doorman:
 
 
 def acts(path: str) -> bool:
-    """Whether a GET of this path changes something: llama-swap's `/unload`, and an engine's own paths, which load it."""
+    """Whether a GET of this path changes something: llama-swap's `/unload`, and an engine's paths (loads it)."""
     parts = [part for part in path.split("/") if part]
     while parts[:1] == ["v1"]:
         del parts[0]

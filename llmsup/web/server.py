@@ -7,6 +7,7 @@ replaces; the dependency is pinned for that reason.
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import ssl
@@ -137,7 +138,7 @@ class WebServer:
 
 
 def listen(address: str) -> list[socket.socket]:
-    """Bind HOST:PORT, before anything else starts.
+    """Bind HOST:PORT, before anything else starts; ":PORT" is every address of the families that there are.
 
     Raises:
         SetupError: It is taken, or isn't ours to bind.
@@ -149,7 +150,12 @@ def listen(address: str) -> list[socket.socket]:
         for family, kind, proto, _, where in socket.getaddrinfo(
             host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         ):
-            listener = socket.socket(family, kind, proto)
+            try:
+                listener = socket.socket(family, kind, proto)
+            except OSError as error:
+                if not host and error.errno == errno.EAFNOSUPPORT:
+                    continue  # a system without IPv6 still knows its name
+                raise
             sockets.append(listener)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
