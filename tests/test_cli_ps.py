@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from llmsup.cli.ps import failures, nothing_loaded, table
+from llmsup.cli.ps import failures, nothing_loaded, table, waits
 from llmsup.cli.table import Column, Table
 
 NOW = 1_000_000.0
@@ -28,6 +28,7 @@ ENTRIES = [
     entry("org/big@Q4", in_flight=2, waiting=3, expires_at=None),
     entry("模型", last_used=None, footprint_source="declared"),
     entry("soon", **STARTING, pid=None),
+    entry("queued", **STARTING, pid=None, waits_for="it needs 5.0 GiB (in memory: big)."),
     entry("half", **STARTING, progress=0.5),
     entry("for-ever", ttl=None, expires_at=None),
 ]
@@ -39,6 +40,7 @@ def test_plain() -> None:
         "org/big@Q4  ready         4711     2 (+3)  busy         -           148 MiB",
         "模型        ready         4711          0   5 m      30 m  148 MiB declared",
         "soon        starting         -          0     -         -                 -",
+        "queued      waiting          -          0     -         -                 -",
         "half        starting 50%  4711          0     -         -                 -",
         "for-ever    ready         4711          0  12 s     never           148 MiB",
     ]
@@ -64,6 +66,10 @@ def test_priority_is_shown_when_there_is_one(fields: dict[str, Any], shown: str)
     lines = table([entry("a", **fields), entry("b")], NOW).as_text().splitlines()
     assert lines[0].endswith("  PRIORITY")
     assert [line.split("MiB  ")[1] for line in lines[1:]] == [shown, "normal"]
+
+
+def test_what_waits_is_told() -> None:
+    assert waits(ENTRIES) == ["queued waits: it needs 5.0 GiB (in memory: big)."]
 
 
 def test_a_clock_that_differs_from_the_servers() -> None:

@@ -169,7 +169,35 @@ def test_a_load_that_somebody_ends(serve: Serve) -> None:
         served("unload", "endless")
         _, stderr = loading.communicate(timeout=PATIENCE)
     assert loading.returncode == 1
-    assert "endless is not loaded: its engine was ended while it loaded" in stderr
+    assert "llmsup: endless is not loaded: asked for over the API.\n" in stderr
+
+
+def test_a_load_that_crashes_says_how(serve: Serve) -> None:
+    """What `why` would."""
+    shell = ["/bin/sh", "-c", "echo GGML_ASSERT failed; kill -SEGV $$; : ${PORT}"]
+    served = serve(f"[models.broken]\ncommand = {json.dumps(shell)}\n")
+    loaded = served("load", "broken")
+    assert loaded.exit_code == 1
+    first, *rest = loaded.stderr.splitlines()[1:]
+    assert first == "llmsup: broken is not loaded: The engine of broken was killed by SIGSEGV. Its last lines:"
+    assert "    GGML_ASSERT failed" in rest
+    assert "The engine of broken was killed by SIGSEGV" in served("why", "broken").stdout
+
+
+def test_what_waits_for_memory_is_not_said_to_start(serve: Serve) -> None:
+    served = serve(
+        model("big", more="memory = '300MiB'\npinned = true")
+        + model("other", more="memory = '300MiB'")
+        + "[memory]\nlimit = '400MiB'\nreserve = '1MiB'\n"
+    )
+    assert served("load", "big").exit_code == 0
+    with subprocess.Popen([sys.executable, "-m", "llmsup", "load", "other", "--url", served.url]) as loading:
+        until(lambda: re.search(r"^other  waiting  +- ", served("ps").stdout, re.MULTILINE))
+        assert re.search(r"^other waits: .*300 MiB.* big\b.*\.$", served("ps").stdout, re.MULTILINE)
+        (entry,) = [one for one in json.loads(served("ps", "--json").stdout) if one["model"] == "other"]
+        assert entry["state"] == "starting", "what scripts know is what it was"
+        loading.send_signal(signal.SIGINT)
+        loading.wait(PATIENCE)
 
 
 def test_ctrl_c_ends_the_wait_but_not_the_load(serve: Serve) -> None:

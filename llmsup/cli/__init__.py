@@ -90,6 +90,6 @@ def main() -> None:
     \b
     Environment:
       LLMSUP_CONFIG   the config file, instead of ~/.config/llmsup/llmsup.toml
-      LLMSUP_URL      the server that commands talk to, instead of the one that runs for you
+      LLMSUP_URL      the server that commands talk to
       LLMSUP_API_KEY  the key that they send
     """

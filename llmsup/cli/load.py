@@ -25,6 +25,9 @@ Entry = dict[str, Any]
 EVERY = Seconds(0.2)
 """How often the server is asked how far it is."""
 
+BY_ITSELF = ("crashed", "failed")
+"""Causes of an unload that are the engine's own."""
+
 
 @click.command("load")
 @click.argument("model")
@@ -76,7 +79,7 @@ def _poll(client: Client, name: str, show: Callable[[Entry], None] | None) -> En
         status = client.get(model_path("/v1/models", name))["status"]
         if status["value"] == "failed":
             raise ModelFailed(str(status.get("error") or f"{name} failed."), log_tail=tuple(status.get("log_tail", ())))
-        if status["value"] == "unloaded":
+        if status["value"] == "unloaded" and not _wanted(client, name):
             raise _gone(client, name, str(status.get("reason") or ""))
         if status["value"] == "loaded":
             # One that is about to be unloaded counts as loaded there; our load comes after that.
@@ -89,13 +92,18 @@ def _poll(client: Client, name: str, show: Callable[[Entry], None] | None) -> En
         time.sleep(EVERY)  # the server can be asked how far it is, but doesn't call back
 
 
+def _wanted(client: Client, name: str) -> bool:
+    """Whether it is about to be loaded all the same: one that died for want of memory is tried once more."""
+    return any(entry["model"] == name for entry in client.get("/running"))
+
+
 def _gone(client: Client, name: str, reason: str) -> Error:
     past = client.get(model_path("/memory", name))["history"]
-    if reason and past and past[-1]["what"] == "refuse" and past[-1]["reason"].startswith(reason):
-        return ModelFailed(past[-1]["reason"])  # it was never begun
-    tail = tuple(client.lines(model_path("/logs", name)))[-10:]
-    return ModelFailed(
-        f"{name} is not loaded: its engine was ended while it loaded.",
-        hint="Somebody unloaded it, or it crashed; its last lines:" if tail else "",
-        log_tail=tail,
-    )
+    last = past[-1] if past else {"what": "", "reason": "", "cause": None}
+    if reason and last["what"] == "refuse" and last["reason"].startswith(reason):
+        return ModelFailed(last["reason"])  # it was never begun
+    tail: tuple[str, ...] = ()
+    if last["what"] == "unload" and last["cause"] in BY_ITSELF:  # then its engine's words say more
+        tail = tuple(client.lines(model_path("/logs", name)))[-10:]
+    why = reason.removeprefix(f"{name} was unloaded: ")
+    return ModelFailed(f"{name} is not loaded: {why}", hint="Its last lines:" if tail else "", log_tail=tail)

@@ -52,7 +52,7 @@ def command(url: str | None, as_json: bool) -> None:
             click.echo(visible(f"Nobody is unloaded for it: {memory['nobody_goes']}."))
     else:
         click.echo(nothing_loaded(models))
-    for line in failures(models):
+    for line in (*waits(running), *failures(models)):
         click.echo(visible(line))
 
 
@@ -118,7 +118,18 @@ def without_presets(names: Collection[str]) -> list[str]:
     return [name for name in names if name.rpartition(":")[0] not in known]
 
 
+def waits(running: Sequence[Entry]) -> list[str]:
+    """A line for each entry of `/running` that can't be started yet."""
+    return [f"{entry['model']} waits: {entry['waits_for'].rstrip('.')}." for entry in running if _waits(entry)]
+
+
+def _waits(entry: Entry) -> bool:
+    return entry["state"] == "starting" and bool(entry.get("waits_for"))  # older servers don't say
+
+
 def _state(entry: Entry) -> str:
+    if _waits(entry):
+        return "waiting"
     progress = entry.get("progress")
     known = entry["state"] == "starting" and progress is not None
     return f"starting {progress:.0%}" if known else str(entry["state"])

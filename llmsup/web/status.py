@@ -55,6 +55,7 @@ def running_entry(model: Model, footprint: Cost | None) -> dict[str, Any]:
         "description": spec.description,
         "reason": model.reason,
         "progress": engine.progress if engine else None,
+        "waits_for": model.desk.shortage or (model.reason if model.state is State.WAITING else None),
     }
 
 
