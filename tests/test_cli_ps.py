@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import re
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from llmsup.cli.ps import failures, nothing_loaded, table, waits
-from llmsup.cli.table import Column, Table
 
 NOW = 1_000_000.0
 
@@ -46,14 +42,6 @@ def test_plain() -> None:
     ]
 
 
-def test_terminal() -> None:
-    out = io.StringIO()
-    Console(file=out, force_terminal=True, color_system="standard", width=100).print(table(ENTRIES, NOW).for_terminal())
-    assert "\x1b[1m" in out.getvalue()
-    lines = [line.rstrip() for line in re.sub(r"\x1b\[[\d;]*m", "", out.getvalue()).splitlines()]
-    assert lines == table(ENTRIES, NOW).as_text().splitlines()
-
-
 @pytest.mark.parametrize(
     ("fields", "shown"),
     [
@@ -75,14 +63,6 @@ def test_what_waits_is_told() -> None:
 def test_a_clock_that_differs_from_the_servers() -> None:
     (row,) = table([entry("a", last_used=NOW + 5, expires_at=NOW - 5)], NOW).rows
     assert row[4:6] == ["0 s", "0 s"]
-
-
-def test_cells_stay_in_their_line() -> None:
-    odd = Table([Column("A"), Column("B")], [["[bold]x[/bold]\n\x1b[2J", "y"]])
-    assert odd.as_text().splitlines()[1:] == [r"[bold]x[/bold]\n\x1b[2J  y"]
-    out = io.StringIO()
-    Console(file=out, width=60).print(odd.for_terminal())
-    assert out.getvalue().splitlines()[1].rstrip() == r"[bold]x[/bold]\n\x1b[2J  y"
 
 
 def model(id_: str, value: str = "unloaded", **status: Any) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def _wanted(client: Client, name: str) -> bool:
 
 def _gone(client: Client, name: str, reason: str) -> Error:
     past = client.get(model_path("/memory", name))["history"]
-    last = past[-1] if past else {"what": "", "reason": "", "cause": None}
+    last: Entry = past[-1] if past else {"what": "", "reason": "", "cause": None}
     if reason and last["what"] == "refuse" and last["reason"].startswith(reason):
         return ModelFailed(last["reason"])  # it was never begun
     tail: tuple[str, ...] = ()

@@ -146,7 +146,7 @@ def _part(entry: Entry, keys: Sequence[str]) -> int | None:
 def names_table(models: Sequence[Entry]) -> Table:
     """The models with all their names."""
     rows = [[entry["id"], ", ".join((*entry["aliases"], *entry["names"])) or NOTHING] for entry in models]
-    return Table([Column("MODEL"), Column("ALSO ANSWERS TO")], rows)
+    return Table([Column("MODEL"), Column("ALSO ANSWERS TO", prose=True)], rows)
 
 
 def notes(models: Sequence[Entry], catalog: Entry) -> list[str]:

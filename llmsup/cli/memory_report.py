@@ -84,10 +84,10 @@ class Report:
             ("reserve", _size(self.reserve), "[memory] reserve"),
             ("ceiling", _size(self.ceiling), "[memory] limit"),
         ]
-        columns = (Column("READING"), Column("VALUE"), Column("SOURCE"))
+        columns = (Column("READING"), Column("VALUE"), Column("SOURCE", prose=True))
         Table(columns, values).show()
         click.echo()
-        Table((Column("READ"), Column("RAW")), list(self.reading.raw.items())).show()
+        Table((Column("READ"), Column("RAW", prose=True)), list(self.reading.raw.items())).show()
         for note in self.notes:
             click.echo(visible(note))
 

@@ -1,63 +1,112 @@
-"""Rows for people: a table on a terminal, aligned text everywhere else.
+"""Rows for people: aligned text, folded on a terminal so that what one copies stays in one piece.
 
 It does not know what is in the rows.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 
 import click
 from attrs import frozen
 from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table as RichTable
-from rich.text import Text
 
 from .visible import visible
+
+GAP = "  "
+NARROWEST = 20
+"""Columns of the terminal that prose needs, to be readable beside the rest."""
 
 
 @frozen
 class Column:
-    """One column; numbers stand right."""
+    """One column; numbers stand right. The last one may be prose, which is wrapped at spaces where it doesn't fit."""
 
     title: str
     right: bool = False
+    prose: bool = False
 
 
 @frozen
 class Table:
-    """Columns and rows of plain text."""
+    """Columns and rows of plain text. The first column says what a row is about."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[str]]
 
     def show(self) -> None:
         """Print it on stdout."""
-        if sys.stdout.isatty():
-            Console().print(self.for_terminal())
-        else:
+        if not sys.stdout.isatty():
             click.echo(self.as_text())
+            return
+        head, *blocks = self.blocks(shutil.get_terminal_size().columns)
+        click.echo("\n".join(click.style(line, bold=True) for line in head))
+        for block in blocks:
+            click.echo("\n".join(block))
 
-    def for_terminal(self) -> RichTable:
-        """As a table of rich's; where it doesn't fit, cells are folded rather than cut."""
-        table = RichTable(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-        for column in self.columns:
-            table.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
-        for row in self.rows:
-            table.add_row(*(Text(visible(cell)) for cell in row))
-        return table
+    def as_text(self, width: int | None = None) -> str:
+        """As lines, aligned with spaces, for a terminal that has so many columns; None: there is no limit."""
+        return "\n".join(line for block in self.blocks(width) for line in block)
 
-    def as_text(self) -> str:
-        """As lines, aligned with spaces."""
+    def blocks(self, width: int | None) -> list[list[str]]:
+        """The lines of the head, and of each row. No cell but prose is ever broken or cut: what doesn't fit beside the
+        first column stands below it, and a name that is wider than the terminal is left for the terminal to wrap.
+        """
         lines = [[column.title for column in self.columns], *([visible(cell) for cell in row] for row in self.rows)]
-        widths = [max(cell_len(line[n]) for line in lines) for n in range(len(self.columns))]
-        return "\n".join(self._line(line, widths) for line in lines)
+        if width is None or _fits(self.columns, lines, width):
+            return _beside(self.columns, lines, width)
+        rest = _beside(self.columns[1:], [line[1:] for line in lines], width - len(GAP))
+        return [
+            [line[0], *(f"{GAP}{text}".rstrip() for text in block)] for line, block in zip(lines, rest, strict=True)
+        ]
 
-    def _line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
-        padded = []
-        for column, cell, width in zip(self.columns, cells, widths, strict=True):
-            space = " " * (width - cell_len(cell))
-            padded.append(space + cell if column.right else cell + space)
-        return "  ".join(padded).rstrip()
+
+def _fits(columns: Sequence[Column], lines: Sequence[Sequence[str]], width: int) -> bool:
+    widths = _widths(lines)
+    return _sum(widths) <= width or (columns[-1].prose and width - _sum([*widths[:-1], 0]) >= NARROWEST)
+
+
+def _beside(columns: Sequence[Column], lines: Sequence[Sequence[str]], width: int | None) -> list[list[str]]:
+    """Each cell beside the other, with prose wrapped if there is room for it."""
+    widths = _widths(lines)
+    if width is None or _sum(widths) <= width or not _fits(columns, lines, width):
+        return [[_aligned(columns, line, widths)] for line in lines]
+    return [_wrapped(columns, line, widths, width) for line in lines]
+
+
+def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
+    return [max(cell_len(line[n]) for line in lines) for n in range(len(lines[0]))]
+
+
+def _sum(widths: Sequence[int]) -> int:
+    return sum(widths) + len(GAP) * (len(widths) - 1)
+
+
+def _aligned(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = []
+    for column, cell, width in zip(columns, cells, widths, strict=True):
+        space = " " * (width - cell_len(cell))
+        padded.append(space + cell if column.right else cell + space)
+    return GAP.join(padded).rstrip()
+
+
+def _wrapped(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int], width: int) -> list[str]:
+    """One row, whose last cell goes on in lines of its own."""
+    start = _sum([*widths[:-1], 0])
+    first, *more = _prose(cells[-1], width - start)
+    row = _aligned(columns, [*cells[:-1], first], [*widths[:-1], cell_len(first)])
+    return [row, *(" " * start + line for line in more)]
+
+
+def _prose(text: str, width: int) -> list[str]:
+    """Its words in lines; one that is longer than a line is left whole."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if lines[-1] and cell_len(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines

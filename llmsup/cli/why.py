@@ -110,7 +110,7 @@ def _why(reason: str, name: str) -> str:
 
 def history(entries: Sequence[Answer], now: float, name: str) -> Table:
     """What happened to the model of that name, oldest first."""
-    columns = (Column("WHEN"), Column("WHAT"), Column("FREED", right=True), Column("WHY"))
+    columns = (Column("WHEN"), Column("WHAT"), Column("FREED", right=True), Column("WHY", prose=True))
     rows = []
     for entry in entries:
         freed = "" if entry["freed_bytes"] is None else format_bytes(Bytes(entry["freed_bytes"]))
@@ -126,7 +126,12 @@ def last_decision(answer: Answer) -> Answer | None:
 
 def candidates(decision: Answer) -> Table:
     """Those that were considered, the least worth keeping first."""
-    columns = (Column("MODEL"), Column("MEMORY", right=True), Column("LOSS", right=True), Column("STAYED BECAUSE"))
+    columns = (
+        Column("MODEL"),
+        Column("MEMORY", right=True),
+        Column("LOSS", right=True),
+        Column("STAYED BECAUSE", prose=True),
+    )
     rows = []
     spared = "the others were enough" if decision["victims"] else "-"
     for each in decision["weighed"]:
