@@ -22,6 +22,7 @@ from serving import FAKE, PATIENCE, Served, serving
 from llmsup.bridge.lock import locked
 from llmsup.catalog.ollama import read_store
 from llmsup.cli import main
+from llmsup.cli.client import Client
 from llmsup.config import load
 
 ENGINE = f"command = {json.dumps([sys.executable, str(FAKE), '--socket', '${SOCKET}'])}\n"
@@ -373,3 +374,25 @@ async def test_the_script_that_syncs(tmp_path: Path) -> None:
         bridged, reloaded = map(json.loads, done.stdout.splitlines())
         assert [Path(link).name for link in bridged["made"]] == ["llama3.1~8b.gguf"]
         assert reloaded["unchanged"] == ["llama3.1:8b"], "it is the store's own model all the same"
+
+
+def test_a_dry_run_needs_no_server(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tells what one would do, and does nothing; a run, and one of another server, need it."""
+    machine.write("every = 'never'")
+    with machine.file.open("a") as file:
+        file.write("[server.unknown]\n")
+    monkeypatch.setenv("LLMSUP_CONFIG", str(machine.file))
+    monkeypatch.setattr("llmsup.cli.bridge.connect", lambda url: Client(f"http://{url or '127.0.0.1:1'}"))
+    machine.add("x")
+    run = partial(CliRunner().invoke, main)
+    assert run(["bridge", "--dry-run"]).exit_code == 2, "its config must be in order"
+    machine.write("every = 'never'")
+    told = run(["bridge", "--dry-run"])
+    assert (told.exit_code, told.stdout.splitlines()[0]) == (0, "would be made: x~latest/x~latest.gguf")
+    assert told.stderr == "No server runs; this is what one would do.\n"
+    assert json.loads(run(["bridge", "--dry-run", "--json"]).stdout)["dry_run"] is True
+    assert not machine.target.exists()
+    for words in (["bridge"], ["bridge", "--dry-run", "--url", "127.0.0.1:1"]):
+        assert run(words).stderr.startswith("llmsup: no server answers at http://")
+    machine.write("command = ['x']")
+    assert "Only the built-in bridge can tell" in run(["bridge", "--dry-run"]).stderr

@@ -60,6 +60,26 @@ def test_bad_usage_is_2(words: list[str]) -> None:
     assert CliRunner().invoke(main, words).exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["lod"], "No such command 'lod'. Did you mean 'load' or 'unload'?"),
+        (["Serve"], "No such command 'Serve'. Did you mean 'serve' or 'service'?"),
+        (["list"], "No such command 'list'. Did you mean 'ls'?"),
+        (["service", "instal"], "No such command 'instal'. Did you mean 'install' or 'uninstall'?"),
+        (["xyzzy"], "No such command 'xyzzy'."),
+        (["ps", "--jsn"], "Did you mean '--json'?"),
+        (["--versoin"], "Did you mean '--version'?"),
+        (["--url", "x", "ps"], "No such option '--url' here. What is meant for a command stands after it: "),
+    ],
+)
+def test_what_was_meant(words: list[str], said: str) -> None:
+    result = CliRunner().invoke(main, words, prog_name="llmsup")
+    assert result.exit_code == 2
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith(f"Error: {said}") or last.endswith(said)
+
+
 @pytest.mark.parametrize("command", ["serve", "check"])
 def test_six_mistakes_are_six_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     config = tmp_path / "llmsup.toml"

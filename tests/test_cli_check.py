@@ -150,7 +150,8 @@ def test_found_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert every.exit_code == 0
     assert re.search(r"^pub/a: bundled, chat, ", every.stdout, re.MULTILINE)
     assert "pub/a: can't be served" not in every.stdout
-    assert "part 2 of 2 is missing" in every.stdout
+    assert re.search(r"^pub/a-\S+: can't be served: .*part 2 of 2 is missing\.\n\n", every.stdout, re.MULTILINE)
+    assert str(tmp_path / "l.toml: models") not in every.stdout, "it has no table to look at"
     assert every.stdout.rstrip().endswith("no mistakes, 3 models")
 
 

@@ -128,6 +128,18 @@ def test_the_command_writes_the_usual_file_once(home: Path) -> None:
     assert target.read_text() == text
 
 
+def test_the_command_counts_as_the_file_does(home: Path) -> None:
+    """What can't be served is no model that it offers."""
+    parts: dict[str, Any] = {"split.no": 0, "split.count": 2}
+    tiny_llama(home / ".lmstudio/models/pub/half-00001-of-00002.gguf", **parts)
+    (home / ".lmstudio/models/pub/Tiny-GGUF/junk.gguf").write_bytes(b"junk")
+    result = CliRunner().invoke(main, ["init"])
+    assert ": 1 model found, and 1 that can't be served (the file says why). Next" in result.stderr
+    text = (home / ".config/llmsup/llmsup.toml").read_text()
+    assert "# --- 1 model, " in text
+    assert "# - pub/half: " in text
+
+
 def test_the_command_prints_with_a_dash(home: Path) -> None:
     """Nothing is written, nor said beside it; a config with mistakes is no hindrance."""
     (home / ".config" / "llmsup").mkdir(parents=True)

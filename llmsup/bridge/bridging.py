@@ -15,7 +15,7 @@ from attrs import evolve
 from ..catalog.lmstudio import bridge_target
 from ..catalog.naming import printable
 from ..config.schema import Config
-from ..errors import Error, SetupError
+from ..errors import BadRequest, Error, SetupError
 from ..process.child import describe_exit
 from ..process.orphans import Orphans
 from ..units import Seconds, format_seconds
@@ -50,7 +50,18 @@ async def bridge(config: Config, orphans: Orphans, wall: Callable[[], float]) ->
 
 
 async def try_out(config: Config, wall: Callable[[], float]) -> Run:
-    """Tell what the built-in bridge would do. Raises Error."""
+    """Tell what the built-in bridge would do.
+
+    Raises:
+        BadRequest: A program of the user's does it, which can't be asked.
+        Error: Even that can't be told.
+    """
+    if config.bridge.command:
+        raise BadRequest(
+            "Only the built-in bridge can tell what it would do.",
+            hint=f"bridge.command is {config.bridge.command[0]!r}.",
+            param="dry_run",
+        )
     began = trio.current_time()
     run = await _builtin(Run(started_at=wall(), dry_run=True), config)
     return evolve(run, seconds=trio.current_time() - began)

@@ -15,7 +15,7 @@ import trio
 
 from ..catalog.lmstudio import bridge_target
 from ..config.schema import Config
-from ..errors import BadRequest, Error, ShuttingDown
+from ..errors import Error, ShuttingDown
 from ..process.orphans import Orphans
 from ..process.watched import Watched
 from ..units import Seconds
@@ -129,14 +129,7 @@ class Keeper(Watched):
             BadRequest: A program of the user's does it, which can't be asked.
             Error: Even that can't be told.
         """
-        config = self._config()
-        if config.bridge.command:
-            raise BadRequest(
-                "Only the built-in bridge can tell what it would do.",
-                hint=f"bridge.command is {config.bridge.command[0]!r}.",
-                param="dry_run",
-            )
-        return await try_out(config, self._wall)
+        return await try_out(self._config(), self._wall)
 
     async def _until_it_is_time(self) -> None:
         while self._asked <= self._begun:

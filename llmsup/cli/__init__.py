@@ -17,6 +17,7 @@ import click
 
 from .. import __version__
 from ..errors import ConfigError, Error
+from .groups import Group
 from .visible import visible
 
 COMMANDS = {
@@ -39,7 +40,7 @@ COMMANDS = {
 (`cli/import_.py` for `import`, which is a word of Python's own)."""
 
 
-class Commands(click.Group):
+class Commands(Group):
     """A group whose commands are imported when they are used, and whose errors are told in a line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature

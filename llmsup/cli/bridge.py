@@ -1,16 +1,20 @@
 """`llmsup bridge`: have the server link Ollama's models into LM Studio's folder now.
 
-It does not link anything itself: the server's config counts, and only one at a time may do it.
+It does not link anything itself: the server's config counts, and only one at a time may do it. Where no server runs
+it can still tell what one would do.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import click
 
+from ..config import Config, find, load
 from ..units import format_seconds
+from .client import NoServer
 from .options import json_option, url_option
 from .target import connect
 from .visible import visible
@@ -25,13 +29,19 @@ def command(dry_run: bool, url: str | None, as_json: bool) -> None:
 
     The server does so by itself, too, on the schedule of its config's [bridge], and looks for new models then. If a
     run is going on, its result is waited for. The exit code is 1 if it failed, or if something stood in the way of a
-    link.
+    link. What would be done can also be told where no server runs.
 
     \b
     Example:
       llmsup bridge --dry-run
     """
-    done = connect(url).post("/bridge", {"dry_run": True} if dry_run else {})
+    try:
+        done = connect(url).post("/bridge", {"dry_run": True} if dry_run else {})
+    except NoServer:
+        if url or not dry_run:
+            raise
+        click.echo("No server runs; this is what one would do.", err=True)
+        done = try_here()
     if as_json:
         click.echo(json.dumps(done, indent=2))
     else:
@@ -41,6 +51,16 @@ def command(dry_run: bool, url: str | None, as_json: bool) -> None:
             click.echo(f"llmsup: {visible(problem)}", err=True)
     if done["problems"]:
         raise click.exceptions.Exit(1)
+
+
+def try_here() -> dict[str, Any]:
+    """What a server with the config that is found here would do."""
+    import trio
+
+    from ..bridge.bridging import try_out
+
+    path = find(None)
+    return trio.run(try_out, load(path) if path else Config(), time.time).told()
 
 
 def told(done: dict[str, Any]) -> list[str]:

@@ -69,7 +69,7 @@ def command(config: str | None, every: bool, memory: bool, as_json: bool) -> Non
         if not model.mistakes:
             click.echo(describe(model) + "\n")
         elif model.spec.name not in settings.models:
-            click.echo(visible(f"{model.spec.name}: can't be served: {model.mistakes[0]}\n"))
+            click.echo(visible(f"{model.spec.name}: can't be served: {model.mistakes[0]}.") + "\n")
     if mistakes:
         raise ConfigError(mistakes, source)
     more = f", and {others} more found on the disk (`llmsup ls`, or --all here)" if others else ""

@@ -17,7 +17,7 @@ from ..config.paths import expand
 from ..config.write import replaceable, write_whole
 from ..errors import ConfigError
 from .progress import counting
-from .starting import starting_config
+from .starting import parted, starting_config
 
 
 @click.command("init")
@@ -43,8 +43,10 @@ def command(output: str | None, force: bool) -> None:
         click.echo(text, nl=False)
         return
     write_whole(target, text, force=force)
-    models = len(snapshot.models)
-    found = f"{models} model{'s' if models != 1 else ''} found"
+    served, others = parted(snapshot)
+    found = f"{len(served)} model{'s' if len(served) != 1 else ''} found"
+    if others:
+        found += f", and {len(others)} that can't be served (the file says why)"
     serve = "llmsup serve" if target == expand(DEFAULT_PATH) else f"llmsup serve --config {_short(target)}"
     click.echo(f"Wrote {_short(target)}: {found}. Next: {serve}", err=True)
 

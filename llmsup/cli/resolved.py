@@ -45,7 +45,7 @@ class Resolved:
         weights: The size of its file, all parts together; None if there is none.
         needs: What it would take in memory by its file's header; None where that can't be known from a file.
         cost: What it counts for when it is to be loaded; None: that is a mere guess.
-        mistakes: Why it can't be started, each with its place in the config.
+        mistakes: Why it can't be started, each with its place in the config, if it has a table there.
     """
 
     spec: ModelSpec
@@ -103,7 +103,7 @@ async def _resolve(planner: Planner, entry: Entry, source: str) -> Resolved:
             launch = await planner.plan(spec, SOCKET, entry.found, entry.engine)
     except SetupError as error:
         problems[str(error)] = None
-    place = dotted(("models", spec.name))
+    place = f" @ {source}: {dotted(('models', spec.name))}" if spec.name in planner.config.models else ""
     needs = estimate(spec, entry.found) if entry.found else None
     counts = cost(entry, needs, None)
     return Resolved(
@@ -115,7 +115,7 @@ async def _resolve(planner: Planner, entry: Entry, source: str) -> Resolved:
         weights=entry.found.size if entry.found else await trio.to_thread.run_sync(_weights, planner.config, spec),
         needs=needs,
         cost=counts if counts.least and not entry.refusal else None,
-        mistakes=tuple(f"{problem.rstrip('.')} @ {source}: {place}" for problem in problems),
+        mistakes=tuple(f"{problem.rstrip('.')}{place}" for problem in problems),
     )
 
 

@@ -45,8 +45,7 @@ def starting_config(config: Config, snapshot: Snapshot) -> str:
     Args:
         config: What they were found with: its roots and its address are kept.
     """
-    served = [found for found in _sorted(snapshot.models.values()) if not _why_not(found)]
-    others = [found for found in _sorted(snapshot.models.values()) if _why_not(found)]
+    served, others = parted(snapshot)
     parts: list[Table | str] = [_server(config, served), _catalog(config), _defaults(), _memory()]
     parts.append(_paragraphs(*_about(served, config)))
     taken = {name.casefold() for found in snapshot.models.values() for name in (found.id, *found.names)}
@@ -61,6 +60,12 @@ def starting_config(config: Config, snapshot: Snapshot) -> str:
         )
         parts.append(_paragraphs(f"{files}: llmsup ls --left-out tells why"))
     return document(_HEADER, parts)
+
+
+def parted(snapshot: Snapshot) -> tuple[list[Found], list[Found]]:
+    """The models that are served, and those that can't be, each by name."""
+    models = _sorted(snapshot.models.values())
+    return [found for found in models if not _why_not(found)], [found for found in models if _why_not(found)]
 
 
 def _server(config: Config, served: list[Found]) -> Table:

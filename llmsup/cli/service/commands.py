@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from ...errors import ConfigError, Error, SetupError
+from ..groups import Group
 from ..options import config_option, url_option
 from ..target import connect
 from ..visible import visible
@@ -31,7 +32,7 @@ _env_option = click.option(
 )
 
 
-@click.group("service")
+@click.group("service", cls=Group)
 def command() -> None:
     """Keep llmsup running, as a launchd agent or a systemd user unit.
 

@@ -1,0 +1,48 @@
+"""A group of commands that says what was meant by a word that is none of them.
+
+It does not know the commands.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+import click
+
+ELSEWHERE = {
+    "start": "serve", "up": "serve", "server": "serve", "list": "ls", "models": "ls", "status": "ps", "stop": "unload",
+    "kill": "unload", "show": "why", "explain": "why", "preload": "load", "validate": "check", "config": "check",
+    "test": "check", "restart": "reload", "sync": "bridge", "setup": "init", "daemon": "service", "log": "logs",
+}  # fmt: skip
+"""What other programs call some of ours."""
+
+
+class Group(click.Group):
+    """Suggests. (click does, from 8.3 on, for commands that it has loaded.)"""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that a word names. Raises UsageError."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            raise click.UsageError(f"No such command {name!r}.{self._meant(ctx, name)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def _meant(self, ctx: click.Context, name: str) -> str:
+        known = self.list_commands(ctx)
+        here = {word: meant for word, meant in ELSEWHERE.items() if meant in known}
+        if name.lower() in here:
+            return f" Did you mean {here[name.lower()]!r}?"
+        near = difflib.get_close_matches(name.lower(), known, n=2)
+        return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read what stands before the command. Raises UsageError."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.possibilities:
+                raise
+            hint = f"What is meant for a command stands after it: `{ctx.command_path} COMMAND {error.option_name}`."
+            raise click.UsageError(f"No such option {error.option_name!r} here. {hint}", ctx) from None
