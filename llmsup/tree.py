@@ -23,6 +23,7 @@ from .bridge.keeper import Keeper
 from .catalog.library import HEADERS, Library
 from .config.schema import Config, Server
 from .engines.builds import build_of, llama_server
+from .engines.missing import without_engine
 from .engines.plan import Planner
 from .engines.probe import Probe
 from .fleet.fleet import Fleet
@@ -143,6 +144,7 @@ class Tree(Watched):
             reread=self.reread,
             adopt=adopt,
             ollama_server=lambda: planner.ollama_server() is not None,
+            without_engine=partial(without_engine, planner),
         )
         keeper = Keeper(lambda: self.config, orphans, rescan=roster.rescan, told=events.write)
         app = build_app(gateway, fleet, roster, governor, keeper)

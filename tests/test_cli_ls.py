@@ -87,6 +87,11 @@ def test_what_stands_below() -> None:
         "3 of 9 files are read so far; there may be more models.",
         "2 files are not served on their own; `llmsup ls --left-out` tells why.",
     ]
+    bare = [entry(name, status={"value": "unloaded", "no_engine": "there is no engine. Install."}) for name in "abcde"]
+    assert notes(bare, {"complete": True, "left_out": []}) == [
+        "a, b, c and 2 more can't be started: there is no engine. Install."
+    ]
+    assert {row[-1] for row in table(bare).rows} == {"no engine"}
     assert notes(ENTRIES[:1], {"complete": True, "left_out": []}) == []
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 import pytest
 import trio
+import trio.testing
 
 from llmsup.cli import running
 from llmsup.config import Config
 from llmsup.errors import SetupError
+from llmsup.process.watched import Watched
 
 
 @pytest.fixture(autouse=True)
@@ -37,8 +39,8 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
         def __init__(self, *_: Any, **__: Any) -> None:
             pass
 
-        async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-            task_status.started()
+        async def run(self, *, task_status: trio.TaskStatus[NoFleet]) -> None:
+            task_status.started(NoFleet(complete=True))
 
             async def fail(error: BaseException) -> None:
                 raise error
@@ -74,6 +76,29 @@ def test_bugs_are_logged_leaf_by_leaf(broken: list[BaseException], capsys: pytes
     assert "sk-secret" not in told
     assert "ERROR two.\n" in told
     assert "ExceptionGroup" not in told
+
+
+class NoFleet(Watched):
+    """A fleet without models, which may not be known yet."""
+
+    models: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, *, complete: bool) -> None:
+        super().__init__()
+        self.complete = complete
+
+
+async def test_a_slow_look_that_finds_nothing_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """As one that is quick does at the start."""
+    fleet: Any = NoFleet(complete=False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(running._tell_if_nothing, fleet)
+        await trio.testing.wait_all_tasks_blocked()
+        assert "`llmsup demo`" not in caplog.text
+        fleet.complete = True
+        fleet.notify()
+    assert "there are no models to serve" in caplog.text
+    assert "`llmsup demo`" in caplog.text
 
 
 def test_an_early_ctrl_c(broken: list[BaseException]) -> None:

@@ -25,6 +25,7 @@ from gguf_zoo import ZOO
 
 from llmsup.catalog.demo import SIZE
 from llmsup.cli import main
+from llmsup.cli.client import Client
 from llmsup.cli.demo import CHAT, EMBED, demo_config
 from llmsup.cli.serve import count
 from llmsup.config import Server
@@ -265,6 +266,32 @@ def test_sighup_does_not_end_it_and_a_second_sigterm_is_fine(serve: Serve) -> No
     assert served.end(signal.SIGINT, signal.SIGINT) == 0
 
 
+def test_a_missing_engine_is_told_at_the_start(serve: Serve, tmp_path: Path) -> None:
+    """By the log, `ls`, `ps`, `/v1/models` and `/health`; and when it is there, after the next look, no more."""
+    program = tmp_path / "bin/mlx_server"
+    served = serve(f"[models.m]\ncommand = '{program} --port ${{PORT}}'\n{CONFIG}")
+    said = f"m can't be started: {program} is not on PATH, or can't be run."
+    assert f"WARN  {said}" in served.log.read_text()
+    listed = served("ls")
+    assert listed.stderr == f"{said}\n"
+    assert re.search(r"^m .* no engine$", listed.stdout, re.MULTILINE)
+    assert said in served("ps").stdout
+    client = Client(served.url)
+    assert client.get("/v1/models/m")["status"]["no_engine"] in said
+    (problem,) = client.get("/health")["problems"]
+    assert problem == "1 of 5 models can't be started, as there is no engine for them: `llmsup ls` tells more"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    served("reload")
+    assert client.get("/health") == {"status": "ok"}
+    assert served("ls").stderr == ""
+    program.unlink()
+    served.end(signal.SIGTERM)
+    here = CliRunner().invoke(main, ["ls"], env={"LLMSUP_CONFIG": str(tmp_path / "llmsup.toml")})
+    assert here.stderr.splitlines() == ["No server runs; this is what one would serve.", said]
+
+
 def test_json_log_and_verbose(serve: Serve) -> None:
     served = serve(f'[server]\nlog_format = "json"\n{CONFIG}', "-v")
     records = [json.loads(line) for line in served.log.read_text().splitlines()]
@@ -483,5 +510,6 @@ def test_the_demos_models(tmp_path: Path) -> None:
 
 
 def test_many_models_are_named_briefly() -> None:
+    assert count([]) == "no models"
     assert count(["a"]) == "1 model: a"
     assert count([str(n) for n in range(10)]) == "10 models: 0, 1, 2, 3, 4, 5, 6, 7 and 2 more"

@@ -9,12 +9,14 @@ from typing import Any, Literal
 
 import pytest
 
+from llmsup.catalog.entry import Entry
 from llmsup.catalog.facts import Facts
 from llmsup.catalog.files import resolve_path
 from llmsup.catalog.found import Found
 from llmsup.config.schema import Catalog, Config, EngineSpec, ModelSpec
 from llmsup.engines.launch import Launch, TcpAddress, UnixAddress
-from llmsup.engines.plan import Planner, xllamacpp_installed
+from llmsup.engines.missing import lines_of, without_engine
+from llmsup.engines.plan import _NO_ENGINE, Planner, xllamacpp_installed
 from llmsup.engines.probe import Probe
 from llmsup.errors import SetupError
 
@@ -303,3 +305,48 @@ def test_a_path_whose_letters_are_taken_apart(
     (root / name).touch()
     for path in ("übung.gguf", "übung*"):
         assert resolve_path(spec(path=unicodedata.normalize(typed, path)), [root]).name == name
+
+
+async def test_what_no_engine_can_run_is_known_beforehand(root: Path, server: Path) -> None:
+    """By the same choice that a load makes, but each program is looked for once; files are not looked at."""
+    looked: list[str] = []
+
+    def which(program: str) -> str | None:
+        looked.append(program)
+        return str(server) if program == str(server) else None
+
+    def entry(name: str, **spec: Any) -> Entry:
+        refusal = spec.pop("refusal", "")
+        found = spec.pop("found", None)
+        return Entry(spec=ModelSpec(name=name, **{"path": "/gone.gguf", **spec}), refusal=refusal, found=found)
+
+    mlx = EngineSpec(name="mlx", command=("mlx_lm.server", "--port", "${PORT}"))
+    bare = Planner(
+        config=Config(engines={"mlx": mlx}), probe=Probe(), which=which, bundled_available=lambda: False,
+        ollama_server=lambda: None,
+    )  # fmt: skip
+    stamp = Found(
+        id="x", path=Path("/x"), files=(), facts=Facts(architecture="x", kind="chat"), ollama_only="it is odd"
+    )
+    entries = [
+        *(entry(f"m{n}") for n in range(5)),
+        entry("b", engine="bundled"),
+        entry("c", command=("no-such", "${PORT}"), path=""),
+        entry("d", command=(str(server), "--port", "${PORT}")),
+        entry("e", engine="mlx"),
+        entry("f", found=stamp),
+        entry("g", refusal="it draws."),
+        entry("h", command=("${PATH}", "--port", "${PORT}")),
+    ]
+    missing = await without_engine(bare, entries)
+    assert lines_of(missing) == [
+        f"m0, m1, m2 and 2 more can't be started: there is no engine. {_NO_ENGINE}",
+        f"b can't be started: the bundled engine is not installed. {_NO_ENGINE}",
+        "c can't be started: no-such is not on PATH, or can't be run.",
+        "e can't be started: mlx_lm.server is not on PATH, or can't be run.",
+        "f can't be started: only Ollama's llama-server can run it: it is odd.",
+    ]
+    assert len(looked) == len(set(looked)), "each is looked for once"
+    assert await without_engine(planner(root, server), entries[:6]) == {
+        "b": f"the bundled engine is not installed. {_NO_ENGINE}"
+    }

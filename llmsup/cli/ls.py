@@ -69,10 +69,15 @@ def command(url: str | None, parts: bool, names: bool, left_out: bool, as_json: 
 
 def look() -> tuple[Entry, list[Entry]]:
     """What a server would say of its catalog and its models."""
+    import trio
+
     from ..catalog.names import Names
     from ..catalog.ollama_only import find_llama_server
     from ..catalog.scan import scan_now
     from ..catalog.served import Disk, entries
+    from ..engines.missing import without_engine
+    from ..engines.plan import Planner
+    from ..engines.probe import Probe
     from ..memory.ceiling import ceiling
     from ..memory.costs import cost
     from ..memory.estimate import estimate
@@ -86,10 +91,13 @@ def look() -> tuple[Entry, list[Entry]]:
         snapshot = scan_now(config, count)
     served = entries(config, Disk(snapshot=snapshot, ollama_server=find_llama_server() is not None))
     called = Names({name: each.called for name, each in served.items()})
+    missing = trio.run(without_engine, Planner(config=config, probe=Probe()), served.values())
     most = ceiling(config.memory)
     models: list[Entry] = []
     for name, entry in served.items():
         status = {"value": "failed", "error": entry.refusal} if entry.refusal else {"value": "unloaded"}
+        if name in missing:
+            status["no_engine"] = missing[name]
         needs = estimate(entry.spec, entry.found)
         facts = listing(entry, needs, cost(entry, needs, None), most, called.own(name, entry.also))
         presets = [] if entry.spec.unlisted else [preset for preset in ("", *entry.spec.presets) if preset != name]
@@ -153,6 +161,7 @@ def notes(models: Sequence[Entry], catalog: Entry) -> list[str]:
     """What to say below the table."""
     errors = {entry["id"]: entry["status"].get("error") for entry in models if entry["status"]["value"] == "failed"}
     lines = [f"{name}: {why}" for name, why in errors.items() if why]
+    lines += without_engines(models)
     special = {entry["id"]: entry["ollama_only"] for entry in models if entry["id"] not in errors}
     lines += [f"{name} runs with Ollama's llama-server: {why}." for name, why in special.items() if why]
     blind = {entry["id"]: entry.get("without_projector") for entry in models}
@@ -163,6 +172,13 @@ def notes(models: Sequence[Entry], catalog: Entry) -> list[str]:
         files = "1 file is not served on its own" if count == 1 else f"{count} files are not served on their own"
         lines.append(f"{files}; `llmsup ls --left-out` tells why.")
     return lines
+
+
+def without_engines(models: Sequence[Entry]) -> list[str]:
+    """What to say of the entries of `/v1/models` that nothing here can run."""
+    from ..engines.missing import lines_of  # it brings trio along
+
+    return lines_of({entry["id"]: entry["status"]["no_engine"] for entry in models if entry["status"].get("no_engine")})
 
 
 def _kind(entry: Entry) -> str:
@@ -177,4 +193,6 @@ def _size(size: int | None) -> str:
 def _fits(entry: Entry) -> str:
     if entry["status"]["value"] == "failed":
         return "can't run" if "error" in entry["status"] else NOTHING
+    if entry["status"].get("no_engine"):
+        return "no engine"
     return NOTHING if entry["fits"] is None else "yes" if entry["fits"] else "no"

@@ -14,6 +14,7 @@ import click
 
 from ..units import Bytes, Seconds, format_bytes, format_seconds
 from .bar import bar
+from .ls import without_engines
 from .options import json_option, url_option
 from .table import Column, Table
 from .target import connect
@@ -52,6 +53,8 @@ def command(url: str | None, as_json: bool) -> None:
             click.echo(visible(f"Nobody is unloaded for it: {memory['nobody_goes']}."))
     else:
         click.echo(nothing_loaded(models))
+        for line in without_engines(models):
+            click.echo(visible(line))
     for line in (*waits(running), *failures(models)):
         click.echo(visible(line))
 

@@ -110,6 +110,8 @@ async def _main(tree: Tree, into_book: BookHandler, started: Callable[[Fleet], N
             gc.freeze()  # what is built now stays: collecting garbage must not walk through it under load
             started(fleet)
             running.start_soon(show_reading, tree)
+            if not fleet.complete:
+                running.start_soon(_tell_if_nothing, fleet)
         log.info("stopped")
         nursery.cancel_scope.cancel()
 
@@ -125,6 +127,21 @@ async def _obey_signals(tree: Tree, manager: Notifier, *, task_status: trio.Task
                 log.info("%s: stopping", signal.Signals(number).name)
                 manager.stopping()
                 tree.stop()
+
+
+async def _tell_if_nothing(fleet: Fleet) -> None:
+    """Say so if a look that took longer than a start may wait for ends with no model."""
+    await fleet.until(lambda: fleet.complete)
+    if not fleet.models:
+        warn_of_nothing()
+
+
+def warn_of_nothing() -> None:
+    """Tell that there is nothing to ask for, and what would help."""
+    log.warning(
+        "there are no models to serve: none were found in the catalog's roots; "
+        "put some there, add a [models.NAME] table to the config, or try `llmsup demo`"
+    )
 
 
 def _warn_if_open(config: Config, sockets: list[socket.socket]) -> None:

@@ -63,10 +63,7 @@ def introduce(fleet: Fleet, path: Path | None, *, ps: str) -> None:
     else:
         log.info("config %s", path)
     if not fleet.models and fleet.complete:
-        log.warning(
-            "there are no models to serve: none were found in the catalog's roots; "
-            "put some there, add a [models.NAME] table to the config, or try `llmsup demo`"
-        )
+        running.warn_of_nothing()
         return
     log.info("%s%s", count(list(fleet.models)), "" if fleet.complete else " so far; more files are being looked at")
     log.info("`%s` shows what is loaded; GET /v1/models lists what there is", ps)
@@ -74,5 +71,7 @@ def introduce(fleet: Fleet, path: Path | None, *, ps: str) -> None:
 
 def count(names: list[str]) -> str:
     """Say how many models there are and what the first few are called: "2 models: a, b"."""
+    if not names:
+        return "no models"
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"{len(names)} model{'s' if len(names) != 1 else ''}: {', '.join(names[:SHOWN])}{more}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from attrs import define, evolve
+from attrs import define, evolve, frozen
 
 from ..catalog.files import resolve_path
 from ..catalog.found import Found
@@ -43,6 +43,19 @@ _NO_ENGINE = (
 def xllamacpp_installed() -> bool:
     """Whether the bundled engine can be started; it is not imported for that."""
     return importlib.util.find_spec("xllamacpp") is not None
+
+
+@frozen
+class _Chosen:
+    """What a model is started with.
+
+    Attributes:
+        words: The program, as it was found, and its leading arguments; none is the bundled engine.
+        name: What a person calls an engine that is started as a table says; "" for a built-in one.
+    """
+
+    words: tuple[str, ...] = ()
+    name: str = ""
 
 
 @define(kw_only=True)
@@ -86,34 +99,45 @@ class Planner:
                 f"the socket's path {socket} is too long for the system.",
                 hint="Set [server] state_dir or $XDG_RUNTIME_DIR to a shorter one.",
             )
+        chosen = await self._choose(spec, found, engine)
+        if chosen.name:
+            return await self._command(spec, chosen.words, chosen.name, socket)
+        return await self._built_in(with_file(spec, found) if found else spec, chosen.words, socket)
+
+    async def missing(self, spec: ModelSpec, found: Found | None = None, engine: EngineSpec | None = None) -> str:
+        """Why there is no engine for a model, with the remedy; "" if there is one. Arguments as for `plan`."""
+        try:
+            await self._choose(spec, found, engine)
+        except SetupError as error:
+            return str(error).removeprefix(f"model {spec.name}: ")
+        return ""
+
+    async def _choose(self, spec: ModelSpec, found: Found | None, engine: EngineSpec | None) -> _Chosen:
         if spec.command:
-            return await self._command(spec, spec.command, "command", socket)
+            return _Chosen(await self._program(spec, spec.command), "command")
         if not spec.path:
             raise SetupError(f"model {spec.name} has neither a path nor a command.")
         tables = {**self.config.engines, **({engine.name: engine} if engine else {})}
         named = tables.get(spec.engine)
         if named and not is_llama_server(named.name, named.command):
-            return await self._command(spec, named.command, named.name, socket)
+            return _Chosen(await self._program(spec, named.command), named.name)
         if spec.engine not in ("auto", LLAMA_SERVER, BUNDLED):
             raise SetupError(f"model {spec.name}: there is no engine {spec.engine!r}; add [engines.{spec.engine}].")
-        if found is not None:
-            spec = with_file(spec, found)
         if spec.engine == "auto" and found is not None and found.ollama_only:
             server = await trio.to_thread.run_sync(self.ollama_server)
             if server is None:
                 raise SetupError(f"model {spec.name}: only Ollama's llama-server can run it: {found.ollama_only}.")
-            return await self._built_in(spec, (str(server),), socket)
+            return _Chosen((str(server),))
         if spec.engine != BUNDLED:
             words = await self._llama_server(spec, tables.get(LLAMA_SERVER))
             if words:
-                return await self._built_in(spec, words, socket)
+                return _Chosen(words)
         if not await trio.to_thread.run_sync(self.bundled_available):
             missing = "the bundled engine is not installed" if spec.engine == BUNDLED else "there is no engine"
             raise SetupError(f"model {spec.name}: {missing}.", hint=_NO_ENGINE)
-        return await self._built_in(spec, (), socket)
+        return _Chosen()
 
     async def _command(self, spec: ModelSpec, words: tuple[str, ...], engine: str, socket: Path) -> Launch:
-        words = await self._program(spec, words)
         told: tuple[str, ...] = ()
         sampling: Mapping[str, Any] = {}
         name = spec.name

@@ -46,6 +46,7 @@ class Fleet(Watched):
         max_queue: How many requests may wait for models, all together.
         events: What happened to them.
         complete: Every model that there is, is known; not so while files are still being looked at for the first time.
+        without_engine: Models that no engine here can run, and why, with the remedy; as of the last look.
         closing: No new request is taken: llmsup is shutting down.
     """
 
@@ -58,6 +59,7 @@ class Fleet(Watched):
         self.book = book
         self.max_queue = max_queue
         self.complete = False
+        self.without_engine: Mapping[str, str] = {}
         self.closing = False
         self._start = start
         self._admission = admission

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -19,6 +19,7 @@ from ..catalog.found import Snapshot
 from ..catalog.library import Library
 from ..catalog.served import Disk, entries
 from ..config.schema import Config
+from ..engines.missing import lines_of
 from ..errors import ConfigError, Error, ShuttingDown
 from ..process.watched import Watched
 from ..units import Seconds, format_seconds
@@ -78,9 +79,10 @@ class Roster(Watched):
         reread: Callable[[], Config],
         adopt: Callable[[Config], tuple[str, ...]],
         ollama_server: Callable[[], bool],
+        without_engine: Callable[[Iterable[Entry]], Awaitable[Mapping[str, str]]],
     ) -> None:
         """`reread` gives the config as it is now; `adopt` has everybody else use a new one, and gives the settings
-        that need a restart.
+        that need a restart. `without_engine` tells which models no engine can run, and why.
         """
         super().__init__()
         self.config = config
@@ -93,6 +95,7 @@ class Roster(Watched):
         self._reread = reread
         self._adopt = adopt
         self._ollama_server = ollama_server
+        self._without_engine = without_engine
         self._served: dict[str, Entry] = {}
         self._open: set[_Ask] = set()
         self._asks, self._asked = trio.open_memory_channel[_Ask](math.inf)
@@ -215,6 +218,7 @@ class Roster(Watched):
 
         before = self.snapshot
         self.snapshot, found = await trio.to_thread.run_sync(served, abandon_on_cancel=True)
+        await self._note_engines(found)
         same = found == self._served and before.left_out == self.snapshot.left_out
         if same and self._fleet.complete and self.snapshot.complete:
             return  # nothing to compare: with hundreds of models that would hold up everybody's streams
@@ -223,6 +227,15 @@ class Roster(Watched):
         kept = {} if self.snapshot.complete else {n: m.entry for n, m in self._fleet.models.items() if n not in found}
         self._fleet.apply({**found, **kept}, complete=self.snapshot.complete, left_out=self.snapshot.left_out)
         self.notify()
+
+    async def _note_engines(self, found: Mapping[str, Entry]) -> None:
+        """Tell what the first request for a model would find out; a program may come and go without a file changing."""
+        missing = await self._without_engine(found.values())
+        told = lines_of(self._fleet.without_engine)
+        self._fleet.without_engine = missing
+        for line in lines_of(missing):
+            if line not in told:
+                log.warning("%s", line)
 
     def _note_usable(self) -> None:
         self.usable = True

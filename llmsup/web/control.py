@@ -38,7 +38,12 @@ def control(fleet: Fleet, roster: Roster, governor: Governor) -> Blueprint:
 
     @routes.get("/health")
     async def health() -> Response:
-        return as_json({"status": "shutting down"}, 503) if fleet.closing else as_json({"status": "ok"})
+        if fleet.closing:
+            return as_json({"status": "shutting down"}, 503)
+        # Nobody needs a key for this, so it names neither models nor programs.
+        count, of = len(fleet.without_engine), len(fleet.models)
+        problem = f"{count} of {of} models can't be started, as there is no engine for them: `llmsup ls` tells more"
+        return as_json({"status": "ok", **({"problems": [problem]} if count else {})})
 
     @routes.get("/running")
     async def running() -> Response:
@@ -76,8 +81,9 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
             names = fleet.names_of(model)
             # an id may be one of Ollama's names with parameters of its own, and so a preset's name, too
             presets = [preset for preset in ("", *model.spec.presets) if preset != model.spec.name]
+            lacks, cost = fleet.without_engine.get(model.spec.name, ""), costs[model]
             data += [
-                model_entry(model, created=created, cost=costs[model], ceiling=most, names=names, preset=preset)
+                model_entry(model, created=created, cost=cost, ceiling=most, names=names, preset=preset, lacks=lacks)
                 for preset in presets
             ]
         return as_json({"object": "list", "data": sorted(data, key=lambda entry: str(entry["id"]).casefold())})
@@ -88,7 +94,10 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
         most = Bytes(governor.machine().ceiling)
         model = fleet.models[match.id]
         names, (cost,) = fleet.names_of(model), (await governor.costs([model])).values()
-        return as_json(model_entry(model, created=created, cost=cost, ceiling=most, names=names, preset=match.preset))
+        lacks, preset = fleet.without_engine.get(match.id, ""), match.preset
+        return as_json(
+            model_entry(model, created=created, cost=cost, ceiling=most, names=names, preset=preset, lacks=lacks)
+        )
 
     @routes.post("/models/load")
     async def load() -> Response:

@@ -66,20 +66,28 @@ def _running(model: Model) -> str:
 
 
 def model_entry(
-    model: Model, *, created: int, cost: Cost, ceiling: Bytes, names: Iterable[str], preset: str = ""
+    model: Model,
+    *,
+    created: int,
+    cost: Cost,
+    ceiling: Bytes,
+    names: Iterable[str],
+    preset: str = "",
+    lacks: str = "",
 ) -> dict[str, Any]:
     """One entry of `/v1/models`.
 
     Args:
         cost: What it counts for when it is to be loaded.
         ceiling: What all models together may take, in bytes.
+        lacks: Why there is no engine for it; "" if there is one.
     """
     return {
         "id": preset_name(model.spec.name, preset),
         "object": "model",
         "created": created,
         "owned_by": "llmsup",
-        "status": _status(model),
+        "status": _status(model, lacks),
         **listing(model.served, model.needs, cost, ceiling, names),
     }
 
@@ -89,10 +97,9 @@ def preset_name(model: str, preset: str) -> str:
     return preset if ":" in preset else f"{model}:{preset}" if preset else model
 
 
-def _status(model: Model) -> dict[str, Any]:
-    between = (
-        model.state is State.UNLOADED and model.load_wanted
-    )  # its last life is over, and the next has yet to begin
+def _status(model: Model, lacks: str) -> dict[str, Any]:
+    # Its last life may be over, and the next have yet to begin.
+    between = model.state is State.UNLOADED and model.load_wanted
     value = "loading" if between else _STATUS.get(model.state, "loading")
     status: dict[str, Any] = {"value": value, "reason": model.reason}
     if model.entry.refusal:
@@ -107,6 +114,8 @@ def _status(model: Model) -> dict[str, Any]:
         status["error"] = str(model.failure)
         status["retry_in"] = rounded(model.retry_in)
         status["log_tail"] = list(model.failure.log_tail)
+    if lacks and model.life is None:
+        status["no_engine"] = lacks
     return status
 
 

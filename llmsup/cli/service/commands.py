@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from ...config import find, load
 from ...errors import ConfigError, Error, SetupError
 from ..groups import Group
 from ..options import config_option, url_option
@@ -124,11 +125,25 @@ def _health(url: str | None) -> tuple[bool, str]:
     try:
         client = connect(url)
         health: Any = client.get("/health")
-    except ConfigError as error:
-        return False, f"{error} (`llmsup check` tells)"
     except Error as error:
-        return False, str(error)
-    return True, f"{health.get('status')} at {client.url}" if isinstance(health, dict) else f"answers at {client.url}"
+        return False, _mistakes() or str(error)
+    if not isinstance(health, dict):
+        return True, f"answers at {client.url}"
+    problems = health.get("problems") or ()
+    return True, "; ".join((f"{health.get('status')} at {client.url}", *map(str, problems)))
+
+
+def _mistakes() -> str:
+    """Why no server could start: what is wrong in its config, or ""."""
+    try:
+        path = find(None)
+        if path:
+            load(path)
+    except ConfigError as error:
+        return f"{error} (`llmsup check` tells)"
+    except SetupError as error:
+        return str(error)
+    return ""
 
 
 def _unless_missing(act: Callable[[], None], hint: str) -> None:

@@ -1,0 +1,43 @@
+"""Which models no engine on this machine can run: known before the first request finds out.
+
+It does not know what is made of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ..catalog.entry import Entry
+from .plan import Planner
+
+NAMED = 3
+"""How many models a line names."""
+
+
+async def without_engine(planner: Planner, entries: Iterable[Entry]) -> dict[str, str]:
+    """The models that there is no engine for, and why, with the remedy. Those that can't be served anyway are left out.
+
+    Each program is looked for once, however many models want it.
+    """
+    known: dict[object, str] = {}
+    missing: dict[str, str] = {}
+    for entry in entries:
+        if entry.refusal:
+            continue
+        spec, found = entry.spec, entry.found
+        alike = (spec.command, spec.engine, entry.engine, found.ollama_only if found else "", bool(spec.path))
+        if alike not in known:
+            known[alike] = await planner.missing(spec, found, entry.engine)
+        if known[alike]:
+            missing[entry.name] = known[alike]
+    return missing
+
+
+def lines_of(missing: Mapping[str, str]) -> list[str]:
+    """A line for each reason: "a, b and 13 more can't be started: there is no engine. Install …"."""
+    lines = []
+    for reason in dict.fromkeys(missing.values()):
+        names = sorted((name for name, why in missing.items() if why == reason), key=str.casefold)
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        lines.append(f"{', '.join(names[:NAMED])}{more} can't be started: {reason}")
+    return lines
