@@ -43,6 +43,20 @@ def test_where_it_does_not_the_id_stands_alone() -> None:
     assert ID in MODELS.as_text(10).splitlines(), "the terminal wraps it, and gives it back whole"
 
 
+def test_what_does_not_fit_into_one_line_goes_on_in_the_next() -> None:
+    assert MODELS.as_text(30).splitlines() == [
+        "MODEL",
+        "  KIND          CONTEXT",
+        "    MEMORY  FITS",
+        ID,
+        "  chat +vision   131072",
+        "  16.4 GiB  yes",
+        "b",
+        "  chat                -",
+        "         -  can't run",
+    ]
+
+
 def test_prose_is_wrapped_beside_the_rest() -> None:
     assert WHY.as_text(45).splitlines() == [
         "WHEN        FREED  WHY",
@@ -54,9 +68,16 @@ def test_prose_is_wrapped_beside_the_rest() -> None:
 
 def test_prose_that_has_no_room_beside_an_id_stands_below_it() -> None:
     table = Table([Column("MODEL"), Column("ALSO ANSWERS TO", prose=True)], [[ID, "gemma, gemma3:12b, gemma-3-12b-it"]])
-    assert table.as_text(40).splitlines() == [
-        "MODEL", "  ALSO ANSWERS TO", ID, "  gemma, gemma3:12b, gemma-3-12b-it",
-    ]  # fmt: skip
+    for width in (40, 59):
+        assert table.as_text(width).splitlines() == [
+            "MODEL", "  ALSO ANSWERS TO", ID, "  gemma, gemma3:12b, gemma-3-12b-it",
+        ]  # fmt: skip
+
+
+def test_a_word_that_would_be_broken_beside_an_id_stands_below_it() -> None:
+    table = Table([Column("MODEL"), Column("ALSO ANSWERS TO", prose=True)], [[ID, "gemma, google/gemma-3-12b-it.gguf"]])
+    assert table.as_text(65).splitlines()[2:] == [ID, "  gemma, google/gemma-3-12b-it.gguf"]
+    assert table.as_text(66).splitlines()[1:] == [f"{ID}  gemma,", f"{'':40}google/gemma-3-12b-it.gguf"]
 
 
 def test_cells_stay_in_their_line() -> None:
@@ -73,7 +94,7 @@ def test_a_terminal_has_a_bold_head(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert [click.unstyle(line) for line in lines] == MODELS.as_text(81).splitlines()
 
 
-CELLS = st.text(st.characters(categories=["L", "N", "P", "Zs"]), max_size=30).map(str.strip)
+CELLS = st.text(st.characters(categories=["L", "N", "P"]) | st.just(" "), max_size=30).map(str.strip)
 
 
 @given(st.lists(st.lists(CELLS, min_size=3, max_size=3), max_size=4), st.integers(1, 120))

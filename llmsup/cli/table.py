@@ -57,21 +57,37 @@ class Table:
         lines = [[column.title for column in self.columns], *([visible(cell) for cell in row] for row in self.rows)]
         if width is None or _fits(self.columns, lines, width):
             return _beside(self.columns, lines, width)
-        rest = _beside(self.columns[1:], [line[1:] for line in lines], width - len(GAP))
-        return [
-            [line[0], *(f"{GAP}{text}".rstrip() for text in block)] for line, block in zip(lines, rest, strict=True)
-        ]
+        blocks = [[line[0]] for line in lines]
+        first, inside = 1, width - len(GAP)
+        while first < len(self.columns):  # as many as fit into a line, then the next
+            part = next(
+                (
+                    slice(first, last)
+                    for last in range(len(self.columns), first + 1, -1)
+                    if _fits(self.columns[first:last], [line[first:last] for line in lines], inside)
+                ),
+                slice(first, first + 1),
+            )
+            rest = _beside(self.columns[part], [line[part] for line in lines], inside)
+            for block, texts in zip(blocks, rest, strict=True):
+                block += [f"{GAP}{text}".rstrip() for text in texts]
+            first = part.stop
+        return blocks
 
 
 def _fits(columns: Sequence[Column], lines: Sequence[Sequence[str]], width: int) -> bool:
     widths = _widths(lines)
-    return _sum(widths) <= width or (columns[-1].prose and width - _sum([*widths[:-1], 0]) >= NARROWEST)
+    if _sum(widths) <= width:
+        return True
+    words = (word for line in lines for word in line[-1].split(" "))
+    left = width - _sum([*widths[:-1], 0])
+    return columns[-1].prose and left >= max(NARROWEST, *map(cell_len, words))
 
 
 def _beside(columns: Sequence[Column], lines: Sequence[Sequence[str]], width: int | None) -> list[list[str]]:
-    """Each cell beside the other, with prose wrapped if there is room for it."""
+    """Each cell beside the other; prose is wrapped where it doesn't fit."""
     widths = _widths(lines)
-    if width is None or _sum(widths) <= width or not _fits(columns, lines, width):
+    if width is None or _sum(widths) <= width or not columns[-1].prose:
         return [[_aligned(columns, line, widths)] for line in lines]
     return [_wrapped(columns, line, widths, width) for line in lines]
 
