@@ -292,6 +292,43 @@ def test_a_missing_engine_is_told_at_the_start(serve: Serve, tmp_path: Path) -> 
     assert here.stderr.splitlines() == ["No server runs; this is what one would serve.", said]
 
 
+SECRETS = b"Host: 127.0.0.1\r\nAuthorization: Bearer sk-secret\r\n"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET http://[sk-secret]/ HTTP/1.1\r\n" + SECRETS + b"\r\n",  # urllib quotes it in its error
+        b"GET http://[" + b"sk-secret" * 20_000 + b"]/ HTTP/1.1\r\n" + SECRETS + b"\r\n",
+        b"CONNECT sk-secret:80 HTTP/1.1\r\n" + SECRETS + b"\r\n" + b"sk-secret" * 20_000,
+        b"PRI * HTTP/2.0\r\n" + SECRETS + b"\r\nSM\r\n\r\n" + b"sk-secret" * 20_000,
+        PREFACE + b"sk-secret" * 20_000,
+        b"GET / HTTP/1.1\r\n" + SECRETS + b"\r\n" + PREFACE + b"sk-secret" * 20_000,
+        b"POST / HTTP/1.1\r\n"
+        + SECRETS
+        + b"Upgrade: h2c\r\nHTTP2-Settings: AAMA\r\nContent-Length: 9\r\n\r\nsk-secret",
+        b"sk-secret\r\n\r\n",
+    ],
+    ids=["url", "long-url", "connect", "odd-preface", "preface", "second-preface", "upgrade", "no-request"],
+)
+def test_what_nobody_understands_is_not_logged(serve: Serve, request_: bytes) -> None:
+    """Neither on stderr nor in `/logs`: there may be a key and a prompt in it, and it comes without a key."""
+    served = serve('[server]\napi_keys = ["k"]\n')
+    address = ("127.0.0.1", int(served.url.rpartition(":")[2]))
+    # it may hang up before all is sent
+    with socket.create_connection(address, timeout=PATIENCE) as connection, contextlib.suppress(OSError):
+        connection.sendall(request_)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
+    everything = served("logs").stdout
+    assert served.end(signal.SIGTERM) == 0
+    for text in (everything, served.log.read_text()):
+        assert "sk-secret" not in text
+        assert max(map(len, text.splitlines())) < 5000
+
+
 def test_json_log_and_verbose(serve: Serve) -> None:
     served = serve(f'[server]\nlog_format = "json"\n{CONFIG}', "-v")
     records = [json.loads(line) for line in served.log.read_text().splitlines()]
