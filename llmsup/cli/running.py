@@ -19,6 +19,7 @@ import trio
 from ..config import Config
 from ..errors import Error
 from ..fleet.fleet import Fleet
+from ..fleet.roster import Roster
 from ..process.logbook import LogBook
 from ..process.notify import Notifier
 from ..process.server_file import left_in, new_token
@@ -110,8 +111,8 @@ async def _main(tree: Tree, into_book: BookHandler, started: Callable[[Fleet], N
             gc.freeze()  # what is built now stays: collecting garbage must not walk through it under load
             started(fleet)
             running.start_soon(show_reading, tree)
-            if not fleet.complete:
-                running.start_soon(_tell_if_nothing, fleet)
+            if tree.roster is not None and not fleet.complete:
+                running.start_soon(_tell_if_nothing, tree.roster, fleet)
         log.info("stopped")
         nursery.cancel_scope.cancel()
 
@@ -129,10 +130,10 @@ async def _obey_signals(tree: Tree, manager: Notifier, *, task_status: trio.Task
                 tree.stop()
 
 
-async def _tell_if_nothing(fleet: Fleet) -> None:
+async def _tell_if_nothing(roster: Roster, fleet: Fleet) -> None:
     """Say so if a look that took longer than a start may wait for ends with no model."""
-    await fleet.until(lambda: fleet.complete)
-    if not fleet.models:
+    await roster.until(lambda: fleet.complete or roster.over)
+    if fleet.complete and not fleet.models:
         warn_of_nothing()
 
 

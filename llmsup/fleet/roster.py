@@ -217,8 +217,9 @@ class Roster(Watched):
             return snapshot, entries(self.config, Disk(snapshot=snapshot, ollama_server=self._ollama_server()))
 
         before = self.snapshot
-        self.snapshot, found = await trio.to_thread.run_sync(served, abandon_on_cancel=True)
+        snapshot, found = await trio.to_thread.run_sync(served, abandon_on_cancel=True)
         await self._note_engines(found)
+        self.snapshot = snapshot
         same = found == self._served and before.left_out == self.snapshot.left_out
         if same and self._fleet.complete and self.snapshot.complete:
             return  # nothing to compare: with hundreds of models that would hold up everybody's streams
