@@ -201,6 +201,12 @@ class InsufficientMemory(Error):
     status, code = 503, "insufficient_memory"
 
 
+class OutOfResources(Error):
+    """The system gives llmsup itself no file, process or port; no engine is at fault."""
+
+    status, code = 503, "out_of_resources"
+
+
 class BodiesFull(Error):
     """The bodies of other requests have all the memory that there is for bodies."""
 
@@ -218,6 +224,12 @@ class ModelTooLarge(Error):
 
     status, code = 507, "model_too_large"
     lasting = True
+
+
+class StillRunning(Error):
+    """A model was unloaded, but something that its engine started could not be found or ended."""
+
+    status, code = 500, "still_running"
 
 
 class BridgeFailed(Error):

@@ -12,10 +12,8 @@ from __future__ import annotations
 import logging
 import socket
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import trio
 
@@ -38,8 +36,10 @@ from .memory.readings import Sampler
 from .memory.readings.linux import Linux
 from .memory.watch import MachineWatch
 from .process.events import Events
+from .process.inheritance import Inheritance
 from .process.logbook import LogBook
 from .process.orphans import Orphans
+from .process.sockets import SocketDirectory
 from .process.watched import Watched
 from .units import Seconds, format_seconds
 from .web.app import build_app
@@ -113,16 +113,19 @@ class Tree(Watched):
                 listener.close()
 
     async def _run(self, task_status: trio.TaskStatus[Fleet]) -> None:
-        directory = socket_directory()
-        orphans = Orphans(directory)  # removes the directory at the very end, even if we are killed
-        planner = Planner(config=self.config, probe=Probe())
+        sockets = SocketDirectory()
+        inheritance = Inheritance(self.config.secret_variables)
+        orphans = Orphans(sockets.path, inheritance)  # removes the directory at the very end, even if we are killed
+        planner = Planner(config=self.config, probe=Probe(inheritance=inheritance))
         server = self.config.server
         events, memory = Events(), self.config.memory
         pressure_file = Linux().pressure_file if sys.platform == "linux" else None
-        watch = MachineWatch(memory, Sampler(memory.probe), events, pressure_file=pressure_file)
+        watch = MachineWatch(
+            memory, Sampler(memory.probe, inheritance=inheritance), events, pressure_file=pressure_file
+        )
         prices = MeasuredPrices(FootprintStore(server.state_dir / FOOTPRINTS), partial(build_of, planner))
         governor = Governor(memory, watch, prices, events)
-        starter = Starter(planner, orphans, directory)
+        starter = Starter(planner, orphans, sockets)
         fleet = Fleet(starter, governor, max_queue=server.max_queue, book=self.book, events=events)
         planner.several = lambda: len(fleet.models) > 1
         gateway = Gateway(fleet, server, self._doorman(server))
@@ -130,6 +133,7 @@ class Tree(Watched):
         def adopt(config: Config) -> tuple[str, ...]:
             restart = _needs_restart(self.config.server, config.server)
             self.config = planner.config = config
+            inheritance.secret = config.secret_variables
             fleet.max_queue = config.server.max_queue
             gateway.server, gateway.doorman = config.server, self._doorman(config.server)
             governor.use(config.memory)
@@ -151,6 +155,7 @@ class Tree(Watched):
         web = WebServer(app, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
         async with trio.open_nursery() as infra:
             await infra.start(orphans.run)
+            await infra.start(sockets.run)
             await infra.start(watch.run)
             await infra.start(prices.run)
             await infra.start(governor.run)
@@ -201,14 +206,3 @@ def _needs_restart(old: Server, new: Server) -> tuple[str, ...]:
     """The settings that differ, of those that are only looked at when llmsup starts."""
     at_start = ("listen", "certfile", "keyfile", "state_dir", "log_format")
     return tuple(f"server.{name}" for name in at_start if getattr(old, name) != getattr(new, name))
-
-
-def socket_directory() -> Path:
-    """A new directory that only we can enter, with a path short enough for the sockets in it: macOS allows 104
-    bytes for a socket's path.
-    """
-    directory = tempfile.mkdtemp(prefix="llmsup-")
-    if len(directory) > 80:
-        Path(directory).rmdir()
-        directory = tempfile.mkdtemp(prefix="llmsup-", dir="/tmp")
-    return Path(directory)

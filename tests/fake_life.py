@@ -53,6 +53,9 @@ class FakeEngine:
         self.asked = 0  # how often, after its health
         self.unready_because = "it is a fake"
         self.stopped_at: float | None = None
+        self.remains: tuple[str, ...] = ()
+        self.left: tuple[str, ...] = ()
+        self.unreachable = False
         self.streams: list[trio.StapledStream[trio.abc.SendStream, trio.abc.ReceiveStream]] = []
         self._garage = garage
         self._exited = trio.Event()

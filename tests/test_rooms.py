@@ -115,7 +115,36 @@ def test_a_package_is_its_own_base() -> None:
     assert offences(source, "llmsup.config", is_package=True) == ["llmsup.fleet.Fleet"]
 
 
-def test_the_guard_needs_nothing_installed() -> None:
-    """It runs isolated and without site-packages, so it imports the standard library only."""
-    found = {name.split(".")[0] for name in imports((PACKAGE / "process/guard.py").read_text("utf-8"), "guard")}
-    assert found <= sys.stdlib_module_names
+def test_the_guard_needs_hardly_anything() -> None:
+    """It runs isolated and without site-packages: of ours it has `kin`, which has nothing but psutil."""
+    guard = set(imports((PACKAGE / "process/guard.py").read_text("utf-8"), "guard"))
+    kin = {name.split(".")[0] for name in imports((PACKAGE / "process/kin.py").read_text("utf-8"), "kin")}
+    assert {name.split(".")[0] for name in guard - {"llmsup.process.kin"}} <= sys.stdlib_module_names
+    assert kin <= sys.stdlib_module_names | {"psutil"}
+
+
+STARTS = ("open_process", "run_process", "Popen", "check_call", "check_output")
+SHELLS = ("subprocess.run", "subprocess.call", "os.system", "os.popen", "subprocess.getoutput")
+
+
+def starts(source: str) -> Iterator[ast.Call]:
+    """Every call that starts a program; `partial(f, …)` counts as a call of f."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            named = [node.func, *(node.args[:1] if ast.unparse(node.func).endswith("partial") else [])]
+            words = [ast.unparse(each) for each in named]
+            if any(word.rpartition(".")[2] in STARTS or word in SHELLS for word in words):
+                yield node
+
+
+def test_every_program_is_given_its_environment() -> None:
+    """None inherits ours as it is: there are secrets in it (`process.inheritance`)."""
+    found = [(name, call) for name, path in modules() for call in starts(path.read_text("utf-8"))]
+    bare = [(name, ast.unparse(call)) for name, call in found if not any(word.arg == "env" for word in call.keywords)]
+    assert bare == []
+    assert {"llmsup.process.child", "llmsup.engines.probe", "llmsup.memory.readings.programs"} <= {n for n, _ in found}
+
+
+def test_a_start_without_an_environment_is_seen() -> None:
+    source = "trio.run_process(['x'])\npartial(trio.lowlevel.open_process, ['x'])\nsubprocess.run('x')\nos.system('x')"
+    assert len(list(starts(source))) == 4

@@ -35,7 +35,7 @@ class Ended:
 
 
 async def run(command: Sequence[str], *, orphans: Orphans, timeout: Seconds, say: Callable[[str], None]) -> Ended:
-    """Run it, and end what is left of its process group.
+    """Run it, and end all that it leaves behind.
 
     Args:
         timeout: In seconds.
@@ -47,8 +47,9 @@ async def run(command: Sequence[str], *, orphans: Orphans, timeout: Seconds, say
     _check(command[0])
     output = Output(say)
     code: int | None = None
+    env = orphans.inheritance.environment()
     try:
-        async with run_child(tuple(command), orphans=orphans, env=dict(os.environ), stop_grace=GRACE) as child:
+        async with run_child(tuple(command), orphans=orphans, env=env, stop_grace=GRACE) as child:
 
             async def drain() -> None:
                 async for piece in child.chunks():

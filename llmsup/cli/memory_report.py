@@ -24,6 +24,7 @@ from ..memory.ceiling import ceiling, has_own_group, machine_total, reserve
 from ..memory.footprints import footprint_of_group
 from ..memory.readings import Gpu, Reading, Sampler
 from ..memory.readings.devices import Device, list_devices, working_set
+from ..process.inheritance import Inheritance
 from ..units import Bytes, format_bytes
 from .table import Column, Table
 from .visible import visible
@@ -110,7 +111,8 @@ async def look(settings: Config, notes: tuple[str, ...], between: float) -> Repo
         between: Seconds between the two readings that make a rate.
     """
     said = list(notes)
-    sampler = Sampler(settings.memory.probe)
+    inheritance = Inheritance(settings.secret_variables)
+    sampler = Sampler(settings.memory.probe, inheritance=inheritance)
     try:
         await sampler.read()
         await trio.sleep(between)
@@ -121,7 +123,7 @@ async def look(settings: Config, notes: tuple[str, ...], between: float) -> Repo
     devices = None
     if command := _llama_server(settings):
         try:
-            devices = await list_devices(command)
+            devices = await list_devices(command, inheritance=inheritance)
         except SetupError as error:
             said.append(str(error))
     else:

@@ -26,6 +26,7 @@ from ..engines.probe import Probe
 from ..errors import SetupError
 from ..memory.costs import Cost, cost
 from ..memory.estimate import Estimate, estimate
+from ..process.inheritance import Inheritance
 from ..units import Bytes
 
 SOCKET = Path("<socket>")
@@ -84,7 +85,8 @@ async def resolve(
         source: What mistakes call the config.
         found: Resolve the others too.
     """
-    planner = Planner(config=config, probe=Probe(), bundled_available=xllamacpp_installed)
+    probe = Probe(inheritance=Inheritance(config.secret_variables))
+    planner = Planner(config=config, probe=probe, bundled_available=xllamacpp_installed)
     disk = Disk(snapshot=snapshot, ollama_server=planner.ollama_server() is not None)
     served = await trio.to_thread.run_sync(entries, config, disk)
     planner.several = lambda: len(served) > 1

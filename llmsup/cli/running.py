@@ -20,6 +20,7 @@ from ..config import Config
 from ..errors import Error
 from ..fleet.fleet import Fleet
 from ..fleet.roster import Roster
+from ..process import subreaper
 from ..process.logbook import LogBook
 from ..process.notify import Notifier
 from ..process.server_file import left_in, new_token
@@ -82,6 +83,7 @@ def run(
         announce(here[0], fleet)
         manager.ready(f"answers at {', '.join(here)}")
 
+    subreaper.become()
     try:
         with leaving:
             trio.run(_main, tree, into_book, started, manager)

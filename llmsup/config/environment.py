@@ -17,6 +17,14 @@ UNSET: Final = object()
 """What a value becomes that needs a variable which is not set."""
 
 
+def references(value: Any) -> frozenset[str]:
+    """The variables that a value's strings refer to, at any depth."""
+    if isinstance(value, str):
+        return frozenset(_REFERENCE.findall(value))
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return frozenset().union(*map(references, items))
+
+
 def fill(value: Any, environ: Mapping[str, str], report: Report, place: Place) -> Any:
     """Replace the references in a value's strings, at any depth.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ import attrs
 from ..errors import ConfigError, SetupError
 from .consistency import Draft, check
 from .schema import Bridge, Catalog, Config, EngineSpec, Memory, ModelSpec, Server, Settings
-from .tables import Read, read_table
+from .tables import NOT_KEYS, Read, read_table
 from .wording import Report, did_you_mean, got
 
-_TABLES = tuple(field.name for field in attrs.fields(Config))
+_TABLES = tuple(field.name for field in attrs.fields(Config) if field.name not in NOT_KEYS)
 _SETTINGS = tuple(field.name for field in attrs.fields(Settings))
 _MERGED = ("env", "sampling")  # key by key; the model's own wins
 
@@ -82,7 +82,13 @@ def parse(text_or_table: str | Mapping[str, Any], source: str, environ: Mapping[
         memory=draft.memory.value,
         bridge=draft.bridge.value,
         engines={name: engine.value for name, engine in draft.engines.items()},
+        secret_variables=frozenset().union(*(table.secrets for table in _tables(draft))),
     )
+
+
+def _tables(draft: Draft) -> Iterator[Read[Any]]:
+    for part in attrs.asdict(draft, recurse=False).values():
+        yield from part.values() if isinstance(part, dict) else (part,)
 
 
 def with_defaults(model: Read[ModelSpec], defaults: Settings) -> ModelSpec:

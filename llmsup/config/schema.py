@@ -18,6 +18,9 @@ from .paths import expand, expand_all, expand_optional, expand_or_auto, expand_t
 Kind = Literal["chat", "embedding", "rerank"]
 Priority = Literal["high", "normal", "low"]
 
+SECRET: Mapping[str, Any] = {"secret": True}
+"""Of a key whose value nobody else may know: the variables that it refers to are kept from every program we start."""
+
 MiB = 1024**2
 GiB = 1024**3
 
@@ -27,7 +30,7 @@ class Server:
     """[server]: the one endpoint, and what a request may ask of it."""
 
     listen: str = field(default="127.0.0.1:5005", validator=checks.address)
-    api_keys: tuple[str, ...] = field(default=(), validator=checks.keys, repr=False)
+    api_keys: tuple[str, ...] = field(default=(), validator=checks.keys, repr=False, metadata=SECRET)
     shutdown_grace: Seconds = Seconds(30)
     max_body: Bytes = field(default=Bytes(256 * MiB), validator=checks.positive)
     state_dir: Path = field(default=Path("~/.local/state/llmsup"), converter=expand, validator=checks.known_home)
@@ -154,3 +157,4 @@ class Config:
     memory: Memory = Factory(Memory)
     bridge: Bridge = Factory(Bridge)
     engines: Mapping[str, EngineSpec] = Factory(dict)
+    secret_variables: frozenset[str] = field(default=frozenset(), eq=False)  # what secret keys refer to; not a key

@@ -17,13 +17,13 @@ from cattrs.errors import (
     IterableValidationError,
 )
 
-from .environment import UNSET, fill
+from .environment import UNSET, fill, references
 from .hooks import converter
 from .wording import Place, Report, did_you_mean, got
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
-NOT_KEYS = ("name", "given")
+NOT_KEYS = ("name", "given", "secret_variables")
 """Fields that come from a table itself, not from a key of it."""
 
 
@@ -35,11 +35,13 @@ class Read(Generic[T]):
         value: What it says; a key with a mistake has its default.
         given: The keys that stand in it.
         bad: The keys with a mistake; saying more about them would only be noise.
+        secrets: The environment variables that its secret keys refer to.
     """
 
     value: T
     given: frozenset[str]
     bad: frozenset[str]
+    secrets: frozenset[str] = frozenset()
 
     def has(self, key: str) -> bool:
         """Tell whether the key stands in the table and was understood."""
@@ -84,7 +86,9 @@ def read_table(
         bad |= _at_fault(error)
         left = {key: item for key, item in table.items() if key not in bad}
         value = converter.structure({**left, **fixed}, cls)
-    return Read(value, frozenset(raw), frozenset(bad))
+    secret = {field.name for field in attrs.fields(cls) if field.metadata.get("secret")}
+    secrets = frozenset().union(*(references(item) for key, item in raw.items() if key in secret))
+    return Read(value, frozenset(raw), frozenset(bad), secrets)
 
 
 def _mistakes(error: BaseException) -> Iterator[tuple[Place, str]]:

@@ -45,6 +45,13 @@ class Disconnected(Exception):
         self.began = began
 
 
+class Unreachable(Disconnected):
+    """There is nothing left to connect to, though the engine may live: somebody has removed its socket."""
+
+    def __init__(self) -> None:
+        super().__init__(began=False)
+
+
 @frozen
 class AnswerHead:
     """The first part of an answer: everything but its body."""

@@ -5,15 +5,29 @@ It does not know why an engine is gone, and it dies with it: no connection carri
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import trio
 
-from .connection import AnswerHead, Connection, Disconnected, Headers, Payload
+from ..process.shortage import insist, is_ours
+from ..units import Seconds
+from .connection import AnswerHead, Connection, Disconnected, Headers, Payload, Unreachable
 from .launch import Address, UnixAddress
 
 MAX_IDLE = 4.0
 """Seconds that an unused connection is kept. llama-server closes its side after 5."""
+
+
+MOST_IDLE = 32
+"""So many unused connections are kept to one engine. Each holds one of its threads, of which ours have 64."""
+
+PATIENCE = Seconds(2)
+"""How long it is tried to open a connection while the system gives us none."""
+
+_FULL = 0.01
+"""Seconds between two tries while an engine's queue of connections is full."""
 
 
 async def connect(address: Address) -> trio.abc.Stream:
@@ -23,14 +37,34 @@ async def connect(address: Address) -> trio.abc.Stream:
         OSError: Nobody listens there.
     """
     if isinstance(address, UnixAddress):
-        return await trio.open_unix_socket(str(address.path))
-    socket = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_STREAM)
+        return await _connect_unix(address.path)
+    own = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_STREAM)
     try:
-        await socket.connect((address.host, address.port))
+        await own.connect((address.host, address.port))
     except BaseException:
-        socket.close()
+        own.close()
         raise
-    return trio.SocketStream(socket)
+    return trio.SocketStream(own)
+
+
+async def _connect_unix(path: Path) -> trio.abc.Stream:
+    """Such a connection is there at once, or Linux says EAGAIN: the queue of those that the engine has yet to accept is
+    full. trio takes that for "in progress", and then for success, and the request would be lost.
+    """
+    own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        own.setblocking(False)
+        while True:
+            await trio.lowlevel.checkpoint()
+            try:
+                own.connect(str(path))
+            except BlockingIOError:
+                await trio.sleep(_FULL)
+            else:
+                return trio.SocketStream(trio.socket.from_stdlib_socket(own))
+    except BaseException:
+        own.close()
+        raise
 
 
 class Answer:
@@ -59,18 +93,35 @@ class Answer:
 
 
 class Pool:
-    """Keep-alive connections to one engine, newest first."""
+    """Keep-alive connections to one engine, newest first.
+
+    Attributes:
+        lost: What the engine listens at is gone: connections that are open go on, but there will be no new one.
+    """
 
     def __init__(self, open_stream: Callable[[], Awaitable[trio.abc.Stream]]) -> None:
         self._open_stream = open_stream
         self._idle: list[tuple[float, Connection]] = []
         self._busy: set[Connection] = set()
         self._closed = False
+        self._kept = trio.Event()  # there is an unused connection
+        self.lost = trio.Event()
         self.heard = 0.0
         """When the engine last sent anything (trio time)."""
 
     def __repr__(self) -> str:
         return f"<Pool {'closed' if self._closed else 'open'}, {len(self._busy)} busy, {len(self._idle)} idle>"
+
+    async def run(self) -> None:
+        """Close what nobody has used for MAX_IDLE, until cancelled."""
+        while True:
+            if not self._idle:
+                self._kept = trio.Event()
+                await self._kept.wait()
+                continue  # somebody may have taken it meanwhile
+            await trio.sleep_until(self._idle[0][0] + MAX_IDLE)
+            for connection in self._old():
+                await connection.close()
 
     @property
     def busy(self) -> bool:
@@ -85,6 +136,8 @@ class Pool:
 
         Raises:
             Disconnected: The engine can't be reached, or hung up.
+            Unreachable: What it listens at is gone.
+            OutOfResources: The system gives us no connection.
             EngineBadAnswer: What it sent is not HTTP.
         """
         connection = await self._take_idle()
@@ -111,7 +164,10 @@ class Pool:
         if self._closed:
             raise Disconnected(began=False)
         try:
-            connection = Connection(await self._open_stream())
+            connection = Connection(await insist(self._try_to_open, "connect to an engine", patience=PATIENCE))
+        except FileNotFoundError:
+            self.lost.set()
+            raise Unreachable from None
         except OSError:
             raise Disconnected(began=False) from None
         if self._closed:  # meanwhile
@@ -119,6 +175,20 @@ class Pool:
             raise Disconnected(began=False)
         self._busy.add(connection)
         return connection
+
+    async def _try_to_open(self) -> trio.abc.Stream:
+        try:
+            return await self._open_stream()
+        except OSError as error:
+            if is_ours(error):  # what is kept for later may be what is missing now
+                await self._drop_idle()
+            raise
+
+    async def _drop_idle(self) -> None:
+        idle = [connection for _, connection in self._idle]
+        self._idle.clear()
+        for connection in idle:
+            await connection.close()
 
     async def _take_idle(self) -> Connection | None:
         connection, dead = self._pick()
@@ -128,21 +198,30 @@ class Pool:
 
     def _pick(self) -> tuple[Connection | None, list[Connection]]:
         """The newest kept connection that still lives, and those that are to be closed. No I/O here."""
-        oldest = trio.current_time() - MAX_IDLE
-        dead = [connection for since, connection in self._idle if since < oldest or connection.readable]
-        self._idle = [(since, connection) for since, connection in self._idle if connection not in dead]
-        if not self._idle:
-            return None, dead
-        _, connection = self._idle.pop()
-        connection.reused = True
-        self._busy.add(connection)
-        return connection, dead
+        dead = self._old()
+        while self._idle:
+            _, connection = self._idle.pop()
+            if connection.readable:
+                dead.append(connection)
+                continue
+            connection.reused = True
+            self._busy.add(connection)
+            return connection, dead
+        return None, dead
+
+    def _old(self) -> list[Connection]:
+        """Take out those that nobody has used for too long; they are the first ones."""
+        oldest, old = trio.current_time() - MAX_IDLE, []
+        while self._idle and self._idle[0][0] <= oldest:
+            old.append(self._idle.pop(0)[1])
+        return old
 
     async def release(self, connection: Connection) -> None:
         """Take a connection back: kept if it can carry another request, else closed."""
         self._busy.discard(connection)
-        if connection.reusable and not self._closed:
+        if connection.reusable and not self._closed and len(self._idle) < MOST_IDLE:
             self._idle.append((trio.current_time(), connection))
+            self._kept.set()
         else:
             await connection.close()
 

@@ -13,6 +13,7 @@ import trio
 from attrs import Factory, define, field, frozen
 
 from ..errors import SetupError
+from ..process.inheritance import Inheritance
 from .flags import Dialect
 
 # The column of descriptions is far to the right, and some of its lines begin with a dash too.
@@ -61,9 +62,11 @@ class Probe:
 
     Attributes:
         timeout: Seconds that a binary may take to print its help. Cold GPU libraries take a while.
+        inheritance: Their environment.
     """
 
     timeout: float = 20
+    inheritance: Inheritance = Factory(Inheritance)
     _known: dict[_Binary, _Entry] = field(factory=dict, init=False, repr=False)
 
     async def dialect(self, binary: Path) -> Dialect:
@@ -116,6 +119,7 @@ class Probe:
                     capture_stdout=True,
                     stderr=subprocess.STDOUT,
                     check=False,
+                    env=self.inheritance.environment(),
                 )
         except OSError as error:
             raise SetupError(f"{binary} can't be run: {error.strerror}.") from error

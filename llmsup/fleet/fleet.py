@@ -14,7 +14,7 @@ from attrs import Factory, frozen
 from ..catalog.entry import Entry
 from ..catalog.found import LeftOut
 from ..catalog.names import Match, Names
-from ..errors import ModelNotFound, QueueFull, ShuttingDown
+from ..errors import ModelNotFound, QueueFull, ShuttingDown, StillRunning
 from ..process.events import Events
 from ..process.logbook import LogBook
 from ..process.watched import Watched
@@ -257,15 +257,25 @@ class Fleet(Watched):
         self._supervise(model)
 
     async def unload_all(self, reason: str, *, force: bool = False) -> Bytes:
-        """Unload every model, all at the same time; returns the bytes that they used together."""
+        """Unload every model, all at the same time; returns the bytes that they used together.
+
+        Raises:
+            StillRunning: The engines are gone, but not all that they started.
+        """
         freed: list[Bytes] = []
+        left: list[StillRunning] = []
 
         async def unload(model: Model) -> None:
-            freed.append(await model.unload(reason, force=force))
+            try:
+                freed.append(await model.unload(reason, force=force))
+            except StillRunning as error:
+                left.append(error)
 
         async with trio.open_nursery() as nursery:
             for model in self._all():
                 nursery.start_soon(unload, model)
+        if left:
+            raise StillRunning(" ".join(error.message for error in left), hint=left[0].hint)
         return Bytes(sum(freed))
 
     def give_up(self) -> None:

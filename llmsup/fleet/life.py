@@ -32,6 +32,8 @@ class Engine(Protocol):
         pool: The connections to it.
         meter: What it costs in memory, by what it said and what was seen.
         progress: How far it is with loading, 0 to 1; None if it doesn't tell.
+        remains: What still ran when it had ended by itself, for people: "4711 (llama-server)".
+        left: What could not be ended with it.
     """
 
     launch: Launch
@@ -39,6 +41,12 @@ class Engine(Protocol):
     pool: Pool
     meter: Meter
     progress: float | None
+    remains: tuple[str, ...]
+    left: tuple[str, ...]
+
+    @property
+    def unreachable(self) -> bool:
+        """What it listens at is gone, so that only those are served who are connected already."""
 
     async def pump(self) -> None:
         """Read the engine's output until it ends; must always run."""

@@ -12,7 +12,7 @@ import trio
 
 from ..catalog.entry import Entry
 from ..config.schema import ModelSpec
-from ..errors import Error, ModelFailed, ShuttingDown, Unloading
+from ..errors import Error, ModelFailed, ShuttingDown, StillRunning, Unloading
 from ..memory.decision import Decision
 from ..memory.estimate import Estimate, estimate
 from ..memory.residency import Residency
@@ -156,6 +156,9 @@ class Model(Watched):
         """Have the model unloaded; returns when its engine is gone, with the bytes that it used.
 
         Requests that wait are refused; those in flight may finish for `drain_timeout`, unless `force`.
+
+        Raises:
+            StillRunning: The engine is gone, but not all that it started.
         """
         self.load_wanted = False
         life = self.life
@@ -169,6 +172,12 @@ class Model(Watched):
         if self.state in (State.WAITING, State.STARTING):
             life.end(self.unloading(reason))
         await life.over.wait()
+        if life.engine is not None and life.engine.left:
+            left = ", ".join(life.engine.left)
+            raise StillRunning(
+                f"{self.spec.name} was unloaded, but its engine left something that llmsup could not end: {left}.",
+                hint="Look for it with ps or lsof, and end it by hand.",
+            )
         return life.gives_back(self.spec.memory) or Bytes(0)
 
     def evict(self, decision: Decision, *, force: bool = False) -> None:
@@ -231,6 +240,15 @@ class Model(Watched):
             self.life.end(self.unloading(reason))
         elif self.state is State.FAILED:
             self.become(State.UNLOADED, reason)
+
+    def replace(self, life: Life, reason: str) -> None:
+        """Have a new engine serve who comes from now on; this one ends once those it serves are done."""
+        if self.life is not life or life.verdict is not None:
+            return
+        self.load_wanted = self.load_wanted or self.spec.pinned
+        life.wish = life.wish or Wish(reason, Cause.CHANGED, patient=True)
+        self.desk.close()
+        self.notify()
 
     def turn_away(self) -> None:
         """Tell those who wait why it can't be served."""

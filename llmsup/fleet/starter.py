@@ -6,16 +6,25 @@ It does not know what the engine is for, nor what happens to it in between.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import AsyncIterator
-from pathlib import Path
+
+import trio
 
 from ..catalog.entry import Entry
 from ..engines.plan import Planner
 from ..process.child import run_child
 from ..process.logbook import LogBook
 from ..process.orphans import Orphans
+from ..process.sockets import SocketDirectory
 from .engine import RunningEngine
+
+ELSEWHERE = ("LLAMA_API_KEY", "LLAMA_ARG_API", "LLAMA_ARG_HOST", "LLAMA_ARG_PORT", "LLAMA_ARG_MODEL", "LLAMA_ARG_SSL")
+"""How variables begin that would make a llama-server listen elsewhere, serve something else, or want a key that we
+don't have: they are not inherited. A model's own `env` may still set any of it.
+"""
+
+LOOK_BEHIND = 2.0
+"""Seconds that it may take to find out whether anybody still answers where an engine did."""
 
 
 class Starter:
@@ -27,7 +36,7 @@ class Starter:
         sockets: A private directory, short enough for a Unix socket's path.
     """
 
-    def __init__(self, planner: Planner, orphans: Orphans, sockets: Path) -> None:
+    def __init__(self, planner: Planner, orphans: Orphans, sockets: SocketDirectory) -> None:
         self._planner = planner
         self._orphans = orphans
         self._sockets = sockets
@@ -39,36 +48,37 @@ class Starter:
 
         Raises:
             SetupError: The model's file or program isn't there.
-            OSError: The system can't start a process.
+            OutOfResources: The system doesn't let us start a process now.
+            OSError: It can't be started.
         """
         self._started += 1  # a socket's file outlives its engine, and a name in use can't be bound: never twice
-        socket = self._sockets / f"{self._started}.sock"
+        socket = await self._sockets.ready(self._orphans.use) / f"{self._started}.sock"
         spec = entry.spec
         launch = await self._planner.plan(spec, socket, entry.found, entry.engine)
         book.write(f"llmsup: starting {' '.join(launch.argv)}")
         for correction in launch.corrections:
             book.write(f"llmsup: {correction}")
-        env = {**_inherited(), **launch.env, **spec.env}
-        async with run_child(
-            launch.argv,
-            orphans=self._orphans,
-            env=env,
-            stop_grace=spec.stop_grace,
-            farewell=launch.farewell,
-        ) as child:
-            engine = RunningEngine(launch, child, book)
-            try:
-                yield engine
-            finally:
-                # A llama-server with a request in flight hangs on SIGTERM until its clients are gone.
-                await engine.pool.close()
-        with contextlib.suppress(OSError):
-            socket.unlink()
-
-
-def _inherited() -> dict[str, str]:
-    """Our own environment, less what would make a llama-server listen elsewhere, serve something else, or want a
-    key that we don't have. A model's own `env` may still set any of it.
-    """
-    ours = ("LLAMA_API_KEY", "LLAMA_ARG_API", "LLAMA_ARG_HOST", "LLAMA_ARG_PORT", "LLAMA_ARG_MODEL", "LLAMA_ARG_SSL")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        env = {**self._orphans.inheritance.environment(without=ELSEWHERE), **launch.env, **spec.env}
+        engine: RunningEngine | None = None
+        try:
+            async with run_child(
+                launch.argv,
+                orphans=self._orphans,
+                env=env,
+                stop_grace=spec.stop_grace,
+                farewell=launch.farewell,
+            ) as child:
+                engine = RunningEngine(launch, child, book)
+                try:
+                    yield engine
+                finally:
+                    # A llama-server with a request in flight hangs on SIGTERM until its clients are gone.
+                    await engine.pool.close()
+        finally:
+            if engine is not None:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + LOOK_BEHIND):
+                    await engine.look_behind()
+                for left in engine.left:
+                    book.write(f"llmsup: could not be ended: {left}")
+            with contextlib.suppress(OSError):
+                socket.unlink()

@@ -5,7 +5,6 @@ It does not know what an engine is made of (`engine`), who else there is (`fleet
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 
 import trio
@@ -18,22 +17,21 @@ from ..errors import (
     ModelFailed,
     ModelTooLarge,
     OutOfMemory,
+    OutOfResources,
     PortTaken,
     ProjectorRefused,
     SetupError,
     ShuttingDown,
     Unloading,
 )
+from ..process.shortage import explain, is_ours
 from ..units import NEVER, format_seconds
 from .admission import Admission
 from .hanging import watch_health
 from .life import Engine, Life, Start
 from .model import Model, stopping
 from .state import Cause, State, Wish
-from .watch import until_ready, watch_exit, watch_footprint
-
-_PASSING = frozenset((errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
-"""What the system is short of now, and may have again in a moment."""
+from .watch import until_ready, watch_exit, watch_footprint, watch_socket
 
 
 class Supervisor:
@@ -71,8 +69,10 @@ class Supervisor:
                 except SetupError as error:  # there is no engine; a running one's errors are verdicts
                     life.end(ModelFailed(error.message, hint=error.hint, lasting=error.lasting))
                 except OSError as error:
+                    if is_ours(error):
+                        life.end(explain(error, f"start the engine of {self._model.spec.name}"))
                     why = f"model {self._model.spec.name}: its engine can't be started: {error}."
-                    life.end(ModelFailed(why, lasting=error.errno not in _PASSING))
+                    life.end(ModelFailed(why, lasting=True))
                 except Error as error:  # not admitted
                     life.end(error)
         finally:
@@ -91,6 +91,7 @@ class Supervisor:
         life.engine, model = engine, self._model
         async with trio.open_nursery() as nursery:
             nursery.start_soon(engine.pump)
+            nursery.start_soon(engine.pool.run)
             nursery.start_soon(watch_exit, life, engine, model.spec, model.book, self._out_of_memory, self._projector())
             nursery.start_soon(watch_footprint, life, model)
             try:
@@ -104,6 +105,7 @@ class Supervisor:
                 model.history.note("load", loaded)
                 model.events.write("load", model=model.spec.name, seconds=round(model.load_seconds, 3))
                 nursery.start_soon(watch_health, life, engine, model.spec, model.book)
+                nursery.start_soon(watch_socket, life, engine, model)
                 model.desk.open(life)
                 wish = await self._until_unwanted(life)
                 model.desk.close()
@@ -163,6 +165,10 @@ class Supervisor:
             case PortTaken() as loss if (tries := self._model.ports_tried + 1) < ports.TRIED:
                 self._model.ports_tried, self._model.load_wanted = tries, True
                 self._model.become(State.UNLOADED, f"{loss.message} It is started on another one.")
+            case OutOfResources() as shortage:  # nothing is wrong with the model: no cool-down
+                self._model.load_wanted = self._model.spec.pinned or (self._model.load_wanted and self._model.modest)
+                self._model.become(State.UNLOADED, str(shortage))
+                self._model.desk.refuse(shortage)
             case OutOfMemory() as death if life.loaded_at is None and not self._model.starved:
                 self._model.starved = self._model.load_wanted = True  # once more, with more room
                 self._model.become(State.UNLOADED, f"{death.message} It is tried once more, with more room.")

@@ -32,6 +32,16 @@ MEASURE_LOADING_EVERY = 1.0
 _LESS = "Give it a smaller ctx_size, or the other models less."
 
 
+SOCKET_EVERY = 10.0
+"""Seconds between looks whether an engine's socket is still there."""
+
+SOCKET_GONE = "its socket was removed by somebody, so that it can't be reached any more"
+
+_FOREGROUND = (
+    "Have its command run the server in the foreground, as its own process or with `exec`: no &, nohup or --daemon."
+)
+
+
 async def until_ready(life: Life, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
     """Wait until the engine answers; ends the life if that takes too long or shows no progress."""
     async with trio.open_nursery() as nursery:
@@ -92,9 +102,33 @@ async def watch_exit(
         life.end(PortTaken(what, log_tail=tail))
     elif life.loaded_at is None and code >= 0:  # its own decision, and it would decide the same again
         what = f"{spec.name} can't be loaded: its engine {how} before it was ready. {first_complaint(tail)}"
-        life.end(ModelFailed(what.rstrip(), log_tail=tail))
+        if code == 0 and engine.remains:
+            what = (
+                f"{spec.name} can't be loaded: its command ended before it was ready, and left {_and(engine.remains)}."
+            )
+        life.end(ModelFailed(what.rstrip(), hint=_hint(code, engine), log_tail=tail))
     else:
-        life.end(EngineDied(f"The engine of {spec.name} {how}.", log_tail=tail, retry_after=1))
+        what, hint = f"The engine of {spec.name} {how}.", _hint(code, engine)
+        life.end(EngineDied(what, hint=hint, log_tail=tail, retry_after=1))
+
+
+def _hint(code: int, engine: Engine) -> str:
+    """What would help where the server isn't what we started, but something that was left in the background."""
+    return _FOREGROUND if code == 0 and engine.remains else ""
+
+
+def _and(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"process {', '.join(names[:3])}{more} running in the background"
+
+
+async def watch_socket(life: Life, engine: Engine, model: Model) -> None:
+    """Replace an engine whose socket somebody has removed, a cleaner of /tmp for one, once those it serves are done."""
+    while not engine.unreachable:
+        with trio.move_on_after(SOCKET_EVERY):
+            await engine.pool.lost.wait()
+            break
+    model.replace(life, SOCKET_GONE)
 
 
 def _refused(life: Life, engine: Engine, projector: Path | None) -> bool:

@@ -14,13 +14,14 @@ from typing import Self
 import trio
 from attrs import evolve, frozen
 
-from ..engines.connection import Disconnected, Headers, Payload
+from ..engines.connection import Disconnected, Headers, Payload, Unreachable
 from ..engines.pool import Answer
 from ..errors import EngineBadAnswer, EngineDied, Error, ModelNotFound
 from ..fleet.desk import Ticket
 from ..fleet.fleet import Fleet
 from ..fleet.life import Life
 from ..fleet.model import Model
+from ..fleet.watch import SOCKET_GONE
 from ..units import NEVER, Seconds, format_seconds
 from . import sse
 from .ending import Ending
@@ -141,6 +142,9 @@ class Exchange:
     async def _explain(self, gone: Disconnected) -> Error:
         """Why the engine hung up."""
         assert self._life is not None
+        if isinstance(gone, Unreachable):
+            self._order.model.replace(self._life, SOCKET_GONE)  # so that the next one to serve us is another
+            return EngineDied(f"The engine of {self._order.model.spec.name} can't be reached: its socket was removed.")
         verdict = await self._life.ended(VERDICT_PATIENCE)
         if verdict is None:
             return EngineBadAnswer(f"The engine of {self._order.model.spec.name} lives, but hung up {gone}.")

@@ -181,7 +181,7 @@ class MachineWatch(Watched):
         ceiling but the memory itself.
         """
         try:
-            self.working_set = working_set(await list_devices(llama_server))
+            self.working_set = working_set(await list_devices(llama_server, inheritance=self._sampler.inheritance))
         except SetupError as error:
             log.warning("what the GPU may wire is not known: %s", error)
 

@@ -1,5 +1,7 @@
 """One child process in a group of its own: started under guard, its output read, ended for certain.
 
+All that came of it ends with it, also what left the group.
+
 It does not know what runs in it, nor whether that is any use: see `fleet`.
 """
 
@@ -13,14 +15,19 @@ import signal
 import subprocess
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from math import inf
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from functools import partial
 
+import psutil
 import trio
 
 from ..errors import SetupError
 from ..units import Seconds
 from .guard import alive
 from .lines import Lines
+from .kin import Row, describe, find, lives, reap, tell
 from .orphans import Orphans
+from .shortage import insist, note
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +39,15 @@ UNFINISHED_EVERY = 5.0
 GATE = ("/bin/sh", "-c", 'read -r go && exec "$@"', "llmsup-gate")
 
 
+SPAWN_PATIENCE = Seconds(5)
+"""How long it is tried to start a process while the system lets us start none."""
+
+SWEEP = 5.0
+"""Seconds for which those are looked for and killed that turn up after the end of the group."""
+
+Found = dict[int, tuple[psutil.Process, Row]]
+
+
 class Child:
     """A running child process.
 
@@ -39,13 +55,24 @@ class Child:
         pid: Also the id of its process group and session.
         argv: Its command line.
         received: How many bytes of its output `lines` has read so far.
+        left: What could not be ended with it, for people. Known at its end.
     """
 
-    def __init__(self, process: trio.Process, argv: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        process: trio.Process,
+        argv: tuple[str, ...],
+        mark: str = "",
+        strays: Callable[[], Iterable[psutil.Process]] = tuple,
+    ) -> None:
+        """`mark`: what is in the environment of all that it starts; `strays`: those that were seen to leave it."""
         self.pid = process.pid
         self.argv = argv
         self.received = 0
+        self.left: tuple[str, ...] = ()
         self._process = process
+        self._mark = mark
+        self._strays = strays
 
     def __repr__(self) -> str:
         code = self.returncode
@@ -103,25 +130,68 @@ class Child:
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # nobody reads: `wait` tells
             await self._process.stdin.send_all(line)
 
+    async def remains(self) -> tuple[str, ...]:
+        """Who is left of it, or of what it started, each as "4711 (llama-server)"; where that can't be told, nobody.
+        Dearer than a look at its exit code: all processes are looked at.
+        """
+        return tuple(describe(process) for process, _ in (await self._kin() or {}).values())
+
     async def _stop(self, grace: Seconds, last_words: bytes) -> None:
-        """TERM, TERM again at half time, KILL at the end; then KILL whatever else is left of the group.
+        """TERM, TERM again at half time, KILL at the end; then KILL whatever else is left of the group, and whoever
+        left it.
 
         The input ends right after the first TERM: whoever still reads it must not wait for more. The second TERM is
         for llama-server, which takes it as "at once" (a first one waits for requests).
         """
+        # Before anybody ends: descent is only seen while the parents live.
+        strays = [process for process, row in (await self._kin() or {}).values() if row.group != self.pid]
         for words in (last_words, b""):
-            if self.returncode is None:
+            if self.returncode is None or any(map(lives, strays)):
                 self._signal(signal.SIGTERM)
+                tell(strays, signal.SIGTERM)
                 await self._tell(words)
                 await self._close(self._process.stdin)
                 with trio.move_on_after(grace / 2):
                     await self._process.wait()
+                    # They may be what the engine really is, so they have their time. Not our children: only the clock.
+                    while any(map(lives, strays)):  # noqa: ASYNC110
+                        await trio.sleep(0.01)
         # The leader is gone or won't go. Grandchildren get no second question: they had their SIGTERM.
         self._signal(signal.SIGKILL)
+        tell(strays, signal.SIGKILL)
         await self._process.wait()
         with trio.move_on_after(2):  # an init that is slow to reap must not hold us up
-            while alive(self.pid):  # noqa: ASYNC110 -- not our children any more: there is only the clock
+            while alive(self.pid):  # not our children any more, or adopted ones: there is only the clock
+                reap(-self.pid)
                 await trio.sleep(0.005)
+        await self._sweep({process.pid for process in strays})
+
+    async def _sweep(self, ended: set[int]) -> None:
+        """End whoever is still there, however far it went; take note of those who can't be ended.
+
+        `ended`: those that were killed already, and may be ours to reap.
+        """
+        found: Found | None = None
+        with trio.move_on_after(SWEEP):
+            while (found := await self._kin()) is None or found:
+                tell([process for process, _ in (found or {}).values()], signal.SIGKILL)
+                ended.update(found or ())
+                await trio.sleep(0.02)
+        for pid in ended:
+            reap(pid)
+        if found is None:
+            self.left = ("what it may have started, which can't be looked for now",)
+        else:
+            self.left = tuple(describe(process) for process, _ in found.values() if lives(process))
+
+    async def _kin(self) -> Found | None:
+        """Those that belong to it and live; None where that can't be told now."""
+        look = partial(find, (self.pid,), mark=self._mark, known=self._strays())
+        try:
+            return await trio.to_thread.run_sync(look, abandon_on_cancel=True)
+        except (OSError, RuntimeError) as error:
+            note(error, f"look for what {self.argv[0]} started")
+            return None
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(OSError):
@@ -149,13 +219,14 @@ async def run_child(
     Args:
         argv: The command line; argv[0] is looked up on PATH.
         orphans: Told of the group before the program starts.
-        env: The whole environment of the program.
+        env: The whole environment of the program, but for its mark (`Inheritance.environment`).
         stop_grace: Seconds from the first SIGTERM to SIGKILL, on the way out.
         farewell: Written to its standard input right after SIGTERM, before that ends.
 
     Raises:
         SetupError: There is no such program.
-        OSError: The system can't start a process.
+        OutOfResources: The system doesn't let us start a process now.
+        OSError: It can't be started.
     """
     program = shutil.which(argv[0], path=env.get("PATH"))
     if program is None:
@@ -163,29 +234,34 @@ async def run_child(
             f"{argv[0]!r} can't be run: there is no such program.",
             hint="Check the path, or install it on PATH.",
         )
-    process = await trio.lowlevel.open_process(
+    mark = orphans.inheritance.mark()
+    start = partial(
+        trio.lowlevel.open_process,
         [*GATE, program, *argv[1:]],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        env=env,
+        env=orphans.inheritance.marked(env, mark),
     )
-    child = Child(process, argv)
+    process = await insist(start, f"start {argv[0]}", patience=SPAWN_PATIENCE)
+    child = Child(process, argv, mark, lambda: orphans.strays(process.pid))
     last_words = b""
     try:
-        await orphans.add(child.pid)
+        await orphans.add(child.pid, mark)
         await child._tell(b"\n")
         last_words = farewell  # not before: a line is what the gate waits for
         yield child
     finally:
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + stop_grace + 10):
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + stop_grace + SWEEP + 10):
             await child._stop(stop_grace, last_words)
             await child._close(process.stdin)
             await child._close(process.stdout)
             await orphans.remove(child.pid)
         if child.returncode is None:
-            log.error("process %d did not end, not even by SIGKILL", child.pid)
+            child.left = (*child.left, str(child.pid))
+        if child.left:
+            log.error("%s was ended, but not %s", child.argv[0], ", ".join(child.left))
 
 
 def describe_exit(code: int) -> str:

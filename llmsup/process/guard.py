@@ -1,11 +1,19 @@
 """The guard: a tiny program that outlives llmsup just long enough to end what llmsup started.
 
-It runs as `python -I -S guard.py DIRECTORY` with its standard input the read end of a pipe that only llmsup can
-write to. Lines on it are `+PGID` and `-PGID`. When the pipe closes, however llmsup died, the guard ends every
-process group that is still registered (SIGTERM, then SIGKILL) and removes the sockets in DIRECTORY.
+It runs as `python -I -S guard.py FOLDER...` with its standard input the read end of a pipe that only llmsup can write
+to; the folders are where `llmsup` and psutil are found. What comes through the pipe, a line each:
+
+    #TOKEN         what the marks of llmsup's children begin with
+    @DIRECTORY     where the engines' sockets are
+    +PGID, -PGID   a process group that was started, one that has ended
+    =PID           a process that left its group
+
+When the pipe closes, however llmsup died, the guard ends all that is registered and all that carries the mark (SIGTERM,
+then SIGKILL), and removes the sockets.
 
 PR_SET_PDEATHSIG would not do: trio forks in a worker thread, whose end 10 s later counts as the parent's death,
-and macOS has nothing like it. It knows nothing else of llmsup and imports only the standard library.
+and macOS has nothing like it. Of llmsup it only knows `kin`; where that can't be had (psutil is being upgraded), it
+still ends the groups.
 """
 
 from __future__ import annotations
@@ -15,9 +23,87 @@ import os
 import signal
 import sys
 import time
+from typing import Any
 
 GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL. With llmsup gone the engines' clients are gone too, so they exit fast."""
+
+SWEEP = 2.0
+"""Seconds for which those that turn up after SIGKILL are killed, too."""
+
+
+class Guard:
+    """What is registered, and how it ends."""
+
+    def __init__(self, kin: Any) -> None:
+        self._kin = kin  # the module, or None
+        self._groups: set[int] = set()
+        self._strays: dict[int, Any] = {}
+        self._token = ""
+        self._directories: set[str] = set()
+
+    def take(self, line: str) -> None:
+        """Take note of one line; one that can't be understood is none."""
+        kind, rest = line[:1], line[1:].rstrip("\n")
+        if kind == "#":
+            self._token = rest
+        elif kind == "@":
+            self._directories.add(rest)
+        elif rest.isdecimal():
+            number = int(rest)
+            if kind == "+":
+                self._groups.add(number)
+            elif kind == "-":
+                self._groups.discard(number)
+            elif kind == "=" and self._kin is not None:
+                with contextlib.suppress(Exception):  # gone already
+                    # Now, not at the end: by then the number may be another's.
+                    self._strays[number] = self._kin.psutil.Process(number)
+
+    def end(self) -> None:
+        """End everybody, politely first."""
+        strays = self._find()  # before anybody ends: descent is only seen while the parents live
+        self._signal(strays, signal.SIGTERM)
+        deadline = time.monotonic() + GRACE
+        while (any(map(alive, self._groups)) or any(map(self._lives, strays))) and time.monotonic() < deadline:
+            time.sleep(0.02)  # these are not our children: there is nothing to wait on but the clock
+        self._signal(strays, signal.SIGKILL)
+        deadline = time.monotonic() + SWEEP
+        while (strays := self._find()) and time.monotonic() < deadline:
+            self._signal(strays, signal.SIGKILL)
+            time.sleep(0.02)
+
+    def sweep(self) -> None:
+        """Remove the engines' sockets, and their directory if nothing else is in it."""
+        for directory in self._directories:
+            with contextlib.suppress(OSError):  # not ours to insist
+                for name in os.listdir(directory):
+                    if name.endswith(".sock"):
+                        os.unlink(os.path.join(directory, name))
+                os.rmdir(directory)
+
+    def _find(self) -> list[Any]:
+        if self._kin is None:
+            return []
+        mark = f"{self._token}." if self._token else ""
+        try:
+            found = self._kin.find(self._groups, mark=mark, known=self._strays.values())
+        except Exception:  # noqa: BLE001 -- whatever it is, the groups are still to be ended
+            return []
+        return [process for process, _ in found.values()]
+
+    def _lives(self, process: Any) -> bool:
+        try:
+            return bool(self._kin.lives(process))
+        except Exception:  # noqa: BLE001 -- as above
+            return False
+
+    def _signal(self, strays: list[Any], number: signal.Signals) -> None:
+        for group in self._groups:
+            with contextlib.suppress(OSError):  # gone already
+                os.killpg(group, number)
+        if strays:
+            self._kin.tell(strays, number)
 
 
 def alive(group: int) -> bool:
@@ -29,48 +115,25 @@ def alive(group: int) -> bool:
     return True
 
 
-def signal_all(groups: set[int], number: signal.Signals) -> None:
-    """Send a signal to every group that still exists."""
-    for group in groups:
-        with contextlib.suppress(OSError):  # gone already
-            os.killpg(group, number)
-
-
-def end(groups: set[int]) -> None:
-    """End every group, politely first."""
-    signal_all(groups, signal.SIGTERM)
-    deadline = time.monotonic() + GRACE
-    while any(map(alive, groups)) and time.monotonic() < deadline:
-        time.sleep(0.02)  # these are not our children: there is nothing to wait on but the clock
-    signal_all(groups, signal.SIGKILL)
-
-
-def sweep(directory: str) -> None:
-    """Remove the engines' sockets, and their directory if nothing else is in it."""
-    with contextlib.suppress(OSError):  # not ours to insist
-        for name in os.listdir(directory):
-            if name.endswith(".sock"):
-                os.unlink(os.path.join(directory, name))
-        os.rmdir(directory)
+def load_kin(folders: list[str]) -> Any:
+    """The module `kin`, or None."""
+    sys.path += folders  # behind the standard library
+    try:
+        from llmsup.process import kin
+    except Exception:  # noqa: BLE001 -- nothing that is wrong with it may keep us from ending the groups
+        return None
+    return kin
 
 
 def main() -> None:
     """Read registrations until the pipe closes, then clean up."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # `systemctl stop` signals everybody; the guard must be the last
-    groups: set[int] = set()
-    for line in sys.stdin:
-        try:
-            group = int(line[1:])
-        except ValueError:
-            continue
-        if line[0] == "+":
-            groups.add(group)
-        else:
-            groups.discard(group)
-    end(groups)
-    if len(sys.argv) > 1:
-        sweep(sys.argv[1])
+    guard = Guard(load_kin(sys.argv[1:]))
+    for line in sys.stdin.buffer:
+        guard.take(os.fsdecode(line))
+    guard.end()
+    guard.sweep()
 
 
 if __name__ == "__main__":

@@ -1,81 +1,167 @@
-"""llmsup's side of the guard: keeps one running and tells it what we started.
+"""What we started and must not outlive us: its process groups, and what has left them.
 
-It does not know what the process groups are.
+It does not know what runs in them, nor how the guard is kept (`guarding`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import subprocess
-import sys
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import trio
 
-from . import guard
+from . import subreaper
+from .guarding import Guarding
+from .inheritance import Inheritance
+from .kin import Row, describe, lives, marks_of, members, reap
+from .shortage import is_ours, note
 
 log = logging.getLogger(__name__)
 
+LOOK_EVERY = 5.0
+"""Seconds between looks for processes that leave their group: descent is only seen while the parents live."""
+
+CERTAIN = 3
+"""After so many looks in a row a zombie that may be one of ours is nobody else's to reap."""
+
 
 class Orphans:
-    """The process groups that must not outlive us.
+    """The processes that must not outlive us.
 
     Attributes:
-        directory: Where engines put their sockets; the guard removes it at the very end.
+        inheritance: The environment of what we start, with its mark.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._groups: set[int] = set()
-        self._process: trio.Process | None = None
-        self._telling = trio.Lock()  # several models start and stop at the same time
+    def __init__(self, directory: Path, inheritance: Inheritance | None = None, *, python: str = "") -> None:
+        """`directory`: where engines put their sockets, which the guard removes at the very end; `python`: runs the
+        guard; "" for the one that runs us.
+        """
+        self.inheritance = inheritance or Inheritance()
+        self._directories = [directory]
+        self._groups: dict[int, str] = {}  # and the marks of their members
+        self._strays: dict[int, dict[int, psutil.Process]] = {}  # by group
+        self._unclaimed: dict[int, psutil.Process] = {}  # adopted, and nobody knows whose
+        self._suspects: dict[int, int] = {}  # how many looks in a row they were seen
+        self._before: frozenset[int] = frozenset()  # children that were there before us
+        self._guarding = Guarding(self._lines, self.inheritance, python)
 
     @property
     def guard_pid(self) -> int | None:
         """The guard's process, while there is one."""
-        return None if self._process is None else self._process.pid
+        return self._guarding.pid
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep a guard running; a new one learns every group again. Started once the first one runs."""
-        try:
+        """Keep a guard and look for strays, until cancelled. Started once the guard was."""
+        self._before = frozenset(child.pid for child, _ in await self._descendants())
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._guarding.run)
+            task_status.started()
             while True:
-                await self._start()
-                task_status.started()
-                task_status = trio.TASK_STATUS_IGNORED
-                assert self._process is not None
-                code = await self._process.wait()
-                log.warning("the orphan guard ended with %s: starting another", code)
-        finally:
-            # Closing the pipe is the message: the guard ends what is left (nothing, after an orderly stop) and exits.
-            if self._process is not None and self._process.stdin is not None:
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + guard.GRACE + 1):
-                    await trio.aclose_forcefully(self._process.stdin)
-                    await self._process.wait()
+                await trio.sleep(LOOK_EVERY)
+                if self._groups:
+                    await self.look()
 
-    async def _start(self) -> None:
-        self._process = await trio.lowlevel.open_process(
-            [sys.executable, "-I", "-S", guard.__file__, str(self.directory)],
-            stdin=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C in a terminal must not reach it
-        )
-        for group in self._groups:
-            await self._tell(f"+{group}\n")
-
-    async def add(self, group: int) -> None:
-        """Register a process group. When this returns, the guard will end it even if we are killed now."""
-        self._groups.add(group)
-        await self._tell(f"+{group}\n")
+    async def add(self, group: int, mark: str = "") -> None:
+        """Register a process group, whose members have this mark. When this returns, the guard will end it even if we
+        are killed now.
+        """
+        self._groups[group], self._strays[group] = mark, {}
+        await self._guarding.insist(f"+{group}\n")
 
     async def remove(self, group: int) -> None:
-        """Forget a process group that has ended."""
-        self._groups.discard(group)
-        await self._tell(f"-{group}\n")
+        """Forget a process group that has ended, and its strays."""
+        self._groups.pop(group, None)
+        self._strays.pop(group, None)
+        await self._guarding.tell(f"-{group}\n")
 
-    async def _tell(self, line: str) -> None:
-        if self._process is None or self._process.stdin is None:
-            return  # not started yet; `_start` tells it all
-        # A line of a few bytes always fits the pipe. A guard that died is replaced by `run`, with all groups.
-        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            async with self._telling:
-                await self._process.stdin.send_all(line.encode())
+    async def use(self, directory: Path) -> None:
+        """Sockets are here from now on; the guard removes this directory, too."""
+        self._directories.append(directory)
+        await self._guarding.tell(f"@{directory}\n")
+
+    def strays(self, group: int) -> list[psutil.Process]:
+        """Those that were seen to come from a group and to leave it, and live."""
+        return [process for process in self._strays.get(group, {}).values() if lives(process)]
+
+    def _lines(self) -> Iterator[str]:
+        yield f"#{self.inheritance.token}\n"
+        yield from (f"@{directory}\n" for directory in self._directories)
+        yield from (f"+{group}\n" for group in sorted(self._groups))
+        for strays in (self._unclaimed, *self._strays.values()):
+            yield from (f"={pid}\n" for pid, process in strays.items() if lives(process))
+
+    # Looking...
+
+    async def look(self) -> None:
+        """Look for processes that have left their group, and have the guard know them."""
+        descendants = await self._descendants()
+        rows = [row for _, row in descendants]
+        found: list[int] = []
+        for group, strays in self._strays.items():
+            for pid in [pid for pid, process in strays.items() if not lives(process)]:
+                del strays[pid]
+            there = members(rows, (group,), known=strays)
+            for process, row in descendants:
+                if row.pid in there and row.group != group and row.pid not in strays:
+                    strays[row.pid] = process
+                    found.append(row.pid)
+        if subreaper.adopts():
+            found += self._adopted(descendants)
+        for pid in found:
+            await self._guarding.tell(f"={pid}\n")
+
+    def _adopted(self, descendants: list[tuple[psutil.Process, Row]]) -> list[int]:
+        """Take note of children that we didn't start, and of the end of those that have ended."""
+        self._unclaimed = {pid: process for pid, process in self._unclaimed.items() if lives(process)}
+        claimed = {pid for strays in (self._unclaimed, *self._strays.values()) for pid in strays}
+        not_theirs = {*self._groups, self.guard_pid, *self._before}
+        seen, self._suspects = self._suspects, {}
+        found = []
+        for process, row in descendants:
+            if row.parent != os.getpid() or row.pid in not_theirs:
+                continue
+            looks = self._suspects[row.pid] = seen.get(row.pid, 0) + 1
+            if not lives(process):
+                # What we start has a session of its own, or ours, and somebody who waits for it.
+                adopted = row.pid in claimed or row.session not in (row.pid, os.getsid(0))
+                if adopted or looks >= CERTAIN:
+                    reap(row.pid)
+            # A child that was forked a moment ago is still a copy of us, without a mark: not in the first look.
+            elif row.pid not in claimed and looks > 1 and (strays := self._whose(process)) is not None:
+                strays[row.pid] = process
+                found.append(row.pid)
+                log.warning("process %s has left the engine that started it; it will end with it", describe(process))
+        return found
+
+    def _whose(self, process: psutil.Process) -> dict[int, psutil.Process] | None:
+        """Among whose strays one belongs that we adopted; None: we started it ourselves."""
+        marks = [mark for mark in marks_of(process) if mark.startswith(f"{self.inheritance.token}.")]
+        for group, mark in self._groups.items():
+            if mark in marks:
+                return self._strays[group]
+        if marks:
+            return None
+        # It has wiped its environment. Where there is only one whose it can be, it is clear; else it ends with us.
+        return next(iter(self._strays.values())) if len(self._groups) == 1 else self._unclaimed
+
+    async def _descendants(self) -> list[tuple[psutil.Process, Row]]:
+        try:
+            return await trio.to_thread.run_sync(_descendants)
+        except (OSError, RuntimeError, psutil.Error) as error:
+            if is_ours(error):
+                note(error, "look at its engines' processes")
+            return []
+
+
+def _descendants() -> list[tuple[psutil.Process, Row]]:
+    """All that descend from us, zombies too; some milliseconds: not for the event loop."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
+            pid = process.pid
+            found.append((process, Row(pid, process.ppid(), os.getpgid(pid), os.getsid(pid))))
+    return found

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Sequence
 
 from ...errors import Error
+from ...process.inheritance import Inheritance
 from ...units import Seconds, format_seconds
 
 PATIENCE = Seconds(600)
@@ -41,7 +42,13 @@ def ask(*words: str) -> str:
     told = f"`{shown([words])}`"
     try:
         done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, errors="replace", check=False
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PATIENCE,
+            errors="replace",
+            check=False,
+            env=Inheritance().environment(),
         )
     except FileNotFoundError:
         raise ToolFailed(f"there is no {words[0]} on this machine.", missing=True) from None

@@ -13,6 +13,7 @@ from attrs import frozen
 
 from ...config.wording import did_you_mean, got
 from ...errors import SetupError
+from ...process.inheritance import Inheritance
 from ...units import Bytes, Seconds
 from .programs import run
 from .reading import Level
@@ -63,14 +64,16 @@ def parse_answer(data: bytes) -> Answer:
     return Answer(total, available, level)
 
 
-async def ask(command: tuple[str, ...], *, timeout: Seconds = Seconds(5)) -> Answer:
+async def ask(
+    command: tuple[str, ...], *, timeout: Seconds = Seconds(5), inheritance: Inheritance | None = None
+) -> Answer:
     """Run a probe, and end it and all it started when it takes too long or prints too much.
 
     Raises:
         SetupError: It can't be run, failed, took too long, or what it printed is no answer.
     """
     name = f"[memory] probe {shlex.join(command)[:200]}"
-    output = await run(command, name=name, timeout=timeout)
+    output = await run(command, name=name, timeout=timeout, inheritance=inheritance)
     try:
         return parse_answer(output)
     except ValueError as error:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
+from ...process.inheritance import Inheritance
 from ...units import Bytes, Seconds
 from .programs import run
 
@@ -61,7 +62,9 @@ def working_set(devices: Iterable[Device]) -> Bytes | None:
     return next((device.total for device in devices if device.metal), None)
 
 
-async def list_devices(command: Sequence[str], *, timeout: Seconds = Seconds(20)) -> tuple[Device, ...]:
+async def list_devices(
+    command: Sequence[str], *, timeout: Seconds = Seconds(20), inheritance: Inheritance | None = None
+) -> tuple[Device, ...]:
     """Ask a llama-server. Its GPU libraries take a while when they are cold.
 
     Args:
@@ -71,4 +74,5 @@ async def list_devices(command: Sequence[str], *, timeout: Seconds = Seconds(20)
         SetupError: It can't be run, failed, or took too long.
     """
     argv = (*command, "--list-devices")
-    return parse_devices((await run(argv, name=" ".join(argv), timeout=timeout)).decode(errors="replace"))
+    output = await run(argv, name=" ".join(argv), timeout=timeout, inheritance=inheritance)
+    return parse_devices(output.decode(errors="replace"))

@@ -9,11 +9,12 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import trio
 
 from ...errors import SetupError
+from ...process.inheritance import Inheritance
 from ...units import Seconds
 
 MOST = 64 * 1024
@@ -22,12 +23,13 @@ MOST = 64 * 1024
 _TAIL = 300
 
 
-async def run(argv: Sequence[str], *, name: str, timeout: Seconds) -> bytes:
+async def run(argv: Sequence[str], *, name: str, timeout: Seconds, inheritance: Inheritance | None = None) -> bytes:
     """Run a program; returns its standard output.
 
     Args:
         name: What it is called in messages.
         timeout: In seconds, for all of it.
+        inheritance: Its environment; None: ours, without what is ours alone.
 
     Raises:
         SetupError: It can't be run, failed, took longer, or printed more than 64 KiB.
@@ -45,7 +47,7 @@ async def run(argv: Sequence[str], *, name: str, timeout: Seconds) -> bytes:
                     too_long = True
                     nursery.cancel_scope.cancel()
 
-    async with _process(argv, name) as process:
+    async with _process(argv, name, (inheritance or Inheritance()).environment()) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         with trio.move_on_after(timeout):
@@ -66,7 +68,7 @@ async def run(argv: Sequence[str], *, name: str, timeout: Seconds) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def _process(argv: Sequence[str], name: str) -> AsyncIterator[trio.Process]:
+async def _process(argv: Sequence[str], name: str, env: Mapping[str, str]) -> AsyncIterator[trio.Process]:
     """The program in a group of its own, which is killed on the way out."""
     try:
         process = await trio.lowlevel.open_process(
@@ -74,6 +76,7 @@ async def _process(argv: Sequence[str], name: str) -> AsyncIterator[trio.Process
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            env=env,
             start_new_session=True,
         )
     except (OSError, ValueError) as error:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import trio
 from attrs import Factory, define, evolve, field
 
+from ...process.inheritance import Inheritance
 from . import amd, command, mach, nvidia
 from .darwin import Darwin
 from .linux import Linux
@@ -77,11 +78,13 @@ class Sampler:
         probe: [memory] probe: a command to ask instead of the system, or "auto".
         system: Reads this machine.
         gpus: Reads its devices.
+        inheritance: The probe's environment.
     """
 
     probe: tuple[str, ...] | Literal["auto"] = "auto"
     system: Callable[[], Reading] = Factory(this_system)
     gpus: Gpus = Factory(Gpus)
+    inheritance: Inheritance = Factory(Inheritance)
     _before: tuple[float, Reading] | None = field(default=None, init=False, repr=False)
     _rates: dict[str, float] = field(factory=dict, init=False, repr=False)
 
@@ -110,7 +113,7 @@ class Sampler:
         )
 
     async def _probed(self, reading: Reading, probe: tuple[str, ...]) -> Reading:
-        answer = await command.ask(probe)
+        answer = await command.ask(probe, inheritance=self.inheritance)
         said = {name: getattr(answer, name) for name in ("total", "available", "level")}
         sources = {name: f"probe {probe[0]}" for name, value in said.items() if value is not None}
         raw = {f"probe {name}": str(value) for name, value in said.items() if value is not None}

@@ -1,0 +1,130 @@
+"""Who belongs to a child of ours: its process group, its session, all that descends from it, and all with its mark.
+
+A process can leave its group (`set -m`), its session (`setsid`) and its parent (a daemon forks twice), and wipe its
+environment; few do all of that. It does not know why anybody should end. The guard uses this as well, so it imports
+nothing but psutil and the standard library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+import psutil
+
+MARK = "LLMSUP_CHILD"
+"""The variable that every child has in its environment, and its children unless they take it out. /proc/PID/environ
+shows it on Linux, sysctl's KERN_PROCARGS2 on macOS; for both, only to the same user and root.
+"""
+
+
+class Row(NamedTuple):
+    """One living process. `marks`: the values of its mark; empty where its environment can't be read."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    marks: tuple[str, ...] = ()
+
+
+Table = dict[int, tuple[psutil.Process, Row]]
+"""The processes that live, by their number. A `psutil.Process` knows when it began, so it is never mixed up with one
+that has the same number later.
+"""
+
+
+def members(
+    rows: Collection[Row], leaders: Collection[int], *, mark: str = "", known: Collection[int] = ()
+) -> frozenset[int]:
+    """The numbers of those that belong to these leaders, or have a mark that begins with `mark`, or are known, and of
+    their descendants.
+    """
+    children: dict[int, list[int]] = {}
+    for row in rows:
+        children.setdefault(row.parent, []).append(row.pid)
+    found: set[int] = set()
+    todo = [
+        row.pid
+        for row in rows
+        if row.group in leaders
+        or row.session in leaders
+        or row.pid in known
+        or (mark and any(each.startswith(mark) for each in row.marks))
+    ]
+    while todo:
+        if (pid := todo.pop()) not in found:
+            found.add(pid)
+            todo += children.get(pid, ())
+    return frozenset(found)
+
+
+def table() -> Table:
+    """All that live, with their marks. Takes some ten milliseconds: not for the event loop.
+
+    Raises:
+        OSError: They can't be looked at, for want of file descriptors for one.
+    """
+    found: Table = {}
+    for pid in psutil.pids():
+        with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
+            process = psutil.Process(pid)
+            with process.oneshot():
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    row = Row(pid, process.ppid(), os.getpgid(pid), os.getsid(pid), marks_of(process))
+                    found[pid] = (process, row)
+    return found
+
+
+def find(
+    leaders: Collection[int], *, mark: str = "", known: Iterable[psutil.Process] = ()
+) -> dict[int, tuple[psutil.Process, Row]]:
+    """Those that live and belong to these leaders (`members`), but never ourselves. Raises what `table` raises."""
+    there = table()
+    same = [process.pid for process in known if process.pid in there and there[process.pid][0] == process]
+    found = members([row for _, row in there.values()], leaders, mark=mark, known=same)
+    return {pid: there[pid] for pid in found - {os.getpid()}}
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether this very process runs; one that has ended and waits for its parent to take note does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+    except OSError:  # it can't be looked at, for a reason of ours
+        return True
+
+
+def tell(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    """Send a signal to those of them that still are who they were."""
+    for process in processes:
+        with contextlib.suppress(psutil.Error, OSError):
+            process.send_signal(number)
+
+
+def describe(process: psutil.Process) -> str:
+    """What a person would look for: "4711 (llama-server)"."""
+    try:
+        return f"{process.pid} ({process.name()})"
+    except (psutil.Error, OSError):
+        return str(process.pid)
+
+
+def reap(pid: int) -> None:
+    """Take note of the end of a child that we adopted; `-PGID`: of all that we adopted out of a group. Nothing
+    happens where there is none.
+    """
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(pid, os.WNOHANG) != (0, 0):
+            pass
+
+
+def marks_of(process: psutil.Process) -> tuple[str, ...]:
+    try:
+        return tuple(process.environ().get(MARK, "").split(":"))
+    except (psutil.Error, PermissionError, ProcessLookupError):  # somebody else's, or a program that Apple protects
+        return ()

@@ -1,0 +1,39 @@
+"""Being the parent of orphans: on Linux a process can ask to adopt those of its descendants whose parents end.
+
+With that, nothing that an engine starts gets out of our sight, however often it forks. It does not know who is adopted.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import sys
+
+log = logging.getLogger(__name__)
+
+_SET, _GET = 36, 37
+"""<linux/prctl.h>: PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER (since Linux 3.4; prctl(2)). It belongs to the whole
+process, whichever thread asks and forks; children don't inherit it.
+"""
+
+
+def become() -> None:
+    """Ask to adopt from now on. For a process that is nothing but llmsup; macOS has no such thing."""
+    if sys.platform == "linux" and _prctl(_SET, ctypes.c_ulong(1)) != 0:
+        log.debug("this system doesn't let us adopt orphans")
+
+
+def adopts() -> bool:
+    """Whether this process adopts orphans. Process 1 does, too, but the orphans of everybody."""
+    if sys.platform != "linux" or os.getpid() == 1:
+        return False
+    answer = ctypes.c_int(0)
+    return _prctl(_GET, ctypes.byref(answer)) == 0 and answer.value == 1
+
+
+def _prctl(option: int, argument: object) -> int:
+    try:
+        return int(ctypes.CDLL(None, use_errno=True).prctl(option, argument, 0, 0, 0))
+    except (OSError, AttributeError):  # no such function in this system's library
+        return -1
