@@ -371,6 +371,14 @@ def test_an_unset_variable_is_one_mistake_and_hides_no_other() -> None:
     ]
 
 
+def test_what_api_keys_refer_to_is_known_as_secret() -> None:
+    """The variables' names, so that no program is given them; those of other keys are no secrets of ours."""
+    text = "[server]\napi_keys = ['${env:A}', 'x${env:B}y', 'plain']\n[models.m]\npath = 'm'\nenv = {C = '${env:C}'}\n"
+    assert parse(text, "x", {"A": "1", "B": "2", "C": "3"}).secret_variables == {"A", "B"}
+    assert parse("", "x").secret_variables == frozenset()
+    assert "unknown key" in mistake("secret_variables = []")
+
+
 def test_api_keys_are_never_shown() -> None:
     lines = mistakes("[server]\napi_keys = 'sesame'") + mistakes("[server]\napi_keys = ['', 'sesame']")
     assert "sesame" not in "".join(lines)

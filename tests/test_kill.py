@@ -33,7 +33,7 @@ def test_kill_9_leaves_no_engine(tmp_path: Path) -> None:
     )
     log = (tmp_path / "log").open("w+")
     argv = [sys.executable, "-m", "llmsup", "serve", "--config", str(config), "--listen", "127.0.0.1:0"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path), "XDG_RUNTIME_DIR": ""}
     with subprocess.Popen(argv, stderr=log, env=env) as server, log, ExitStack() as open_now:
         try:
             url = f"http://{_address(tmp_path / 'log')}"

@@ -343,11 +343,11 @@ async def test_a_failed_model_is_tried_again_after_a_growing_cooldown_or_when_to
     assert model.state is State.READY
 
 
-async def test_the_system_may_be_unable_to_start_a_process(
+async def test_a_process_may_be_impossible_to_start(
     autojump_clock: MockClock, make: Callable[..., Model], garage: Garage
 ) -> None:
-    garage.refuse = OSError(11, "Resource temporarily unavailable")
-    with pytest.raises(ModelFailed, match="Resource temporarily unavailable"):
+    garage.refuse = OSError(13, "Permission denied")
+    with pytest.raises(ModelFailed, match="Permission denied"):
         await use(make())
 
 

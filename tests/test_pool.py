@@ -8,7 +8,7 @@ from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from llmsup.engines.connection import LAST_WORDS, Disconnected
 from llmsup.engines.launch import Address, TcpAddress, UnixAddress
-from llmsup.engines.pool import MAX_IDLE, Answer, Pool, connect
+from llmsup.engines.pool import MAX_IDLE, MOST_IDLE, Answer, Pool, connect
 from llmsup.errors import EngineBadAnswer
 
 SILENT = b""
@@ -151,6 +151,37 @@ async def test_a_connection_is_kept_for_a_while(autojump_clock: MockClock) -> No
     await trio.sleep(MAX_IDLE - 0.1)
     engine.lines[0].says(ok(b"two"))
     assert await whole(await get(pool)) == b"two"
+
+
+async def test_unused_connections_are_closed_in_time(autojump_clock: MockClock) -> None:
+    """Not by the next request, which may never come; each when its own time is over."""
+    engine = Engine(*[ok(b"")] * 3)
+    pool = Pool(engine.open)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pool.run)
+        for _ in range(2):  # it goes on after a first time
+            one, two = [await get(pool) for _ in range(2)]
+            await whole(one)
+            await trio.sleep(MAX_IDLE / 2)
+            await whole(two)
+            await trio.sleep(MAX_IDLE / 2 + 0.1)
+            assert repr(pool) == "<Pool open, 0 busy, 1 idle>"
+            await trio.sleep(MAX_IDLE / 2)
+            assert repr(pool) == "<Pool open, 0 busy, 0 idle>"
+            assert [(await line.heard())[-8:] for line in engine.lines] == [b"<closed>"] * 2
+            engine = Engine(*[ok(b"")] * 3)
+            pool._open_stream = engine.open
+        nursery.cancel_scope.cancel()
+
+
+async def test_no_more_than_so_many_are_kept(autojump_clock: MockClock) -> None:
+    """Five hundred streams at once don't leave five hundred connections, each of which holds a thread of the engine."""
+    engine = Engine(*[ok(b"")] * 500)
+    pool = Pool(engine.open)
+    for answer in [await get(pool) for _ in range(500)]:
+        await whole(answer)
+    assert repr(pool) == f"<Pool open, 0 busy, {MOST_IDLE} idle>"
+    await pool.close()
 
 
 # Dying...

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import trio
 
-from ..process.shortage import insist, is_ours
+from ..process.shortage import insist
 from ..units import Seconds
 from .connection import AnswerHead, Connection, Disconnected, Headers, Payload, Unreachable
 from .launch import Address, UnixAddress
@@ -164,7 +164,7 @@ class Pool:
         if self._closed:
             raise Disconnected(began=False)
         try:
-            connection = Connection(await insist(self._try_to_open, "connect to an engine", patience=PATIENCE))
+            connection = Connection(await insist(self._open_stream, "connect to an engine", patience=PATIENCE))
         except FileNotFoundError:
             self.lost.set()
             raise Unreachable from None
@@ -175,20 +175,6 @@ class Pool:
             raise Disconnected(began=False)
         self._busy.add(connection)
         return connection
-
-    async def _try_to_open(self) -> trio.abc.Stream:
-        try:
-            return await self._open_stream()
-        except OSError as error:
-            if is_ours(error):  # what is kept for later may be what is missing now
-                await self._drop_idle()
-            raise
-
-    async def _drop_idle(self) -> None:
-        idle = [connection for _, connection in self._idle]
-        self._idle.clear()
-        for connection in idle:
-            await connection.close()
 
     async def _take_idle(self) -> Connection | None:
         connection, dead = self._pick()

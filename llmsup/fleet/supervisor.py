@@ -83,7 +83,8 @@ class Supervisor:
 
     async def _pause(self) -> None:
         if self._model.retry_in:
-            self._model.become(State.WAITING, f"starting again in {format_seconds(self._model.retry_in)} after a crash")
+            pause, why = format_seconds(self._model.retry_in), self._model.rest.why
+            self._model.become(State.WAITING, f"starting again in {pause} after {why}")
         with trio.move_on_after(self._model.retry_in):
             await self._model.until(lambda: not self._model.retry_in)  # an operator's `load` cuts it short
 
@@ -167,6 +168,7 @@ class Supervisor:
                 self._model.become(State.UNLOADED, f"{loss.message} It is started on another one.")
             case OutOfResources() as shortage:  # nothing is wrong with the model: no cool-down
                 self._model.load_wanted = self._model.spec.pinned or (self._model.load_wanted and self._model.modest)
+                self._model.rest.briefly()
                 self._model.become(State.UNLOADED, str(shortage))
                 self._model.desk.refuse(shortage)
             case OutOfMemory() as death if life.loaded_at is None and not self._model.starved:
