@@ -5,7 +5,8 @@ The rooms, and who may call whom. Each imports only from those above it; `tests/
     errors.py    one base Error(status, code, hint); its kinds carry their parts
     units.py     Seconds, Bytes: parsed once at the edge, printed for people
     config/      schema (frozen attrs), load (tomllib + cattrs, strict, every mistake at once)
-    process/     watched value · restart budget · orphan guard · child process group · log book · server file
+    process/     watched value · restart budget · orphan guard · child process and its kin · what it inherits · log book
+                 server file: where a running server is
     catalog/     which models there are: GGUF headers, LM Studio's folders, Ollama's store, names
     engines/     how a model becomes a command line, and how an engine is spoken to (connection, pool)
     memory/      what a model costs, estimated and measured; readings, the level of pressure; the policy (pure)
