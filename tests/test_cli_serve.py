@@ -266,6 +266,34 @@ def test_sighup_does_not_end_it_and_a_second_sigterm_is_fine(serve: Serve) -> No
     assert served.end(signal.SIGINT, signal.SIGINT) == 0
 
 
+def test_ctrl_c_while_it_leaves_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once all has stopped, Python needs a moment to take itself apart; an impatient signal comes just then."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    config = tmp_path / "llmsup.toml"
+    config.write_text(CONFIG)
+    held = (
+        "import atexit, sys; from llmsup.cli import main\n"
+        "atexit.register(lambda: (print('leaving', flush=True), sys.stdin.read()))\n"
+        "main()"
+    )
+    command = [sys.executable, "-c", held, "serve", "--listen", "127.0.0.1:0", "--config", str(config)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
+        try:
+            said = iter(process.stderr.readline, "")
+            next(line for line in said if "lists what there is" in line)
+            process.send_signal(signal.SIGTERM)
+            assert process.stdout.readline() == "leaving\n"
+            for number in (signal.SIGINT, signal.SIGTERM):
+                process.send_signal(number)
+            process.stdin.close()
+            assert process.wait(PATIENCE) == 0
+            assert "Traceback" not in process.stderr.read()
+        finally:
+            process.kill()
+
+
 def test_a_missing_engine_is_told_at_the_start(serve: Serve, tmp_path: Path) -> None:
     """By the log, `ls`, `ps`, `/v1/models` and `/health`; and when it is there, after the next look, no more."""
     program = tmp_path / "bin/mlx_server"

@@ -87,6 +87,9 @@ def run(
     try:
         with leaving:
             trio.run(_main, tree, into_book, started, manager)
+        # All is done: another Ctrl-C while Python takes itself apart is no reason to look killed.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
     except BaseExceptionGroup as group:
         _report(list(_leaves(group)))
 
