@@ -13,6 +13,7 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
 import psutil
+import strays
 from real_engines import llama_server, smollm2
 from serving import PATIENCE
 
@@ -21,15 +22,20 @@ FAKE = Path(__file__).with_name("fake_engine.py")
 
 
 def test_kill_9_leaves_no_engine(tmp_path: Path) -> None:
-    """A llama-server that generates, a bundled engine, and a fake one that ignores SIGTERM, all at once."""
+    """A llama-server that generates, a bundled engine, a fake one that ignores SIGTERM, and one that leaves a daemon
+    behind, all at once.
+    """
     config = tmp_path / "llmsup.toml"
     deaf = [sys.executable, str(FAKE), "--socket", "${SOCKET}", "--ignore-sigterm", "--grandchild"]
+    becomes = "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])\n"
+    daemon = [*strays.program(strays.DAEMON, becomes), str(FAKE), "--socket", "${SOCKET}"]
     settings = f"path = {json.dumps(str(smollm2()))}\nctx_size = 512\nparallel = 1\nthreads = 1\n"
     config.write_text(
         f"[engines.llama-server]\ncommand = {json.dumps([str(llama_server())])}\n"
         f'[models.native]\nengine = "llama-server"\n{settings}'
         f'[models.bundled]\nengine = "bundled"\n{settings}'
         f"[models.deaf]\ncommand = {json.dumps(deaf)}\n"
+        f"[models.daemon]\ncommand = {json.dumps(daemon)}\n"
     )
     log = (tmp_path / "log").open("w+")
     argv = [sys.executable, "-m", "llmsup", "serve", "--config", str(config), "--listen", "127.0.0.1:0"]
@@ -37,15 +43,19 @@ def test_kill_9_leaves_no_engine(tmp_path: Path) -> None:
     with subprocess.Popen(argv, stderr=log, env=env) as server, log, ExitStack() as open_now:
         try:
             url = f"http://{_address(tmp_path / 'log')}"
-            for name in ("native", "bundled", "deaf"):
+            for name in ("native", "bundled", "deaf", "daemon"):
                 _ask(open_now, f"{url}/models/load", {"model": name}).read()
             endless: dict[str, object] = {"model": "native", "stream": True, "messages": [], "n_predict": -1}
             stream = _ask(open_now, f"{url}/v1/chat/completions", endless)
             assert stream.read(10)
             pids = [entry["pid"] for entry in json.load(_ask(open_now, f"{url}/running"))]
             family = psutil.Process(server.pid).children(recursive=True)
-            assert len(pids) == 3
+            assert len(pids) == 4
             assert set(pids) <= {process.pid for process in family}
+            if sys.platform == "linux":  # the daemon's parents have ended: it has been adopted
+                assert (
+                    len([process for process in family if process.ppid() == server.pid]) == len(pids) + 2
+                )  # the guard
             server.send_signal(signal.SIGKILL)
             assert server.wait(PATIENCE) == -signal.SIGKILL
             deadline = time.monotonic() + 5
