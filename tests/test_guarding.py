@@ -111,7 +111,7 @@ async def test_a_guard_that_cannot_be_had_is_told_and_tried_again(
 
 
 async def guard_that_runs(orphans: Orphans) -> None:
-    """Wait for one that has come as far as to ignore SIGTERM, and so doesn't end by itself."""
+    """Wait for one that is what it should be: /bin/false is started with the same words."""
     while True:
         pid = orphans.guard_pid
         if pid is not None and await trio.to_thread.run_sync(_is_guard, pid):
@@ -121,6 +121,7 @@ async def guard_that_runs(orphans: Orphans) -> None:
 
 def _is_guard(pid: int) -> bool:
     try:
-        return "guard.py" in " ".join(psutil.Process(pid).cmdline())
-    except psutil.Error:
+        process = psutil.Process(pid)
+        return "guard.py" in " ".join(process.cmdline()) and os.path.samefile(process.exe(), sys.executable)
+    except (psutil.Error, OSError):
         return False
