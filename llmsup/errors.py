@@ -230,6 +230,7 @@ class StillRunning(Error):
     """A model was unloaded, but something that its engine started could not be found or ended."""
 
     status, code = 500, "still_running"
+    lasting = True
 
 
 class BridgeFailed(Error):

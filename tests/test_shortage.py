@@ -56,37 +56,17 @@ def no_files() -> Iterator[Callable[[], None]]:
 
 
 async def test_an_engine_that_cannot_be_asked_is_not_called_sick(tmp_path: Path) -> None:
-    """Out of descriptors, the question waits; as soon as there is one it is asked, and answered."""
+    """Out of descriptors, a question has no answer at all, neither yes nor no."""
     path = tmp_path / "s"
-    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-    answered: list[bool] = []
-
-    async def serve(stream: trio.SocketStream) -> None:
-        await stream.receive_some()
-        await stream.send_all(answer)
-        await stream.aclose()
-
-    with trio.socket.socket(trio.socket.AF_UNIX) as listening:
-        await listening.bind(str(path))
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
         listening.listen()
-        async with trio.open_nursery() as nursery:
-            health = Health(Launch(engine="x", argv=("x",), address=UnixAddress(path)))
-
-            async def ask() -> None:
-                answered.append(await health.answers())
-                nursery.cancel_scope.cancel()
-
-            with no_files() as enough:
-                nursery.start_soon(ask)
-                with trio.fail_after(PATIENCE):
-                    while "ulimit -n" not in health.said:  # noqa: ASYNC110 -- it has given up a first time
-                        await trio.sleep(0.01)
-                assert not answered
-                enough()
-                nursery.start_soon(trio.serve_listeners, serve, [trio.SocketListener(listening)])
-                with trio.move_on_after(PATIENCE):
-                    await trio.sleep_forever()
-    assert answered == [True]
+        for check in ("/health", ""):
+            health = Health(Launch(engine="x", argv=("x",), address=UnixAddress(path), health=check))
+            with no_files(), pytest.raises(OutOfResources, match="llmsup can't connect to an engine"):
+                await health.answers(PATIENCE)
+            assert "could not be asked" in health.said
+            assert "ulimit -n" in health.said
 
 
 @pytest.mark.parametrize("number", OURS)
@@ -218,11 +198,10 @@ async def test_an_engine_lives_through_a_shortage() -> None:
         assert life is not None
         assert life.engine is not None
         with no_files():
-            with trio.move_on_after(0.5):  # it can't be asked, unless something else here has just closed a file
-                assert await life.engine.healthy()
+            assert await life.engine.healthy(PATIENCE)  # it can't be asked, so nothing is known against it
             await life.measure()
-            life.engine.sign_of_life()
-        assert await life.engine.healthy()
+            await life.engine.activity()
+        assert await life.engine.healthy(PATIENCE)
         assert life.verdict is None
         assert (await served.client.chat("m")).status == 200
 

@@ -197,8 +197,8 @@ class Pool:
 
     def _old(self) -> list[Connection]:
         """Take out those that nobody has used for too long; they are the first ones."""
-        oldest, old = trio.current_time() - MAX_IDLE, []
-        while self._idle and self._idle[0][0] <= oldest:
+        now, old = trio.current_time(), []
+        while self._idle and self._idle[0][0] + MAX_IDLE <= now:  # the very sum that `run` sleeps for
             old.append(self._idle.pop(0)[1])
         return old
 

@@ -13,10 +13,9 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from math import inf
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from functools import partial
+from math import inf
 
 import psutil
 import trio
@@ -24,8 +23,8 @@ import trio
 from ..errors import SetupError
 from ..units import Seconds
 from .guard import alive
-from .lines import Lines
 from .kin import Row, describe, find, lives, reap, tell
+from .lines import Lines
 from .orphans import Orphans
 from .shortage import insist, note
 
