@@ -174,14 +174,14 @@ def test_a_load_that_somebody_ends(serve: Serve) -> None:
 
 
 def test_a_load_that_crashes_says_how(serve: Serve) -> None:
-    """What `why` would."""
+    """What `why` would: a load that somebody asked for is tried again after a crash, until that has happened too often."""
     shell = ["/bin/sh", "-c", "echo GGML_ASSERT failed; kill -SEGV $$; : ${PORT}"]
     served = serve(f"[models.broken]\ncommand = {json.dumps(shell)}\n")
     loaded = served("load", "broken")
     assert loaded.exit_code == 1
-    first, *rest = loaded.stderr.splitlines()[1:]
-    assert first == "llmsup: broken is not loaded: The engine of broken was killed by SIGSEGV. Its last lines:"
-    assert "    GGML_ASSERT failed" in rest
+    said = loaded.stderr[loaded.stderr.index("llmsup: ") :]
+    assert said.startswith("llmsup: The engine of broken was killed by SIGSEGV.")
+    assert "GGML_ASSERT failed" in said
     assert "The engine of broken was killed by SIGSEGV" in served("why", "broken").stdout
 
 

@@ -17,7 +17,7 @@ from trio.testing import MockClock
 
 from llmsup.catalog.entry import Entry
 from llmsup.catalog.facts import Facts
-from llmsup.catalog.found import Found
+from llmsup.catalog.found import Found, Stamp
 from llmsup.config.schema import Bridge, Catalog, Config, EngineSpec, ModelSpec, Settings
 from llmsup.errors import ModelFailed
 from llmsup.fleet.model import Model
@@ -110,7 +110,9 @@ async def test_it_stays_so_until_something_changes(autojump_clock: MockClock, mo
     model.redefine(evolve(model.entry))
     assert model.served.found
     assert model.served.found.projector is None
-    model.redefine(evolve(model.entry, found=evolve(FOUND, projector=Path("/m/mmproj-other.gguf"))))
+    other = Path("/m/mmproj-other.gguf")
+    files = (Stamp(other, 1, 1),)
+    model.redefine(evolve(model.entry, found=evolve(FOUND, projector=other, files=files)))
     assert model.served.found.projector == Path("/m/mmproj-other.gguf")
 
 
