@@ -174,7 +174,7 @@ def test_a_load_that_somebody_ends(serve: Serve) -> None:
 
 
 def test_a_load_that_crashes_says_how(serve: Serve) -> None:
-    """What `why` would: a load that somebody asked for is tried again after a crash, until that has happened too often."""
+    """What `why` would; a load that was asked for is tried again after a crash, until that happened too often."""
     shell = ["/bin/sh", "-c", "echo GGML_ASSERT failed; kill -SEGV $$; : ${PORT}"]
     served = serve(f"[models.broken]\ncommand = {json.dumps(shell)}\n")
     loaded = served("load", "broken")
