@@ -19,6 +19,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 pytest_plugins = ("fleets",)  # its fixtures, which two files use
 
 
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """A server that a test has run in its own process leaves these ignored: there, it would be about to exit."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An empty $HOME; the demo model's real place was taken note of before (`real_engines`)."""

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import frozen
@@ -162,10 +163,19 @@ def test_a_load_that_fails_shows_the_engines_words(serve: Serve) -> None:
     assert "bad failed: bad can't be loaded" in served("ps").stdout
 
 
+@contextlib.contextmanager
+def killed(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """It ends, even if the test fails: leaving a Popen waits for ever."""
+    try:
+        yield
+    finally:
+        process.kill()
+
+
 def test_a_load_that_somebody_ends(serve: Serve) -> None:
     served = serve()
     command = [sys.executable, "-m", "llmsup", "load", "endless", "--url", served.url]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as loading:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as loading, killed(loading):
         until(lambda: json.loads(served("ps", "--json").stdout))
         served("unload", "endless")
         _, stderr = loading.communicate(timeout=PATIENCE)
@@ -192,7 +202,8 @@ def test_what_waits_for_memory_is_not_said_to_start(serve: Serve) -> None:
         + "[memory]\nlimit = '400MiB'\nreserve = '1MiB'\n"
     )
     assert served("load", "big").exit_code == 0
-    with subprocess.Popen([sys.executable, "-m", "llmsup", "load", "other", "--url", served.url]) as loading:
+    command = [sys.executable, "-m", "llmsup", "load", "other", "--url", served.url]
+    with subprocess.Popen(command) as loading, killed(loading):
         until(lambda: re.search(r"^other  waiting  +- ", served("ps").stdout, re.MULTILINE))
         assert re.search(r"^other waits: .*300 MiB.* big\b.*\.$", served("ps").stdout, re.MULTILINE)
         (entry,) = [one for one in json.loads(served("ps", "--json").stdout) if one["model"] == "other"]
@@ -204,7 +215,7 @@ def test_what_waits_for_memory_is_not_said_to_start(serve: Serve) -> None:
 def test_ctrl_c_ends_the_wait_but_not_the_load(serve: Serve) -> None:
     served = serve()
     command = [sys.executable, "-m", "llmsup", "load", "endless", "--url", served.url]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as loading:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as loading, killed(loading):
         until(lambda: json.loads(served("ps", "--json").stdout))
         loading.send_signal(signal.SIGINT)
         _, stderr = loading.communicate(timeout=PATIENCE)

@@ -138,8 +138,8 @@ async def main():
         print("left", child.left, flush=True)
         nursery.cancel_scope.cancel()
 
-subreaper.become()
-trio.run(main)
+with subreaper.adopting():
+    trio.run(main)
 """
 
 

@@ -83,9 +83,8 @@ def run(
         announce(here[0], fleet)
         manager.ready(f"answers at {', '.join(here)}")
 
-    subreaper.become()
     try:
-        with leaving:
+        with leaving, subreaper.adopting():
             trio.run(_main, tree, into_book, started, manager)
         # All is done: another Ctrl-C while Python takes itself apart is no reason to look killed.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

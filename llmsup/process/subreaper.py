@@ -5,10 +5,12 @@ With that, nothing that an engine starts gets out of our sight, however often it
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
 import sys
+from collections.abc import Iterator
 
 log = logging.getLogger(__name__)
 
@@ -18,10 +20,17 @@ process, whichever thread asks and forks; children don't inherit it.
 """
 
 
-def become() -> None:
-    """Ask to adopt from now on. For a process that is nothing but llmsup; macOS has no such thing."""
+@contextlib.contextmanager
+def adopting() -> Iterator[None]:
+    """Adopt orphans meanwhile. For a process that is nothing but llmsup then; macOS has no such thing."""
+    before = adopts()
     if sys.platform == "linux" and _prctl(_SET, ctypes.c_ulong(1)) != 0:
         log.debug("this system doesn't let us adopt orphans")
+    try:
+        yield
+    finally:
+        if sys.platform == "linux" and not before:
+            _prctl(_SET, ctypes.c_ulong(0))
 
 
 def adopts() -> bool:
