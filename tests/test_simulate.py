@@ -10,14 +10,26 @@ import pytest
 
 from llmsup.config.schema import GiB
 from tools import simulate as tool
-from tools.simulate import simulate, verdicts
+from tools.simulate import bounds, simulate, verdicts
+from tools.simulate_future import POWERS, TURNS, Clairvoyant, clairvoyant
 from tools.simulate_machine import Host, Model, Request, Trace, read_trace
 from tools.simulate_tally import Tally, table
 from tools.simulate_traces import SCENES, TRACES, requests, write
 from tools.simulate_ways import Llmsup, Lru
 from tools.simulate_world import QUEUE_TIMEOUT, UNLOAD, World
 
-HOURS = {"agent": 3, "chat": 4, "batch": 1, "pingpong": 0.5, "neighbour": 2}
+HOURS = {
+    "agent": 3,
+    "chat": 4,
+    "batch": 1,
+    "pingpong": 0.5,
+    "neighbour": 2,
+    "swift": 1 / 60,
+    "person": 1,
+    "agent-small": 0.25,
+    "crowd": 1,
+    "overnight": 7,
+}
 """How much of each trace is played here; the tool plays all of it."""
 
 
@@ -55,6 +67,28 @@ def test_nobody_waits_for_long_while_two_take_turns() -> None:
     """No request waits for more than two turns of the other and the loads, far less than the queue's timeout."""
     for scene in ("pingpong", "batch"):
         assert max(played(scene)["llmsup"].waits) < QUEUE_TIMEOUT / 2
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_knowing_the_future_helps(scene: str) -> None:
+    """Nobody does better where all fits. Belady with sizes is no optimum: what it finds is within a tenth of any."""
+    trace = read_trace(TRACES / f"{scene}.csv").until(HOURS[scene] * 3600)
+    seen = bounds(trace)
+    known, fits = sum(seen["clairvoyant"].waits), sum(seen["everything fits"].waits)
+    survivors = [each for each in played(scene).values() if not each.deaths and not each.refusals]
+    assert seen["clairvoyant"].deaths == seen["clairvoyant"].refusals == 0
+    assert known <= 1.1 * min(sum(each.waits) for each in survivors)
+    assert fits <= known
+
+
+def test_the_search_finds_what_belady_misses() -> None:
+    """Two clients of two models that don't fit together: who goes is clear, and when is not."""
+    asked = [Request(t, name, 2, name) for name in "ab" for t in range(0, 200, 4)]
+    trace = world(*sorted(asked, key=lambda each: each.time), a=20, b=20)
+    by_rule = min(sum(World(trace, Clairvoyant(turn=t, power=p)).run().waits) for t in TURNS for p in POWERS)
+    searched = [sum(clairvoyant(trace, replays=number).waits) for number in (0, 30)]
+    assert searched[0] == by_rule < sum(World(trace, Clairvoyant()).run().waits)
+    assert searched[1] <= searched[0]
 
 
 def test_the_shipped_traces_are_those_that_the_script_writes(tmp_path: Path) -> None:

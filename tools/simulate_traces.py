@@ -89,6 +89,67 @@ def neighbour(chance: random.Random) -> Iterator[Request]:
         now += chance.expovariate(1 / 120)
 
 
+def swift(chance: random.Random) -> Iterator[Request]:
+    """Four clients that ask six small models without a pause, for five minutes; a load takes half a second."""
+    names = ["tiny", "small", "middle", "large", "larger", "huge"]
+    for client in ("one", "two", "three", "four"):
+        now = 0.0
+        while now < 300:
+            seconds = chance.uniform(0.1, 0.6)
+            yield Request(now, chance.choices(names, (5, 4, 3, 2, 2, 1))[0], seconds, client)
+            now += seconds
+
+
+def person(chance: random.Random) -> Iterator[Request]:
+    """One person who asks two large models that don't fit together, now this, now that, every 10 to 60 seconds, for
+    four hours."""
+    now = chance.uniform(0, 60)
+    while now < 4 * HOUR:
+        seconds = chance.uniform(5, 25)
+        yield Request(now, chance.choice(("writer", "coder")), seconds, "person")
+        now += seconds + chance.uniform(10, 60)
+
+
+def agent_small(chance: random.Random) -> Iterator[Request]:
+    """One agent that looks something up before each answer, on a machine that holds the chat model or the embedder, for
+    two hours."""
+    now = 0.0
+    while now < 2 * HOUR:
+        for model, seconds in (("embedder", 0.3), ("chat", chance.uniform(3, 20))):
+            yield Request(now, model, seconds, "agent")
+            now += seconds + chance.uniform(0.2, 3)
+        if chance.random() < 0.1:
+            now += chance.expovariate(1 / 120)
+
+
+def crowd(chance: random.Random) -> Iterator[Request]:
+    """Twelve people at one machine with eight models, some liked much more than others (Zipf), for two hours.
+    Each stays with a model for a few questions."""
+    names = [f"model-{number}" for number in range(1, 9)]
+    shares = [1 / number for number in range(1, 9)]
+    for client in range(1, 13):
+        now = chance.expovariate(1 / 120)
+        while now < 2 * HOUR:
+            model = chance.choices(names, shares)[0]
+            for _ in range(chance.randint(1, 6)):
+                seconds = chance.uniform(2, 15)
+                yield Request(now, model, seconds, f"client {client}")
+                now += seconds + chance.expovariate(1 / 45)
+            now += chance.expovariate(1 / 300)
+
+
+def overnight(chance: random.Random) -> Iterator[Request]:
+    """A batch job that has one model to itself from 2 am, and goes on until 10; from 8 on a person chats with another
+    that doesn't fit beside it."""
+    now = 0.0
+    while now < 8 * HOUR:
+        seconds = chance.uniform(10, 50)
+        yield Request(now, "summary", seconds, "job")
+        now += seconds + 0.2
+    for each in _conversations(chance, 2 * HOUR, {"chat": 1}):
+        yield Request(6 * HOUR + each.time, each.model, each.seconds, each.client)
+
+
 def _conversations(chance: random.Random, until: float, models: Mapping[str, float]) -> Iterator[Request]:
     """One person: some turns with one model, a pause, some turns with another."""
     now = chance.uniform(0, 60)
@@ -102,7 +163,8 @@ def _conversations(chance: random.Random, until: float, models: Mapping[str, flo
 
 
 SCENES: Mapping[str, Callable[[random.Random], Iterator[Request]]] = {
-    scene.__name__: scene for scene in (agent, chat, batch, pingpong, neighbour)
+    scene.__name__.replace("_", "-"): scene
+    for scene in (agent, chat, batch, pingpong, neighbour, swift, person, agent_small, crowd, overnight)
 }
 
 

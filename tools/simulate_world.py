@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from itertools import count, islice
 from typing import Protocol
 
 from attrs import Factory, define, field
@@ -65,6 +65,8 @@ class World:
     _ticking: bool = False
     _retried: set[Request] = Factory(set)
     _clients: dict[str, deque[Request]] = Factory(dict)
+    _present: dict[str, tuple[Request, float | None]] = Factory(dict)
+    """What each client is at, and when that is over if it has begun."""
 
     @property
     def host(self) -> Host:
@@ -104,6 +106,24 @@ class World:
             if queue and name not in self.engines and self.past[name].rests_until <= self.now
         )
 
+    def next_use(self, ahead: int) -> dict[str, float]:
+        """When each model is asked for next, if nobody has to wait any more; each client is followed for so many
+        requests. Only who may know the future may ask."""
+        found: dict[str, float] = {}
+        for client, (request, over) in self._present.items():
+            free = over
+            if free is None:
+                free = self._use(found, request, self.now)
+            for each in islice(self._clients[client], ahead):
+                free = self._use(found, each, free)
+        return found
+
+    @staticmethod
+    def _use(found: dict[str, float], request: Request, earliest: float) -> float:
+        begin = max(request.time, earliest)
+        found[request.model] = min(found.get(request.model, begin), begin)
+        return begin + request.seconds
+
     # --- requests ---------------------------------------------------------------------------------------------
 
     def _arrive(self, request: Request) -> None:
@@ -140,6 +160,7 @@ class World:
     def _next_of(self, client: str) -> None:
         if self._clients[client]:
             request = self._clients[client].popleft()
+            self._present[client] = (request, None)
             self._at(max(request.time, self.now), lambda: self._arrive(request))
 
     def _dispatch(self) -> None:
@@ -149,6 +170,8 @@ class World:
                 since, request = queue.popleft()
                 self.tally.waits.append(self.now - since)
                 engine.in_flight += 1
+                if request.client:
+                    self._present[request.client] = (request, self.now + request.seconds)
                 self._at(self.now + request.seconds, lambda e=engine, r=request: self._done(e, r))  # type: ignore[misc]
 
     def _done(self, engine: Engine, request: Request) -> None:

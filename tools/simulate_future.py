@@ -1,0 +1,153 @@
+"""What could be reached by one who knows the future: a bound that no real policy can be asked to beat.
+
+It does not know how any real policy decides.
+
+Two bounds. *Everything fits*: each model is loaded once, and nobody ever goes. *Clairvoyant*: loads on demand, as all
+do, but knows what each client is going to ask. Of those that may go it takes the set that loses least: load seconds
+over the time until the next use (Belady's rule, with sizes and load times). When a model that is still used makes way
+no such rule can tell, so that it is searched for: how long each turn may last, over many replays of the same trace.
+Single loads are then decided otherwise at random, and what helps is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import Random
+
+from attrs import define, evolve, field
+
+from llmsup.memory.decision import Decision
+from llmsup.memory.victims import Candidate, Deficit, cheapest
+from tools.simulate_engine import Engine
+from tools.simulate_machine import Trace
+from tools.simulate_tally import Tally
+from tools.simulate_ways import Llmsup
+from tools.simulate_world import World
+
+AHEAD = 150
+"""Requests that each client is followed for."""
+
+TURNS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Lengths of a turn that are tried, in loads of both models."""
+
+POWERS = (1.0, 3.0)
+"""Of the time until the next use: 1 is the cheapest a second, 3 comes near to whoever is used last."""
+
+NEVER_AGAIN = 1e6
+"""Seconds until the next use of a model that has none."""
+
+
+@define
+class Clairvoyant(Llmsup):
+    """Belady with sizes and load times.
+
+    Attributes:
+        power: Of the time until the next use, in what a model's going loses.
+        turn: A model that is used again within a turn's rest stays until its turn is over; in loads of both models.
+        turns: The same for single loads, by their number: what a search has found.
+        tastes: Single loads, by their number, whose victims are chosen with another seed's dice on the scales.
+    """
+
+    name: str = "clairvoyant"
+    turn: float = 0.0
+    power: float = 1.0
+    turns: Mapping[int, float] = field(factory=dict)
+    tastes: Mapping[int, int] = field(factory=dict)
+    episodes: dict[tuple[float, str], int] = field(factory=dict, init=False)
+
+    def admit(self, world: World) -> Sequence[Decision]:
+        following = world.next_use(AHEAD)
+        decisions: list[Decision] = []
+        gone, kept, promised = set[str](), set[str](), 0
+        for since, name in world.waiting():
+            number = self.episodes.setdefault((since, name), len(self.episodes))
+            cost = world.past[name].cost
+            if cost > world.host.ceiling:
+                decisions.append(Decision("refuse", "", name))
+                continue
+            remain = [each for key, each in world.engines.items() if each.state != "leaving" and key not in gone]
+            missing = self._missing(world, cost + promised, remain)
+            here = [each for each in remain if each.state == "ready" and not each.model.pinned]
+            free = [each for each in here if each.model.name not in kept]
+            if missing.met():
+                now = self._missing(world, cost + promised, list(world.engines.values()))
+                decisions.append(Decision("admit" if now.met() and not gone else "evict", "", name))
+                promised += cost
+                continue
+            turn = self.turns.get(number, self.turn)
+            over = {each.model.name for each in free if self._over(world, each, name, turn, following)}
+            may_go = [each for each in free if not each.in_flight and each.model.name in over]
+            if chosen := self._cheapest(world, may_go, missing, following, number):
+                decisions.append(Decision("evict", "", name, victims=chosen))
+                gone.update(chosen)
+                promised += cost
+                continue
+            hold = self._cheapest(world, [e for e in free if e.model.name in over], missing, following, number)
+            decisions.append(Decision("wait", "", name, hold=hold))
+            kept.update(hold)
+            promised += cost if hold else 0
+        return decisions
+
+    def _over(self, world: World, engine: Engine, name: str, turn: float, following: Mapping[str, float]) -> bool:
+        first = engine.last_used if engine.first_served is None else engine.first_served
+        ends = first + turn * (engine.model.load_seconds + world.host.models[name].load_seconds)
+        next_use = world.now if engine.in_flight else following.get(engine.model.name, world.now + NEVER_AGAIN)
+        return world.now >= ends or next_use >= ends
+
+    @staticmethod
+    def _missing(world: World, wanted: int, remain: Sequence[Engine]) -> Deficit:
+        cost = sum(max(each.reserved, each.taken) for each in remain)
+        ours = sum(each.taken for each in world.engines.values())
+        rest = sum(max(each.reserved, each.taken) if each.state != "ready" else each.taken for each in remain)
+        there = world.headroom + ours - rest
+        return Deficit(cost + wanted - world.host.ceiling, wanted - there)
+
+    def _cheapest(
+        self, world: World, engines: Sequence[Engine], missing: Deficit, following: Mapping[str, float], number: int
+    ) -> tuple[str, ...]:
+        candidates = []
+        taste = self.tastes.get(number)
+        dice = None if taste is None else Random(taste)  # noqa: S311 -- repeatable, not secret
+        for each in engines:
+            until = max(following.get(each.model.name, world.now + NEVER_AGAIN) - world.now, 0.0) + 1.0
+            chance = 4.0 ** dice.uniform(-2, 2) if dice else 1.0
+            points = max(round(each.model.load_seconds / until**self.power * chance * 1e12), 1)
+            candidates.append(Candidate(each.model.name, max(each.reserved, each.taken), each.taken, 0, points))
+        return tuple(each.name for each in cheapest(candidates, missing))
+
+
+def clairvoyant(trace: Trace, *, replays: int = 0) -> Tally:
+    """The least sum of waits that was found, among runs in which everybody is answered.
+
+    Args:
+        replays: Beyond one for each length of a turn: tries with single loads decided otherwise (a hill climb).
+    """
+    ways = (Clairvoyant(turn=turn, power=power) for turn in TURNS for power in POWERS)
+    best, way = min((_played(trace, each) for each in ways), key=lambda each: _sum(each[0]))
+    dice = Random(trace.name)  # noqa: S311 -- repeatable, not secret
+    for _ in range(replays):
+        if not way.episodes:
+            break
+        number, turns, tastes = dice.randrange(len(way.episodes)), dict(way.turns), dict(way.tastes)
+        if dice.random() < 0.5:
+            turns[number] = dice.choice((*TURNS, 64.0))
+        else:
+            tastes[number] = dice.randrange(1000)
+        tried = _played(trace, Clairvoyant(turn=way.turn, power=way.power, turns=turns, tastes=tastes))
+        if _sum(tried[0]) < _sum(best):
+            best, way = tried
+    return best
+
+
+def everything_fits(trace: Trace) -> Tally:
+    """On a machine that has memory for all of it."""
+    roomy = evolve(trace.host, total=trace.host.total + 2 * sum(each.estimate for each in trace.host.models.values()))
+    return World(evolve(trace, host=roomy), Llmsup(name="everything fits")).run()
+
+
+def _played(trace: Trace, way: Clairvoyant) -> tuple[Tally, Clairvoyant]:
+    return World(trace, way).run(), way
+
+
+def _sum(tally: Tally) -> float:
+    return sum(tally.waits) + 1e6 * (tally.refusals + tally.deaths)
