@@ -169,18 +169,73 @@ async def test_a_preload_puts_nobody_out(autojump_clock: MockClock) -> None:
         assert m.loaded == ["b"]
 
 
-async def test_an_evicted_model_that_is_wanted_again_soon_stays_longer(autojump_clock: MockClock) -> None:
-    """A refault is counted, and its residency doubles."""
+async def test_an_evicted_model_that_is_wanted_again_soon_is_counted(autojump_clock: MockClock) -> None:
+    """A refault: within thirty of its loads."""
     async with machine() as m:
         m.serve(a=40, b=40)
-        await m.use("a")
-        assert m.governor.residency(m.fleet.models["a"]) == Seconds(30)
-        await trio.sleep(60)
-        await m.use("b")
-        await trio.sleep(60)
-        await m.use("a")
-        assert m.governor.residency(m.fleet.models["a"]) == Seconds(60)
+        for name, quiet in (("a", 60), ("b", 20), ("a", 60), ("b", 100), ("a", 0)):
+            await m.use(name)
+            await trio.sleep(quiet)
         assert m.fleet.models["a"].history.refaults == 1
+
+
+@pytest.mark.parametrize("load_time", [0.5, 5, 50])
+async def test_one_who_alternates_between_two_models_waits_for_the_loads_alone(
+    autojump_clock: MockClock, load_time: float
+) -> None:
+    """Never for a guard: neither what was decided names one, nor does it take any time."""
+    async with machine(load_time=load_time) as m:
+        m.serve(a=40, b=40)
+        for pause in (0, 0.5, 4, 60, 0, 0, 0, 4):
+            for name in "ab":
+                began = trio.current_time()
+                await m.use(name, 1)
+                assert trio.current_time() - began == pytest.approx(load_time + 1, abs=0.1)
+                await trio.sleep(pause)
+        decided = [record.decision for record in m.governor.records]
+        assert [each.kind for each in decided] == ["admit"] + 15 * ["evict"]
+        assert not any(weighed.stays for each in decided for weighed in each.weighed)
+
+
+async def test_two_who_want_two_models_at_once_take_turns_that_last_some_loads(autojump_clock: MockClock) -> None:
+    """Whatever a load takes: so that loads are a small part of the time, and nobody waits for long."""
+    for load_time in (0.5, 5):
+        async with machine(load_time=load_time) as m:
+            m.serve(a=40, b=40)
+            for name in "ab":
+                m.nursery.start_soon(m.keep_using, name, load_time)
+            await trio.sleep(200 * load_time)
+            a, b = m.fleet.models["a"].history, m.fleet.models["b"].history
+            assert 10 <= len(m.went()) <= 20
+            assert min(a.waits, b.waits) > 50
+            assert max(a.waited, b.waited) < 120 * load_time
+
+
+async def test_a_turn_that_nobody_uses_ends_early_and_to_the_moment(autojump_clock: MockClock) -> None:
+    """Three quarters of both loads after the last answer; the governor's next look isn't waited for."""
+    async with machine(load_time=1) as m:
+        m.serve(a=40, b=40)
+        m.ask("a", 1)
+        await trio.sleep(0.5)
+        await m.use("b", 1)  # both were waited for at once
+        assert trio.current_time() == pytest.approx(2 + 1.5 + 1 + 1, abs=0.1)
+        waited = [record.decision for record in m.governor.records if record.decision.kind == "wait"]
+        why = [weighed.stays for each in waited for weighed in each.weighed]
+        assert any(each.startswith("its turn: both are asked for at once") for each in why)
+
+
+async def test_a_load_is_expected_to_take_what_others_took(autojump_clock: MockClock) -> None:
+    """By their size, as long as it was never loaded."""
+    async with machine(load_time=10) as m:
+        m.serve(a=20, b=40)
+        a, b = m.fleet.models["a"], m.fleet.models["b"]
+        await m.use("a")
+        m.ask("b")
+        await trio.sleep(1)
+        assert m.governor.load_seconds(a) == pytest.approx(10, abs=0.1)
+        assert m.governor.load_seconds(b) == pytest.approx(20, abs=0.2)
+        await trio.sleep(20)
+        assert m.governor.load_seconds(b) == pytest.approx(10, abs=0.1)
 
 
 async def test_a_load_that_dies_of_memory_is_tried_once_more_with_more_room(autojump_clock: MockClock) -> None:

@@ -10,9 +10,11 @@ from attrs import evolve
 from llmsup.config.schema import GiB
 from llmsup.memory.decision import Decision
 from llmsup.memory.policy import Claim, admit, admit_all
+from llmsup.memory.refaults import QUIET, SOON, Refaults
 from llmsup.memory.relief import BACK_OFF, SETTLE, SETTLE_CRITICAL, Relief, relieve
-from llmsup.memory.residency import LONGEST, QUIET, REFAULT, Residency
+from llmsup.memory.rivals import Rivals
 from llmsup.memory.snapshot import Machine, Need, Resident, Rules
+from llmsup.memory.speed import ASSUMED, Speed
 from llmsup.memory.victims import Candidate, Deficit, cheapest
 from llmsup.memory.worth import HALF_LIFE, VISIT, Rate, chance, loss, most_worth_first
 
@@ -73,11 +75,8 @@ def test_one_large_forgotten_model_goes_before_three_small_busy_ones() -> None:
 
 
 def test_where_nothing_is_known_the_least_recently_used_goes() -> None:
-    """No rate, no reload time: recency decides alone."""
-    residents = [
-        model(name, 10, last_used=NOW - idle, reload_seconds=None)
-        for name, idle in [("a", 700), ("b", 9000), ("c", 800)]
-    ]
+    """No rate, and the same reload time: recency decides alone."""
+    residents = [model(name, 10, last_used=NOW - idle) for name, idle in [("a", 700), ("b", 9000), ("c", 800)]]
     assert admit(need(5), machine(), residents).victims == ("b",)
 
 
@@ -88,15 +87,16 @@ def test_where_nothing_is_known_the_least_recently_used_goes() -> None:
         ({"in_flight": 2}, "2 in flight"),
         ({"waiting": 1}, "1 waiting for it"),
         ({"loading": True}, "loading"),
-        ({"first_served": NOW - 5}, "here for 5 s of at least 30 s"),
-        ({"first_served": None, "last_used": NOW - 3}, "here for 3 s of at least 30 s"),
-        ({"first_served": NOW - 100, "residency": 240.0}, "here for 100 s of at least 240 s"),
+        (
+            {"rivals": {"new": NOW - 9}, "last_used": NOW - 3, "ready_since": NOW - 20},
+            "its turn: both are asked for at once, and it may come back within 12.0 s",
+        ),
         ({"priority": "high"}, "more important than new"),
     ],
 )
 def test_some_stay(given: dict[str, Any], reason: str) -> None:
     """The load waits, and the decision names who has the memory."""
-    decision = admit(need(20), machine(), [model("a", 20, **given), model("b", 2)])
+    decision = admit(need(20, load_seconds=10.0), machine(), [model("a", 20, **given), model("b", 2)])
     assert (decision.kind, decision.victims) == ("wait", ())
     assert why(decision, "a") == reason
     assert decision.holders == ("a", "b")
@@ -148,21 +148,62 @@ def test_under_pressure_a_load_may_not_raise_the_total() -> None:
     assert admit(need(5), machine(level="critical"), residents).kind == "wait"
 
 
+def test_a_floor_is_kept_if_somebody_sets_one() -> None:
+    """[memory] min_residency, from the first answer, or from when it was ready; it is 0 otherwise."""
+    floor = Rules(min_residency=30)
+    for young in ({"first_served": NOW - 5}, {"first_served": None, "last_used": NOW - 5}):
+        here = model("a", 20, **young)
+        assert admit(need(20), machine(), [here]).victims == ("a",)
+        decision = admit(need(20), machine(), [here], rules=floor)
+        assert why(decision, "a") == "here for 5 s of at least 30 s"
+        assert NOW < decision.again <= NOW + 25
+        assert admit(need(20), machine(now=NOW + 25), [here], rules=floor).victims == ("a",)
+        assert admit(need(20), machine(), [evolve(here, ttl_expired=True)], rules=floor).victims == ("a",)
+
+
+def test_an_idle_model_makes_way_at_once() -> None:
+    """However young it is, and however soon it may be wanted again: who waits can't use it meanwhile."""
+    fresh = model("a", 20, first_served=NOW, last_used=NOW, ready_since=NOW - 1, rate=1.0, refaults=5)
+    assert admit(need(20, load_seconds=10.0), machine(), [fresh]).victims == ("a",)
+
+
 def test_a_busy_model_that_had_its_turn_is_held() -> None:
-    """Its requests in flight are finished, new ones wait; nobody is unloaded yet."""
-    busy = model("busy", 20, in_flight=1, last_used=NOW, first_served=NOW - 100)
-    assert admit(need(20, since=NOW - 5), machine(), [busy]).hold == ()
-    assert admit(need(20, since=NOW - 20), machine(), [evolve(busy, first_served=NOW - 20)]).hold == ()
-    decision = admit(need(20, since=NOW - 20), machine(), [busy])
+    """Six times both loads after it was ready; its requests in flight are finished, new ones wait."""
+    wants = need(20, load_seconds=5.0)
+    busy = model("busy", 20, in_flight=1, last_used=NOW, ready_since=NOW - 89)
+    decision = admit(wants, machine(), [busy])
+    assert (decision.kind, decision.hold, decision.again) == ("wait", (), NOW + 1)
+    decision = admit(wants, machine(now=decision.again), [busy])
     assert (decision.kind, decision.hold, decision.victims) == ("wait", ("busy",), ())
-    assert admit(need(20, since=NOW - 20), machine(), [evolve(busy, in_flight=0)]).victims == ("busy",)
+    assert admit(wants, machine(now=NOW + 1), [evolve(busy, in_flight=0)]).victims == ("busy",)
 
 
-def test_a_turn_ends_even_a_long_residency() -> None:
-    """Refaults make two that don't fit together stay longer, but not for longer than a turn."""
-    idle = model("idle", 20, first_served=NOW - 130, residency=600.0)
-    assert admit(need(20, since=NOW - 5), machine(), [idle]).kind == "wait"
-    assert admit(need(20, since=NOW - 15), machine(), [idle]).victims == ("idle",)
+def test_no_turn_is_longer_than_a_person_waits() -> None:
+    """Two minutes, however long both loads take."""
+    busy = model("busy", 20, in_flight=1, reload_seconds=200.0, ready_since=NOW - 119)
+    wants = need(20, load_seconds=200.0)
+    assert admit(wants, machine(), [busy]).hold == ()
+    assert admit(wants, machine(), [evolve(busy, ready_since=NOW - 120)]).hold == ("busy",)
+
+
+def test_rivals_take_turns_that_end_early_where_nobody_uses_them() -> None:
+    """An idle one that others ask for stays for three quarters of both loads."""
+    wants = need(20, load_seconds=10.0)
+    idle = model("idle", 20, last_used=NOW - 14, ready_since=NOW - 30, rivals={"new": NOW - 5})
+    decision = admit(wants, machine(), [idle])
+    assert (decision.kind, decision.hold, decision.again) == ("wait", (), NOW + 1)
+    assert admit(wants, machine(now=decision.again), [idle]).victims == ("idle",)
+    assert admit(wants, machine(), [evolve(idle, rivals={"another": NOW})]).victims == ("idle",)
+    assert admit(wants, machine(), [evolve(idle, rivals={"new": NOW - 601})]).victims == ("idle",), "long ago"
+    assert admit(wants, machine(), [evolve(idle, ready_since=NOW - 120)]).victims == ("idle",), "its turn is over"
+
+
+def test_who_passed_a_load_has_no_turn_against_it() -> None:
+    """A load that waits for much is passed by smaller ones: each of them owes."""
+    wants = need(20, since=NOW - 50, load_seconds=10.0)
+    busy = model("a", 20, in_flight=1, ready_since=NOW - 5, wanted_since=NOW - 60)
+    assert admit(wants, machine(), [busy]).hold == ()
+    assert admit(wants, machine(), [evolve(busy, wanted_since=NOW - 40)]).hold == ("a",)
 
 
 def test_nobody_is_held_in_vain() -> None:
@@ -230,7 +271,7 @@ def test_greedy_spares_the_important() -> None:
     assert sum(each.rank for each in cheapest(low + high, Deficit(23, 0))) == 3
 
 
-# --- worth, residency ---------------------------------------------------------------------------------------------
+# --- worth, rivals, speed ---------------------------------------------------------------------------------------------
 
 
 def test_the_rate_of_steady_visits_is_found() -> None:
@@ -278,23 +319,52 @@ def test_the_list_of_the_running_ends_with_the_first_to_go() -> None:
     assert order == ["pinned", "busy", "high", "idle", "expired"]
 
 
-def test_each_refault_doubles_the_residency_and_quiet_halves_it() -> None:
-    """30 s to 10 minutes, and back."""
-    residency, now, seen = Residency(), 0.0, []
-    for _ in range(6):
-        residency = residency.evicted(now).loaded(now + 60)
-        now += 60
-        seen.append(residency.seconds(now, 30.0))
-    assert seen == [60, 120, 240, 480, LONGEST, LONGEST]
-    assert residency.seconds(now + 2 * QUIET, 30.0) == 480
-    assert residency.seconds(now + 6 * QUIET, 30.0) == 30
+def test_refaults_are_counted_and_forgotten_in_quiet_times() -> None:
+    """By the seconds that a reload takes: ten times as long for a model that takes ten times as long."""
+    for takes in (1.0, 10.0):
+        seen, now = Refaults(), 0.0
+        for count in (1, 2, 3):
+            seen = seen.evicted(now, takes).loaded(now + SOON * takes, takes)
+            assert seen.count == count
+            now += SOON * takes
+        assert seen.by(now + QUIET * takes, takes).count == 2
+        assert seen.by(now + 9 * QUIET * takes, takes).count == 0
 
 
 def test_a_late_return_is_no_refault() -> None:
     """Nor is a first load, nor one after an unload that was no eviction."""
-    assert Residency().loaded(5.0).refaults == 0
-    assert Residency().evicted(0.0).loaded(REFAULT + 1).refaults == 0
-    assert Residency().evicted(0.0).loaded(REFAULT + 1).loaded(REFAULT + 2).refaults == 0
+    assert Refaults().loaded(5.0, 1.0).count == 0
+    late = Refaults().evicted(0.0, 1.0).loaded(SOON + 1, 1.0)
+    assert late.count == 0
+    assert late.loaded(SOON + 2, 1.0).count == 0
+
+
+def test_who_waits_for_one_while_another_is_asked_for_makes_them_rivals() -> None:
+    """The request that came later proves that it is another client."""
+    wants, here = need(20, since=NOW - 5), model("a", 20)
+    seen = Rivals().seen([wants], [evolve(here, last_asked=NOW - 4)], NOW)
+    assert seen.of("a") == {"new": NOW}
+    assert seen.of("new") == {"a": NOW}
+    assert Rivals().seen([wants], [evolve(here, loading=True, waiting=1)], NOW).of("a") == {"new": NOW}
+    assert Rivals().seen([wants, Need("z", 1, since=NOW)], [], NOW).of("z") == {"new": NOW}
+
+
+def test_one_client_that_asks_now_this_now_that_makes_no_rivals() -> None:
+    """The one may still be in flight for a moment when its reader asks the other. Nor does a preload."""
+    wants = need(20, since=NOW - 5)
+    for state in ({"in_flight": 1}, {}, {"loading": True}):
+        assert not Rivals().seen([wants], [model("a", 20, last_asked=NOW - 6, **state)], NOW).met
+    assert not Rivals().seen([evolve(wants, evicts=False)], [model("a", 20, last_asked=NOW)], NOW).met
+    assert not Rivals().seen([wants], [model("new", 20, last_asked=NOW)], NOW).met, "nobody is its own"
+
+
+def test_a_load_is_expected_to_be_as_fast_as_those_before() -> None:
+    """The last counts most; until there was one, something is assumed."""
+    assert Speed().expected(round(2 * ASSUMED)) == pytest.approx(2.0)
+    once = Speed().seen(10 * GiB, 2.0)
+    assert once.expected(5 * GiB) == pytest.approx(1.0)
+    again = once.seen(10 * GiB, 20.0)
+    assert 4.0 < again.expected(5 * GiB) < 10.0
 
 
 # --- pressure -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from llmsup.memory.decision import Decision
 from llmsup.memory.policy import admit, admit_all
 from llmsup.memory.relief import Relief, relieve
-from llmsup.memory.snapshot import RANKS, Machine, Need, Resident
+from llmsup.memory.snapshot import RANKS, Machine, Need, Resident, Rules
 from llmsup.memory.victims import Candidate, Deficit, cheapest
 
 NOW = 1000.0
@@ -37,9 +37,12 @@ RESIDENTS = st.builds(
     first_served=st.none() | SECONDS,
     last_used=SECONDS,
     rate=st.none() | st.floats(0, 2),
-    reload_seconds=st.none() | st.floats(0, 100),
+    last_asked=SECONDS,
+    ready_since=SECONDS,
+    wanted_since=SECONDS,
+    reload_seconds=st.floats(0, 100),
     refaults=st.integers(0, 3),
-    residency=st.none() | st.sampled_from((30.0, 60.0, 600.0)),
+    rivals=st.just({}) | st.builds(lambda when: {"new": when}, SECONDS),
     ttl_expired=st.booleans(),
 )
 IDLE = st.builds(
@@ -59,7 +62,8 @@ MACHINES = st.builds(
     level=st.sampled_from(("normal", "normal", "warn", "critical")),
     now=st.just(NOW),
 )
-NEEDS = st.builds(Need, st.just("new"), st.integers(0, 100), PRIORITIES, SECONDS, st.none() | st.floats(0, 60))
+NEEDS = st.builds(Need, st.just("new"), st.integers(0, 100), PRIORITIES, SECONDS, st.floats(0, 60))
+RULES = st.builds(Rules, min_residency=st.sampled_from((0.0, 0.0, 30.0, 600.0)))
 
 
 def named(residents: list[Resident]) -> list[Resident]:
@@ -93,16 +97,55 @@ def protected(resident: Resident) -> bool:
     return bool(resident.pinned or busy or resident.loading or resident.leaving)
 
 
-@given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES, NEEDS)
-def test_a_protected_model_is_never_chosen(residents: list[Resident], machine: Machine, need: Need) -> None:
-    """Nor one that is more important than the load, nor, without pressure, one in its residency before its turn."""
-    chosen = admit(need, machine, residents).victims
+@given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES, NEEDS, RULES)
+def test_a_protected_model_is_never_chosen(
+    residents: list[Resident], machine: Machine, need: Need, rules: Rules
+) -> None:
+    """Nor one that is more important than the load, nor, without pressure, one before its min_residency."""
+    chosen = admit(need, machine, residents, rules=rules).victims
     for each in residents:
         if each.name in chosen:
             assert not protected(each)
             assert each.rank <= RANKS[need.priority]
             here = NOW - (each.last_used if each.first_served is None else each.first_served)
-            assert each.ttl_expired or machine.level == "critical" or here >= 30
+            assert each.ttl_expired or machine.level == "critical" or here >= rules.min_residency
+
+
+@given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES, NEEDS)
+def test_an_idle_model_without_rivals_is_never_waited_for(
+    residents: list[Resident], machine: Machine, need: Need
+) -> None:
+    """Whatever its age: that a load waits is never for the sake of a model that nobody else was seen to want."""
+    alone = [evolve(each, rivals={}) for each in residents]
+    free = [each for each in alone if not protected(each) and each.rank <= RANKS[need.priority]]
+    decision = admit(need, machine, alone)
+    assert {each.name for each in decision.weighed if not each.stays} == {each.name for each in free}
+    others = [each for each in alone if each not in free and not each.leaving]
+    gone = [each for each in alone if each.leaving or each in free]
+    if machine.level == "normal" and need.bytes <= machine.ceiling and not short(need, machine, others, gone):
+        leaving = [each for each in alone if each.leaving]
+        assert decision.kind != "wait" or not short(need, machine, [e for e in alone if not e.leaving], leaving)
+
+
+@given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES, NEEDS, RULES)
+def test_no_guard_outlasts_its_bound(residents: list[Resident], machine: Machine, need: Need, rules: Rules) -> None:
+    """Idle for 3/4 of both loads, six times both loads, two minutes: whichever is first; then it is free or held. And
+    what time alone changes is foretold."""
+    before = admit(need, machine, residents, rules=rules)
+    for each in residents:
+        loads = need.load_seconds + each.reload_seconds
+        ends = min(each.last_used + 0.75 * loads, each.ready_since + min(6 * loads, 120.0))
+        guarded = next(w.stays for w in before.weighed if w.name == each.name).startswith("its turn")
+        assert not guarded or machine.now < ends
+    if before.kind == "wait" and before.again < float("inf"):
+        assert before.again > machine.now
+        between = admit(need, evolve(machine, now=(machine.now + before.again) / 2), residents, rules=rules)
+        assert free(between) == free(before)
+        assert bool(between.hold) == bool(before.hold)
+
+
+def free(decision: Decision) -> set[str]:
+    return {each.name for each in decision.weighed if not each.stays}
 
 
 @given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from attrs import Factory, define
 
-from llmsup.memory.residency import Residency
+from llmsup.memory.refaults import Refaults
 from llmsup.memory.worth import Rate
 from tools.simulate_machine import Model
 
@@ -20,17 +20,20 @@ class Engine:
 
     Attributes:
         reserved: Bytes that it counts for at least.
+        wanted_since: When the first who waited for it came.
         after: Whose leaving its start waits for.
     """
 
     model: Model
     reserved: int
+    wanted_since: float = 0.0
     state: Literal["waiting", "loading", "ready", "leaving", "dead"] = "waiting"
     after: set[str] = Factory(set)
     in_flight: int = 0
     served: int = 0
     first_served: float | None = None
     last_used: float = 0.0
+    ready_since: float = 0.0
 
     @property
     def taken(self) -> int:
@@ -44,8 +47,10 @@ class Past:
 
     cost: int
     rate: Rate = Factory(Rate)
-    residency: Residency = Factory(Residency)
+    refaults: Refaults = Factory(Refaults)
+    last_asked: float = float("-inf")
     measured: bool = False
+    reload_seconds: float | None = None
     loads: int = 0
     evicted_for_it: int = 0
     rests_until: float = 0.0

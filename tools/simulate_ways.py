@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import define, field
+from attrs import Factory, define, evolve, field
 
 from llmsup.memory.decision import Decision
 from llmsup.memory.policy import admit_all
 from llmsup.memory.relief import relieve
+from llmsup.memory.rivals import Rivals
 from llmsup.memory.snapshot import RULES, Machine, Need, Resident, Rules
 from tools.simulate_engine import Engine
 from tools.simulate_world import Way, World
@@ -24,14 +25,17 @@ class Llmsup:
     rules: Rules = RULES
     name: str = "llmsup"
     reserves: bool = True
+    rivals: Rivals = Factory(Rivals)
 
     def admit(self, world: World) -> Sequence[Decision]:
         needs = []
         for since, name in world.waiting():
             model = world.host.models[name]
-            known = model.load_seconds if world.past[name].loads else None
-            needs.append(Need(name, world.past[name].cost, model.priority, since, known))
-        return admit_all(needs, machine(world), self._residents(world), rules=self.rules)
+            needs.append(Need(name, world.past[name].cost, model.priority, since, world.expected(model)))
+        residents = self._residents(world)
+        self.rivals = self.rivals.seen(needs, residents, world.now)
+        residents = [evolve(each, rivals=self.rivals.of(each.name)) for each in residents]
+        return admit_all(needs, machine(world), residents, rules=self.rules)
 
     def relieve(self, world: World) -> Decision:
         shortfall = max(world.host.reserve // 2 - world.headroom, 0)
@@ -53,9 +57,12 @@ class Llmsup:
                 first_served=engine.first_served,
                 last_used=engine.last_used,
                 rate=past.rate.per_second(world.now),
-                reload_seconds=engine.model.load_seconds,
-                refaults=past.residency.quieter(world.now).refaults,
-                residency=past.residency.seconds(world.now, self.rules.min_residency),
+                reload_seconds=world.expected(engine.model),
+                refaults=past.refaults.by(world.now, world.expected(engine.model)).count,
+                waiting=len(world.queues.get(name, ())) if name not in world.held else 0,
+                last_asked=past.last_asked,
+                ready_since=engine.ready_since,
+                wanted_since=engine.wanted_since,
             )
             residents.append(resident)
         return residents

@@ -16,8 +16,9 @@ from attrs import Factory, define, field
 from llmsup.memory.decision import Decision
 from llmsup.memory.relief import Relief
 from llmsup.memory.snapshot import Level
+from llmsup.memory.speed import Speed
 from tools.simulate_engine import Engine, Past
-from tools.simulate_machine import Host, Request, Trace
+from tools.simulate_machine import Host, Model, Request, Trace
 from tools.simulate_tally import Tally
 
 UNLOAD = 1.0
@@ -58,6 +59,7 @@ class World:
     held: frozenset[str] = frozenset()
     level: Level = "normal"
     relief: Relief = Factory(Relief)
+    speed: Speed = Factory(Speed)
     tally: Tally = Factory(Tally)
     _events: list[tuple[float, int, Callable[[], None]]] = Factory(list)
     _order: Iterator[int] = field(factory=count)
@@ -98,6 +100,11 @@ class World:
         self.tally.duration = self.now
         return self.tally
 
+    def expected(self, model: Model) -> float:
+        """Seconds that a load of it is expected to take, by what was seen so far."""
+        known = self.past[model.name].reload_seconds
+        return self.speed.expected(model.bytes) if known is None else known
+
     def waiting(self) -> list[tuple[float, str]]:
         """The models that aren't there and that somebody waits for, by the time of the first who does."""
         return sorted(
@@ -128,7 +135,8 @@ class World:
 
     def _arrive(self, request: Request) -> None:
         past = self.past[request.model]
-        past.rate = past.rate.asked(self.now)
+        past.rate = past.rate.asked(self.now, past.reload_seconds)
+        past.last_asked = self.now
         self.queues.setdefault(request.model, deque()).append((self.now, request))
         self._at(self.now + QUEUE_TIMEOUT, lambda: self._give_up(request))
 
@@ -192,7 +200,7 @@ class World:
     # --- models -----------------------------------------------------------------------------------------------
 
     def _load(self, name: str, after: Sequence[str]) -> None:
-        engine = Engine(self.host.models[name], self.past[name].cost, after=set(after))
+        engine = Engine(self.host.models[name], self.past[name].cost, self.queues[name][0][0], after=set(after))
         self.engines[name] = engine
         self._start(engine)
 
@@ -201,7 +209,7 @@ class World:
             return
         engine.state = "loading"
         past = self.past[engine.model.name]
-        past.residency = past.residency.loaded(self.now)
+        past.refaults = past.refaults.loaded(self.now, self.expected(engine.model))
         self.tally.loads += 1
         self.tally.load_seconds += engine.model.load_seconds
         self.tally.reload_seconds += engine.model.load_seconds if past.loads else 0.0
@@ -211,8 +219,10 @@ class World:
     def _ready(self, engine: Engine) -> None:
         name = engine.model.name
         if engine.state == "loading":
-            engine.state, engine.last_used = "ready", self.now
+            engine.state, engine.last_used, engine.ready_since = "ready", self.now, self.now
             self.past[name].evicted_for_it = 0
+            self.past[name].reload_seconds = engine.model.load_seconds
+            self.speed = self.speed.seen(engine.model.bytes, engine.model.load_seconds)
 
     def _evict(self, name: str, measured: bool) -> None:
         engine = self.engines[name]
@@ -229,7 +239,7 @@ class World:
             return
         del self.engines[name]
         past = self.past[name]
-        past.residency = past.residency.evicted(self.now)
+        past.refaults = past.refaults.evicted(self.now, self.expected(engine.model))
         past.cost = max(past.cost, engine.taken) if past.measured else engine.taken
         past.measured = True
         if expected:
@@ -260,6 +270,9 @@ class World:
             self._evict(name, measured=True)
         self._dispatch()
         self.tally.memory.append((self.now, sum(engine.taken for engine in self.engines.values()), self._neighbour))
+        again = min((each.again for each in decisions), default=self.now)
+        if self.now < again < self.now + TICK:
+            self._at(again, lambda: None)
         if not self._ticking and (any(self.queues.values()) or self.level != "normal") and self._events:
             self._ticking = True
             self._at(self.now + TICK, self._tick)

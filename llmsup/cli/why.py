@@ -96,7 +96,7 @@ def standing(answer: Answer, now: float) -> Iterator[str]:
 def _so_far(counts: Answer) -> str:
     unloads = [f"{count} {CAUSES.get(cause, cause)}" for cause, count in counts["unloads"].items()]
     gone = f", unloaded {_times(sum(counts['unloads'].values()))} ({', '.join(unloads)})" if unloads else ""
-    soon = f", {_times(counts['refaults'])} wanted again within 5 m of an eviction" if counts["refaults"] else ""
+    soon = f", {_times(counts['refaults'])} wanted again soon after an eviction" if counts["refaults"] else ""
     requests = "1 request" if counts["requests"] == 1 else f"{counts['requests']} requests"
     waited = f"{requests} waited {format_seconds(counts['waited_seconds'])} altogether"
     asked = waited if counts["requests"] else "no requests yet"

@@ -123,7 +123,7 @@ class Memory:
     limit: Bytes | Literal["auto"] = field(default="auto", validator=checks.positive)
     interval: Seconds = field(default=Seconds(1), validator=[checks.positive, checks.finite])
     probe: tuple[str, ...] | Literal["auto"] = "auto"
-    min_residency: Seconds = Seconds(30)
+    min_residency: Seconds | Literal["auto"] = "auto"
     evict_busy: Literal["never", "critical"] = "never"
 
 

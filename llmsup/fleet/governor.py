@@ -6,10 +6,12 @@ It does not know how memory is read (`memory.watch`), what a model costs (`Price
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import trio
+from attrs import evolve
 
 from ..config.schema import Memory
 from ..errors import ModelTooLarge
@@ -31,7 +33,9 @@ from .returning import Watch, until_returned
 log = logging.getLogger(__name__)
 
 AGAIN = 1.0
-"""Seconds after which what waits is decided about again though nothing was heard of: time itself changes the answer."""
+"""Seconds after which what waits is decided about again though nothing was heard of; sooner where a decision says that
+time alone changes it.
+"""
 
 LEAST_APART = 0.02
 """Seconds between two looks at what waits: requests come and go faster than that matters."""
@@ -53,6 +57,7 @@ class Governor(Overview):
         self._prices = prices
         self._relieving = Relieving(self._reserved)
         self._woken = trio.Event()
+        self._again = math.inf  # when time alone changes what was decided (trio time)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Decide again whenever something changed, until cancelled."""
@@ -70,7 +75,7 @@ class Governor(Overview):
     async def _keep_deciding(self) -> None:
         while True:
             if self._restless:
-                with trio.move_on_after(AGAIN):
+                with trio.move_on_at(min(trio.current_time() + AGAIN, self._again)):
                     await self._woken.wait()
             else:
                 await self._woken.wait()
@@ -122,9 +127,10 @@ class Governor(Overview):
     @staticmethod
     def _note_refault(model: Model) -> None:
         now = trio.current_time()
-        back = model.residency.loaded(now)
-        model.history.refaults += back.refaults > model.residency.quieter(now).refaults
-        model.residency = back
+        takes = model.load_seconds or 0.0
+        back = model.refaults.loaded(now, takes)
+        model.history.refaults += back.count > model.refaults.by(now, takes).count
+        model.refaults = back
 
     async def _until_gone(self, reservation: Reservation) -> None:
         life = reservation.life
@@ -144,6 +150,8 @@ class Governor(Overview):
         """Something about the model is different."""
         if (reservation := self._reserved.of(model)) is not None:
             reservation.note_end(self._watch)
+            if seconds := reservation.load_seconds():
+                self._speed = self._speed.seen(self._size(model), seconds)
             if reservation.was_measured():
                 self._note_growth(reservation)
                 self.wake()
@@ -172,12 +180,15 @@ class Governor(Overview):
         self._withdraw()
         self._start_those_whose_room_is_free()
         machine = self.machine()
-        residents = self._reserved.residents(machine.now, self.settings.min_residency)
+        residents = self._residents(machine.now)
         needs = [self._need(ask, machine, residents) for ask in self.asks]
+        self._rivals = self._rivals.seen(needs, residents, machine.now)
+        residents = [evolve(each, rivals=self._rivals.of(each.name)) for each in residents]
         decisions = admit_all(needs, machine, residents, rules=self.rules)
         for decision in decisions:
             self._carry_out(decision)
         self._reserved.hold({name for decision in decisions for name in decision.hold})
+        self._again = min((decision.again for decision in decisions), default=math.inf)
 
     def _need(self, ask: Ask, machine: Machine, residents: list[Resident]) -> Need:
         most: int = ask.cost.bytes
@@ -191,8 +202,8 @@ class Governor(Overview):
             model=ask.name,
             bytes=size,
             priority=ask.model.spec.priority,
-            since=min(ask.since, ask.model.desk.since or ask.since),
-            load_seconds=ask.model.load_seconds,
+            since=ask.first,
+            load_seconds=self.load_seconds(ask.model),
             evicts=bool(ask.model.desk.waiting) or not ask.model.modest,
         )
 
@@ -217,7 +228,13 @@ class Governor(Overview):
         ask.model.desk.shortage = ""
         kills = self._watch.oom_kills()
         reservation = Reservation(
-            ask.model, life, decision.bytes, source=ask.cost.source, grows=ask.cost.grows, oom_kills=kills
+            ask.model,
+            life,
+            decision.bytes,
+            source=ask.cost.source,
+            grows=ask.cost.grows,
+            oom_kills=kills,
+            wanted_since=ask.first,
         )
         self._reserved.add(reservation)
         ask.going = self._evict(decision)
@@ -235,7 +252,10 @@ class Governor(Overview):
                 del self._asks[ask.model]
 
     def _relieve(self) -> None:
-        decision = self._relieving.step(self.machine(), shortfall=self.pressure.shortfall, rules=self.rules)
+        machine = self.machine()
+        decision = self._relieving.step(
+            machine, lambda: self._residents(machine.now), shortfall=self.pressure.shortfall, rules=self.rules
+        )
         self.left = decision if decision is not None and decision.kind == "leave" else None
         if decision is None:
             self.records.calm()

@@ -6,6 +6,7 @@ It does not know how it is loaded and unloaded (`supervisor`), who else there is
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 
 import trio
@@ -15,7 +16,7 @@ from ..config.schema import ModelSpec
 from ..errors import Error, ModelFailed, ShuttingDown, StillRunning, Unloading
 from ..memory.decision import Decision
 from ..memory.estimate import Estimate, estimate
-from ..memory.residency import Residency
+from ..memory.refaults import Refaults
 from ..memory.worth import Rate
 from ..process.events import Events
 from ..process.logbook import LogBook
@@ -43,7 +44,7 @@ class Model(Watched):
         desk: Its requests.
         state: Where it is in its life; `reason` says how it came there, `since` when (trio time).
         life: The current life, from the wish to load it until the engine is gone.
-        load_seconds: How long the last load took, in seconds.
+        load_seconds: How long the last load took, in seconds; None: it was never loaded.
         crashes: How often an engine of it died or hung since llmsup started.
         failure: Why it is `failed`.
         load_wanted: It shall be loaded though no request waits, and isn't yet: a load that was asked for stays asked
@@ -54,7 +55,8 @@ class Model(Watched):
         starved: Its last load died for want of memory, and is being tried once more.
         ports_tried: How many ports other programs took from its engine while it was being started.
         rate: How often it is asked for.
-        residency: How long it may stay at least.
+        last_asked: When the last request for it came (trio time), or minus infinity.
+        refaults: How often lately it was wanted again soon after an eviction.
         history: What became of it so far.
     """
 
@@ -69,7 +71,8 @@ class Model(Watched):
         self._told = told
         self.history = History()
         self.rate = Rate()
-        self.residency = Residency()
+        self.last_asked = -math.inf
+        self.refaults = Refaults()
         self.desk = Desk(entry.spec.max_in_flight, self.notify, self.history.began)
         self.state = State.UNLOADED
         self.reason = "nobody asked for it yet"
@@ -126,7 +129,8 @@ class Model(Watched):
         self._check()
         if self.state is State.FAILED and self.failure is not None and self.retry_in > 0:
             raise self.with_retry(self.failure)
-        self.rate = self.rate.asked(trio.current_time())
+        self.last_asked = trio.current_time()
+        self.rate = self.rate.asked(self.last_asked, self.load_seconds)
         return self.desk.enter(Seconds(min(ttl, self.spec.max_ttl)), client)
 
     @property
@@ -191,7 +195,7 @@ class Model(Watched):
         cause = Cause.ROOM if decision.model else Cause.PRESSURE
         life.decision = decision
         life.wish = Wish(f"{for_whom}: {decision.because}", cause, force=force, patient=not force)
-        self.residency = self.residency.evicted(trio.current_time())
+        self.refaults = self.refaults.evicted(trio.current_time(), self.load_seconds or 0.0)
         self.desk.close()
         self.notify()
 

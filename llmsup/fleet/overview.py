@@ -14,7 +14,9 @@ from ..memory.decision import Decision
 from ..memory.pressure import Pressure
 from ..memory.readings.reading import Reading
 from ..memory.relief import stays_under_pressure
+from ..memory.rivals import Rivals
 from ..memory.snapshot import RULES, Machine, Resident, Rules
+from ..memory.speed import Speed
 from ..memory.standing import stays
 from ..memory.worth import most_worth_first
 from ..process.watched import Watched
@@ -40,6 +42,8 @@ class Overview(Watched):
         self._watch = watch
         self._reserved = Reserved()
         self._asks: dict[Model, Ask] = {}
+        self._speed = Speed()
+        self._rivals = Rivals()
 
     @property
     def reading(self) -> Reading | None:
@@ -65,7 +69,12 @@ class Overview(Watched):
     def rules(self) -> Rules:
         """The policy's constants, with what the config says."""
         busy = self.settings.evict_busy == "critical"
-        return evolve(RULES, min_residency=self.settings.min_residency, evict_busy=busy)
+        return evolve(RULES, min_residency=self.floor, evict_busy=busy)
+
+    @property
+    def floor(self) -> Seconds:
+        """[memory] min_residency in seconds; 0 for "auto", which keeps a model by the costs of its reload alone."""
+        return Seconds(0) if self.settings.min_residency == "auto" else self.settings.min_residency
 
     def machine(self) -> Machine:
         """The machine now."""
@@ -74,7 +83,26 @@ class Overview(Watched):
     def residents(self) -> list[Resident]:
         """Who has memory, the most worth keeping first."""
         now = trio.current_time()
-        return most_worth_first(self._reserved.residents(now, self.settings.min_residency), now, self.rules)
+        return most_worth_first(self._residents(now), now, self.rules)
+
+    def _residents(self, now: float) -> list[Resident]:
+        return [
+            each.resident(now, self.load_seconds(each.model), self._rivals.of(each.model.spec.name))
+            for each in self._reserved
+        ]
+
+    def load_seconds(self, model: Model) -> float:
+        """What a load of it takes: as the last time, or as its size and the other models' loads let expect."""
+        if model.load_seconds is not None:
+            return model.load_seconds
+        return self._speed.expected(self._size(model))
+
+    def _size(self, model: Model) -> int:
+        """What is read to load it, in bytes: its file, or what it takes where there is none."""
+        if model.entry.found:
+            return model.entry.found.size
+        held, ask = self._reserved.of(model), self._asks.get(model)
+        return held.promised if held else ask.bytes if ask else 0
 
     def by_worth(self, models: list[Model]) -> list[Model]:
         """Some models, the most worth keeping first; those that wait to be let in come before all that are in."""
@@ -94,7 +122,3 @@ class Overview(Watched):
         """Why it would not be unloaded now if its memory were wanted, or ""."""
         short = self.pressure.level != "normal"
         return (stays_under_pressure if short else stays)(resident, self.machine(), self.rules)
-
-    def residency(self, model: Model) -> Seconds:
-        """How long it may stay at least, by now, in seconds."""
-        return Seconds(model.residency.seconds(trio.current_time(), self.settings.min_residency))

@@ -5,12 +5,13 @@ It does not know how pressure is told from readings, nor how a model is unloaded
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import evolve
 
 from ..memory.decision import Decision
 from ..memory.relief import Relief, relieve
-from ..memory.snapshot import Machine, Rules
-from ..units import Seconds
+from ..memory.snapshot import Machine, Resident, Rules
 from .reserved import Reserved
 
 
@@ -25,10 +26,13 @@ class Relieving:
         """Bytes by which the models have grown beyond what they may have; 0 or less: they have not."""
         return self._reserved.cost - machine.ceiling
 
-    def step(self, machine: Machine, *, shortfall: int, rules: Rules) -> Decision | None:
+    def step(
+        self, machine: Machine, residents: Callable[[], list[Resident]], *, shortfall: int, rules: Rules
+    ) -> Decision | None:
         """Who goes now, or why nobody does; None: nobody has to.
 
         Args:
+            residents: Who has memory.
             shortfall: Bytes that are missing until the pressure ends.
         """
         grown = machine.level == "normal"
@@ -38,8 +42,7 @@ class Relieving:
                 self._relief = self._relief.ended()
                 return None
             machine = evolve(machine, level="warn")  # prompts that are kept: as slow to come as to go
-        residents = self._reserved.residents(machine.now, Seconds(rules.min_residency))
-        return relieve(machine, residents, self._relief, shortfall=shortfall, grown=grown, rules=rules)
+        return relieve(machine, residents(), self._relief, shortfall=shortfall, grown=grown, rules=rules)
 
     def stepped(self, now: float, *, expected: int, freed: int | None) -> None:
         """A victim is gone.

@@ -5,13 +5,15 @@ It does not know who decides about it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import trio
 from attrs import define, field
 
 from ..errors import EngineDied
 from ..memory.costs import Cost, Source
 from ..memory.snapshot import Resident
-from ..units import Bytes, Seconds
+from ..units import Bytes
 from .life import Life
 from .model import Model
 from .returning import WORTH_WAITING, Watch
@@ -28,6 +30,7 @@ class Reservation:
         grows: What it may come to hold on top of that: prompts that it keeps.
         life: For which of its lives.
         oom_kills: How many processes the system had killed for want of memory by then, or None.
+        wanted_since: When the first of those came whom it was loaded for (trio time).
         before: What was available when it began to stop, in bytes; None: not yet, or not known.
         stopping: When it began to (trio time); `inf`: not yet.
         measured_at: When that was which somebody has looked at last (trio time).
@@ -40,10 +43,12 @@ class Reservation:
     source: Source = "estimated"
     grows: int = 0
     oom_kills: int | None = None
+    wanted_since: float = float("-inf")
     before: int | None = None
     stopping: float = float("inf")
     measured_at: float | None = field(default=None, init=False)
     warned: bool = field(default=False, init=False)
+    _told: bool = field(default=False, init=False)
 
     @property
     def cost(self) -> int:
@@ -82,6 +87,13 @@ class Reservation:
         size, grows = Bytes(self.cost), Bytes(self.may_grow)
         return Cost(size, "measured" if self.life.settled and size == self.seen else self.source, size, grows)
 
+    def load_seconds(self) -> float | None:
+        """How long its load took, the first time that this is asked once it is ready; else None."""
+        if self._told or self.loading:
+            return None
+        self._told = True
+        return self.model.load_seconds
+
     def was_measured(self) -> bool:
         """Whether it was measured again since this was last asked."""
         before, self.measured_at = self.measured_at, self.life.measured_at
@@ -105,8 +117,13 @@ class Reservation:
         """It isn't ready yet."""
         return self.life.loaded_at is None
 
-    def resident(self, now: float, min_residency: Seconds) -> Resident:
-        """As the policy sees it."""
+    def resident(self, now: float, reload_seconds: float, rivals: Mapping[str, float]) -> Resident:
+        """As the policy sees it.
+
+        Args:
+            reload_seconds: What its load takes, known or expected.
+            rivals: Which models are wanted at the same time, and when that was seen last.
+        """
         model, desk, life = self.model, self.model.desk, self.life
         return Resident(
             name=model.spec.name,
@@ -121,9 +138,12 @@ class Reservation:
             first_served=life.first_served,
             last_used=max(desk.last_used or 0.0, life.loaded_at or now),
             rate=model.rate.per_second(now) if model.rate.weight else None,
-            reload_seconds=model.load_seconds,
-            refaults=model.residency.quieter(now).refaults,
-            residency=model.residency.seconds(now, min_residency),
+            last_asked=model.last_asked,
+            ready_since=now if life.loaded_at is None else life.loaded_at,
+            wanted_since=self.wanted_since,
+            reload_seconds=reload_seconds,
+            refaults=model.refaults.by(now, reload_seconds).count,
+            rivals=rivals,
             ttl_expired=not desk.busy and now >= model.expires_at,
             grows=self.may_grow,
         )
@@ -151,6 +171,11 @@ class Ask:
     granted: bool = False
     decided: trio.Event = field(factory=trio.Event, init=False)
     refusal: str = field(default="", init=False)
+
+    @property
+    def first(self) -> float:
+        """When the first of those came who wait for it now, or when its load was asked for (trio time)."""
+        return min(self.since, self.model.desk.since or self.since)
 
     @property
     def name(self) -> str:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from ..memory.snapshot import Resident
-from ..units import Seconds
 from .model import Model
 from .reservation import Reservation
 
@@ -50,7 +48,3 @@ class Reserved:
     def cost(self) -> int:
         """What all count for together, in bytes."""
         return sum(each.cost for each in self)
-
-    def residents(self, now: float, min_residency: Seconds) -> list[Resident]:
-        """As the policy sees them."""
-        return [each.resident(now, min_residency) for each in self]

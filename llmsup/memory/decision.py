@@ -5,6 +5,7 @@ It does not know how a decision is made, nor who carries it out.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from attrs import frozen
@@ -54,6 +55,7 @@ class Decision:
         victims: Who goes, least important first.
         force: Under pressure: the victim goes though it works (`evict_busy`).
         hold: With "wait": who takes no new request until this load had its turn; everybody else's hold ends.
+        again: With "wait": when time alone may change the answer (on the machine's clock); `inf`: it can't.
         holders: With "wait": who has the memory, for the 503.
         room: What was free under the ceiling and on the machine, or None where that was not known; less than nothing
             when more is promised than there is.
@@ -69,6 +71,7 @@ class Decision:
     victims: tuple[str, ...] = ()
     force: bool = False
     hold: tuple[str, ...] = ()
+    again: float = math.inf
     holders: tuple[str, ...] = ()
     ceiling: int = 0
     room: int = 0

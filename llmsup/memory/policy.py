@@ -7,6 +7,7 @@ Nobody is ever chosen unless all that are chosen together make the load possible
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
@@ -16,7 +17,7 @@ from ..units import format_bytes
 from .decision import Decision, Weighed
 from .room import apart, deficit, least, room, say
 from .snapshot import RANKS, RULES, Machine, Need, Resident, Rules
-from .standing import for_load, had_its_turn
+from .standing import for_load, had_its_turn, until
 from .victims import Candidate, Deficit, cheapest
 from .worth import points
 
@@ -91,7 +92,8 @@ def admit(
         blocked = f"it needs {size}, {free} is free, and no idle models that may go make up for the rest"
     else:
         blocked = f"it needs {size}, and other programs leave only {free} free"
-    return evolve(_wait(seen, residents, blocked), hold=hold)
+    again = min((until(each, machine, need, rules) for each in remain), default=math.inf)
+    return evolve(_wait(seen, residents, blocked), hold=hold, again=again)
 
 
 def admit_all(

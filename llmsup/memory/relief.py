@@ -163,7 +163,8 @@ def stays_under_pressure(resident: Resident, machine: Machine, rules: Rules) -> 
     if resident.freeable < min(rules.small, machine.ceiling * rules.small_share):
         return f"it would free only {format_bytes(resident.freeable)}"
     silence = machine.now - resident.last_used
-    early = resident.rank not in (EXPIRED, RANKS["low"]) and silence < rules.idle_at_warn
+    enough = min(rules.warn_loads * resident.reload_seconds, rules.warn_most)
+    early = resident.rank not in (EXPIRED, RANKS["low"]) and silence < enough
     if machine.level == "warn" and early:
         return f"used {silence:.0f} s ago"
     return ""

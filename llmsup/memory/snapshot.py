@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
-from attrs import frozen
+from attrs import Factory, frozen
 
 from ..config.schema import Priority
 
@@ -26,13 +26,18 @@ class Rules:
     """The constants of the policy; one set for every machine and load (`docs/memory.md` says how they were found).
 
     Attributes:
-        min_residency: [memory] min_residency, in seconds, counted from the first request that the model answered.
+        min_residency: [memory] min_residency, in seconds, counted from the first request that the model answered; 0:
+            "auto", so that nothing but the following keeps a model.
         horizon: A model's worth is its reload time × the chance that it is wanted within this many seconds.
-        patience: A request waits this long for a busy model to become idle by itself before that one is held.
         turn_loads: A turn is this many times as long as both loads, so that swapping can't eat most of the time ...
-        turn_least, turn_most: ... but within these bounds, in seconds.
+        turn_most: ... but at most so many seconds: somebody sits there and waits.
+        idle_loads: A turn is over earlier once the model was idle for this many times both loads: what keeping it costs
+            has then come near to what its return would cost (ski rental).
+        rival_loads: Two models take turns if they were wanted at once within this many times both loads.
         exact: Up to so many candidates every set is tried; beyond, the search is greedy.
-        idle_at_warn: At "warn" a model of normal or high priority goes only after so many seconds without work.
+        warn_loads: At "warn" a model of normal or high priority goes only after this many of its own loads without
+            work ...
+        warn_most: ... but after so many seconds in any case: the machine can't wait for longer.
         at_work: Under pressure one that worked within so many seconds goes after the others of its priority.
         small: A victim that frees less than this many bytes can't end any pressure ...
         small_share: ... nor one that frees less than this share of the ceiling, on a machine where that is less.
@@ -40,14 +45,15 @@ class Rules:
             seconds and no idle one may go.
     """
 
-    min_residency: float = 30.0
+    min_residency: float = 0.0
     horizon: float = 150.0
-    patience: float = 10.0
-    turn_loads: float = 4.0
-    turn_least: float = 30.0
+    turn_loads: float = 6.0
     turn_most: float = 120.0
+    idle_loads: float = 0.75
+    rival_loads: float = 30.0
     exact: int = 12
-    idle_at_warn: float = 60.0
+    warn_loads: float = 6.0
+    warn_most: float = 60.0
     at_work: float = 10.0
     small: int = 256 * 1024**2
     small_share: float = 1 / 32
@@ -93,11 +99,14 @@ class Resident:
         leaving: Already on its way out: it counts until it is gone, and is not chosen again.
         first_served: When it answered its first request since this load, or None.
         last_used: When the last byte of its last answer was sent, or when it became ready.
+        last_asked: When somebody last asked for it, answered or not.
+        ready_since: When it became ready.
+        wanted_since: When the first of those came whom it was loaded for.
         rate: Visits a second (`worth.Rate`), or None if never seen.
-        reload_seconds: What loading it again takes, or None if unknown.
+        reload_seconds: What loading it again takes, known or expected.
         refaults: How often lately it was wanted again soon after its eviction.
         grows: What it may still come to hold, for people to see: the policy goes by what is there.
-        residency: Its own min_residency, doubled by refaults (`residency.Residency`); None: the rules'.
+        rivals: The models that were wanted while it was (`rivals.Rivals`), and when last.
     """
 
     name: str
@@ -111,10 +120,13 @@ class Resident:
     leaving: bool = False
     first_served: float | None = None
     last_used: float = 0.0
+    last_asked: float = -math.inf
+    ready_since: float = -math.inf
+    wanted_since: float = -math.inf
     rate: float | None = None
-    reload_seconds: float | None = None
+    reload_seconds: float = 0.0
     refaults: int = 0
-    residency: float | None = None
+    rivals: Mapping[str, float] = Factory(dict)
     ttl_expired: bool = False
     grows: int = 0
 
@@ -132,7 +144,11 @@ class Resident:
 
     def here_for(self, now: float) -> float:
         """Seconds since its first answer; since it became ready, if nobody has asked it yet."""
-        return max(now - (self.last_used if self.first_served is None else self.first_served), 0.0)
+        return max(now - self.stays_until(0.0), 0.0)
+
+    def stays_until(self, seconds: float) -> float:
+        """The moment so many seconds after its first answer."""
+        return (self.last_used if self.first_served is None else self.first_served) + seconds
 
 
 @frozen
@@ -142,7 +158,7 @@ class Need:
     Attributes:
         bytes: What it takes when it starts.
         since: When the oldest request that waits for it came.
-        load_seconds: What the load is going to take, or None if unknown.
+        load_seconds: What the load is going to take, known or expected.
         evicts: Others may go for it. (Not for a `preload` that nobody waits for.)
     """
 
@@ -150,7 +166,7 @@ class Need:
     bytes: int
     priority: Priority = "normal"
     since: float = math.inf
-    load_seconds: float | None = None
+    load_seconds: float = 0.0
     evicts: bool = True
 
     def waited(self, now: float) -> float:

@@ -15,11 +15,11 @@ from .snapshot import Resident, Rules
 HALF_LIFE = 30 * 60.0
 """Seconds after which a visit counts half: long enough to remember a coffee break, short enough to forget a job."""
 
-VISIT = 120.0
-"""Seconds within which requests count as one: twenty in a row cost one reload between them, not twenty."""
+VISIT_LOADS = 12.0
+"""Reloads within which requests count as one: twenty in a row cost one reload between them, not twenty ..."""
 
-UNKNOWN_RELOAD = 10.0
-"""Seconds that a reload is taken to last until one was seen; the same for all, so that only recency speaks."""
+VISIT = 120.0
+"""... but at most so many seconds: a person who was away for longer has come back."""
 
 _MILLION = 1_000_000
 
@@ -36,9 +36,14 @@ class Rate:
     weight: float = 0.0
     at: float = -math.inf
 
-    def asked(self, now: float) -> Rate:
-        """Another request came; within `VISIT` of the last visit's beginning it is no new one."""
-        return self if now - self.at < VISIT else Rate(self._decayed(now) + 1, now)
+    def asked(self, now: float, reload_seconds: float | None = None) -> Rate:
+        """Another request came; soon after the last visit's beginning it is no new one.
+
+        Args:
+            reload_seconds: What the model's load takes; None: it was never loaded yet.
+        """
+        visit = VISIT if reload_seconds is None else min(VISIT_LOADS * reload_seconds, VISIT)
+        return self if now - self.at < visit else Rate(self._decayed(now) + 1, now)
 
     def per_second(self, now: float) -> float:
         """Visits a second: a steady λ keeps the weight at λ · HALF_LIFE / ln 2."""
@@ -60,8 +65,7 @@ def chance(resident: Resident, now: float, rules: Rules) -> float:
 
 def loss(resident: Resident, now: float, rules: Rules) -> float:
     """Seconds of reload to be expected if it goes now; doubled for one that was evicted wrongly lately."""
-    reload = UNKNOWN_RELOAD if resident.reload_seconds is None else max(resident.reload_seconds, 0.0)
-    return reload * chance(resident, now, rules) * (2.0 if resident.refaults else 1.0)
+    return resident.reload_seconds * chance(resident, now, rules) * (2.0 if resident.refaults else 1.0)
 
 
 def points(seconds: float) -> int:

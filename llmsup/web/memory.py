@@ -75,7 +75,7 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
                 "state": str(model.state),
                 "since": wall(model.since),
                 "counts": _counts(model),
-                "min_residency": rounded(Seconds(governor.residency(model))),
+                "min_residency": rounded(governor.floor),
                 "resident": None if resident is None else _resident(resident, governor),
                 "waits_for": next((ask.because for ask in governor.asks if ask.model is model), None),
                 "pressure": {
