@@ -1,80 +1,23 @@
-"""A memory control group of a test's own, of whichever version this machine has; only root may make one."""
+"""A memory control group of a test's own; where there can't be one, the test fails and says why."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-import psutil
 import pytest
-from attrs import frozen
 
-from llmsup.memory.readings.cgroup import Group, Version, oom_kills, own_groups
-from llmsup.memory.readings.files import read_file
+from tools.memory_group import Bounded, NoGroup
+from tools.memory_group import bounded as bounded_here
 
-
-@frozen
-class Bounded:
-    """A group with a limit."""
-
-    group: Group
-
-    def command(self, words: Sequence[str]) -> list[str]:
-        """A command that runs within the group, with all that it starts."""
-        return ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', str(self.group.path / "cgroup.procs"), *words]
-
-    @property
-    def oom_kills(self) -> int:
-        """How many of its processes were killed for want of memory."""
-        killed = oom_kills(self.group, read_file)
-        assert killed is not None
-        return killed
-
-    @property
-    def peak(self) -> int:
-        """The most that it ever used, file cache included, in bytes; 0 where the kernel doesn't keep that."""
-        name = "memory.peak" if self.group.version == 2 else "memory.max_usage_in_bytes"
-        return int(read_file(self.group.path / name) or b"0")
+__all__ = ["Bounded", "bounded"]
 
 
 @contextmanager
 def bounded(limit: int) -> Iterator[Bounded]:
     """A group beside our own whose processes may have so many bytes together."""
-    version, parent = _parent()
-    group = Group(parent / f"llmsup-test-{os.getpid()}", version)
-    group.path.mkdir()
     try:
-        if version == 2:
-            (group.path / "memory.max").write_text(str(limit))
-            with suppress(OSError):
-                (group.path / "memory.swap.max").write_text("0")
-        else:
-            (group.path / "memory.limit_in_bytes").write_text(str(limit))
-            with suppress(OSError):  # without swap accounting there is no such file
-                (group.path / "memory.memsw.limit_in_bytes").write_text(str(limit))
-        yield Bounded(group)
-    finally:
-        for pid in map(int, (group.path / "cgroup.procs").read_text().split()):
-            with suppress(psutil.Error):
-                process = psutil.Process(pid)
-                process.kill()
-                process.wait(10)
-        group.path.rmdir()
-
-
-def _parent() -> tuple[Version, Path]:
-    groups = own_groups(read_file)
-    for group in groups:
-        if group.version == 1 and (group.path / "memory.limit_in_bytes").exists():
-            return 1, group.path
-    for group in (group for group in groups if group.version == 2):
-        # A group with processes of its own may not hand the controller on, so that the new one is made further up.
-        if "memory" in (group.path / "cgroup.subtree_control").read_text().split():
-            return 2, group.path
-    root = next((group.path for group in reversed(groups) if group.version == 2), None)
-    if root is not None and "memory" in (root / "cgroup.controllers").read_text().split():
-        (root / "cgroup.subtree_control").write_text("+memory")
-        return 2, root
-    pytest.fail("this machine has no memory controller for control groups")
+        with bounded_here(limit) as group:
+            yield group
+    except NoGroup as error:
+        pytest.fail(str(error))

@@ -193,6 +193,13 @@ def test_a_table_that_was_already_read() -> None:
                 " @ memory.reserve"
             ),
         ),
+        (
+            '[memory]\nmin_residency = "autp"',
+            (
+                """'autp' is not a duration: write "90s", "30m", "1h30m" or "never" (did you mean 'auto'?)"""
+                " @ memory.min_residency"
+            ),
+        ),
         ('[memory]\nprobe = "a \'b"', 'No closing quotation in the command "a \'b" @ memory.probe'),
         ("[memory]\nprobe = ''", 'expected "auto" or a command, got nothing @ memory.probe'),
         (
@@ -266,6 +273,13 @@ def test_words_for_nothing_and_for_ever() -> None:
     assert config.defaults.memory is None
     assert config.bridge.every == math.inf
     assert config.memory.limit == "auto"
+
+
+def test_a_floor_for_residencies_is_a_duration_or_auto() -> None:
+    """By default nothing but a reload's cost keeps a model."""
+    assert parse("", "x").memory.min_residency == parse('[memory]\nmin_residency = "auto"', "x").memory.min_residency
+    assert parse("", "x").memory.min_residency == "auto"
+    assert parse('[memory]\nmin_residency = "2m"', "x").memory.min_residency == 120
 
 
 def test_sizes_and_probe() -> None:

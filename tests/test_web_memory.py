@@ -17,7 +17,7 @@ from llmsup.cli import main
 from llmsup.config.schema import Config, GiB, Memory, Server
 from llmsup.units import Bytes, Seconds
 
-SETTINGS = Memory(limit=Bytes(2 * GiB), min_residency=Seconds(0))
+SETTINGS = Memory(limit=Bytes(2 * GiB))
 
 
 def config(**memory: float) -> Config:
