@@ -12,6 +12,7 @@ import pytest
 
 from llmsup.config import Bridge, Catalog, Config, Memory, Server, Settings, find, load, parse, parse_listen
 from llmsup.errors import ConfigError, SetupError
+from llmsup.units import Seconds
 
 DEFAULT_CONFIG = Path(__file__).parent.parent / "etc" / "llmsup.toml"
 NO_CATALOG = "[catalog]\nserve_all = false\n"
@@ -279,7 +280,7 @@ def test_a_floor_for_residencies_is_a_duration_or_auto() -> None:
     """By default nothing but a reload's cost keeps a model."""
     assert parse("", "x").memory.min_residency == parse('[memory]\nmin_residency = "auto"', "x").memory.min_residency
     assert parse("", "x").memory.min_residency == "auto"
-    assert parse('[memory]\nmin_residency = "2m"', "x").memory.min_residency == 120
+    assert parse('[memory]\nmin_residency = "2m"', "x").memory.min_residency == Seconds(120)
 
 
 def test_sizes_and_probe() -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from llmsup.config.schema import GiB
 from tools import simulate as tool
-from tools.simulate import bounds, simulate, verdicts
+from tools.simulate import BEST, KNOWN, bounds, simulate, verdicts
 from tools.simulate_future import POWERS, TURNS, Clairvoyant, clairvoyant
 from tools.simulate_machine import Host, Model, Request, Trace, read_trace
+from tools.simulate_seeds import Scene, play
 from tools.simulate_tally import Tally, table
 from tools.simulate_traces import SCENES, TRACES, requests, write
 from tools.simulate_ways import Llmsup, Lru
@@ -48,12 +49,13 @@ def test_nothing_dies_nobody_is_refused_and_no_eviction_is_futile(scene: str) ->
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_no_other_that_survives_spends_less_on_reloads(scene: str) -> None:
-    """Survives: nothing dies and everybody is answered."""
+def test_no_other_that_survives_makes_people_wait_less(scene: str) -> None:
+    """Survives: nothing dies and everybody is answered. The sum of the waits, and their 95 % quantile."""
     ours, *others = played(scene).values()
-    survivors = [each.reload_seconds for each in others if not each.deaths and not each.refusals]
+    survivors = [each for each in others if not each.deaths and not each.refusals]
     assert survivors
-    assert ours.reload_seconds <= min(survivors)
+    assert sum(ours.waits) <= BEST * min(sum(each.waits) for each in survivors)
+    assert ours.waited(0.95) <= BEST * min(each.waited(0.95) for each in survivors)
 
 
 def test_on_the_agent_trace_a_count_of_models_costs_far_more() -> None:
@@ -76,6 +78,7 @@ def test_knowing_the_future_helps(scene: str) -> None:
     seen = bounds(trace)
     known, fits = sum(seen["clairvoyant"].waits), sum(seen["everything fits"].waits)
     survivors = [each for each in played(scene).values() if not each.deaths and not each.refusals]
+    assert sum(played(scene)["llmsup"].waits) <= KNOWN * known
     assert seen["clairvoyant"].deaths == seen["clairvoyant"].refusals == 0
     assert known <= 1.1 * min(sum(each.waits) for each in survivors)
     assert fits <= known
@@ -86,7 +89,7 @@ def test_the_search_finds_what_belady_misses() -> None:
     asked = [Request(t, name, 2, name) for name in "ab" for t in range(0, 200, 4)]
     trace = world(*sorted(asked, key=lambda each: each.time), a=20, b=20)
     by_rule = min(sum(World(trace, Clairvoyant(turn=t, power=p)).run().waits) for t in TURNS for p in POWERS)
-    searched = [sum(clairvoyant(trace, replays=number).waits) for number in (0, 30)]
+    searched = [sum(clairvoyant(trace, replays=number).waits) for number in (0, 10)]
     assert searched[0] == by_rule < sum(World(trace, Clairvoyant()).run().waits)
     assert searched[1] <= searched[0]
 
@@ -194,10 +197,12 @@ def test_the_table_has_a_line_for_each_policy() -> None:
 
 def test_a_missed_target_is_said() -> None:
     """Each of them can be missed."""
-    bad = Tally(deaths=1, futile=1, refusals=1, reload_seconds=10)
-    lines = verdicts("agent", {"llmsup": bad, "LRU by count (4)": Tally(reload_seconds=9)})
-    assert [line[:6] for line in lines] == ["MISSED"] * 5
-    assert {line[:6] for line in verdicts("agent", {"llmsup": Tally(), "LRU by count (4)": Tally()})} == {"met   "}
+    bad = Tally(deaths=1, futile=1, refusals=1, reload_seconds=10, waits=[10.0])
+    other = Tally(reload_seconds=9, waits=[7.9])
+    lines = verdicts("agent", {"llmsup": bad, "LRU by count (4)": other}, Tally(waits=[4.9]))
+    assert [line[:6] for line in lines] == ["MISSED"] * 7
+    good = {"llmsup": Tally(), "LRU by count (4)": Tally()}
+    assert {line[:6] for line in verdicts("agent", good, Tally())} == {"met   "}
 
 
 def test_the_tool_prints_json_and_draws(
@@ -214,3 +219,12 @@ def test_the_tool_prints_json_and_draws(
     assert numbers["x"]["llmsup"]["loads"] == 2
     assert numbers["x"]["LRU by count (4)"]["OOM deaths"] > 0
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_seeds_are_judged_together() -> None:
+    """A row, and no target missed on the beginning of a scene's seeds; each can be."""
+    scene = play("agent-small", range(2, 4), hours=0.02)
+    assert scene.missed() == []
+    assert scene.row().startswith("| agent-small | ")
+    bad = Scene("x", Tally(refusals=1, waits=[10.0]), best_sum=7.9, best_p95=7.9, known=4.9)
+    assert len(bad.missed()) == 4

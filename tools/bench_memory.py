@@ -31,8 +31,8 @@ from attrs import Factory, define
 
 from llmsup.catalog import demo
 from llmsup.config.schema import MiB
-from llmsup.engines.command import LOOPBACK, free_port
 from llmsup.engines.launch import TcpAddress
+from llmsup.engines.ports import LOOPBACK, free_port
 from llmsup.errors import SetupError
 from tools.bench_drive import Client, Failed, Request, until_answers
 from tools.bench_setup import find_engine

@@ -7,6 +7,7 @@ The requests of all seeds of a scene count together. It takes some seconds a see
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,18 +16,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from attrs import define
 
+from tools.simulate import BEST, KNOWN
 from tools.simulate_future import clairvoyant
 from tools.simulate_machine import Trace, read_trace
 from tools.simulate_tally import Tally
 from tools.simulate_traces import SCENES, TRACES, requests
 from tools.simulate_ways import ways
 from tools.simulate_world import World
-
-BEST = 1.25
-"""How much worse than the best real policy any scene may be: the sum of waits, and the 95 % quantile."""
-
-KNOWN = 2.0
-"""The same of the sum, compared with one who knows the future."""
 
 
 @define
@@ -74,10 +70,10 @@ class Scene:
         return f"| {self.name} | {' | '.join(cells)} |"
 
 
-def play(name: str, seeds: Sequence[int], *, replays: int = 0) -> Scene:
-    """One scene."""
+def play(name: str, seeds: Sequence[int], *, replays: int = 0, hours: float = math.inf) -> Scene:
+    """One scene, or its first hours."""
     host = read_trace(TRACES / f"{name}.csv").host
-    traces = [Trace(name, host, requests(name, seed)) for seed in seeds]
+    traces = [Trace(name, host, requests(name, seed)).until(hours * 3600) for seed in seeds]
     runs = [[World(trace, way).run() for way in ways()] for trace in traces]  # each time policies without a memory
     ours, *others = (together(of_one) for of_one in zip(*runs, strict=True))
     survive = [each for each in others if not each.deaths and not each.refusals]
