@@ -23,8 +23,10 @@ class Relieving:
         self._relief = Relief()
 
     def over(self, machine: Machine) -> int:
-        """Bytes by which the models have grown beyond what they may have; 0 or less: they have not."""
-        return self._reserved.cost - machine.ceiling
+        """Bytes by which the models have grown beyond what they may have; 0 or less: they have not. Those that make
+        way for another don't count: it has their room already, and theirs comes back.
+        """
+        return sum(each.cost for each in self._reserved if not each.leaving) - machine.ceiling
 
     def step(
         self, machine: Machine, residents: Callable[[], list[Resident]], *, shortfall: int, rules: Rules
@@ -39,7 +41,8 @@ class Relieving:
         if grown:
             shortfall = self.over(machine)
             if shortfall <= 0:
-                self._relief = self._relief.ended()
+                if not any(each.leaving for each in self._reserved):  # a step of this spell may not be over yet
+                    self._relief = self._relief.ended()
                 return None
             machine = evolve(machine, level="warn")  # prompts that are kept: as slow to come as to go
         return relieve(machine, residents(), self._relief, shortfall=shortfall, grown=grown, rules=rules)

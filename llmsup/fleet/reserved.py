@@ -43,8 +43,3 @@ class Reserved:
         """Let these models take no new request until another had its turn; everybody else's hold ends."""
         for each in self:
             (each.model.desk.hold if each.model.spec.name in names else each.model.desk.release)()
-
-    @property
-    def cost(self) -> int:
-        """What all count for together, in bytes."""
-        return sum(each.cost for each in self)
