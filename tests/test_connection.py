@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from llmsup.engines.connection import READ, AnswerHead, Connection, Disconnected
+from llmsup.engines.connection import MAX_FRAMING, READ, AnswerHead, Connection, Disconnected
 from llmsup.errors import EngineBadAnswer
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -161,6 +161,7 @@ async def test_headers_come_as_they_were_sent() -> None:
             (b"X-TWO", b"a"),
             (b"Transfer-Encoding", b"chunked"),
         ],
+        b"I'm a teapot",
     )
 
 
@@ -338,3 +339,61 @@ async def test_closing_is_seen_on_both_sides() -> None:
     with trio.fail_after(5):
         assert (await far.receive_some()).startswith(b"GET / ")
         assert await far.receive_some() == b""
+
+
+# What has no end...
+
+
+def endless(piece: bytes) -> list[bytes]:
+    return [piece] * (MAX_FRAMING // len(piece) + 1)
+
+
+async def refusal(*reads: bytes) -> str:
+    async with asked(*reads) as connection:
+        with pytest.raises(EngineBadAnswer) as caught:  # noqa: PT012 -- wherever in the answer it is noticed
+            await connection.head()
+            while await connection.body():
+                pass
+    return str(caught.value)
+
+
+async def test_a_head_has_a_bound() -> None:
+    field = b"x-y: " + b"z" * 9000 + b"\r\n"
+    assert "head" in await refusal(OK, *endless(field))
+    assert "head" in await refusal(OK, b"x-one: ", *endless(b"z" * 9000))
+    assert "head" in await refusal(*endless(b"HTTP/1.1 100 Continue\r\nx: " + b"z" * 9000 + b"\r\n\r\n"))
+    head, _, _ = await answer(OK, field * 5, b"content-length: 0\r\n\r\n")
+    assert len(head.headers) == 6
+
+
+async def test_trailers_and_chunk_extensions_have_a_bound() -> None:
+    assert "trailers" in await refusal(CHUNKED, b"1\r\na\r\n0\r\n", *endless(b"x-y: " + b"z" * 9000 + b"\r\n"))
+    assert "trailers" in await refusal(CHUNKED, b"1;", *endless(b"e" * 9000))
+    head, pieces, reusable = await answer(CHUNKED, b"1\r\na\r\n", b"0\r\nx-checksum: 1\r\n\r\n")
+    assert (head.headers, pieces, reusable) == ([(b"transfer-encoding", b"chunked")], [b"a"], True)
+
+
+# Another protocol...
+
+SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+
+
+async def test_another_protocol_begins_right_after_the_head() -> None:
+    near, far = memory_stream_pair()
+    connection = Connection(near)
+    await connection.send("GET", b"/ws", [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")], b"")
+    await far.receive_some()
+    await far.send_all(SWITCHED + b"\x81\x02hi")
+    head = await connection.head()
+    assert (head.status, head.reason) == (101, b"Switching Protocols")
+    assert await connection.receive() == b"\x81\x02hi"
+    await connection.transmit(b"\x81\x03you")
+    assert await far.receive_some() == b"\x81\x03you"
+    await far.send_stream.aclose()
+    assert await connection.receive() == b""
+    assert not connection.reusable
+
+
+async def test_nobody_asked_for_another_protocol() -> None:
+    assert "nobody" in await refusal(SWITCHED + b"\x81\x02hi")
+    await refusal(b"HTTP/1.1 101 Switching Protocols\r\n\r\nsomething")

@@ -32,6 +32,10 @@ LAST_WORDS = 10.0
 """Seconds, in all, that a connection waits for bytes once its engine has ended. What was sent is in the kernel's
 buffers and takes no waiting; but a process that got away may hold the other end open for ever."""
 
+MAX_FRAMING = 65536
+"""Bytes in a row that may come without being a body's: a head, trailers, chunk extensions. An answer's head is rarely
+longer than 1 kB; llama-server's own limit for a request's is 8 kB a line."""
+
 
 class Disconnected(Exception):
     """The engine's side of the connection is gone.
@@ -58,6 +62,7 @@ class AnswerHead:
 
     status: int
     headers: Headers
+    reason: bytes = b""
 
 
 class Connection:
@@ -86,11 +91,16 @@ class Connection:
         self._until_close = False
         self._ended_by_closing = False
         self._keep_alive = False
+        self._reason = b""
+        self._framing = 0
+        self._upgrading = False
+        self._rest = b""
 
     # Sending the request...
 
     async def send(self, method: str, target: bytes, headers: Headers, body: Payload) -> None:
-        """Send a whole request. `headers` must hold no framing (host, content-length ...): that is done here.
+        """Send a whole request. `headers` must hold no framing (host, content-length ...): that is done here. If they
+        ask for another protocol, an answer with status 101 is one, and the connection is that protocol's afterwards.
 
         Raises:
             Disconnected: The engine closed the connection.
@@ -98,6 +108,7 @@ class Connection:
         self._reset(method)
         pieces = body if isinstance(body, tuple) else (body,)
         size = sum(map(len, pieces))
+        self._upgrading = any(name == b"upgrade" for name, _ in headers)
         lines = [method.encode(), b" ", target, b" HTTP/1.1\r\nhost: localhost\r\n"]
         for name, value in headers:
             lines += (name, b": ", value, b"\r\n")
@@ -123,7 +134,7 @@ class Connection:
 
         Raises:
             Disconnected: The engine closed the connection.
-            EngineBadAnswer: What it sent is not HTTP.
+            EngineBadAnswer: What it sent is not HTTP, or has no end.
         """
         while self._head is None:
             await self._receive()
@@ -143,6 +154,19 @@ class Connection:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
         return body
+
+    # Once the engine has switched to another protocol (status 101)...
+
+    async def receive(self) -> bytes:
+        """Bytes of the other protocol, as they come; b"" at the end. Raises what trio's streams raise."""
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            return rest
+        return bytes(await self._stream.receive_some(READ))
+
+    async def transmit(self, data: bytes) -> None:
+        """Send bytes of the other protocol. Raises what trio's streams raise."""
+        await self._stream.send_all(data)
 
     @property
     def reusable(self) -> bool:
@@ -198,33 +222,51 @@ class Connection:
                 return
             raise Disconnected(self._began)
         self._began = True
+        bodies, head = len(self._body), self._head
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+        except httptools.HttpParserUpgrade as switched:
+            if self._head is None or self._head.status != 101:
+                text = "The engine's answer is not HTTP: it switched to another protocol, which nobody had asked for."
+                raise EngineBadAnswer(text) from None
+            self._rest = bytes(data[switched.args[0] :])
+        except httptools.HttpParserError as error:
             if not self._complete:
                 raise EngineBadAnswer(f"The engine's answer is not HTTP: {error}.") from None
             self._keep_alive = False  # bytes after the answer's end: the answer is fine, the connection is not
+        arrived = self._complete or len(self._body) > bodies or self._head is not head
+        self._framing = 0 if arrived else self._framing + len(data)
+        if self._framing >= MAX_FRAMING:
+            what = "trailers or chunk extensions have" if self._head else "head has"
+            raise EngineBadAnswer(f"The {what} no end: {self._framing} bytes of the engine's answer so far.")
 
     # httptools calls these while it is fed...
 
     def on_message_begin(self) -> None:
         self._headers = []
+        self._reason = b""
         if self._complete:
             self._keep_alive = False  # another answer that nobody asked for; the connection is of no further use
 
+    def on_status(self, reason: bytes) -> None:
+        self._reason += reason  # comes in pieces where the packets end in it
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
+        if self._head is None:  # what comes after the body are trailers, not headers
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status < 200 or self._head is not None:
+        if self._head is not None:
             return
-        self._head = AnswerHead(status, self._headers)
-        if self._method == "HEAD":
+        switched = status == 101 and self._upgrading and self._parser.should_upgrade()
+        if status < 200 and not switched:
+            return
+        self._head = AnswerHead(status, self._headers, self._reason)
+        if self._method == "HEAD" or switched:
             # llhttp can't be told that no body follows: the answer is complete, its state is of no further use.
             self._complete = True
         framing = {name.lower(): value.lower() for name, value in self._headers}
-        self._headers = []  # what comes after the body are trailers, not headers
         chunked = framing.get(b"transfer-encoding", b"").endswith(b"chunked")
         self._until_close = not chunked and b"content-length" not in framing
 

@@ -72,6 +72,7 @@ class Answer:
 
     def __init__(self, pool: Pool, connection: Connection, head: AnswerHead) -> None:
         self.status = head.status
+        self.reason = head.reason
         self.headers = head.headers
         self._pool = pool
         self._connection = connection
@@ -86,6 +87,16 @@ class Answer:
     def ended_by_closing(self) -> bool:
         """Nothing but the end of the connection told where the body ends: one that was cut off looks whole."""
         return self._connection.ended_by_closing
+
+    async def receive(self) -> bytes:
+        """After status 101: the other protocol's next bytes; b"" at the end. Raises what trio's streams raise."""
+        data = await self._connection.receive()
+        self._pool.heard = trio.current_time()
+        return data
+
+    async def send(self, data: bytes) -> None:
+        """After status 101: send bytes of the other protocol. Raises what trio's streams raise."""
+        await self._connection.transmit(data)
 
     async def close(self) -> None:
         """Give the connection back if the answer is complete, else close it, which ends the engine's work."""
