@@ -14,7 +14,7 @@ The rooms, and who may call whom. Each imports only from those above it; `tests/
                  governor: admission and eviction
     bridge/      Ollama → LM Studio links, or the user's own program for it: when, and one at a time
     gateway/     request → model → engine: find the body's model, edit the body, relay bytes
-    web/         Quart-trio app: inference, control, errors; Hypercorn's set-up
+    web/         the front, straight into the gateway; all else on Hypercorn: the Quart-trio app, control, errors
     tree.py      the composition root: the one place that knows every part
     cli/         one command a file
 

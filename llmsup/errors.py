@@ -108,6 +108,11 @@ class MethodNotAllowed(Error):
 
     status, code, type = 405, "method_not_allowed", "invalid_request_error"
 
+    def __init__(self, message: str, *, allowed: tuple[str, ...]) -> None:
+        """`allowed`: the methods that the path takes."""
+        super().__init__(message)
+        self.allowed = allowed
+
 
 class BodyTooLarge(Error):
     """The body is larger than `server.max_body`."""

@@ -43,6 +43,9 @@ from .process.sockets import SocketDirectory
 from .process.watched import Watched
 from .units import Seconds, format_seconds
 from .web.app import build_app
+from .web.hypercorn_server import HypercornServer
+from .web.lookout import Lookout
+from .web.roads import Roads
 from .web.server import STALLED, WebServer
 
 log = logging.getLogger(__name__)
@@ -152,7 +155,8 @@ class Tree(Watched):
         )
         keeper = Keeper(lambda: self.config, orphans, rescan=roster.rescan, told=events.write)
         app = build_app(gateway, fleet, roster, governor, keeper)
-        web = WebServer(app, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
+        roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout())
+        web = WebServer(roads, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
         async with trio.open_nursery() as infra:
             await infra.start(orphans.run)
             await infra.start(sockets.run)

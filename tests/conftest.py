@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import serving
 from hypothesis import settings
 
 # How long an example takes says something about the machine and its neighbours, not about the code.
@@ -37,3 +39,25 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in ("OLLAMA_MODELS", "LLMSUP_CONFIG", "LLMSUP_URL", "LLMSUP_API_KEY", "LMSTUDIO_HOME"):
             patch.delenv(name, raising=False)
         yield home
+
+
+ONE_ROAD = frozenset(
+    ("test_serve_real", "test_catalog_real", "test_memory_live", "test_kill", "test_import", "test_bridge_script")
+)
+"""Files of tests that start a whole llmsup, but are about something else than requests, and take long."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests that talk to a whole llmsup do so on both roads, unless they say which one they are about."""
+    both = getattr(metafunc.module, "serving", None) is serving.serving and metafunc.module.__name__ not in ONE_ROAD
+    if both and inspect.iscoroutinefunction(metafunc.function):
+        only = metafunc.definition.get_closest_marker("road")
+        metafunc.parametrize("road", only.args if only else ("fast", "hypercorn"), indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def road(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The road that `serving` takes."""
+    road: str = getattr(request, "param", "fast")
+    monkeypatch.setattr(serving, "ROAD", road)
+    return road

@@ -24,6 +24,9 @@ from llmsup.web.server import listen
 
 FAKE = Path(__file__).with_name("fake_engine.py")
 
+ROAD = "fast"
+"""Which road the requests of a test take: `fast`, or `hypercorn` (server.fast = false). `conftest` has both tried."""
+
 PATIENCE = 30
 """Seconds after which a test counts as hung. Generous: it says nothing about speed."""
 
@@ -142,6 +145,7 @@ async def serving(
     """A llmsup that serves these models; it has stopped in order when the block is left."""
     # No bridge, unless a test asks for one: its run at the start is told, and looks at the disk.
     config = config or Config(server=server or Server(), models={m.name: m for m in models}, bridge=Bridge(every=NEVER))
+    config = evolve(config, server=evolve(config.server, fast=ROAD == "fast"))
     sockets = listen("127.0.0.1:0")
     tree = Tree(config, sockets, stalled=Seconds(stalled), reread=reread)
     async with trio.open_nursery() as nursery:

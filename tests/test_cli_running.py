@@ -21,11 +21,10 @@ from llmsup.process.watched import Watched
 @pytest.fixture(autouse=True)
 def root() -> Iterator[None]:
     """Put the root logger back as it was."""
-    logger, hypercorn = logging.getLogger(), logging.getLogger("hypercorn.error")
-    before = logger.handlers, logger.level, hypercorn.level
+    logger = logging.getLogger()
+    before = logger.handlers, logger.level
     yield
-    logger.handlers, logger.level = before[0], before[1]
-    hypercorn.setLevel(before[2])
+    logger.handlers, logger.level = before
 
 
 @pytest.fixture

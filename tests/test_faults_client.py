@@ -43,6 +43,7 @@ async def test_leaves_mid_stream(tmp_path: Path) -> None:
         assert len(recorded(record, "start")) == 1
 
 
+@pytest.mark.road("hypercorn")
 async def test_leaves_between_the_handlers_return_and_the_body(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The moment in which Quart forgets a response: its body is never entered, so nothing in the body may own the
     lease.
@@ -185,5 +186,5 @@ async def test_waits_too_long() -> None:
 
 
 def test_the_method_we_replace_is_still_there() -> None:
-    """web/server.py re-writes this one; a new Hypercorn must be looked at before the pin moves."""
+    """web/hypercorn_server.py mends this one; a new Hypercorn must be looked at before the pin moves."""
     assert TCPServer.protocol_send.__code__.co_varnames[:2] == ("self", "event")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 from contextlib import closing
 from http.client import HTTPSConnection
@@ -17,13 +18,19 @@ from llmsup.config.schema import Server
 from llmsup.errors import SetupError
 
 
-async def test_it_serves_over_tls(tmp_path: Path) -> None:
+@pytest.fixture
+def tls(tmp_path: Path) -> tuple[Server, ssl.SSLContext]:
+    """A server's settings, and what a client of it trusts."""
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    server = Server(certfile=str(tmp_path / "both.pem"), keyfile=str(tmp_path / "both.pem"))
+    return Server(certfile=str(tmp_path / "both.pem"), keyfile=str(tmp_path / "both.pem")), context
+
+
+async def test_it_serves_over_tls(tls: tuple[Server, ssl.SSLContext]) -> None:
+    server, context = tls
     async with serving(fake("a"), server=server) as served:
 
         def ask() -> object:
@@ -34,6 +41,47 @@ async def test_it_serves_over_tls(tmp_path: Path) -> None:
                 return json.load(connection.getresponse())["choices"][0]["message"]["role"]
 
         assert await trio.to_thread.run_sync(ask) == "assistant"
+
+
+async def test_only_http_1_is_offered(tls: tuple[Server, ssl.SSLContext]) -> None:
+    """And a connection that is announced as closing ends, with TLS's good-bye: its end is the answer's."""
+    server, context = tls
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    async with serving(fake("a"), server=server) as served:
+
+        def ask() -> tuple[str | None, bytes]:
+            with (
+                socket.create_connection(("127.0.0.1", served.client.port), PATIENCE) as plain,
+                context.wrap_socket(plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False) as connection,
+            ):
+                body = b'{"model": "a", "stream": true, "messages": []}'
+                head = b"POST /v1/chat/completions HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(body)
+                connection.sendall(head + body)
+                data = b""
+                while part := connection.recv(4096):
+                    data += part
+                return connection.selected_alpn_protocol(), data
+
+        protocol, data = await trio.to_thread.run_sync(ask)
+        assert protocol == "http/1.1"
+        assert data.endswith(b"data: [DONE]\n\n")
+
+
+async def test_who_does_not_shake_hands(tls: tuple[Server, ssl.SSLContext], caplog: pytest.LogCaptureFixture) -> None:
+    """Plain HTTP where TLS is spoken: the connection ends, and nothing is logged of it."""
+    server, _ = tls
+    async with serving(fake("a"), server=server) as served:
+        caplog.clear()
+        connection = await served.client.connect()
+        async with connection:
+            await connection.send_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer sesame\r\n\r\n")
+            with trio.fail_after(PATIENCE):
+                try:
+                    while await connection.receive_some():
+                        pass
+                except trio.BrokenResourceError:
+                    pass
+        assert not caplog.records
 
 
 async def test_a_certificate_that_is_none_is_a_plain_error(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from ..config import Config
 from ..errors import Error
 from ..fleet.fleet import Fleet
 from ..fleet.roster import Roster
-from ..process import subreaper
+from ..process import descriptors, subreaper
 from ..process.logbook import LogBook
 from ..process.notify import Notifier
 from ..process.server_file import left_in, new_token
@@ -31,6 +31,9 @@ from .logsetup import BookHandler, set_up
 from .reading import show_reading
 
 log = logging.getLogger(__name__)
+
+FEW_CLIENTS = 250
+"""Connections; if fewer are possible that is worth a line. A client's pool may well keep a hundred."""
 
 BOOK_LINES = 5000
 """Lines kept for `llmsup logs`, of everything together."""
@@ -69,6 +72,13 @@ def run(
         _warn_if_open(new, sockets)
         return new
 
+    files = descriptors.raise_limit()
+    if (most := descriptors.for_clients(files)) < FEW_CLIENTS:
+        log.warning(
+            "only %d files may be open, which allows %d connections of clients: raise the hard limit (`ulimit -Hn`)",
+            files,
+            most,
+        )
     token = new_token()
     tree = Tree(config, sockets, book=book, reread=read, token=token)
     manager = Notifier.take()

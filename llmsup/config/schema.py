@@ -42,6 +42,7 @@ class Server:
     max_queue: int = field(default=1000, validator=checks.at_least(1))
     loading_comments: Seconds = field(default=Seconds(10), validator=checks.positive)
     log_format: Literal["text", "json"] = "text"
+    fast: bool = True
 
 
 @frozen(kw_only=True)

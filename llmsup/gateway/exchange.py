@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -25,7 +26,8 @@ from ..fleet.watch import SOCKET_GONE
 from ..units import NEVER, Seconds, format_seconds
 from . import sse
 from .ending import Ending
-from .message import Reply, for_client
+from .message import Reply, for_client, switching
+from .tunnel import relay
 
 log = logging.getLogger(__name__)
 
@@ -107,12 +109,15 @@ class Exchange:
             return Reply(status=200, headers=sse.HEADERS, body=self._late())
         await self._ask(life)
         assert self._answer is not None
-        headers = for_client(self._answer.headers)
-        if not sse.is_stream(headers):
-            return Reply(status=self._answer.status, headers=headers, body=self._relay())
-        if not any(name.lower() == b"x-accel-buffering" for name, _ in headers):
-            headers.append((b"x-accel-buffering", b"no"))
-        return Reply(status=self._answer.status, headers=headers, body=self._relay_events())
+        headers, tunnel, body = for_client(self._answer.headers), None, self._relay()
+        if self._answer.status == 101:
+            headers += switching(self._answer.headers)
+            tunnel = partial(relay, self._answer)
+        elif sse.is_stream(headers):
+            body = self._relay_events()
+            if not any(name.lower() == b"x-accel-buffering" for name, _ in headers):
+                headers.append((b"X-Accel-Buffering", b"no"))
+        return Reply(status=self._answer.status, headers=headers, body=body, reason=self._answer.reason, tunnel=tunnel)
 
     async def _ask(self, life: Life) -> None:
         """Send the request; once more on a fresh engine if this one dies without having said a word."""

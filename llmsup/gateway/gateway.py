@@ -24,7 +24,7 @@ from .edits import changes
 from .exchange import Exchange, Order
 from .form import MultipartBody, read_form
 from .keeping import wanted_ttl
-from .message import Reply, RequestHead, for_engine
+from .message import Reply, RequestHead, for_engine, switching
 from .reading import read_body
 from .room import Room, Share
 from .routes import GENERATING, UPSTREAM, Upstream, meant, split_upstream
@@ -103,7 +103,7 @@ class Gateway(Watched):
                 method=head.method,
                 target=(upstream.target or b"/") + query,
                 path=head.path,
-                headers=for_engine(head.headers),
+                headers=for_engine(head.headers) + switching(head.headers),
                 body=_as_is(data),
                 client=client,
                 sent=share.release,

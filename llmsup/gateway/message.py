@@ -5,7 +5,8 @@ It does not know what either means.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
 from urllib.parse import parse_qs
 
 from attrs import frozen
@@ -42,13 +43,33 @@ class RequestHead:
         return parse_qs(self.query.decode("latin-1")).get(name, [""])[0]
 
 
+class Duplex(Protocol):
+    """Bytes in both directions, of a connection that has been switched to another protocol.
+
+    Both raise trio.BrokenResourceError or trio.ClosedResourceError where the other side is gone.
+    """
+
+    async def receive(self) -> bytes:
+        """The next bytes; b"" at the end."""
+
+    async def send(self, data: bytes) -> None:
+        """Send all of it."""
+
+
 @frozen(kw_only=True)
 class Reply:
-    """What goes back to the client. `body` ends, or raises if the rest can't be had."""
+    """What goes back to the client. `body` ends, or raises if the rest can't be had.
+
+    Attributes:
+        reason: The words beside the status, or b"": the usual ones.
+        tunnel: With status 101: carries bytes between the client's connection and the engine's until either ends.
+    """
 
     status: int
     headers: Headers
     body: AsyncIterator[bytes]
+    reason: bytes = b""
+    tunnel: Callable[[Duplex], Awaitable[None]] | None = None
 
 
 # RFC 9110 §7.6.1: these are about one connection, not about the message.
@@ -67,6 +88,16 @@ def for_engine(headers: Headers) -> Headers:
     """The request headers that an engine gets to see."""
     drop = _NOT_FOR_ENGINES | _named(headers)
     return [(name, value) for name, value in headers if name not in drop]
+
+
+def switching(headers: Headers) -> Headers:
+    """What asks for, or grants, the other protocol that these headers name; nothing if they don't. Another version of
+    HTTP is never asked for.
+    """
+    named = [value for name, value in headers if name.lower() == b"upgrade"]
+    if len(named) != 1 or b"upgrade" not in _named(headers) or named[0].strip().lower() == b"h2c":
+        return []
+    return [(b"connection", b"Upgrade"), (b"upgrade", named[0])]
 
 
 def for_client(headers: Headers) -> Headers:

@@ -46,8 +46,18 @@ INFERENCE = GENERATING | {
 
 UPSTREAM = b"/upstream/"
 
+UPSTREAM_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+"""What may be asked of an engine's other paths."""
+
 MAX_PARTS = 32
 """No id has more parts than this; a path may have tens of thousands."""
+
+
+def is_for_engines(method: str, path: str, raw_path: bytes) -> bool:
+    """Whether a request is the gateway's to answer. `raw_path` is canonical, `path` the same decoded."""
+    if path in INFERENCE:
+        return method == "POST"
+    return raw_path.startswith(UPSTREAM) and len(raw_path) > len(UPSTREAM) and method in UPSTREAM_METHODS
 
 
 @frozen

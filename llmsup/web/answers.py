@@ -6,14 +6,14 @@ It does not know what is answered.
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 import msgspec
 from quart import Response
+from werkzeug.datastructures import Headers
 
 from ..errors import Error
-from ..gateway import sse
+from ..gateway.error_answer import error_answer
 
 
 def as_json(value: Any, status: int = 200) -> Response:
@@ -31,16 +31,8 @@ def as_text(text: str) -> Response:
 
 
 def as_error(error: Error) -> Response:
-    """An error in OpenAI's shape, with `Retry-After` (whole seconds) where waiting helps, and where it doesn't with the
-    header that keeps the clients of OpenAI and Anthropic from asking again by themselves, as they do after any 5xx.
-    """
-    response = as_json(sse.error_object(error), error.status)
-    if error.lasting:
-        response.headers["X-Should-Retry"] = "false"
-    elif error.retry_after is not None:
-        response.headers["Retry-After"] = str(math.ceil(error.retry_after))
-    if error.status == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
-    if error.status == 415:
-        response.headers["Accept-Encoding"] = "gzip, deflate"  # RFC 9110, 15.5.16
+    """An error in the shape that all have."""
+    answer = error_answer(error)
+    response = Response(answer.body, status=answer.status)
+    response.headers = Headers([(name.decode(), value.decode()) for name, value in answer.headers])
     return response

@@ -22,7 +22,7 @@ from ..fleet.governor import Governor
 from ..fleet.roster import Roster
 from ..gateway.doorman import is_preflight
 from ..gateway.gateway import Gateway
-from ..gateway.routes import INFERENCE
+from ..gateway.routes import INFERENCE, UPSTREAM_METHODS
 from .answers import as_error
 from .bridge import bridge
 from .connection import LeasingConnection, LeasingRequest, response_of
@@ -33,8 +33,6 @@ from .memory import memory
 from .metrics import metrics
 
 log = logging.getLogger(__name__)
-
-ANY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class App(QuartTrio):
@@ -80,7 +78,7 @@ def build_app(gateway: Gateway, fleet: Fleet, roster: Roster, governor: Governor
 
     for path in INFERENCE:
         app.add_url_rule(path, "infer", infer, methods=["POST"])
-    app.add_url_rule("/upstream/<path:rest>", "infer", infer, methods=ANY_METHOD)
+    app.add_url_rule("/upstream/<path:rest>", "infer", infer, methods=sorted(UPSTREAM_METHODS))
 
     @app.before_request
     async def check() -> Response | None:
@@ -121,7 +119,8 @@ def _translated(error: HTTPException) -> Error:
         case 404:
             return NotFound(f"There is no {request.method} {request.path}.", hint="See the README for what there is.")
         case 405 if isinstance(error, QuartMethodNotAllowed):
-            allowed = ", ".join(sorted(error.valid_methods or ()))
-            return MethodNotAllowed(f"{request.path} does not take {request.method}, only {allowed}.")
+            allowed = tuple(sorted(error.valid_methods or ()))
+            text = f"{request.path} does not take {request.method}, only {', '.join(allowed)}."
+            return MethodNotAllowed(text, allowed=allowed)
         case _:
             return BadRequest(error.description or error.name)

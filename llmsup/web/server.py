@@ -1,8 +1,6 @@
-"""Hypercorn, held by the hand: a listener that is bound before anything starts, clients that stop reading, and an
-end in three steps.
+"""The listening sockets, and the connections that come from them, from the first to an end in three steps.
 
-It does not know the app. Written against hypercorn 0.18's `trio.tcp_server.TCPServer`, whose `protocol_send` it
-replaces; the dependency is pinned for that reason.
+It does not know where requests go (`roads`), nor what is said on a connection (`conversation`).
 """
 
 from __future__ import annotations
@@ -11,85 +9,63 @@ import errno
 import logging
 import socket
 import ssl
-from functools import partial
 from typing import Any
 
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config
-from hypercorn.events import Closed, Event, RawData
-from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
 
 from ..errors import SetupError
+from ..process import descriptors
 from ..units import Seconds
+from .clients import Clients
+from .conversation import Conversation
+from .pipe import Ends
+from .roads import Roads
+from .wire import Wire
 
 log = logging.getLogger(__name__)
 
 STALLED = Seconds(60)
-"""How long a client may take no byte while there are some for it. Hypercorn would wait for ever, in a task that
-nothing can cancel, with a lease in its hands."""
+"""How long a client may take no byte while there are some for it. Without a limit it would hold its model for ever."""
 
-KEEP_ALIVE = 75
-"""Seconds. Clients' pools drop idle connections after 5 to 60 s; whoever drops first must not be the server."""
+KERNEL_ASKS = 60
+"""Seconds of silence after which the kernel asks whether the other side is still there. It asks some more times; after
+about ten minutes the connection counts as broken."""
 
+FULL = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+"""What accept(2) says when there is no descriptor or no memory for another connection."""
 
-class Listener(TCPServer):
-    """Hypercorn's connection handler, with a deadline on sending."""
+BREATH = 0.1
+"""Seconds without a try after accept(2) failed."""
 
-    stalled = STALLED
-
-    async def protocol_send(self, event: Event) -> None:
-        """As in Hypercorn, but a client that takes nothing for `stalled` seconds is cut off."""
-        if not isinstance(event, RawData):
-            await super().protocol_send(event)
-            return
-        if not event.data:
-            return  # the end of a message whose length was told has no bytes: a third of all sends
-        async with self.send_lock:
-            try:
-                # Shielded, like the original: half a chunk must not be left behind by a cancelled request.
-                with trio.fail_after(self.stalled, shield=True):
-                    await self.stream.send_all(event.data)
-            except trio.TooSlowError:
-                log.info("a client took no byte for %g s: cut off", self.stalled)
-                await trio.aclose_forcefully(self.stream)
-                await self.protocol.handle(Closed())
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                await self.protocol.handle(Closed())
+AGAIN = 60.0
+"""Seconds after which that is said again."""
 
 
 class WebServer:
-    """Serves an ASGI app on sockets that are already listening.
+    """Serves on sockets that are already listening.
 
     Attributes:
         stalled: See `STALLED`, in seconds.
+        clients: Who is connected.
     """
 
     def __init__(
         self,
-        app: ASGIFramework,
+        roads: Roads,
         sockets: list[socket.socket],
         *,
         certfile: str = "",
         keyfile: str = "",
         stalled: Seconds = STALLED,
     ) -> None:
-        self._app = ASGIWrapper(app)
+        self._roads = roads
         self._sockets = sockets
+        self._certfile = certfile
+        self._keyfile = keyfile
         self.stalled = stalled
-        self._config = Config()
-        self._config.keep_alive_timeout = KEEP_ALIVE
-        self._config.keep_alive_max_requests = 2**31
-        self._config.max_app_queue_size = 2  # of 64 KiB each: ten for every body that waits would be much
-        self._config.include_date_header = False  # engines send their own
-        self._config.include_server_header = False
-        self._config.errorlog = logging.getLogger("hypercorn.error")
-        self._config.certfile = certfile or None
-        self._config.keyfile = keyfile or None
-        self._context = WorkerContext(None)
-        self._streams: set[Any] = set()
+        self.clients = Clients(descriptors.for_clients(descriptors.limit()))
+        self._said = -AGAIN
+        self._stopping = False
         self._accepting = trio.CancelScope()
         self._serving = trio.CancelScope()
         self._done = trio.Event()
@@ -99,42 +75,84 @@ class WebServer:
         tls = self._tls()
         listeners: list[Any] = [trio.SocketListener(trio.socket.from_stdlib_socket(s)) for s in self._sockets]
         if tls is not None:
-            listeners = [trio.SSLListener(listener, tls, https_compatible=True) for listener in listeners]
+            # Not `https_compatible`, which says no good-bye: in HTTP/1.0 that is how a client knows an answer's end.
+            listeners = [trio.SSLListener(listener, tls) for listener in listeners]
         with self._serving:
-            async with trio.open_nursery() as connections:
-                with self._accepting:
-                    async with trio.open_nursery() as accepting:
-                        serve = partial(trio.serve_listeners, handler_nursery=connections)
-                        await accepting.start(serve, self._handle, listeners)
-                        task_status.started()
+            async with trio.open_nursery() as looking:
+                looking.start_soon(self._roads.lookout.run)
+                await self._accept_all(listeners, task_status)
+                looking.cancel_scope.cancel()
         self._done.set()
 
     async def stop(self, grace: Seconds) -> None:
         """Stop accepting, close what is idle, give the rest `grace` seconds, then cut it off."""
+        self._stopping = True
         self._accepting.cancel()
-        await self._context.terminated.set()
+        self.clients.close_idle()
         self._serving.deadline = trio.current_time() + grace
-        with trio.move_on_after(grace):
-            await self._done.wait()
-        for stream in self._streams.copy():  # a task that is stuck in a shielded send ends only like this
-            await trio.aclose_forcefully(stream)
+        await self._done.wait()
+
+    async def _accept_all(self, listeners: list[Any], task_status: trio.TaskStatus[None]) -> None:
+        """Returns when nobody is accepted any more, and the last one has left."""
+        async with trio.open_nursery() as connections:
+            with self._accepting:
+                async with trio.open_nursery() as accepting:
+                    for listener in listeners:
+                        accepting.start_soon(self._accept, listener, connections)
+                    task_status.started()
+
+    async def _accept(self, listener: Any, connections: trio.Nursery) -> None:
+        async with listener:
+            while True:
+                await self.clients.room()
+                try:
+                    stream = await listener.accept()
+                except OSError as error:  # no room; or the client left already, or its network did (accept(2), Linux)
+                    await self._rest(error)
+                else:
+                    connections.start_soon(self._handle, stream)
+
+    async def _rest(self, error: OSError) -> None:
+        """Wait a little, and tell, but not each time."""
+        if error.errno in FULL:
+            self.clients.evict()
+        if trio.current_time() - self._said >= AGAIN:
+            self._said = trio.current_time()
+            log.warning("can't accept connections now (%d are open): %s", len(self.clients), error.strerror or error)
+        await trio.sleep(BREATH)
 
     async def _handle(self, stream: Any) -> None:
-        handler = Listener(self._app, self._config, self._context, ConnectionState(LifespanState()), stream)
-        handler.stalled = self.stalled
-        self._streams.add(stream)
         try:
-            await handler.run()
+            ends = _ends(stream)
+        except OSError:  # it has left already
+            await trio.aclose_forcefully(stream)
+            return
+        conversation = Conversation(self._roads, Wire(stream, self.stalled), ends, closing=lambda: self._stopping)
+        self.clients.add(conversation)
+        try:
+            await conversation.run()
         except Exception:  # one client's connection must not end the server
-            log.exception("a connection broke")
+            log.exception("a bug in llmsup: a connection broke")
         finally:
-            self._streams.discard(stream)
+            self.clients.remove(conversation)
 
     def _tls(self) -> ssl.SSLContext | None:
+        if not self._certfile or not self._keyfile:
+            return None
         try:
-            return self._config.create_ssl_context()
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context.set_alpn_protocols(["http/1.1"])
+            context.load_cert_chain(self._certfile, self._keyfile)
         except (OSError, ssl.SSLError) as error:
             raise SetupError(f"server.certfile and server.keyfile can't be used: {error}.") from None
+        return context
+
+
+def _ends(stream: Any) -> Ends:
+    secure = isinstance(stream, trio.SSLStream)
+    ours = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
+    return Ends(client=ours.getpeername()[:2], server=ours.getsockname()[:2], secure=secure)
 
 
 def listen(address: str) -> list[socket.socket]:
@@ -160,6 +178,7 @@ def listen(address: str) -> list[socket.socket]:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            _keep_alive(listener)
             listener.bind(where)
             listener.listen(512)
             listener.setblocking(False)
@@ -171,3 +190,13 @@ def listen(address: str) -> list[socket.socket]:
             hint="Is another llmsup running? Choose another address with --listen or server.listen.",
         ) from None
     return sockets
+
+
+def _keep_alive(listener: socket.socket) -> None:
+    """Have the kernel ask after silent clients: one whose machine sleeps or is gone must not hold a model for ever.
+    Connections inherit it from their listener, on both systems.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    after = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", None)  # macOS has its own name
+    if after is not None:
+        listener.setsockopt(socket.IPPROTO_TCP, after, KERNEL_ASKS)

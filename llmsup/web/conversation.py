@@ -1,0 +1,197 @@
+"""HTTP/1.1 with one client: requests in, answers out, one after the other, and when the connection ends.
+
+It does not know what is asked for, except that `/health` is answered when there is room for nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from ..errors import BadRequest, Error
+from ..units import Seconds
+from . import direct
+from .handover import Handover
+from .head import MAX_HEAD, Head, HeadReader
+from .incoming import Incoming
+from .outgoing import Outgoing
+from .pipe import Ends
+from .refusals import ClientLeft, RequestTimeout, TooManyConnections
+from .roads import Roads
+from .wire import Switched, Wire
+
+KEEP_ALIVE = Seconds(75)
+"""Between two requests. Clients' pools drop idle connections after 5 to 60 s; whoever drops first must not be the
+server."""
+
+HEAD_TIME = Seconds(30)
+"""From the connection to the end of its first request's head, and from the first byte of a later head to its end.
+Browsers open connections ahead of need, and give those up after 10 s."""
+
+
+class Conversation:
+    """All that is said on one connection.
+
+    Attributes:
+        idle_since: Since when no request is on its way (trio time); None while one is.
+        leaving: It is about to end.
+        spare: There are more connections than there may be: it may only ask how llmsup is.
+    """
+
+    def __init__(self, roads: Roads, wire: Wire, ends: Ends, *, closing: Callable[[], bool]) -> None:
+        """`closing`: whether the server is stopping."""
+        self._roads = roads
+        self._wire = wire
+        self._client = ends.client[0] if ends.client else "local"
+        self._closing = closing
+        self._handover = Handover(roads.hypercorn, ends)
+        self._waiting = trio.CancelScope()
+        self._serving = trio.CancelScope()
+        self._watching: trio.CancelScope | None = None
+        self._watched = trio.Event()
+        self._left = False
+        self._incoming: Incoming | None = None
+        self.idle_since: float | None = trio.current_time()
+        self.leaving = False
+        self.spare = False
+
+    async def run(self) -> None:
+        """Answer requests until one side has had enough."""
+        try:
+            async with trio.open_nursery() as self._nursery:
+                try:
+                    first = True
+                    while (head := await self._next(first=first)) and await self._serve(head):
+                        first = False
+                    self.leaving = True
+                finally:
+                    self._handover.close()
+                    self._nursery.cancel_scope.cancel()
+        finally:
+            await self._wire.close()
+
+    def give_up(self) -> None:
+        """End the connection if no request is on its way."""
+        if self.idle_since is not None:
+            self.leaving = True
+            self._waiting.cancel()
+
+    # A request...
+
+    async def _next(self, *, first: bool) -> Head | None:
+        """The next request; None: there is none, and what was wrong with what came has been told."""
+        self.idle_since = began = trio.current_time()
+        reader = HeadReader()
+        with trio.CancelScope(deadline=began + (HEAD_TIME if first else KEEP_ALIVE)) as self._waiting:
+            if self._closing() or (first and not await self._wire.open()):
+                return None
+            try:
+                while data := await self._wire.receive():
+                    timed = reader.began or first
+                    head = reader.feed(data)
+                    if head is not None:
+                        self.idle_since = None
+                        self._wire.ahead = reader.rest
+                        return head
+                    if reader.began and not timed:
+                        self._waiting.deadline = trio.current_time() + HEAD_TIME
+            except BadRequest as error:
+                await self._refuse(error)
+            return None
+        if reader.began and not self._closing():
+            await self._refuse(RequestTimeout(f"The request's head did not come within {HEAD_TIME:g} s."))
+        return None
+
+    async def _serve(self, head: Head) -> bool:
+        """Have one request answered; returns whether another one may follow."""
+        if self.spare and head.target.partition(b"?")[0] != b"/health":
+            text = "All the connections that the limit on open files allows are at work."
+            hint = "Raise it: `ulimit -n` where llmsup is started, LimitNOFILE in a systemd unit."
+            await self._refuse(TooManyConnections(text, hint=hint, retry_after=1))
+            return False
+        incoming = self._incoming = Incoming(self._wire, head)
+        outgoing = Outgoing.to(self._wire, head, closing=self.spare or self._closing())
+        self._roads.lookout.add(self)
+        try:
+            with trio.CancelScope() as self._serving:
+                await self._answer(head, incoming, outgoing)
+        except ClientLeft:
+            self._left = True
+        except BadRequest as error:  # in the body, for Hypercorn: the gateway's errors are answered
+            if not outgoing.began:
+                await self._refuse(error)
+                return False
+        finally:
+            self._roads.lookout.remove(self)
+            await self._stop_watching()
+        if self._left or self._wire.broken:
+            return False
+        if outgoing.complete and incoming.complete and not outgoing.closing and not self._closing():
+            return True
+        self.leaving = True
+        await self._end(outgoing, incoming)
+        return False
+
+    async def _answer(self, head: Head, incoming: Incoming, outgoing: Outgoing) -> None:
+        request = self._roads.direct(head, self._client)
+        if request is not None:
+            await direct.answer(self._roads.gateway, request, incoming, outgoing, self._switch)
+        else:
+            await self._handover.answer(head, incoming, outgoing, self._nursery)
+
+    async def _switch(self) -> Switched:
+        self._roads.lookout.remove(self)
+        await self._stop_watching()
+        return Switched(self._wire)
+
+    # Whether the client is still there...
+
+    def watch(self) -> bool:
+        """Begin to see the client leave, which cancels what is done for it; False while its request is being read: who
+        reads it sees that.
+        """
+        if self._incoming is None or not self._incoming.complete:
+            return False
+        self._watching, self._watched = trio.CancelScope(), trio.Event()
+        self._nursery.start_soon(self._watch, self._watching, self._watched)
+        return True
+
+    async def _watch(self, scope: trio.CancelScope, over: trio.Event) -> None:
+        try:
+            with scope:
+                while len(self._wire.ahead) <= MAX_HEAD:  # then it has sent ahead enough, until this one is answered
+                    data = await self._wire.read()
+                    if not data:
+                        self._left = True
+                        self._serving.cancel()
+                        return
+                    self._wire.ahead += data
+        finally:
+            over.set()
+
+    async def _stop_watching(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            with trio.CancelScope(shield=True):  # a cancelled read ends at once
+                await self._watched.wait()
+            self._watching = None
+
+    # The end...
+
+    async def _refuse(self, error: Error) -> None:
+        """Say what was wrong, as the last words."""
+        self.leaving = True
+        outgoing = Outgoing(self._wire, closing=True)
+        try:
+            await outgoing.refuse(error, [])
+        except ClientLeft:
+            return
+        await self._wire.finish(unread=True)
+
+    async def _end(self, outgoing: Outgoing, incoming: Incoming) -> None:
+        """Close so that what was sent arrives, and so that a short answer is seen to be short."""
+        if not outgoing.complete and not outgoing.framed:
+            await self._wire.cut()
+            return
+        await self._wire.finish(unread=not incoming.complete)

@@ -1,0 +1,48 @@
+"""Requests for engines: straight into the gateway, and the engine's bytes straight out.
+
+It does not know the rules: those are the gateway's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from ..errors import Error
+from ..gateway.gateway import Gateway
+from ..gateway.message import Duplex, RequestHead
+from .incoming import Incoming
+from .outgoing import Outgoing
+
+log = logging.getLogger(__name__)
+
+Switch = Callable[[], Awaitable[Duplex]]
+"""Gives the bytes of a connection that is HTTP's no longer."""
+
+
+async def answer(gateway: Gateway, head: RequestHead, incoming: Incoming, outgoing: Outgoing, switch: Switch) -> None:
+    """Answer one request. If that fails after the answer has begun, it is left incomplete.
+
+    Raises:
+        ClientLeft: Before its end.
+    """
+    more = gateway.doorman.headers(head)
+    try:
+        async with gateway.exchange(head, incoming) as reply:
+            if reply.tunnel is not None:
+                client = await switch()
+                await outgoing.switch([*reply.headers, *more])
+                await reply.tunnel(client)
+                return
+            outgoing.closing = outgoing.closing or not await incoming.skip()
+            await outgoing.send(reply, more)
+    except Error as error:
+        if not outgoing.began:  # else the gateway has logged why; the client sees that its answer is short
+            outgoing.closing = outgoing.closing or not await incoming.skip()
+            await outgoing.refuse(error, more)
+    except Exception as error:
+        log.exception("a bug in llmsup: %s %s", head.method, head.path)
+        if not outgoing.began:
+            outgoing.closing = True
+            text = f"A bug in llmsup: {type(error).__name__}. Its log has the details."
+            await outgoing.refuse(Error(text, lasting=True), more)

@@ -1,0 +1,71 @@
+"""A request's body on its way in: read from the client as fast as somebody takes it, and no further than its end.
+
+It does not know what it is for.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Self
+
+import trio
+
+from ..units import Seconds
+from .framing import Chunked, Framing, Length
+from .head import Head
+from .refusals import ClientLeft, MalformedRequest
+from .wire import LINGER_BYTES, Wire
+
+MOMENT = Seconds(0.1)
+"""How long what is on its way anyway may take: small bodies are here before their answer, or right behind it."""
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Incoming:
+    """One request's body, an async iterator of its pieces."""
+
+    def __init__(self, wire: Wire, head: Head) -> None:
+        self._wire = wire
+        self._framing: Framing = Chunked() if head.length is None else Length(head.length)
+        self._invite = head.expects
+
+    @property
+    def complete(self) -> bool:
+        """All of it has come."""
+        return self._framing.done
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next piece.
+
+        Raises:
+            ClientLeft: Before its end.
+            MalformedRequest: Its chunks can't be read.
+        """
+        while not self._framing.done:
+            if self._invite:
+                self._invite = False
+                if not self._wire.ahead:  # else it didn't wait
+                    await self._wire.send(_CONTINUE)
+            data = await self._wire.receive()
+            if not data:
+                raise ClientLeft
+            body, self._wire.ahead = self._framing.feed(data)
+            if body:
+                return body
+        raise StopAsyncIteration
+
+    async def skip(self) -> bool:
+        """Throw away what nobody wants, if that is a matter of a moment; says whether it is complete then. A client
+        that waits to be told that it may send never will.
+        """
+        if self._framing.done:
+            return True
+        left = LINGER_BYTES
+        with trio.move_on_after(MOMENT), suppress(MalformedRequest):
+            while left > 0 and not self.complete and not self._invite:
+                left -= len(await anext(self, b""))
+        return self.complete

@@ -1,0 +1,111 @@
+"""An answer on its way out: its head, its framing, and whether the connection may carry another one.
+
+It does not know who answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+from ..engines.connection import Headers
+from ..errors import Error
+from ..gateway.error_answer import error_answer
+from ..gateway.message import Reply
+from .head import Head
+from .refusals import ClientLeft
+from .wire import Wire
+
+_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+_BODILESS = (204, 304)
+
+
+@asynccontextmanager
+async def _closing(body: AsyncIterator[bytes]) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Async generators are finalised when the garbage collector gets round to it, unless they are closed."""
+    try:
+        yield body
+    finally:
+        if isinstance(body, AsyncGenerator):
+            await body.aclose()
+
+
+class Outgoing:
+    """One answer. Whatever is sent raises ClientLeft if nobody is there to take it.
+
+    Attributes:
+        closing: The connection ends after it.
+        began: Its head is out, or on its way.
+        complete: All of it is out.
+        framed: The client can tell a short body from a whole one; it can't where the end is the connection's.
+    """
+
+    def __init__(self, wire: Wire, *, old: bool = False, bodiless: bool = False, closing: bool = False) -> None:
+        """`old`: the client speaks HTTP/1.0; `bodiless`: it asked with HEAD."""
+        self.closing = closing
+        self.began = self.complete = False
+        self.framed = True
+        self._wire = wire
+        self._old = old
+        self._bodiless = bodiless
+
+    @classmethod
+    def to(cls, wire: Wire, head: Head, *, closing: bool) -> Outgoing:
+        """The answer to a request. `closing`: it is the last one, whatever the client wants."""
+        return cls(wire, old=head.old, bodiless=head.method == "HEAD", closing=closing or head.closing)
+
+    async def send(self, reply: Reply, more: Headers) -> None:
+        """Send a whole reply, `more` being headers beside its own; what its body raises goes on to the caller."""
+        length = next((int(value) for name, value in reply.headers if name.lower() == b"content-length"), None)
+        bodiless = self._bodiless or reply.status in _BODILESS
+        chunked = length is None and not bodiless and not self._old
+        if length is None and not bodiless and self._old:
+            self.framed, self.closing = False, True
+        head = self._head(reply.status, reply.reason, [*reply.headers, *more], chunked=chunked)
+        if bodiless or length == 0:
+            await self._send(head, last=True)
+            return
+        left = length or 0
+        if not chunked and length is None:
+            await self._send(head)
+            head = b""
+        async with _closing(reply.body) as body:
+            async for data in body:
+                left -= len(data)
+                piece = b"%x\r\n%b\r\n" % (len(data), data) if chunked else data
+                await self._send(head + piece)
+                head = b""
+        if length is not None and left:
+            return  # it is short, and seen to be
+        await self._send(b"0\r\n\r\n" if chunked else head, last=True)
+
+    async def refuse(self, error: Error, more: Headers) -> None:
+        """Send an error, `more` being headers beside its own."""
+        answer = error_answer(error)
+        head = self._head(answer.status, b"", [*answer.headers, *more], chunked=False)
+        await self._send(head if self._bodiless else head + answer.body, last=True)
+
+    async def switch(self, headers: Headers) -> None:
+        """Answer that the client's offer of another protocol is taken."""
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        await self._send(b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n" % lines, last=True)
+        self.closing = True
+
+    def _head(self, status: int, reason: bytes, headers: Headers, *, chunked: bool) -> bytes:
+        lines = [b"HTTP/1.1 %d %b\r\n" % (status, reason or _PHRASES.get(status, b""))]
+        lines += [b"%b: %b\r\n" % header for header in headers]
+        if chunked:
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        if self.closing:
+            lines.append(b"Connection: close\r\n")
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+    async def _send(self, data: bytes, *, last: bool = False) -> None:
+        self.began = True
+        if data:
+            await self._wire.send(data)
+        if self._wire.broken:
+            raise ClientLeft
+        self.complete = last

@@ -1,0 +1,145 @@
+"""The bytes to and from one client: sent with a deadline, closed so that the last of them arrive.
+
+It does not know what they mean.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+from contextlib import suppress
+from typing import Any
+
+import trio
+
+from ..units import Seconds
+
+log = logging.getLogger(__name__)
+
+READ = 65536
+"""Bytes asked of the socket at a time."""
+
+PIECE = 65536
+"""Bytes that must be taken within the deadline; a client that is slow, but takes some, is not cut off."""
+
+LINGER = 5.0
+"""Seconds for which what a client still sends is thrown away after the last answer: nginx's lingering_timeout. Closing
+a socket with unread data in it resets the connection, and the reset may overtake the answer (RFC 9112, 9.6)."""
+
+LINGER_BYTES = 32 * 1024**2
+"""... and how much of it."""
+
+GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
+"""What trio's streams raise when the other side has left, or we have."""
+
+
+class Wire:
+    """One client's connection.
+
+    Attributes:
+        stalled: Seconds in which a client must take something, if there is something for it.
+        ahead: What has been received and not been looked at yet.
+        broken: Nothing more can be sent: the client is gone, or half a message was left behind.
+    """
+
+    def __init__(self, stream: Any, stalled: Seconds) -> None:
+        """`stream`: a trio stream, an SSLStream maybe."""
+        self.stalled = stalled
+        self.broken = False
+        self.ahead = b""
+        self._stream = stream
+
+    @property
+    def secure(self) -> bool:
+        """Whether it is encrypted."""
+        return isinstance(self._stream, trio.SSLStream)
+
+    async def open(self) -> bool:
+        """Shake hands, where there are hands to be shaken; False: that failed."""
+        if isinstance(self._stream, trio.SSLStream):
+            try:
+                await self._stream.do_handshake()
+            except GONE:
+                return False
+        return True
+
+    async def receive(self) -> bytes:
+        """The next bytes; b"" when the client has closed its side, or is gone."""
+        if ahead := self.ahead:
+            self.ahead = b""
+            return ahead
+        return await self.read()
+
+    async def read(self) -> bytes:
+        """As `receive`, but not what is there already."""
+        try:
+            return bytes(await self._stream.receive_some(READ))
+        except GONE:
+            return b""
+
+    async def send(self, data: bytes) -> None:
+        """Send all of it. A client that is gone, or that takes nothing for `stalled` seconds, makes it `broken`."""
+        if self.broken:
+            return
+        self.broken = True  # also if this is cancelled: half a message was left behind
+        try:
+            for start in range(0, len(data), PIECE):
+                with trio.fail_after(self.stalled):
+                    await self._stream.send_all(memoryview(data)[start : start + PIECE])
+        except trio.TooSlowError:
+            log.info("a client took no byte for %g s: cut off", self.stalled)
+            await trio.aclose_forcefully(self._stream)
+        except GONE:
+            pass
+        else:
+            self.broken = False
+
+    async def finish(self, *, unread: bool) -> None:
+        """Close after the last answer. `unread`: the client may still be sending a request."""
+        with trio.move_on_after(LINGER):
+            if not self.secure:
+                try:
+                    await self._stream.send_eof()
+                except GONE:
+                    return
+            left = LINGER_BYTES if unread or not self.secure else 0
+            while left > 0 and (data := await self.receive()):
+                left -= len(data)
+        with trio.move_on_after(LINGER):  # TLS says good-bye
+            with suppress(*GONE):
+                await self._stream.aclose()
+
+    async def cut(self) -> None:
+        """Close in such a way that what was sent can't be taken for the whole: the client sees a reset."""
+        self.broken = True
+        transport = self._stream.transport_stream if self.secure else self._stream
+        if isinstance(transport, trio.SocketStream):
+            with suppress(OSError):  # it is gone already
+                transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await self.close()
+
+    async def close(self) -> None:
+        """Close at once."""
+        await trio.aclose_forcefully(self._stream)
+
+
+class Switched:
+    """What comes and goes on a connection that is HTTP's no longer: a `gateway.message.Duplex`."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    async def receive(self) -> bytes:
+        """The next bytes; b"" at the end."""
+        return await self._wire.receive()
+
+    async def send(self, data: bytes) -> None:
+        """Send all of it.
+
+        Raises:
+            trio.BrokenResourceError: The client is gone.
+        """
+        await self._wire.send(data)
+        if self._wire.broken:
+            raise trio.BrokenResourceError
