@@ -79,8 +79,9 @@ async def nobody(scope: Any, receive: Any, send: Any) -> None:
 
 
 def roads(app: App = nobody, gateway: object = None, kind: type[Roads] = Roads) -> Roads:
-    """Both roads, with that at their ends."""
-    return kind(cast("Gateway", gateway), HypercornServer(cast("Any", app)), lambda: True, Lookout())
+    """Both roads, with that at their ends; all go to the app if there is no gateway."""
+    fast = gateway is not None
+    return kind(cast("Gateway", gateway), HypercornServer(cast("Any", app)), lambda: fast, Lookout())
 
 
 def one_road(road: str, behave: Behaviour) -> Roads:

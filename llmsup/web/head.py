@@ -145,10 +145,10 @@ class HeadReader:
 
     def _head(self) -> Head:
         line = _LINE.match(self._data[: self._data.index(b"\r\n")])
+        if self._data.startswith(b"CONNECT "):
+            raise NotImplementedHere("llmsup is no proxy: it doesn't take CONNECT.")
         if line is None or not self._complete:
             self._check_target()
-            if self._data.startswith(b"CONNECT "):
-                raise NotImplementedHere("llmsup is no proxy: it doesn't take CONNECT.")
             raise self._what_is_wrong()
         method, target, version = line.groups()
         if len(target) > MAX_TARGET:

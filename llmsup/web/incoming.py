@@ -29,6 +29,7 @@ class Incoming:
         self._wire = wire
         self._framing: Framing = Chunked() if head.length is None else Length(head.length)
         self._invite = head.expects
+        self._unreadable = False
 
     @property
     def complete(self) -> bool:
@@ -53,7 +54,11 @@ class Incoming:
             data = await self._wire.receive()
             if not data:
                 raise ClientLeft
-            body, self._wire.ahead = self._framing.feed(data)
+            try:
+                body, self._wire.ahead = self._framing.feed(data)
+            except MalformedRequest:
+                self._unreadable = True  # for ever: what comes next may look like the end, and like another request
+                raise
             if body:
                 return body
         raise StopAsyncIteration
@@ -66,6 +71,6 @@ class Incoming:
             return True
         left = LINGER_BYTES
         with trio.move_on_after(MOMENT), suppress(MalformedRequest):
-            while left > 0 and not self.complete and not self._invite:
+            while left > 0 and not self.complete and not self._invite and not self._unreadable:
                 left -= len(await anext(self, b""))
         return self.complete
