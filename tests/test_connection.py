@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from llmsup.engines.connection import MAX_FRAMING, READ, AnswerHead, Connection, Disconnected
+from llmsup.engines.connection import MAX_FRAMING, AnswerHead, Connection, Disconnected
 from llmsup.errors import EngineBadAnswer
+from llmsup.process.quick_stream import READ, QuickStream
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n"
@@ -251,7 +253,7 @@ async def test_nothing_of_one_answer_is_left_in_the_next() -> None:
 
 async def test_an_idle_connection_that_the_engine_closed_can_be_told() -> None:
     """On a real socket, being readable while idle means that it is of no use any more."""
-    near, far = map(trio.SocketStream, trio.socket.socketpair())
+    near, far = map(QuickStream, socket.socketpair())
     connection = Connection(near)
     assert not connection.readable
     await far.aclose()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 import trio
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
@@ -10,6 +12,7 @@ from llmsup.engines.connection import LAST_WORDS, Disconnected
 from llmsup.engines.launch import Address, TcpAddress, UnixAddress
 from llmsup.engines.pool import MAX_IDLE, MOST_IDLE, Answer, Pool, connect
 from llmsup.errors import EngineBadAnswer
+from llmsup.process.quick_stream import QuickStream
 
 SILENT = b""
 
@@ -471,10 +474,10 @@ async def test_a_stale_connection_is_not_replaced_once_the_pool_is_closed(autoju
 
 async def test_a_closed_socket_is_seen_before_it_is_used() -> None:
     """On a real socket a stale connection costs no request: it is seen to be readable, and closed."""
-    ends: list[trio.SocketStream] = []
+    ends: list[QuickStream] = []
 
     async def open_socket() -> trio.abc.Stream:
-        near, far = map(trio.SocketStream, trio.socket.socketpair())
+        near, far = map(QuickStream, socket.socketpair())
         ends.append(far)
         await far.send_all(ok(b"one"))
         return near

@@ -184,14 +184,13 @@ async def test_the_engine_of_a_removed_model_dies(
         target=b"/",
         path="/",
         headers=[],
-        body=lambda life: b"",
         streaming=False,
         ttl=Seconds(0),
     )
     told: list[str] = []
 
     async def ask() -> None:
-        async with Exchange(fleet, order, NEVER) as exchange:
+        async with Exchange(fleet, order, lambda _: b"", NEVER) as exchange:
             with pytest.raises(EngineDied, match="was killed by SIGKILL"):
                 await exchange.reply()
             told.append("told")

@@ -27,11 +27,15 @@ _SHORT = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 class TextFormatter(logging.Formatter):
     """`22:15:03 INFO  message`; a traceback follows, indented, so that none of its lines can pass for a record."""
 
+    _second, _time = -1, ""
+
     def format(self, record: logging.LogRecord) -> str:
         """One line, and the traceback's if there is one."""
-        time = self.formatTime(record, "%H:%M:%S")
-        head = f"{time} {_level(record):<5} {line_of(record.getMessage())}"
-        return "\n".join((head, *_traceback(record)))
+        second = int(record.created)
+        if second != self._second:
+            self._second, self._time = second, self.formatTime(record, "%H:%M:%S")
+        head = f"{self._time} {_level(record):<5} {line_of(record.getMessage())}"
+        return "\n".join((head, *_traceback(record))) if record.exc_info else head
 
 
 class JsonFormatter(logging.Formatter):

@@ -5,8 +5,7 @@ It does not know which engine, what the bytes mean, or what to do when it breaks
 
 from __future__ import annotations
 
-import select
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from math import inf
 from typing import TypeVar
 
@@ -15,6 +14,7 @@ import trio
 from attrs import frozen
 
 from ..errors import EngineBadAnswer
+from ..process.quick_stream import READ, QuickStream
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -24,9 +24,6 @@ Payload = Buffer | tuple[Buffer, ...]
 """A request's body, in one piece or several, so that nobody has to put hundreds of megabytes together."""
 
 T = TypeVar("T")
-
-READ = 65536
-"""Bytes asked of the socket at a time."""
 
 LAST_WORDS = 10.0
 """Seconds, in all, that a connection waits for bytes once its engine has ended. What was sent is in the kernel's
@@ -74,6 +71,7 @@ class Connection:
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
+        self._quick = stream if isinstance(stream, QuickStream) else None
         self.reused = False
         self._waiting: trio.CancelScope | None = None
         self._waits_since = 0.0
@@ -118,14 +116,23 @@ class Connection:
         head = b"".join(lines)
         try:
             if size <= READ:
-                await self._within_patience(self._stream.send_all(b"".join((head, *pieces))))
+                await self._send(b"".join((head, *pieces)))
             else:  # no second copy of a body that may be hundreds of megabytes
                 for piece in (head, *pieces):
-                    await self._within_patience(self._stream.send_all(piece))
+                    await self._send(piece)
         except trio.BrokenResourceError:
             pass  # it hung up on a body that it doesn't want: it may have said why, and `head` will find out
         except trio.ClosedResourceError:
             raise Disconnected(began=False) from None
+
+    async def _send(self, data: Buffer) -> None:
+        if self._quick is None:
+            await self._within_patience(lambda: self._stream.send_all(data))
+            return
+        sent = self._quick.send_now(data)
+        while sent < len(data):
+            await self._within_patience(self._quick.wait_send_all_might_not_block)
+            sent += self._quick.send_now(memoryview(data)[sent:])
 
     # Receiving the answer...
 
@@ -181,11 +188,7 @@ class Connection:
     @property
     def readable(self) -> bool:
         """An idle connection that can be read has been closed by the engine (or talks out of turn)."""
-        if not isinstance(self._stream, trio.SocketStream):
-            return False
-        poll = select.poll()
-        poll.register(self._stream.socket.fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+        return self._quick is not None and self._quick.readable
 
     def engine_ended(self) -> None:
         """The engine has ended by itself: what it sent may still be read, but it will not be waited for much longer."""
@@ -193,14 +196,22 @@ class Connection:
         if self._waiting is not None:
             self._waits_since = trio.current_time()
             self._waiting.deadline = self._waits_since + self._patience
+        elif self._quick is not None:
+            self._quick.wake()  # who waits without a deadline begins again with one
 
-    async def _within_patience(self, operation: Awaitable[T]) -> T:
+    async def _within_patience(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Await an operation on the stream. Raises `Disconnected` when the patience with an ended engine is over."""
+        if self._quick is not None and self._patience == inf:
+            try:
+                return await operation()
+            except trio.ClosedResourceError:
+                if self._quick.closed or self._patience == inf:
+                    raise
         self._waits_since = trio.current_time()
         self._waiting = scope = trio.CancelScope(deadline=self._waits_since + self._patience)
         with scope:
             try:
-                return await operation
+                return await operation()
             finally:
                 self._waiting = None
                 self._patience -= trio.current_time() - self._waits_since  # infinite while the engine lives
@@ -208,12 +219,19 @@ class Connection:
 
     async def close(self) -> None:
         """Close it now, also in a cancelled task. Closing is the message: the engine stops generating."""
+        if self._quick is not None:
+            self._quick.close()
+            return
         with trio.CancelScope(shield=True):  # forceful closing never blocks, but it is a checkpoint
             await trio.aclose_forcefully(self._stream)
 
     async def _receive(self) -> None:
         try:
-            data = await self._within_patience(self._stream.receive_some(READ))
+            data: bytes | bytearray | None = None
+            if self._quick is not None and self._began:  # an answer never begins at once
+                data = self._quick.receive_now()
+            if data is None:
+                data = await self._within_patience(self._receive_some)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise Disconnected(self._began) from None
         if not data:
@@ -239,6 +257,9 @@ class Connection:
         if self._framing >= MAX_FRAMING:
             what = "trailers or chunk extensions have" if self._head else "head has"
             raise EngineBadAnswer(f"The {what} no end: {self._framing} bytes of the engine's answer so far.")
+
+    async def _receive_some(self) -> bytes | bytearray:
+        return await self._stream.receive_some(READ)
 
     # httptools calls these while it is fed...
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import trio
 
+from ..process.quick_stream import QuickStream
 from ..process.shortage import insist
 from ..units import Seconds
 from .connection import AnswerHead, Connection, Disconnected, Headers, Payload, Unreachable
@@ -44,7 +45,7 @@ async def connect(address: Address) -> trio.abc.Stream:
     except BaseException:
         own.close()
         raise
-    return trio.SocketStream(own)
+    return QuickStream.of(trio.SocketStream(own))
 
 
 async def _connect_unix(path: Path) -> trio.abc.Stream:
@@ -61,7 +62,7 @@ async def _connect_unix(path: Path) -> trio.abc.Stream:
             except BlockingIOError:
                 await trio.sleep(_FULL)
             else:
-                return trio.SocketStream(trio.socket.from_stdlib_socket(own))
+                return QuickStream(own)
     except BaseException:
         own.close()
         raise

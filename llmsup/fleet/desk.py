@@ -47,6 +47,11 @@ class Ticket:
         """Seconds since the request came."""
         return Seconds(trio.current_time() - self.since)
 
+    @property
+    def decided(self) -> bool:
+        """It needn't be waited for."""
+        return self._decided.is_set()
+
     async def life(self, timeout: Seconds) -> Life:
         """Wait until the model serves this request, for at most `timeout` seconds since the request came.
 
@@ -56,8 +61,9 @@ class Ticket:
             QueueTimeout: It took longer.
             Error: The model can't be had; the error says why.
         """
-        with trio.move_on_at(self.since + timeout):
-            await self._decided.wait()
+        if not self.decided:
+            with trio.move_on_at(self.since + timeout):
+                await self._decided.wait()
         if self._error is not None:
             raise self._error.again()  # others who waited get the same one
         if self._life is None:

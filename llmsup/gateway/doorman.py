@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 import ipaddress
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from attrs import Factory, define, field
@@ -167,6 +168,7 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
+@lru_cache(256)
 def _hostname(url: str) -> str:
     """The host in a URL, or "" if there is none."""
     try:
@@ -193,6 +195,7 @@ def _key(head: RequestHead) -> bytes:
     return head.header(b"x-api-key").encode("latin-1")
 
 
+@lru_cache(256)
 def is_loopback(host: str) -> bool:
     """Whether a host name or address is this machine's own. RFC 6761: every name under localhost is."""
     host = host.rstrip(".").lower()

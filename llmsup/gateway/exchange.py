@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from functools import partial
 from types import TracebackType
 from typing import Self
 
 import trio
-from attrs import evolve, frozen
+from attrs import frozen
 
 from ..engines.connection import Disconnected, Headers, Payload, Unreachable
 from ..engines.pool import Answer
@@ -52,7 +52,6 @@ class Order:
         model: Who shall do it.
         target: Path and query, as they are sent to the engine.
         path: Decoded, for the log and for the shape of errors.
-        body: Makes the body for an engine, which may lack something that the body must then say.
         sent: Called when an engine has answered: the body isn't needed any more.
         streaming: The client asked for a stream.
         ttl: How long the client wants the model kept, in seconds.
@@ -64,7 +63,6 @@ class Order:
     target: bytes
     path: str
     headers: Headers
-    body: Callable[[Life], Payload]
     streaming: bool = False
     ttl: Seconds = Seconds(0)
     client: str = ""
@@ -76,9 +74,11 @@ class Exchange:
     the lease.
     """
 
-    def __init__(self, fleet: Fleet, order: Order, loading_comments: Seconds) -> None:
+    def __init__(self, fleet: Fleet, order: Order, body: Callable[[Life], Payload], loading_comments: Seconds) -> None:
+        """`body` makes the body for an engine, which may lack something that the body must then say."""
         self._fleet = fleet
         self._order = order
+        self._body = body
         self._comments = loading_comments if order.streaming else NEVER
         self._answer: Answer | None = None
         self._life: Life | None = None
@@ -103,7 +103,7 @@ class Exchange:
             Error: There will be no answer.
         """
         life: Life | None = None
-        with trio.move_on_after(self._comments):
+        with nullcontext() if self._ticket.decided else trio.move_on_after(self._comments):
             life = await self._ticket.life(self._order.model.spec.queue_timeout)
         if life is None:
             return Reply(status=200, headers=sse.HEADERS, body=self._late())
@@ -125,7 +125,7 @@ class Exchange:
         for last_try in (False, True):
             self._life = life
             try:
-                self._answer = await life.pool.request(order.method, order.target, order.headers, order.body(life))
+                self._answer = await life.pool.request(order.method, order.target, order.headers, self._body(life))
             except Disconnected as gone:
                 error = await self._explain(gone)
                 if last_try or gone.began or not isinstance(error, EngineDied):
@@ -134,7 +134,7 @@ class Exchange:
                     raise (error.again(lasting=True) if twice else error) from None
                 log.info("%s: asking a fresh engine: %s", order.model.spec.name, error)
             else:
-                self._order = evolve(order, body=_gone)
+                self._body = _gone
                 order.sent()
                 return
             self._ticket.__exit__()

@@ -71,10 +71,10 @@ class Gateway(Watched):
         self.active += 1
         try:
             with self.room.share() as share:
-                order = await self._order(head, chunks, share)
+                order, body = await self._order(head, chunks, share)
                 name = order.model.spec.name
-                exchange = Exchange(self._fleet, order, self.server.loading_comments)
-                del order  # the exchange lets the body go as soon as it can
+                exchange = Exchange(self._fleet, order, body, self.server.loading_comments)
+                del body  # the exchange lets it go as soon as it can
                 async with exchange:
                     reply = await exchange.reply()
                     status = reply.status
@@ -90,7 +90,9 @@ class Gateway(Watched):
                 "%s %s %s: %s in %.3f s", head.method, _printable(head.path), name, status or "client left", seconds
             )
 
-    async def _order(self, head: RequestHead, chunks: AsyncIterable[bytes], share: Share) -> Order:
+    async def _order(
+        self, head: RequestHead, chunks: AsyncIterable[bytes], share: Share
+    ) -> tuple[Order, Callable[[Life], Payload]]:
         limit = self.server.max_body
         self.room.large = Bytes(2 * limit)
         query = b"?" + head.query if head.query else b""
@@ -98,16 +100,16 @@ class Gateway(Watched):
         if head.raw_path.startswith(UPSTREAM):
             upstream = await self._upstream(head)  # before the body: it may be large
             data = await read_body(head, chunks, limit, share, raw=True)
-            return Order(
+            order = Order(
                 model=self._fleet.find(upstream.model),
                 method=head.method,
                 target=(upstream.target or b"/") + query,
                 path=head.path,
                 headers=for_engine(head.headers) + switching(head.headers),
-                body=_as_is(data),
                 client=client,
                 sent=share.release,
             )
+            return order, _as_is(data)
         data = await read_body(head, chunks, limit, share)
         fields = await self._fields(head, data)
         match = await self._fleet.known(self._model_name(head, fields))
@@ -117,18 +119,18 @@ class Gateway(Watched):
             make = _edited(fields, model.spec, match.preset, generating=head.path in GENERATING)
         elif isinstance(fields, MultipartBody) and model.spec.upstream_model:
             make = _as_is(fields.renamed(model.spec.upstream_model))
-        return Order(
+        order = Order(
             model=model,
             method=head.method,
             target=head.path.encode() + query,
             path=head.path,
             headers=[(name, value) for name, value in for_engine(head.headers) if name != b"content-encoding"],
-            body=make,
             streaming=isinstance(fields, JsonBody) and fields.get("stream") is True,
             ttl=wanted_ttl(fields) if isinstance(fields, JsonBody) else Seconds(0),
             client=client,
             sent=share.release,
         )
+        return order, make
 
     async def _fields(self, head: RequestHead, data: Buffer) -> JsonBody | MultipartBody | None:
         """The body's members. JSON is assumed where no form is declared: people forget curl's -H."""

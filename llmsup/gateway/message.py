@@ -36,7 +36,10 @@ class RequestHead:
 
     def header(self, name: bytes) -> str:
         """The first header of that (lower case) name, or ""."""
-        return next((value.decode("latin-1") for key, value in self.headers if key == name), "")
+        for key, value in self.headers:  # nothing cleverer: it is asked for a dozen headers in each request
+            if key == name:
+                return value.decode("latin-1")
+        return ""
 
     def parameter(self, name: str) -> str:
         """The first query parameter of that name, or ""."""
@@ -86,15 +89,15 @@ _NOT_FOR_ENGINES = _HOP_BY_HOP | frozenset(
 
 def for_engine(headers: Headers) -> Headers:
     """The request headers that an engine gets to see."""
-    drop = _NOT_FOR_ENGINES | _named(headers)
-    return [(name, value) for name, value in headers if name not in drop]
+    drop = _with_named(_NOT_FOR_ENGINES, headers)
+    return [header for header in headers if header[0] not in drop]
 
 
 def switching(headers: Headers) -> Headers:
     """What asks for, or grants, the other protocol that these headers name; nothing if they don't. Another version of
     HTTP is never asked for.
     """
-    named = [value for name, value in headers if name.lower() == b"upgrade"]
+    named = [value for name, value in headers if len(name) == 7 and name.lower() == b"upgrade"]
     if len(named) != 1 or b"upgrade" not in _named(headers) or named[0].strip().lower() == b"h2c":
         return []
     return [(b"connection", b"Upgrade"), (b"upgrade", named[0])]
@@ -102,15 +105,22 @@ def switching(headers: Headers) -> Headers:
 
 def for_client(headers: Headers) -> Headers:
     """The engine's headers that a client gets to see; who may read the answer is for us to say, not the engine."""
-    drop = _HOP_BY_HOP | _named(headers)
+    drop = _with_named(_HOP_BY_HOP, headers)
     return [
-        (name, value)
-        for name, value in headers
-        if name.lower() not in drop and not name.lower().startswith(b"access-control-")
+        header
+        for header in headers
+        if (name := header[0].lower()) not in drop and not name.startswith(b"access-control-")
     ]
+
+
+def _with_named(drop: frozenset[bytes], headers: Headers) -> frozenset[bytes]:
+    named = _named(headers)
+    return drop if named <= drop else drop | named
 
 
 def _named(headers: Headers) -> frozenset[bytes]:
     """The headers that a `Connection` header declares to be about the connection."""
-    values = [value for name, value in headers if name.lower() == b"connection"]
+    values = [value for name, value in headers if len(name) == 10 and name.lower() == b"connection"]
+    if not values:
+        return frozenset()
     return frozenset(token.strip().lower() for value in values for token in value.split(b","))

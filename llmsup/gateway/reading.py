@@ -8,6 +8,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import aclosing
+from typing import cast
 
 import trio
 
@@ -36,7 +37,8 @@ async def read_body(
     bound: str = "server.max_body",
 ) -> Buffer:
     """Read a whole body; one that is compressed becomes what it was, unless it is wanted `raw`. `bound` says where the
-    limit comes from.
+    limit comes from. `chunks` may have `at_hand`, which gives the whole body if it has come already and is no longer
+    than that: then nothing has to be waited for, which is so for most.
 
     Raises:
         BodyTooLarge: It is, or says that it is, larger than `limit` bytes; the rest is not read.
@@ -49,6 +51,10 @@ async def read_body(
     length = int(declared) if declared.isdecimal() and len(declared) <= 20 else None
     if len(declared) > 20 or (length is not None and length > limit):
         raise _too_large(limit, bound)
+    at_hand = None if how else getattr(chunks, "at_hand", None)
+    if at_hand is not None and (data := at_hand(min(limit, SMALL))) is not None:
+        await (share or Room(limit).share()).grow(len(data))
+        return cast("bytes", data)
     body = _Body(limit, bound, None if how else length, share or Room(limit).share())
     await body.expect()
     async with aclosing(paced(chunks)) as bytes_, aclosing(unpacked(bytes_, how) if how else bytes_) as pieces:

@@ -19,7 +19,10 @@ HEADERS: Headers = [
 
 def is_stream(headers: Headers) -> bool:
     """Whether a message's headers say that it is an event stream."""
-    return any(n.lower() == b"content-type" and v.lower().startswith(b"text/event-stream") for n, v in headers)
+    for name, value in headers:
+        if len(name) == 12 and name.lower() == b"content-type":
+            return value.lower().startswith(b"text/event-stream")
+    return False
 
 
 def comment(text: str) -> bytes:

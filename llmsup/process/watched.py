@@ -18,20 +18,23 @@ class Watched:
     """
 
     def __init__(self) -> None:
-        self._changed = trio.Event()
+        self._changed: trio.Event | None = None  # none as long as nobody waits: each request announces a few changes
 
     def notify(self) -> None:
         """Wake everybody who waits, so that they look again."""
-        changed, self._changed = self._changed, trio.Event()
-        changed.set()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     async def until(self, predicate: Callable[[], object]) -> None:
         """Wait until `predicate` holds. When it holds already, this returns at once and is no checkpoint:
         what was seen true is still true in the next line.
         """
         while not predicate():
-            await self._changed.wait()
+            await self.change()
 
     async def change(self) -> None:
         """Wait for the next announcement, whatever it is."""
+        if self._changed is None:
+            self._changed = trio.Event()
         await self._changed.wait()

@@ -6,6 +6,7 @@ It does not know what is asked for, except that `/health` is answered when there
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 import trio
 
@@ -46,8 +47,8 @@ class Conversation:
         self._client = ends.client[0] if ends.client else "local"
         self._closing = closing
         self._handover = Handover(roads.hypercorn, ends)
-        self._waiting = trio.CancelScope()
-        self._serving = trio.CancelScope()
+        self._waiting = trio.CancelScope()  # its deadline is the next request's: one for each would cost more
+        self._reader = HeadReader()
         self._watching: trio.CancelScope | None = None
         self._watched = trio.Event()
         self._left = False
@@ -61,15 +62,20 @@ class Conversation:
         try:
             async with trio.open_nursery() as self._nursery:
                 try:
-                    first = True
-                    while (head := await self._next(first=first)) and await self._serve(head):
-                        first = False
-                    self.leaving = True
+                    with self._waiting:
+                        await self._talk()
+                    if self._waiting.cancelled_caught and self._reader.began and not self._closing():
+                        await self._refuse(RequestTimeout(f"The request's head did not come within {HEAD_TIME:g} s."))
                 finally:
                     self._handover.close()
                     self._nursery.cancel_scope.cancel()
         finally:
             await self._wire.close()
+
+    async def _talk(self) -> None:
+        first = True
+        while (head := await self._next(first=first)) is not None and await self._serve(head):
+            first = False
 
     def give_up(self) -> None:
         """End the connection if no request is on its way."""
@@ -82,26 +88,29 @@ class Conversation:
     async def _next(self, *, first: bool) -> Head | None:
         """The next request; None: there is none, and what was wrong with what came has been told."""
         self.idle_since = began = trio.current_time()
-        reader = HeadReader()
-        with trio.CancelScope(deadline=began + (HEAD_TIME if first else KEEP_ALIVE)) as self._waiting:
-            if self._closing() or (first and not await self._wire.open()):
-                return None
-            try:
-                while data := await self._wire.receive():
-                    timed = reader.began or first
-                    head = reader.feed(data)
-                    if head is not None:
-                        self.idle_since = None
-                        self._wire.ahead = reader.rest
-                        return head
-                    if reader.began and not timed:
-                        self._waiting.deadline = trio.current_time() + HEAD_TIME
-            except BadRequest as error:
-                await self._refuse(error)
+        reader = self._reader = HeadReader()
+        self._waiting.deadline = began + (HEAD_TIME if first else KEEP_ALIVE)
+        if self._closing() or (first and not await self._wire.open()):
             return None
-        if reader.began and not self._closing():
-            await self._refuse(RequestTimeout(f"The request's head did not come within {HEAD_TIME:g} s."))
-        return None
+        try:
+            while data := await self._wire.receive():
+                head = reader.feed(data)
+                if head is not None:
+                    break
+                if reader.began and not first:
+                    first, self._waiting.deadline = True, trio.current_time() + HEAD_TIME
+            else:
+                return None
+        except BadRequest as error:
+            self._waiting.deadline = inf
+            await self._refuse(error)
+            return None
+        if self._waiting.cancel_called:
+            return None  # in this very moment
+        self._waiting.deadline = inf
+        self.idle_since = None
+        self._wire.ahead = reader.rest
+        return head
 
     async def _serve(self, head: Head) -> bool:
         """Have one request answered; returns whether another one may follow."""
@@ -114,8 +123,7 @@ class Conversation:
         outgoing = Outgoing.to(self._wire, head, closing=self.spare or self._closing())
         self._roads.lookout.add(self)
         try:
-            with trio.CancelScope() as self._serving:
-                await self._answer(head, incoming, outgoing)
+            await self._answer(head, incoming, outgoing)
         except ClientLeft:
             self._left = True
         except BadRequest as error:  # in the body, for Hypercorn: the gateway's errors are answered
@@ -164,7 +172,7 @@ class Conversation:
                     data = await self._wire.read()
                     if not data:
                         self._left = True
-                        self._serving.cancel()
+                        self._nursery.cancel_scope.cancel()
                         return
                     self._wire.ahead += data
         finally:

@@ -28,6 +28,7 @@ class Incoming:
     def __init__(self, wire: Wire, head: Head) -> None:
         self._wire = wire
         self._framing: Framing = Chunked() if head.length is None else Length(head.length)
+        self._length = head.length
         self._invite = head.expects
         self._unreadable = False
 
@@ -46,6 +47,7 @@ class Incoming:
             ClientLeft: Before its end.
             MalformedRequest: Its chunks can't be read.
         """
+        self._length = None
         while not self._framing.done:
             if self._invite:
                 self._invite = False
@@ -62,6 +64,13 @@ class Incoming:
             if body:
                 return body
         raise StopAsyncIteration
+
+    def at_hand(self, most: int) -> bytes | None:
+        """All of it, if its length was told, is no more than `most`, and has come already."""
+        if self._length is None or self._length > min(most, len(self._wire.ahead)):
+            return None
+        body, self._wire.ahead = self._framing.feed(self._wire.ahead)
+        return body
 
     async def skip(self) -> bool:
         """Throw away what nobody wants, if that is a matter of a moment; says whether it is complete then. A client

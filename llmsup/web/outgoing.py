@@ -6,7 +6,6 @@ It does not know who answers.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 from ..engines.connection import Headers
@@ -19,16 +18,6 @@ from .wire import Wire
 
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 _BODILESS = (204, 304)
-
-
-@asynccontextmanager
-async def _closing(body: AsyncIterator[bytes]) -> AsyncIterator[AsyncIterator[bytes]]:
-    """Async generators are finalised when the garbage collector gets round to it, unless they are closed."""
-    try:
-        yield body
-    finally:
-        if isinstance(body, AsyncGenerator):
-            await body.aclose()
 
 
 class Outgoing:
@@ -57,7 +46,10 @@ class Outgoing:
 
     async def send(self, reply: Reply, more: Headers) -> None:
         """Send a whole reply, `more` being headers beside its own; what its body raises goes on to the caller."""
-        length = next((int(value) for name, value in reply.headers if name.lower() == b"content-length"), None)
+        length = None
+        for name, value in reply.headers:
+            if len(name) == 14 and name.lower() == b"content-length":
+                length = int(value)
         bodiless = self._bodiless or reply.status in _BODILESS
         chunked = length is None and not bodiless and not self._old
         if length is None and not bodiless and self._old:
@@ -65,20 +57,30 @@ class Outgoing:
         head = self._head(reply.status, reply.reason, [*reply.headers, *more], chunked=chunked)
         if bodiless or length == 0:
             await self._send(head, last=True)
-            return
-        left = length or 0
-        if not chunked and length is None:
-            await self._send(head)
-            head = b""
-        async with _closing(reply.body) as body:
+        elif length is not None:
+            await self._send_framed(head, reply.body, length)
+        else:
+            await self._send_stream(head, reply.body, chunked=chunked)
+
+    async def _send_framed(self, head: bytes, body: AsyncIterator[bytes], left: int) -> None:
+        """The head waits for the first of the body: nobody can do anything with it alone."""
+        try:
             async for data in body:
                 left -= len(data)
-                piece = b"%x\r\n%b\r\n" % (len(data), data) if chunked else data
-                await self._send(head + piece)
+                await self._send(head + data if head else data, last=not left)
                 head = b""
-        if length is not None and left:
-            return  # it is short, and seen to be
-        await self._send(b"0\r\n\r\n" if chunked else head, last=True)
+        finally:
+            await _finish(body)
+
+    async def _send_stream(self, head: bytes, body: AsyncIterator[bytes], *, chunked: bool) -> None:
+        """The head goes out at once: it may take a while until there is more."""
+        await self._send(head)
+        try:
+            async for data in body:
+                await self._send(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+        finally:
+            await _finish(body)
+        await self._send(b"0\r\n\r\n" if chunked else b"", last=True)
 
     async def refuse(self, error: Error, more: Headers) -> None:
         """Send an error, `more` being headers beside its own."""
@@ -94,7 +96,8 @@ class Outgoing:
 
     def _head(self, status: int, reason: bytes, headers: Headers, *, chunked: bool) -> bytes:
         lines = [b"HTTP/1.1 %d %b\r\n" % (status, reason or _PHRASES.get(status, b""))]
-        lines += [b"%b: %b\r\n" % header for header in headers]
+        for name, value in headers:
+            lines += (name, b": ", value, b"\r\n")
         if chunked:
             lines.append(b"Transfer-Encoding: chunked\r\n")
         if self.closing:
@@ -109,3 +112,9 @@ class Outgoing:
         if self._wire.broken:
             raise ClientLeft
         self.complete = last
+
+
+async def _finish(body: AsyncIterator[bytes]) -> None:
+    """Async generators are finalised when the garbage collector gets round to it, unless they are closed."""
+    if isinstance(body, AsyncGenerator):
+        await body.aclose()

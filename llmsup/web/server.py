@@ -9,12 +9,12 @@ import errno
 import logging
 import socket
 import ssl
-from typing import Any
 
 import trio
 
 from ..errors import SetupError
 from ..process import descriptors
+from ..process.quick_stream import QuickStream
 from ..units import Seconds
 from .clients import Clients
 from .conversation import Conversation
@@ -64,6 +64,7 @@ class WebServer:
         self._keyfile = keyfile
         self.stalled = stalled
         self.clients = Clients(descriptors.for_clients(descriptors.limit()))
+        self._context: ssl.SSLContext | None = None
         self._said = -AGAIN
         self._stopping = False
         self._accepting = trio.CancelScope()
@@ -72,11 +73,8 @@ class WebServer:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `stop`."""
-        tls = self._tls()
-        listeners: list[Any] = [trio.SocketListener(trio.socket.from_stdlib_socket(s)) for s in self._sockets]
-        if tls is not None:
-            # Not `https_compatible`, which says no good-bye: in HTTP/1.0 that is how a client knows an answer's end.
-            listeners = [trio.SSLListener(listener, tls) for listener in listeners]
+        self._context = self._tls()
+        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(s)) for s in self._sockets]
         with self._serving:
             async with trio.open_nursery() as looking:
                 looking.start_soon(self._roads.lookout.run)
@@ -92,7 +90,7 @@ class WebServer:
         self._serving.deadline = trio.current_time() + grace
         await self._done.wait()
 
-    async def _accept_all(self, listeners: list[Any], task_status: trio.TaskStatus[None]) -> None:
+    async def _accept_all(self, listeners: list[trio.SocketListener], task_status: trio.TaskStatus[None]) -> None:
         """Returns when nobody is accepted any more, and the last one has left."""
         async with trio.open_nursery() as connections:
             with self._accepting:
@@ -101,7 +99,7 @@ class WebServer:
                         accepting.start_soon(self._accept, listener, connections)
                     task_status.started()
 
-    async def _accept(self, listener: Any, connections: trio.Nursery) -> None:
+    async def _accept(self, listener: trio.SocketListener, connections: trio.Nursery) -> None:
         async with listener:
             while True:
                 await self.clients.room()
@@ -121,12 +119,19 @@ class WebServer:
             log.warning("can't accept connections now (%d are open): %s", len(self.clients), error.strerror or error)
         await trio.sleep(BREATH)
 
-    async def _handle(self, stream: Any) -> None:
+    async def _handle(self, accepted: trio.SocketStream) -> None:
+        plain = QuickStream.of(accepted)
         try:
-            ends = _ends(stream)
+            ends = Ends(
+                client=plain.socket.getpeername()[:2],
+                server=plain.socket.getsockname()[:2],
+                secure=self._context is not None,
+            )
         except OSError:  # it has left already
-            await trio.aclose_forcefully(stream)
+            plain.close()
             return
+        # Not `https_compatible`, which says no good-bye: in HTTP/1.0 that is how a client knows an answer's end.
+        stream = plain if self._context is None else trio.SSLStream(plain, self._context, server_side=True)
         conversation = Conversation(self._roads, Wire(stream, self.stalled), ends, closing=lambda: self._stopping)
         self.clients.add(conversation)
         try:
@@ -147,12 +152,6 @@ class WebServer:
         except (OSError, ssl.SSLError) as error:
             raise SetupError(f"server.certfile and server.keyfile can't be used: {error}.") from None
         return context
-
-
-def _ends(stream: Any) -> Ends:
-    secure = isinstance(stream, trio.SSLStream)
-    ours = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
-    return Ends(client=ours.getpeername()[:2], server=ours.getsockname()[:2], secure=secure)
 
 
 def listen(address: str) -> list[socket.socket]:

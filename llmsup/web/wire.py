@@ -13,12 +13,10 @@ from typing import Any
 
 import trio
 
+from ..process.quick_stream import READ, QuickStream
 from ..units import Seconds
 
 log = logging.getLogger(__name__)
-
-READ = 65536
-"""Bytes asked of the socket at a time."""
 
 PIECE = 65536
 """Bytes that must be taken within the deadline; a client that is slow, but takes some, is not cut off."""
@@ -49,6 +47,7 @@ class Wire:
         self.broken = False
         self.ahead = b""
         self._stream = stream
+        self._quick = stream if isinstance(stream, QuickStream) else None
 
     @property
     def secure(self) -> bool:
@@ -74,6 +73,8 @@ class Wire:
     async def read(self) -> bytes:
         """As `receive`, but not what is there already."""
         try:
+            if self._quick is not None and (data := self._quick.receive_now()) is not None:
+                return data
             return bytes(await self._stream.receive_some(READ))
         except GONE:
             return b""
@@ -82,6 +83,18 @@ class Wire:
         """Send all of it. A client that is gone, or that takes nothing for `stalled` seconds, makes it `broken`."""
         if self.broken:
             return
+        if self._quick is not None:
+            try:
+                sent = self._quick.send_now(data)
+            except GONE:
+                self.broken = True
+                return
+            if sent == len(data):
+                return
+            data = data[sent:]
+        await self._send_slowly(data)
+
+    async def _send_slowly(self, data: bytes) -> None:
         self.broken = True  # also if this is cancelled: half a message was left behind
         try:
             for start in range(0, len(data), PIECE):
@@ -114,7 +127,7 @@ class Wire:
         """Close in such a way that what was sent can't be taken for the whole: the client sees a reset."""
         self.broken = True
         transport = self._stream.transport_stream if self.secure else self._stream
-        if isinstance(transport, trio.SocketStream):
+        if isinstance(transport, QuickStream):
             with suppress(OSError):  # it is gone already
                 transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await self.close()
