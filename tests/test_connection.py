@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
+from llmsup.engines import connection as connection_module
 from llmsup.engines.connection import MAX_FRAMING, AnswerHead, Connection, Disconnected
 from llmsup.errors import EngineBadAnswer
 from llmsup.process.quick_stream import READ, QuickStream
@@ -259,6 +260,30 @@ async def test_an_idle_connection_that_the_engine_closed_can_be_told() -> None:
     await far.aclose()
     assert connection.readable
     await connection.close()
+
+
+@pytest.mark.parametrize("speaks", [True, False])
+async def test_an_engine_that_ended_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, speaks: bool) -> None:
+    """On a real socket: who waits already begins to wait with a bound, and gets what had been sent."""
+    monkeypatch.setattr(connection_module, "LAST_WORDS", 0.2)
+    near, far = map(QuickStream, socket.socketpair())
+    connection = Connection(near)
+    await connection.send("GET", b"/", [], b"")
+    async with trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            if speaks:
+                assert (await connection.head()).status == 200
+            with pytest.raises(Disconnected):
+                await connection.body() if speaks else await connection.head()
+
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        connection.engine_ended()
+        if speaks:
+            await far.send_all(OK + b"content-length: 5\r\n\r\n")
+    await connection.close()
+    far.close()
 
 
 # Breaking...

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import psutil
+import trio
 
-from tools.bench_drive import Request, load, stream_once
+from tools.bench_drive import Request, Stream, load, stream_once
 from tools.bench_samples import Samples
 from tools.bench_ways import MODEL, Way
 
 TOKENIZE = Request("/tokenize", {"model": MODEL, "content": "The quick brown fox jumps over the lazy dog."})
-ALONE, MANY = 1, 16
+ALONE, MANY, CROWD = 1, 16, 64
 
 
 def chat(model: str, tokens: int) -> Request:
@@ -43,16 +44,27 @@ async def latency(samples: Samples, ways: Sequence[Way], *, rounds: int) -> None
         samples.fail(way.name, done.errors)
         samples.add("memory", way.name, memory(way))
     for way in turns(ways, rounds):
-        used, asked = way.cpu(), 0
-        for connections, seconds in ((ALONE, 0.5), (MANY, 1.0)):
+        for connections, seconds in ((ALONE, 0.5), (MANY, 1.0), (CROWD, 1.0)):
+            used = way.cpu()
             done = await load(way.address, TOKENIZE, connections=connections, seconds=seconds)
+            asked = len(done.latencies) + len(done.errors)
+            samples.add(f"cpu {connections}", way.name, 1e6 * (way.cpu() - used) / asked)
             samples.add(f"latency {connections}", way.name, *(1000 * each for each in done.latencies))
             samples.add(f"rate {connections}", way.name, len(done.latencies) / done.seconds)
+            samples.add("requests", way.name, asked)
             samples.fail(way.name, done.errors)
-            asked += len(done.latencies) + len(done.errors)
-        samples.add("requests", way.name, asked)
-        samples.add("cpu", way.name, 1000 * (way.cpu() - used) / asked)
         samples.add("memory", way.name, memory(way))
+
+
+async def large(samples: Samples, ways: Sequence[Way], model: str, *, rounds: int) -> None:
+    """A body of a megabyte, there and back: the fake engine answers with what it got."""
+    request = Request("/v1/chat/completions", {"model": model, "messages": [], "text": "x" * 2**20})
+    for warm in (False, True):
+        for way in turns(ways, rounds if warm else 1):
+            done = await load(way.address, request, connections=ALONE, seconds=0.5)
+            samples.fail(way.name, done.errors)
+            if warm:
+                samples.add("large", way.name, *(1000 * each for each in done.latencies))
 
 
 async def streams(samples: Samples, ways: Sequence[Way], *, rounds: int, tokens: int) -> None:
@@ -65,15 +77,23 @@ async def streams(samples: Samples, ways: Sequence[Way], *, rounds: int, tokens:
                 samples.add("tokens", way.name, (got.events - 1) / (got.seconds - got.first))
 
 
-async def chunks(samples: Samples, ways: Sequence[Way], model: str, *, rounds: int, paced: bool) -> None:
-    """A fake engine's streams: as fast as they go, or paced, so that every chunk comes alone."""
+async def chunks(
+    samples: Samples, ways: Sequence[Way], model: str, *, rounds: int, measure: str, together: int
+) -> None:
+    """A fake engine's streams, so many together: the CPU time for each chunk, and how long it takes to come."""
     request = chat(model, 0)  # the fake has its own idea of how many
     for way in ways:
         await stream_once(way.address, request)
     for way in turns(ways, rounds):
         used = way.cpu()
-        got = await stream_once(way.address, request)
-        if paced:
-            samples.add("paced chunk", way.name, 1e6 * (way.cpu() - used) / got.events)
-        else:
-            samples.add("chunk", way.name, 1e6 * got.seconds / got.events)
+        got: list[Stream] = []
+
+        async def stream(way: Way, got: list[Stream]) -> None:
+            got.append(await stream_once(way.address, request))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(together):
+                nursery.start_soon(stream, way, got)
+        events = sum(each.events for each in got)
+        samples.add(f"{measure} {together} cpu", way.name, 1e6 * (way.cpu() - used) / events)
+        samples.add(f"{measure} {together}", way.name, 1e6 * max(each.seconds for each in got) / events)

@@ -34,12 +34,12 @@ from tools import bench_ways as run
 from tools.bench_cold import cold, first_byte
 from tools.bench_drive import Failed
 from tools.bench_idle import idle
-from tools.bench_measures import chunks, latency, streams
+from tools.bench_measures import chunks, large, latency, streams
 from tools.bench_samples import Samples
 from tools.bench_setup import FAKES, config, facts, find_engine, flags_of
 from tools.bench_table import IDLE, SECTIONS, table, verdicts
 
-PARTS = ("latency", "stream", "cold")
+PARTS = ("latency", "stream", "large", "cold")
 
 ADVICE = """\
 A run takes a minute and a half, --idle another three quarters. Close what else is busy: a browser is enough to
@@ -82,8 +82,16 @@ def measure(samples: Samples, options: argparse.Namespace, engine: Path, model: 
             say("streams")
             trio.run(lambda: streams(samples, ways, rounds=rounds, tokens=64))
             pair = [enter(run.fake(directory, *FAKES["fake"])), ours]
-            trio.run(lambda: chunks(samples, pair, "fake", rounds=rounds, paced=False))
-            trio.run(lambda: chunks(samples, [ours], "paced", rounds=rounds, paced=True))
+            for together in (1, 8):
+                trio.run(lambda n: chunks(samples, pair, "fake", rounds=rounds, measure="chunk", together=n), together)
+            for together in (1, 10):
+                trio.run(
+                    lambda n: chunks(samples, [ours], "paced", rounds=rounds, measure="paced", together=n), together
+                )
+        if "large" in parts:
+            say("large bodies")
+            pair = [enter(run.fake(directory, "--tokens", "1")), ours]
+            trio.run(lambda: large(samples, pair, "fake", rounds=rounds))
         if "cold" in parts:
             say("cold starts")
             trio.run(cold, samples, ways, command, directory, rounds)

@@ -20,7 +20,7 @@ from llmsup.engines.probe import parse_flags
 from llmsup.errors import SetupError
 from tools import bench_ways as run
 
-FAKES = {"fake": ("--tokens", "5000"), "paced": ("--tokens", "1000", "--tps", "1000")}
+FAKES = {"fake": ("--tokens", "5000"), "paced": ("--tokens", "200", "--tps", "100")}
 
 
 def find_engine(asked: str | None) -> Path:

@@ -36,7 +36,11 @@ SECTIONS: dict[str, Sequence[Row]] = {
         Row("16 connections, slowest, ms", "latency 16", max, "+", 0),
         Row("  of the engine's first burst, ms", "first burst", max, "+", 0),
         Row("16 connections, requests/s", "rate 16", median, "x", 0),
-        Row("CPU of the process that listens, ms", "cpu"),
+        Row("64 connections, p50, ms", "latency 64", median, "+"),
+        Row("64 connections, requests/s", "rate 64", median, "x", 0),
+        Row("CPU of what listens, µs, 1 connection", "cpu 1", median, "", 0),
+        Row("  16 connections", "cpu 16", median, "", 0),
+        Row("  64 connections", "cpu 64", median, "", 0),
         Row("its memory (USS) at the end, MiB", "memory", lambda numbers: numbers[-1], "", 1),
         Row("  grown since it was warm, MiB", "memory", growth),
         Row("  grown in the second half, MiB", "memory", late_growth),
@@ -47,9 +51,13 @@ SECTIONS: dict[str, Sequence[Row]] = {
         Row("tokens/s", "tokens", median, "x", 1),
     ),
     "A stream of a fake engine": (
-        Row("as fast as it goes, µs per chunk", "chunk", median, "+", 1),
-        Row("1000 chunks/s: CPU of llmsup, µs per chunk", "paced chunk", median, "", 1),
+        Row("as fast as it goes, µs per chunk", "chunk 1", median, "+", 1),
+        Row("  CPU, µs per chunk", "chunk 1 cpu", median, "", 1),
+        Row("  CPU, µs per chunk, 8 at once", "chunk 8 cpu", median, "", 1),
+        Row("100 chunks/s: CPU, µs per chunk", "paced 1 cpu", median, "", 1),
+        Row("  10 at once", "paced 10 cpu", median, "", 1),
     ),
+    "A body of 1 MB, there and back (fake engine)": (Row("p50, ms", "large", median, "+"),),
     "Cold start to first byte (direct: by hand)": (
         Row("median, ms", "cold", median, "+", 0),
         Row("fastest, ms", "cold", min, "+", 0),
@@ -90,12 +98,23 @@ def _cells(samples: Samples, row: Row, ways: Sequence[str]) -> list[str]:
     return cells
 
 
+def _ratio(samples: Samples, measure: str, how: Sum = median) -> float | None:
+    """Ours, as a multiple of the router's."""
+    ours, theirs = samples.sum(measure, "llmsup", how), samples.sum(measure, "router", how)
+    return ours / theirs if ours is not None and theirs else None
+
+
 def verdicts(samples: Samples) -> list[str]:
     """One line for each target that there are numbers for."""
     hand, ours = samples.sum("cold", "direct"), samples.sum("cold", "llmsup")
+    rate = _ratio(samples, "rate 16")
     slowest = [max(each) for measure in ("latency 16", "first burst") for each in _ours(samples, measure)]
     seen: list[tuple[str, float | None, float, str]] = [
         ("slowest of all small requests through llmsup", max(slowest, default=None), 500, "ms"),
+        ("1 connection, p50", _ratio(samples, "latency 1"), 0.65, "of the router's"),
+        ("16 connections, time per request", 1 / rate if rate else None, 0.5, "of the router's"),
+        ("CPU per unpaced chunk, 8 streams", samples.sum("chunk 8 cpu", "llmsup"), 5, "µs"),
+        ("first chunk, added to direct", _added(samples, "first chunk"), 0.3, "ms"),
         ("cold start, added to starting it by hand", None if hand is None or ours is None else ours - hand, 50, "ms"),
         ("idle CPU, llmsup and guard", _worst(samples, "llmsup cpu", "guard cpu"), 1, "% of a core"),
         ("idle memory (RSS), llmsup and guard", _worst(samples, "llmsup rss", "guard rss"), 120, "MiB"),
@@ -105,6 +124,11 @@ def verdicts(samples: Samples) -> list[str]:
         for what, value, target, unit in seen
         if value is not None
     ]
+
+
+def _added(samples: Samples, measure: str) -> float | None:
+    ours, theirs = samples.sum(measure, "llmsup"), samples.sum(measure, "direct")
+    return ours - theirs if ours is not None and theirs is not None else None
 
 
 def _ours(samples: Samples, measure: str) -> list[list[float]]:
