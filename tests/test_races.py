@@ -190,10 +190,11 @@ async def test_the_engine_of_a_removed_model_dies(
     told: list[str] = []
 
     async def ask() -> None:
-        async with Exchange(fleet, order, lambda _: b"", NEVER) as exchange:
-            with pytest.raises(EngineDied, match="was killed by SIGKILL"):
-                await exchange.reply()
-            told.append("told")
+        exchange = Exchange(fleet, order, lambda _: b"", NEVER)
+        with pytest.raises(EngineDied, match="was killed by SIGKILL"):
+            await exchange.reply()
+        await exchange.close()
+        told.append("told")
 
     nursery.start_soon(ask)
     await order.model.until(lambda: order.model.desk.in_flight)

@@ -99,6 +99,9 @@ def set_up(book: LogBook, *, style: Literal["text", "json"], verbose: bool) -> B
     root = logging.getLogger()
     root.handlers = [stderr, into_book]
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
+    # The logging HOWTO, "Optimization": where a line was logged and by which thread costs, and is never shown.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # documented there
     # At INFO it tells every listener; what it listens on is ours to say.
     logging.getLogger("hypercorn.error").setLevel(logging.WARNING)
     return into_book

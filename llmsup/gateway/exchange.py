@@ -9,8 +9,6 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, nullcontext
 from functools import partial
-from types import TracebackType
-from typing import Self
 
 import trio
 from attrs import frozen
@@ -70,9 +68,7 @@ class Order:
 
 
 class Exchange:
-    """A context manager round one request; leaving it, at whatever point, closes the engine's connection and ends
-    the lease.
-    """
+    """One request and its lease, which begins at once; whoever makes one must `close` it, at whatever point."""
 
     def __init__(self, fleet: Fleet, order: Order, body: Callable[[Life], Payload], loading_comments: Seconds) -> None:
         """`body` makes the body for an engine, which may lack something that the body must then say."""
@@ -84,12 +80,8 @@ class Exchange:
         self._life: Life | None = None
         self._ticket: Ticket = fleet.enter(order.model, order.ttl, order.client)
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def close(self) -> None:
+        """Close the engine's connection, and end the lease. Works when cancelled."""
         try:
             if self._answer is not None:
                 await self._answer.close()

@@ -6,8 +6,9 @@ It does not know what carries the request in nor the answer out.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from types import TracebackType
 
 import trio
 
@@ -40,6 +41,7 @@ class Gateway(Watched):
         server: [server] of the config that is in force.
         active: How many requests are inside, from the first byte to the last.
         room: The memory that their bodies have.
+        fleet: The models.
     """
 
     def __init__(self, fleet: Fleet, server: Server, doorman: Doorman) -> None:
@@ -48,49 +50,18 @@ class Gateway(Watched):
         self.active = 0
         self.room = Room(Bytes(2 * server.max_body))
         self._turn = Turn()
-        self._fleet = fleet
+        self.fleet = fleet
         self.server = server
 
-    @asynccontextmanager
-    async def exchange(self, head: RequestHead, chunks: AsyncIterable[bytes]) -> AsyncIterator[Reply]:
-        """Answer one request; the reply's body may be read until the context is left.
+    def exchange(self, head: RequestHead, chunks: AsyncIterable[bytes]) -> AbstractAsyncContextManager[Reply]:
+        """Answer one request; the reply's body may be read until the context is left. Entering it raises:
 
         Raises:
             Error: There is no answer; its status, code and message are for the client.
         """
-        self.doorman.check(head)
-        if self._fleet.closing:
-            raise ShuttingDown("llmsup is shutting down.")
-        if head.raw_path.startswith(UPSTREAM) and head.method in ("GET", "HEAD"):
-            upstream = await self._upstream(head)
-            if upstream.target is None:  # relative links on the engine's pages need the slash
-                yield _redirect(head.raw_path + b"/" + (b"?" + head.query if head.query else b""))
-                return
-        began = trio.current_time()
-        name, status = "-", 0
-        self.active += 1
-        try:
-            with self.room.share() as share:
-                order, body = await self._order(head, chunks, share)
-                name = order.model.spec.name
-                exchange = Exchange(self._fleet, order, body, self.server.loading_comments)
-                del body  # the exchange lets it go as soon as it can
-                async with exchange:
-                    reply = await exchange.reply()
-                    status = reply.status
-                    yield reply
-        except Error as error:
-            status = error.status
-            raise
-        finally:
-            self.active -= 1
-            self.notify()
-            seconds = trio.current_time() - began
-            log.info(
-                "%s %s %s: %s in %.3f s", head.method, _printable(head.path), name, status or "client left", seconds
-            )
+        return _Passage(self, head, chunks)
 
-    async def _order(
+    async def order(
         self, head: RequestHead, chunks: AsyncIterable[bytes], share: Share
     ) -> tuple[Order, Callable[[Life], Payload]]:
         limit = self.server.max_body
@@ -98,10 +69,10 @@ class Gateway(Watched):
         query = b"?" + head.query if head.query else b""
         client = self.doorman.client(head)
         if head.raw_path.startswith(UPSTREAM):
-            upstream = await self._upstream(head)  # before the body: it may be large
+            upstream = await self.upstream(head)  # before the body: it may be large
             data = await read_body(head, chunks, limit, share, raw=True)
             order = Order(
-                model=self._fleet.find(upstream.model),
+                model=self.fleet.find(upstream.model),
                 method=head.method,
                 target=(upstream.target or b"/") + query,
                 path=head.path,
@@ -112,8 +83,8 @@ class Gateway(Watched):
             return order, _as_is(data)
         data = await read_body(head, chunks, limit, share)
         fields = await self._fields(head, data)
-        match = await self._fleet.known(self._model_name(head, fields))
-        model = self._fleet.models[match.id]
+        match = await self.fleet.known(self._model_name(head, fields))
+        model = self.fleet.models[match.id]
         make = _as_is(data)
         if isinstance(fields, JsonBody):
             make = _edited(fields, model.spec, match.preset, generating=head.path in GENERATING)
@@ -143,15 +114,16 @@ class Gateway(Watched):
             raise InvalidJson("The multipart body has no boundary in its Content-Type.")
         return await read_form(data, boundary.encode("latin-1"), self._turn)
 
-    async def _upstream(self, head: RequestHead) -> Upstream:
+    async def upstream(self, head: RequestHead) -> Upstream:
+        """The model in a path under /upstream, and what is left for its engine. Raises NotFound."""
         with suppress(ModelNotFound):
-            return split_upstream(head.raw_path, self._fleet.knows)
-        if not self._fleet.complete:
-            await self._fleet.until(lambda: self._fleet.complete or self._fleet.closing)
+            return split_upstream(head.raw_path, self.fleet.knows)
+        if not self.fleet.complete:
+            await self.fleet.until(lambda: self.fleet.complete or self.fleet.closing)
         try:
-            return split_upstream(head.raw_path, self._fleet.knows)
+            return split_upstream(head.raw_path, self.fleet.knows)
         except ModelNotFound:
-            self._fleet.resolve(meant(head.raw_path))  # its error names the nearest
+            self.fleet.resolve(meant(head.raw_path))  # its error names the nearest
             raise
 
     def _model_name(self, head: RequestHead, fields: JsonBody | MultipartBody | None) -> str:
@@ -166,6 +138,67 @@ class Gateway(Watched):
                 param="model",
             )
         return name
+
+
+class _Passage:
+    """One request inside. A class, not a decorated generator, which costs each request several switches more."""
+
+    def __init__(self, gateway: Gateway, head: RequestHead, chunks: AsyncIterable[bytes]) -> None:
+        self._gateway = gateway
+        self._head = head
+        self._chunks = chunks
+        self._share = gateway.room.share()
+        self._exchange: Exchange | None = None
+        self._inside = False
+        self._model = "-"
+        self._status = 0
+        self._began = trio.current_time()
+
+    async def __aenter__(self) -> Reply:
+        try:
+            return await self._enter()
+        except BaseException as error:
+            await self._leave(error)
+            raise
+
+    async def _enter(self) -> Reply:
+        head, gateway = self._head, self._gateway
+        gateway.doorman.check(head)
+        if gateway.fleet.closing:
+            raise ShuttingDown("llmsup is shutting down.")
+        if head.raw_path.startswith(UPSTREAM) and head.method in ("GET", "HEAD"):
+            upstream = await gateway.upstream(head)
+            if upstream.target is None:  # relative links on the engine's pages need the slash
+                return _redirect(head.raw_path + b"/" + (b"?" + head.query if head.query else b""))
+        self._inside = True
+        gateway.active += 1
+        order, body = await gateway.order(head, self._chunks, self._share)
+        self._model = order.model.spec.name
+        self._exchange = Exchange(gateway.fleet, order, body, gateway.server.loading_comments)
+        del body  # the exchange lets it go as soon as it can
+        reply = await self._exchange.reply()
+        self._status = reply.status
+        return reply
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._leave(error)
+
+    async def _leave(self, error: BaseException | None) -> None:
+        if not self._inside:
+            return
+        try:
+            if self._exchange is not None:
+                await self._exchange.close()
+        finally:
+            self._share.release()
+            self._gateway.active -= 1
+            self._gateway.notify()
+            status = error.status if isinstance(error, Error) else self._status
+            method, path = self._head.method, _printable(self._head.path)
+            seconds = trio.current_time() - self._began
+            log.info("%s %s %s: %s in %.3f s", method, path, self._model, status or "client left", seconds)
 
 
 def _redirect(where: bytes) -> Reply:

@@ -28,7 +28,7 @@ MAX_TARGET = 8192
 """Bytes of path and query: nginx's and llama-server's limit for a line."""
 
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*")
-_LINE = re.compile(rb"([A-Z-]{1,32}) (/[!-~]*|\*) HTTP/(1\.[01])\Z")
+_LINE = re.compile(rb"([A-Z-]{1,32}) (/[!-~]*|\*) HTTP/(1\.[01])\r\n")
 _VERSION = re.compile(rb"[!-~]+ [!-~]+ HTTP/(?!1\.[01]\r)[0-9]\.[0-9]\r\n")
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\n")
 _WHAT = "What came is not a request of HTTP/1.1"
@@ -144,7 +144,7 @@ class HeadReader:
         return MalformedRequest(f"{_WHAT}.")
 
     def _head(self) -> Head:
-        line = _LINE.match(self._data[: self._data.index(b"\r\n")])
+        line = _LINE.match(self._data)
         if self._data.startswith(b"CONNECT "):
             raise NotImplementedHere("llmsup is no proxy: it doesn't take CONNECT.")
         if line is None or not self._complete:
