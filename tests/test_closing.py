@@ -98,3 +98,12 @@ async def test_a_path_says_what_it_takes() -> None:
             got = await served.client.ask(method, path)
             assert (got.status, got.error["code"]) == (405, "method_not_allowed")
             assert set(got.headers["allow"].split(", ")) == allowed
+
+
+async def test_which_road_is_taken(road: str) -> None:
+    """`server.fast` says so; Quart, on the slow one, writes names in lower case."""
+    async with serving(fake("m")) as served:
+        answer = await served.client.send("POST", "/v1/chat/completions", BODY)
+        names = {name for name, _ in answer.headers}
+        await answer.close()
+        assert ({b"Content-Type", b"content-type"} & names) == {b"Content-Type" if road == "fast" else b"content-type"}

@@ -69,6 +69,7 @@ class Handover:
                 try:
                     await asked.ask(head)
                     if not incoming.complete:
+                        await incoming.invite()  # before anybody else may send to the client
                         both.start_soon(pump)
                     await self._relay(asked, outgoing)
                     whole = asked.reusable and incoming.complete

@@ -49,10 +49,7 @@ class Incoming:
         """
         self._length = None
         while not self._framing.done:
-            if self._invite:
-                self._invite = False
-                if not self._wire.ahead:  # else it didn't wait
-                    await self._wire.send(_CONTINUE)
+            await self.invite()
             data = await self._wire.receive()
             if not data:
                 raise ClientLeft
@@ -64,6 +61,13 @@ class Incoming:
             if body:
                 return body
         raise StopAsyncIteration
+
+    async def invite(self) -> None:
+        """Tell a client that waits for it that its body is wanted."""
+        if self._invite:
+            self._invite = False
+            if not self._wire.ahead:  # else it didn't wait
+                await self._wire.send(_CONTINUE)
 
     def at_hand(self, most: int) -> bytes | None:
         """All of it, if its length was told, is no more than `most`, and has come already."""
