@@ -163,25 +163,27 @@ class Child:
             while alive(self.pid):  # not our children any more, or adopted ones: there is only the clock
                 reap(-self.pid)
                 await trio.sleep(0.005)
-        await self._sweep({process.pid for process in strays})
+        await self._sweep({process.pid: process for process in strays})
 
-    async def _sweep(self, ended: set[int]) -> None:
+    async def _sweep(self, killed: dict[int, psutil.Process]) -> None:
         """End whoever is still there, however far it went; take note of those who can't be ended.
 
-        `ended`: those that were killed already, and may be ours to reap.
+        `killed`: those that were killed already. They may be ours to reap, and may need a moment to die: with their
+        parents gone nothing else tells whose they were.
         """
         found: Found | None = None
         with trio.move_on_after(SWEEP):
-            while (found := await self._kin()) is None or found:
-                tell([process for process, _ in (found or {}).values()], signal.SIGKILL)
-                ended.update(found or ())
+            while (found := await self._kin()) is None or found or any(map(lives, killed.values())):
+                there = {pid: process for pid, (process, _) in (found or {}).items()}
+                tell(there.values(), signal.SIGKILL)
+                killed |= there
                 await trio.sleep(0.02)
-        for pid in ended:
+        for pid in killed:
             reap(pid)
         if found is None:
             self.left = ("what it may have started, which can't be looked for now",)
         else:
-            self.left = tuple(describe(process) for process, _ in found.values() if lives(process))
+            self.left = tuple(describe(process) for process in killed.values() if lives(process))
 
     async def _kin(self) -> Found | None:
         """Those that belong to it and live; None where that can't be told now."""
