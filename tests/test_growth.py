@@ -144,6 +144,6 @@ async def test_real_engines_and_one_figure(tmp_path: Path) -> None:
             running = (await served.client.get("/running")).json
             assert {each["model"] for each in running} == set(models)
             decisions = (await served.client.get("/memory")).json["decisions"]
-            # One that has grown by a little beyond the limit since makes nobody go, and that is told as a decision, too.
+            # If one has grown a little beyond the limit since, nobody goes, which is told as a decision, too.
             decided = [(each["decision"], each["bytes"]) for each in decisions if each["decision"] != "leave"]
             assert decided == [("admit", needs)] * number
