@@ -13,7 +13,8 @@ from .life import Life
 LOG_TAIL = 20
 """Lines of the engine's log that an error carries."""
 
-_COMPLAINT = re.compile(r"\bE\b|error|fail|not found|no such|cannot|can't|unable|invalid", re.IGNORECASE)
+# llama.cpp marks a line that complains with an E. Two threads that write at once can part the mark from its words.
+_COMPLAINT = re.compile(r"\bE\b\s*\S|error|fail|not found|no such|cannot|can't|unable|invalid", re.IGNORECASE)
 
 
 def last_words(life: Life, book: LogBook, count: int = LOG_TAIL) -> tuple[str, ...]:
