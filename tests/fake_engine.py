@@ -232,9 +232,17 @@ class Engine:
             timer.start()
         threading.Thread(target=self.load, daemon=True).start()
         self.flood()
+        # A signal that comes right before a blocking accept() would be seen only after it: this wakes the wait for one.
+        woken, waking = socket.socketpair()
+        waking.setblocking(False)
+        signal.set_wakeup_fd(waking.fileno(), warn_on_full_buffer=False)
         while True:
-            sock, _ = listener.accept()
-            threading.Thread(target=self.serve, args=[sock], daemon=True).start()
+            ready, _, _ = select.select([listener, woken], [], [])
+            if woken in ready:
+                woken.recv(64)
+            if listener in ready:
+                sock, _ = listener.accept()
+                threading.Thread(target=self.serve, args=[sock], daemon=True).start()
 
     def on_sigterm(self, *_: object) -> None:
         """Leave as engines do, at once, or stay."""

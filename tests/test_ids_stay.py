@@ -80,6 +80,7 @@ async def test_the_next_llmsup_knows_the_id(store: Path) -> None:
     """It is what clients have in their settings; one that begins now would choose the shorter name."""
     async with serving(config=config(store)) as served:
         assert await ids(served) == {"smollm2:135m"}
+        assert (await served.client.post("/reload-config")).status == 200  # a look is over when its ids are kept
     add(store, "smol", smollm2())
     async with serving(config=config(store)) as served:
         assert await ids(served) == {"smollm2:135m"}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..config import Contact, find, load_contact, parse_listen
@@ -68,8 +69,8 @@ def _meant(running: Sequence[ServerFile], contact: Contact) -> ServerFile:
     """Of several servers, the one of the config that is found here, else the one that is where the config says, else
     the newest.
     """
-    usual = _usual(contact.server)
-    return max(running, key=lambda one: (one.config == contact.source, usual in one.urls, one.began))
+    usual, here = _usual(contact.server), str(Path(contact.source).absolute()) if contact.source else ""
+    return max(running, key=lambda one: (one.config == here, usual in one.urls, one.began))
 
 
 def _first_key(server: Server) -> str:

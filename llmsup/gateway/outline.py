@@ -37,15 +37,17 @@ Span = tuple[int, int]
 _HEX = rb"[0-9a-fA-F]"
 _PAIR = rb"\\u[dD][89abAB]%s{2}\\u[dD][c-fC-F]%s{2}" % (_HEX, _HEX)
 _CHARACTER = rb"\\u(?:[0-9a-ce-fA-CE-F]%s{3}|[dD][0-7]%s{2})" % (_HEX, _HEX)
-_INSIDE = rb'(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|%s|%s)*+' % (_CHARACTER, _PAIR)
+# No group repeats possessively: Python 3.11.0 to 3.11.4 match those wrongly (CPython gh-106052). Nothing here can be
+# matched in two ways, so there is nothing to gain by it but memory, which the window bounds.
+_INSIDE = rb'(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|%s|%s)*' % (_CHARACTER, _PAIR)
 _WHITE = rb"[ \t\n\r]*+"
-_WORD = rb"(?:-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+|true|false|null)"
+_WORD = rb"(?:-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|true|false|null)"
 
 _SPACE = re.compile(_WHITE)
 _STRING = re.compile(rb'"%s"' % _INSIDE)
 _TEXT = re.compile(_INSIDE)
 _SCALAR = re.compile(_WORD)
-_SCALARS = re.compile(rb"(?:%s%s%s,)*+" % (_WHITE, _WORD, _WHITE))  # tokens come as arrays of millions of numbers
+_SCALARS = re.compile(rb"(?:%s%s%s,)*" % (_WHITE, _WORD, _WHITE))  # tokens come as arrays of millions of numbers
 _ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 UNPAIRED = "{} is half of a surrogate pair, as of an emoji that was cut in two"

@@ -62,7 +62,7 @@ class Orphans:
             task_status.started()
             while True:
                 await trio.sleep(LOOK_EVERY)
-                if self._groups:
+                if self._groups or subreaper.adopts():  # what was adopted may end when nothing runs any more
                     await self.look()
 
     async def add(self, group: int, mark: str = "") -> None:
@@ -134,7 +134,9 @@ class Orphans:
             elif row.pid not in claimed and looks > 1 and (strays := self._whose(process)) is not None:
                 strays[row.pid] = process
                 found.append(row.pid)
-                log.warning("process %s has left the engine that started it; it will end with it", describe(process))
+                until = "llmsup" if strays is self._unclaimed else "it"
+                who = describe(process)
+                log.warning("process %s has left the engine that started it; it will end with %s", who, until)
         return found
 
     def _whose(self, process: psutil.Process) -> dict[int, psutil.Process] | None:

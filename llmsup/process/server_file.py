@@ -69,7 +69,13 @@ def left_in(state_dir: Path, *, urls: tuple[str, ...], token: str, config: Path 
     One that can't be written is told in the log: the commands then go by the config.
     """
     began = psutil.Process().create_time()
-    text = {"pid": os.getpid(), "began": began, "urls": urls, "token": token, "config": str(config or "")}
+    text = {
+        "pid": os.getpid(),
+        "began": began,
+        "urls": urls,
+        "token": token,
+        "config": str(config.absolute()) if config else "",
+    }
     path = state_dir / _NAME.format(os.getpid())
     try:
         write_whole(path, json.dumps(text) + "\n", force=True, private=True)
