@@ -196,19 +196,31 @@ async def test_a_connection_waits_until_there_is_room(many_files: None) -> None:
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ECONNABORTED])
 async def test_accept_fails(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int) -> None:
     """It is told once, without a traceback, and goes on when there is room again."""
-    accept = trio.SocketListener.accept
+    accept = socket.socket.accept
     fails = 5
 
-    async def failing(self: trio.SocketListener) -> trio.SocketStream:
+    def failing(self: socket.socket) -> tuple[socket.socket, object]:
         nonlocal fails
         if fails:
             fails -= 1
             raise OSError(number, os.strerror(number))
-        return await accept(self)
+        return accept(self)
 
-    monkeypatch.setattr(trio.SocketListener, "accept", failing)
+    monkeypatch.setattr(socket.socket, "accept", failing)
     async with serving(3) as (_, client):
         assert (await client.get("/health")).status == 200
     (record,) = caplog.records
     assert os.strerror(number) in record.getMessage()
     assert not record.exc_info
+
+
+async def test_who_comes_together_is_let_in_together() -> None:
+    """One a turn would have the last wait for the requests of all before it, again and again."""
+    async with serving(100) as (server, client):
+        with ExitStack() as many:
+            for _ in range(50):
+                many.enter_context(socket.create_connection(("127.0.0.1", client.port), PATIENCE))
+            with trio.fail_after(PATIENCE):
+                while not len(server.clients):
+                    await trio.lowlevel.checkpoint()
+            assert len(server.clients) == 50

@@ -9,6 +9,7 @@ import errno
 import logging
 import socket
 import ssl
+from contextlib import closing
 
 import trio
 
@@ -39,6 +40,10 @@ BREATH = 0.1
 
 AGAIN = 60.0
 """Seconds after which that is said again."""
+
+
+IN_A_ROW = 64
+"""So many connections are accepted in one turn."""
 
 
 class WebServer:
@@ -74,11 +79,10 @@ class WebServer:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `stop`."""
         self._context = self._tls()
-        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(s)) for s in self._sockets]
         with self._serving:
             async with trio.open_nursery() as looking:
                 looking.start_soon(self._roads.lookout.run)
-                await self._accept_all(listeners, task_status)
+                await self._accept_all(task_status)
                 looking.cancel_scope.cancel()
         self._done.set()
 
@@ -90,25 +94,35 @@ class WebServer:
         self._serving.deadline = trio.current_time() + grace
         await self._done.wait()
 
-    async def _accept_all(self, listeners: list[trio.SocketListener], task_status: trio.TaskStatus[None]) -> None:
+    async def _accept_all(self, task_status: trio.TaskStatus[None]) -> None:
         """Returns when nobody is accepted any more, and the last one has left."""
         async with trio.open_nursery() as connections:
             with self._accepting:
                 async with trio.open_nursery() as accepting:
-                    for listener in listeners:
+                    for listener in self._sockets:
                         accepting.start_soon(self._accept, listener, connections)
                     task_status.started()
 
-    async def _accept(self, listener: trio.SocketListener, connections: trio.Nursery) -> None:
-        async with listener:
+    async def _accept(self, listener: socket.socket, connections: trio.Nursery) -> None:
+        """Accept all who are there in one turn: of sixty who come at once the last would wait for the others' requests
+        sixty times.
+        """
+        with closing(listener):
+            in_a_row = 0
             while True:
                 await self.clients.room()
                 try:
-                    stream = await listener.accept()
+                    accepted = listener.accept()[0]
+                except BlockingIOError:
+                    await trio.lowlevel.wait_readable(listener)
                 except OSError as error:  # no room; or the client left already, or its network did (accept(2), Linux)
                     await self._rest(error)
                 else:
-                    connections.start_soon(self._handle, stream)
+                    if conversation := self._begin(accepted):
+                        connections.start_soon(self._hold, conversation)
+                    in_a_row += 1
+                    if not in_a_row % IN_A_ROW:
+                        await trio.lowlevel.checkpoint()
 
     async def _rest(self, error: OSError) -> None:
         """Wait a little, and tell, but not each time."""
@@ -119,8 +133,9 @@ class WebServer:
             log.warning("can't accept connections now (%d are open): %s", len(self.clients), error.strerror or error)
         await trio.sleep(BREATH)
 
-    async def _handle(self, accepted: trio.SocketStream) -> None:
-        plain = QuickStream.of(accepted)
+    def _begin(self, accepted: socket.socket) -> Conversation | None:
+        """Count a new connection at once: others may be accepted before its task has its first turn."""
+        plain = QuickStream.of(trio.SocketStream(trio.socket.from_stdlib_socket(accepted)))
         try:
             ends = Ends(
                 client=plain.socket.getpeername()[:2],
@@ -129,11 +144,14 @@ class WebServer:
             )
         except OSError:  # it has left already
             plain.close()
-            return
+            return None
         # Not `https_compatible`, which says no good-bye: in HTTP/1.0 that is how a client knows an answer's end.
         stream = plain if self._context is None else trio.SSLStream(plain, self._context, server_side=True)
         conversation = Conversation(self._roads, Wire(stream, self.stalled), ends, closing=lambda: self._stopping)
         self.clients.add(conversation)
+        return conversation
+
+    async def _hold(self, conversation: Conversation) -> None:
         try:
             await conversation.run()
         except Exception:  # one client's connection must not end the server
