@@ -57,7 +57,7 @@ def raised(error: Exception, cause: Exception | None = None) -> Exception:
 def everywhere(error: BaseException) -> str:
     """Every form in which a failure is written down."""
     book = LogBook()
-    set_up(book, style="text", verbose=True).handle(failure(error))
+    set_up(book, style="text", verbose=True).book.handle(failure(error))
     texts = TextFormatter().format(failure(error)), json.loads(JsonFormatter().format(failure(error)))["exception"]
     assert all("broke" in text for text in (texts[0], book.tail()[0]))
     return "\n".join((*texts, *book.tail()))
@@ -99,7 +99,7 @@ def test_levels_and_the_book(verbose: bool, lines: list[str] | None) -> None:
 
 def test_the_book_gets_tracebacks_by_line() -> None:
     book = LogBook()
-    set_up(book, style="json", verbose=False).handle(failure())
+    set_up(book, style="json", verbose=False).book.handle(failure())
     assert book.tail()[:2] == ("[llmsup] ERROR broke", r"[llmsup]     SetupError: one\n22:15:03 INFO  forged")
 
 
@@ -165,7 +165,7 @@ def test_a_deep_recursion_is_told_briefly() -> None:
 @pytest.mark.parametrize("message", ["x" * 10_000_000, "\x00" * 1_000_000])
 def test_a_line_has_a_bound_wherever_it_goes(message: str) -> None:
     book = LogBook()
-    set_up(book, style="text", verbose=False).handle(record(logging.WARNING, "%s", message))
+    set_up(book, style="text", verbose=False).book.handle(record(logging.WARNING, "%s", message))
     assert len(TextFormatter().format(record(logging.WARNING, "%s", message))) < MAX_LINE + 50
     assert len(JsonFormatter().format(record(logging.WARNING, "%s", message))) < 6 * MAX_LINE + 500
     assert len(book.last) <= MAX_LINE
@@ -176,7 +176,7 @@ def test_a_line_has_a_bound_wherever_it_goes(message: str) -> None:
 
 async def test_a_thread_may_log_while_somebody_follows() -> None:
     book = LogBook()
-    handler = set_up(book, style="text", verbose=False)
+    handler = set_up(book, style="text", verbose=False).book
     handler.token = trio.lowlevel.current_trio_token()
     log = logging.getLogger("llmsup.some")
     seen: list[str] = []
@@ -199,7 +199,7 @@ async def test_a_thread_may_log_while_somebody_follows() -> None:
 
 def test_what_a_thread_says_after_the_end_is_dropped() -> None:
     book = LogBook()
-    handler = set_up(book, style="text", verbose=False)
+    handler = set_up(book, style="text", verbose=False).book
 
     async def run() -> None:
         handler.token = trio.lowlevel.current_trio_token()
@@ -209,3 +209,44 @@ def test_what_a_thread_says_after_the_end_is_dropped() -> None:
     thread.start()
     thread.join()
     assert book.tail() == ()
+
+
+class Written:
+    """A stderr that keeps each write."""
+
+    def __init__(self) -> None:
+        self.writes: list[str] = []
+
+    def write(self, text: str) -> None:
+        self.writes.append(text)
+
+    def flush(self) -> None:
+        pass
+
+
+async def test_lines_that_follow_closely_are_one_write(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    """The first is written at once; who must be heard at once takes along what waits; the end leaves nothing."""
+    stderr = Written()
+    monkeypatch.setattr("sys.stderr", stderr)
+    monkeypatch.setattr("llmsup.cli.logsetup.TOGETHER", 3600)
+    logs, log = set_up(LogBook(), style="text", verbose=False), logging.getLogger("llmsup.some")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(logs.run)
+        await trio.testing.wait_all_tasks_blocked()
+        for text in ("one", "two", "three"):
+            log.info(text)
+        assert [write.count("\n") for write in stderr.writes] == [1]
+        await trio.sleep(3601)
+        assert [write.count("\n") for write in stderr.writes] == [1, 2]
+        log.info("four")
+        log.warning("five")
+        assert [write.count("\n") for write in stderr.writes] == [1, 2, 2]
+        log.info("six")
+        await trio.to_thread.run_sync(log.info, "seven, from a thread")
+        log.info("eight")
+        nursery.cancel_scope.cancel()
+    log.info("nine")
+    words = [line.split()[2].rstrip(",") for line in "".join(stderr.writes).splitlines()]
+    assert words == ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]

@@ -17,7 +17,7 @@ from test_reload import Setting, reload
 from llmsup import tree
 from llmsup.catalog.library import Library
 from llmsup.cli import running
-from llmsup.cli.logsetup import BookHandler
+from llmsup.cli.logsetup import BookHandler, Handlers, StderrHandler
 from llmsup.config import Config, load
 from llmsup.process.logbook import LogBook
 from llmsup.process.notify import Notifier
@@ -63,9 +63,10 @@ async def test_a_stop_during_the_first_look(setting: Setting, held: Held, monkey
     monkeypatch.setattr(tree, "FIRST_LOOK", Seconds(0.05))
     held.hold(monkeypatch)
     whole = Tree(load(setting.file), listen("127.0.0.1:0"))
+    logs = Handlers(StderrHandler(), BookHandler(LogBook()))
     with trio.fail_after(PATIENCE / 2):  # less than the look would take
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(running._main, whole, BookHandler(LogBook()), lambda _: whole.stop(), Notifier())
+            nursery.start_soon(running._main, whole, logs, lambda _: whole.stop(), Notifier())
     assert held.looks == 1
 
 

@@ -8,18 +8,25 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import sys
+import time
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal, TextIO
 
 import trio
+from attrs import frozen
 
 from ..process.line import MAX_LINE, line_of
 from ..process.logbook import LogBook
+from ..units import Seconds
 from .failure import told
 
 PREFIX = "[llmsup] "
+
+TOGETHER = Seconds(0.02)
+"""How long a line may wait for others, to be written together with them. Nobody reads faster."""
 
 _SHORT = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 
@@ -80,18 +87,70 @@ class BookHandler(logging.Handler):
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes to what stderr is at the time: a progress bar puts something else there, to have the lines above it."""
+    """Writes to what stderr is at the time: a progress bar puts something else there, to have the lines above it.
+
+    While `run` runs, a line that closely follows another one waits for up to `TOGETHER`, and what has come by then is
+    one write: each costs a busy server as much as a tenth of a request. Warnings take what waits along at once.
+    """
 
     def __init__(self) -> None:
         super().__init__(sys.stderr)
+        self._lines: list[str] = []
+        self._wrote = -math.inf
+        self._anything: trio.Event | None = None  # set when there is something to write; none while `run` doesn't run
+
+    async def run(self) -> None:
+        """Write what waits, until cancelled."""
+        try:
+            while True:
+                self._anything = trio.Event()
+                await self._anything.wait()
+                await trio.sleep(TOGETHER)
+                self.flush()
+        finally:
+            self._anything = None
+            self.flush()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record."""
-        self.stream = sys.stderr
-        super().emit(record)
+        """Write one record, now or soon."""
+        try:
+            self._lines.append(self.format(record) + self.terminator)
+            now = time.monotonic()
+            soon = self._anything is not None and record.levelno < logging.WARNING and now - self._wrote < TOGETHER
+            if soon and trio.lowlevel.in_trio_run():  # tasks can only be woken from trio's own thread
+                assert self._anything is not None
+                self._anything.set()
+            else:
+                self._wrote = now
+                self.flush()
+        except Exception:  # noqa: BLE001 -- as in logging: what cannot be written breaks nothing
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with self.lock or contextlib.nullcontext():
+            lines, self._lines = self._lines, []
+            self.stream = sys.stderr
+            if lines:
+                self.stream.write("".join(lines))
+            super().flush()
 
 
-def set_up(book: LogBook, *, style: Literal["text", "json"], verbose: bool) -> BookHandler:
+@frozen
+class Handlers:
+    """Where all that is logged goes."""
+
+    stderr: StderrHandler
+    book: BookHandler
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Be of this run of trio, until cancelled."""
+        self.book.token = trio.lowlevel.current_trio_token()
+        task_status.started()
+        await self.stderr.run()
+
+
+def set_up(book: LogBook, *, style: Literal["text", "json"], verbose: bool) -> Handlers:
     """Send everything that is logged to stderr and into the book; `verbose` from DEBUG up, else from INFO up."""
     stderr = StderrHandler()
     stderr.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
@@ -104,7 +163,7 @@ def set_up(book: LogBook, *, style: Literal["text", "json"], verbose: bool) -> B
     logging._srcfile = None  # documented there
     # At INFO it tells every listener; what it listens on is ours to say.
     logging.getLogger("hypercorn.error").setLevel(logging.WARNING)
-    return into_book
+    return Handlers(stderr, into_book)
 
 
 def _level(record: logging.LogRecord) -> str:

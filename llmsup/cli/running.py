@@ -27,7 +27,7 @@ from ..process.server_file import left_in, new_token
 from ..tree import Tree
 from .address import is_loopback, url_of
 from .failure import summary
-from .logsetup import BookHandler, set_up
+from .logsetup import Handlers, set_up
 from .reading import show_reading
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def run(
         click.exceptions.Exit: It broke; the log has told why.
     """
     book = LogBook(BOOK_LINES)
-    into_book = set_up(book, style=config.server.log_format, verbose=verbose)
+    logs = set_up(book, style=config.server.log_format, verbose=verbose)
 
     def read() -> Config:
         new = reread() if reread else config
@@ -95,7 +95,7 @@ def run(
 
     try:
         with leaving, subreaper.adopting():
-            trio.run(_main, tree, into_book, started, manager)
+            trio.run(_main, tree, logs, started, manager)
         # All is done: another Ctrl-C while Python takes itself apart is no reason to look killed.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
@@ -115,9 +115,9 @@ def addresses(sockets: list[socket.socket]) -> list[str]:
     return [f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}" for name in names]
 
 
-async def _main(tree: Tree, into_book: BookHandler, started: Callable[[Fleet], None], manager: Notifier) -> None:
-    into_book.token = trio.lowlevel.current_trio_token()
+async def _main(tree: Tree, logs: Handlers, started: Callable[[Fleet], None], manager: Notifier) -> None:
     async with trio.open_nursery() as nursery:
+        await nursery.start(logs.run)
         await nursery.start(_obey_signals, tree, manager)
         async with trio.open_nursery() as running:
             fleet: Fleet = await running.start(tree.run)
