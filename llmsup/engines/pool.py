@@ -21,8 +21,9 @@ MAX_IDLE = 4.0
 """Seconds that an unused connection is kept. llama-server closes its side after 5."""
 
 
-MOST_IDLE = 32
-"""So many unused connections are kept to one engine. Each holds one of its threads, of which ours have 64."""
+MOST_IDLE = 60
+"""So many unused connections are kept to one engine. Each holds one of its threads, of which ours have 64; what isn't
+kept is opened again for the next request, and a few threads are left for those who ask how the engine is."""
 
 PATIENCE = Seconds(2)
 """How long it is tried to open a connection while the system gives us none."""
