@@ -5,12 +5,13 @@ It does not know how the ways are started, nor how the numbers are shown.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import psutil
 import trio
 
-from tools.bench_drive import Request, Stream, load, stream_once
+from tools.bench_drive import Client, Failed, Request, Stream, load, stream_once
 from tools.bench_samples import Samples
 from tools.bench_ways import MODEL, Way
 
@@ -97,3 +98,51 @@ async def chunks(
         events = sum(each.events for each in got)
         samples.add(f"{measure} {together} cpu", way.name, 1e6 * (way.cpu() - used) / events)
         samples.add(f"{measure} {together}", way.name, 1e6 * max(each.seconds for each in got) / events)
+
+
+async def crowd(samples: Samples, way: Way, model: str, *, together: int, patience: float = 300) -> None:
+    """So many slow streams at once, each on a connection of its own: the most memory that the process has for itself
+    meanwhile, and whether any place is still taken afterwards.
+    """
+    request, failed, most = chat(model, 0), list[str](), 0.0
+
+    async def stream() -> None:
+        try:
+            await stream_once(way.address, request)
+        except (Failed, OSError) as error:
+            failed.append(str(error))
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            most = max(most, memory(way))
+            await trio.sleep(0.5)
+
+    await stream_once(way.address, request)  # while it loads, one client may not have that many places
+    with trio.move_on_after(patience) as late:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            async with trio.open_nursery() as streams:
+                for _ in range(together):
+                    streams.start_soon(stream)
+            nursery.cancel_scope.cancel()
+    samples.fail(
+        way.name, [*failed, *([f"not all streams ended within {patience:g} s"] if late.cancelled_caught else [])]
+    )
+    samples.add("crowd memory", way.name, most)
+    samples.add("crowd lost", way.name, await _in_flight(way, model))
+
+
+async def _in_flight(way: Way, model: str) -> int:
+    """How many requests llmsup still counts, once it has had a moment to see the clients leave."""
+    client = Client(way.address)
+    try:
+        for _ in range(20):
+            running = json.loads(await client.ask(Request("/running")))
+            count = sum(each["in_flight"] for each in running if each["model"] == model)
+            if not count:
+                break
+            await trio.sleep(0.1)
+    finally:
+        await client.close()
+    return count

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What llmsup costs: the same requests to the same engine and model, directly, through llmsup, and through
-llama-server's own router, in turns, side by side in one table.
+llama-server's own router (and through llama-swap, with --llama-swap), in turns, side by side in one table.
 
 It measures the time that is added to a small request, to a stream's first and following chunks, and to a cold start;
 the CPU time and the memory of what stands between client and engine; and, with --idle, what llmsup costs when nobody
@@ -34,12 +34,12 @@ from tools import bench_ways as run
 from tools.bench_cold import cold, first_byte
 from tools.bench_drive import Failed
 from tools.bench_idle import idle
-from tools.bench_measures import chunks, large, latency, streams
+from tools.bench_measures import chunks, crowd, large, latency, streams
 from tools.bench_samples import Samples
-from tools.bench_setup import FAKES, config, facts, find_engine, flags_of
-from tools.bench_table import IDLE, SECTIONS, table, verdicts
+from tools.bench_setup import config, facts, find_engine, flags_of
+from tools.bench_table import IDLE, SECTIONS, SLOW_ROAD, table, verdicts
 
-PARTS = ("latency", "stream", "large", "cold")
+PARTS = ("latency", "stream", "crowd", "large", "cold")
 
 ADVICE = """\
 A run takes a minute and a half, --idle another three quarters. Close what else is busy: a browser is enough to
@@ -56,6 +56,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=about, epilog=ADVICE, allow_abbrev=False)
     add = parser.add_argument
     add("--engine", metavar="PATH", help="the llama-server to use; else the one on PATH, else the tests' package")
+    add("--llama-swap", type=Path, metavar="PATH", help="a llama-swap to have as another column")
     add("--only", action="append", choices=PARTS, help="measure just this; may be given more than once")
     add("--idle", action="store_true", help="also watch llmsup do nothing, 20 s without and 20 s with a loaded model")
     add("--rounds", type=int, default=5, metavar="N", help="how often each column gets its turn (default 5, best odd)")
@@ -68,33 +69,44 @@ def measure(samples: Samples, options: argparse.Namespace, engine: Path, model: 
     parts, rounds = options.only or PARTS, options.rounds
     with ExitStack() as stack:
         enter = stack.enter_context
-        ours = enter(run.llmsup(directory / "busy", config(engine, model)))
+        settings = config(engine, model)
+        ours = enter(run.llmsup(directory / "busy", settings))
         trio.run(first_byte, ours)
         command = trio.run(run.command_of, ours)
         ways = [enter(run.direct(directory, command)), ours]
         if "--models-dir" in flags_of(engine):
             ways.append(enter(run.router(directory, command, model)))
             trio.run(first_byte, ways[-1])
+        swap = []
+        if options.llama_swap:
+            swap = [enter(run.llama_swap(directory, options.llama_swap.absolute(), command))]
+            trio.run(first_byte, swap[0])
+        ways += swap
         if "latency" in parts:
             say("small requests")
             trio.run(lambda: latency(samples, ways, rounds=rounds))
         if "stream" in parts:
             say("streams")
             trio.run(lambda: streams(samples, ways, rounds=rounds, tokens=64))
-            pair = [enter(run.fake(directory, *FAKES["fake"])), ours]
+            pair = [enter(run.fake(directory, *run.FAKES["fake"])), ours, *swap]
             for together in (1, 8):
                 trio.run(lambda n: chunks(samples, pair, "fake", rounds=rounds, measure="chunk", together=n), together)
-            for together in (1, 10):
-                trio.run(
-                    lambda n: chunks(samples, [ours], "paced", rounds=rounds, measure="paced", together=n), together
-                )
+            with run.llmsup(directory / "slow-road", {**settings, "server": {"fast": False}}) as other:
+                pair = [ours, attrs.evolve(other, name=SLOW_ROAD), *swap]
+                for together in (1, 10):
+                    trio.run(
+                        lambda n: chunks(samples, pair, "paced", rounds=rounds, measure="paced", together=n), together
+                    )
+        if "crowd" in parts:
+            say("a thousand streams")
+            trio.run(lambda: crowd(samples, ours, "slow", together=1000))
         if "large" in parts:
             say("large bodies")
-            pair = [enter(run.fake(directory, "--tokens", "1")), ours]
+            pair = [enter(run.fake(directory, "--tokens", "1")), ours, *swap]
             trio.run(lambda: large(samples, pair, "fake", rounds=rounds))
         if "cold" in parts:
             say("cold starts")
-            trio.run(cold, samples, ways, command, directory, rounds)
+            trio.run(cold, samples, [way for way in ways if way not in swap], command, directory, rounds)
     return [way.name for way in ways]
 
 

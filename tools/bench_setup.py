@@ -20,8 +20,6 @@ from llmsup.engines.probe import parse_flags
 from llmsup.errors import SetupError
 from tools import bench_ways as run
 
-FAKES = {"fake": ("--tokens", "5000"), "paced": ("--tokens", "200", "--tps", "100")}
-
 
 def find_engine(asked: str | None) -> Path:
     """The llama-server. Raises SetupError."""
@@ -44,7 +42,7 @@ def config(engine: Path, model: Path, copies: int = 1) -> dict[str, Any]:
     real = {"path": str(model), "engine": "llama-server", "ctx_size": 2048, "parallel": 1}
     models = {run.MODEL if n == 0 else f"{run.MODEL}-{n}": real for n in range(copies)}
     words = [sys.executable, str(run.FAKE), "--socket", "${SOCKET}"]
-    fakes = {name: {"command": [*words, *switches]} for name, switches in FAKES.items()}
+    fakes = {name: {"command": [*words, *switches]} for name, switches in run.FAKES.items()}
     defaults = {"threads": max(1, (os.cpu_count() or 2) // 2), "ttl": "never"}
     return {
         "defaults": defaults,

@@ -15,6 +15,9 @@ from tools.bench_samples import Samples, Sum, growth, late_growth, p99
 
 WIDTH, COLUMN = 42, 17
 
+SLOW_ROAD = "server.fast = false"
+"""llmsup with everything going through Hypercorn, as it once did."""
+
 
 @frozen
 class Row:
@@ -57,6 +60,10 @@ SECTIONS: dict[str, Sequence[Row]] = {
         Row("100 chunks/s: CPU, µs per chunk", "paced 1 cpu", median, "", 1),
         Row("  10 at once", "paced 10 cpu", median, "", 1),
     ),
+    "A thousand slow streams at once (fake engine, a chunk a second)": (
+        Row("its memory (USS) at most, MiB", "crowd memory", max, "", 1),
+        Row("requests still counted afterwards", "crowd lost", max, "", 0),
+    ),
     "A body of 1 MB, there and back (fake engine)": (Row("p50, ms", "large", median, "+"),),
     "Cold start to first byte (direct: by hand)": (
         Row("median, ms", "cold", median, "+", 0),
@@ -98,22 +105,28 @@ def _cells(samples: Samples, row: Row, ways: Sequence[str]) -> list[str]:
     return cells
 
 
-def _ratio(samples: Samples, measure: str, how: Sum = median) -> float | None:
-    """Ours, as a multiple of the router's."""
-    ours, theirs = samples.sum(measure, "llmsup", how), samples.sum(measure, "router", how)
+def _ratio(samples: Samples, measure: str, whose: str = "router") -> float | None:
+    """Ours, as a multiple of another way's."""
+    ours, theirs = samples.sum(measure, "llmsup"), samples.sum(measure, whose)
     return ours / theirs if ours is not None and theirs else None
 
 
 def verdicts(samples: Samples) -> list[str]:
     """One line for each target that there are numbers for."""
     hand, ours = samples.sum("cold", "direct"), samples.sum("cold", "llmsup")
-    rate = _ratio(samples, "rate 16")
+    rate, swap = _ratio(samples, "rate 16"), _ratio(samples, "rate 16", "llama-swap")
     slowest = [max(each) for measure in ("latency 16", "first burst") for each in _ours(samples, measure)]
     seen: list[tuple[str, float | None, float, str]] = [
         ("slowest of all small requests through llmsup", max(slowest, default=None), 500, "ms"),
         ("1 connection, p50", _ratio(samples, "latency 1"), 0.65, "of the router's"),
         ("16 connections, time per request", 1 / rate if rate else None, 0.5, "of the router's"),
         ("CPU per unpaced chunk, 8 streams", samples.sum("chunk 8 cpu", "llmsup"), 5, "µs"),
+        ("CPU per chunk, 10 streams at 100/s", _ratio(samples, "paced 10 cpu", SLOW_ROAD), 0.6, f"of {SLOW_ROAD}'s"),
+        ("memory (USS), 1,000 streams", samples.sum("crowd memory", "llmsup", max), 120, "MiB"),
+        ("requests still counted after those", samples.sum("crowd lost", "llmsup", max), 0, "of 1,000"),
+        ("1 connection, p50", _ratio(samples, "latency 1", "llama-swap"), 1, "of llama-swap's"),
+        ("16 connections, CPU per request", _ratio(samples, "cpu 16", "llama-swap"), 1, "of llama-swap's"),
+        ("16 connections, time per request", 1 / swap if swap else None, 1 / 0.9, "of llama-swap's"),
         ("first chunk, added to direct", _added(samples, "first chunk"), 0.3, "ms"),
         ("cold start, added to starting it by hand", None if hand is None or ours is None else ours - hand, 50, "ms"),
         ("idle CPU, llmsup and guard", _worst(samples, "llmsup cpu", "guard cpu"), 1, "% of a core"),

@@ -32,6 +32,13 @@ FAKE = ROOT / "tests" / "fake_engine.py"
 MODEL = "smollm2"
 HEALTH = Request("/health")
 
+FAKES = {
+    "fake": ("--tokens", "5000"),
+    "paced": ("--tokens", "200", "--tps", "100"),
+    "slow": ("--tokens", "20", "--tps", "1"),
+}
+"""Fake engines, and their switches."""
+
 
 @frozen
 class Way:
@@ -136,6 +143,28 @@ def router(directory: Path, command: Sequence[str], model: Path) -> Iterator[Way
     with process(words, directory / "router.log") as child:
         trio.run(until_answers, address, HEALTH)
         yield Way("router", address, child.pid)
+
+
+@contextmanager
+def llama_swap(directory: Path, program: Path, command: Sequence[str]) -> Iterator[Way]:
+    """llama-swap in front of an engine with the same flags, and of the same fake ones as llmsup's. Its config is JSON,
+    which is YAML; it splits commands as a shell does, and gives `${PORT}` a number.
+    """
+    file, address = directory / "llama-swap.yaml", TcpAddress(LOOPBACK, free_port())
+    commands = {MODEL: with_host(command, LOOPBACK, "--port", "${PORT}")}
+    for name, switches in FAKES.items():
+        commands[name] = [sys.executable, str(FAKE), "--port", "${PORT}", *switches]
+    models = {
+        name: {"cmd": shlex.join(words).replace("'${PORT}'", "${PORT}"), "proxy": f"http://{LOOPBACK}:${{PORT}}"}
+        for name, words in commands.items()
+    }
+    groups = {"all": {"swap": False, "exclusive": False, "members": list(models)}}
+    config = {"startPort": free_port(), "healthCheckTimeout": 120, "models": models, "groups": groups}
+    file.write_text(json.dumps(config), encoding="utf-8")
+    argv = [str(program), "-config", str(file), "-listen", f"{address.host}:{address.port}"]
+    with process(argv, directory / "llama-swap.log") as child:
+        trio.run(until_answers, address, HEALTH)
+        yield Way("llama-swap", address, child.pid)
 
 
 @contextmanager
