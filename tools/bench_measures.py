@@ -139,7 +139,7 @@ async def _in_flight(way: Way, model: str) -> int:
     try:
         for _ in range(20):
             running = json.loads(await client.ask(Request("/running")))
-            count = sum(each["in_flight"] for each in running if each["model"] == model)
+            count = sum(int(each["in_flight"]) for each in running if each["model"] == model)
             if not count:
                 break
             await trio.sleep(0.1)
