@@ -17,24 +17,24 @@ from functools import partial
 
 import trio
 
-from .bridge.keeper import Keeper
-from .catalog.library import HEADERS, Library
+from .bridge.scheduler import Keeper
+from .catalog.index import HEADERS, Library
 from .config.schema import Config, Server
 from .engines.builds import build_of, llama_server
+from .engines.llama_server.probe import Probe
 from .engines.missing import without_engine
-from .engines.plan import Planner
-from .engines.probe import Probe
+from .engines.selector import Planner
+from .fleet.engine.starter import Starter
 from .fleet.fleet import Fleet
-from .fleet.governor import Governor
-from .fleet.prices import MeasuredPrices
-from .fleet.roster import Roster
-from .fleet.starter import Starter
-from .gateway.doorman import Doorman, is_loopback
+from .fleet.memory.costs import MeasuredPrices
+from .fleet.memory.governor import Governor
+from .fleet.reconciler import Roster
+from .gateway.access import Doorman, is_loopback
 from .gateway.gateway import Gateway
-from .memory.footprint_store import FootprintStore
-from .memory.readings import Sampler
-from .memory.readings.linux import Linux
-from .memory.watch import MachineWatch
+from .memory.cost.store import FootprintStore
+from .memory.machine.linux import Linux
+from .memory.machine.monitor import MachineWatch
+from .memory.machine.sampler import Sampler
 from .process.events import Events
 from .process.inheritance import Inheritance
 from .process.logbook import LogBook

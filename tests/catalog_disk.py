@@ -10,9 +10,9 @@ import ollama_store
 from attrs import Factory, define
 
 from llmsup.catalog.build import build
-from llmsup.catalog.facts import Facts
+from llmsup.catalog.disk.survey import Survey, survey
 from llmsup.catalog.found import Found, Snapshot, Unreadable
-from llmsup.catalog.survey import Survey, survey
+from llmsup.catalog.gguf.facts import Facts
 from llmsup.config.schema import Catalog
 
 MODEL = Facts(architecture="llama", kind="chat")

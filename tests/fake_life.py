@@ -12,9 +12,9 @@ from trio.testing import memory_stream_pair
 from llmsup.catalog.entry import Entry
 from llmsup.engines.launch import Launch, UnixAddress
 from llmsup.engines.pool import Pool
-from llmsup.fleet.model import Model
-from llmsup.memory.footprints import Footprint
-from llmsup.memory.meter import Meter
+from llmsup.fleet.model.model import Model
+from llmsup.memory.cost.meter import Meter
+from llmsup.memory.cost.process import Footprint
 from llmsup.process.activity import Activity
 from llmsup.process.logbook import LogBook
 from llmsup.units import Bytes

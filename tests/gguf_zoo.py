@@ -9,7 +9,7 @@ from typing import Any
 from attrs import Factory, frozen
 from gguf_files import write_gguf
 
-from llmsup.catalog.facts import FoundKind, Role
+from llmsup.catalog.gguf.facts import FoundKind, Role
 
 Shaped = tuple[tuple[int, ...], str]
 Line = tuple[str, tuple[int, ...], str]

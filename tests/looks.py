@@ -10,9 +10,9 @@ from attrs import evolve
 
 from llmsup.config.schema import GiB
 from llmsup.errors import SetupError
-from llmsup.memory.pressure import Gauge
-from llmsup.memory.readings.reading import Reading, Stall
-from llmsup.memory.readings.sampler import Gpus, Sampler
+from llmsup.memory.machine.pressure import Gauge
+from llmsup.memory.machine.reading import Reading, Stall
+from llmsup.memory.machine.sampler import Gpus, Sampler
 from llmsup.units import Bytes
 
 RESERVE = 4 * GiB

@@ -14,13 +14,13 @@ from fleets import entries, entry
 from llmsup.config.schema import GiB, Memory
 from llmsup.errors import Error, SetupError
 from llmsup.fleet.fleet import Fleet
-from llmsup.fleet.governor import Governor
-from llmsup.fleet.life import Life
-from llmsup.fleet.model import Model
-from llmsup.memory.costs import Cost
-from llmsup.memory.readings.reading import Gpu, Reading
-from llmsup.memory.readings.sampler import Sampler
-from llmsup.memory.watch import MachineWatch
+from llmsup.fleet.memory.governor import Governor
+from llmsup.fleet.model.model import Model
+from llmsup.fleet.model.run import Life
+from llmsup.memory.cost.cost import Cost
+from llmsup.memory.machine.monitor import MachineWatch
+from llmsup.memory.machine.reading import Gpu, Reading
+from llmsup.memory.machine.sampler import Sampler
 from llmsup.process.events import Event, Events
 from llmsup.process.logbook import LogBook
 from llmsup.units import Bytes, Seconds

@@ -14,10 +14,10 @@ from attrs import frozen
 from real_engines import llama_server
 
 from llmsup.catalog.found import Found
-from llmsup.catalog.gguf import read_header
-from llmsup.catalog.summary import summarise
+from llmsup.catalog.gguf.reader import read_header
+from llmsup.catalog.gguf.summary import summarise
 from llmsup.config.schema import ModelSpec
-from llmsup.memory.estimate import Estimate, estimate
+from llmsup.memory.cost.estimate import Estimate, estimate
 
 _BUFFER = re.compile(r"(\w+): +(\S+) +(model|KV|RS|compute|output) buffer size = +(\d+\.\d\d) MiB")
 _CONTEXT = re.compile(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llmsup.catalog import demo
+from llmsup.cli import demo_model as demo
 from llmsup.errors import SetupError
 
 KEPT = demo.DIRECTORY.expanduser()

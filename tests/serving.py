@@ -17,7 +17,7 @@ from llmsup.engines.connection import Headers
 from llmsup.engines.launch import TcpAddress
 from llmsup.engines.pool import Answer, Pool, connect
 from llmsup.fleet.fleet import Fleet
-from llmsup.fleet.model import Model
+from llmsup.fleet.model.model import Model
 from llmsup.tree import Tree
 from llmsup.units import NEVER, Seconds
 from llmsup.web.server import listen

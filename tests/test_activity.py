@@ -13,7 +13,7 @@ import trio
 from serving import PATIENCE
 
 from llmsup.engines.launch import Launch, UnixAddress
-from llmsup.fleet.engine import RunningEngine
+from llmsup.fleet.engine.process_engine import RunningEngine
 from llmsup.process import child
 from llmsup.process.activity import GROWTH, Activity, look
 from llmsup.process.child import run_child

@@ -12,7 +12,7 @@ from attrs import evolve
 from serving import PATIENCE, Client, fake, recorded, serving
 
 from llmsup.config.schema import RequestEdits, Server
-from llmsup.fleet.state import State
+from llmsup.fleet.model.states import State
 from llmsup.units import Seconds
 
 RUNNING_KEYS = frozenset(

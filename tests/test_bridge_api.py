@@ -20,7 +20,7 @@ from real_engines import llama_server, smollm2
 from serving import FAKE, PATIENCE, Served, serving
 
 from llmsup.bridge.lock import locked
-from llmsup.catalog.ollama import read_store
+from llmsup.catalog.ollama.store import read_store
 from llmsup.cli import main
 from llmsup.cli.client import Client
 from llmsup.config import load

@@ -12,8 +12,8 @@ import trio
 import trio.testing
 from attrs import evolve
 
-from llmsup.bridge.keeper import LOOK_AGAIN, Keeper
 from llmsup.bridge.run import Run
+from llmsup.bridge.scheduler import LOOK_AGAIN, Keeper
 from llmsup.config.schema import Bridge, Config
 from llmsup.errors import BadRequest, ConfigError, ShuttingDown
 from llmsup.process.orphans import Orphans

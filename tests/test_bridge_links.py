@@ -17,7 +17,7 @@ from gguf_files import tiny_llama
 from llmsup.bridge import builtin, ledger, links, lock
 from llmsup.bridge.builtin import Bridged
 from llmsup.bridge.links import Outcome
-from llmsup.catalog.headers import HeaderCache
+from llmsup.catalog.gguf.header_cache import HeaderCache
 from llmsup.errors import SetupError
 
 X = "x~latest/x~latest.gguf"

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from llmsup.bridge.builtin import look
 from llmsup.bridge.naming import folder_of, projector_of, weights_of
 from llmsup.bridge.plan import Plan, plan
-from llmsup.catalog.headers import HeaderCache
-from llmsup.catalog.ollama import read_store
-from llmsup.catalog.ollama_places import Place
+from llmsup.catalog.gguf.header_cache import HeaderCache
+from llmsup.catalog.ollama.places import Place
+from llmsup.catalog.ollama.store import read_store
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from llmsup.catalog.entry import Entry
-from llmsup.catalog.facts import Facts
 from llmsup.catalog.found import Found
+from llmsup.catalog.gguf.facts import Facts
 from llmsup.config.schema import Config, EngineSpec, ModelSpec
 from llmsup.engines.builds import build_of, llama_server
-from llmsup.engines.plan import Planner
-from llmsup.engines.probe import Probe
+from llmsup.engines.llama_server.probe import Probe
+from llmsup.engines.selector import Planner
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from attrs import evolve
 from catalog_disk import BROKEN, MODEL, PROJECTOR, Disk, part
 
 from llmsup.catalog.build import build
-from llmsup.catalog.facts import Facts
+from llmsup.catalog.disk.survey import Survey
 from llmsup.catalog.found import Snapshot
-from llmsup.catalog.survey import Survey
+from llmsup.catalog.gguf.facts import Facts
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from llmsup.catalog import demo
+from llmsup.cli import demo_model as demo
 from llmsup.errors import SetupError
 
 CONTENT = b"GGUF, as it were" * 100

@@ -12,11 +12,11 @@ import pytest
 from gguf_files import tiny_llama, write_gguf
 from gguf_zoo import ZOO
 
-from llmsup.catalog import headers
-from llmsup.catalog.facts import Facts
 from llmsup.catalog.found import Stamp, Unreadable
-from llmsup.catalog.gguf import read_header
-from llmsup.catalog.headers import FORMAT, HeaderCache
+from llmsup.catalog.gguf import header_cache as headers
+from llmsup.catalog.gguf.facts import Facts
+from llmsup.catalog.gguf.header_cache import FORMAT, HeaderCache
+from llmsup.catalog.gguf.reader import read_header
 
 
 def stamp(path: Path) -> Stamp:

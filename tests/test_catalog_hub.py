@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from catalog_disk import MODEL, PROJECTOR, Disk, part
 
-from llmsup.catalog.facts import Facts
-from llmsup.catalog.names import Called, Names
+from llmsup.catalog.gguf.facts import Facts
+from llmsup.catalog.resolver import Called, Names
 
 REPO = "root/models--bob--Qwen3-4B-GGUF"
 OLD, NEW = "0a" * 20, "1b" * 20

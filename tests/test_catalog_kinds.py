@@ -10,9 +10,9 @@ from gguf_files import TYPES, Tensors, tiny_llama, write_gguf
 from gguf_zoo import PLAIN, THINKING, TOOLS, ZOO, Specimen
 from real_engines import smollm2
 
-from llmsup.catalog.facts import Facts
-from llmsup.catalog.gguf import read_header
-from llmsup.catalog.summary import summarise
+from llmsup.catalog.gguf.facts import Facts
+from llmsup.catalog.gguf.reader import read_header
+from llmsup.catalog.gguf.summary import summarise
 
 
 def facts(path: Path) -> Facts:

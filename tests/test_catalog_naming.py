@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmsup.catalog.naming import (
+from llmsup.catalog.labels import (
     Label,
     Lying,
     claims,

@@ -9,10 +9,10 @@ import pytest
 from catalog_disk import BROKEN, MODEL, PROJECTOR, Disk, part
 from gguf_files import write_gguf
 
-from llmsup.catalog.facts import Facts, Value
 from llmsup.catalog.found import Unreadable
-from llmsup.catalog.gguf import read_header
-from llmsup.catalog.summary import summarise
+from llmsup.catalog.gguf.facts import Facts, Value
+from llmsup.catalog.gguf.reader import read_header
+from llmsup.catalog.gguf.summary import summarise
 from llmsup.units import Bytes
 
 

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmsup.catalog.build import build
-from llmsup.catalog.facts import Facts
+from llmsup.catalog.disk.projectors import says_projector
+from llmsup.catalog.disk.survey import Stored, Survey
+from llmsup.catalog.disk.walk import Candidate
 from llmsup.catalog.found import Stamp, Unreadable
-from llmsup.catalog.naming import split_name
-from llmsup.catalog.ollama import OllamaModel
-from llmsup.catalog.projectors import says_projector
-from llmsup.catalog.survey import Stored, Survey
-from llmsup.catalog.walk import Candidate
+from llmsup.catalog.gguf.facts import Facts
+from llmsup.catalog.labels import split_name
+from llmsup.catalog.ollama.store import OllamaModel
 
 ROOTS = (Path("/first"), Path("/second"))
 PLACES = [

@@ -7,8 +7,8 @@ from pathlib import Path
 from catalog_tree import plant
 
 from llmsup.catalog.build import build
-from llmsup.catalog.headers import HeaderCache
-from llmsup.catalog.survey import survey
+from llmsup.catalog.disk.survey import survey
+from llmsup.catalog.gguf.header_cache import HeaderCache
 
 
 def test_every_model_is_found_once_and_the_rest_has_its_reason(tmp_path: Path) -> None:

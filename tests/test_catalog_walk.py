@@ -10,9 +10,9 @@ from pathlib import Path
 import ollama_store
 import pytest
 
-from llmsup.catalog import walk as walking
-from llmsup.catalog.survey import Survey, survey
-from llmsup.catalog.walk import Scandir, Walk
+from llmsup.catalog.disk import walk as walking
+from llmsup.catalog.disk.survey import Survey, survey
+from llmsup.catalog.disk.walk import Scandir, Walk
 from llmsup.config.schema import Catalog
 
 

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from llmsup.config.schema import GiB, Memory, MiB
-from llmsup.memory.ceiling import ceiling, machine_total, reserve
+from llmsup.memory.machine.limits import ceiling, machine_total, reserve
 from llmsup.units import Bytes
 
 

@@ -11,8 +11,8 @@ from attrs import evolve
 from click.testing import CliRunner
 from gguf_files import tiny_llama
 
-from llmsup.catalog.facts import Facts, FoundKind
 from llmsup.catalog.found import Found, LeftOut, Snapshot, Stamp
+from llmsup.catalog.gguf.facts import Facts, FoundKind
 from llmsup.cli import main
 from llmsup.cli.starting import starting_config
 from llmsup.config import Config, parse

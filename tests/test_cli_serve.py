@@ -24,10 +24,10 @@ from click.testing import CliRunner, Result
 from gguf_files import tiny_llama
 from gguf_zoo import ZOO
 
-from llmsup.catalog.demo import SIZE
 from llmsup.cli import main
 from llmsup.cli.client import Client
 from llmsup.cli.demo import CHAT, EMBED, demo_config
+from llmsup.cli.demo_model import SIZE
 from llmsup.cli.serve import count
 from llmsup.config import Server
 

@@ -12,13 +12,13 @@ from measured import estimated, found, measure
 from projector_files import write_mmproj
 from real_engines import smollm2
 
-from llmsup.catalog.companions import Companions, companions
+from llmsup.catalog.disk.companions import Companions, companions
 from llmsup.catalog.entry import Entry
+from llmsup.catalog.merge import Disk, entries
 from llmsup.catalog.scan import scan_now
-from llmsup.catalog.served import Disk, entries
 from llmsup.config.schema import Bridge, Catalog, Config, ModelSpec, Server, Settings
-from llmsup.engines.context import context
-from llmsup.memory.estimate import Estimate, estimate
+from llmsup.memory.cost.context import context
+from llmsup.memory.cost.estimate import Estimate, estimate
 from llmsup.units import NEVER
 
 MiB = 1024**2

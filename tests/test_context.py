@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmsup.catalog.facts import Facts
+from llmsup.catalog.gguf.facts import Facts
 from llmsup.config.schema import ModelSpec
-from llmsup.engines.context import Context, context
+from llmsup.memory.cost.context import Context, context
 
 FACTS = Facts(architecture="llama", kind="chat", context_length=8192, vocabulary=49152)
 ENCODER = Facts(architecture="bert", kind="embedding", context_length=512, numbers={"attention.causal": False})

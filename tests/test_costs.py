@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmsup.catalog.entry import Entry
-from llmsup.catalog.facts import Facts
 from llmsup.catalog.found import Found, Stamp
+from llmsup.catalog.gguf.facts import Facts
 from llmsup.config.schema import GiB, ModelSpec
-from llmsup.engines.context import Context
-from llmsup.memory.costs import UNKNOWN, Cost, cost
-from llmsup.memory.estimate import Estimate
+from llmsup.memory.cost.context import Context
+from llmsup.memory.cost.cost import UNKNOWN, Cost, cost
+from llmsup.memory.cost.estimate import Estimate
 from llmsup.units import Bytes
 
 MiB = 1024**2

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from llmsup.fleet.decisions import KEPT, Decisions
-from llmsup.memory.decision import Decision
+from llmsup.fleet.memory.decisions import KEPT, Decisions
+from llmsup.memory.policy.decision import Decision
 from llmsup.process.events import Events
 from llmsup.units import Bytes
 

@@ -11,9 +11,9 @@ from machines import Machine, machine
 from trio.testing import MockClock
 
 from llmsup.config.schema import GiB, MiB
-from llmsup.fleet.state import Cause
-from llmsup.memory.footprints import Footprint
-from llmsup.memory.meter import Meter
+from llmsup.fleet.model.states import Cause
+from llmsup.memory.cost.meter import Meter
+from llmsup.memory.cost.process import Footprint
 from llmsup.units import Bytes
 
 SIZES = st.integers(0, 2**40)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmsup.errors import InsufficientMemory, ModelFailed, QueueTimeout, Unloading
-from llmsup.fleet.desk import Desk, Ticket
-from llmsup.fleet.life import Life
+from llmsup.fleet.model.queue import Desk, Ticket
+from llmsup.fleet.model.run import Life
 from llmsup.units import Seconds
 
 Clock = trio.testing.MockClock

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmsup.errors import ForbiddenOrigin, InvalidApiKey
-from llmsup.gateway.doorman import Doorman, is_loopback, is_preflight
+from llmsup.gateway.access import Doorman, is_loopback, is_preflight
 from llmsup.gateway.message import RequestHead
 
 OPEN = Doorman(api_keys=(), origins=("https://chat.example.com",), loopback=True)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from serving import FAKE, PATIENCE, fake, serving
 
 from llmsup.config.schema import ModelSpec
-from llmsup.fleet.life import Life
+from llmsup.fleet.model.run import Life
 from llmsup.gateway.ending import Ending
 
 JSON = [(b"Content-Type", b"application/json")]

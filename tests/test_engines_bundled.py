@@ -20,16 +20,16 @@ from typing import Any
 import pytest
 from real_engines import smollm2
 
-from llmsup.engines import bundled
-from llmsup.engines.bundled_flags import FLAGS, TABLE, apply
-from llmsup.engines.bundled_values import Choice, expected, template_kwargs
+from llmsup.engines.bundled import process as bundled
+from llmsup.engines.bundled.flags import FLAGS, TABLE, apply
+from llmsup.engines.bundled.values import Choice, expected, template_kwargs
 
 REPOSITORY = Path(__file__).parents[1]
 
 
 def run(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "llmsup.engines.bundled", *words],
+        [sys.executable, "-m", "llmsup.engines.bundled.process", *words],
         cwd=REPOSITORY,
         env={**os.environ, **(env or {})},
         stdin=subprocess.DEVNULL,
@@ -70,7 +70,7 @@ def test_a_command_line() -> None:
 
 
 def test_a_bad_flag_is_refused_in_one_line_before_any_engine_is_looked_for() -> None:
-    code = "import sys; sys.modules['xllamacpp'] = None; from llmsup.engines.bundled import main; main(sys.argv[1:])"
+    code = "import sys; sys.modules['xllamacpp'] = None; from llmsup.engines.bundled.process import main as m; m(sys.argv[1:])"
     for words, status, said in (
         (["--modle", "x"], 2, "llmsup bundled engine: unknown flag --modle, did you mean --model?\n"),
         (["--model", "x"], 1, "pip install 'llmsup[engine]'\n"),
@@ -89,7 +89,7 @@ def test_a_bad_flag_is_refused_in_one_line_before_any_engine_is_looked_for() -> 
 
 
 def test_the_table_needs_no_engine() -> None:
-    code = "import sys, llmsup.engines.bundled; sys.exit('xllamacpp' in sys.modules or 'attrs' in sys.modules)"
+    code = "import sys, llmsup.engines.bundled.process; sys.exit('xllamacpp' in sys.modules or 'attrs' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, timeout=60, check=False).returncode == 0
     assert not FLAGS & {"--top-n-sigma", "--top-nsigma", "--dry-sequence-breaker"}
 
@@ -201,7 +201,7 @@ def test_one_real_run(short_directory: Path) -> None:
     path = short_directory / "e.sock"
     words = f"--model {smollm2()} --host {path} --alias demo -c 2048 -t 1 --cache-ram 0 --top-k 7 --no-warmup".split()
     child = subprocess.Popen(
-        [sys.executable, "-m", "llmsup.engines.bundled", *words],
+        [sys.executable, "-m", "llmsup.engines.bundled.process", *words],
         cwd=REPOSITORY,
         env={**os.environ, "LLMSUP_STDIN_GUARD": "1"},
         stdin=subprocess.PIPE,

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from llmsup.config.sampling import PARAMETERS
 from llmsup.config.schema import GiB, ModelSpec
-from llmsup.engines.bundled_flags import FLAGS
-from llmsup.engines.flags import Dialect, check_args, render
-from llmsup.engines.probe import parse_flags
+from llmsup.engines.bundled.flags import FLAGS
+from llmsup.engines.llama_server.flags import Dialect, check_args, render
+from llmsup.engines.llama_server.probe import parse_flags
 from llmsup.engines.sampling import FIELDS, WHOLE_CONTEXT, read_flag, request_fields
 from llmsup.errors import SetupError
 from llmsup.units import Bytes

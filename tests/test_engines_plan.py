@@ -9,15 +9,15 @@ from typing import Any, Literal
 
 import pytest
 
+from llmsup.catalog.disk.paths import resolve_path
 from llmsup.catalog.entry import Entry
-from llmsup.catalog.facts import Facts
-from llmsup.catalog.files import resolve_path
 from llmsup.catalog.found import Found
+from llmsup.catalog.gguf.facts import Facts
 from llmsup.config.schema import Catalog, Config, EngineSpec, ModelSpec
 from llmsup.engines.launch import Launch, TcpAddress, UnixAddress
+from llmsup.engines.llama_server.probe import Probe
 from llmsup.engines.missing import lines_of, without_engine
-from llmsup.engines.plan import _NO_ENGINE, Planner, xllamacpp_installed
-from llmsup.engines.probe import Probe
+from llmsup.engines.selector import _NO_ENGINE, Planner, xllamacpp_installed
 from llmsup.errors import SetupError
 
 SOCKET = Path("/run/llmsup/m.sock")
@@ -94,7 +94,7 @@ async def test_llama_server_on_path_comes_first(root: Path, server: Path) -> Non
 async def test_the_bundled_engine_needs_no_llama_server(root: Path) -> None:
     made = await planner(root, bundled=True).plan(spec(sampling={"top_n_sigma": 1, "top_k": 3}), SOCKET)
     assert made.engine == "bundled"
-    assert made.argv[:3] == (sys.executable, "-m", "llmsup.engines.bundled")
+    assert made.argv[:3] == (sys.executable, "-m", "llmsup.engines.bundled.process")
     assert made.argv[-2:] == ("--top-k", "3")
     assert made.env["LLMSUP_STDIN_GUARD"] == "1"
     assert made.body_defaults == {"top_n_sigma": 1}

@@ -9,8 +9,8 @@ import pytest
 import trio
 from real_engines import llama_server
 
-from llmsup.engines.flags import Dialect
-from llmsup.engines.probe import Probe, parse_flags
+from llmsup.engines.llama_server.flags import Dialect
+from llmsup.engines.llama_server.probe import Probe, parse_flags
 from llmsup.errors import SetupError
 
 HELP = Path(__file__).parent / "data" / "llama-server-b10068-help.txt"

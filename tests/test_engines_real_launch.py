@@ -15,8 +15,8 @@ from real_engines import llama_server, smollm2
 
 from llmsup.config.schema import Config, EngineSpec, ModelSpec
 from llmsup.engines.launch import Launch
-from llmsup.engines.plan import Planner
-from llmsup.engines.probe import Probe
+from llmsup.engines.llama_server.probe import Probe
+from llmsup.engines.selector import Planner
 from llmsup.units import Bytes
 
 SAMPLING: dict[str, Any] = {

@@ -13,14 +13,14 @@ from measured import found as found_at
 from miniatures import RECIPES, miniature
 from miniatures_more import MORE
 
-from llmsup.catalog.facts import Facts
 from llmsup.catalog.found import Found, Stamp
+from llmsup.catalog.gguf.facts import Facts
 from llmsup.config.schema import ModelSpec
-from llmsup.engines.context import Context
-from llmsup.memory.estimate import Estimate, estimate
-from llmsup.memory.kv_cache import BLOCKS, kv_bytes, row_bytes, window_cells
-from llmsup.memory.recurrent import recurrent_layers, state_bytes
-from llmsup.memory.windows import windows
+from llmsup.memory.cost.context import Context
+from llmsup.memory.cost.estimate import Estimate, estimate
+from llmsup.memory.cost.kv_cache import BLOCKS, kv_bytes, row_bytes, window_cells
+from llmsup.memory.cost.recurrent import recurrent_layers, state_bytes
+from llmsup.memory.cost.sliding_window import windows
 from llmsup.units import Bytes
 
 MiB = 2**20

@@ -9,7 +9,7 @@ from measured import Measured, estimated, measure, read
 from miniatures import VOCABULARY, miniature
 from real_engines import smollm2
 
-from llmsup.memory.estimate import Estimate
+from llmsup.memory.cost.estimate import Estimate
 
 F16: tuple[str, ...] = ()
 Q8: tuple[str, ...] = ("-ctk", "q8_0", "-ctv", "q8_0", "-fa", "on")

@@ -13,7 +13,7 @@ from quart.wrappers.response import ResponseBody
 from serving import PATIENCE, fake, recorded, serving, until_recorded
 
 from llmsup.config.schema import Server
-from llmsup.fleet.state import State
+from llmsup.fleet.model.states import State
 from llmsup.units import Bytes, Seconds
 from llmsup.web import connection as connection_module
 

@@ -16,10 +16,12 @@ from attrs import evolve
 from serving import FAKE, PATIENCE, fake, recorded, serving, until_recorded
 
 from llmsup.config.schema import ModelSpec, Server
-from llmsup.engines import command, ports
+from llmsup.engines import ports
+from llmsup.engines.command import launch as command
 from llmsup.engines.ports import free_port
-from llmsup.fleet import engine, hanging
-from llmsup.fleet.state import State
+from llmsup.fleet.engine import process_engine as engine
+from llmsup.fleet.model import hanging
+from llmsup.fleet.model.states import State
 from llmsup.units import NEVER, Seconds
 
 

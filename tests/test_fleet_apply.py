@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from llmsup.errors import ModelFailed, ModelNotFound, Unloading
 from llmsup.fleet.changes import Changes
 from llmsup.fleet.fleet import Fleet
-from llmsup.fleet.state import State
+from llmsup.fleet.model.states import State
 from llmsup.units import Seconds
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmsup.memory.footprint_store import FORMAT, LARGEST_FILE, MOST, FootprintStore
+from llmsup.memory.cost.store import FORMAT, LARGEST_FILE, MOST, FootprintStore
 from llmsup.units import Bytes
 
 

@@ -12,9 +12,9 @@ from gguf_files import TYPES, tiny_llama, write_gguf
 from gguf_zoo import ZOO
 from real_engines import smollm2
 
-from llmsup.catalog import gguf_window
-from llmsup.catalog.gguf import BadGguf, Tensor, read_header
-from llmsup.catalog.gguf_types import BLOCKS
+from llmsup.catalog.gguf import window as gguf_window
+from llmsup.catalog.gguf.reader import BadGguf, Tensor, read_header
+from llmsup.catalog.gguf.types import BLOCKS
 from llmsup.units import Bytes
 
 

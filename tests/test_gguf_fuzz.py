@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from real_engines import smollm2
 
-from llmsup.catalog.gguf import BadGguf, Header, read_header
-from llmsup.catalog.summary import summarise
+from llmsup.catalog.gguf.reader import BadGguf, Header, read_header
+from llmsup.catalog.gguf.summary import summarise
 
 MIB = 1 << 20
 

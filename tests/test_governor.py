@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from llmsup.config.schema import GiB, Memory
 from llmsup.errors import InsufficientMemory, ModelFailed, ModelTooLarge, QueueTimeout
-from llmsup.fleet.state import Cause, State
+from llmsup.fleet.model.states import Cause, State
 from llmsup.units import Bytes, Seconds
 
 

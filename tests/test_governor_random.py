@@ -10,7 +10,7 @@ from machines import RESERVE, TOTAL, Machine, machine
 from trio.testing import MockClock
 
 from llmsup.config.schema import GiB
-from llmsup.fleet.state import Cause
+from llmsup.fleet.model.states import Cause
 from llmsup.units import Seconds
 
 HALF_AN_HOUR = 1800.0

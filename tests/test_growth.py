@@ -14,9 +14,9 @@ from serving import serving
 from trio.testing import MockClock
 
 from llmsup.config.schema import Config, EngineSpec, GiB, Memory, ModelSpec, Server
-from llmsup.fleet.state import Cause
-from llmsup.memory.policy import Claim, admit
-from llmsup.memory.snapshot import Machine, Need, Resident
+from llmsup.fleet.model.states import Cause
+from llmsup.memory.policy.admission import Claim, admit
+from llmsup.memory.policy.inputs import Machine, Need, Resident
 from llmsup.units import Bytes, Seconds
 from llmsup.web.memory import kept
 

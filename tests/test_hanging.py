@@ -18,12 +18,12 @@ from trio.testing import MockClock
 from llmsup.catalog.entry import Entry
 from llmsup.config.schema import ModelSpec
 from llmsup.engines.connection import Disconnected
-from llmsup.fleet import hanging
-from llmsup.fleet.engine import RunningEngine
-from llmsup.fleet.hanging import HEALTH_EVERY, Suspicion
-from llmsup.fleet.model import Model
-from llmsup.fleet.state import State
-from llmsup.fleet.supervisor import Supervisor
+from llmsup.fleet.engine.process_engine import RunningEngine
+from llmsup.fleet.model import hanging
+from llmsup.fleet.model.hanging import HEALTH_EVERY, Suspicion
+from llmsup.fleet.model.model import Model
+from llmsup.fleet.model.states import State
+from llmsup.fleet.model.supervisor import Supervisor
 from llmsup.process.activity import Activity
 from llmsup.process.logbook import LogBook
 from llmsup.units import NEVER, Seconds

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from llmsup.fleet.history import History
-from llmsup.fleet.state import Cause
-from llmsup.memory.decision import Decision
+from llmsup.fleet.model.history import History
+from llmsup.fleet.model.states import Cause
+from llmsup.memory.policy.decision import Decision
 from llmsup.units import Seconds
 
 

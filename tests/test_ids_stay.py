@@ -19,11 +19,11 @@ from test_catalog_stable import ROOTS, disks
 from trio.testing import MockClock
 
 from llmsup.catalog.build import Key, build
+from llmsup.catalog.disk.survey import Survey
 from llmsup.catalog.entry import Entry
-from llmsup.catalog.facts import Facts
 from llmsup.catalog.found import Found, Stamp, Unreadable
+from llmsup.catalog.gguf.facts import Facts
 from llmsup.catalog.ids import Ids
-from llmsup.catalog.survey import Survey
 from llmsup.config.schema import Catalog, Config, EngineSpec, ModelSpec, Server
 from llmsup.fleet.fleet import Fleet
 from llmsup.units import Seconds

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from llmsup.fleet.last_words import first_complaint, last_words
-from llmsup.fleet.life import Life
+from llmsup.fleet.model.last_words import first_complaint, last_words
+from llmsup.fleet.model.run import Life
 from llmsup.process.logbook import LogBook
 
 

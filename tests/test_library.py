@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from gguf_zoo import ZOO
 
-from llmsup.catalog.facts import Facts
 from llmsup.catalog.found import Stamp, Unreadable
-from llmsup.catalog.headers import HeaderCache
-from llmsup.catalog.library import Library
+from llmsup.catalog.gguf.facts import Facts
+from llmsup.catalog.gguf.header_cache import HeaderCache
+from llmsup.catalog.index import Library
 from llmsup.catalog.scan import scan_now
 from llmsup.config import Config, parse
 

@@ -13,8 +13,8 @@ from gguf_files import tiny_llama
 
 from llmsup.bridge import builtin, ledger
 from llmsup.bridge.builtin import Bridged
-from llmsup.catalog.headers import HeaderCache
-from llmsup.catalog.lmstudio import bridge_target, model_roots, models_folder
+from llmsup.catalog.disk.lmstudio import bridge_target, model_roots, models_folder
+from llmsup.catalog.gguf.header_cache import HeaderCache
 from llmsup.catalog.scan import scan_now
 from llmsup.config.schema import Bridge, Catalog, Config, Server
 

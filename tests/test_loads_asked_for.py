@@ -9,7 +9,7 @@ import trio
 from machines import Machine, machine
 from trio.testing import MockClock
 
-from llmsup.fleet.state import Cause, State
+from llmsup.fleet.model.states import Cause, State
 from llmsup.units import Seconds
 
 

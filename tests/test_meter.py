@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmsup.memory.footprints import Footprint
-from llmsup.memory.meter import Meter
+from llmsup.memory.cost.meter import Meter
+from llmsup.memory.cost.process import Footprint
 from llmsup.units import Bytes
 
 MiB = 1024**2

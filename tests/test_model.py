@@ -13,18 +13,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from llmsup.catalog.entry import Entry
 from llmsup.config.schema import ModelSpec
-from llmsup.errors import (
-    EngineDied,
-    LoadTimeout,
-    ModelFailed,
-    QueueTimeout,
-    SetupError,
-    ShuttingDown,
-    Unloading,
-)
-from llmsup.fleet.model import Model
-from llmsup.fleet.state import State
-from llmsup.fleet.supervisor import Supervisor
+from llmsup.errors import EngineDied, LoadTimeout, ModelFailed, QueueTimeout, SetupError, ShuttingDown, Unloading
+from llmsup.fleet.model.model import Model
+from llmsup.fleet.model.states import State
+from llmsup.fleet.model.supervisor import Supervisor
 from llmsup.process.logbook import LogBook
 from llmsup.units import Seconds
 

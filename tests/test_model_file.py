@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from llmsup.catalog.facts import Facts
 from llmsup.catalog.found import Found
+from llmsup.catalog.gguf.facts import Facts
 from llmsup.config.schema import ModelSpec
-from llmsup.engines.model_file import file_args, with_file
+from llmsup.engines.llama_server.model_file import file_args, with_file
 
 ENCODER = Facts(architecture="nomic-bert", kind="embedding", context_length=8192)
 SHORT = Facts(architecture="bert", kind="embedding", context_length=512, pooling="cls")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmsup.catalog.found import LeftOut
-from llmsup.catalog.names import Called, Match, Names
+from llmsup.catalog.resolver import Called, Match, Names
 from llmsup.errors import ModelNotFound
 
 NAMES = Names(

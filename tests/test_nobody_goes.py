@@ -10,9 +10,9 @@ from machines import RESERVE, TOTAL, machine
 from trio.testing import MockClock
 
 from llmsup.config.schema import GiB, Memory
-from llmsup.fleet.state import Cause
-from llmsup.memory.decision import Left
-from llmsup.memory.readings.reading import Reading
+from llmsup.fleet.model.states import Cause
+from llmsup.memory.machine.reading import Reading
+from llmsup.memory.policy.decision import Left
 from llmsup.units import Bytes
 
 

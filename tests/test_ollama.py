@@ -13,10 +13,10 @@ from gguf_files import tiny_llama
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmsup.catalog import ollama_places
 from llmsup.catalog.found import LeftOut
-from llmsup.catalog.ollama import OllamaModel, read_store, store
-from llmsup.catalog.ollama_params import IGNORED, LARGEST_CONTEXT, params
+from llmsup.catalog.ollama import places as ollama_places
+from llmsup.catalog.ollama.params import IGNORED, LARGEST_CONTEXT, params
+from llmsup.catalog.ollama.store import OllamaModel, read_store, store
 
 GGUF = b"GGUF and so on"
 

@@ -9,10 +9,10 @@ import pytest
 from attrs import evolve
 from gguf_files import tiny_llama, write_gguf
 
-from llmsup.catalog.facts import Facts
-from llmsup.catalog.gguf import read_header
-from llmsup.catalog.ollama_only import find_llama_server, ollama_only, sees_with_itself
-from llmsup.catalog.summary import summarise
+from llmsup.catalog.gguf.facts import Facts
+from llmsup.catalog.gguf.reader import read_header
+from llmsup.catalog.gguf.summary import summarise
+from llmsup.catalog.ollama.compat import find_llama_server, ollama_only, sees_with_itself
 
 
 def facts_of(

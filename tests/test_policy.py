@@ -8,15 +8,15 @@ import pytest
 from attrs import evolve
 
 from llmsup.config.schema import GiB
-from llmsup.memory.decision import Decision
-from llmsup.memory.policy import Claim, admit, admit_all
-from llmsup.memory.refaults import QUIET, SOON, Refaults
-from llmsup.memory.relief import BACK_OFF, SETTLE, SETTLE_CRITICAL, Relief, relieve
-from llmsup.memory.rivals import Rivals
-from llmsup.memory.snapshot import Machine, Need, Resident, Rules
-from llmsup.memory.speed import ASSUMED, Speed
-from llmsup.memory.victims import Candidate, Deficit, cheapest
-from llmsup.memory.worth import HALF_LIFE, VISIT, Rate, chance, loss, most_worth_first
+from llmsup.memory.cost.load_speed import ASSUMED, Speed
+from llmsup.memory.policy.admission import Claim, admit, admit_all
+from llmsup.memory.policy.cheapest import Candidate, Deficit, cheapest
+from llmsup.memory.policy.decision import Decision
+from llmsup.memory.policy.eviction_cost import HALF_LIFE, VISIT, Rate, chance, loss, most_worth_first
+from llmsup.memory.policy.inputs import Machine, Need, Resident, Rules
+from llmsup.memory.policy.pressure import BACK_OFF, SETTLE, SETTLE_CRITICAL, Relief, relieve
+from llmsup.memory.policy.refaults import QUIET, SOON, Refaults
+from llmsup.memory.policy.rivals import Rivals
 
 NOW = 10_000.0
 RULES = Rules()

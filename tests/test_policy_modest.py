@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmsup.config.schema import GiB
-from llmsup.memory.policy import admit, admit_all
-from llmsup.memory.snapshot import Machine, Need, Resident
+from llmsup.memory.policy.admission import admit, admit_all
+from llmsup.memory.policy.inputs import Machine, Need, Resident
 
 NOW = 10_000.0
 MACHINE = Machine(ceiling=30 * GiB, now=NOW)

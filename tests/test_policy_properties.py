@@ -9,11 +9,11 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmsup.memory.decision import Decision
-from llmsup.memory.policy import admit, admit_all
-from llmsup.memory.relief import Relief, relieve
-from llmsup.memory.snapshot import RANKS, Machine, Need, Resident, Rules
-from llmsup.memory.victims import Candidate, Deficit, cheapest
+from llmsup.memory.policy.admission import admit, admit_all
+from llmsup.memory.policy.cheapest import Candidate, Deficit, cheapest
+from llmsup.memory.policy.decision import Decision
+from llmsup.memory.policy.inputs import RANKS, Machine, Need, Resident, Rules
+from llmsup.memory.policy.pressure import Relief, relieve
 
 NOW = 1000.0
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmsup.config.schema import GiB
-from llmsup.memory.snapshot import RULES
+from llmsup.memory.policy.inputs import RULES
 from tools.simulate_machine import Host, Model, Request, Trace
 from tools.simulate_ways import Llmsup
 from tools.simulate_world import TICK, UNLOAD, World

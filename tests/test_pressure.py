@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from looks import LINUX, MAC, RESERVE, held, shown, stalling, with_free
 
 from llmsup.config.schema import GiB
-from llmsup.memory.pressure import CALM, GAP, UNREADABLE, Gauge, Pressure, higher
-from llmsup.memory.readings.reading import Level, Reading
-from llmsup.memory.signs import LEAST, signs
-from llmsup.memory.thresholds import marks
+from llmsup.memory.machine.pressure import CALM, GAP, UNREADABLE, Gauge, Pressure, higher
+from llmsup.memory.machine.reading import Level, Reading
+from llmsup.memory.machine.signals import LEAST, signs
+from llmsup.memory.machine.watermarks import marks
 from llmsup.units import Bytes
 
 LOW, VERY_LOW, EASING = with_free(1.4), with_free(0.5), with_free(1.7)

@@ -16,13 +16,13 @@ from real_engines import llama_server, smollm2
 from serving import serving
 
 from llmsup.catalog.entry import Entry
-from llmsup.catalog.facts import Facts
 from llmsup.catalog.found import Found
+from llmsup.catalog.gguf.facts import Facts
 from llmsup.config.schema import Config, EngineSpec, GiB, MiB, ModelSpec, Server
-from llmsup.fleet.life import Life
-from llmsup.fleet.model import Model
-from llmsup.fleet.prices import MeasuredPrices
-from llmsup.memory.footprint_store import FootprintStore
+from llmsup.fleet.memory.costs import MeasuredPrices
+from llmsup.fleet.model.model import Model
+from llmsup.fleet.model.run import Life
+from llmsup.memory.cost.store import FootprintStore
 from llmsup.process.logbook import LogBook
 from llmsup.units import Bytes, Seconds
 

@@ -16,14 +16,14 @@ from serving import serving
 from trio.testing import MockClock
 
 from llmsup.catalog.entry import Entry
-from llmsup.catalog.facts import Facts
 from llmsup.catalog.found import Found, Stamp
+from llmsup.catalog.gguf.facts import Facts
 from llmsup.config.schema import Bridge, Catalog, Config, EngineSpec, ModelSpec, Settings
 from llmsup.errors import ModelFailed
-from llmsup.fleet.model import Model
-from llmsup.fleet.projectors import complains_of_projector
-from llmsup.fleet.state import State
-from llmsup.fleet.supervisor import Supervisor
+from llmsup.fleet.engine.projectors import complains_of_projector
+from llmsup.fleet.model.model import Model
+from llmsup.fleet.model.states import State
+from llmsup.fleet.model.supervisor import Supervisor
 from llmsup.process.logbook import LogBook
 from llmsup.units import NEVER, Seconds
 

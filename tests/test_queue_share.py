@@ -10,10 +10,10 @@ from serving import fake, serving
 
 from llmsup.config.schema import Server
 from llmsup.errors import ModelFailed, QueueFull
-from llmsup.fleet.desk import Ticket
 from llmsup.fleet.fleet import Fleet
-from llmsup.fleet.state import State
-from llmsup.gateway.doorman import Doorman
+from llmsup.fleet.model.queue import Ticket
+from llmsup.fleet.model.states import State
+from llmsup.gateway.access import Doorman
 from llmsup.gateway.message import RequestHead
 from llmsup.process.logbook import LogBook
 

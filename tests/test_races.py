@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from llmsup.errors import EngineDied, ShuttingDown
 from llmsup.fleet.fleet import Fleet
-from llmsup.fleet.state import State
+from llmsup.fleet.model.states import State
 from llmsup.gateway.exchange import Exchange, Order
 from llmsup.units import NEVER, Seconds
 

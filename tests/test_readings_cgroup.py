@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmsup.config.schema import GiB
-from llmsup.memory.readings.cgroup import (
+from llmsup.memory.machine.cgroup import (
     Group,
     bounds,
     cgroup_limit,
@@ -20,7 +20,7 @@ from llmsup.memory.readings.cgroup import (
     parse_membership,
     parse_mounts,
 )
-from llmsup.memory.readings.files import Read, read_file
+from llmsup.memory.machine.files import Read, read_file
 
 DATA = Path(__file__).parent / "data" / "memory"
 V1 = (DATA / "cgroup-v1.txt").read_text()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmsup.errors import SetupError
-from llmsup.memory.readings.command import Answer, ask, parse_answer
+from llmsup.memory.machine.probe import Answer, ask, parse_answer
 from llmsup.units import Bytes, Seconds
 
 

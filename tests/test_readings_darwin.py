@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmsup.memory.readings.darwin import Darwin
-from llmsup.memory.readings.mach import Mach, declare, parse_integer, parse_swap, parse_vm_statistics
-from llmsup.memory.readings.reading import Reading
+from llmsup.memory.machine.darwin import Darwin
+from llmsup.memory.machine.mach import Mach, declare, parse_integer, parse_swap, parse_vm_statistics
+from llmsup.memory.machine.reading import Reading
 
 MiB, GiB = 1024**2, 1024**3
 PAGE = 16384

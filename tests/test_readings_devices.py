@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmsup.errors import SetupError
-from llmsup.memory.readings.devices import Device, list_devices, parse_devices, working_set
+from llmsup.memory.machine.devices import Device, list_devices, parse_devices, working_set
 from llmsup.units import Bytes
 
 DATA = Path(__file__).parent / "data" / "memory"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmsup.memory.footprints import (
+from llmsup.memory.cost.process import (
     Footprint,
     footprint_of_group,
     group_footprint,

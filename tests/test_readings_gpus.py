@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import trio
 
-from llmsup.memory.readings import amd
-from llmsup.memory.readings.nvidia import open_nvml
-from llmsup.memory.readings.reading import Gpu
-from llmsup.memory.readings.sampler import Gpus
+from llmsup.memory.machine import amd
+from llmsup.memory.machine.nvidia import open_nvml
+from llmsup.memory.machine.reading import Gpu
+from llmsup.memory.machine.sampler import Gpus
 from llmsup.units import Bytes
 
 MiB, GiB = 1024**2, 1024**3

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmsup.memory.readings.files import number, pairs, read_file
-from llmsup.memory.readings.linux import Linux, parse_meminfo
-from llmsup.memory.readings.psi import parse_pressure
-from llmsup.memory.readings.reading import Reading, Stall
+from llmsup.memory.machine.files import number, pairs, read_file
+from llmsup.memory.machine.linux import Linux, parse_meminfo
+from llmsup.memory.machine.psi import parse_pressure
+from llmsup.memory.machine.reading import Reading, Stall
 
 DATA = Path(__file__).parent / "data" / "memory"
 MEMINFO, VMSTAT = DATA / "meminfo-6.18.txt", DATA / "vmstat-6.18.txt"

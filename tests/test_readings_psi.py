@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from llmsup.memory.readings.psi import HOST, Waker, open_waker, watching
+from llmsup.memory.machine.psi import HOST, Waker, open_waker, watching
 
 
 @contextmanager

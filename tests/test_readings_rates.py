@@ -10,8 +10,8 @@ import trio.testing
 from attrs import evolve
 from looks import MAC
 
-from llmsup.memory.readings.reading import Reading
-from llmsup.memory.readings.sampler import RATES_OVER, Gpus, Sampler
+from llmsup.memory.machine.reading import Reading
+from llmsup.memory.machine.sampler import RATES_OVER, Gpus, Sampler
 from llmsup.units import Bytes
 
 MiB = 1024**2

@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 
 from llmsup.cli import main
 from llmsup.cli.memory_report import Report
-from llmsup.memory.readings import Gpu, Reading
-from llmsup.memory.readings.devices import Device, parse_devices
+from llmsup.memory.machine.devices import Device, parse_devices
+from llmsup.memory.machine.reading import Gpu, Reading
 from llmsup.units import Bytes
 
 METAL = (Path(__file__).parent / "data" / "memory" / "devices-metal.txt").read_text()

@@ -11,8 +11,8 @@ import trio.testing
 from attrs import evolve
 
 from llmsup.errors import SetupError
-from llmsup.memory.readings import Reading, Sampler, Stall
-from llmsup.memory.readings.sampler import Gpus, this_system
+from llmsup.memory.machine.reading import Reading, Stall
+from llmsup.memory.machine.sampler import Gpus, Sampler, this_system
 from llmsup.units import Bytes
 
 MAC = Reading(total=Bytes(100), available=Bytes(50), level="normal", swapped_out=Bytes(1000), compressed=Bytes(500))

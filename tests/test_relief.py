@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmsup.config.schema import GiB
-from llmsup.memory.decision import Decision
-from llmsup.memory.relief import OUR_SHARE, SETTLE_CRITICAL, Relief, relieve
-from llmsup.memory.snapshot import Level, Machine, Resident, Rules
+from llmsup.memory.policy.decision import Decision
+from llmsup.memory.policy.inputs import Level, Machine, Resident, Rules
+from llmsup.memory.policy.pressure import OUR_SHARE, SETTLE_CRITICAL, Relief, relieve
 
 NOW = 10_000.0
 MiB = 1024**2

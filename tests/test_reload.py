@@ -15,11 +15,11 @@ import trio.testing
 from gguf_files import tiny_llama
 from serving import FAKE, PATIENCE, Served, serving
 
-from llmsup.catalog.facts import Facts
 from llmsup.catalog.found import Stamp, Unreadable
-from llmsup.catalog.headers import HeaderCache
+from llmsup.catalog.gguf.facts import Facts
+from llmsup.catalog.gguf.header_cache import HeaderCache
 from llmsup.config import load
-from llmsup.fleet.state import State
+from llmsup.fleet.model.states import State
 from llmsup.units import Seconds
 
 ENGINE = f"command = {json.dumps([sys.executable, str(FAKE), '--socket', '${SOCKET}', '${ARGS}'])}\n"

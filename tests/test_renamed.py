@@ -12,10 +12,10 @@ from real_engines import llama_server
 
 from llmsup.config.schema import ModelSpec
 from llmsup.config.spellings import canonical, flag_in
-from llmsup.engines.flags import Dialect
-from llmsup.engines.llama_server import BUNDLED, launch, launch_bundled
-from llmsup.engines.probe import Probe, parse_flags
-from llmsup.engines.renamed import correct
+from llmsup.engines.llama_server.command_line import BUNDLED, launch, launch_bundled
+from llmsup.engines.llama_server.flags import Dialect
+from llmsup.engines.llama_server.probe import Probe, parse_flags
+from llmsup.engines.llama_server.spellings import correct
 from llmsup.errors import SetupError
 
 B10068 = Dialect(

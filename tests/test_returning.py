@@ -12,9 +12,9 @@ from looks import LINUX, Camera
 
 from llmsup.config.schema import GiB, Memory
 from llmsup.errors import SetupError
-from llmsup.fleet.returning import HURRY, PATIENCE, WORTH_WAITING, until_returned
-from llmsup.memory.readings.reading import Gpu, Reading
-from llmsup.memory.watch import MachineWatch
+from llmsup.fleet.memory.reclaim import HURRY, PATIENCE, WORTH_WAITING, until_returned
+from llmsup.memory.machine.monitor import MachineWatch
+from llmsup.memory.machine.reading import Gpu, Reading
 from llmsup.process.events import Events
 from llmsup.units import Bytes
 

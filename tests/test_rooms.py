@@ -96,10 +96,10 @@ def test_each_room_imports_only_from_those_above(module: str, path: Path) -> Non
         ("llmsup.engines.pool", "if True:\n    import httptools.parser", ["httptools.parser"]),
         ("llmsup.gateway.body", "from quart import Request", ["quart.Request"]),
         ("llmsup.tree", "import rich.table as t, click", ["rich.table", "click"]),
-        ("llmsup.fleet.engine", "import xllamacpp", ["xllamacpp"]),
+        ("llmsup.fleet.engine.process_engine", "import xllamacpp", ["xllamacpp"]),
         ("llmsup.engines.pool", "from .connection import Connection\nfrom ..errors import Error\nimport trio", []),
         ("llmsup.engines.connection", "import httptools", []),
-        ("llmsup.engines.bundled_flags", "import xllamacpp", []),
+        ("llmsup.engines.bundled.flags", "import xllamacpp", []),
         ("llmsup.web.control", "from .. import __version__\nfrom quart import Blueprint", []),
         ("llmsup.__main__", "from .cli import main", []),
     ],
@@ -142,7 +142,8 @@ def test_every_program_is_given_its_environment() -> None:
     found = [(name, call) for name, path in modules() for call in starts(path.read_text("utf-8"))]
     bare = [(name, ast.unparse(call)) for name, call in found if not any(word.arg == "env" for word in call.keywords)]
     assert bare == []
-    assert {"llmsup.process.child", "llmsup.engines.probe", "llmsup.memory.readings.programs"} <= {n for n, _ in found}
+    expected = {"llmsup.process.child", "llmsup.engines.llama_server.probe", "llmsup.process.programs"}
+    assert expected <= {name for name, _ in found}
 
 
 def test_a_start_without_an_environment_is_seen() -> None:

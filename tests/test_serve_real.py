@@ -15,8 +15,8 @@ from real_engines import llama_server, smollm2
 from serving import PATIENCE, Served, serving
 
 from llmsup.config.schema import Config, EngineSpec, ModelSpec, Server
-from llmsup.engines.flags import HTTP_THREADS
-from llmsup.fleet.state import State
+from llmsup.engines.llama_server.flags import HTTP_THREADS
+from llmsup.fleet.model.states import State
 from llmsup.units import Seconds
 
 ENGINES = ["bundled", "llama-server"]

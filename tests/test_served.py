@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from llmsup.catalog.entry import Entry
-from llmsup.catalog.facts import Facts
 from llmsup.catalog.found import Found, LeftOut, Snapshot, Stamp
-from llmsup.catalog.names import Called, Names
-from llmsup.catalog.served import Disk, entries
+from llmsup.catalog.gguf.facts import Facts
+from llmsup.catalog.merge import Disk, entries
+from llmsup.catalog.resolver import Called, Names
 from llmsup.config import parse
 from llmsup.units import Bytes, Seconds
 

@@ -23,10 +23,10 @@ from llmsup.config.schema import ModelSpec
 from llmsup.engines.launch import Launch, UnixAddress
 from llmsup.engines.pool import Pool, connect
 from llmsup.errors import OutOfResources
-from llmsup.fleet.health import Health
-from llmsup.fleet.model import Model
-from llmsup.fleet.state import State
-from llmsup.fleet.supervisor import Supervisor
+from llmsup.fleet.engine.health import Health
+from llmsup.fleet.model.model import Model
+from llmsup.fleet.model.states import State
+from llmsup.fleet.model.supervisor import Supervisor
 from llmsup.process.child import run_child
 from llmsup.process.logbook import LogBook
 from llmsup.process.orphans import Orphans

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from looks import LINUX, MAC, RESERVE, stalling, with_free
 
 from llmsup.config.schema import GiB
-from llmsup.memory.readings.reading import Reading, Stall
-from llmsup.memory.signs import LEAST, Sign, say_available, signs
-from llmsup.memory.stalls import Recent
-from llmsup.memory.thresholds import marks
+from llmsup.memory.machine.reading import Reading, Stall
+from llmsup.memory.machine.signals import LEAST, Sign, say_available, signs
+from llmsup.memory.machine.stalls import Recent
+from llmsup.memory.machine.watermarks import marks
 from llmsup.units import Bytes
 
 MiB = 1024**2

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmsup.config.schema import GiB, MiB
-from llmsup.memory.pressure import Gauge
-from llmsup.memory.readings import Reading
-from llmsup.memory.sinking import Sinking, sinking
+from llmsup.memory.machine.pressure import Gauge
+from llmsup.memory.machine.reading import Reading
+from llmsup.memory.machine.trends import Sinking, sinking
 from llmsup.units import Bytes
 
 TOTAL, RESERVE = Bytes(64 * GiB), 4 * GiB

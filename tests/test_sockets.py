@@ -143,7 +143,7 @@ async def test_who_is_served_by_an_engine_without_a_socket_is_served_to_the_end(
 
 async def test_an_idle_engine_without_a_socket_is_unloaded(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It holds memory and can serve nobody."""
-    monkeypatch.setattr("llmsup.fleet.watch.SOCKET_EVERY", 0.05)
+    monkeypatch.setattr("llmsup.fleet.model.watchdogs.SOCKET_EVERY", 0.05)
     async with serving(fake("m")) as served:
         assert (await served.client.chat("m")).status == 200
         shutil.rmtree(directory(served, "m"))

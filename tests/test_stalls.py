@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmsup.memory.readings.reading import Stall
-from llmsup.memory.stalls import Recent, recent
+from llmsup.memory.machine.reading import Stall
+from llmsup.memory.machine.stalls import Recent, recent
 
 SECOND = 1_000_000
 

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from llmsup.fleet.starving import complains_of_memory, may_be_the_system
+from llmsup.fleet.engine.oom import complains_of_memory, may_be_the_system
 
 CUDA = (
     "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 12710.31 MiB on device 0: cudaMalloc failed: out of memory"

@@ -15,7 +15,7 @@ from serving import PATIENCE
 from test_reload import Setting, reload
 
 from llmsup import tree
-from llmsup.catalog.library import Library
+from llmsup.catalog.index import Library
 from llmsup.cli import running
 from llmsup.cli.logsetup import BookHandler, Handlers, StderrHandler
 from llmsup.config import Config, load

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmsup.config.schema import GiB, Memory
-from llmsup.memory.ceiling import reserve
-from llmsup.memory.thresholds import EXIT, marks
+from llmsup.memory.machine.limits import reserve
+from llmsup.memory.machine.watermarks import EXIT, marks
 from llmsup.units import Bytes
 
 MiB = 1024**2

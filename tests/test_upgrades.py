@@ -24,7 +24,7 @@ from wsproto.events import (
 )
 
 from llmsup.config.schema import ModelSpec, Server
-from llmsup.fleet.state import State
+from llmsup.fleet.model.states import State
 from llmsup.units import Seconds
 
 ENGINE = Path(__file__).with_name("upgrade_engine.py")

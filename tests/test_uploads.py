@@ -12,7 +12,7 @@ from serving import PATIENCE, fake, recorded, serving
 from trio.testing import wait_all_tasks_blocked
 
 from llmsup.config.schema import Server
-from llmsup.fleet.state import State
+from llmsup.fleet.model.states import State
 from llmsup.gateway import reading, room
 from llmsup.units import Bytes, Seconds
 from llmsup.web.upload import HELD, LINGER_BYTES, Upload

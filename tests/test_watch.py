@@ -17,9 +17,9 @@ from looks import LINUX, Camera, with_free
 
 from llmsup.config.schema import GiB, Memory
 from llmsup.errors import SetupError
-from llmsup.memory.readings.reading import Reading
-from llmsup.memory.readings.sampler import Gpus, Sampler
-from llmsup.memory.watch import GOOD_FOR, HURRY, MachineWatch
+from llmsup.memory.machine.monitor import GOOD_FOR, HURRY, MachineWatch
+from llmsup.memory.machine.reading import Reading
+from llmsup.memory.machine.sampler import Gpus, Sampler
 from llmsup.process.events import Event, Events
 from llmsup.units import Bytes, Seconds
 

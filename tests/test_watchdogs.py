@@ -18,7 +18,7 @@ from serving import PATIENCE, Served, fake, serving
 
 from llmsup.config import parse
 from llmsup.config.schema import Bridge, Catalog, Config, Server
-from llmsup.fleet.state import State
+from llmsup.fleet.model.states import State
 from llmsup.units import NEVER
 from tools import keep_warm
 

@@ -21,7 +21,7 @@ import ollama_store  # noqa: E402 -- after the path
 from gguf_files import tiny_llama  # noqa: E402 -- after the path
 
 from llmsup.bridge import builtin  # noqa: E402 -- after the path
-from llmsup.catalog.headers import HeaderCache  # noqa: E402 -- after the path
+from llmsup.catalog.gguf.header_cache import HeaderCache  # noqa: E402 -- after the path
 
 TARGET = 2.0
 """Seconds that a run may take over 1,000 manifests."""

@@ -31,9 +31,9 @@ from gguf_files import tiny_llama  # noqa: E402 -- after the path
 from gguf_zoo import ZOO  # noqa: E402 -- after the path
 
 from llmsup.catalog.build import build  # noqa: E402 -- after the path
+from llmsup.catalog.disk.survey import survey  # noqa: E402 -- after the path
 from llmsup.catalog.found import Snapshot  # noqa: E402 -- after the path
-from llmsup.catalog.headers import HeaderCache  # noqa: E402 -- after the path
-from llmsup.catalog.survey import survey  # noqa: E402 -- after the path
+from llmsup.catalog.gguf.header_cache import HeaderCache  # noqa: E402 -- after the path
 from llmsup.config.schema import Catalog  # noqa: E402 -- after the path
 
 TARGET = 0.5

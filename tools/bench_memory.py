@@ -29,7 +29,7 @@ import tomli_w
 import trio
 from attrs import Factory, define
 
-from llmsup.catalog import demo
+from llmsup.cli import demo_model as demo
 from llmsup.config.schema import MiB
 from llmsup.engines.launch import TcpAddress
 from llmsup.engines.ports import LOOPBACK, free_port

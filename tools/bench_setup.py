@@ -15,8 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from llmsup.catalog import demo
-from llmsup.engines.probe import parse_flags
+from llmsup.cli import demo_model as demo
+from llmsup.engines.llama_server.probe import parse_flags
 from llmsup.errors import SetupError
 from tools import bench_ways as run
 

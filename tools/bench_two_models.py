@@ -28,7 +28,7 @@ from attrs import Factory, frozen
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from llmsup.catalog import demo
+from llmsup.cli import demo_model as demo
 from llmsup.engines.cores import PASSIVE, usable_cores
 from llmsup.errors import SetupError
 from tools import bench_ways as run

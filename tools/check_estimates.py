@@ -18,7 +18,7 @@ from miniatures import RECIPES, VOCABULARY, miniature
 from miniatures_more import MORE
 from real_engines import smollm2
 
-from llmsup.memory.estimate import Estimate
+from llmsup.memory.cost.estimate import Estimate
 
 RUNS: tuple[tuple[str, ...], ...] = (
     (),

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 from attrs import frozen
 
-from llmsup.memory.readings.cgroup import Group, Version, oom_kills, own_groups
-from llmsup.memory.readings.files import read_file
+from llmsup.memory.machine.cgroup import Group, Version, oom_kills, own_groups
+from llmsup.memory.machine.files import read_file
 
 
 class NoGroup(Exception):

@@ -9,8 +9,8 @@ from typing import Literal
 
 from attrs import Factory, define
 
-from llmsup.memory.refaults import Refaults
-from llmsup.memory.worth import Rate
+from llmsup.memory.policy.eviction_cost import Rate
+from llmsup.memory.policy.refaults import Refaults
 from tools.simulate_machine import Model
 
 

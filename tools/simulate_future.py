@@ -16,8 +16,8 @@ from random import Random
 
 from attrs import define, evolve, field
 
-from llmsup.memory.decision import Decision
-from llmsup.memory.victims import Candidate, Deficit, cheapest
+from llmsup.memory.policy.cheapest import Candidate, Deficit, cheapest
+from llmsup.memory.policy.decision import Decision
 from tools.simulate_engine import Engine
 from tools.simulate_machine import Trace
 from tools.simulate_tally import Tally

@@ -15,7 +15,7 @@ from typing import Any
 from attrs import Factory, frozen
 
 from llmsup.config.schema import GiB, Memory, Priority
-from llmsup.memory.ceiling import reserve
+from llmsup.memory.machine.limits import reserve
 from llmsup.units import Bytes, parse_bytes
 
 STEP = 5.0

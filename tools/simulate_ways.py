@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from attrs import Factory, define, evolve, field
 
-from llmsup.memory.decision import Decision
-from llmsup.memory.policy import admit_all
-from llmsup.memory.relief import relieve
-from llmsup.memory.rivals import Rivals
-from llmsup.memory.snapshot import RULES, Machine, Need, Resident, Rules
+from llmsup.memory.policy.admission import admit_all
+from llmsup.memory.policy.decision import Decision
+from llmsup.memory.policy.inputs import RULES, Machine, Need, Resident, Rules
+from llmsup.memory.policy.pressure import relieve
+from llmsup.memory.policy.rivals import Rivals
 from tools.simulate_engine import Engine
 from tools.simulate_world import Way, World
 

@@ -13,10 +13,10 @@ from typing import Protocol
 
 from attrs import Factory, define, field
 
-from llmsup.memory.decision import Decision
-from llmsup.memory.relief import Relief
-from llmsup.memory.snapshot import Level
-from llmsup.memory.speed import Speed
+from llmsup.memory.cost.load_speed import Speed
+from llmsup.memory.policy.decision import Decision
+from llmsup.memory.policy.inputs import Level
+from llmsup.memory.policy.pressure import Relief
 from tools.simulate_engine import Engine, Past
 from tools.simulate_machine import Host, Model, Request, Trace
 from tools.simulate_tally import Tally

@@ -12,8 +12,8 @@ from functools import partial
 import trio
 from attrs import evolve
 
-from ..catalog.lmstudio import bridge_target
-from ..catalog.naming import printable
+from ..catalog.disk.lmstudio import bridge_target
+from ..catalog.labels import printable
 from ..config.schema import Config
 from ..errors import BadRequest, Error, SetupError
 from ..process.child import describe_exit

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from ..catalog import lmstudio, ollama
-from ..catalog.facts import Facts
+from ..catalog.disk import lmstudio
 from ..catalog.found import Stamp, Unreadable
-from ..catalog.headers import HeaderCache
-from ..catalog.library import HEADERS
+from ..catalog.gguf.facts import Facts
+from ..catalog.gguf.header_cache import HeaderCache
+from ..catalog.index import HEADERS
+from ..catalog.ollama import store as ollama
 from ..config.schema import Config
 from ..errors import SetupError
 from . import ledger

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from ..catalog.walk import Candidate, Walk
+from ..catalog.disk.walk import Candidate, Walk
 from . import ledger
 
 Node = tuple[int, int]

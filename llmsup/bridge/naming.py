@@ -6,7 +6,7 @@ It does not know what is linked.
 from __future__ import annotations
 
 SEPARATOR = "~"
-"""Stands in no name of Ollama's (`catalog.ollama_places`), so two names can't become one."""
+"""Stands in no name of Ollama's (`catalog.ollama.places`), so two names can't become one."""
 
 _PORT = "+"  # for the ":" before a registry's port, which macOS shows as "/"; it stands in no name either
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from attrs import frozen
 
-from ..catalog.facts import Facts
+from ..catalog.disk.folders import NO_MODEL
 from ..catalog.found import LeftOut, Unreadable
-from ..catalog.naming import printable
-from ..catalog.ollama import OllamaModel
-from ..catalog.ollama_only import ollama_only
-from ..catalog.parts import NO_MODEL
+from ..catalog.gguf.facts import Facts
+from ..catalog.labels import printable
+from ..catalog.ollama.compat import ollama_only
+from ..catalog.ollama.store import OllamaModel
 from .naming import projector_of, weights_of
 
 Look = Callable[[Path], Facts | Unreadable]

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from attrs import evolve
 
-from .facts import Facts
+from .disk.folders import NO_MODEL, Headers, sort_out
+from .disk.survey import Stored, Survey
 from .found import Found, LeftOut, Snapshot, Stamp
-from .naming import printable
-from .ollama_only import ollama_only
-from .parts import NO_MODEL, Headers, sort_out
-from .survey import Stored, Survey
+from .gguf.facts import Facts
+from .labels import printable
+from .ollama.compat import ollama_only
+from .sources import Way, Ways, fame, places
 from .unserved import names_of
-from .ways import Way, Ways, fame, places
 
 Key = tuple[Path, tuple[Path, ...]]
 """What makes a model one: its first real file, and the adapters that Ollama puts on it."""

@@ -11,7 +11,7 @@ from attrs import Factory, evolve, frozen
 
 from ..config.schema import EngineSpec, ModelSpec
 from .found import Found
-from .names import Called
+from .resolver import Called
 
 # What an engine is started with, besides its file; everything else about a model can change while its engine runs. (Its
 # name as well, though llama-server is told it as an alias: that is only what it calls itself in its answers.)

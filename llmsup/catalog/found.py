@@ -12,7 +12,7 @@ from typing import Any, Literal
 from attrs import Factory, field, frozen
 
 from ..units import Bytes
-from .facts import Facts
+from .gguf.facts import Facts
 
 Source = Literal["folder", "ollama"]
 

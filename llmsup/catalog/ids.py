@@ -14,7 +14,7 @@ from attrs import frozen
 
 from .build import Key
 from .found import Found
-from .headers import replace_file
+from .gguf.header_cache import replace_file
 
 FORMAT = 1
 LARGEST_FILE = 8 * 1024**2

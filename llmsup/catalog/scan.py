@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ..config.schema import Config
 from ..units import Seconds
 from .found import Snapshot
-from .library import HEADERS, Library
+from .index import HEADERS, Library
 
 STEP = Seconds(0.1)
 """How often the caller hears of the progress."""

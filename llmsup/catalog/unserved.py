@@ -5,7 +5,7 @@ It does not know why.
 
 from __future__ import annotations
 
-from .naming import is_loose, printable
+from .labels import is_loose, printable
 
 UNFINISHED = (".part", ".partial", ".download", ".crdownload", ".incomplete", ".gguf.tmp")
 """What downloaders append: wget's and LM Studio's, Firefox', Safari's, Chrome's, Hugging Face's, and scripts'."""

@@ -17,7 +17,7 @@ from ..catalog.scan import scan_now
 from ..config import DEFAULT_PATH, find, load
 from ..config.schema import Config
 from ..errors import ConfigError
-from ..memory.estimate import Estimate
+from ..memory.cost.estimate import Estimate
 from ..units import format_bytes, format_seconds
 from ..web.listing import PARTS
 from .memory_report import report

@@ -1,6 +1,6 @@
 """`llmsup demo`: a small model, fetched once, served by the bundled engine, and what to try with it.
 
-It does not know how the model is fetched (`catalog.demo`) nor how the server runs (`running`).
+It does not know how the model is fetched (`cli.demo_model`) nor how the server runs (`running`).
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from pathlib import Path
 
 import click
 
-from ..catalog.demo import fetch
 from ..config import Bridge, Catalog, Config, ModelSpec, Server
-from ..engines.plan import BUNDLED, xllamacpp_installed
+from ..engines.selector import BUNDLED, xllamacpp_installed
 from ..errors import SetupError
 from ..fleet.fleet import Fleet
 from ..units import NEVER
 from ..web.server import listen as bind
 from . import running
+from .demo_model import fetch
 from .options import listen_option, verbose_option
 
 CHAT = "smollm2"

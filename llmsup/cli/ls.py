@@ -71,16 +71,16 @@ def look() -> tuple[Entry, list[Entry]]:
     """What a server would say of its catalog and its models."""
     import trio
 
-    from ..catalog.names import Names
-    from ..catalog.ollama_only import find_llama_server
+    from ..catalog.merge import Disk, entries
+    from ..catalog.ollama.compat import find_llama_server
+    from ..catalog.resolver import Names
     from ..catalog.scan import scan_now
-    from ..catalog.served import Disk, entries
+    from ..engines.llama_server.probe import Probe
     from ..engines.missing import without_engine
-    from ..engines.plan import Planner
-    from ..engines.probe import Probe
-    from ..memory.ceiling import ceiling
-    from ..memory.costs import cost
-    from ..memory.estimate import estimate
+    from ..engines.selector import Planner
+    from ..memory.cost.cost import cost
+    from ..memory.cost.estimate import estimate
+    from ..memory.machine.limits import ceiling
     from ..web.listing import listing
     from ..web.status import preset_name
     from .progress import counting

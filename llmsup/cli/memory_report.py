@@ -20,10 +20,11 @@ from attrs import frozen
 from ..config import find, load
 from ..config.schema import Config
 from ..errors import SetupError
-from ..memory.ceiling import ceiling, has_own_group, machine_total, reserve
-from ..memory.footprints import footprint_of_group
-from ..memory.readings import Gpu, Reading, Sampler
-from ..memory.readings.devices import Device, list_devices, working_set
+from ..memory.cost.process import footprint_of_group
+from ..memory.machine.devices import Device, list_devices, working_set
+from ..memory.machine.limits import ceiling, has_own_group, machine_total, reserve
+from ..memory.machine.reading import Gpu, Reading
+from ..memory.machine.sampler import Sampler
 from ..process.inheritance import Inheritance
 from ..units import Bytes, format_bytes
 from .table import Column, Table

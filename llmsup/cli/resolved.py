@@ -13,19 +13,19 @@ from typing import Any
 import trio
 from attrs import Factory, frozen
 
+from ..catalog.disk.lmstudio import model_roots
+from ..catalog.disk.paths import resolve_path
 from ..catalog.entry import Entry
-from ..catalog.files import resolve_path
 from ..catalog.found import Snapshot
-from ..catalog.lmstudio import model_roots
-from ..catalog.served import Disk, entries
+from ..catalog.merge import Disk, entries
 from ..config.schema import Config, ModelSpec
 from ..config.wording import dotted
 from ..engines.launch import Launch, TcpAddress
-from ..engines.plan import Planner, xllamacpp_installed
-from ..engines.probe import Probe
+from ..engines.llama_server.probe import Probe
+from ..engines.selector import Planner, xllamacpp_installed
 from ..errors import SetupError
-from ..memory.costs import Cost, cost
-from ..memory.estimate import Estimate, estimate
+from ..memory.cost.cost import Cost, cost
+from ..memory.cost.estimate import Estimate, estimate
 from ..process.inheritance import Inheritance
 from ..units import Bytes
 

@@ -19,7 +19,7 @@ import trio
 from ..config import Config
 from ..errors import Error
 from ..fleet.fleet import Fleet
-from ..fleet.roster import Roster
+from ..fleet.reconciler import Roster
 from ..process import descriptors, subreaper
 from ..process.logbook import LogBook
 from ..process.notify import Notifier

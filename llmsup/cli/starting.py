@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..catalog.disk.lmstudio import model_roots
 from ..catalog.found import Found, Snapshot
-from ..catalog.lmstudio import model_roots
 from ..config.checks import check_name
 from ..config.sampling import PARAMETERS
 from ..config.schema import Config

@@ -1,4 +1,4 @@
 """How a model becomes a command line, and how a running engine is spoken to.
 
-This file stays empty of imports: `python -m llmsup.engines.bundled` must start in a tenth of a second.
+This file stays empty of imports: `python -m llmsup.engines.bundled.process` must start in a tenth of a second.
 """

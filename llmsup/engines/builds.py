@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from ..catalog.entry import Entry
-from .plan import BUNDLED, LLAMA_SERVER, Planner, is_llama_server
+from .selector import BUNDLED, LLAMA_SERVER, Planner, is_llama_server
 
 
 def llama_server(planner: Planner) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..catalog.entry import Entry
-from .plan import Planner
+from .selector import Planner
 
 NAMED = 3
 """How many models a line names."""

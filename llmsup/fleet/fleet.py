@@ -13,18 +13,18 @@ from attrs import Factory, frozen
 
 from ..catalog.entry import Entry
 from ..catalog.found import LeftOut
-from ..catalog.names import Match, Names
+from ..catalog.resolver import Match, Names
 from ..errors import ModelNotFound, QueueFull, ShuttingDown, StillRunning
 from ..process.events import Events
 from ..process.logbook import LogBook
 from ..process.watched import Watched
 from ..units import Bytes, Seconds
-from .admission import Admission
 from .changes import Changes, compare
-from .desk import Ticket
-from .life import Start
-from .model import Model
-from .supervisor import Supervisor
+from .model.admission import Admission
+from .model.model import Model
+from .model.queue import Ticket
+from .model.run import Start
+from .model.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 

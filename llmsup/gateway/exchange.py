@@ -16,11 +16,11 @@ from attrs import frozen
 from ..engines.connection import Disconnected, Headers, Payload, Unreachable
 from ..engines.pool import Answer
 from ..errors import EngineBadAnswer, EngineDied, Error, ModelNotFound
-from ..fleet.desk import Ticket
 from ..fleet.fleet import Fleet
-from ..fleet.life import Life
-from ..fleet.model import Model
-from ..fleet.watch import SOCKET_GONE
+from ..fleet.model.model import Model
+from ..fleet.model.queue import Ticket
+from ..fleet.model.run import Life
+from ..fleet.model.watchdogs import SOCKET_GONE
 from ..units import NEVER, Seconds, format_seconds
 from . import sse
 from .ending import Ending

@@ -16,11 +16,11 @@ from ..config.schema import ModelSpec, Server
 from ..engines.connection import Buffer, Payload
 from ..errors import Error, InvalidJson, ModelNotFound, ModelRequired, ShuttingDown
 from ..fleet.fleet import Fleet
-from ..fleet.life import Life
+from ..fleet.model.run import Life
 from ..process.watched import Watched
 from ..units import Bytes, Seconds
+from .access import Doorman
 from .body import JsonBody, Turn, read_json
-from .doorman import Doorman
 from .edits import changes
 from .exchange import Exchange, Order
 from .form import MultipartBody, read_form

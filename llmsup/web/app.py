@@ -14,13 +14,13 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as QuartMethodNotAllowed
 
-from ..bridge.keeper import Keeper
+from ..bridge.scheduler import Keeper
 from ..config.schema import Server
 from ..errors import BadRequest, Error, MethodNotAllowed, NotFound
 from ..fleet.fleet import Fleet
-from ..fleet.governor import Governor
-from ..fleet.roster import Roster
-from ..gateway.doorman import is_preflight
+from ..fleet.memory.governor import Governor
+from ..fleet.reconciler import Roster
+from ..gateway.access import is_preflight
 from ..gateway.gateway import Gateway
 from ..gateway.routes import INFERENCE, UPSTREAM_METHODS
 from .answers import as_error

@@ -9,8 +9,8 @@ import math
 
 from quart import Blueprint, Response
 
-from ..bridge.keeper import Keeper
 from ..bridge.run import Run
+from ..bridge.scheduler import Keeper
 from ..errors import BridgeFailed
 from ..units import format_seconds
 from .answers import as_json

@@ -15,9 +15,9 @@ from quart import Blueprint, Response, request
 from .. import __version__
 from ..errors import BadRequest
 from ..fleet.fleet import Fleet
-from ..fleet.governor import Governor
-from ..fleet.roster import Roster
-from ..fleet.state import State
+from ..fleet.memory.governor import Governor
+from ..fleet.model.states import State
+from ..fleet.reconciler import Roster
 from ..gateway.body import JsonBody
 from ..units import Bytes, Seconds
 from .answers import as_json, as_text

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..catalog.entry import Entry
-from ..catalog.naming import quant_in
-from ..catalog.ollama_only import sees_with_itself
-from ..memory.costs import Cost
-from ..memory.estimate import Estimate
+from ..catalog.labels import quant_in
+from ..catalog.ollama.compat import sees_with_itself
+from ..memory.cost.cost import Cost
+from ..memory.cost.estimate import Estimate
 from ..units import Bytes
 
 PARTS = ("weights", "kv", "recurrent", "compute", "draft", "projector", "engine")

@@ -12,15 +12,15 @@ import trio
 from attrs import asdict
 from quart import Blueprint, Response
 
-from ..fleet.decisions import Record
 from ..fleet.fleet import Fleet
-from ..fleet.governor import Governor
-from ..fleet.history import Entry
-from ..fleet.model import Model
-from ..memory.decision import Decision, Weighed
-from ..memory.readings.reading import Reading
-from ..memory.snapshot import Machine, Resident
-from ..memory.worth import loss
+from ..fleet.memory.decisions import Record
+from ..fleet.memory.governor import Governor
+from ..fleet.model.history import Entry
+from ..fleet.model.model import Model
+from ..memory.machine.reading import Reading
+from ..memory.policy.decision import Decision, Weighed
+from ..memory.policy.eviction_cost import loss
+from ..memory.policy.inputs import Machine, Resident
 from ..units import Seconds
 from .answers import as_json
 from .status import finite, rounded, running_entry, wall

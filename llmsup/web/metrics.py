@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from quart import Blueprint, Response
 
 from ..fleet.fleet import Fleet
-from ..fleet.governor import Governor
-from ..fleet.model import Model
-from ..fleet.state import State
+from ..fleet.memory.governor import Governor
+from ..fleet.model.model import Model
+from ..fleet.model.states import State
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from attrs import define
 
-from ..gateway.doorman import is_preflight
+from ..gateway.access import is_preflight
 from ..gateway.gateway import Gateway
 from ..gateway.message import RequestHead, switching
 from ..gateway.paths import canonical, decoded

@@ -13,10 +13,10 @@ from typing import Any
 
 import trio
 
-from ..fleet.last_words import last_words
-from ..fleet.model import Model
-from ..fleet.state import State
-from ..memory.costs import Cost
+from ..fleet.model.last_words import last_words
+from ..fleet.model.model import Model
+from ..fleet.model.states import State
+from ..memory.cost.cost import Cost
 from ..units import Bytes
 from .listing import listing
 

@@ -1,0 +1,1 @@
+"""Folders of model files: walked, surveyed, and put together to models."""

@@ -1,0 +1,67 @@
+"""Which file a model's `path` means: one file, found under a catalog root or at an absolute path.
+
+It does not open the file, and does not know what its name stands for.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+from ...config.schema import ModelSpec
+from ...errors import SetupError
+
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})\.gguf", re.IGNORECASE)
+
+
+def resolve_path(spec: ModelSpec, roots: Iterable[Path], *, directories: bool = False) -> Path:
+    """Find the one file that a model's `path` means. A split model is its first shard.
+
+    Args:
+        roots: Where a relative path is looked for.
+        directories: A directory is as good as a file; some engines' models are.
+
+    Raises:
+        SetupError: Nothing matches, or several models do; the message names them, or the roots looked in.
+    """
+    pattern = os.path.expanduser(spec.path)
+    tops = [""] if Path(pattern).is_absolute() else [str(root.expanduser()) for root in roots]
+    # os.path's questions are answered with no where Path's raise: a name that is too long, a folder that is closed
+    for spelt in dict.fromkeys((pattern, *(unicodedata.normalize(form, pattern) for form in ("NFC", "NFD")))):
+        # a name that is typed has its letters composed, one that macOS wrote has them taken apart
+        reached = [path for top in tops for path in _matches(top, spelt)]
+        found = {path for path in reached if os.path.isfile(path) or (directories and os.path.isdir(path))}
+        if models := _distinct(found):
+            break
+    if len(models) == 1:
+        return models[0]
+    where = f"model {spec.name}: path {spec.path!r}"
+    if models:
+        several = ", ".join(str(model) for model in models)
+        raise SetupError(f"{where} matches {len(models)} models: {several}.", hint="Name one of them.")
+    looked = "" if tops == [""] else f" Looked in {', '.join(tops) or 'no catalog root: [catalog] has none'}."
+    raise SetupError(f"{where} matches no file.{looked}")
+
+
+def _matches(top: str, pattern: str) -> list[Path]:
+    whole = Path(top, pattern)
+    if os.path.exists(whole) or not glob.has_magic(pattern):  # a name may have brackets of its own
+        return [whole]
+    # Not recursive: "**" would walk round and round where links lead back.
+    paths = [Path(top, found) for found in glob.glob(pattern, root_dir=top or None)]
+    # A projector lies beside its model and is none itself; "*.gguf" shall mean the model.
+    return [path for path in paths if "mmproj" not in path.name.lower() or "mmproj" in pattern.lower()]
+
+
+def _distinct(paths: Iterable[Path]) -> list[Path]:
+    """One path per model: a file that is reached twice through links counts once, and so do a model's shards."""
+    models: dict[object, Path] = {}
+    for path in sorted(paths):
+        shard = _SHARD.fullmatch(path.name)
+        key = (path.parent.resolve(), shard["stem"], shard["total"]) if shard else path.resolve()
+        models.setdefault(key, path)
+    return list(models.values())

@@ -1,0 +1,1 @@
+"""GGUF files: their headers read, summarised and remembered. Files are not trusted."""

@@ -1,0 +1,150 @@
+"""What the headers of files said, kept from one run to the next: 500 models are known at once, without opening them.
+
+It does not know which files there are.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+from attrs import frozen
+
+from ..found import Stamp, Unreadable
+from .facts import Facts
+from .reader import BadGguf, read_header
+from .summary import summarise
+
+FORMAT = 2
+"""Goes up when Facts change, or what is put into them: what an older version kept is then read again."""
+
+
+@frozen
+class _Kept:
+    path: str
+    size: int
+    mtime_ns: int
+    facts: Facts | None = None
+    reason: str = ""
+
+
+@frozen
+class _Format:
+    format: int
+
+
+@frozen
+class _Document:
+    format: int
+    files: tuple[_Kept, ...]
+
+
+class HeaderCache:
+    """Facts by the state of the file that they were read from.
+
+    `load` and `save` use the disk as `read` does; one call at a time, from any thread.
+    """
+
+    def __init__(self, file: Path) -> None:
+        """`file`: where they are kept."""
+        self._file = file
+        self._known: dict[Stamp, Facts | Unreadable] = {}
+        self._on_disk: frozenset[Stamp] = frozenset()
+
+    def load(self) -> None:
+        """Take what was saved; a file that is missing, damaged or of another version has nothing."""
+        self._known, self._on_disk = {}, frozenset()
+        try:
+            data = self._file.read_bytes()
+            if msgspec.json.decode(data, type=_Format).format != FORMAT:
+                return
+            files = msgspec.json.decode(data, type=_Document).files
+        except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
+            return
+        for kept in files:
+            stamp = Stamp(Path(kept.path), kept.size, kept.mtime_ns)
+            self._known[stamp] = kept.facts if kept.facts is not None else Unreadable(kept.reason)
+        self._on_disk = frozenset(self._known)
+
+    def get(self, stamp: Stamp) -> Facts | Unreadable | None:
+        """What is known of a file in this state, or None."""
+        return self._known.get(stamp)
+
+    def read(self, stamp: Stamp) -> Facts | Unreadable:
+        """Read a file's header and remember what it says, if the file is still in this state.
+
+        What the system refuses is told, and tried again the next time: it has nothing to do with the file's state.
+        """
+        try:
+            said = _read(stamp)
+            now = stamp.path.stat()
+        except OSError as error:
+            return Unreadable(f"it can't be read: {error.strerror or error}")
+        if (now.st_size, now.st_mtime_ns) == (stamp.size, stamp.mtime_ns):
+            self._known[stamp] = said
+        return said
+
+    def save(self, keep: Collection[Stamp]) -> str | None:
+        """Write what is known of these files, and forget the others; nothing is written if nothing changed.
+
+        The file is replaced as a whole. It need not survive a power cut: what is damaged is read again.
+
+        Returns:
+            Why it could not be written, a sentence; None if all is well.
+        """
+        self._known = {stamp: self._known[stamp] for stamp in keep if stamp in self._known}
+        stamps = frozenset(self._known)
+        if stamps == self._on_disk:
+            return None
+        files = tuple(_kept(stamp, said) for stamp, said in self._known.items() if _is_text(stamp.path))
+        data = msgspec.json.encode(_Document(FORMAT, files))
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(self._file, data)
+        except OSError as error:
+            return f"what the models' headers say can't be kept in {self._file}: {error.strerror or error}."
+        self._on_disk = stamps
+        return None
+
+
+def _read(stamp: Stamp) -> Facts | Unreadable:
+    try:
+        header = read_header(stamp.path)
+    except BadGguf as bad:
+        return Unreadable(bad.reason)
+    if header.big_endian != (sys.byteorder == "big"):
+        order = "big" if header.big_endian else "little"
+        return Unreadable(f"its numbers are {order}-endian, which llama.cpp can't read on this machine")
+    return summarise(header, stamp.size, file_name=stamp.path.name)
+
+
+def _kept(stamp: Stamp, said: Facts | Unreadable) -> _Kept:
+    facts, reason = (said, "") if isinstance(said, Facts) else (None, said.reason)
+    return _Kept(str(stamp.path), stamp.size, stamp.mtime_ns, facts, reason)
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a path is UTF-8, as JSON is; a file with another name is read again in each run."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def replace_file(file: Path, data: bytes) -> None:
+    """Write a file, whole or not at all; only its owner may read it."""
+    handle, scratch = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
+    try:
+        with open(handle, "wb") as sink:
+            sink.write(data)
+        os.replace(scratch, file)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(scratch)
+        raise

@@ -1,0 +1,104 @@
+"""What lies on the disk, and what is known of it: surveyed, read file by file, remembered for the next start.
+
+It does not know what is served (`served`), nor when to look (`fleet.reconciler`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..config.schema import Config
+from ..errors import SetupError
+from ..units import Seconds
+from .build import build
+from .disk.companions import companions
+from .disk.lmstudio import bridge_target, model_roots
+from .disk.paths import resolve_path
+from .disk.survey import Survey, survey
+from .found import Snapshot, Stamp, Unreadable
+from .gguf.facts import Facts
+from .gguf.header_cache import HeaderCache
+from .ids import Ids
+
+HEADERS = "headers.json"
+"""The file in `state_dir` that remembers what was read of model files."""
+
+IDS = "ids.json"
+"""The file beside it that remembers which ids models were given."""
+
+
+class Library:
+    """The files of all models. For worker threads, one call at a time; `pending` may be read from anywhere.
+
+    Attributes:
+        pending: How many files' headers are still to be read.
+    """
+
+    def __init__(self, headers: Path) -> None:
+        """`headers`: the file that remembers what was read."""
+        self.pending = 0
+        self._headers = HeaderCache(headers)
+        self._ids = Ids(headers.with_name(IDS))
+        self._loaded = False
+        self._survey = Survey()
+        self._known: dict[Stamp, Facts | Unreadable] = {}
+        self._unread: list[Stamp] = []
+        self._first = 0  # so many of those are the config's own
+
+    def survey(self, config: Config) -> None:
+        """Look what there is, without opening it: in the catalog's roots, and where the config's paths lead."""
+        if not self._loaded:
+            self._headers.load()
+            self._ids.load()
+            self._loaded = True
+        paths = configured(config)
+        beside = {path for spec in (config.defaults, *config.models.values()) for path in companions(spec).all}
+        target = bridge_target(config.bridge.target)
+        self._survey = survey(config.catalog, extra=paths, beside=beside, bridge=target)
+        own = {path.resolve() for path in (*paths, *beside)}
+        stamps = dict.fromkeys(self._survey.stamps)
+        found = {stamp: self._headers.get(stamp) for stamp in stamps}
+        self._known = {stamp: known for stamp, known in found.items() if known is not None}
+        unread = [stamp for stamp, known in found.items() if known is None]
+        self._unread = sorted(unread, key=lambda stamp: stamp.path not in own)
+        self._first = sum(stamp.path in own for stamp in unread)
+        self.pending = len(unread)
+
+    def read(self, budget: Seconds = Seconds(math.inf), *, first_only: bool = False) -> None:
+        """Read headers for so many seconds; `first_only`: none but those of the config's own files."""
+        end = time.monotonic() + budget
+        while self._unread and time.monotonic() < end and (self._first > 0 or not first_only):
+            stamp = self._unread.pop(0)
+            self._known[stamp] = self._headers.read(stamp)
+            self._first -= 1
+            self.pending = len(self._unread)
+
+    def snapshot(self) -> Snapshot:
+        """The models, as far as is known."""
+        found = build(self._survey, self._known, self._ids.given)
+        self._ids.note(found.models)
+        return found
+
+    def save(self) -> str | None:
+        """Keep what was read for the next start; returns why that can't be done, if it can't."""
+        return self._headers.save(self._known)
+
+    def save_ids(self, served: Iterable[str]) -> str | None:
+        """Keep the ids of models that are served for the next start; returns why that can't be done, if it can't."""
+        return self._ids.save(served)
+
+
+def configured(config: Config) -> list[Path]:
+    """The files that the config's paths mean; those that mean none are told when they are put together."""
+    paths = []
+    roots = model_roots(config.catalog)
+    for spec in config.models.values():
+        if spec.path:
+            try:
+                paths.append(resolve_path(spec, roots))
+            except SetupError:
+                continue
+    return paths

@@ -1,0 +1,197 @@
+"""Which models are served: the config's tables and what was found on the disk, put together.
+
+It does not know how files are found (`scan`), nor what becomes of the models (`fleet`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, fields, frozen
+
+from ..config.schema import Config, EngineSpec, ModelSpec, Settings
+from ..errors import ModelNotFound, SetupError
+from .disk.companions import companions
+from .disk.lmstudio import model_roots
+from .disk.paths import resolve_path
+from .entry import Entry
+from .found import Found, Snapshot
+from .gguf.facts import Facts
+from .resolver import Called, Names
+
+_SETTINGS = tuple(field.name for field in fields(Settings))
+_OLLAMA_MISSING = "only Ollama's own llama-server can run it ({why}), and that is not installed."
+
+
+@frozen(kw_only=True)
+class Disk:
+    """What can be served from.
+
+    Attributes:
+        snapshot: The models that were found, those of the config's paths included.
+        ollama_server: Whether the llama-server that comes with Ollama is installed.
+    """
+
+    snapshot: Snapshot
+    ollama_server: bool = False
+
+    def unreadable(self, path: Path) -> str:
+        """Why a file was left out, as a clause; "" if it wasn't."""
+        real = os.path.realpath(path)
+        return next((left.reason for left in self.snapshot.left_out if os.path.realpath(left.path) == real), "")
+
+
+def entries(config: Config, disk: Disk) -> dict[str, Entry]:
+    """Every model that is served, by id: first the config's, in its order, then those that were found, by name.
+
+    Looks for the files that the config's paths mean, so it is for a worker thread.
+    """
+    config = evolve(config, catalog=evolve(config.catalog, roots=model_roots(config.catalog)))
+    plain_last = sorted(disk.snapshot.models.values(), key=lambda found: not found.adapters)
+    by_file: dict[object, Found] = {}
+    for found in plain_last:
+        by_file |= {key: found for stamp in found.files[:1] for key in (stamp.path, stamp.node)}
+    called = Names({found.id: Called(also=dict.fromkeys(found.names, "")) for found in disk.snapshot.models.values()})
+    served: dict[str, Entry] = {}
+    taken: set[str] = set()
+    for spec in config.models.values():
+        entry = _configured(config, spec, disk, by_file, called)
+        if entry is None:
+            continue
+        first = entry.found is not None and entry.found.id not in taken
+        served[spec.name] = entry if first else evolve(entry, also={})
+        if entry.found is not None:
+            taken.add(entry.found.id)
+    if config.catalog.serve_all:
+        for found in sorted(disk.snapshot.models.values(), key=lambda found: found.id.casefold()):
+            if found.id not in taken and found.id not in served:
+                served[found.id] = _on_its_own(config, found, disk)
+    return served
+
+
+def _configured(
+    config: Config, spec: ModelSpec, disk: Disk, by_file: Mapping[object, Found], called: Names
+) -> Entry | None:
+    """The model of a table; None while its file's header is still to be read."""
+    engine = _engine(config, spec)
+    foreign = bool(spec.command) or (engine is not None and engine.name != "llama-server")
+    if not spec.path:
+        return Entry(spec=spec, engine=engine) if spec.command else _by_name(spec, engine, disk, called)
+    try:
+        path = resolve_path(spec, config.catalog.roots, directories=foreign)
+    except SetupError as error:
+        why = str(error).removeprefix(f"model {spec.name}: ")
+        return Entry(spec=spec, engine=engine, refusal="" if foreign else why)
+    if found := by_file.get(path.resolve()) or by_file.get(_node(path)):
+        return _of_file(spec, engine, evolve(found, path=path), disk)
+    if foreign or ((why := disk.unreadable(path)) == "" and disk.snapshot.complete):
+        return Entry(spec=spec, engine=engine)
+    return Entry(spec=spec, engine=engine, refusal=f"{path} can't be used: {why}.") if why else None
+
+
+def _node(path: Path) -> tuple[int, int] | None:
+    """Which file a path leads to, by device and inode."""
+    with suppress(OSError):
+        status = path.stat()
+        return status.st_dev, status.st_ino
+    return None
+
+
+def _engine(config: Config, spec: ModelSpec) -> EngineSpec | None:
+    """The [engines.NAME] table that a model uses; "auto" may use the one that says which llama-server."""
+    return config.engines.get("llama-server" if spec.engine == "auto" else spec.engine)
+
+
+def _by_name(spec: ModelSpec, engine: EngineSpec | None, disk: Disk, called: Names) -> Entry | None:
+    """A table without a path is about the model that was found under its name."""
+    try:
+        found = disk.snapshot.models[called.resolve(spec.name).id]
+    except ModelNotFound as error:
+        if not disk.snapshot.complete:
+            return None
+        return Entry(spec=spec, engine=engine, refusal=f"[models] has no path or command for it. {error.message}")
+    return _of_file(spec, engine, found, disk)
+
+
+def _on_its_own(config: Config, found: Found, disk: Disk) -> Entry:
+    settings = {name: getattr(config.defaults, name) for name in _SETTINGS}
+    # [defaults] preload is for the models that somebody wrote down, not for every file there is.
+    spec = ModelSpec(name=found.id, **{**settings, "preload": False})
+    return _of_file(spec, _engine(config, spec), found, disk)
+
+
+def _of_file(spec: ModelSpec, engine: EngineSpec | None, found: Found, disk: Disk) -> Entry:
+    """The settings, filled up with what the file and Ollama's parameters say."""
+    own = {name: value for name, value in spec.sampling.items() if f"sampling.{name}" in spec.given}
+    shared, variants = _ollamas(found, own)
+    filled = evolve(
+        spec,
+        path=str(found.path),
+        kind=spec.kind or (None if found.facts.kind == "unknown" else found.facts.kind),
+        # who chose an engine for this very model shall have it
+        engine="auto" if found.ollama_only and "engine" not in spec.given else spec.engine,
+        ctx_size=spec.ctx_size if "ctx_size" in spec.given else found.ctx_size or spec.ctx_size,
+        sampling={**spec.sampling, **shared, **own},
+        presets={**variants, **spec.presets},
+    )
+    found = _with_companions(filled, found, disk)
+    also = {name: _variant(name, variants) for name in (found.id, *found.names) if name != spec.name}
+    preset = _variant(spec.name, variants)
+    return Entry(
+        spec=filled, found=found, engine=engine, preset=preset, also=also, refusal=_refusal(filled, found, disk)
+    )
+
+
+def _with_companions(spec: ModelSpec, found: Found, disk: Disk) -> Found:
+    """The file, with what the model's `args` have an engine load beside it."""
+    named = companions(spec)
+    there = {path: disk.snapshot.beside[path] for path in named.all if path in disk.snapshot.beside}
+    if not there:
+        return found
+
+    def header(path: Path | None) -> Facts | None:
+        facts = there[path][1] if path in there else None
+        return facts if isinstance(facts, Facts) else None
+
+    return evolve(
+        found,
+        files=tuple(dict.fromkeys((*found.files, *(stamp for stamp, _ in there.values())))),
+        draft_facts=header(named.draft),
+        projector_facts=header(named.projector) or found.projector_facts,
+        extras=tuple(there[path][0] for path in named.others if path in there),
+    )
+
+
+def _ollamas(found: Found, own: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Mapping[str, Any]]]:
+    """Ollama's parameters, less what the model's own table says: those that hold for the file, and, if its names differ
+    in them, those of each name.
+    """
+    by_name = {name: {k: v for k, v in said.items() if k not in own} for name, said in found.ollama.items()}
+    said = list(by_name.values())
+    if all(each == said[0] for each in said):
+        return (said[0] if said else {}), {}
+    return {}, {name: each for name, each in by_name.items() if each}
+
+
+def _variant(name: str, variants: Mapping[str, Any]) -> str:
+    """Which of Ollama's names with parameters of their own a name stands for; "" if it is none of them."""
+    short = name.removeprefix("registry.ollama.ai/").removeprefix("library/")
+    return next((tag for tag in (name, short, f"{short}:latest") if tag in variants), "")
+
+
+def _refusal(spec: ModelSpec, found: Found, disk: Disk) -> str:
+    facts = found.facts
+    if found.problem:
+        return f"{found.path}: {found.problem}."
+    if spec.command or spec.engine not in ("auto", "llama-server", "bundled"):
+        return ""
+    if found.ollama_only and spec.engine == "auto" and not disk.ollama_server:
+        return _OLLAMA_MISSING.format(why=found.ollama_only)
+    if facts.kind == "unknown" and spec.kind is None:
+        of = f"of the architecture {facts.architecture!r}" if facts.architecture else "of no architecture that it names"
+        return f"{found.path} is {of}, which is neither for chat, embeddings nor reranking. Its `kind` can be set."
+    return ""

@@ -1,0 +1,164 @@
+"""The ways to one model: folders that it lies in or is linked from, and Ollama's names for it.
+
+It does not know which of the names are free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import Factory, define, frozen
+
+from .disk.folders import Bundle
+from .disk.survey import Stored, Survey
+from .disk.walk import Candidate
+from .labels import Label, Lying, claims, label_folder, label_outsider, printable, split_name
+
+STORE = -1
+"""The rank of Ollama's store."""
+
+
+@frozen
+class Place:
+    """One folder's files.
+
+    Attributes:
+        rank: Its root's place among all; the first one wins.
+        folder: Its path under the root.
+        candidates: All files there that may matter.
+        outside: It is under no root: a file there was asked for by its path.
+    """
+
+    rank: int
+    folder: str
+    candidates: tuple[Candidate, ...]
+    outside: bool = False
+
+    def labels(self, models: Sequence[Bundle]) -> list[Label]:
+        """What the folder's models are called."""
+        if self.outside:
+            return [label_outsider(str(model.first.path), model.stem) for model in models]
+        return label_folder(self.folder, [_lying(model) for model in models])
+
+    def claims(self) -> Iterator[str]:
+        """The ids that its models may come to have, as far as they could be another's too."""
+        if not self.outside:
+            for candidate in self.candidates:
+                yield from claims(self.folder, split_name(candidate.name)[0], candidate.published)
+
+
+def places(survey: Survey) -> Iterator[Place]:
+    """All folders with candidates in them, the first root's first."""
+    ranks = {root: rank for rank, root in enumerate(survey.roots)}
+    folders: dict[tuple[int, str], list[Candidate]] = {}
+    for candidate in survey.candidates:
+        folders.setdefault((ranks[candidate.root], candidate.folder), []).append(candidate)
+    for (rank, folder), candidates in sorted(folders.items(), key=lambda item: item[0]):
+        yield Place(rank, folder, tuple(candidates))
+    for rank, group in enumerate(survey.extra, start=len(ranks)):
+        yield Place(rank, "", group, outside=True)
+
+
+@frozen
+class Way:
+    """A way through a folder."""
+
+    rank: int
+    bundle: Bundle
+    label: Label
+
+    @property
+    def order(self) -> tuple[bool, int, bool, bool, str]:
+        """The best way comes first: not the bridge's, in the first root, with all parts, without links."""
+        first = self.bundle.first
+        return (first.bridged, self.rank, self.bundle.problem != "", first.linked, first.relative)
+
+
+@define(eq=False)
+class Ways:
+    """All ways to one model, there is at least one; after `sort` the best comes first.
+
+    Attributes:
+        before: The id that it had until now, or "".
+    """
+
+    folders: list[Way] = Factory(list)
+    stored: list[Stored] = Factory(list)
+    before: str = ""
+
+    def sort(self) -> None:
+        """Put them in an order that does not depend on how they were found."""
+        self.folders.sort(key=lambda way: way.order)
+        self.stored.sort(key=lambda one: fame(one.model.name))
+
+    @property
+    def best(self) -> Way | None:
+        """The way that names it and that it is reached by; None: Ollama's store is.
+
+        The bridge's links only add names to what is in a store that is read directly: a model that runs when its
+        link is made must not become another one by that.
+        """
+        best = self.folders[0] if self.folders else None
+        return None if best is not None and best.bundle.first.bridged and self.stored else best
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """Who names first: folders before the store, then root by root; in each who has an id that stays."""
+        new = not self._kept
+        if self.best is None:
+            return (1, new, *fame(self.stored[0].model.name))
+        bridged, rank, *rest = self.best.order
+        return (0, bridged, rank, new, *rest)
+
+    @property
+    def rank(self) -> int:
+        """Where its id is from."""
+        return self.best.rank if self.best else STORE
+
+    @property
+    def path(self) -> Path:
+        """The file as it is reached on the best way."""
+        return self.best.bundle.first.path if self.best else self.stored[0].model.blob
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The id that it should have, then what to take if that is gone. One that it had stays as long as it is one of
+        its names: clients have it in their settings, though another name may be the better one by now.
+        """
+        ids = self.best.label.ids if self.best else tuple(printable(one.model.name) for one in self.stored)
+        return tuple(dict.fromkeys((*self._kept, *ids)))
+
+    @property
+    def _kept(self) -> tuple[str, ...]:
+        return (self.before,) if self.before and self.before in self.names else ()
+
+    @property
+    def names(self) -> Collection[str]:
+        """All that it can be called, the best known first, each once."""
+        names: dict[str, None] = {}
+        for way in self.folders:
+            names |= dict.fromkeys((*way.label.ids[:1], *way.label.names))
+        for one in self.stored:
+            names |= dict.fromkeys(map(printable, (one.model.name, *one.model.aliases)))
+        return names.keys()
+
+    @property
+    def paths(self) -> Iterable[str]:
+        """Where its parts lie, and the names of those that have no GGUF's: Ollama's and Hugging Face's blobs."""
+        candidates = [one for way in self.folders for one in (*way.bundle.parts, *way.bundle.links)]
+        paths = [path for one in candidates for path in (one.relative, one.path, one.stamp.path)]
+        paths += [path for one in self.stored for path in (one.model.blob, one.blob.path)]
+        blobs = [path.name for path in paths if isinstance(path, Path) and path.suffix.lower() != ".gguf"]
+        return dict.fromkeys(printable(str(path)) for path in (*paths, *blobs))
+
+
+def fame(name: str) -> tuple[bool, int, str]:
+    """The order of Ollama's names: its own library's before others', then the shortest."""
+    return ("/" in name, len(name), name)
+
+
+def _lying(model: Bundle) -> Lying:
+    links = tuple((split_name(link.name)[0], link.published) for link in model.links)
+    return Lying(stem=model.stem, relative=model.first.published, quant=model.quant, links=links)

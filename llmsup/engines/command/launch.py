@@ -1,0 +1,97 @@
+"""A user's own command as a launch: placeholders filled in, and where it will answer.
+
+It does not know any engine's flags: all sampling of such a model travels with its requests.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+from ...config.schema import ModelSpec
+from ...errors import SetupError
+from ..launch import Launch, TcpAddress, UnixAddress
+from ..ports import LOOPBACK, free_port
+from ..sampling import request_fields
+
+_NAMES = ("PORT", "SOCKET", "PATH", "NAME", "ARGS")
+_PLACEHOLDER = re.compile(r"\$\{([A-Za-z_]+)\}")
+
+
+def mentions(command: tuple[str, ...], name: str) -> bool:
+    """Whether a command uses a placeholder: `mentions(("x", "${PATH}"), "PATH")`."""
+    return any(f"${{{name}}}" in word for word in command)
+
+
+def launch(
+    spec: ModelSpec,
+    *,
+    command: tuple[str, ...],
+    engine: str,
+    model: Path | None,
+    socket: Path,
+    name: str = "",
+    port: Callable[[], int] | None = None,
+) -> Launch:
+    """Fill in a command's placeholders; arguments that it does not place with ${ARGS} come last.
+
+    Args:
+        command: The words, with placeholders. `spec.args` may have them too.
+        engine: What a person calls it.
+        model: What ${PATH} stands for, if anything.
+        name: What ${NAME} stands for; "": the model's own.
+        socket: What ${SOCKET} stands for; a command that uses it is spoken to there.
+        port: Chooses what ${PORT} stands for; None: one that is free.
+
+    Raises:
+        SetupError: There is neither ${PORT} nor ${SOCKET}, ${PATH} is used without a path, or a placeholder
+            is misspelt.
+    """
+    words = _with_args(command, spec.args)
+    values = {"NAME": name or spec.name, "ARGS": shlex.join(spec.args)}
+    if model is not None:
+        values["PATH"] = str(model)
+    if mentions(words, "SOCKET"):
+        address: UnixAddress | TcpAddress = UnixAddress(socket)
+        values["SOCKET"] = str(socket)
+    elif mentions(words, "PORT"):
+        address = TcpAddress(LOOPBACK, (port or free_port)())
+        values["PORT"] = str(address.port)
+    else:
+        raise SetupError(
+            f"model {spec.name}: its command does not say where to answer.",
+            hint="Put ${PORT} or ${SOCKET} into it, where its server takes its port or its socket.",
+        )
+    return Launch(
+        engine=engine,
+        argv=tuple(_filled(spec, word, values) for word in words),
+        env=spec.env,
+        address=address,
+        health=spec.health,
+        body_defaults=request_fields(spec.sampling) if spec.kind in (None, "chat") else {},
+    )
+
+
+def _with_args(command: tuple[str, ...], args: tuple[str, ...]) -> tuple[str, ...]:
+    if not mentions(command, "ARGS"):
+        return (*command, *args)
+    return tuple(new for word in command for new in (args if word == "${ARGS}" else (word,)))
+
+
+def _filled(spec: ModelSpec, word: str, values: dict[str, str]) -> str:
+    def value(match: re.Match[str]) -> str:
+        name = match[1]
+        if name in values:
+            return values[name]
+        if name == "PATH":
+            raise SetupError(f"model {spec.name}: its command uses ${{PATH}}, but it has no path.")
+        if name == "PORT":
+            raise SetupError(f"model {spec.name}: its command uses both ${{PORT}} and ${{SOCKET}}; one is enough.")
+        if near := difflib.get_close_matches(name.upper(), _NAMES, n=1, cutoff=0.7):
+            raise SetupError(f"model {spec.name}: unknown ${{{name}}}.", hint=f"Did you mean ${{{near[0]}}}?")
+        return match[0]  # a variable for a shell that the command starts
+
+    return _PLACEHOLDER.sub(value, word)

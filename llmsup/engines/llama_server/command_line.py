@@ -1,0 +1,131 @@
+"""The command line of a llama-server, and of the bundled engine, which answers to the same flags.
+
+It does not know which of them a model gets (`plan`), nor where the binary and the model were found.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from attrs import evolve
+
+from ...config.schema import ModelSpec
+from ..bundled.flags import FLAGS
+from ..launch import Launch, UnixAddress
+from .flags import Dialect, check_args, render
+from .spellings import Corrected, correct
+
+BUNDLED = Dialect(FLAGS, "the bundled engine")
+
+# Internal to llama.cpp, hence only a bonus: with this variable (any number will do) llama-server takes us for its
+# own router. It then prints lines `cmd_child_to_router:state:{...}` on its standard output, with the progress of
+# the load, and once loaded it ends when its standard input closes. Readiness and orphans are seen to without it.
+_CHILD_MODE = {"LLAMA_SERVER_ROUTER_PORT": "1"}
+
+# A child's thread waits for this line, and the child at its end for that thread. The end of the input alone won't do:
+# the thread then calls exit() beside a SIGTERM's orderly end, which now and then aborts, and an aborted llama-server
+# first has a debugger (gdb, lldb) print its stack, where there is one: with all its memory, and the debugger's, until
+# that is done.
+_CHILD_EXIT = b"cmd_router_to_child:exit\n"
+
+_OURS = "llmsup gives each engine a socket of its own."
+_PATH = "Set the model's `path` instead."
+_NOT_HERE = "Engines answer only to llmsup: put it into [server]."
+_OWNED = {
+    **dict.fromkeys(("--host", "--port", "--reuse-port", "--api-prefix"), _OURS),
+    **dict.fromkeys(("--model", "-m", "--model-url", "-mu", "--docker-repo", "-dr"), _PATH),
+    **dict.fromkeys(("--hf-repo", "-hf", "-hfr", "--hf-file", "-hff"), _PATH),
+    **dict.fromkeys(("--models-dir", "--models-preset", "--models-max"), _PATH),
+    **dict.fromkeys(("--api-key", "--api-key-file", "--ssl-key-file", "--ssl-cert-file"), _NOT_HERE),
+}
+
+
+def alias_of(name: str) -> str:
+    """A model's name as a llama-server's `--alias`, which would take a comma for the end of one of several. It gets the
+    comma of full width, which whoever asks by it is understood with (`catalog.resolver`).
+    """
+    return name.replace(",", "\N{FULLWIDTH COMMA}")
+
+
+def launch(
+    spec: ModelSpec,
+    *,
+    command: tuple[str, ...],
+    dialect: Dialect,
+    model: Path,
+    socket: Path,
+    threads: int | None,
+) -> Launch:
+    """A llama-server for one model.
+
+    Args:
+        command: The binary, and arguments that come before all others.
+        socket: Where it shall answer; the name must end in ".sock", or llama-server takes it for a host.
+
+    Raises:
+        SetupError: The model's `args` have a flag that is ours or unknown, or the config asks for what this
+            engine can't be told.
+    """
+    words, body, corrected = _words(spec, dialect, model, socket, threads, alias=alias_of(spec.name))
+    leading = corrected_command(spec, command, dialect)
+    return Launch(
+        engine="llama-server",
+        argv=(*leading.words, *words),
+        env={**spec.env, **_CHILD_MODE},
+        address=UnixAddress(socket),
+        tells_progress=True,
+        farewell=_CHILD_EXIT,
+        body_defaults=body,
+        corrections=(*leading.told, *corrected.told),
+    )
+
+
+def corrected_command(spec: ModelSpec, command: tuple[str, ...], dialect: Dialect) -> Corrected:
+    """A llama-server's command with its arguments as this build spells them.
+
+    Raises:
+        SetupError: There is a flag that it doesn't know.
+    """
+    corrected = corrected_args(evolve(spec, args=command[1:]), dialect, place="command")
+    return evolve(corrected, words=(command[0], *corrected.words))
+
+
+def corrected_args(spec: ModelSpec, dialect: Dialect, *, place: str = "args") -> Corrected:
+    """A model's `args` as this llama-server spells them, whoever wrote the rest of its command line.
+
+    Raises:
+        SetupError: There is a flag that it doesn't know.
+    """
+    corrected = correct(spec, dialect, place=place)
+    check_args(evolve(spec, args=corrected.words), dialect, {}, place=place)
+    return corrected
+
+
+def launch_bundled(spec: ModelSpec, *, model: Path, socket: Path, threads: int | None) -> Launch:
+    """The bundled engine for one model.
+
+    Raises:
+        SetupError: As `launch`.
+    """
+    words, body, corrected = _words(spec, BUNDLED, model, socket, threads, alias=spec.name)
+    return Launch(
+        engine="bundled",
+        argv=(sys.executable, "-m", "llmsup.engines.bundled.process", *words),
+        env={**spec.env, **_CHILD_MODE, "LLMSUP_STDIN_GUARD": "1"},
+        address=UnixAddress(socket),
+        tells_progress=True,  # it is llama.cpp's own server, with the same child mode
+        body_defaults=body,
+        corrections=corrected.told,
+    )
+
+
+def _words(
+    spec: ModelSpec, dialect: Dialect, model: Path, socket: Path, threads: int | None, *, alias: str
+) -> tuple[tuple[str, ...], dict[str, object], Corrected]:
+    corrected = correct(spec, dialect)
+    check_args(evolve(spec, args=corrected.words), dialect, _OWNED)
+    rendered = render(spec, dialect, threads=threads)
+    # The user's own arguments come last: llama-server keeps the last of a flag given twice.
+    words = ("--model", str(model), "--host", str(socket), "--alias", alias, *rendered.words, *corrected.words)
+    return words, {**rendered.body_defaults, **corrected.sampling}, corrected

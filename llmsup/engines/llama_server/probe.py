@@ -1,0 +1,139 @@
+"""What a llama-server binary understands: every flag its `--help` names, asked once per binary.
+
+It does not know what the flags are for.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import trio
+from attrs import Factory, define, field, frozen
+
+from ...errors import SetupError
+from ...process.inheritance import Inheritance
+from .flags import Dialect
+
+# The column of descriptions is far to the right, and some of its lines begin with a dash too.
+_HEAD = re.compile(r" {0,4}(?=-)")
+_FLAG = re.compile(r"(--?[A-Za-z][\w.-]*)(\s*,)?\s*")
+
+
+def parse_flags(help_text: str) -> frozenset[str]:
+    """Every spelling of every flag in a help text, with its dashes."""
+    flags: set[str] = set()
+    goes_on = False  # the line before ended in a comma within its list of spellings
+    for line in help_text.splitlines():
+        head = _HEAD.match(line)
+        if not head and not (goes_on and line.lstrip().startswith("-")):
+            goes_on = False
+            continue
+        position, end = len(line) - len(line.lstrip()), len(line.rstrip())
+        goes_on = True
+        while goes_on and (match := _FLAG.match(line, position)):
+            flags.add(match[1])
+            position = match.end()
+            goes_on = match[2] is not None
+        goes_on = goes_on and position >= end
+    return frozenset(flags)
+
+
+@frozen
+class _Binary:
+    """One state of one file: a llama-server that was upgraded in place is another."""
+
+    path: Path
+    size: int
+    mtime_ns: int
+
+
+@define
+class _Entry:
+    lock: trio.Lock = Factory(trio.Lock)  # whoever asks meanwhile waits for the run that is under way
+    dialect: Dialect | None = None
+    version: str | None = None
+
+
+@define
+class Probe:
+    """Asks binaries for their flags and their version, and remembers the answers.
+
+    Attributes:
+        timeout: Seconds that a binary may take to print its help. Cold GPU libraries take a while.
+        inheritance: Their environment.
+    """
+
+    timeout: float = 20
+    inheritance: Inheritance = Factory(Inheritance)
+    _known: dict[_Binary, _Entry] = field(factory=dict, init=False, repr=False)
+
+    async def dialect(self, binary: Path) -> Dialect:
+        """The flags of a llama-server.
+
+        Raises:
+            SetupError: It can't be run, takes too long, or what it prints is no help text.
+        """
+        entry = await self._entry(binary)
+        async with entry.lock:
+            if entry.dialect is None:
+                text = await self._run(binary, "--help")
+                flags = parse_flags(text)
+                # Without these it may be any program; better said now than by a model that doesn't start.
+                if not {"--model", "--host"} <= flags:
+                    raise SetupError(
+                        f"{binary} --help names no --model and --host: it is not a llama-server.{_tail(text)}"
+                    )
+                entry.dialect = Dialect(flags, str(binary))
+            return entry.dialect
+
+    async def version(self, binary: Path) -> str:
+        """The first line of what `--version` prints: "version: 10068 (571d0d5)".
+
+        Raises:
+            SetupError: It can't be run, or takes too long.
+        """
+        entry = await self._entry(binary)
+        async with entry.lock:
+            if entry.version is None:
+                lines = (await self._run(binary, "--version")).split("\n")
+                # Backends announce themselves first on some machines.
+                entry.version = next((line for line in lines if line.startswith("version")), lines[0]).strip()
+            return entry.version
+
+    async def _entry(self, binary: Path) -> _Entry:
+        try:
+            real = Path(await trio.Path(binary).resolve(strict=True))
+            stat = await trio.Path(real).stat()
+        except OSError as error:
+            raise SetupError(f"{binary} can't be read: {error.strerror}.") from error
+        return self._known.setdefault(_Binary(real, stat.st_size, stat.st_mtime_ns), _Entry())
+
+    async def _run(self, binary: Path, flag: str) -> str:
+        try:
+            with trio.fail_after(self.timeout):
+                done = await trio.run_process(
+                    [str(binary), flag],
+                    stdin=subprocess.DEVNULL,
+                    capture_stdout=True,
+                    stderr=subprocess.STDOUT,
+                    check=False,
+                    env=self.inheritance.environment(),
+                )
+        except OSError as error:
+            raise SetupError(f"{binary} can't be run: {error.strerror}.") from error
+        except trio.TooSlowError:
+            raise SetupError(f"{binary} {flag} did not end within {self.timeout:g} s.") from None
+        text = done.stdout.decode(errors="replace")
+        if done.returncode < 0:
+            raise SetupError(f"{binary} {flag} was ended by signal {-done.returncode}.{_tail(text)}")
+        if done.returncode:
+            raise SetupError(f"{binary} {flag} failed with exit code {done.returncode}.{_tail(text)}")
+        return text
+
+
+def _tail(text: str) -> str:
+    """The last three lines, to be put behind a message."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()][-3:]
+    return f" It said: {' | '.join(lines)}" if lines else ""

@@ -1,0 +1,210 @@
+"""Flags of llama-server under other names: one build's `--typ-p` is another's `--typical-p`.
+
+It does not know which build is installed; a dialect says which spellings it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import Factory, define, frozen
+
+from ...config.schema import ModelSpec
+from ...config.spellings import canonical, flag_in, spellings
+from ...errors import SetupError
+from ..sampling import FIELD_OF, FIELDS, Field, body_value, read_flag
+from .flags import Dialect
+
+# What is so in every build that doesn't know the flag, with the number of words that belong to it.
+_SO_ANYWAY = {"--cont-batching": 0, "--defrag-thold": 1}
+
+# The switches that --load-mode replaced (b10734 still took them, b11053 does not): what each says of mmap, mlock
+# and direct I/O.
+_LOAD_SWITCHES: Mapping[str, Mapping[str, bool]] = {
+    "--mmap": {"mmap": True},
+    "--no-mmap": {"mmap": False},
+    "--mlock": {"mlock": True},
+    "--direct-io": {"dio": True},
+    "-dio": {"dio": True},
+    "--no-direct-io": {"dio": False},
+    "-ndio": {"dio": False},
+}
+_LOAD_MODES: Mapping[str, tuple[str, ...]] = {
+    "auto": (),
+    "none": ("--no-mmap",),
+    "mmap": ("--mmap",),
+    "mlock": ("--no-mmap", "--mlock"),
+    "mmap+mlock": ("--mlock",),  # mmap was on unless switched off
+    "dio": ("--direct-io",),
+}
+
+_DRAFT_LIMITS = ("--spec-draft-n-max", "--spec-draft-n-min")
+
+
+@frozen
+class Corrected:
+    """A model's `args` as one engine takes them.
+
+    Attributes:
+        words: The arguments.
+        sampling: What that engine can't be told at launch but in every request, as request fields.
+        told: What was changed, a clause each: "args: --typ-p is --typical-p here".
+    """
+
+    words: tuple[str, ...] = ()
+    sampling: Mapping[str, Any] = Factory(dict)
+    told: tuple[str, ...] = ()
+
+
+def correct(spec: ModelSpec, dialect: Dialect, *, place: str = "args") -> Corrected:
+    """Write a model's `args` as this engine spells them, where it is certain what is meant.
+
+    What is not certain is left as it stands, for `check_args` to name.
+
+    Args:
+        place: What the words are called when a correction is told.
+
+    Raises:
+        SetupError: A sampling flag has a value that can't be one, or a flag's successor is a matter of choice.
+    """
+    if not spec.args:
+        return Corrected()
+    work = _Work(spec, dialect, place)
+    words = _split(spec.args, work.tell)
+    words = _load_mode(words, dialect, work.tell)
+    return work.through(words)
+
+
+def _split(args: tuple[str, ...], tell: Callable[[str, str], None]) -> list[str]:
+    """Two words for `--flag=value`, which llama-server doesn't take."""
+    words: list[str] = []
+    for word in args:
+        flag, equals, value = word.partition("=")
+        if equals and word.startswith("--") and flag_in(flag):
+            tell(word, f"{flag} {value}")
+            words += (flag, value)
+        else:
+            words.append(word)
+    return words
+
+
+def _load_mode(words: list[str], dialect: Dialect, tell: Callable[[str, str], None]) -> list[str]:
+    """Old switches as --load-mode, or that as old switches; several switches make one mode."""
+    switches = [word for word in words if flag_in(word) in _LOAD_SWITCHES]
+    modes = [word for word in words if canonical(flag_in(word)) == "--load-mode"]
+    now = dialect.pick(("--load-mode", "-lm"))
+    if switches and not modes and now and not all(flag_in(word) in dialect.flags for word in switches):
+        mode = _mode(switches)
+        tell(" ".join(switches), f"{now} {mode}" if mode else "")
+        at = words.index(switches[0])
+        rest = [word for word in words[at:] if word not in switches]
+        return [*words[:at], *((now, mode) if mode else ()), *rest]
+    if len(modes) == 1 and not now:
+        at = words.index(modes[0])
+        mode = words[at + 1] if at + 1 < len(words) else ""
+        old = _LOAD_MODES.get(mode)
+        if old is not None and dialect.flags.issuperset(old):
+            tell(f"{modes[0]} {mode}", " ".join(old))
+            return [*words[:at], *old, *words[at + 2 :]]
+    return words
+
+
+def _mode(switches: list[str]) -> str:
+    """The one mode that old switches mean together; "" where they only say what is the default."""
+    said: dict[str, bool] = {}
+    for word in switches:
+        said.update(_LOAD_SWITCHES[flag_in(word)])
+    if said.get("dio"):
+        return "dio"
+    if said.get("mlock"):
+        return "mmap+mlock" if said.get("mmap", True) else "mlock"
+    return {True: "mmap", False: "none", None: ""}[said.get("mmap")]
+
+
+@define
+class _Work:
+    """One pass through a model's arguments."""
+
+    spec: ModelSpec
+    dialect: Dialect
+    place: str
+    out: list[str] = Factory(list)
+    sampling: dict[str, Any] = Factory(dict)
+    told: list[str] = Factory(list)
+
+    def tell(self, old: str, new: str) -> None:
+        self.told.append(f"{self.place}: {old} is {new} here" if new else f"{self.place}: {old} is not needed here")
+
+    def through(self, words: list[str]) -> Corrected:
+        rest = iter(enumerate(words))
+        for at, word in rest:
+            flag = flag_in(word)
+            after = words[at + 1] if at + 1 < len(words) else None
+            used = self._one(word, flag, after) if flag else None
+            if used is None:
+                self.out.append(word)
+            elif used:
+                next(rest, None)
+        sampled = self.spec.kind in (None, "chat")
+        fields = {name: body_value(name, value) for name, value in self.sampling.items()} if sampled else {}
+        return Corrected(tuple(self.out), fields, tuple(self.told))
+
+    def _one(self, word: str, flag: str, after: str | None) -> int | None:
+        """Write one flag anew. Returns how many words after it were used up; None: it stays as it is."""
+        family = spellings(flag)
+        if family[0] in _DRAFT_LIMITS and flag != family[0]:
+            return self._draft_limit(word, family[0])
+        if flag in self.dialect.flags:
+            return self._flash_attention(word, after) if family[0] == "--flash-attn" else None
+        if known := self.dialect.pick(family):
+            self.tell(word, known)
+            return (
+                self._flash_attention(known, after, renamed=True) if family[0] == "--flash-attn" else self._put(known)
+            )
+        if family[0] in _SO_ANYWAY:
+            self.tell(word, "")
+            return _SO_ANYWAY[family[0]]
+        if field := next((each for each in family if each in FIELD_OF), None):
+            return self._sampling(word, field, after)
+        return None if flag.startswith("--") else self._put(family[0])  # the long name is the one to be named
+
+    def _put(self, *words: str) -> int:
+        self.out += words
+        return 0
+
+    def _flash_attention(self, word: str, after: str | None, *, renamed: bool = False) -> int | None:
+        """It takes a value since August 2025 . --cache-ram came after that, so who has it wants one."""
+        if (after is None or flag_in(after)) and "--cache-ram" in self.dialect.flags:
+            self.tell(word, f"{word} on")
+            return self._put(word, "on")
+        return self._put(word) if renamed else None
+
+    def _draft_limit(self, word: str, now: str) -> int | None:
+        """The old limits held for every way to draft; each way has its own now, and the old ones only say so."""
+        if now not in self.dialect.flags:
+            return None
+        flags = {canonical(flag_in(each)) for each in self.spec.args}
+        if "--spec-draft-model" not in flags or any("ngram" in each for each in self.spec.args):
+            other = now.replace("-draft-", "-ngram-mod-")
+            raise SetupError(
+                f"model {self.spec.name}: args has {word!r}, which {self.dialect.name} no longer takes.",
+                hint=f"It is {now} for a draft model, and for example {other} for drafts from the text itself.",
+            )
+        self.tell(word, now)
+        return self._put(now)
+
+    def _sampling(self, word: str, flag: str, after: str | None) -> int:
+        name = FIELD_OF[flag]
+        switch = FIELDS.get(name, Field()).form == "switch"
+        where = f"model {self.spec.name}: args has {word!r}"
+        if after is None and not switch:
+            raise SetupError(f"{where}, but no value for it.")
+        try:
+            value = read_flag(flag, after or "", self.sampling.get(name))
+        except ValueError as error:
+            raise SetupError(f"{where}, but {error}.") from None
+        if (name, value) != ("max_tokens", -1):
+            self.sampling[name] = value
+        self.told.append(f"args: {word} is sent with each request as {name} here")
+        return 0 if switch else 1

@@ -1,0 +1,141 @@
+"""A real engine: a child process, its log, its connections, and whether it answers.
+
+It does not know when it should run, nor for whom: `model` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import trio
+
+from ...engines.launch import Address, Launch, UnixAddress
+from ...engines.pool import Pool, connect
+from ...errors import OutOfResources
+from ...memory.cost.meter import Meter
+from ...memory.cost.process import footprint_of_group
+from ...process.activity import Activity, look
+from ...process.child import Child
+from ...process.logbook import LogBook
+from ...process.shortage import is_ours, note
+from .health import PATIENCE, Health
+
+FIRST_POLL = 0.01
+"""Seconds between the first questions whether the engine is ready; a warm start must not wait for a tick."""
+
+SLOWEST_POLL = 0.25
+"""Seconds between the last ones; in between, a twentieth of the time it took so far."""
+
+_PROGRESS = "cmd_child_to_router:state:"
+
+
+class RunningEngine:
+    """The `life.Engine` that is a process."""
+
+    def __init__(self, launch: Launch, child: Child, book: LogBook) -> None:
+        self.launch = launch
+        self.pid = child.pid
+        self.pool = Pool(lambda: connect(launch.address))
+        self.meter = Meter()
+        self.progress: float | None = None
+        self._child = child
+        self._book = book
+        self._health = Health(launch)
+        self.left: tuple[str, ...] = ()
+        self.remains: tuple[str, ...] = ()
+        self._pumped = trio.Event()
+        self._reports = 0
+
+    async def pump(self) -> None:
+        try:
+            async for line in self._child.lines():
+                if self.launch.tells_progress and line.startswith(_PROGRESS):
+                    self._note_progress(line.removeprefix(_PROGRESS))
+                else:
+                    self._book.write(line)
+                    self.meter.line(line)
+        finally:
+            self._pumped.set()
+
+    def _note_progress(self, line: str) -> None:
+        # {"state": "loading", "payload": {"value": 0.0 ... 1.0}}: internal to llama.cpp, so anything may come.
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            self.progress = float(json.loads(line)["payload"]["value"])
+        self._reports += 1
+        self._book.notify()
+
+    async def ready(self) -> None:
+        began = trio.current_time()
+        while True:
+            seen = self._signs()
+            with contextlib.suppress(OutOfResources):  # ask again
+                if self._child.returncode is None and await self._health.answers(PATIENCE):
+                    return
+            # Whatever it writes may be "listening", so that wakes us too, but not more often than the first poll.
+            with trio.move_on_after(min(SLOWEST_POLL, max(FIRST_POLL, (trio.current_time() - began) / 20))):
+                await trio.sleep(FIRST_POLL / 2)
+                await self._book.until(lambda: self._signs() != seen)  # noqa: B023 -- awaited in this very turn
+
+    @property
+    def unready_because(self) -> str:
+        return self._health.said
+
+    def _signs(self) -> tuple[int, int]:
+        return self._book.written, self._reports
+
+    async def activity(self) -> Activity:
+        try:
+            return await look(self.pid, (self._child.received, self._reports))
+        except (OSError, RuntimeError) as error:
+            if not is_ours(error):
+                raise
+            note(error, "look at what an engine does")
+            return Activity(at=trio.current_time(), output=object())  # that we can't see it is no silence
+
+    async def healthy(self, patience: float) -> bool:
+        if self.unreachable:  # it can't be asked, which is not its fault; whoever is connected is served
+            return self._child.returncode is None
+        try:
+            return await self._health.answers(patience)
+        except OutOfResources:  # nothing is known against it
+            return self._child.returncode is None
+
+    @property
+    def unreachable(self) -> bool:
+        address = self.launch.address
+        return isinstance(address, UnixAddress) and not address.path.exists()
+
+    async def wait(self) -> int:
+        code = await self._child.wait()
+        with trio.move_on_after(1):  # its last words; a grandchild may hold the pipe open for ever
+            await self._pumped.wait()
+        if code == 0:
+            self.remains = await self._child.remains()
+        return code
+
+    async def look_behind(self) -> None:
+        """After its end: find out what is left of it all the same. For people, in `left`."""
+        self.left = self._child.left
+        # What runs elsewhere (a container, another user) can't be seen as a process, but where it listens.
+        if self._health.answered and await listens(self.launch.address):
+            self.left = (*self.left, f"what answers at {self.launch.address}")
+
+    async def measure(self) -> None:
+        try:
+            footprint = await trio.to_thread.run_sync(footprint_of_group, self.pid)
+        except (OSError, RuntimeError) as error:
+            if not is_ours(error):
+                raise
+            note(error, "measure an engine")
+            return
+        if footprint:
+            self.meter.saw(footprint)
+
+
+async def listens(address: Address) -> bool:
+    """Whether anybody accepts connections there."""
+    with trio.move_on_after(1), contextlib.suppress(OSError):
+        await trio.aclose_forcefully(await connect(address))
+        return True
+    return False

@@ -1,0 +1,84 @@
+"""Starts real engines: a plan, a process, a socket, and their orderly end.
+
+It does not know what the engine is for, nor what happens to it in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import trio
+
+from ...catalog.entry import Entry
+from ...engines.selector import Planner
+from ...process.child import run_child
+from ...process.logbook import LogBook
+from ...process.orphans import Orphans
+from ...process.sockets import SocketDirectory
+from .process_engine import RunningEngine
+
+ELSEWHERE = ("LLAMA_API_KEY", "LLAMA_ARG_API", "LLAMA_ARG_HOST", "LLAMA_ARG_PORT", "LLAMA_ARG_MODEL", "LLAMA_ARG_SSL")
+"""How variables begin that would make a llama-server listen elsewhere, serve something else, or want a key that we
+don't have: they are not inherited. A model's own `env` may still set any of it.
+"""
+
+LOOK_BEHIND = 2.0
+"""Seconds that it may take to find out whether anybody still answers where an engine did."""
+
+
+class Starter:
+    """Starts real engines; the `life.Start` of production.
+
+    Attributes:
+        planner: Turns a model into a command line.
+        orphans: Told of every process group.
+        sockets: A private directory, short enough for a Unix socket's path.
+    """
+
+    def __init__(self, planner: Planner, orphans: Orphans, sockets: SocketDirectory) -> None:
+        self._planner = planner
+        self._orphans = orphans
+        self._sockets = sockets
+        self._started = 0
+
+    @contextlib.asynccontextmanager
+    async def __call__(self, entry: Entry, book: LogBook) -> AsyncIterator[RunningEngine]:
+        """Start the engine of a model.
+
+        Raises:
+            SetupError: The model's file or program isn't there.
+            OutOfResources: The system doesn't let us start a process now.
+            OSError: It can't be started.
+        """
+        self._started += 1  # a socket's file outlives its engine, and a name in use can't be bound: never twice
+        socket = await self._sockets.ready(self._orphans.use) / f"{self._started}.sock"
+        spec = entry.spec
+        launch = await self._planner.plan(spec, socket, entry.found, entry.engine)
+        book.write(f"llmsup: starting {' '.join(launch.argv)}")
+        for correction in launch.corrections:
+            book.write(f"llmsup: {correction}")
+        env = {**self._orphans.inheritance.environment(without=ELSEWHERE), **launch.env, **spec.env}
+        engine: RunningEngine | None = None
+        try:
+            async with run_child(
+                launch.argv,
+                orphans=self._orphans,
+                env=env,
+                stop_grace=spec.stop_grace,
+                farewell=launch.farewell,
+            ) as child:
+                engine = RunningEngine(launch, child, book)
+                try:
+                    yield engine
+                finally:
+                    # A llama-server with a request in flight hangs on SIGTERM until its clients are gone.
+                    await engine.pool.close()
+        finally:
+            if engine is not None:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + LOOK_BEHIND):
+                    await engine.look_behind()
+                for left in engine.left:
+                    book.write(f"llmsup: could not be ended: {left}")
+            with contextlib.suppress(OSError):
+                socket.unlink()

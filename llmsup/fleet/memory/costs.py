@@ -1,0 +1,108 @@
+"""What each model is going to cost, with what was measured in its last life.
+
+It does not know who asks, nor what the memory is used for meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, MutableMapping, Sequence
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+import trio
+
+from ...catalog.entry import Entry
+from ...memory.cost.cost import Cost, cost, prompts
+from ...memory.cost.store import FootprintStore
+from ...units import Bytes, format_bytes
+from ..model.model import Model
+from ..model.run import Life
+
+log = logging.getLogger(__name__)
+
+
+class Prices(Protocol):
+    """What the governor asks about models' costs."""
+
+    async def cost(self, model: Model) -> Cost:
+        """What it is going to cost."""
+
+    async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
+        """What each of many is going to cost: for lists, so that the same engine may be looked at less often."""
+
+    def keep(self, model: Model, life: Life) -> None:
+        """Remember what a life has come to."""
+
+
+class MeasuredPrices:
+    """The `Prices` of production.
+
+    Attributes:
+        store: What was measured before.
+        build: Which build of which engine a model gets, as a text that differs when the build does; "" if that can't
+            be told. May use the disk.
+    """
+
+    def __init__(self, store: FootprintStore, build: Callable[[Entry], str]) -> None:
+        self._store = store
+        self._build = build
+        self._builds: MutableMapping[Model, str] = WeakKeyDictionary()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Load what was kept, and write what is new every minute and at the end."""
+        if problem := await trio.to_thread.run_sync(self._store.load):
+            log.warning("%s", problem)
+        task_status.started()
+        try:
+            while True:
+                await trio.sleep(60)
+                await self._save()
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
+                await self._save()
+
+    async def _save(self) -> None:
+        if problem := await trio.to_thread.run_sync(self._store.save):
+            log.warning("%s", problem)
+
+    async def cost(self, model: Model) -> Cost:
+        self._builds[model] = await trio.to_thread.run_sync(self._build, model.served)
+        return self._cost(model)
+
+    async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
+        """The build is looked at once for each model, and then at its loads."""
+        if new := [model for model in models if model not in self._builds]:
+            builds = await trio.to_thread.run_sync(lambda: [self._build(model.served) for model in new])
+            self._builds.update(zip(new, builds, strict=True))
+        costs = {}
+        for model in models:
+            await trio.lowlevel.checkpoint()  # an estimate takes a moment, and there may be hundreds
+            costs[model] = self._cost(model)
+        return costs
+
+    def _cost(self, model: Model) -> Cost:
+        return cost(model.served, model.needs, self._store.get(self._key(model)))
+
+    def measured(self, model: Model) -> bool:
+        """Whether it was measured before, as it was when its cost was last asked for."""
+        return self._store.get(self._key(model)) is not None
+
+    def keep(self, model: Model, life: Life) -> None:
+        meter = life.engine.meter if life.engine else None
+        if meter is None or (peak := meter.peak) is None or (start := meter.start(prompts(model.needs))) is None:
+            return  # it never came to what it needs
+        self._store.put(self._key(model), start)
+        declared = model.spec.memory
+        if declared is not None and peak > declared * 1.1:
+            log.warning(
+                "%s: its declared `memory` is %s, and it took %s: declare that, or leave `memory` out",
+                model.spec.name,
+                format_bytes(declared),
+                format_bytes(Bytes(peak)),
+            )
+
+    def _key(self, model: Model) -> str:
+        alike = f"{model.served.launched!r} {self._builds.get(model, '')}"
+        return hashlib.sha256(alike.encode("utf-8", "surrogatepass")).hexdigest()[:32]

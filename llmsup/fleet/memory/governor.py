@@ -1,0 +1,280 @@
+"""Lets models in and has others leave: the policy's decisions, carried out, recorded and told.
+
+It does not know how memory is read (`memory.machine.monitor`), what a model costs (`Prices`), nor how one is
+unloaded (`model`).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+from attrs import evolve
+
+from ...config.schema import Memory
+from ...errors import ModelTooLarge
+from ...memory.cost.cost import Cost
+from ...memory.policy.admission import admit_all
+from ...memory.policy.decision import Decision
+from ...memory.policy.inputs import Machine, Need, Resident
+from ...memory.policy.room import apart, room
+from ...process.events import Events
+from ...units import Bytes, format_bytes
+from ..model.model import Model
+from .costs import Prices
+from .decisions import Decisions
+from .grant import Ask, Reservation
+from .reclaim import Watch, until_returned
+from .relief import Relieving
+from .view import Overview
+
+log = logging.getLogger(__name__)
+
+AGAIN = 1.0
+"""Seconds after which what waits is decided about again though nothing was heard of; sooner where a decision says that
+time alone changes it.
+"""
+
+LEAST_APART = 0.02
+"""Seconds between two looks at what waits: requests come and go faster than that matters."""
+
+
+class Governor(Overview):
+    """The `Admission` of a machine whose memory ends somewhere.
+
+    All decisions are made in one synchronous step over the state as it is, and counted in that same step: no lock is
+    needed, and nobody is evicted who got a request in between.
+
+    Attributes:
+        records: The last decisions, and what became of them.
+    """
+
+    def __init__(self, settings: Memory, watch: Watch, prices: Prices, events: Events) -> None:
+        super().__init__(settings, watch)
+        self.records = Decisions(events)
+        self._prices = prices
+        self._relieving = Relieving(self._reserved)
+        self._woken = trio.Event()
+        self._again = math.inf  # when time alone changes what was decided (trio time)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Decide again whenever something changed, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow_the_machine)
+            task_status.started()
+            await self._keep_deciding()
+
+    async def _follow_the_machine(self) -> None:
+        while True:
+            await self._watch.change()
+            if self._restless:
+                self.wake()
+
+    async def _keep_deciding(self) -> None:
+        while True:
+            if self._restless:
+                with trio.move_on_at(min(trio.current_time() + AGAIN, self._again)):
+                    await self._woken.wait()
+            else:
+                await self._woken.wait()
+            self._woken = trio.Event()
+            self._decide()
+            self._relieve()
+            self.notify()
+            await trio.sleep(LEAST_APART)
+
+    @property
+    def _restless(self) -> bool:
+        """Something may have to be done though nothing changes."""
+        return bool(self.asks or self.pressure.level != "normal" or self._relieving.over(self.machine()) > 0)
+
+    # What a model asks...
+
+    @asynccontextmanager
+    async def admit(self, model: Model) -> AsyncIterator[None]:
+        """Wait for room, then hold it until the model's engine is gone and its memory is back.
+
+        Raises:
+            ModelTooLarge: It needs more than all models together may have.
+        """
+        assert model.life is not None
+        self._note_refault(model)
+        cost = await self._prices.cost(model)
+        ask = self._asks[model] = Ask(model, cost, model.life.began)
+        try:
+            self._decide()
+            self.wake()  # what waits now is decided about again though nothing else changes
+            await ask.decided.wait()
+            if ask.refusal:
+                raise ModelTooLarge(ask.refusal, hint="Give it a smaller ctx_size, or raise [memory] limit.")
+            yield
+        finally:
+            self._asks.pop(model, None)
+            model.desk.shortage = ""
+            if reservation := self._reserved.of(model):
+                with trio.CancelScope(shield=True):  # bounded: the file is small, and `until_returned` has its limit
+                    await self._until_gone(reservation)
+                self._reserved.remove(reservation)
+                self._start_those_whose_room_is_free()
+            self.wake()
+
+    async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
+        """What some models count for when they are to be loaded."""
+        return await self._prices.costs(models)
+
+    @staticmethod
+    def _note_refault(model: Model) -> None:
+        now = trio.current_time()
+        takes = model.load_seconds or 0.0
+        back = model.refaults.loaded(now, takes)
+        model.history.refaults += back.count > model.refaults.by(now, takes).count
+        model.refaults = back
+
+    async def _until_gone(self, reservation: Reservation) -> None:
+        life = reservation.life
+        self._prices.keep(reservation.model, life)
+        others = any(each.loading for each in self._reserved if each is not reservation)
+        had, before = reservation.gives_back, reservation.before
+        life.freed = await until_returned(
+            self._watch, expected=had, before=before, hurry=others, unseen=reservation.unseen
+        )
+        if life.decision is None:
+            return
+        self.records.went(life.decision, life.freed, trio.current_time() - reservation.stopping)
+        if not life.decision.model:
+            self._relieving.stepped(trio.current_time(), expected=had, freed=life.freed)
+
+    def changed(self, model: Model) -> None:
+        """Something about the model is different."""
+        if (reservation := self._reserved.of(model)) is not None:
+            reservation.note_end(self._watch)
+            if seconds := reservation.load_seconds():
+                self._speed = self._speed.seen(self._size(model), seconds)
+            if reservation.was_measured():
+                self._note_growth(reservation)
+                self.wake()
+        if self._asks or self.pressure.level != "normal":  # each request comes by here several times: nothing slow
+            self.wake()
+
+    def wake(self) -> None:
+        """Have everything looked at again."""
+        self._woken.set()
+
+    def use(self, settings: Memory) -> None:
+        """Follow these settings from now on."""
+        self.settings = settings
+        self.wake()
+
+    def out_of_memory(self, model: Model) -> bool:
+        """Whether the system has killed a process for want of memory since the model was let in."""
+        reservation, kills = self._reserved.of(model), self._watch.oom_kills()
+        if reservation is None or reservation.oom_kills is None or kills is None:
+            return False
+        return kills > reservation.oom_kills
+
+    # How it is decided...
+
+    def _decide(self) -> None:
+        self._withdraw()
+        self._start_those_whose_room_is_free()
+        machine = self.machine()
+        residents = self._residents(machine.now)
+        needs = [self._need(ask, machine, residents) for ask in self.asks]
+        self._rivals = self._rivals.seen(needs, residents, machine.now)
+        residents = [evolve(each, rivals=self._rivals.of(each.name)) for each in residents]
+        decisions = admit_all(needs, machine, residents, rules=self.rules)
+        for decision in decisions:
+            self._carry_out(decision)
+        self._reserved.hold({name for decision in decisions for name in decision.hold})
+        self._again = min((decision.again for decision in decisions), default=math.inf)
+
+    def _need(self, ask: Ask, machine: Machine, residents: list[Resident]) -> Need:
+        most: int = ask.cost.bytes
+        if ask.model.starved and any(not each.pinned for each in residents):
+            # What was enough by all that is known was not: at least one more has to go.
+            free = room(machine, *apart(residents, frozenset()))
+            most = max(round(most * 1.25), 1 + min(each for each in free if each is not None))
+        # More than it needs in any case must not keep it out where that is there.
+        size = min(most, machine.ceiling) if ask.cost.fits(machine.ceiling) else most
+        return Need(
+            model=ask.name,
+            bytes=size,
+            priority=ask.model.spec.priority,
+            since=ask.first,
+            load_seconds=self.load_seconds(ask.model),
+            evicts=bool(ask.model.desk.waiting) or not ask.model.modest,
+        )
+
+    def _carry_out(self, decision: Decision) -> None:
+        ask = next(ask for ask in self.asks if ask.name == decision.model)
+        ask.because = decision.because
+        self.records.add(decision)
+        match decision.kind:
+            case "admit" | "evict":
+                self._reserve(ask, decision)
+            case "refuse":
+                ask.refusal = f"{decision.model} can't be loaded: {decision.because}."
+                ask.decided.set()
+            case _:
+                held_by = ", ".join(decision.holders[:5])
+                ask.model.desk.shortage = decision.because + (f" (in memory: {held_by})" if held_by else "")
+
+    def _reserve(self, ask: Ask, decision: Decision) -> None:
+        life = ask.model.life
+        assert life is not None
+        ask.granted = True
+        ask.model.desk.shortage = ""
+        kills = self._watch.oom_kills()
+        reservation = Reservation(
+            ask.model,
+            life,
+            decision.bytes,
+            source=ask.cost.source,
+            grows=ask.cost.grows,
+            oom_kills=kills,
+            wanted_since=ask.first,
+        )
+        self._reserved.add(reservation)
+        ask.going = self._evict(decision)
+        self._start_those_whose_room_is_free()
+
+    def _start_those_whose_room_is_free(self) -> None:
+        for ask in self._asks.values():
+            if ask.granted and not any(each in self._reserved for each in ask.going):
+                ask.decided.set()
+
+    def _withdraw(self) -> None:
+        for ask in self.asks:
+            if not ask.wanted and ask.model.life is not None:
+                ask.model.life.end(ask.model.unloading("nobody waits for it any more"))
+                del self._asks[ask.model]
+
+    def _relieve(self) -> None:
+        machine = self.machine()
+        decision = self._relieving.step(
+            machine, lambda: self._residents(machine.now), shortfall=self.pressure.shortfall, rules=self.rules
+        )
+        self.left = decision if decision is not None and decision.kind == "leave" else None
+        if decision is None:
+            self.records.calm()
+        else:
+            self.records.add(decision)
+            self._evict(decision)
+
+    def _evict(self, decision: Decision) -> tuple[Reservation, ...]:
+        victims = self._reserved.named(decision.victims)
+        for victim in victims:
+            victim.model.evict(decision, force=decision.force)
+        return victims
+
+    def _note_growth(self, reservation: Reservation) -> None:
+        """Say it once when a model costs much more than was thought with its prompts (a fifth, and at least 64 MiB)."""
+        seen, promised = reservation.seen or 0, reservation.promised + reservation.grows
+        if reservation.warned or seen - promised < max(promised // 5, 64 * 1024**2):
+            return
+        reservation.warned = True
+        name, had = reservation.model.spec.name, "declared (memory)" if reservation.source == "declared" else "expected"
+        log.warning("%s costs %s, more than the %s %s", name, format_bytes(Bytes(seen)), format_bytes(promised), had)

@@ -1,0 +1,124 @@
+"""What others may know of the memory: the machine, who has how much of it, who waits for what.
+
+It does not decide anything: `Governor` does.
+"""
+
+from __future__ import annotations
+
+import trio
+from attrs import evolve
+
+from ...config.schema import Memory
+from ...memory.cost.cost import Cost, Source
+from ...memory.cost.load_speed import Speed
+from ...memory.machine.pressure import Pressure
+from ...memory.machine.reading import Reading
+from ...memory.policy.decision import Decision
+from ...memory.policy.eligibility import stays
+from ...memory.policy.eviction_cost import most_worth_first
+from ...memory.policy.inputs import RULES, Machine, Resident, Rules
+from ...memory.policy.pressure import stays_under_pressure
+from ...memory.policy.rivals import Rivals
+from ...process.watched import Watched
+from ...units import Seconds
+from ..model.model import Model
+from .grant import Ask
+from .ledger import Reserved
+from .reclaim import Watch
+
+
+class Overview(Watched):
+    """The memory as it is now.
+
+    Attributes:
+        settings: [memory] of the config in force.
+        left: Why nobody goes, though memory is short; None: somebody does, or it isn't.
+    """
+
+    def __init__(self, settings: Memory, watch: Watch) -> None:
+        super().__init__()
+        self.settings = settings
+        self.left: Decision | None = None
+        self._watch = watch
+        self._reserved = Reserved()
+        self._asks: dict[Model, Ask] = {}
+        self._speed = Speed()
+        self._rivals = Rivals()
+
+    @property
+    def reading(self) -> Reading | None:
+        """The last look at the machine, or None."""
+        return self._watch.reading
+
+    @property
+    def pressure(self) -> Pressure:
+        """How hard the machine is pressed."""
+        return self._watch.pressure
+
+    @property
+    def problem(self) -> str:
+        """Why the machine can't be read just now, or ""."""
+        return self._watch.problem
+
+    @property
+    def asks(self) -> list[Ask]:
+        """Those that wait for memory."""
+        return [ask for ask in self._asks.values() if not ask.granted and not ask.refusal]
+
+    @property
+    def rules(self) -> Rules:
+        """The policy's constants, with what the config says."""
+        busy = self.settings.evict_busy == "critical"
+        return evolve(RULES, min_residency=self.floor, evict_busy=busy)
+
+    @property
+    def floor(self) -> Seconds:
+        """[memory] min_residency in seconds; 0 for "auto", which keeps a model by the costs of its reload alone."""
+        return Seconds(0) if self.settings.min_residency == "auto" else self.settings.min_residency
+
+    def machine(self) -> Machine:
+        """The machine now."""
+        return self._watch.machine(trio.current_time())
+
+    def residents(self) -> list[Resident]:
+        """Who has memory, the most worth keeping first."""
+        now = trio.current_time()
+        return most_worth_first(self._residents(now), now, self.rules)
+
+    def _residents(self, now: float) -> list[Resident]:
+        return [
+            each.resident(now, self.load_seconds(each.model), self._rivals.of(each.model.spec.name))
+            for each in self._reserved
+        ]
+
+    def load_seconds(self, model: Model) -> float:
+        """What a load of it takes: as the last time, or as its size and the other models' loads let expect."""
+        if model.load_seconds is not None:
+            return model.load_seconds
+        return self._speed.expected(self._size(model))
+
+    def _size(self, model: Model) -> int:
+        """What is read to load it, in bytes: its file, or what it takes where there is none."""
+        if model.entry.found:
+            return model.entry.found.size
+        held, ask = self._reserved.of(model), self._asks.get(model)
+        return held.promised if held else ask.bytes if ask else 0
+
+    def by_worth(self, models: list[Model]) -> list[Model]:
+        """Some models, the most worth keeping first; those that wait to be let in come before all that are in."""
+        place = {resident.name: number for number, resident in enumerate(self.residents())}
+        return sorted(models, key=lambda model: place.get(model.spec.name, -1))
+
+    def footprint(self, model: Model) -> Cost | None:
+        """What a loaded model counts for, and how that is known."""
+        reservation = self._reserved.of(model)
+        return None if reservation is None else reservation.known
+
+    def source(self, name: str) -> Source | None:
+        """How it is known what a loaded model counts for."""
+        return next((each.known.source for each in self._reserved.named((name,))), None)
+
+    def stays(self, resident: Resident) -> str:
+        """Why it would not be unloaded now if its memory were wanted, or ""."""
+        short = self.pressure.level != "normal"
+        return (stays_under_pressure if short else stays)(resident, self.machine(), self.rules)

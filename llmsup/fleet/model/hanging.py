@@ -1,0 +1,128 @@
+"""Whether a ready engine hangs, or is merely busy.
+
+It does not know what follows for its model.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import trio
+from attrs import frozen
+
+from ...config.schema import ModelSpec
+from ...errors import EngineDied
+from ...process.activity import IDLE_CORES, Activity
+from ...process.logbook import LogBook
+from ...units import Seconds, format_seconds
+from .last_words import last_words
+from .run import Engine, Life
+
+PATIENCE = 5.0
+"""Seconds that a healthy engine may take to answer."""
+
+HEALTH_EVERY = 10.0
+"""Seconds between questions to a ready engine."""
+
+HEALTH_MISSES = 3
+"""Missed answers in a row after which an engine hangs that has nothing to do."""
+
+
+@frozen
+class Suspicion:
+    """What speaks against an engine so far.
+
+    Many engines compute in the thread that should answer, so that silence alone proves nothing. With a request in
+    flight, an engine that uses the CPU is at work; one that doesn't may wait for a GPU or for another machine, for as
+    long as `hang_timeout`. So may one that computes though nobody waits: it hasn't noticed that its client left. With
+    neither, there is no reason not to answer.
+
+    Attributes:
+        life_at: When it was last known to be well, or to work for somebody (trio time).
+        misses: How many questions in a row it didn't answer though there was nothing else to do.
+    """
+
+    life_at: float
+    misses: int = 0
+
+    def asked(self, now: float, *, well: bool, in_flight: bool, computes: bool) -> Self:
+        """After one more question.
+
+        Args:
+            well: It answered, or sent anything else meanwhile.
+            in_flight: It has a request to answer.
+            computes: It used the CPU since the last question.
+        """
+        idle = not (well or in_flight or computes)
+        alive = well or (in_flight and computes)
+        return type(self)(now if alive else self.life_at, self.misses + 1 if idle else 0)
+
+    def proof(self, now: float, hang_timeout: Seconds) -> str:
+        """Why it counts as hung, or ""."""
+        silence = Seconds(now - self.life_at)
+        if self.misses >= HEALTH_MISSES:
+            return f"it had nothing to do, and answered no question about its health for {format_seconds(silence)}"
+        if silence >= hang_timeout:
+            return (
+                f"it answered nothing for {format_seconds(silence)}, and computed nothing for a request (hang_timeout)"
+            )
+        return ""
+
+
+class _Question:
+    """A question about an engine's health: one at a time, kept open while the engine is busy. Those that were given
+    up stay in the engine's queue of connections, which for some servers ends at five.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._answered_at = self._asked_at = trio.current_time()
+        self._open = trio.CancelScope()
+        self._over = trio.Event()
+        self._over.set()
+
+    @property
+    def well_at(self) -> float:
+        """When the engine last answered, or sent anything at all (trio time)."""
+        return max(self._answered_at, self._engine.pool.heard)
+
+    async def ask(self, nursery: trio.Nursery) -> None:
+        """Ask, unless the last question is still open; returns with the answer, or when it is late."""
+        pool = self._engine.pool
+        if self._over.is_set() or (pool.heard > self._asked_at and not pool.busy):  # it has answered all others since
+            self._open.cancel()
+            self._open, self._over = trio.CancelScope(), trio.Event()
+            nursery.start_soon(self._wait, self._open, self._over)
+        with trio.move_on_after(PATIENCE):
+            await self._over.wait()
+
+    async def _wait(self, scope: trio.CancelScope, over: trio.Event) -> None:
+        self._asked_at = trio.current_time()
+        silence = self._asked_at - self.well_at  # wait for as long again: there will be few of them
+        with scope:
+            if await self._engine.healthy(max(PATIENCE, silence)):
+                self._answered_at = trio.current_time()
+        over.set()
+
+
+async def watch_health(life: Life, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
+    """Ask a ready engine how it is, every now and then, and end its life when it hangs."""
+    looked_at = trio.current_time()
+    suspicion, question, before = Suspicion(looked_at), _Question(engine), None
+    async with trio.open_nursery() as nursery:
+        while not (proof := suspicion.proof(looked_at, spec.hang_timeout)):
+            await trio.sleep(HEALTH_EVERY)
+            if question.well_at < looked_at:  # one that sends anything needn't be asked
+                await question.ask(nursery)
+            well, looked_at = question.well_at >= looked_at, trio.current_time()
+            seen = None if well else await engine.activity()  # a look costs more than the question
+            suspicion = suspicion.asked(
+                looked_at, well=well, in_flight=engine.pool.busy, computes=_computes(before, seen)
+            )
+            before = seen
+        nursery.cancel_scope.cancel()
+    life.end(EngineDied(f"The engine of {spec.name} hangs: {proof}.", log_tail=last_words(life, book), retry_after=1))
+
+
+def _computes(before: Activity | None, now: Activity | None) -> bool:
+    return before is not None and now is not None and now.cores(before) >= IDLE_CORES

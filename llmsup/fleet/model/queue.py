@@ -1,0 +1,225 @@
+"""Who waits for a model and who is served by it: the one place where requests are counted.
+
+It does not know how a model gets ready: `model` opens and closes the desk.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Self
+
+import trio
+
+from ...errors import Error, InsufficientMemory, QueueTimeout
+from ...units import Seconds, format_seconds
+from .run import Life
+
+
+def _nobody(_waited: Seconds) -> None:
+    pass
+
+
+class Ticket:
+    """One request's lease: it waits, is served, and keeps the model loaded from its first moment to its last.
+
+    Leaving the `with` block gives the place up, wherever it is; that is synchronous, so it also works in a
+    cancelled task.
+    """
+
+    def __init__(self, desk: Desk, ttl: Seconds, client: str = "") -> None:
+        self.ttl = ttl
+        self.client = client
+        self.since = trio.current_time()
+        self._desk = desk
+        self._decided = trio.Event()
+        self._life: Life | None = None
+        self._error: Error | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._desk.leave(self)
+
+    @property
+    def waited(self) -> Seconds:
+        """Seconds since the request came."""
+        return Seconds(trio.current_time() - self.since)
+
+    @property
+    def decided(self) -> bool:
+        """It needn't be waited for."""
+        return self._decided.is_set()
+
+    async def life(self, timeout: Seconds) -> Life:
+        """Wait until the model serves this request, for at most `timeout` seconds since the request came.
+
+        May be cancelled and called again: the place in the queue stays.
+
+        Raises:
+            QueueTimeout: It took longer.
+            Error: The model can't be had; the error says why.
+        """
+        if not self.decided:
+            with trio.move_on_at(self.since + timeout):
+                await self._decided.wait()
+        if self._error is not None:
+            raise self._error.again()  # others who waited get the same one
+        if self._life is None:
+            waited = f"The request waited {format_seconds(timeout)} for its model (queue_timeout)"
+            if self._desk.shortage:
+                raise InsufficientMemory(f"{waited}: {self._desk.shortage}.", retry_after=30)
+            raise QueueTimeout(f"{waited}.", retry_after=30)
+        return self._life
+
+    def _decide(self, outcome: Life | Error) -> None:
+        if isinstance(outcome, Life):
+            self._life = outcome
+            self._desk.begun(self.waited)
+        else:
+            self._error = outcome
+        self._decided.set()
+
+
+class Desk:
+    """First come, first served, up to `limit` at a time.
+
+    Attributes:
+        limit: How many may be served at a time; 0 = no limit.
+        last_used: When the last byte of the last answer was out (trio time), or None.
+        kept_until: How long requests asked for the model to be kept, at least (trio time).
+        shortage: What memory the model waits for and who has it, or "": for those who wait too long.
+        held: Another model waits for the memory of this one, whose turn is over: who comes now waits for its next.
+    """
+
+    def __init__(self, limit: int, changed: Callable[[], None], begun: Callable[[Seconds], None] = _nobody) -> None:
+        """`changed` is called at every change; `begun` with the seconds that a request waited, when it is served."""
+        self.last_used: float | None = None
+        self.shortage = ""
+        self.held = False
+        self.begun = begun
+        self.kept_until = 0.0
+        self.limit = limit
+        self._changed = changed
+        self._life: Life | None = None
+        self._queue: deque[Ticket] = deque()
+        self._later: deque[Ticket] = deque()  # those who came while it was held
+        self._served: set[Ticket] = set()
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return len(self._queue) + len(self._later)
+
+    @property
+    def would_wait(self) -> bool:
+        """Whether who comes now has to wait, be it only behind others."""
+        return self.held or not self._serves or bool(self._queue) or not self._has_room
+
+    def waiting_of(self, client: str) -> int:
+        """How many requests of one client wait."""
+        return sum(ticket.client == client for queue in (self._queue, self._later) for ticket in queue)
+
+    @property
+    def due(self) -> int:
+        """How many of them were let through to this life of the model, and have yet to begin."""
+        return len(self._queue)
+
+    @property
+    def since(self) -> float | None:
+        """When the first of those came who wait (trio time); None if nobody does."""
+        return min((queue[0].since for queue in (self._queue, self._later) if queue), default=None)
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are being served."""
+        return len(self._served)
+
+    @property
+    def occupied(self) -> bool:
+        """Whether anybody is served, or was let through to this life of the model."""
+        return bool(self._queue or self._served)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anybody wants the model now: as long as this holds, it is not unloaded for being idle."""
+        return bool(self._queue or self._later or self._served)
+
+    def enter(self, ttl: Seconds = Seconds(0), client: str = "") -> Ticket:
+        """Take a place in the queue. `ttl`: seconds to keep the model after this request, at least; `client`: whose
+        request it is.
+        """
+        ticket = Ticket(self, ttl, client)
+        (self._later if self.held else self._queue).append(ticket)
+        self._serve()
+        return ticket
+
+    def leave(self, ticket: Ticket) -> None:
+        """Give up a place. A ticket of a life that has ended is no longer counted."""
+        if ticket in self._served:
+            self._served.discard(ticket)
+            self.last_used = trio.current_time()
+            self.kept_until = max(self.kept_until, self.last_used + ticket.ttl)
+            if self._life is not None:
+                self._life.first_served = self._life.first_served or self.last_used
+        elif ticket in self._queue:
+            self._queue.remove(ticket)
+        elif ticket in self._later:
+            self._later.remove(ticket)
+        self._serve()
+
+    def set_limit(self, limit: int) -> None:
+        """Serve up to so many at a time from now on."""
+        self.limit = limit
+        self._serve()
+
+    def open(self, life: Life) -> None:
+        """The model is ready: serve."""
+        self._life = life
+        self._serve()
+
+    def close(self) -> None:
+        """Serve nobody else; who comes now waits."""
+        self._life = None
+
+    def hold(self) -> None:
+        """Serve those who wait, and nobody who comes from now on."""
+        self.held = True
+
+    def release(self) -> None:
+        """Serve everybody again."""
+        if self.held:
+            self.held = False
+            self._queue.extend(self._later)
+            self._later.clear()
+            self._serve()
+
+    def forget(self) -> None:
+        """The engine is gone: those it served have been told, or will see their connection break."""
+        self._served.clear()
+        self.release()
+        self._changed()
+
+    def refuse(self, error: Error) -> None:
+        """Send everybody who waits away."""
+        for queue in (self._queue, self._later):
+            while queue:
+                queue.popleft()._decide(error)
+        self._changed()
+
+    def _serve(self) -> None:
+        while self._life and self._serves and self._queue and self._has_room:
+            ticket = self._queue.popleft()
+            self._served.add(ticket)
+            ticket._decide(self._life)
+        self._changed()
+
+    @property
+    def _serves(self) -> bool:
+        # A life that has its verdict is over, even if its end has not been seen to yet: nobody may enter it.
+        return self._life is not None and not self._life.verdict
+
+    @property
+    def _has_room(self) -> bool:
+        return not self.limit or len(self._served) < self.limit

@@ -1,0 +1,230 @@
+"""One model's supervisor: loads it when it is wanted, restarts it when it crashes, unloads it when told or idle.
+
+It does not know what an engine is made of (`engine`), who else there is (`fleet`), or what a request is (`gateway`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import trio
+
+from ...engines import ports
+from ...engines.llama_server.model_file import projector_of
+from ...errors import (
+    EngineDied,
+    Error,
+    ModelFailed,
+    ModelTooLarge,
+    OutOfMemory,
+    OutOfResources,
+    PortTaken,
+    ProjectorRefused,
+    SetupError,
+    ShuttingDown,
+    Unloading,
+)
+from ...process.shortage import explain, is_ours
+from ...units import NEVER, format_seconds
+from .admission import Admission
+from .hanging import watch_health
+from .model import Model, stopping
+from .run import Engine, Life, Start
+from .states import Cause, State, Wish
+from .watchdogs import until_ready, watch_exit, watch_footprint, watch_socket
+
+
+class Supervisor:
+    """The one task that owns a model's state."""
+
+    def __init__(self, model: Model, start: Start, admission: Admission) -> None:
+        self._model = model
+        self._start = start
+        self._admission = admission
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Supervise the model until cancelled; one turn is one life of its engine."""
+        task_status.started()
+        try:
+            while True:
+                await self._model.until(lambda: self._model.load_wanted or self._model.desk.waiting)
+                if self._model.entry.refusal:  # it came while they waited for the end of the last life
+                    self._model.turn_away()
+                else:
+                    await self._live()
+        finally:
+            self._model.desk.refuse(stopping())
+
+    async def _live(self) -> None:
+        life = self._model.life = Life(self._model.book.written)
+        self._model.become(State.WAITING, "wanted")
+        try:
+            with life.scope:
+                try:
+                    await self._pause()
+                    async with self._admission.admit(self._model):
+                        self._model.become(State.STARTING, "wanted")
+                        async with self._start(self._model.served, self._model.book) as engine:
+                            await self._run(life, engine)
+                except SetupError as error:  # there is no engine; a running one's errors are verdicts
+                    life.end(ModelFailed(error.message, hint=error.hint, lasting=error.lasting))
+                except OSError as error:
+                    if is_ours(error):
+                        life.end(explain(error, f"start the engine of {self._model.spec.name}"))
+                    why = f"model {self._model.spec.name}: its engine can't be started: {error}."
+                    life.end(ModelFailed(why, lasting=True))
+                except Error as error:  # not admitted
+                    life.end(error)
+        finally:
+            self._model.life = None
+            self._model.desk.forget()
+            self._settle(life)
+            life.over.set()
+
+    async def _pause(self) -> None:
+        if self._model.retry_in:
+            pause, why = format_seconds(self._model.retry_in), self._model.rest.why
+            self._model.become(State.WAITING, f"starting again in {pause} after {why}")
+        with trio.move_on_after(self._model.retry_in):
+            await self._model.until(lambda: not self._model.retry_in)  # an operator's `load` cuts it short
+
+    async def _run(self, life: Life, engine: Engine) -> None:
+        life.engine, model = engine, self._model
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine.pump)
+            nursery.start_soon(engine.pool.run)
+            nursery.start_soon(watch_exit, life, engine, model.spec, model.book, self._out_of_memory, self._projector())
+            nursery.start_soon(watch_footprint, life, model)
+            try:
+                began = trio.current_time()
+                await until_ready(life, engine, model.spec, model.book)
+                life.loaded_at = trio.current_time()
+                model.load_seconds = life.loaded_at - began
+                model.failure, model.load_wanted, model.starved, model.ports_tried = None, False, False, 0
+                loaded = f"loaded in {format_seconds(model.load_seconds)}, pid {engine.pid}"
+                model.become(State.READY, loaded)
+                model.history.note("load", loaded)
+                model.events.write("load", model=model.spec.name, seconds=round(model.load_seconds, 3))
+                nursery.start_soon(watch_health, life, engine, model.spec, model.book)
+                nursery.start_soon(watch_socket, life, engine, model)
+                model.desk.open(life)
+                wish = await self._until_unwanted(life)
+                model.desk.close()
+                await self._drain(life, wish)
+                wish = life.wish = life.wish or wish
+                life.end(model.unloading(wish.reason))
+            finally:
+                model.desk.close()
+                life.end(stopping())  # unless there is a verdict already
+                model.become(State.STOPPING, str(life.verdict))
+                await engine.pool.close()  # no request outlives the engine; that is how those in flight learn of it
+
+    async def _until_unwanted(self, life: Life) -> Wish:
+        """Stay until somebody wants the model unloaded, or nobody has used it for its ttl."""
+        while True:
+            await self._model.until(lambda: self._due(life) or not self._model.desk.busy)
+            if wish := self._due(life):
+                return wish
+            await self._while_idle(life, self._model.expires_at)
+            if not self._model.desk.busy and not life.wish and trio.current_time() >= self._model.expires_at:
+                return Wish(f"idle for {format_seconds(self._model.spec.ttl)} (its ttl)", Cause.IDLE)
+
+    def _due(self, life: Life) -> Wish | None:
+        """The wish to have it unloaded, unless there is somebody to be served first."""
+        return None if life.wish is None or (life.wish.last and self._model.desk.busy) else life.wish
+
+    async def _while_idle(self, life: Life, expires_at: float) -> None:
+        with trio.move_on_at(expires_at):  # which a reload may change
+            await self._model.until(lambda: life.wish or self._model.desk.busy or self._model.expires_at != expires_at)
+
+    async def _drain(self, life: Life, wish: Wish) -> None:
+        while self._model.desk.in_flight and not wish.force:
+            self._model.become(State.DRAINING, f"{wish.reason}; {self._model.desk.in_flight} in flight may finish")
+            with trio.move_on_after(NEVER if wish.patient else self._model.spec.drain_timeout) as patience:
+                await self._until_drained(life, life.wish)
+            if patience.cancelled_caught:
+                return
+            wish = life.wish or wish  # somebody may be less patient than the first who asked
+
+    async def _until_drained(self, life: Life, asked: Wish | None) -> None:
+        await self._model.until(lambda: not self._model.desk.in_flight or life.wish is not asked)
+
+    def _settle(self, life: Life) -> None:
+        """Take note of how a life ended, and decide what that means for the next one."""
+        self._model.rest.lived(life.uptime)
+        self._note_end(life)
+        match life.verdict:
+            case Unloading() | ShuttingDown() | None:
+                self._model.become(State.UNLOADED, str(life.verdict or "cancelled"))
+            case ModelTooLarge() as refusal:  # no failure of the model, so no pause: the next one is told the same
+                self._model.load_wanted = False
+                self._model.become(State.UNLOADED, refusal.message)
+                self._model.history.note("refuse", str(refusal))
+                self._model.desk.refuse(refusal)
+            case _ if life.wish is not None and not isinstance(life.verdict, EngineDied):
+                self._model.become(State.UNLOADED, str(life.verdict))  # it failed as what it no longer is
+            case PortTaken() as loss if (tries := self._model.ports_tried + 1) < ports.TRIED:
+                self._model.ports_tried, self._model.load_wanted = tries, True
+                self._model.become(State.UNLOADED, f"{loss.message} It is started on another one.")
+            case OutOfResources() as shortage:  # nothing is wrong with the model: no cool-down
+                self._model.load_wanted = self._model.spec.pinned or (self._model.load_wanted and self._model.modest)
+                self._model.rest.briefly()
+                self._model.become(State.UNLOADED, str(shortage))
+                self._model.desk.refuse(shortage)
+            case OutOfMemory() as death if life.loaded_at is None and not self._model.starved:
+                self._model.starved = self._model.load_wanted = True  # once more, with more room
+                self._model.become(State.UNLOADED, f"{death.message} It is tried once more, with more room.")
+            case OutOfMemory() as death if life.loaded_at is None:
+                self._model.starved = False
+                self._fail(
+                    ModelFailed(f"{death.message} So did the second try.", log_tail=death.log_tail, lasting=False)
+                )
+            case ProjectorRefused() as refusal:
+                self._model.give_up_projector(refusal.message)
+                self._model.load_wanted = True
+                self._model.become(State.UNLOADED, str(refusal))
+            case EngineDied() as death:
+                self._model.crashes += 1
+                if not self._model.rest.crashed():
+                    why = f"{death.message} It crashed too often to be started again at once."
+                    self._fail(ModelFailed(why, log_tail=death.log_tail, lasting=False))
+                else:
+                    self._model.load_wanted = self._model.load_wanted or self._model.spec.pinned
+                    self._model.become(State.UNLOADED, death.message)
+            case failure:
+                self._fail(failure)
+
+    def _note_end(self, life: Life) -> None:
+        engine, name, why = life.engine, self._model.spec.name, str(life.verdict or "cancelled")
+        if engine is None:
+            return  # nothing was unloaded
+        cause = _cause(life)
+        self._model.history.note("unload", why, cause=cause, decision=life.decision, freed=life.freed)
+        self._model.events.write("unload", model=name, cause=str(cause), reason=why, freed_bytes=life.freed)
+
+    def _projector(self) -> Path | None:
+        """What its engine has to see or hear with, as far as that is llmsup's doing."""
+        served = self._model.served
+        return projector_of(served.spec, served.found) if served.found else None
+
+    def _out_of_memory(self) -> bool:
+        return self._admission.out_of_memory(self._model)
+
+    def _fail(self, failure: Error) -> None:
+        self._model.failure, self._model.load_wanted, self._model.ports_tried = failure, False, 0
+        self._model.rest.failed()
+        self._model.become(State.FAILED, failure.message)
+        self._model.history.note("fail", failure.message)
+        self._model.desk.refuse(self._model.with_retry(failure))
+
+
+def _cause(life: Life) -> Cause:
+    match life.verdict:
+        case EngineDied() if life.loaded_at is not None:
+            return Cause.CRASHED
+        case ShuttingDown() | None:
+            return Cause.STOPPED
+        case Unloading() if life.wish is not None:
+            return life.wish.cause
+        case _:
+            return Cause.FAILED

@@ -1,0 +1,154 @@
+"""What can go wrong with an engine: each watcher looks at one thing, and ends the life with a verdict.
+
+It does not know what a verdict leads to: see `model`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+
+from ...config.schema import ModelSpec
+from ...engines import ports
+from ...errors import EngineDied, LoadTimeout, ModelFailed, OutOfMemory, PortTaken, ProjectorRefused
+from ...process.activity import BUSY_CORES
+from ...process.child import describe_exit
+from ...process.logbook import LogBook
+from ...units import format_seconds
+from ..engine.oom import LOOKED_AT, complains_of_memory, may_be_the_system
+from ..engine.projectors import complains_of_projector
+from .last_words import first_complaint, last_words
+from .model import Model
+from .run import Engine, Life
+
+MEASURE_EVERY = 5.0
+"""Seconds between looks at what a ready engine costs."""
+
+MEASURE_LOADING_EVERY = 1.0
+"""Seconds between looks at one that loads."""
+
+_LESS = "Give it a smaller ctx_size, or the other models less."
+
+
+SOCKET_EVERY = 10.0
+"""Seconds between looks whether an engine's socket is still there."""
+
+SOCKET_GONE = "its socket was removed by somebody, so that it can't be reached any more"
+
+_FOREGROUND = (
+    "Have its command run the server in the foreground, as its own process or with `exec`: no &, nohup or --daemon."
+)
+
+
+async def until_ready(life: Life, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
+    """Wait until the engine answers; ends the life if that takes too long or shows no progress."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_watch_stall, life, engine, spec, book)
+        with trio.move_on_after(spec.start_timeout) as limit:
+            await engine.ready()
+        if limit.cancelled_caught:
+            _give_up(f"not ready after {format_seconds(spec.start_timeout)}", life, engine, spec, book)
+            await trio.sleep_forever()  # until the cancellation that this life's end is
+        nursery.cancel_scope.cancel()
+
+
+async def _watch_stall(life: Life, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
+    last = grown_from = await engine.activity()
+    quiet_since = last.at
+    while trio.current_time() - quiet_since < spec.stall_timeout:
+        await trio.sleep(min(1.0, spec.stall_timeout / 4))
+        now = await engine.activity()
+        if now.output != last.output or now.cores(last) >= BUSY_CORES or now.grown(grown_from):
+            grown_from, quiet_since = now, now.at
+        last = now
+    _give_up(f"no sign of progress for {format_seconds(spec.stall_timeout)}", life, engine, spec, book)
+
+
+def _give_up(what: str, life: Life, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
+    why = f"{spec.name} was given up: {what}; {engine.unready_because}."
+    life.end(LoadTimeout(why, log_tail=last_words(life, book)))
+
+
+async def watch_exit(
+    life: Life,
+    engine: Engine,
+    spec: ModelSpec,
+    book: LogBook,
+    out_of_memory: Callable[[], bool],
+    projector: Path | None = None,
+) -> None:
+    """Wait for the engine to end by itself.
+
+    Args:
+        out_of_memory: Whether the system killed anything for that.
+        projector: What it was given because it goes with the model's file.
+    """
+    code = await engine.wait()
+    engine.pool.engine_ended()  # what it sent still reaches those who asked for it
+    how, tail = describe_exit(code), last_words(life, book)
+    if may_be_the_system(code) and life.verdict is None and out_of_memory():
+        what = f"The engine of {spec.name} {how}: the system killed it because there was no memory left."
+        life.end(OutOfMemory(what, hint=_LESS, log_tail=tail, retry_after=1))
+    elif code and (complaint := complains_of_memory(last_words(life, book, LOOKED_AT))):
+        what = f"The engine of {spec.name} {how} for want of memory. It said: {complaint}"
+        life.end(OutOfMemory(what, hint=_LESS, log_tail=tail, retry_after=1))
+    elif _refused(life, engine, projector) and (complaint := complains_of_projector(last_words(life, book, LOOKED_AT))):
+        what = f"The engine of {spec.name} can't use {projector}. It said: {complaint}"
+        life.end(ProjectorRefused(what, hint="It is served without that.", log_tail=tail))
+    elif code and life.loaded_at is None and ports.taken(engine.launch.address, tail):  # 0: a daemon of its own has it
+        what = f"The engine of {spec.name} {how}: another program took its port. {first_complaint(tail)}"
+        life.end(PortTaken(what, log_tail=tail))
+    elif life.loaded_at is None and code >= 0:  # its own decision, and it would decide the same again
+        what = f"{spec.name} can't be loaded: its engine {how} before it was ready. {first_complaint(tail)}"
+        if code == 0 and engine.remains:
+            what = (
+                f"{spec.name} can't be loaded: its command ended before it was ready, and left {_and(engine.remains)}."
+            )
+        life.end(ModelFailed(what.rstrip(), hint=_hint(code, engine), log_tail=tail))
+    else:
+        what, hint = f"The engine of {spec.name} {how}.", _hint(code, engine)
+        life.end(EngineDied(what, hint=hint, log_tail=tail, retry_after=1))
+
+
+def _hint(code: int, engine: Engine) -> str:
+    """What would help where the server isn't what we started, but something that was left in the background."""
+    return _FOREGROUND if code == 0 and engine.remains else ""
+
+
+def _and(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"process {', '.join(names[:3])}{more} running in the background"
+
+
+async def watch_socket(life: Life, engine: Engine, model: Model) -> None:
+    """Replace an engine whose socket somebody has removed, a cleaner of /tmp for one, once those it serves are done."""
+    while not engine.unreachable:
+        with trio.move_on_after(SOCKET_EVERY):
+            await engine.pool.lost.wait()
+            break
+    model.replace(life, SOCKET_GONE)
+
+
+def _refused(life: Life, engine: Engine, projector: Path | None) -> bool:
+    """Whether it may be for its projector that an engine ended."""
+    return life.loaded_at is None and projector is not None and str(projector) in engine.launch.argv
+
+
+async def watch_footprint(life: Life, model: Model) -> None:
+    """Look at what the engine costs: often while it loads, because others are admitted by what is still to come; as
+    soon as it is ready; then now and then, because it grows with the prompts that it keeps.
+    """
+    assert life.engine is not None
+    meter = life.engine.meter
+    while True:
+        before = meter.cost, meter.freeable, life.settled
+        await life.measure()
+        if (meter.cost, meter.freeable, life.settled) != before:
+            model.notify()
+        if life.loaded_at is not None and life.settled:
+            await trio.sleep(MEASURE_EVERY)
+        else:
+            with trio.move_on_after(MEASURE_LOADING_EVERY):
+                await model.until(lambda: life.loaded_at is not None)

@@ -1,0 +1,257 @@
+"""Keeps the fleet's models in step with the config and with the disk: looks, compares, applies the difference.
+
+It does not know what a model file looks like (`catalog`), nor how a model is changed (`fleet`).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
+
+import trio
+from attrs import field, frozen
+
+from ..catalog.entry import Entry
+from ..catalog.found import Snapshot
+from ..catalog.index import Library
+from ..catalog.merge import Disk, entries
+from ..config.schema import Config
+from ..engines.missing import lines_of
+from ..errors import ConfigError, Error, ShuttingDown
+from ..process.watched import Watched
+from ..units import Seconds, format_seconds
+from .changes import Changes, compare
+from .fleet import Fleet
+
+log = logging.getLogger(__name__)
+
+AT_A_TIME = Seconds(0.5)
+"""How long headers are read before what is known by then is served."""
+
+
+@frozen(kw_only=True)
+class Reloaded:
+    """What a look at the config and the disk came to.
+
+    Attributes:
+        refused: Models that are listed but can't be served, and why.
+        restart: Settings that changed, and that only a restart of llmsup brings about.
+    """
+
+    changes: Changes
+    refused: Mapping[str, str]
+    restart: tuple[str, ...] = ()
+
+
+@frozen(eq=False)
+class _Ask:
+    """Somebody's wish for a look, and how it went."""
+
+    reread: bool
+    done: trio.Event = field(factory=trio.Event, init=False)
+    outcome: list[Reloaded | Error] = field(factory=list, init=False)
+
+    def answer(self, outcome: Reloaded | Error) -> None:
+        self.outcome.append(outcome)
+        self.done.set()
+
+
+class Roster(Watched):
+    """The one task that changes which models the fleet has.
+
+    Attributes:
+        config: The one in force.
+        snapshot: What was found by the last look.
+        over: It has ended.
+        usable: What can be known soon is served, though files may still have to be read.
+        read: How many files' headers the present look has read, `of` so many.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        fleet: Fleet,
+        library: Library,
+        *,
+        reread: Callable[[], Config],
+        adopt: Callable[[Config], tuple[str, ...]],
+        ollama_server: Callable[[], bool],
+        without_engine: Callable[[Iterable[Entry]], Awaitable[Mapping[str, str]]],
+    ) -> None:
+        """`reread` gives the config as it is now; `adopt` has everybody else use a new one, and gives the settings
+        that need a restart. `without_engine` tells which models no engine can run, and why.
+        """
+        super().__init__()
+        self.config = config
+        self.snapshot = Snapshot(complete=False)
+        self.usable = False
+        self.over = False
+        self.read, self.of = 0, 0
+        self._fleet = fleet
+        self._library = library
+        self._reread = reread
+        self._adopt = adopt
+        self._ollama_server = ollama_server
+        self._without_engine = without_engine
+        self._served: dict[str, Entry] = {}
+        self._open: set[_Ask] = set()
+        self._asks, self._asked = trio.open_memory_channel[_Ask](math.inf)
+
+    @property
+    def reading(self) -> bool:
+        """Whether files are still being looked at for the first time."""
+        return not (self.over or self.snapshot.complete)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Look at once, then whenever it is time or somebody asks."""
+        task_status.started()
+        try:
+            async with self._asked:
+                await self._keep()
+        finally:
+            self.over = True
+            self.notify()
+
+    def give_up(self) -> None:
+        """Tell everybody who waits for a look that llmsup stops."""
+        for ask in self._open:
+            ask.answer(ShuttingDown("llmsup is shutting down."))
+
+    async def _keep(self) -> None:
+        await self._look()
+        while True:
+            asks: list[_Ask] = []
+            with trio.move_on_after(self.config.catalog.rescan):
+                asks.append(await self._asked.receive())
+            with suppress(trio.WouldBlock):  # one look answers all who asked before it
+                while True:
+                    asks.append(self._asked.receive_nowait())
+            await self._do(asks)
+
+    async def reload(self) -> Reloaded:
+        """Read the config again, and look at the disk.
+
+        Raises:
+            ConfigError: The config has mistakes; nothing was changed.
+            SetupError: It can't be read; nothing was changed.
+            ShuttingDown: It is too late for that.
+        """
+        return await self._ask(reread=True)
+
+    async def rescan(self) -> Reloaded:
+        """Look at the disk. Raises ShuttingDown."""
+        return await self._ask(reread=False)
+
+    def reload_soon(self) -> None:
+        """Have the config read again, and the log tell how that went."""
+        with suppress(trio.BrokenResourceError):  # llmsup is shutting down
+            self._asks.send_nowait(_Ask(reread=True))
+
+    async def _ask(self, *, reread: bool) -> Reloaded:
+        ask = _Ask(reread)
+        try:
+            self._asks.send_nowait(ask)
+        except trio.BrokenResourceError:
+            raise ShuttingDown("llmsup is shutting down.") from None
+        self._open.add(ask)
+        try:
+            await ask.done.wait()
+        finally:
+            self._open.discard(ask)
+        outcome = ask.outcome[0]
+        if isinstance(outcome, Error):
+            raise outcome
+        return outcome
+
+    async def _do(self, asks: list[_Ask]) -> None:
+        restart: tuple[str, ...] = ()
+        reread = any(ask.reread for ask in asks)
+        if reread:
+            try:
+                config = await trio.to_thread.run_sync(self._reread, abandon_on_cancel=True)
+            except Error as error:
+                _tell_mistakes(error)
+                for ask in asks:
+                    ask.answer(error.again())
+                return
+            restart = self._adopt(config)
+            self.config = config
+            if restart:
+                log.warning("these settings take effect when llmsup is started again: %s", ", ".join(restart))
+        changes = await self._look()
+        if changes or reread:
+            log.info("%s: %s", "reloaded" if reread else "on the disk", changes)
+        for ask in asks:
+            ask.answer(Reloaded(changes=changes, refused=self._refused(), restart=restart))
+
+    async def _look(self) -> Changes:
+        """See what there is, and have it served."""
+        began = trio.current_time()
+        before = {name: model.entry for name, model in self._fleet.models.items()}
+        await trio.to_thread.run_sync(self._library.survey, self.config, abandon_on_cancel=True)
+        self.read, self.of = 0, self._library.pending
+        # The config's own files come first, and are few.
+        await trio.to_thread.run_sync(partial(self._library.read, first_only=True), abandon_on_cancel=True)
+        await self._serve()
+        while self._library.pending:
+            await trio.to_thread.run_sync(partial(self._library.read, AT_A_TIME), abandon_on_cancel=True)
+            self.read = self.of - self._library.pending
+            await self._serve()
+            self._note_usable()
+        self._note_usable()
+        for save in (self._library.save, partial(self._library.save_ids, self.snapshot.models)):
+            if problem := await trio.to_thread.run_sync(save):
+                log.warning("%s", problem)
+        if self.of:
+            seconds = format_seconds(trio.current_time() - began)
+            files, models = _count(self.of, "model file"), _count(len(self._fleet.models), "model")
+            log.info("read %s in %s; %s to be asked for", files, seconds, models)
+        return compare(before, {name: model.entry for name, model in self._fleet.models.items()})
+
+    async def _serve(self) -> None:
+        def served() -> tuple[Snapshot, dict[str, Entry]]:
+            snapshot = self._library.snapshot()
+            return snapshot, entries(self.config, Disk(snapshot=snapshot, ollama_server=self._ollama_server()))
+
+        before = self.snapshot
+        snapshot, found = await trio.to_thread.run_sync(served, abandon_on_cancel=True)
+        await self._note_engines(found)
+        self.snapshot = snapshot
+        same = found == self._served and before.left_out == self.snapshot.left_out
+        if same and self._fleet.complete and self.snapshot.complete:
+            return  # nothing to compare: with hundreds of models that would hold up everybody's streams
+        self._served = found
+        # While a look goes on, what is not seen yet is not gone.
+        kept = {} if self.snapshot.complete else {n: m.entry for n, m in self._fleet.models.items() if n not in found}
+        self._fleet.apply({**found, **kept}, complete=self.snapshot.complete, left_out=self.snapshot.left_out)
+        self.notify()
+
+    async def _note_engines(self, found: Mapping[str, Entry]) -> None:
+        """Tell what the first request for a model would find out; a program may come and go without a file changing."""
+        missing = await self._without_engine(found.values())
+        told = lines_of(self._fleet.without_engine)
+        self._fleet.without_engine = missing
+        for line in lines_of(missing):
+            if line not in told:
+                log.warning("%s", line)
+
+    def _note_usable(self) -> None:
+        self.usable = True
+        self.notify()
+
+    def _refused(self) -> dict[str, str]:
+        return {name: m.entry.refusal for name, m in self._fleet.models.items() if m.entry.refusal}
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _tell_mistakes(error: Error) -> None:
+    log.warning("the config was not reloaded, and nothing was changed: %s", error)
+    if isinstance(error, ConfigError):
+        for mistake in error.mistakes:
+            log.warning("  %s", mistake)

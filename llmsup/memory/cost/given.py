@@ -1,0 +1,95 @@
+"""What a model's own arguments and environment say of the settings that decide about memory.
+
+It does not know what an engine makes of them (`context`), nor the settings that llmsup itself gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ...config.schema import ModelSpec
+from ...config.spellings import flags_of
+
+TRUE, FALSE = ("on", "enabled", "true", "1"), ("off", "disabled", "false", "0")
+"""What llama.cpp takes for yes and no (common/arg.cpp)."""
+
+MOST = 2**31 - 1
+"""It counts in int32."""
+
+# Variables stand in for flags that aren't given (llama.cpp common/arg.cpp).
+_VARIABLES: Mapping[str, str] = {
+    "--ctx-size": "LLAMA_ARG_CTX_SIZE",
+    "--parallel": "LLAMA_ARG_N_PARALLEL",
+    "--batch-size": "LLAMA_ARG_BATCH",
+    "--ubatch-size": "LLAMA_ARG_UBATCH",
+    "--cache-type-k": "LLAMA_ARG_CACHE_TYPE_K",
+    "--cache-type-v": "LLAMA_ARG_CACHE_TYPE_V",
+    "--cache-ram": "LLAMA_ARG_CACHE_RAM",
+    "--spec-draft-type-k": "LLAMA_ARG_SPEC_DRAFT_CACHE_TYPE_K",
+    "--spec-draft-type-v": "LLAMA_ARG_SPEC_DRAFT_CACHE_TYPE_V",
+    "--flash-attn": "LLAMA_ARG_FLASH_ATTN",
+    "--kv-unified-per-slot": "LLAMA_ARG_KV_UNIFIED_PER_SLOT",
+    "--mmproj": "LLAMA_ARG_MMPROJ",
+    "--swa-full": "LLAMA_ARG_SWA_FULL",
+    "--kv-unified": "LLAMA_ARG_KV_UNIFIED",
+    "--kv-offload": "LLAMA_ARG_KV_OFFLOAD",
+    "--mmproj-auto": "LLAMA_ARG_MMPROJ_AUTO",
+    "--embeddings": "LLAMA_ARG_EMBEDDINGS",
+    "--reranking": "LLAMA_ARG_RERANKING",
+}
+_SWITCHES: Mapping[str, tuple[str, bool]] = {
+    "--swa-full": ("--swa-full", True),
+    "--kv-unified": ("--kv-unified", True),
+    "--no-kv-unified": ("--kv-unified", False),
+    "--kv-offload": ("--kv-offload", True),
+    "--no-kv-offload": ("--kv-offload", False),
+    "--mmproj-auto": ("--mmproj-auto", True),
+    "--no-mmproj-auto": ("--mmproj-auto", False),
+    "--no-mmproj": ("--mmproj-auto", False),
+    "--embeddings": ("--embeddings", True),
+    "--reranking": ("--reranking", True),
+}
+
+
+class Given:
+    """A model's own arguments, where the last of a flag counts, and the variables behind them."""
+
+    def __init__(self, spec: ModelSpec, environ: Mapping[str, str]) -> None:
+        self._words = dict(_words(spec.args))
+        self._environ = {**environ, **spec.env}
+
+    def text(self, flag: str) -> str:
+        """A flag's value; "" if it isn't given."""
+        return self._words.get(flag) or self._environ.get(_VARIABLES[flag], "")
+
+    def number(self, flag: str, ours: int = 0, default: int = 0) -> int:
+        """A flag's value, else what llmsup itself gives as this flag (0: nothing), else the variable's."""
+        if (value := _integer(self._words.get(flag, ""))) is not None:
+            return value
+        variable = _integer(self._environ.get(_VARIABLES[flag], ""))
+        return ours or (default if variable is None else variable)
+
+    def on(self, flag: str, *, default: bool = False) -> bool:
+        """Whether a switch is on."""
+        word = self.text(flag).lower()
+        negated = _VARIABLES[flag].replace("LLAMA_ARG_", "LLAMA_ARG_NO_")
+        if not word and negated in self._environ:
+            return False
+        return True if word in TRUE else False if word in FALSE else default
+
+
+def _words(args: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for flag, value in flags_of(args):
+        if flag in _SWITCHES:
+            name, on = _SWITCHES[flag]
+            yield name, "on" if on else "off"
+        elif flag in _VARIABLES:
+            yield flag, value
+
+
+def _integer(text: str) -> int | None:
+    try:
+        value = int(text[:20])
+    except ValueError:
+        return None
+    return min(max(value, -1), MOST)

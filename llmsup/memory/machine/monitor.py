@@ -1,0 +1,248 @@
+"""The memory watch: it looks at the machine all the time, and broadcasts how hard that is pressed.
+
+It does not know which models there are, nor what is done about the level.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import trio
+
+from ...config.schema import Memory
+from ...errors import SetupError
+from ...process.events import Events
+from ...process.watched import Watched
+from ...units import Bytes, format_bytes, format_seconds
+from ..policy.inputs import Machine
+from .devices import list_devices, working_set
+from .limits import ceiling, machine_total, reserve
+from .pressure import Gauge, Pressure, higher
+from .psi import Waker, open_waker
+from .reading import Reading
+from .sampler import Sampler
+
+log = logging.getLogger(__name__)
+
+GOOD_FOR = 10.0
+"""Seconds for which the last reading still counts when there is no newer one."""
+
+PROBES_APART = 1.0
+"""Seconds; who wants a fresh look sooner after the last one waits for it where a look is a process."""
+
+HURRY = 5
+"""While anything tells of pressure, or as soon as memory falls so fast that all would be gone within `SOON` looks, this
+many looks are taken in the time of one.
+"""
+
+SOON = 3
+
+
+class MachineWatch(Watched):
+    """What is known of the machine, now.
+
+    Attributes:
+        settings: [memory] of the config in force.
+        working_set: What a GPU that shares the host's memory may wire of it; None: not known, or there is no such GPU.
+        pressure: How hard the machine is pressed.
+    """
+
+    def __init__(
+        self,
+        settings: Memory,
+        sampler: Sampler,
+        events: Events,
+        *,
+        pressure_file: Path | None = None,
+        total: Callable[[], Bytes] = machine_total,
+    ) -> None:
+        """`pressure_file`: with it the kernel can wake us (`readings.psi`); `total`: how much memory there is, where
+        no reading says.
+        """
+        super().__init__()
+        self.working_set: Bytes | None = None
+        self._problem = ""
+        self._sampler = sampler
+        self._events = events
+        self._gauge = Gauge()
+        self._pressure_file = pressure_file
+        self._last: tuple[float, Reading] | None = None
+        self._looking = trio.Lock()
+        self._looks = 0  # how many were begun
+        self._done = 0  # the number of the last that came to an end ...
+        self._done_from = -math.inf  # ... and when it had begun
+        self._total = total()
+        self.use(settings)
+
+    def use(self, settings: Memory) -> None:
+        """Follow these settings from the next look on."""
+        self.settings = settings
+        self._sampler.probe = settings.probe
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Look every `interval`, and when the kernel wakes us, until cancelled. Started after the first look."""
+        await self.fresh()
+        task_status.started()
+        with open_waker(self._pressure_file) if self._pressure_file else nullcontext(Waker()) as waker:
+            while True:
+                with trio.move_on_after(self._pause):
+                    await waker.wait()
+                await self._look()
+
+    @property
+    def _pause(self) -> float:
+        interval = self.settings.interval
+        hurries = self.settings.probe == "auto" and (self.pressure.shortfall or self._gauge.gone_in < SOON * interval)
+        return interval / HURRY if hurries else interval
+
+    # What others may know...
+
+    @property
+    def pressure(self) -> Pressure:
+        """See the class."""
+        return self._gauge.pressure
+
+    @property
+    def problem(self) -> str:
+        """Why the machine can't be read just now, or ""."""
+        return self._problem
+
+    @property
+    def reading(self) -> Reading | None:
+        """The last look, unless that was too long ago."""
+        if self._last is None or trio.current_time() - self._last[0] > GOOD_FOR:
+            return None
+        return self._last[1]
+
+    @property
+    def lags(self) -> bool:
+        """Memory comes back only some time after the end of the process that had it: that of a GPU, a Mac's, and what a
+        probe speaks of.
+        """
+        # What a probe speaks of may be anywhere: in a driver, on another host. It says when it is back.
+        probed = self.settings.probe != "auto"
+        return probed or sys.platform == "darwin" or bool(self._last and self._last[1].gpus)
+
+    def machine(self, now: float) -> Machine:
+        """The machine as the policy sees it. What can't be read is left out: footprints alone decide then."""
+        reading = self.reading
+        return Machine(
+            ceiling=ceiling(self.settings, self.total, self.gpu_limit, own_group=self.own_group),
+            reserve=self.reserve,
+            headroom=None if reading is None else reading.available,
+            level=self.pressure.level,
+            now=now,
+            since=self.pressure.since,
+        )
+
+    @property
+    def total(self) -> Bytes:
+        """How much memory there is, in bytes."""
+        reading = None if self._last is None else self._last[1]
+        return self._total if reading is None or reading.total is None else reading.total
+
+    @property
+    def own_group(self) -> bool:
+        """Whether that is the limit of a control group of our own."""
+        return self._last is not None and self._last[1].own_group
+
+    @property
+    def reserve(self) -> Bytes:
+        """What is left free for everything else, in bytes."""
+        return reserve(self.settings, self.total, own_group=self.own_group)
+
+    @property
+    def gpu_limit(self) -> Bytes | None:
+        """What a GPU that shares the host's memory may wire of it: as somebody set it, else as it came."""
+        reading = None if self._last is None else self._last[1]
+        return (reading.gpu_limit if reading else None) or self.working_set
+
+    def oom_kills(self) -> int | None:
+        """How many processes the system has killed for want of memory by now: its own count, whatever a probe says."""
+        return self._sampler.system().oom_kills
+
+    async def fresh(self) -> Reading | None:
+        """A look that begins now, or soon: what happened before this call shows in it. None if that is impossible and
+        the last one is too old. Those who ask together share one.
+        """
+        begun = self._looks
+        if self.settings.probe != "auto":
+            await trio.sleep_until(self._done_from + min(PROBES_APART, self.settings.interval))
+        await self._look(after=begun)
+        return self.reading
+
+    async def learn_working_set(self, llama_server: Sequence[str]) -> None:
+        """Ask a llama-server what a Mac's GPU may wire; until it has answered, and where it can't, nothing bounds the
+        ceiling but the memory itself.
+        """
+        try:
+            self.working_set = working_set(await list_devices(llama_server, inheritance=self._sampler.inheritance))
+        except SetupError as error:
+            log.warning("what the GPU may wire is not known: %s", error)
+
+    # How it looks...
+
+    async def _look(self, *, after: float = math.inf) -> None:
+        """`after`: a later look than the one of this number will do, if there is one when its turn comes."""
+        async with self._looking:
+            if self._done > after:
+                return
+            self._looks += 1
+            number, began = self._looks, trio.current_time()
+            try:
+                reading = await self._sampler.read()
+            except SetupError as error:
+                self._done, self._done_from = number, began
+                self._unread(error)
+                return
+            self._done, self._done_from = number, began
+            now = trio.current_time()
+            if self._problem:
+                log.info("the machine's memory can be read again")
+            self._problem = ""
+            self._last = now, reading
+            gauge = self._gauge.look(reading, now, self.reserve, every=self.settings.interval)
+            self._gauge_is(gauge)
+
+    def _unread(self, error: SetupError) -> None:
+        if not self._problem:
+            log.warning(
+                "%s The last reading counts for %s; after that models are let in by what they cost alone.",
+                error,
+                format_seconds(GOOD_FOR),
+            )
+        self._problem = str(error)
+        if self.reading is None:
+            self._gauge_is(self._gauge.unread(trio.current_time()))
+
+    def _gauge_is(self, gauge: Gauge) -> None:
+        before, self._gauge = self._gauge.pressure, gauge
+        pressure = gauge.pressure
+        if pressure.level != before.level:
+            worse = higher(pressure.level, before.level)
+            because = pressure.because or "enough is free again"
+            log.log(
+                logging.WARNING if worse else logging.INFO,
+                "memory pressure: %s -> %s: %s",
+                before.level,
+                pressure.level,
+                because,
+            )
+            self._events.write(
+                "pressure",
+                before=before.level,
+                level=pressure.level,
+                reason=because,
+                shortfall_bytes=pressure.shortfall,
+            )
+        self.notify()
+
+    def __repr__(self) -> str:
+        reading = self.reading
+        there = "unknown" if reading is None or reading.available is None else format_bytes(reading.available)
+        return f"<MachineWatch {self.pressure.level}, {there} available of {format_bytes(self.total)}>"

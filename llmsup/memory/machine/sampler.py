@@ -1,0 +1,142 @@
+"""The front of all readings: it asks what there is to ask on this machine, and turns counters into rates.
+
+It does not know when to ask, nor what follows.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any, Literal
+
+import trio
+from attrs import Factory, define, evolve, field
+
+from ...process.inheritance import Inheritance
+from . import amd, mach, nvidia
+from . import probe as command
+from .darwin import Darwin
+from .linux import Linux
+from .reading import Gpu, Reading
+
+RATES_OVER = 0.5
+"""Seconds; two readings that are less apart say nothing about a rate."""
+
+
+def this_system(platform: str = sys.platform) -> Callable[[], Reading]:
+    """What reads this machine's memory; on a system that is not known here, all is unknown."""
+    if platform == "linux":
+        return Linux().reading
+    if platform == "darwin":
+        return Darwin(mach.load()).reading
+    return Reading
+
+
+@define
+class Gpus:
+    """All devices with a memory of their own.
+
+    Attributes:
+        cards: AMD's.
+        load: Imports NVIDIA's binding.
+        patience: Seconds that NVML may take to answer. After that it is not asked again until it did.
+    """
+
+    cards: tuple[Any, ...] = Factory(amd.cards)
+    load: Callable[[str], Any] = importlib.import_module
+    patience: float = 2
+    _nvml: nvidia.Nvml | Literal["unknown"] | None = "unknown"
+    _busy: bool = False
+
+    async def read(self) -> tuple[Gpu, ...] | None:
+        """Every device; None while NVML hangs, so that nobody takes a part for the whole."""
+        own = tuple(map(amd.gpu, self.cards))
+        if self._nvml is None:
+            return own
+        if self._busy:
+            return None
+        found = None
+        with trio.move_on_after(self.patience):
+            found = await trio.to_thread.run_sync(self._ask_nvml, abandon_on_cancel=True)
+        return None if found is None else own + found
+
+    def _ask_nvml(self) -> tuple[Gpu, ...]:
+        self._busy = True
+        try:
+            if self._nvml == "unknown":
+                self._nvml = nvidia.open_nvml(self.load)
+            return () if self._nvml is None else self._nvml.gpus()
+        finally:
+            self._busy = False
+
+
+@define
+class Sampler:
+    """Takes readings, one at a time.
+
+    Attributes:
+        probe: [memory] probe: a command to ask instead of the system, or "auto".
+        system: Reads this machine.
+        gpus: Reads its devices.
+        inheritance: The probe's environment.
+    """
+
+    probe: tuple[str, ...] | Literal["auto"] = "auto"
+    system: Callable[[], Reading] = Factory(this_system)
+    gpus: Gpus = Factory(Gpus)
+    inheritance: Inheritance = Factory(Inheritance)
+    _before: tuple[float, Reading] | None = field(default=None, init=False, repr=False)
+    _rates: dict[str, float] = field(factory=dict, init=False, repr=False)
+
+    async def read(self) -> Reading:
+        """One reading of all that applies here; on Linux without NVML it takes 0.3 ms.
+
+        With a probe, total, available and level are the probe's, and stalls, swapping and the compressor are not
+        looked at: who says what the machine's state is says all of it. A total that it leaves out is the system's.
+
+        Raises:
+            SetupError: The probe failed. The reading before this one may still serve.
+        """
+        reading = self._with_rates(self.system())
+        reading = evolve(reading, gpus=await self.gpus.read())
+        return reading if self.probe == "auto" else await self._probed(reading, self.probe)
+
+    def _with_rates(self, reading: Reading) -> Reading:
+        now, before = trio.current_time(), self._before
+        if before is None or now >= before[0] + RATES_OVER:
+            self._rates = {} if before is None else _rates(before[1], reading, now - before[0])
+            self._before = now, reading
+        return evolve(
+            reading,
+            swap_out_rate=None if reading.swapped_out is None else self._rates.get("swap_out_rate"),
+            compressor_rate=None if reading.compressed is None else self._rates.get("compressor_rate"),
+        )
+
+    async def _probed(self, reading: Reading, probe: tuple[str, ...]) -> Reading:
+        answer = await command.ask(probe, inheritance=self.inheritance)
+        said = {name: getattr(answer, name) for name in ("total", "available", "level")}
+        sources = {name: f"probe {probe[0]}" for name, value in said.items() if value is not None}
+        raw = {f"probe {name}": str(value) for name, value in said.items() if value is not None}
+        if answer.total is None and reading.total is not None:
+            said["total"], sources["total"] = reading.total, reading.sources.get("total", "")
+            said["own_group"] = reading.own_group
+        kept = {name: source for name, source in reading.sources.items() if name in ("oom_kills", "gpu_limit")}
+        return Reading(
+            **said,
+            gpus=reading.gpus,
+            gpu_limit=reading.gpu_limit,
+            oom_kills=reading.oom_kills,
+            sources=kept | sources,
+            raw=dict(reading.raw) | raw,
+        )
+
+
+def _rates(past: Reading, now: Reading, seconds: float) -> dict[str, float]:
+    rates = {}
+    if now.swapped_out is not None and past.swapped_out is not None:
+        # A counter that went back was not one that only grows.
+        rates["swap_out_rate"] = max(now.swapped_out - past.swapped_out, 0) / seconds
+    if now.compressed is not None and past.compressed is not None:
+        rates["compressor_rate"] = (now.compressed - past.compressed) / seconds
+    return rates

@@ -1,0 +1,84 @@
+"""What was decided about memory, and everything that it was decided from.
+
+It does not know how a decision is made, nor who carries it out.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from attrs import frozen
+
+from ...units import format_bytes
+from .cheapest import NOTHING, Deficit
+from .inputs import Level
+
+Kind = Literal["admit", "evict", "wait", "refuse", "leave"]
+
+Left = Literal["", "calm", "not ours", "settling", "easing", "leaving", "too little", "none may go"]
+"""Why nobody goes under pressure, in a word that stays the same while its numbers change."""
+
+
+@frozen
+class Weighed:
+    """A model as the decision saw it.
+
+    Attributes:
+        loss: Seconds of reload to be expected if it goes.
+        stays: Why it could not be chosen, or "".
+    """
+
+    name: str
+    cost: int
+    freeable: int
+    rank: int
+    loss: float
+    stays: str = ""
+
+    def __repr__(self) -> str:
+        why = f", stays: {self.stays}" if self.stays else ""
+        return f"<{self.name} {format_bytes(self.cost)}, loss {self.loss:.3g} s{why}>"
+
+
+@frozen
+class Decision:
+    """One decision, for the caller to carry out and for `/memory`, the log and `llmsup why` to show.
+
+    Attributes:
+        kind: Of a load: "admit" (reserve and start), "evict" (reserve, unload `victims`, start when they are gone),
+            "wait" (ask again when something changed) or "refuse" (507: it can never fit). Under pressure: "evict",
+            or "leave" (as it is).
+        because: One sentence with the numbers.
+        model: For whom; "" under pressure.
+        left: With "leave": why, in a word.
+        victims: Who goes, least important first.
+        force: Under pressure: the victim goes though it works (`evict_busy`).
+        hold: With "wait": who takes no new request until this load had its turn; everybody else's hold ends.
+        again: With "wait": when time alone may change the answer (on the machine's clock); `inf`: it can't.
+        holders: With "wait": who has the memory, for the 503.
+        room: What was free under the ceiling and on the machine, or None where that was not known; less than nothing
+            when more is promised than there is.
+        deficit: What was missing.
+        weighed: All that could be considered, the least worth keeping first.
+    """
+
+    kind: Kind
+    because: str
+    model: str = ""
+    bytes: int = 0
+    left: Left = ""
+    victims: tuple[str, ...] = ()
+    force: bool = False
+    hold: tuple[str, ...] = ()
+    again: float = math.inf
+    holders: tuple[str, ...] = ()
+    ceiling: int = 0
+    room: int = 0
+    headroom: int | None = None
+    deficit: Deficit = NOTHING
+    level: Level = "normal"
+    weighed: tuple[Weighed, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Decision {self.kind}{' ' + self.model if self.model else ''}: {self.because}>"

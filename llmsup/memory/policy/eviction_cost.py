@@ -1,0 +1,84 @@
+"""How much is lost when a model goes: the seconds that its reload takes, times the chance that it is wanted again.
+
+It does not know who else there is, nor how much memory anything takes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from .inputs import Resident, Rules
+
+HALF_LIFE = 30 * 60.0
+"""Seconds after which a visit counts half: long enough to remember a coffee break, short enough to forget a job."""
+
+VISIT_LOADS = 12.0
+"""Reloads within which requests count as one: twenty in a row cost one reload between them, not twenty ..."""
+
+VISIT = 120.0
+"""... but at most so many seconds: a person who was away for longer has come back."""
+
+_MILLION = 1_000_000
+
+
+@frozen
+class Rate:
+    """How often a model is visited: an exponentially weighted mean, one value for each model.
+
+    Attributes:
+        weight: Visits, each halved every `HALF_LIFE`, as of `at`.
+        at: When the last one began.
+    """
+
+    weight: float = 0.0
+    at: float = -math.inf
+
+    def asked(self, now: float, reload_seconds: float | None = None) -> Rate:
+        """Another request came; soon after the last visit's beginning it is no new one.
+
+        Args:
+            reload_seconds: What the model's load takes; None: it was never loaded yet.
+        """
+        visit = VISIT if reload_seconds is None else min(VISIT_LOADS * reload_seconds, VISIT)
+        return self if now - self.at < visit else Rate(self._decayed(now) + 1, now)
+
+    def per_second(self, now: float) -> float:
+        """Visits a second: a steady λ keeps the weight at λ · HALF_LIFE / ln 2."""
+        return self._decayed(now) * math.log(2) / HALF_LIFE
+
+    def _decayed(self, now: float) -> float:
+        return self.weight * math.exp2(-max(now - self.at, 0.0) / HALF_LIFE)
+
+
+def chance(resident: Resident, now: float, rules: Rules) -> float:
+    """How likely it is to be wanted within the horizon, 0 to 1: visits as a Poisson process.
+
+    Where no rate is known, the silence stands in for it: one visit in the time since the last. The order is then
+    that of LRU.
+    """
+    rate = 1 / max(now - resident.last_used, 1.0) if resident.rate is None else resident.rate
+    return -math.expm1(-rate * rules.horizon)
+
+
+def loss(resident: Resident, now: float, rules: Rules) -> float:
+    """Seconds of reload to be expected if it goes now; doubled for one that was evicted wrongly lately."""
+    return resident.reload_seconds * chance(resident, now, rules) * (2.0 if resident.refaults else 1.0)
+
+
+def points(seconds: float) -> int:
+    """A loss in whole microseconds, at least one: sums of these don't depend on their order, and none is free."""
+    return max(round(seconds * _MILLION), 1)
+
+
+def most_worth_first(residents: Iterable[Resident], now: float, rules: Rules) -> list[Resident]:
+    """The order of `GET /running`: the last is the one to take first."""
+
+    def key(resident: Resident) -> tuple[bool, bool, int, float, float, str]:
+        busy = bool(resident.in_flight or resident.waiting or resident.loading)
+        worth = loss(resident, now, rules)
+        return (not resident.pinned, not busy, -resident.rank, -worth, -resident.last_used, resident.name)
+
+    return sorted(residents, key=key)

@@ -1,0 +1,174 @@
+"""What a decision about memory is made from: the machine, who is loaded, who asks; all of it frozen.
+
+It does not know where the numbers come from, nor what is decided. Times are seconds of one clock, whichever it is;
+sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from attrs import Factory, frozen
+
+from ...config.schema import Priority
+
+Level = Literal["normal", "warn", "critical"]
+
+EXPIRED = -1
+RANKS: Mapping[Priority, int] = {"low": 0, "normal": 1, "high": 2}
+"""Importance; an idle model whose ttl is over has the rank `EXPIRED`, whatever its priority was."""
+
+
+@frozen
+class Rules:
+    """The constants of the policy; one set for every machine and load (`docs/memory.md` says how they were found).
+
+    Attributes:
+        min_residency: [memory] min_residency, in seconds, counted from the first request that the model answered; 0:
+            "auto", so that nothing but the following keeps a model.
+        horizon: A model's worth is its reload time × the chance that it is wanted within this many seconds.
+        turn_loads: A turn is this many times as long as both loads, so that swapping can't eat most of the time ...
+        turn_most: ... but at most so many seconds: somebody sits there and waits.
+        idle_loads: A turn is over earlier once the model was idle for this many times both loads: what keeping it costs
+            has then come near to what its return would cost (ski rental).
+        rival_loads: Two models take turns if they were wanted at once within this many times both loads.
+        exact: Up to so many candidates every set is tried; beyond, the search is greedy.
+        warn_loads: At "warn" a model of normal or high priority goes only after this many of its own loads without
+            work ...
+        warn_most: ... but after so many seconds in any case: the machine can't wait for longer.
+        at_work: Under pressure one that worked within so many seconds goes after the others of its priority.
+        small: A victim that frees less than this many bytes can't end any pressure ...
+        small_share: ... nor one that frees less than this share of the ceiling, on a machine where that is less.
+        evict_busy: [memory] evict_busy: a model that works may go, too, once the machine is critical for `busy_after`
+            seconds and no idle one may go.
+    """
+
+    min_residency: float = 0.0
+    horizon: float = 150.0
+    turn_loads: float = 6.0
+    turn_most: float = 120.0
+    idle_loads: float = 0.75
+    rival_loads: float = 30.0
+    exact: int = 12
+    warn_loads: float = 6.0
+    warn_most: float = 60.0
+    at_work: float = 10.0
+    small: int = 256 * 1024**2
+    small_share: float = 1 / 32
+    evict_busy: bool = False
+    busy_after: float = 20.0
+
+
+RULES = Rules()
+
+
+@frozen
+class Machine:
+    """The machine at one moment.
+
+    Attributes:
+        ceiling: What all models together may take.
+        reserve: What shall stay free for everything else.
+        headroom: What could be had now without swapping, or None where that can't be read.
+        level: How hard the machine is pressed.
+        now: The moment.
+        since: When the level became what it is.
+    """
+
+    ceiling: int
+    reserve: int = 0
+    headroom: int | None = None
+    level: Level = "normal"
+    now: float = 0.0
+    since: float = -math.inf
+
+
+@frozen
+class Resident:
+    """A model that takes memory, or has it reserved.
+
+    Attributes:
+        cost: What it counts for: reserved, declared or the highest seen.
+        freeable: What would really come back now if it went; while it loads, what it has taken so far.
+        in_flight: Requests that it works on.
+        waiting: Requests that were let through to it and not begun yet. (Those that came while it was held are not:
+            they wait for its next turn.)
+        loading: Not ready yet.
+        leaving: Already on its way out: it counts until it is gone, and is not chosen again.
+        first_served: When it answered its first request since this load, or None.
+        last_used: When the last byte of its last answer was sent, or when it became ready.
+        last_asked: When somebody last asked for it, answered or not.
+        ready_since: When it became ready.
+        wanted_since: When the first of those came whom it was loaded for.
+        rate: Visits a second (`worth.Rate`), or None if never seen.
+        reload_seconds: What loading it again takes, known or expected.
+        refaults: How often lately it was wanted again soon after its eviction.
+        grows: What it may still come to hold, for people to see: the policy goes by what is there.
+        rivals: The models that were wanted while it was (`rivals.Rivals`), and when last.
+    """
+
+    name: str
+    cost: int
+    freeable: int
+    priority: Priority = "normal"
+    pinned: bool = False
+    in_flight: int = 0
+    waiting: int = 0
+    loading: bool = False
+    leaving: bool = False
+    first_served: float | None = None
+    last_used: float = 0.0
+    last_asked: float = -math.inf
+    ready_since: float = -math.inf
+    wanted_since: float = -math.inf
+    rate: float | None = None
+    reload_seconds: float = 0.0
+    refaults: int = 0
+    rivals: Mapping[str, float] = Factory(dict)
+    ttl_expired: bool = False
+    grows: int = 0
+
+    @property
+    def rank(self) -> int:
+        """Importance, `EXPIRED` to 2."""
+        return EXPIRED if self.ttl_expired else RANKS[self.priority]
+
+    @property
+    def pending(self) -> int:
+        """What it has reserved and is still going to take; only while it loads, because a ready model's `cost` also
+        holds pages of its file that the system may drop.
+        """
+        return max(self.cost - self.freeable, 0) if self.loading else 0
+
+    def here_for(self, now: float) -> float:
+        """Seconds since its first answer; since it became ready, if nobody has asked it yet."""
+        return max(now - self.stays_until(0.0), 0.0)
+
+    def stays_until(self, seconds: float) -> float:
+        """The moment so many seconds after its first answer."""
+        return (self.last_used if self.first_served is None else self.first_served) + seconds
+
+
+@frozen
+class Need:
+    """A model that wants to be loaded.
+
+    Attributes:
+        bytes: What it takes when it starts.
+        since: When the oldest request that waits for it came.
+        load_seconds: What the load is going to take, known or expected.
+        evicts: Others may go for it. (Not for a `preload` that nobody waits for.)
+    """
+
+    model: str
+    bytes: int
+    priority: Priority = "normal"
+    since: float = math.inf
+    load_seconds: float = 0.0
+    evicts: bool = True
+
+    def waited(self, now: float) -> float:
+        """Seconds."""
+        return max(now - self.since, 0.0)

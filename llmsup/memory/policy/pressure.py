@@ -1,0 +1,170 @@
+"""Whom to unload because the machine is short of memory: one at a time, and nobody if it isn't our doing.
+
+It does not know how pressure is read (it is a level), nor what an unload takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import evolve, frozen
+
+from ...units import format_bytes
+from .cheapest import Candidate, Deficit, cheapest
+from .decision import Decision, Left, Weighed
+from .eligibility import stays, weigh
+from .eviction_cost import points
+from .inputs import EXPIRED, RANKS, RULES, Machine, Resident, Rules
+
+SETTLE = 15.0
+"""Seconds after a step at "warn" before the next: memory and its gauges take their time (systemd-oomd: 15 s)."""
+
+SETTLE_CRITICAL = 3.0
+BACK_OFF = 120.0
+"""Seconds to leave the models alone after two steps in a row that didn't help: the pressure is somebody else's."""
+
+HELPED = 0.25
+"""A step helped if at least this share of what the victim should have freed was seen to come back."""
+
+OUR_SHARE = 0.10
+"""If all models together have less than this share of the ceiling, it can't be us."""
+
+
+@frozen
+class Relief:
+    """What the steps of this spell of pressure have done so far; pass it on from one decision to the next.
+
+    Attributes:
+        last: When the last step was measured.
+        vain: Steps in a row that freed less than a quarter of what they should.
+        until: Nothing is done before then.
+    """
+
+    last: float = float("-inf")
+    vain: int = 0
+    until: float = float("-inf")
+
+    def stepped(self, now: float, *, expected: int, freed: int) -> Relief:
+        """A victim is gone, and so many bytes more were free afterwards."""
+        vain = 0 if freed >= expected * HELPED else self.vain + 1
+        if vain < 2:
+            return Relief(last=now, vain=vain)
+        return Relief(last=now, until=now + BACK_OFF)
+
+    def ended(self) -> Relief:
+        """The level is normal again. A back-off lasts all the same."""
+        return evolve(self, last=float("-inf"), vain=0)
+
+    def rests(self, machine: Machine) -> tuple[Left, str]:
+        """Why nothing is done now, in a word and in a clause; ("", ""): something may be."""
+        if machine.level == "normal":
+            return "calm", "there is no pressure"
+        if machine.now < self.until:
+            return "not ours", f"the pressure is not ours: left alone for another {self.until - machine.now:.0f} s"
+        settle = SETTLE_CRITICAL if machine.level == "critical" else SETTLE
+        if machine.now < self.last + settle:
+            return "settling", f"the last step is {machine.now - self.last:.0f} s ago"
+        return "", ""
+
+
+def relieve(
+    machine: Machine,
+    residents: Sequence[Resident],
+    relief: Relief,
+    *,
+    shortfall: int,
+    grown: bool = False,
+    rules: Rules = RULES,
+) -> Decision:
+    """Decide about one step: "evict" with exactly one victim, or "leave".
+
+    The victim is the least worth of the cheapest set that covers the shortfall; the next step sees for itself whether
+    there is any left. If all together can't cover it, it is the least worth of all that may go.
+
+    Args:
+        shortfall: Bytes that are missing until the pressure ends; 0 while it is easing.
+        grown: It is not the machine that is short: the models have so much more than they may.
+    """
+    weighed = tuple(
+        weigh(each, machine, rules, stays_under_pressure(each, machine, rules))
+        for each in sorted(residents, key=lambda each: each.name)
+    )
+    left, because = relief.rests(machine)
+    seen = Decision(
+        kind="leave",
+        because=because,
+        left=left,
+        ceiling=machine.ceiling,
+        room=machine.ceiling - sum(each.cost for each in residents),
+        headroom=machine.headroom,
+        deficit=Deficit(0, shortfall),
+        level=machine.level,
+        weighed=tuple(sorted(weighed, key=lambda each: (each.rank, each.loss, each.name))),
+    )
+    if left:
+        return seen
+    if shortfall <= 0:
+        return evolve(seen, left="easing", because="enough is free again; the level only waits to be sure")
+    if any(each.leaving for each in residents):
+        return evolve(seen, left="leaving", because="one is leaving: its memory comes back first")
+    ours = sum(each.freeable for each in residents)
+    if ours < machine.ceiling * OUR_SHARE:
+        because = f"our models have too little for the pressure to be theirs: {format_bytes(ours)}"
+        return evolve(seen, left="too little", because=because)
+    # Work goes on in small requests: what had one a moment ago is as good as busy, and goes last among its equals.
+    at_work = {each.name for each in residents if machine.now - each.last_used < rules.at_work}
+    may_go = [
+        Candidate(each.name, each.cost, each.freeable, each.rank * 2 + (each.name in at_work), points(each.loss))
+        for each in weighed
+        if not each.stays
+    ]
+    if not may_go:
+        return _busiest_last(seen, machine, residents, rules)
+    chosen = cheapest(may_go, Deficit(0, shortfall), exact=rules.exact) or may_go
+    victim = min(chosen, key=lambda each: (each.rank, each.points, -each.freeable, each.name))
+    short = f"the machine is short of {format_bytes(shortfall)} ({machine.level})"
+    if grown:
+        short = f"all models together have {format_bytes(shortfall)} more than they may"
+    frees = f"{victim.name} frees {format_bytes(victim.freeable)}, for {victim.points / 1e6:.3g} s of expected reload"
+    because = f"{short}; {frees}"
+    return evolve(seen, kind="evict", because=because, victims=(victim.name,))
+
+
+def _busiest_last(seen: Decision, machine: Machine, residents: Sequence[Resident], rules: Rules) -> Decision:
+    """The least important of those that work, if that is allowed and it is high time; else "leave"."""
+    critical_for = machine.now - machine.since if machine.level == "critical" else 0.0
+    if not rules.evict_busy or critical_for < rules.busy_after:
+        return evolve(seen, left="none may go", because=f"no model may go now ({_who(seen.weighed)})")
+    idle = [evolve(each, in_flight=0, waiting=0) for each in residents if each.in_flight or each.waiting]
+    busy = [weigh(each, machine, rules, stays_under_pressure(each, machine, rules)) for each in idle]
+    if not (may_go := [each for each in busy if not each.stays]):
+        because = f"no model may go now, not even one that works ({_who(seen.weighed)})"
+        return evolve(seen, left="none may go", because=because)
+    victim = min(may_go, key=lambda each: (each.rank, each.loss, -each.freeable, each.name))
+    because = (
+        f"the machine has been critically short of memory for {critical_for:.0f} s and no idle model may go; "
+        f"{victim.name} works, and frees {format_bytes(victim.freeable)} (evict_busy)"
+    )
+    return evolve(seen, kind="evict", because=because, victims=(victim.name,), force=True)
+
+
+def _who(weighed: Sequence[Weighed], most: int = 5) -> str:
+    """Those that stay, the largest first, each with its reason."""
+    largest = sorted(weighed, key=lambda each: (-each.freeable, each.name))
+    more = f"; and {len(largest) - most} more" if len(largest) > most else ""
+    return "; ".join(f"{each.name}: {each.stays}" for each in largest[:most]) + more
+
+
+def stays_under_pressure(resident: Resident, machine: Machine, rules: Rules) -> str:
+    """Why a model may not be unloaded now to end a shortage, or ""."""
+    why = stays(resident, machine, rules)
+    if why:
+        return why
+    if resident.freeable < min(rules.small, machine.ceiling * rules.small_share):
+        return f"it would free only {format_bytes(resident.freeable)}"
+    silence = machine.now - resident.last_used
+    enough = min(rules.warn_loads * resident.reload_seconds, rules.warn_most)
+    early = resident.rank not in (EXPIRED, RANKS["low"]) and silence < enough
+    if machine.level == "warn" and early:
+        return f"used {silence:.0f} s ago"
+    return ""
