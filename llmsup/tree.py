@@ -17,23 +17,23 @@ from functools import partial
 
 import trio
 
-from .bridge.scheduler import Keeper
+from .bridge.scheduler import BridgeScheduler
 from .catalog.index import HEADERS, Library
 from .config.schema import Config, Server
 from .engines.builds import build_of, llama_server
 from .engines.llama_server.probe import Probe
 from .engines.missing import without_engine
-from .engines.selector import Planner
+from .engines.selector import EngineSelector
 from .fleet.engine.starter import Starter
 from .fleet.fleet import Fleet
-from .fleet.memory.costs import MeasuredPrices
+from .fleet.memory.costs import MeasuredCosts
 from .fleet.memory.governor import Governor
-from .fleet.reconciler import Roster
-from .gateway.access import Doorman, is_loopback
+from .fleet.reconciler import Reconciler
+from .gateway.access import RequestGuard, is_loopback
 from .gateway.gateway import Gateway
 from .memory.cost.store import FootprintStore
 from .memory.machine.linux import Linux
-from .memory.machine.monitor import MachineWatch
+from .memory.machine.monitor import MemoryMonitor
 from .memory.machine.sampler import Sampler
 from .process.events import Events
 from .process.inheritance import Inheritance
@@ -70,7 +70,7 @@ class Tree(Watched):
         reread: Reads the config anew; None: it can't change.
         token: A key that is always good, for the commands of the user whom we run for; "" for none.
         stalled: Seconds after which a client that takes nothing is cut off.
-        roster: Which models there are; None until it runs.
+        reconciler: Which models there are; None until it runs.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Tree(Watched):
         self.config = config
         self.sockets = sockets
         self.reread = reread or (lambda: config)
-        self.roster: Roster | None = None
+        self.reconciler: Reconciler | None = None
         self.book = book or LogBook(5000)
         self.token = token
         self.stalled = stalled
@@ -100,8 +100,8 @@ class Tree(Watched):
 
     def reload(self) -> None:
         """Have the config and the disk looked at again; the log tells how that went."""
-        if self.roster is not None:
-            self.roster.reload_soon()
+        if self.reconciler is not None:
+            self.reconciler.reload_soon()
 
     async def run(self, *, task_status: trio.TaskStatus[Fleet] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until `stop`; started, with the fleet, when requests are answered.
@@ -119,42 +119,42 @@ class Tree(Watched):
         sockets = SocketDirectory()
         inheritance = Inheritance(self.config.secret_variables)
         orphans = Orphans(sockets.path, inheritance)  # removes the directory at the very end, even if we are killed
-        planner = Planner(config=self.config, probe=Probe(inheritance=inheritance))
+        selector = EngineSelector(config=self.config, probe=Probe(inheritance=inheritance))
         server = self.config.server
         events, memory = Events(), self.config.memory
         pressure_file = Linux().pressure_file if sys.platform == "linux" else None
-        watch = MachineWatch(
+        watch = MemoryMonitor(
             memory, Sampler(memory.probe, inheritance=inheritance), events, pressure_file=pressure_file
         )
-        prices = MeasuredPrices(FootprintStore(server.state_dir / FOOTPRINTS), partial(build_of, planner))
+        prices = MeasuredCosts(FootprintStore(server.state_dir / FOOTPRINTS), partial(build_of, selector))
         governor = Governor(memory, watch, prices, events)
-        starter = Starter(planner, orphans, sockets)
+        starter = Starter(selector, orphans, sockets)
         fleet = Fleet(starter, governor, max_queue=server.max_queue, book=self.book, events=events)
-        planner.several = lambda: len(fleet.models) > 1
-        gateway = Gateway(fleet, server, self._doorman(server))
+        selector.several = lambda: len(fleet.models) > 1
+        gateway = Gateway(fleet, server, self._guard(server))
 
         def adopt(config: Config) -> tuple[str, ...]:
             restart = _needs_restart(self.config.server, config.server)
-            self.config = planner.config = config
+            self.config = selector.config = config
             inheritance.secret = config.secret_variables
             fleet.max_queue = config.server.max_queue
-            gateway.server, gateway.doorman = config.server, self._doorman(config.server)
+            gateway.server, gateway.guard = config.server, self._guard(config.server)
             governor.use(config.memory)
             watch.use(config.memory)
             app.use(config.server)
             return restart
 
-        roster = self.roster = Roster(
+        reconciler = self.reconciler = Reconciler(
             self.config,
             fleet,
             Library(server.state_dir / HEADERS),
             reread=self.reread,
             adopt=adopt,
-            ollama_server=lambda: planner.ollama_server() is not None,
-            without_engine=partial(without_engine, planner),
+            ollama_server=lambda: selector.ollama_server() is not None,
+            without_engine=partial(without_engine, selector),
         )
-        keeper = Keeper(lambda: self.config, orphans, rescan=roster.rescan, told=events.write)
-        app = build_app(gateway, fleet, roster, governor, keeper)
+        keeper = BridgeScheduler(lambda: self.config, orphans, rescan=reconciler.rescan, told=events.write)
+        app = build_app(gateway, fleet, reconciler, governor, keeper)
         roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout())
         web = WebServer(roads, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
         async with trio.open_nursery() as infra:
@@ -164,13 +164,13 @@ class Tree(Watched):
             await infra.start(prices.run)
             await infra.start(governor.run)
             await infra.start(keeper.run)
-            if sys.platform == "darwin" and (command := llama_server(planner)):
+            if sys.platform == "darwin" and (command := llama_server(selector)):
                 infra.start_soon(watch.learn_working_set, command)
             async with trio.open_nursery() as models:
                 await models.start(fleet.run)
-                await models.start(roster.run)
+                await models.start(reconciler.run)
                 with trio.move_on_after(FIRST_LOOK):  # who asks at once shall find the models, if that is quick
-                    await roster.until(lambda: roster.usable)
+                    await reconciler.until(lambda: reconciler.usable)
                 async with trio.open_nursery() as edge:
                     await edge.start(web.run)
                     task_status.started(fleet)
@@ -179,9 +179,9 @@ class Tree(Watched):
                 models.cancel_scope.cancel()
             infra.cancel_scope.cancel()
 
-    def _doorman(self, server: Server) -> Doorman:
+    def _guard(self, server: Server) -> RequestGuard:
         loopback = all(is_loopback(s.getsockname()[0]) for s in self.sockets)
-        return Doorman(server.api_keys, server.cors_origins, loopback, server.hosts, self.token)
+        return RequestGuard(server.api_keys, server.cors_origins, loopback, server.hosts, self.token)
 
     async def _wind_down(self, fleet: Fleet, gateway: Gateway, web: WebServer) -> None:
         fleet.close()  # who comes now is told so; who is in may finish
@@ -199,8 +199,8 @@ class Tree(Watched):
             with trio.move_on_after(grace):
                 await gateway.until(lambda: not gateway.active)
             nursery.cancel_scope.cancel()
-        if self.roster is not None:
-            self.roster.give_up()
+        if self.reconciler is not None:
+            self.reconciler.give_up()
         fleet.give_up()  # who is still in is told why, while there still is a web server to tell it
         fleet.close_books()
         await web.stop(LAST_WORDS)

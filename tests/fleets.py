@@ -40,8 +40,8 @@ async def fleet_of_fakes(nursery: trio.Nursery, garage: Garage) -> Fleet:
 async def use(fleet: Fleet, name: str, seconds: float = 1) -> str:
     """One request that takes some seconds of the engine; says what it was served with."""
     model = fleet.find(name)
-    with fleet.enter(model) as ticket:
-        life = await ticket.life(LONG)
+    with fleet.enter(model) as lease:
+        run = await lease.run(LONG)
         await trio.sleep(seconds)
-        assert life.verdict is None, "the request was cut off"
+        assert run.verdict is None, "the request was cut off"
         return model.spec.description

@@ -16,9 +16,9 @@ from llmsup.errors import Error, SetupError
 from llmsup.fleet.fleet import Fleet
 from llmsup.fleet.memory.governor import Governor
 from llmsup.fleet.model.model import Model
-from llmsup.fleet.model.run import Life
+from llmsup.fleet.model.run import Run
 from llmsup.memory.cost.cost import Cost
-from llmsup.memory.machine.monitor import MachineWatch
+from llmsup.memory.machine.monitor import MemoryMonitor
 from llmsup.memory.machine.reading import Gpu, Reading
 from llmsup.memory.machine.sampler import Sampler
 from llmsup.process.events import Event, Events
@@ -69,8 +69,8 @@ class FakePrices:
     async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
         return {model: await self.cost(model) for model in models}
 
-    def keep(self, model: Model, life: Life) -> None:
-        self.kept[model.spec.name] = life.engine.meter.peak if life.engine else None
+    def keep(self, model: Model, run: Run) -> None:
+        self.kept[model.spec.name] = run.engine.meter.peak if run.engine else None
 
 
 @define(eq=False)
@@ -86,7 +86,7 @@ class Machine:
 
     garage: Garage
     events: Events
-    watch: MachineWatch
+    watch: MemoryMonitor
     governor: Governor
     fleet: Fleet
     prices: FakePrices
@@ -122,10 +122,10 @@ class Machine:
     async def use(self, name: str, seconds: float = 1) -> None:
         """One request that takes some seconds of the engine."""
         model = self.fleet.find(name)
-        with self.fleet.enter(model) as ticket:
-            life = await ticket.life(model.spec.queue_timeout)
+        with self.fleet.enter(model) as lease:
+            run = await lease.run(model.spec.queue_timeout)
             with trio.move_on_after(seconds):
-                verdict = await life.ended(LONG)
+                verdict = await run.ended(LONG)
                 assert verdict is not None
                 raise verdict
 
@@ -171,7 +171,7 @@ async def machine(
     settings = settings or Memory(reserve=RESERVE)
     events, made = Events(10_000), Garage(load_time=load_time, stop_time=stop_time)
     sampler = Probe(gpus=NoGpus())  # type: ignore[arg-type]  # a stand-in
-    watch = MachineWatch(settings, sampler, events, total=lambda: Bytes(TOTAL))
+    watch = MemoryMonitor(settings, sampler, events, total=lambda: Bytes(TOTAL))
     prices = FakePrices(made)
     governor = Governor(settings, watch, prices, events)
     fleet = Fleet(made, governor, max_queue=1000, book=LogBook(), events=events)

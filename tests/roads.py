@@ -27,7 +27,7 @@ class MadeUp:
 
     def __init__(self, behave: Behaviour) -> None:
         self._behave = behave
-        self.doorman = self
+        self.guard = self
 
     def headers(self, _: RequestHead) -> Headers:
         return []

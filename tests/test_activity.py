@@ -45,10 +45,10 @@ def test_cores() -> None:
 
 def test_growth() -> None:
     """Both ways: a load may give back what it needed for a moment."""
-    before = Activity(at=0, resident=100 * GROWTH)
-    assert not Activity(at=1, resident=101 * GROWTH - 1).grown(before)
-    assert Activity(at=1, resident=101 * GROWTH).grown(before)
-    assert Activity(at=1, resident=99 * GROWTH).grown(before)
+    before = Activity(at=0, loaded=100 * GROWTH)
+    assert not Activity(at=1, loaded=101 * GROWTH - 1).grown(before)
+    assert Activity(at=1, loaded=101 * GROWTH).grown(before)
+    assert Activity(at=1, loaded=99 * GROWTH).grown(before)
 
 
 async def until_seen(pid: int, seen: Callable[[Activity], bool]) -> Activity:
@@ -74,7 +74,7 @@ async def test_a_program_behind_a_shell_grows(orphans: Orphans, how: str) -> Non
     kept = run_child(argv, orphans=orphans, env=ENV, stop_grace=GRACE)
     async with kept as running, aclosing(running.lines()) as lines:
         await anext(lines)
-        await until_seen(running.pid, lambda now: now.resident > 60_000_000)
+        await until_seen(running.pid, lambda now: now.loaded > 60_000_000)
 
 
 @pytest.mark.parametrize("how", HIDES)

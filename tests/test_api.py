@@ -129,7 +129,7 @@ async def test_who_waits_is_told_that_the_model_was_unloaded() -> None:
             assert "retry-after" in got.headers
 
         nursery.start_soon(ask)
-        await served.until("a", lambda m: m.state is State.STARTING and m.desk.waiting)
+        await served.until("a", lambda m: m.state is State.STARTING and m.queue.waiting)
         await served.client.post("/models/unload", model="a")
 
 
@@ -338,7 +338,7 @@ async def test_who_does_not_finish_in_time_is_told_that_llmsup_stops() -> None:
         async with served.client.stream("a") as pieces:
             await anext(aiter(pieces))
             nursery.start_soon(wait)
-            await served.until("slow", lambda m: m.desk.waiting)
+            await served.until("slow", lambda m: m.queue.waiting)
             served.tree.stop()
             rest = b"".join([piece async for piece in pieces])
         assert b'"code":"shutting_down"' in rest
@@ -353,7 +353,7 @@ async def test_preload_and_max_in_flight(tmp_path: Path) -> None:
         async def watch() -> None:
             nonlocal most
             while True:
-                most = max(most, served.model("a").desk.in_flight)
+                most = max(most, served.model("a").queue.in_flight)
                 await served.model("a").change()
 
         async with trio.open_nursery() as nursery:

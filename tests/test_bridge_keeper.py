@@ -12,8 +12,8 @@ import trio
 import trio.testing
 from attrs import evolve
 
-from llmsup.bridge.run import Run
-from llmsup.bridge.scheduler import LOOK_AGAIN, Keeper
+from llmsup.bridge.run import BridgeRun
+from llmsup.bridge.scheduler import LOOK_AGAIN, BridgeScheduler
 from llmsup.config.schema import Bridge, Config
 from llmsup.errors import BadRequest, ConfigError, ShuttingDown
 from llmsup.process.orphans import Orphans
@@ -43,7 +43,7 @@ class World:
         self.events: list[dict[str, Any]] = []
         self.rescans: Callable[[], Awaitable[None]] = self._nothing
         self.began = trio.current_time()
-        self.keeper = Keeper(
+        self.keeper = BridgeScheduler(
             lambda: self.config,
             Orphans(Path("nowhere")),
             rescan=self._rescan,
@@ -64,12 +64,12 @@ class World:
     def use(self, **bridge: Any) -> None:
         self.config = Config(bridge=Bridge(**bridge))
 
-    async def _bridge(self, config: Config, _orphans: Orphans, wall: Callable[[], float]) -> Run:
+    async def _bridge(self, config: Config, _orphans: Orphans, wall: Callable[[], float]) -> BridgeRun:
         assert config is self.config
         assert not self.at_once, "two runs at once"
         self.at_once += 1
         self.runs.append(round(self.now))
-        run = Run(started_at=wall(), **self.outcome)
+        run = BridgeRun(started_at=wall(), **self.outcome)
         await trio.sleep(self.takes)
         self.at_once -= 1
         return evolve(run, seconds=self.takes)
@@ -203,7 +203,7 @@ async def test_run_now_is_a_run_that_begins_after_it(
     world.takes = 10
     await nursery.start(world.keeper.run)
     await trio.sleep(5)
-    results: list[Run] = []
+    results: list[BridgeRun] = []
 
     async def ask() -> None:
         results.append(await world.keeper.run_now())

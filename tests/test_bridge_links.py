@@ -16,7 +16,7 @@ from gguf_files import tiny_llama
 
 from llmsup.bridge import builtin, ledger, links, lock
 from llmsup.bridge.builtin import Bridged
-from llmsup.bridge.links import Outcome
+from llmsup.bridge.links import LinkChange
 from llmsup.catalog.gguf.header_cache import HeaderCache
 from llmsup.errors import SetupError
 
@@ -42,7 +42,7 @@ class Setting:
             self.store, self.target, builtin.look(HeaderCache(self.base / "headers.json")), dry_run=dry_run
         )
 
-    def run(self, *, dry_run: bool = False) -> Outcome:
+    def run(self, *, dry_run: bool = False) -> LinkChange:
         return self.bridge(dry_run=dry_run).outcome
 
     def there(self) -> dict[str, str]:
@@ -66,17 +66,17 @@ def test_links_come_and_go_with_their_models(setting: Setting) -> None:
     """Made, then kept; led elsewhere when the model was pulled again; removed with their folder when it is gone."""
     first = setting.add("x")
     setting.add("bob/y:1b")
-    assert setting.run() == Outcome(made=(Y, X))
-    assert setting.run() == Outcome(kept=(Y, X))
+    assert setting.run() == LinkChange(made=(Y, X))
+    assert setting.run() == LinkChange(kept=(Y, X))
     before = setting.there()
     assert all(Path(blob).is_file() and Path(blob).parent == setting.store / "blobs" for blob in before.values())
     setting.add("x", "another x")
-    assert setting.run() == Outcome(made=(X,), kept=(Y,))
+    assert setting.run() == LinkChange(made=(X,), kept=(Y,))
     after = setting.there()
     assert after[X] != before[X]
     assert after[Y] == before[Y]
     first.unlink()
-    assert setting.run() == Outcome(removed=(X,), kept=(Y,))
+    assert setting.run() == LinkChange(removed=(X,), kept=(Y,))
     assert list(setting.there()) == [Y]
     assert not (setting.target / X).parent.exists()
     assert setting.ours() == {Y}
@@ -84,21 +84,21 @@ def test_links_come_and_go_with_their_models(setting: Setting) -> None:
 
 def test_a_dry_run_changes_nothing(setting: Setting) -> None:
     manifest = setting.add("x")
-    assert setting.run(dry_run=True) == Outcome(made=(X,))
+    assert setting.run(dry_run=True) == LinkChange(made=(X,))
     assert not setting.target.exists()
     setting.run()
     manifest.unlink()
     setting.add("bob/y:1b")
     state = {path: path.lstat().st_mtime_ns for path in setting.target.rglob("*")}
-    assert setting.run(dry_run=True) == Outcome(made=(Y,), removed=(X,))
+    assert setting.run(dry_run=True) == LinkChange(made=(Y,), removed=(X,))
     assert state == {path: path.lstat().st_mtime_ns for path in setting.target.rglob("*")}
 
 
 def test_no_store_and_nothing_to_do_leave_no_trace(setting: Setting) -> None:
     """Who has no Ollama gets no folder."""
-    assert setting.run() == Outcome()
+    assert setting.run() == LinkChange()
     ollama_store.add(setting.store, "cloudy", config={"remote_host": "x"})
-    assert setting.run() == Outcome()
+    assert setting.run() == LinkChange()
     assert len(setting.bridge().skipped) == 1
     assert not setting.target.exists()
 
@@ -112,7 +112,7 @@ def test_a_store_that_vanishes_takes_no_link_along(setting: Setting) -> None:
     assert outcome.problems == (f"Ollama's store {setting.store} is not there; one link into it is left alone.",)
     assert list(setting.there()) == [X]
     (setting.base / "away").rename(setting.store)
-    assert setting.run() == Outcome(kept=(X,))
+    assert setting.run() == LinkChange(kept=(X,))
 
 
 def test_a_deleted_blob_takes_its_link_along(setting: Setting) -> None:
@@ -121,7 +121,7 @@ def test_a_deleted_blob_takes_its_link_along(setting: Setting) -> None:
     setting.add("bob/y:1b")
     setting.run()
     Path(setting.there()[X]).unlink()
-    assert setting.run() == Outcome(removed=(X,), kept=(Y,))
+    assert setting.run() == LinkChange(removed=(X,), kept=(Y,))
 
 
 def test_half_a_manifest_takes_no_link_along(setting: Setting) -> None:
@@ -130,10 +130,10 @@ def test_half_a_manifest_takes_no_link_along(setting: Setting) -> None:
     setting.run()
     whole = manifest.read_bytes()
     manifest.write_bytes(whole[: len(whole) // 2])
-    assert setting.run() == Outcome()
+    assert setting.run() == LinkChange()
     assert list(setting.there()) == [X]
     manifest.write_bytes(whole)
-    assert setting.run() == Outcome(kept=(X,))
+    assert setting.run() == LinkChange(kept=(X,))
 
 
 def test_a_folder_that_is_closed_takes_no_link_along(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,8 +149,8 @@ def test_a_folder_that_is_closed_takes_no_link_along(setting: Setting, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "scandir", closed)
-        assert setting.run() == Outcome()
-    assert setting.run() == Outcome(kept=(X,))
+        assert setting.run() == LinkChange()
+    assert setting.run() == LinkChange(kept=(X,))
 
 
 def test_files_with_our_names_stay(setting: Setting) -> None:
@@ -185,7 +185,7 @@ def test_a_link_of_ours_that_somebody_changed_is_theirs(setting: Setting) -> Non
     assert len(setting.run().problems) == 2
     for manifest in manifests:
         manifest.unlink()
-    assert setting.run() == Outcome()
+    assert setting.run() == LinkChange()
     assert setting.there() == {X: "a file", Y: "/nowhere"}
     assert setting.ours() == set()
 
@@ -196,7 +196,7 @@ def test_what_lies_beside_a_link_stays(setting: Setting) -> None:
     setting.run()
     (setting.target / X).with_name("notes.txt").write_text("mine")
     manifest.unlink()
-    assert setting.run() == Outcome(removed=(X,))
+    assert setting.run() == LinkChange(removed=(X,))
     assert setting.there() == {"x~latest/notes.txt": "a file"}
 
 
@@ -205,9 +205,9 @@ def test_a_right_link_that_is_not_ours_is_left_when_its_model_goes(setting: Sett
     manifest = setting.add("x")
     setting.run()
     (setting.target / ledger.FILE).unlink()
-    assert setting.run() == Outcome(kept=(X,))
+    assert setting.run() == LinkChange(kept=(X,))
     manifest.unlink()
-    assert setting.run() == Outcome()
+    assert setting.run() == LinkChange()
     assert list(setting.there()) == [X]
 
 
@@ -269,7 +269,7 @@ def test_ended_while_it_works(setting: Setting, monkeypatch: pytest.MonkeyPatch)
             setting.run()
     between = setting.there()
     assert (between[X] == before[X], between[Y] == before[Y]) == (True, False)
-    assert setting.run() == Outcome(made=(X,), kept=(Y,))
+    assert setting.run() == LinkChange(made=(X,), kept=(Y,))
     assert all(len(entry.targets) == 1 for entry in ledger.read(setting.target).values())
 
 
@@ -279,7 +279,7 @@ def test_a_scratch_link_that_was_left_behind(setting: Setting) -> None:
     scratch = (setting.target / X).with_name(".x~latest.gguf.new")
     scratch.symlink_to("/nowhere")
     setting.add("x", "another x")
-    assert setting.run() == Outcome(made=(X,))
+    assert setting.run() == LinkChange(made=(X,))
     assert not scratch.is_symlink()
 
 
@@ -332,9 +332,9 @@ def test_a_folder_that_can_not_be_written_to(setting: Setting, monkeypatch: pyte
         patch.setattr(Path, "symlink_to", full)
         outcome = setting.run()
     problem = f"{setting.target / X} can't be made: No space left on device."
-    assert outcome == Outcome(made=(Y,), problems=(problem,))
+    assert outcome == LinkChange(made=(Y,), problems=(problem,))
     assert setting.ours() == {Y}
-    assert setting.run() == Outcome(made=(X,), kept=(Y,))
+    assert setting.run() == LinkChange(made=(X,), kept=(Y,))
 
 
 def test_a_target_in_the_store(setting: Setting) -> None:
@@ -375,8 +375,8 @@ def test_other_stores_links_are_left_to_others(setting: Setting) -> None:
     other = Setting(setting.base / "other")
     other.target = setting.target
     other.add("bob/y:1b")
-    assert other.run() == Outcome(made=(Y,))
-    assert setting.run() == Outcome(kept=(X,))
+    assert other.run() == LinkChange(made=(Y,))
+    assert setting.run() == LinkChange(kept=(X,))
     assert set(setting.there()) == setting.ours() == {X, Y}
 
 
@@ -410,7 +410,7 @@ def test_one_at_a_time_between_processes(setting: Setting, holder: subprocess.Po
     assert setting.there() == {}
     holder.kill()
     holder.wait()
-    assert setting.run() == Outcome(made=(X,))
+    assert setting.run() == LinkChange(made=(X,))
 
 
 def test_many_at_once(setting: Setting) -> None:
@@ -418,7 +418,7 @@ def test_many_at_once(setting: Setting) -> None:
     names = [f"m{number}" for number in range(30)]
     for name in names:
         setting.add(name)
-    outcomes: list[Outcome | lock.Locked] = []
+    outcomes: list[LinkChange | lock.Locked] = []
 
     def run() -> None:
         for _ in range(5):
@@ -432,7 +432,7 @@ def test_many_at_once(setting: Setting) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    done = [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
+    done = [outcome for outcome in outcomes if isinstance(outcome, LinkChange)]
     assert sum(len(outcome.made) for outcome in done) == len(names)
     assert not any(outcome.problems or outcome.removed for outcome in done)
     assert len(setting.there()) == len(names)

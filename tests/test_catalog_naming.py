@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llmsup.catalog.labels import (
     Label,
-    Lying,
+    Placement,
     claims,
     label_folder,
     label_outsider,
@@ -26,7 +26,7 @@ def labels(folder: str, *files: str, unnamed: str = "") -> list[Label]:
     for file in files:
         stem = file.removesuffix(".gguf")
         relative = f"{folder}/{file}" if folder else file
-        models.append(Lying(stem=stem, relative=relative, quant=quant_in(stem) or unnamed))
+        models.append(Placement(stem=stem, relative=relative, quant=quant_in(stem) or unnamed))
     return label_folder(folder, models)
 
 
@@ -143,7 +143,7 @@ def test_loose_files() -> None:
 
 def test_links_in_the_same_folder() -> None:
     """A second name of the same file is a name, not a second model."""
-    (label,) = label_folder("p/m", [Lying(stem="x", relative="p/m/x.gguf", links=(("y", "p/m/y.gguf"),))])
+    (label,) = label_folder("p/m", [Placement(stem="x", relative="p/m/x.gguf", links=(("y", "p/m/y.gguf"),))])
     assert label.ids[0] == "p/m"
     assert {"x", "y", "p/m/y.gguf"} < set(label.names)
 

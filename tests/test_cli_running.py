@@ -33,7 +33,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
     errors: list[BaseException] = []
 
     class Tree:
-        roster = None
+        reconciler = None
 
         def __init__(self, *_: Any, **__: Any) -> None:
             pass

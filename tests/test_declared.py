@@ -47,7 +47,7 @@ async def test_under_pressure_it_goes_for_what_was_declared(autojump_clock: Mock
         for name in "abcd":
             await m.use(name)
             await trio.sleep(100)
-        assert [each.freeable for each in m.governor.residents()] == [4 * GiB] * 4
+        assert [each.freeable for each in m.governor.loaded_models()] == [4 * GiB] * 4
         for number in (1, 2, 3):  # each time it is short of less than what one of them has
             m.neighbour = 64 * GiB - (5 - number) * 4 * GiB - 500 * MiB
             await trio.sleep(120)
@@ -72,7 +72,7 @@ async def test_not_before_it_is_loaded(autojump_clock: MockClock) -> None:
         m.have(a=(12 / 1024, {"memory": Bytes(4 * GiB)}))
         m.ask("a")
         await trio.sleep(50)
-        (a,) = m.governor.residents()
+        (a,) = m.governor.loaded_models()
         assert (a.cost, a.freeable, a.pending) == (4 * GiB, 12 * MiB, 4 * GiB - 12 * MiB)
 
 

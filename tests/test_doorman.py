@@ -11,18 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmsup.errors import ForbiddenOrigin, InvalidApiKey
-from llmsup.gateway.access import Doorman, is_loopback, is_preflight
+from llmsup.gateway.access import RequestGuard, is_loopback, is_preflight
 from llmsup.gateway.message import RequestHead
 
-OPEN = Doorman(api_keys=(), origins=("https://chat.example.com",), loopback=True)
-NETWORK = Doorman(
+OPEN = RequestGuard(api_keys=(), origins=("https://chat.example.com",), loopback=True)
+NETWORK = RequestGuard(
     api_keys=(),
     origins=("https://chat.example.com",),
     loopback=False,
     hosts=("llm.example.org",),
     own=frozenset({"box.example.com"}),
 )
-LOCKED = Doorman(api_keys=("first", "s3cret:with:colons"), origins=(), loopback=False)
+LOCKED = RequestGuard(api_keys=("first", "s3cret:with:colons"), origins=(), loopback=False)
 
 
 def head(method: str = "GET", path: str = "/v1/models", **headers: str) -> RequestHead:
@@ -95,11 +95,11 @@ def test_no_key_no_entry(headers: dict[str, str], said: str) -> None:
 
 def test_a_key_beyond_ascii_opens() -> None:
     """The config takes such keys, so they must be of use: on the wire they are UTF-8."""
-    doorman = Doorman(api_keys=("schlüssel",), origins=(), loopback=False)
-    doorman.check(head(authorization=basic("me:schlüssel")))
+    guard = RequestGuard(api_keys=("schlüssel",), origins=(), loopback=False)
+    guard.check(head(authorization=basic("me:schlüssel")))
     wire = "schlüssel".encode().decode("latin-1")
-    doorman.check(head(x_api_key=wire))
-    doorman.check(head(authorization=f"Bearer {wire}"))
+    guard.check(head(x_api_key=wire))
+    guard.check(head(authorization=f"Bearer {wire}"))
 
 
 def test_health_is_open() -> None:
@@ -336,16 +336,16 @@ def test_a_key_makes_any_name_good() -> None:
 
 def test_hosts_of_a_loopback_listener() -> None:
     """A proxy on this machine passes on the name that it is called by."""
-    doorman = Doorman(api_keys=(), origins=(), loopback=True, hosts=("LLM.example.org",))
-    doorman.check(head(host="llm.example.org"))
+    guard = RequestGuard(api_keys=(), origins=(), loopback=True, hosts=("LLM.example.org",))
+    guard.check(head(host="llm.example.org"))
     for host in ("192.168.1.2", "studio", "evil.com"):
         with pytest.raises(ForbiddenOrigin):
-            doorman.check(head(host=host))
+            guard.check(head(host=host))
 
 
 def test_the_systems_name_of_this_machine_is_known() -> None:
     """However it is called."""
-    Doorman(api_keys=(), origins=(), loopback=False).check(head(host=f"{socket.gethostname().upper()}:5005"))
+    RequestGuard(api_keys=(), origins=(), loopback=False).check(head(host=f"{socket.gethostname().upper()}:5005"))
 
 
 # Referers...
@@ -388,16 +388,16 @@ def test_what_only_looks_may_be_linked_to() -> None:
 
 def test_the_token_is_a_key_beside_the_others() -> None:
     """And is none where there is none."""
-    doorman = Doorman(api_keys=("first",), origins=(), loopback=True, token="tok")
-    doorman.check(head(authorization="Bearer tok"))
-    doorman.check(head(authorization="Bearer first"))
+    guard = RequestGuard(api_keys=("first",), origins=(), loopback=True, token="tok")
+    guard.check(head(authorization="Bearer tok"))
+    guard.check(head(authorization="Bearer first"))
     for wrong in ("", "to", "tokk"):
         with pytest.raises(InvalidApiKey):
-            doorman.check(head(authorization=f"Bearer {wrong}"))
+            guard.check(head(authorization=f"Bearer {wrong}"))
     with pytest.raises(InvalidApiKey):
-        Doorman(api_keys=("first",), origins=(), loopback=True).check(head(authorization="Bearer "))
-    assert "tok" not in repr(doorman).replace("token", "")
-    assert "first" not in repr(doorman)
+        RequestGuard(api_keys=("first",), origins=(), loopback=True).check(head(authorization="Bearer "))
+    assert "tok" not in repr(guard).replace("token", "")
+    assert "first" not in repr(guard)
 
 
 def test_hosts_of_http_2() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from serving import FAKE, PATIENCE, fake, serving
 
 from llmsup.config.schema import ModelSpec
-from llmsup.fleet.model.run import Life
+from llmsup.fleet.model.run import Run
 from llmsup.gateway.ending import Ending
 
 JSON = [(b"Content-Type", b"application/json")]
@@ -91,7 +91,7 @@ async def test_a_stream_without_done_of_an_engine_that_lives_is_whole() -> None:
 
 async def test_an_engine_that_says_nothing_more_gets_a_moment(autojump_clock: object) -> None:
     """No verdict and no answer: it counts as alive once the patience is over."""
-    assert await Life().fate(5) is None
+    assert await Run().fate(5) is None
     assert trio.current_time() == pytest.approx(5, abs=0.1)
 
 

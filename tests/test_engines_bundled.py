@@ -70,7 +70,10 @@ def test_a_command_line() -> None:
 
 
 def test_a_bad_flag_is_refused_in_one_line_before_any_engine_is_looked_for() -> None:
-    code = "import sys; sys.modules['xllamacpp'] = None; from llmsup.engines.bundled.process import main as m; m(sys.argv[1:])"
+    code = (
+        "import sys; sys.modules['xllamacpp'] = None\n"
+        "from llmsup.engines.bundled.process import main; main(sys.argv[1:])"
+    )
     for words, status, said in (
         (["--modle", "x"], 2, "llmsup bundled engine: unknown flag --modle, did you mean --model?\n"),
         (["--model", "x"], 1, "pip install 'llmsup[engine]'\n"),

@@ -17,7 +17,7 @@ from llmsup.config.schema import Catalog, Config, EngineSpec, ModelSpec
 from llmsup.engines.launch import Launch, TcpAddress, UnixAddress
 from llmsup.engines.llama_server.probe import Probe
 from llmsup.engines.missing import lines_of, without_engine
-from llmsup.engines.selector import _NO_ENGINE, Planner, xllamacpp_installed
+from llmsup.engines.selector import _NO_ENGINE, EngineSelector, xllamacpp_installed
 from llmsup.errors import SetupError
 
 SOCKET = Path("/run/llmsup/m.sock")
@@ -50,7 +50,7 @@ def server(tmp_path: Path) -> Path:
     return binary
 
 
-def planner(root: Path, on_path: Path | None = None, *, bundled: bool = False, **settings: Any) -> Planner:
+def selector(root: Path, on_path: Path | None = None, *, bundled: bool = False, **settings: Any) -> EngineSelector:
     def which(program: str) -> str | None:
         if program == "llama-server":
             return str(on_path) if on_path else None
@@ -58,7 +58,7 @@ def planner(root: Path, on_path: Path | None = None, *, bundled: bool = False, *
 
     engines = {name: EngineSpec(name=name, command=command) for name, command in settings.pop("engines", {}).items()}
     config = Config(catalog=Catalog(roots=(root,)), engines=engines)
-    return Planner(
+    return EngineSelector(
         config=config,
         probe=Probe(),
         which=which,
@@ -77,7 +77,7 @@ def model_of(launch: Launch) -> str:
 
 
 async def test_llama_server_on_path_comes_first(root: Path, server: Path) -> None:
-    made = await planner(root, server, bundled=True).plan(spec(args=("--ctx-size", "9"), env={"A": "b"}), SOCKET)
+    made = await selector(root, server, bundled=True).plan(spec(args=("--ctx-size", "9"), env={"A": "b"}), SOCKET)
     assert made.engine == "llama-server"
     model = str(root / "pub/one/one-Q4.gguf")
     assert made.argv == (
@@ -92,7 +92,7 @@ async def test_llama_server_on_path_comes_first(root: Path, server: Path) -> Non
 
 
 async def test_the_bundled_engine_needs_no_llama_server(root: Path) -> None:
-    made = await planner(root, bundled=True).plan(spec(sampling={"top_n_sigma": 1, "top_k": 3}), SOCKET)
+    made = await selector(root, bundled=True).plan(spec(sampling={"top_n_sigma": 1, "top_k": 3}), SOCKET)
     assert made.engine == "bundled"
     assert made.argv[:3] == (sys.executable, "-m", "llmsup.engines.bundled.process")
     assert made.argv[-2:] == ("--top-k", "3")
@@ -101,28 +101,28 @@ async def test_the_bundled_engine_needs_no_llama_server(root: Path) -> None:
 
 
 async def test_bundled_by_name(root: Path, server: Path) -> None:
-    assert (await planner(root, server, bundled=True).plan(spec(engine="bundled"), SOCKET)).engine == "bundled"
+    assert (await selector(root, server, bundled=True).plan(spec(engine="bundled"), SOCKET)).engine == "bundled"
     with pytest.raises(SetupError, match="bundled engine is not installed"):
-        await planner(root, server).plan(spec(engine="bundled"), SOCKET)
+        await selector(root, server).plan(spec(engine="bundled"), SOCKET)
 
 
 async def test_no_engine_at_all_names_both_remedies(root: Path) -> None:
     with pytest.raises(
         SetupError, match=r"there is no engine. .*brew install llama.cpp.*pip install 'llmsup\[engine\]'"
     ):
-        await planner(root).plan(spec(), SOCKET)
+        await selector(root).plan(spec(), SOCKET)
     with pytest.raises(SetupError, match=r"llama-server is not on PATH.*brew"):
-        await planner(root, bundled=True).plan(spec(engine="llama-server"), SOCKET)
+        await selector(root, bundled=True).plan(spec(engine="llama-server"), SOCKET)
 
 
 async def test_a_llama_server_table_names_the_binary_and_leading_arguments(root: Path, server: Path) -> None:
-    made = planner(root, engines={"llama-server": (str(server), "--metrics")}, bundled=True)
+    made = selector(root, engines={"llama-server": (str(server), "--metrics")}, bundled=True)
     for engine in ("auto", "llama-server"):
         assert (await made.plan(spec(engine=engine), SOCKET)).argv[:3] == (str(server), "--metrics", "--model")
 
 
 async def test_a_llama_server_table_with_placeholders_is_a_command(root: Path) -> None:
-    made = planner(root, engines={"llama-server": ("docker", "run", "-p", "${PORT}:80", "x", "-m", "${PATH}")})
+    made = selector(root, engines={"llama-server": ("docker", "run", "-p", "${PORT}:80", "x", "-m", "${PATH}")})
     launch = await made.plan(spec(engine="llama-server"), SOCKET)
     assert launch.argv[0] == "/usr/bin/docker"
     assert isinstance(launch.address, TcpAddress)
@@ -130,7 +130,7 @@ async def test_a_llama_server_table_with_placeholders_is_a_command(root: Path) -
 
 
 async def test_a_named_engine_takes_directories_too(root: Path) -> None:
-    made = planner(root, engines={"mlx": ("mlx.server", "${PATH}", "${PORT}")})
+    made = selector(root, engines={"mlx": ("mlx.server", "${PATH}", "${PORT}")})
     launch = await made.plan(spec(engine="mlx", path="pub/two"), SOCKET)
     assert launch.engine == "mlx"
     assert launch.argv[:2] == ("/usr/bin/mlx.server", str(root / "pub/two"))
@@ -139,11 +139,11 @@ async def test_a_named_engine_takes_directories_too(root: Path) -> None:
 
 
 async def test_a_command_needs_a_path_only_where_it_says_so(root: Path) -> None:
-    made = await planner(root).plan(spec(command=("srv", "${PORT}"), path=""), SOCKET)
+    made = await selector(root).plan(spec(command=("srv", "${PORT}"), path=""), SOCKET)
     assert (made.engine, made.argv[0]) == ("command", "/usr/bin/srv")
-    llamafile = await planner(root).plan(spec(command=("${PATH}", "${PORT}")), SOCKET)
+    llamafile = await selector(root).plan(spec(command=("${PATH}", "${PORT}")), SOCKET)
     assert llamafile.argv[0] == str(root / "pub/one/one-Q4.gguf")
-    gone = Planner(config=Config(), probe=Probe(), which=lambda program: None)
+    gone = EngineSelector(config=Config(), probe=Probe(), which=lambda program: None)
     with pytest.raises(SetupError, match="srv is not on PATH"):
         await gone.plan(spec(command=("srv", "${PORT}")), SOCKET)
 
@@ -155,7 +155,7 @@ async def test_cores_are_shared_where_there_are_several_models(
 ) -> None:
     """Both built-in engines get the share, and the environment that goes with it; the model's own `env` stays."""
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    made = planner(root, None if bundled else server, bundled=bundled, several=lambda: several)
+    made = selector(root, None if bundled else server, bundled=bundled, several=lambda: several)
     launch = await made.plan(spec(threads="auto", env={"A": "b"}), SOCKET)
     assert launch.env["A"] == "b"
     if sys.platform == "darwin":
@@ -166,7 +166,7 @@ async def test_cores_are_shared_where_there_are_several_models(
 
 
 async def test_mistakes_are_found_before_anything_starts(root: Path, server: Path) -> None:
-    made = planner(root, server)
+    made = selector(root, server)
     with pytest.raises(SetupError, match="neither a path nor a command"):
         await made.plan(spec(path=""), SOCKET)
     with pytest.raises(SetupError, match="too long"):
@@ -234,11 +234,11 @@ async def test_what_only_ollama_can_run_runs_with_ollamas_llama_server(root: Pat
     """Where it is installed; else the reason is told, whatever other engine there is."""
     found = Found(id="m", path=root / "pub/one/one-Q4.gguf", files=(), facts=Facts(architecture="gptoss", kind="chat"),
                   ollama_only="'gptoss' is Ollama's own name")  # fmt: skip
-    made = planner(root, bundled=True, ollama_server=lambda: server)
+    made = selector(root, bundled=True, ollama_server=lambda: server)
     model = spec(path=str(found.path))
     assert (await made.plan(model, SOCKET, found)).argv[:3] == (str(server), "--model", str(found.path))
     with pytest.raises(SetupError, match="only Ollama's llama-server can run it: 'gptoss' is Ollama's own name"):
-        await planner(root, server, bundled=True, ollama_server=lambda: None).plan(model, SOCKET, found)
+        await selector(root, server, bundled=True, ollama_server=lambda: None).plan(model, SOCKET, found)
     bundled = await made.plan(spec(path=str(found.path), engine="bundled"), SOCKET, found)
     assert bundled.engine == "bundled", "who asks for an engine gets it"
 
@@ -247,14 +247,14 @@ async def test_a_files_flags_are_given(root: Path, server: Path) -> None:
     """Its projector, before the user's own arguments."""
     found = Found(id="m", path=root / "pub/one/one-Q4.gguf", files=(), facts=Facts(architecture="llama", kind="chat"),
                   projector=root / "pub/one/mmproj-one.gguf")  # fmt: skip
-    made = planner(root, bundled=True)
+    made = selector(root, bundled=True)
     argv = (await made.plan(spec(path=str(found.path), args=("--ctx-size", "9")), SOCKET, found)).argv
     assert argv[-4:] == ("--mmproj", str(found.projector), "--ctx-size", "9")
 
 
 async def test_a_command_that_is_a_llama_server_is_corrected_too(root: Path, server: Path) -> None:
     """A flag that this build has another name for is written so, and told; one that it doesn't know is named."""
-    made = planner(root, bundled=True, engines={"llama-server": (str(server), "--typ-p", "1.0")})
+    made = selector(root, bundled=True, engines={"llama-server": (str(server), "--typ-p", "1.0")})
     launch = await made.plan(spec(), SOCKET)
     assert launch.argv[:3] == (str(server), "--typical", "1.0")
     assert launch.corrections == ("command: --typ-p is --typical here",)
@@ -269,7 +269,7 @@ async def test_a_command_that_is_a_llama_server_is_corrected_too(root: Path, ser
 
 async def test_the_args_of_a_command_that_is_a_llama_server_are_corrected_too(root: Path, server: Path) -> None:
     """It doesn't take `--ctx-size=512`, and ends at a flag that it doesn't know, wherever these stand."""
-    made = planner(root, bundled=True, engines={"mine": (str(server), "--port", "${PORT}", "--model", "${PATH}")})
+    made = selector(root, bundled=True, engines={"mine": (str(server), "--port", "${PORT}", "--model", "${PATH}")})
     for settings in ({"command": (str(server), "--port", "${PORT}"), "path": ""}, {"engine": "mine"}):
         launch = await made.plan(spec(args=("--ctx-size=512", "--typ_p=0.9"), **settings), SOCKET)
         assert launch.argv[-4:] == ("--ctx-size", "512", "--typical", "0.9")
@@ -277,7 +277,7 @@ async def test_the_args_of_a_command_that_is_a_llama_server_are_corrected_too(ro
         with pytest.raises(SetupError, match=r"model m: args has '--bogus', which .* does not know"):
             await made.plan(spec(args=("--bogus",), **settings), SOCKET)
         with pytest.raises(SetupError, match=r"'-c=512'.* Write \"-c\", \"512\"\."):
-            await planner(root, engines={"mine": made.config.engines["mine"].command}).plan(
+            await selector(root, engines={"mine": made.config.engines["mine"].command}).plan(
                 spec(args=("-c=512",), **settings), SOCKET
             )
 
@@ -285,14 +285,14 @@ async def test_the_args_of_a_command_that_is_a_llama_server_are_corrected_too(ro
 async def test_a_name_with_a_comma(root: Path, server: Path) -> None:
     """A llama-server takes what follows the comma for another alias, and calls itself by one of them."""
     alias = "Model\N{FULLWIDTH COMMA} v1"
-    argv = (await planner(root, server).plan(spec(name="Model, v1"), SOCKET)).argv
+    argv = (await selector(root, server).plan(spec(name="Model, v1"), SOCKET)).argv
     assert argv[argv.index("--alias") + 1] == alias
     own = spec(name="Model, v1", path="", command=(str(server), "--port", "${PORT}", "--alias", "${NAME}"))
-    assert (await planner(root).plan(own, SOCKET)).argv[-1] == alias
-    argv = (await planner(root, bundled=True).plan(spec(name="Model, v1"), SOCKET)).argv
+    assert (await selector(root).plan(own, SOCKET)).argv[-1] == alias
+    argv = (await selector(root, bundled=True).plan(spec(name="Model, v1"), SOCKET)).argv
     assert argv[argv.index("--alias") + 1] == "Model, v1"
     other = spec(name="Model, v1", path="", command=("server", "--port", "${PORT}", "--name", "${NAME}"))
-    assert (await planner(root).plan(other, SOCKET)).argv[-1] == "Model, v1"
+    assert (await selector(root).plan(other, SOCKET)).argv[-1] == "Model, v1"
 
 
 @pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
@@ -321,7 +321,7 @@ async def test_what_no_engine_can_run_is_known_beforehand(root: Path, server: Pa
         return Entry(spec=ModelSpec(name=name, **{"path": "/gone.gguf", **spec}), refusal=refusal, found=found)
 
     mlx = EngineSpec(name="mlx", command=("mlx_lm.server", "--port", "${PORT}"))
-    bare = Planner(
+    bare = EngineSelector(
         config=Config(engines={"mlx": mlx}), probe=Probe(), which=which, bundled_available=lambda: False,
         ollama_server=lambda: None,
     )  # fmt: skip
@@ -347,6 +347,6 @@ async def test_what_no_engine_can_run_is_known_beforehand(root: Path, server: Pa
         "f can't be started: only Ollama's llama-server can run it: it is odd.",
     ]
     assert len(looked) == len(set(looked)), "each is looked for once"
-    assert await without_engine(planner(root, server), entries[:6]) == {
+    assert await without_engine(selector(root, server), entries[:6]) == {
         "b": f"the bundled engine is not installed. {_NO_ENGINE}"
     }

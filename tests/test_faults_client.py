@@ -23,10 +23,10 @@ async def test_leaves_while_loading() -> None:
     async with serving(fake("m", "--load-time", 0.5)) as served:
         with trio.move_on_after(0.2):
             await served.client.chat("m")
-        await served.until("m", lambda m: not m.desk.waiting)
+        await served.until("m", lambda m: not m.queue.waiting)
         assert served.model("m").state is State.STARTING
         await served.until("m", lambda m: m.state is State.READY)
-        assert served.model("m").desk.in_flight == 0
+        assert served.model("m").queue.in_flight == 0
 
 
 async def test_leaves_mid_stream(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ async def test_leaves_mid_stream(tmp_path: Path) -> None:
         left = trio.current_time()
         await until_recorded(record, "client_left")
         assert trio.current_time() - left < 2
-        await served.until("m", lambda m: not m.desk.busy)
+        await served.until("m", lambda m: not m.queue.busy)
         assert len(recorded(record, "start")) == 1
 
 
@@ -70,11 +70,11 @@ async def test_leaves_between_the_handlers_return_and_the_body(tmp_path: Path, m
             nursery.start_soon(served.client.send, "POST", "/v1/chat/completions", body)
             with trio.fail_after(PATIENCE):
                 await entered.wait()
-            assert served.model("m").desk.in_flight == 1
+            assert served.model("m").queue.in_flight == 1
             nursery.cancel_scope.cancel()
         await served.client.pool.close()
         await until_recorded(record, "client_left")
-        await served.until("m", lambda m: not m.desk.busy)
+        await served.until("m", lambda m: not m.queue.busy)
 
 
 async def test_stops_reading(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ async def test_stops_reading(tmp_path: Path) -> None:
             )
             deaf.sendall(body)
             await until_recorded(record, "client_left")  # our side of the engine's connection
-            await served.until("m", lambda m: not m.desk.busy)
+            await served.until("m", lambda m: not m.queue.busy)
 
 
 async def test_stops_reading_and_the_model_is_unloaded_by_force() -> None:
@@ -100,7 +100,7 @@ async def test_stops_reading_and_the_model_is_unloaded_by_force() -> None:
                 b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body)
             )
             deaf.sendall(body)
-            await served.until("m", lambda m: m.desk.in_flight)
+            await served.until("m", lambda m: m.queue.in_flight)
             got = await served.client.post("/models/unload", model="m", force=True)
             assert got.json["seconds"] < 10  # not the 30 of the client that doesn't read
             assert served.model("m").state is State.UNLOADED
@@ -173,7 +173,7 @@ async def test_too_many_wait() -> None:
     async with serving(fake("m", "--load-time", 1), server=server) as served, trio.open_nursery() as nursery:
         nursery.start_soon(served.client.chat, "m")
         nursery.start_soon(served.client.chat, "m")
-        await served.until("m", lambda m: m.desk.waiting == 2)
+        await served.until("m", lambda m: m.queue.waiting == 2)
         got = await served.client.chat("m")
         assert (got.status, got.error["code"]) == (429, "queue_full")
         assert "retry-after" in got.headers

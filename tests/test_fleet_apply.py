@@ -37,7 +37,7 @@ async def test_what_an_engine_does_not_see_changes_at_once(
     changes = fleet.apply(entries(entry("a", aliases=("nick",), description="new", max_in_flight=1)))
     assert changes == Changes(changed=("a",))
     assert await use(fleet, "nick") == "new"
-    assert fleet.models["a"].desk.limit == 1
+    assert fleet.models["a"].queue.limit == 1
     assert len(garage.engines) == 1
 
 
@@ -47,14 +47,14 @@ async def test_a_changed_model_drains_and_comes_back(
     """Who is served stays served, far beyond drain_timeout; who comes meanwhile gets the new engine, not an error."""
     fleet.apply(entries(entry("a", ctx_size=512, drain_timeout=Seconds(5))))
     nursery.start_soon(use, fleet, "a", 1000)
-    await fleet.models["a"].until(lambda: fleet.models["a"].desk.in_flight)
+    await fleet.models["a"].until(lambda: fleet.models["a"].queue.in_flight)
     fleet.apply(entries(entry("a", ctx_size=1024, drain_timeout=Seconds(5))))
     nursery.start_soon(use, fleet, "a", 1)
     await trio.sleep(500)
     assert fleet.models["a"].state is State.DRAINING
-    assert fleet.models["a"].desk.waiting == 1
+    assert fleet.models["a"].queue.waiting == 1
     assert len(garage.engines) == 1
-    await fleet.models["a"].until(lambda: not fleet.models["a"].desk.busy)
+    await fleet.models["a"].until(lambda: not fleet.models["a"].queue.busy)
     assert [started.spec.ctx_size for started in garage.started_with] == [512, 1024]
     assert garage.engines[0].stopped_at is not None
     assert garage.started_at[1] >= garage.engines[0].stopped_at, "two engines of one model at a time"
@@ -85,7 +85,7 @@ async def test_a_load_under_way_begins_anew(
     nursery.start_soon(use, fleet, "a")
     await trio.sleep(10)
     fleet.apply(entries(entry("a", ctx_size=9)))
-    await fleet.models["a"].until(lambda: fleet.models["a"].desk.in_flight)
+    await fleet.models["a"].until(lambda: fleet.models["a"].queue.in_flight)
     assert [e.spec.ctx_size for e in garage.started_with] == [0, 9]
 
 
@@ -105,7 +105,7 @@ async def test_a_removed_model_serves_who_is_in_and_goes(
         fleet.enter(model)
     await trio.sleep(1500)
     assert fleet.running() == [model]
-    assert model.desk.in_flight == 1
+    assert model.queue.in_flight == 1
     await model.until(lambda: model.state is State.UNLOADED)
     assert trio.current_time() >= 2000
     await wait_all_tasks_blocked()
@@ -119,7 +119,7 @@ async def test_a_model_that_is_wanted_back_stays(
     """A file that was away for a moment costs nobody a load."""
     fleet.apply(entries(entry("a")))
     nursery.start_soon(use, fleet, "a", 100)
-    await fleet.models["a"].until(lambda: fleet.models["a"].desk.in_flight)
+    await fleet.models["a"].until(lambda: fleet.models["a"].queue.in_flight)
     fleet.apply({})
     assert fleet.apply(entries(entry("a"))) == Changes(added=("a",))
     await trio.sleep(1000)
@@ -180,14 +180,14 @@ async def test_an_operator_may_be_less_patient_than_a_reload(
 ) -> None:
     """A forced unload ends what a reload would let finish."""
     fleet.apply(entries(entry("a")))
-    with fleet.enter(fleet.models["a"]) as ticket:
-        life = await ticket.life(LONG)
+    with fleet.enter(fleet.models["a"]) as lease:
+        run = await lease.run(LONG)
         fleet.apply(entries(entry("a", ctx_size=9)))
         await trio.sleep(100)
-        assert life.verdict is None
+        assert run.verdict is None
         await fleet.models["a"].unload("by hand", force=True)
-        assert isinstance(life.verdict, Unloading)
-        assert "by hand" in str(life.verdict)
+        assert isinstance(run.verdict, Unloading)
+        assert "by hand" in str(run.verdict)
 
 
 async def test_unknown_names_wait_while_files_are_read(

@@ -35,7 +35,7 @@ async def operator(m: Machine, seed: float) -> None:
         name = dice.choice(list(SIZES))
         match dice.randrange(5):
             case 0:
-                m.fleet.load(m.fleet.models[name], modest=dice.random() < 0.5)
+                m.fleet.load(m.fleet.models[name], no_eviction=dice.random() < 0.5)
             case 1:
                 m.nursery.start_soon(m.fleet.models[name].unload, "for a test")
             case 2:
@@ -86,10 +86,10 @@ async def test_half_an_hour_of_anything(autojump_clock: MockClock, seed: int) ->
         assert m.ended.count("") > len(m.ended) / 4
         assert m.governor.asks == []
         for model in m.fleet.models.values():
-            assert not model.desk.busy
-            assert not model.desk.held
+            assert not model.queue.busy
+            assert not model.queue.held
         loaded = {engine.name for engine in m.alive()}
-        assert {each.name for each in m.governor.residents()} == loaded
+        assert {each.name for each in m.governor.loaded_models()} == loaded
         went = m.went()
         assert not {Cause.CRASHED, Cause.FAILED} & {Cause(cause) for _, cause in went}
         assert "giant" not in {name for name, _ in went}

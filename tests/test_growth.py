@@ -16,7 +16,7 @@ from trio.testing import MockClock
 from llmsup.config.schema import Config, EngineSpec, GiB, Memory, ModelSpec, Server
 from llmsup.fleet.model.states import Cause
 from llmsup.memory.policy.admission import Claim, admit
-from llmsup.memory.policy.inputs import Machine, Need, Resident
+from llmsup.memory.policy.inputs import LoadedModel, Machine, Need
 from llmsup.units import Bytes, Seconds
 from llmsup.web.memory import kept
 
@@ -34,9 +34,9 @@ async def test_models_that_fit_beside_each_other_stay_beside_each_other(autojump
             await trio.sleep(100)
         assert m.loaded == list(names)
         assert m.went() == []
-        residents = m.governor.residents()
-        assert {each.grows for each in residents} == {2 * GiB}
-        assert kept(m.governor.machine(), residents) == 2 * GiB - sum(each.cost for each in residents)
+        loaded_models = m.governor.loaded_models()
+        assert {each.grows for each in loaded_models} == {2 * GiB}
+        assert kept(m.governor.machine(), loaded_models) == 2 * GiB - sum(each.cost for each in loaded_models)
 
 
 async def test_what_they_do_grow_to_counts(autojump_clock: MockClock) -> None:
@@ -48,7 +48,7 @@ async def test_what_they_do_grow_to_counts(autojump_clock: MockClock) -> None:
         await trio.sleep(100)
         m.garage.engines[0].size = 20 * GiB
         await trio.sleep(10)
-        (a,) = m.governor.residents()
+        (a,) = m.governor.loaded_models()
         assert (a.cost, a.grows) == (20 * GiB, 4 * GiB)
         await m.use("b")
         assert m.went() == [("a", Cause.ROOM)]
@@ -79,28 +79,28 @@ async def test_it_comes_though_all_others_have_to_go(autojump_clock: MockClock) 
         assert sorted(m.went()) == [("a", Cause.ROOM), ("b", Cause.ROOM)]
 
 
-ALONE = Machine(ceiling=60 * GiB, reserve=4 * GiB, headroom=20 * GiB, now=NOW)
+ALONE = Machine(ceiling=60 * GiB, reserve=4 * GiB, available=20 * GiB, now=NOW)
 IDLE: dict[str, Any] = {"first_served": NOW - 3600, "last_used": NOW - 600, "reload_seconds": 10.0}
 
 
-def resident(name: str, gib: int, **given: Any) -> Resident:
-    return Resident(name, gib * GiB, gib * GiB, **{**IDLE, **given})
+def loaded(name: str, gib: int, **given: Any) -> LoadedModel:
+    return LoadedModel(name, gib * GiB, gib * GiB, **{**IDLE, **given})
 
 
 def test_half_of_the_reserve_is_left_where_others_remain() -> None:
     """One that stays may grow, while a model loads."""
     need = Need("new", 29 * GiB, since=NOW)
-    pinned = resident("pinned", 1, pinned=True)
-    assert admit(need, ALONE, [resident("a", 10)]).victims == ("a",)
-    assert admit(need, ALONE, [resident("a", 9), pinned]).kind == "wait"
-    assert admit(need, ALONE, [resident("a", 9), pinned]).hold == ()
-    assert admit(evolve(need, bytes=27 * GiB), ALONE, [resident("a", 9), pinned]).victims == ("a",)
+    pinned = loaded("pinned", 1, pinned=True)
+    assert admit(need, ALONE, [loaded("a", 10)]).victims == ("a",)
+    assert admit(need, ALONE, [loaded("a", 9), pinned]).kind == "wait"
+    assert admit(need, ALONE, [loaded("a", 9), pinned]).hold == ()
+    assert admit(evolve(need, bytes=27 * GiB), ALONE, [loaded("a", 9), pinned]).victims == ("a",)
 
 
 def test_a_busy_one_is_held_for_one_that_only_fits_alone() -> None:
     """As for any other load."""
     need = Need("new", 29 * GiB, since=NOW - 300)
-    decision = admit(need, ALONE, [resident("a", 10, in_flight=1)])
+    decision = admit(need, ALONE, [loaded("a", 10, in_flight=1)])
     assert (decision.kind, decision.hold) == ("wait", ("a",))
 
 

@@ -95,15 +95,15 @@ async def make(nursery: trio.Nursery, garage: Garage) -> Callable[..., Model]:
 
 async def busy(model: Model, garage: Garage, seconds: float) -> None:
     """A request that takes that long, if it may, of an engine that has no thread left for questions."""
-    with model.enter() as ticket:
-        life = await ticket.life(LONG)
+    with model.enter() as lease:
+        run = await lease.run(LONG)
         engine = garage.last
         engine.sick = True
         with trio.move_on_after(seconds), suppress(Disconnected):
-            await life.pool.request("GET", b"/", [], b"")
-        if life.verdict is None:
+            await run.pool.request("GET", b"/", [], b"")
+        if run.verdict is None:
             engine.sick = False
-            life.pool.heard = trio.current_time()  # its answer
+            run.pool.heard = trio.current_time()  # its answer
 
 
 async def test_idle_and_silent(autojump_clock: MockClock, make: Callable[..., Model], garage: Garage) -> None:
@@ -155,8 +155,8 @@ async def test_one_that_sends_anything_is_well(
 ) -> None:
     """While it streams, nothing else counts, and it isn't even asked."""
     model = make()
-    with model.enter() as ticket:
-        await ticket.life(LONG)
+    with model.enter() as lease:
+        await lease.run(LONG)
         garage.last.sick = True
         asked = garage.last.asked
         for _ in range(1000):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmsup.fleet.model.last_words import first_complaint, last_words
-from llmsup.fleet.model.run import Life
+from llmsup.fleet.model.run import Run
 from llmsup.process.logbook import LogBook
 
 
@@ -11,15 +11,15 @@ async def test_only_this_life_is_quoted() -> None:
     """However little it said, nothing of what was said before it began, and nothing that the book has lost."""
     book = LogBook(5)
     book.write("error: of the one before")
-    life = Life(book.written)
-    assert last_words(life, book) == ()
+    run = Run(book.written)
+    assert last_words(run, book) == ()
     book.write("one")
     book.write("two")
-    assert last_words(life, book) == ("one", "two")
-    assert last_words(life, book, 1) == ("two",)
+    assert last_words(run, book) == ("one", "two")
+    assert last_words(run, book, 1) == ("two",)
     for number in range(9):
         book.write(str(number))
-    assert last_words(life, book) == ("4", "5", "6", "7", "8")
+    assert last_words(run, book) == ("4", "5", "6", "7", "8")
 
 
 def test_the_first_complaint() -> None:

@@ -20,7 +20,7 @@ def load(m: Machine) -> None:
 
 def preload(m: Machine) -> None:
     """As a reload does, where `preload` was set meanwhile."""
-    m.fleet.load(m.fleet.models["b"], modest=True)
+    m.fleet.load(m.fleet.models["b"], no_eviction=True)
 
 
 def ask(m: Machine) -> None:

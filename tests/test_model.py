@@ -42,8 +42,8 @@ async def make(nursery: trio.Nursery, garage: Garage) -> Callable[..., Model]:
 
 async def use(model: Model, seconds: float = 1, ttl: float = 0) -> None:
     """One request that takes some seconds."""
-    with model.enter(Seconds(ttl)) as ticket:
-        await ticket.life(LONG)
+    with model.enter(Seconds(ttl)) as lease:
+        await lease.run(LONG)
         await trio.sleep(seconds)
 
 
@@ -122,10 +122,10 @@ async def test_max_in_flight_serves_first_come_first_served(
     served: list[int] = []
 
     async def request(number: int) -> None:
-        with model.enter() as ticket:
-            await ticket.life(LONG)
+        with model.enter() as lease:
+            await lease.run(LONG)
             served.append(number)
-            assert model.desk.in_flight <= 2
+            assert model.queue.in_flight <= 2
             await trio.sleep(10)
 
     async with trio.open_nursery() as nursery:
@@ -140,16 +140,16 @@ async def test_who_waits_too_long_is_told_so(
 ) -> None:
     garage.load_time = 1000
     model = make(stall_timeout=Seconds(5000), start_timeout=Seconds(5000))
-    with model.enter() as ticket, pytest.raises(QueueTimeout, match="queue_timeout"):
-        await ticket.life(Seconds(10))
-    assert model.desk.waiting == 0
+    with model.enter() as lease, pytest.raises(QueueTimeout, match="queue_timeout"):
+        await lease.run(Seconds(10))
+    assert model.queue.waiting == 0
     assert model.state is State.STARTING  # the load goes on: clients retry
 
 
 async def test_an_abandoned_load_goes_on_and_ends_by_ttl(autojump_clock: MockClock, make: Callable[..., Model]) -> None:
     model = make(ttl=Seconds(60))
-    with model.enter() as ticket, trio.move_on_after(0.1):
-        await ticket.life(LONG)
+    with model.enter() as lease, trio.move_on_after(0.1):
+        await lease.run(LONG)
     await model.until(lambda: model.state is State.READY)
     await model.until(lambda: model.state is State.UNLOADED)
 
@@ -160,7 +160,7 @@ async def test_unload_lets_requests_finish(
     model = make(drain_timeout=Seconds(30))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(use, model, 20)
-        await model.until(lambda: model.desk.in_flight)
+        await model.until(lambda: model.queue.in_flight)
         began = trio.current_time()
         assert await model.unload("told to") == 1000
         assert trio.current_time() - began == pytest.approx(20)
@@ -177,24 +177,24 @@ async def test_unload_does_not_wait_for_ever(
     async with trio.open_nursery() as nursery:
 
         async def request() -> None:
-            with model.enter() as ticket:
-                life = await ticket.life(LONG)
-                assert isinstance(await life.ended(LONG), Unloading)
+            with model.enter() as lease:
+                run = await lease.run(LONG)
+                assert isinstance(await run.ended(LONG), Unloading)
                 await trio.sleep(1000)  # a client that has stopped reading; nobody waits for it
 
         nursery.start_soon(request)
-        await model.until(lambda: model.desk.in_flight)
+        await model.until(lambda: model.queue.in_flight)
         began = trio.current_time()
         await model.unload("told to", force=force)
         assert trio.current_time() - began == pytest.approx(0 if force else 30)
-        assert model.desk.in_flight == 0
+        assert model.queue.in_flight == 0
 
 
 async def test_force_cuts_a_drain_short(autojump_clock: MockClock, make: Callable[..., Model]) -> None:
     model = make(drain_timeout=Seconds(30))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(use, model, 1000)
-        await model.until(lambda: model.desk.in_flight)
+        await model.until(lambda: model.queue.in_flight)
         nursery.start_soon(model.unload, "told to")
         await trio.sleep(5)
         assert model.state is State.DRAINING
@@ -246,10 +246,10 @@ async def test_a_crash_is_seen_by_those_served_and_nobody_restarts_it_unasked(
     autojump_clock: MockClock, make: Callable[..., Model], garage: Garage
 ) -> None:
     model = make()
-    with model.enter() as ticket:
-        life = await ticket.life(LONG)
+    with model.enter() as lease:
+        run = await lease.run(LONG)
         garage.last.exit(-9)
-        verdict = await life.ended(LONG)
+        verdict = await run.ended(LONG)
     assert isinstance(verdict, EngineDied)
     assert "was killed by SIGKILL" in str(verdict)
     await trio.sleep(1000)
@@ -261,11 +261,11 @@ async def test_crashes_are_forgiven_with_growing_pauses_then_the_model_is_left_a
 ) -> None:
     model = make()
     for crash in range(4):
-        with model.enter() as ticket:
-            life = await ticket.life(LONG)
+        with model.enter() as lease:
+            run = await lease.run(LONG)
             garage.last.exit(1)
-            await life.ended(LONG)
-            await life.over.wait()
+            await run.ended(LONG)
+            await run.over.wait()
         assert model.state is (State.UNLOADED if crash < 3 else State.FAILED)
     pauses = [b - a - garage.load_time for a, b in zip(garage.started_at, garage.started_at[1:], strict=False)]
     assert pauses == pytest.approx([0.5, 1, 2])

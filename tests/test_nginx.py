@@ -90,4 +90,4 @@ async def test_a_stream_comes_as_it_is_written(folder: Path) -> None:
             with trio.fail_after(PATIENCE):
                 while data.count(b"data: ") < 5:
                     data += await connection.receive_some()
-        await served.until("m", lambda m: not m.desk.busy)  # and the client's leaving gets through
+        await served.until("m", lambda m: not m.queue.busy)  # and the client's leaving gets through

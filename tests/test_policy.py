@@ -13,7 +13,7 @@ from llmsup.memory.policy.admission import Claim, admit, admit_all
 from llmsup.memory.policy.cheapest import Candidate, Deficit, cheapest
 from llmsup.memory.policy.decision import Decision
 from llmsup.memory.policy.eviction_cost import HALF_LIFE, VISIT, Rate, chance, loss, most_worth_first
-from llmsup.memory.policy.inputs import Machine, Need, Resident, Rules
+from llmsup.memory.policy.inputs import LoadedModel, Machine, Need, Rules
 from llmsup.memory.policy.pressure import BACK_OFF, SETTLE, SETTLE_CRITICAL, Relief, relieve
 from llmsup.memory.policy.refaults import QUIET, SOON, Refaults
 from llmsup.memory.policy.rivals import Rivals
@@ -26,11 +26,11 @@ def machine(**given: Any) -> Machine:
     return Machine(**{"ceiling": 30 * GiB, "now": NOW, **given})
 
 
-def model(name: str, gib: float, **given: Any) -> Resident:
+def model(name: str, gib: float, **given: Any) -> LoadedModel:
     """A model that is idle for ten minutes and may go."""
     size = round(gib * GiB)
     idle = {"first_served": NOW - 3600, "last_used": NOW - 600, "reload_seconds": 10.0}
-    return Resident(name, size, **{"freeable": size, **idle, **given})
+    return LoadedModel(name, size, **{"freeable": size, **idle, **given})
 
 
 def need(gib: float, **given: Any) -> Need:
@@ -57,8 +57,8 @@ def test_what_can_never_fit_is_refused_with_the_numbers() -> None:
 
 def test_the_cheapest_goes_and_the_decision_says_why() -> None:
     """The one that nobody has asked for in an hour, with the losses of both."""
-    residents = [model("busy", 10, rate=0.1, last_used=NOW - 40), model("forgotten", 17, last_used=NOW - 3600)]
-    decision = admit(need(12), machine(), residents)
+    loaded_models = [model("busy", 10, rate=0.1, last_used=NOW - 40), model("forgotten", 17, last_used=NOW - 3600)]
+    decision = admit(need(12), machine(), loaded_models)
     assert decision.victims == ("forgotten",)
     assert decision.room == 3 * GiB
     assert decision.deficit.cost == 9 * GiB
@@ -76,8 +76,8 @@ def test_one_large_forgotten_model_goes_before_three_small_busy_ones() -> None:
 
 def test_where_nothing_is_known_the_least_recently_used_goes() -> None:
     """No rate, and the same reload time: recency decides alone."""
-    residents = [model(name, 10, last_used=NOW - idle) for name, idle in [("a", 700), ("b", 9000), ("c", 800)]]
-    assert admit(need(5), machine(), residents).victims == ("b",)
+    loaded_models = [model(name, 10, last_used=NOW - idle) for name, idle in [("a", 700), ("b", 9000), ("c", 800)]]
+    assert admit(need(5), machine(), loaded_models).victims == ("b",)
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ def test_a_model_whose_ttl_is_over_is_the_first_to_go() -> None:
 
 def test_the_memory_that_is_really_there_counts_too() -> None:
     """Another program has it: under the ceiling there is room, on the machine there is not."""
-    residents = [model("mapped", 10, freeable=1 * GiB), model("anonymous", 8)]
-    decision = admit(need(4), machine(headroom=6 * GiB, reserve=8 * GiB), residents)
+    loaded_models = [model("mapped", 10, freeable=1 * GiB), model("anonymous", 8)]
+    decision = admit(need(4), machine(available=6 * GiB, reserve=8 * GiB), loaded_models)
     assert decision.victims == ("anonymous",)
     assert decision.deficit.freeable == 2 * GiB
 
@@ -130,8 +130,8 @@ def test_the_memory_that_is_really_there_counts_too() -> None:
 def test_a_load_in_progress_has_its_memory_reserved() -> None:
     """What it is still going to take is not given to another."""
     loading = model("loading", 10, freeable=1 * GiB, loading=True)
-    assert admit(need(4), machine(headroom=14 * GiB), [loading]).kind == "admit"
-    assert admit(need(4), machine(headroom=12 * GiB), [loading]).kind == "wait"
+    assert admit(need(4), machine(available=14 * GiB), [loading]).kind == "admit"
+    assert admit(need(4), machine(available=12 * GiB), [loading]).kind == "wait"
 
 
 def test_memory_that_is_on_its_way_back_is_waited_for() -> None:
@@ -142,10 +142,10 @@ def test_memory_that_is_on_its_way_back_is_waited_for() -> None:
 
 def test_under_pressure_a_load_may_not_raise_the_total() -> None:
     """At "warn" only in exchange, at "critical" not at all."""
-    residents = [model("a", 10)]
-    assert admit(need(5), machine(level="warn"), residents).victims == ("a",)
-    assert admit(need(11), machine(level="warn"), residents).kind == "wait"
-    assert admit(need(5), machine(level="critical"), residents).kind == "wait"
+    loaded_models = [model("a", 10)]
+    assert admit(need(5), machine(level="warn"), loaded_models).victims == ("a",)
+    assert admit(need(11), machine(level="warn"), loaded_models).kind == "wait"
+    assert admit(need(5), machine(level="critical"), loaded_models).kind == "wait"
 
 
 def test_a_floor_is_kept_if_somebody_sets_one() -> None:
@@ -208,8 +208,8 @@ def test_who_passed_a_load_has_no_turn_against_it() -> None:
 
 def test_nobody_is_held_in_vain() -> None:
     """A load that would not fit even then holds nobody."""
-    residents = [model("busy", 10, in_flight=1), model("pinned", 15, pinned=True)]
-    assert admit(need(20, since=0), machine(), residents).hold == ()
+    loaded_models = [model("busy", 10, in_flight=1), model("pinned", 15, pinned=True)]
+    assert admit(need(20, since=0), machine(), loaded_models).hold == ()
 
 
 def test_loads_that_fit_together_go_together() -> None:
@@ -308,14 +308,14 @@ def test_a_model_that_was_evicted_wrongly_is_worth_twice_as_much() -> None:
 
 def test_the_list_of_the_running_ends_with_the_first_to_go() -> None:
     """The order of GET /running."""
-    residents = [
+    loaded_models = [
         model("idle", 1),
         model("pinned", 1, pinned=True, last_used=0),
         model("busy", 1, in_flight=1),
         model("expired", 1, ttl_expired=True),
         model("high", 1, priority="high", last_used=0),
     ]
-    order = [each.name for each in most_worth_first(residents, NOW, RULES)]
+    order = [each.name for each in most_worth_first(loaded_models, NOW, RULES)]
     assert order == ["pinned", "busy", "high", "idle", "expired"]
 
 
@@ -370,9 +370,9 @@ def test_a_load_is_expected_to_be_as_fast_as_those_before() -> None:
 # --- pressure -----------------------------------------------------------------------------------------------------
 
 
-def press(level: str, residents: list[Resident], relief: Relief | None = None, **given: Any) -> Decision:
+def press(level: str, loaded_models: list[LoadedModel], relief: Relief | None = None, **given: Any) -> Decision:
     given = {"shortfall": 2 * GiB, "relief": relief or Relief(), **given}
-    return relieve(machine(level=level, headroom=0), residents, **given)
+    return relieve(machine(level=level, available=0), loaded_models, **given)
 
 
 def test_without_pressure_nobody_goes() -> None:
@@ -391,8 +391,8 @@ def test_when_critical_one_that_works_goes_after_its_equals() -> None:
 
 def test_one_goes_at_a_time_and_the_one_that_ends_it() -> None:
     """Not the least worth of all, if it would not be enough, and a cheap one can do it alone."""
-    residents = [model("tiny", 1, last_used=NOW - 5000), model("large", 10), model("dear", 10, last_used=NOW - 90)]
-    decision = press("warn", residents, shortfall=8 * GiB)
+    loaded_models = [model("tiny", 1, last_used=NOW - 5000), model("large", 10), model("dear", 10, last_used=NOW - 90)]
+    decision = press("warn", loaded_models, shortfall=8 * GiB)
     assert decision.victims == ("large",)
     assert "short of 8.0 GiB (warn); large frees 10.0 GiB" in decision.because
 
@@ -405,16 +405,16 @@ def test_models_that_have_more_than_they_may() -> None:
 
 def test_if_it_takes_all_of_them_the_least_worth_begins() -> None:
     """One step, then it is looked at again."""
-    residents = [model("a", 10, last_used=NOW - 900), model("b", 10), model("low", 10, priority="low")]
-    assert press("critical", residents, shortfall=99 * GiB).victims == ("low",)
+    loaded_models = [model("a", 10, last_used=NOW - 900), model("b", 10), model("low", 10, priority="low")]
+    assert press("critical", loaded_models, shortfall=99 * GiB).victims == ("low",)
 
 
 def test_at_warn_what_was_used_a_moment_ago_stays() -> None:
     """At "critical" it may go, and so may one that has just been loaded."""
-    residents = [model("a", 10, last_used=NOW - 20, first_served=NOW - 20)]
-    assert press("warn", residents).kind == "leave"
-    assert press("critical", residents).victims == ("a",)
-    old = [evolve(residents[0], first_served=NOW - 900)]
+    loaded_models = [model("a", 10, last_used=NOW - 20, first_served=NOW - 20)]
+    assert press("warn", loaded_models).kind == "leave"
+    assert press("critical", loaded_models).victims == ("a",)
+    old = [evolve(loaded_models[0], first_served=NOW - 900)]
     assert press("warn", old).kind == "leave"
     assert press("warn", [evolve(old[0], priority="low")]).victims == ("a",)
 

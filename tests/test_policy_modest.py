@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from llmsup.config.schema import GiB
 from llmsup.memory.policy.admission import admit, admit_all
-from llmsup.memory.policy.inputs import Machine, Need, Resident
+from llmsup.memory.policy.inputs import LoadedModel, Machine, Need
 
 NOW = 10_000.0
 MACHINE = Machine(ceiling=30 * GiB, now=NOW)
 MODEST = Need("new", 10 * GiB, since=NOW - 60, evicts=False)
 
 
-def model(name: str, gib: int, **given: Any) -> Resident:
+def model(name: str, gib: int, **given: Any) -> LoadedModel:
     idle = {"first_served": NOW - 3600, "last_used": NOW - 600, "reload_seconds": 10.0}
-    return Resident(name, gib * GiB, **{"freeable": gib * GiB, **idle, **given})
+    return LoadedModel(name, gib * GiB, **{"freeable": gib * GiB, **idle, **given})
 
 
 def test_it_is_let_in_where_there_is_room() -> None:
@@ -57,8 +57,8 @@ def test_what_can_never_fit_is_refused() -> None:
 def test_nothing_is_kept_for_it() -> None:
     """Who comes after it and is waited for gets what there is."""
     wanted = Need("wanted", 5 * GiB, since=NOW)
-    modest, other = admit_all([MODEST, wanted], MACHINE, [model("a", 25)])
-    assert (modest.kind, other.kind) == ("wait", "admit")
+    no_eviction, other = admit_all([MODEST, wanted], MACHINE, [model("a", 25)])
+    assert (no_eviction.kind, other.kind) == ("wait", "admit")
 
 
 @given(
@@ -66,10 +66,10 @@ def test_nothing_is_kept_for_it() -> None:
     st.lists(st.tuples(st.integers(1, 20), st.booleans()), max_size=5),
 )
 def test_who_is_modest_changes_nothing_for_residents(
-    residents: list[tuple[int, bool, bool]], needs: list[tuple[int, bool]]
+    loaded_models: list[tuple[int, bool, bool]], needs: list[tuple[int, bool]]
 ) -> None:
     """Whoever goes or is held, it is for one that is waited for."""
-    here = [model(f"r{i}", size, in_flight=busy, pinned=pinned) for i, (size, busy, pinned) in enumerate(residents)]
+    here = [model(f"r{i}", size, in_flight=busy, pinned=pinned) for i, (size, busy, pinned) in enumerate(loaded_models)]
     wanted = [Need(f"n{i}", size * GiB, since=NOW - 60, evicts=evicts) for i, (size, evicts) in enumerate(needs)]
     for need, decision in zip(wanted, admit_all(wanted, MACHINE, here), strict=True):
         assert decision.model == need.model

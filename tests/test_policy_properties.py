@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from llmsup.memory.policy.admission import admit, admit_all
 from llmsup.memory.policy.cheapest import Candidate, Deficit, cheapest
 from llmsup.memory.policy.decision import Decision
-from llmsup.memory.policy.inputs import RANKS, Machine, Need, Resident, Rules
+from llmsup.memory.policy.inputs import RANKS, LoadedModel, Machine, Need, Rules
 from llmsup.memory.policy.pressure import Relief, relieve
 
 NOW = 1000.0
@@ -24,7 +24,7 @@ SECONDS = st.sampled_from((0.0, 10.0, 29.0, 31.0, 200.0, 900.0, 1000.0))
 CANDIDATES = st.builds(Candidate, st.just(""), SIZES, SIZES, st.integers(-1, 2), st.integers(1, 9))
 DEFICITS = st.builds(Deficit, st.integers(-5, 60), st.integers(-5, 60))
 RESIDENTS = st.builds(
-    Resident,
+    LoadedModel,
     name=st.just(""),
     cost=SIZES,
     freeable=SIZES,
@@ -46,7 +46,7 @@ RESIDENTS = st.builds(
     ttl_expired=st.booleans(),
 )
 IDLE = st.builds(
-    Resident,
+    LoadedModel,
     name=st.just(""),
     cost=SIZES,
     freeable=SIZES,
@@ -58,7 +58,7 @@ MACHINES = st.builds(
     Machine,
     ceiling=st.integers(0, 100),
     reserve=st.integers(0, 10),
-    headroom=st.none() | st.integers(0, 100),
+    available=st.none() | st.integers(0, 100),
     level=st.sampled_from(("normal", "normal", "warn", "critical")),
     now=st.just(NOW),
 )
@@ -66,24 +66,24 @@ NEEDS = st.builds(Need, st.just("new"), st.integers(0, 100), PRIORITIES, SECONDS
 RULES = st.builds(Rules, min_residency=st.sampled_from((0.0, 0.0, 30.0, 600.0)))
 
 
-def named(residents: list[Resident]) -> list[Resident]:
-    return [evolve(each, name=f"m{i}") for i, each in enumerate(residents)]
+def named(loaded_models: list[LoadedModel]) -> list[LoadedModel]:
+    return [evolve(each, name=f"m{i}") for i, each in enumerate(loaded_models)]
 
 
 def candidates(some: list[Candidate]) -> list[Candidate]:
     return [evolve(each, name=f"m{i:03}") for i, each in enumerate(some)]
 
 
-def short(need: Need, machine: Machine, remain: list[Resident], gone: list[Resident]) -> bool:
+def short(need: Need, machine: Machine, remain: list[LoadedModel], gone: list[LoadedModel]) -> bool:
     """Whether room is missing, reckoned anew: the ceiling, and the machine's memory less half of the reserve, unless
     nobody else remains.
     """
     if sum(each.cost for each in remain) + need.bytes > machine.ceiling:
         return True
-    if machine.headroom is None:
+    if machine.available is None:
         return False
     promised = sum(max(each.cost - each.freeable, 0) for each in remain if each.loading)
-    there = machine.headroom + sum(each.freeable for each in gone) - promised - (machine.reserve // 2 if remain else 0)
+    there = machine.available + sum(each.freeable for each in gone) - promised - (machine.reserve // 2 if remain else 0)
     return need.bytes > there
 
 
@@ -92,18 +92,18 @@ def losses(chosen: tuple[Candidate, ...]) -> tuple[int, ...]:
     return tuple(sum(each.points for each in chosen if each.rank == rank) for rank in (2, 1, 0, -1))
 
 
-def protected(resident: Resident) -> bool:
-    busy = resident.in_flight or resident.waiting
-    return bool(resident.pinned or busy or resident.loading or resident.leaving)
+def protected(loaded: LoadedModel) -> bool:
+    busy = loaded.in_flight or loaded.waiting
+    return bool(loaded.pinned or busy or loaded.loading or loaded.leaving)
 
 
 @given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES, NEEDS, RULES)
 def test_a_protected_model_is_never_chosen(
-    residents: list[Resident], machine: Machine, need: Need, rules: Rules
+    loaded_models: list[LoadedModel], machine: Machine, need: Need, rules: Rules
 ) -> None:
     """Nor one that is more important than the load, nor, without pressure, one before its min_residency."""
-    chosen = admit(need, machine, residents, rules=rules).victims
-    for each in residents:
+    chosen = admit(need, machine, loaded_models, rules=rules).victims
+    for each in loaded_models:
         if each.name in chosen:
             assert not protected(each)
             assert each.rank <= RANKS[need.priority]
@@ -113,10 +113,10 @@ def test_a_protected_model_is_never_chosen(
 
 @given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES, NEEDS)
 def test_an_idle_model_without_rivals_is_never_waited_for(
-    residents: list[Resident], machine: Machine, need: Need
+    loaded_models: list[LoadedModel], machine: Machine, need: Need
 ) -> None:
     """Whatever its age: that a load waits is never for the sake of a model that nobody else was seen to want."""
-    alone = [evolve(each, rivals={}) for each in residents]
+    alone = [evolve(each, rivals={}) for each in loaded_models]
     free = [each for each in alone if not protected(each) and each.rank <= RANKS[need.priority]]
     decision = admit(need, machine, alone)
     assert {each.name for each in decision.weighed if not each.stays} == {each.name for each in free}
@@ -128,18 +128,20 @@ def test_an_idle_model_without_rivals_is_never_waited_for(
 
 
 @given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES, NEEDS, RULES)
-def test_no_guard_outlasts_its_bound(residents: list[Resident], machine: Machine, need: Need, rules: Rules) -> None:
+def test_no_guard_outlasts_its_bound(
+    loaded_models: list[LoadedModel], machine: Machine, need: Need, rules: Rules
+) -> None:
     """Idle for 3/4 of both loads, six times both loads, two minutes: whichever is first; then it is free or held. And
     what time alone changes is foretold."""
-    before = admit(need, machine, residents, rules=rules)
-    for each in residents:
+    before = admit(need, machine, loaded_models, rules=rules)
+    for each in loaded_models:
         loads = need.load_seconds + each.reload_seconds
         ends = min(each.last_used + 0.75 * loads, each.ready_since + min(6 * loads, 120.0))
         guarded = next(w.stays for w in before.weighed if w.name == each.name).startswith("its turn")
         assert not guarded or machine.now < ends
     if before.kind == "wait" and before.again < float("inf"):
         assert before.again > machine.now
-        between = admit(need, evolve(machine, now=(machine.now + before.again) / 2), residents, rules=rules)
+        between = admit(need, evolve(machine, now=(machine.now + before.again) / 2), loaded_models, rules=rules)
         assert free(between) == free(before)
         assert bool(between.hold) == bool(before.hold)
 
@@ -149,32 +151,34 @@ def free(decision: Decision) -> set[str]:
 
 
 @given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES)
-def test_pressure_takes_at_most_one_and_none_that_is_protected(residents: list[Resident], machine: Machine) -> None:
+def test_pressure_takes_at_most_one_and_none_that_is_protected(
+    loaded_models: list[LoadedModel], machine: Machine
+) -> None:
     """And none at all without it."""
-    decision = relieve(machine, residents, Relief(), shortfall=10)
+    decision = relieve(machine, loaded_models, Relief(), shortfall=10)
     assert len(decision.victims) == (decision.kind == "evict")
     assert decision.kind == "leave" or machine.level != "normal"
-    assert not any(protected(each) for each in residents if each.name in decision.victims)
+    assert not any(protected(each) for each in loaded_models if each.name in decision.victims)
 
 
 @given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES, NEEDS)
-def test_a_decision_does_what_it_says(residents: list[Resident], machine: Machine, need: Need) -> None:
+def test_a_decision_does_what_it_says(loaded_models: list[LoadedModel], machine: Machine, need: Need) -> None:
     """Let in if it fits; somebody goes only if it doesn't, and then it does; what can't fit evicts and holds nobody."""
-    decision = admit(need, machine, residents)
-    leaving = [each for each in residents if each.leaving]
-    staying = [each for each in residents if not each.leaving]
+    decision = admit(need, machine, loaded_models)
+    leaving = [each for each in loaded_models if each.leaving]
+    staying = [each for each in loaded_models if not each.leaving]
     gone = leaving + [each for each in staying if each.name in decision.victims]
     remain = [each for each in staying if each.name not in decision.victims]
     assert (decision.kind == "refuse") == (need.bytes > machine.ceiling)
     if decision.kind == "admit":
-        assert not short(need, machine, residents, [])
+        assert not short(need, machine, loaded_models, [])
     if decision.kind == "evict":
         assert decision.victims
         assert not short(need, machine, remain, gone)
         assert machine.level != "normal" or short(need, machine, staying, leaving)
     if decision.kind in ("wait", "refuse"):
         assert decision.victims == ()
-    if machine.level == "normal" and not short(need, machine, residents, []) and need.bytes <= machine.ceiling:
+    if machine.level == "normal" and not short(need, machine, loaded_models, []) and need.bytes <= machine.ceiling:
         assert decision.kind == "admit"
     if decision.hold:
         assert decision.kind == "wait"
@@ -185,24 +189,28 @@ def test_a_decision_does_what_it_says(residents: list[Resident], machine: Machin
 
 
 @given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES, NEEDS)
-def test_the_order_of_the_snapshot_does_not_matter(residents: list[Resident], machine: Machine, need: Need) -> None:
+def test_the_order_of_the_snapshot_does_not_matter(
+    loaded_models: list[LoadedModel], machine: Machine, need: Need
+) -> None:
     """The same question has the same answer."""
-    one, other = admit(need, machine, residents), admit(need, machine, residents[::-1])
+    one, other = admit(need, machine, loaded_models), admit(need, machine, loaded_models[::-1])
     assert (one.kind, one.because, set(one.victims), set(one.hold)) == (
         other.kind,
         other.because,
         set(other.victims),
         set(other.hold),
     )
-    assert admit(need, machine, residents) == one
+    assert admit(need, machine, loaded_models) == one
 
 
 @given(st.lists(IDLE, max_size=10).map(named), MACHINES, NEEDS, st.integers(0, 50))
-def test_more_memory_never_costs_more(residents: list[Resident], machine: Machine, need: Need, more: int) -> None:
+def test_more_memory_never_costs_more(
+    loaded_models: list[LoadedModel], machine: Machine, need: Need, more: int
+) -> None:
     """A higher ceiling and more headroom: no load that was possible becomes impossible, and no loss is greater."""
-    headroom = None if machine.headroom is None else machine.headroom + more
-    richer = evolve(machine, ceiling=machine.ceiling + more, headroom=headroom)
-    before, after = admit(need, machine, residents), admit(need, richer, residents)
+    available = None if machine.available is None else machine.available + more
+    richer = evolve(machine, ceiling=machine.ceiling + more, available=available)
+    before, after = admit(need, machine, loaded_models), admit(need, richer, loaded_models)
     better = {"refuse": 0, "wait": 1, "evict": 2, "admit": 3}
     assert better[after.kind] >= better[before.kind]
     if before.kind == "evict":
@@ -215,16 +223,16 @@ def lost(decision: Decision) -> float:
 
 @given(st.lists(NEEDS, max_size=6), st.lists(RESIDENTS, max_size=8).map(named), MACHINES)
 def test_together_they_never_promise_more_than_there_is(
-    needs: list[Need], residents: list[Resident], machine: Machine
+    needs: list[Need], loaded_models: list[LoadedModel], machine: Machine
 ) -> None:
     """Nobody is chosen twice, and when the victims are gone all that was let in fits under the ceiling."""
     needs = [evolve(each, model=f"n{i}") for i, each in enumerate(needs)]
-    decisions = admit_all(needs, machine, residents)
+    decisions = admit_all(needs, machine, loaded_models)
     assert sorted(each.model for each in decisions) == sorted(each.model for each in needs)
     victims = [name for each in decisions for name in each.victims]
     assert len(victims) == len(set(victims))
     promised = sum(each.bytes for each in decisions if each.kind in ("admit", "evict"))
-    remain = sum(each.cost for each in residents if not each.leaving and each.name not in victims)
+    remain = sum(each.cost for each in loaded_models if not each.leaving and each.name not in victims)
     assert not promised or remain + promised <= machine.ceiling
 
 

@@ -19,26 +19,26 @@ from llmsup.catalog.entry import Entry
 from llmsup.catalog.found import Found
 from llmsup.catalog.gguf.facts import Facts
 from llmsup.config.schema import Config, EngineSpec, GiB, MiB, ModelSpec, Server
-from llmsup.fleet.memory.costs import MeasuredPrices
+from llmsup.fleet.memory.costs import MeasuredCosts
 from llmsup.fleet.model.model import Model
-from llmsup.fleet.model.run import Life
+from llmsup.fleet.model.run import Run
 from llmsup.memory.cost.store import FootprintStore
 from llmsup.process.logbook import LogBook
 from llmsup.units import Bytes, Seconds
 
 
-def prices(folder: Path, build: str = "b1") -> MeasuredPrices:
-    return MeasuredPrices(FootprintStore(folder / "footprints.json"), lambda _: build)
+def prices(folder: Path, build: str = "b1") -> MeasuredCosts:
+    return MeasuredCosts(FootprintStore(folder / "footprints.json"), lambda _: build)
 
 
-async def lived(entry: Entry, size: int, *later: int, ready: bool = True) -> Life:
+async def lived(entry: Entry, size: int, *later: int, ready: bool = True) -> Run:
     """A life that came to so many bytes when it was ready, and then to others."""
-    life, engine = Life(), FakeEngine(Garage(), 1, entry.name)
-    life.engine, engine.size = engine, size
-    life.loaded_at = trio.current_time() if ready else None
+    run, engine = Run(), FakeEngine(Garage(), 1, entry.name)
+    run.engine, engine.size = engine, size
+    run.loaded_at = trio.current_time() if ready else None
     for engine.size in (size, *later):
-        await life.measure()
-    return life
+        await run.measure()
+    return run
 
 
 def chat_model() -> Found:
@@ -79,7 +79,7 @@ async def test_another_way_to_start_it_is_another_cost(tmp_path: Path, other: di
 async def test_another_build_of_the_engine_is_another_cost(tmp_path: Path) -> None:
     """An upgrade may change what buffers take."""
     builds, a = ["b1"], model()
-    kept = MeasuredPrices(FootprintStore(tmp_path / "f.json"), lambda _: builds[-1])
+    kept = MeasuredCosts(FootprintStore(tmp_path / "f.json"), lambda _: builds[-1])
     await kept.cost(a)
     kept.keep(a, await lived(a.entry, 3 * GiB))
     builds.append("b2")
@@ -91,7 +91,7 @@ async def test_a_load_that_never_came_to_its_end_says_nothing(tmp_path: Path) ->
     kept, a = prices(tmp_path), model()
     await kept.cost(a)
     kept.keep(a, await lived(a.entry, GiB, ready=False))
-    kept.keep(a, Life())
+    kept.keep(a, Run())
     assert (await kept.cost(a)).source == "estimated"
 
 
@@ -165,11 +165,11 @@ async def test_a_real_engine_is_measured_and_remembered(tmp_path: Path) -> None:
             (admitted,) = (await served.client.get("/memory")).json["decisions"]
             assert admitted["decision"] == "admit"
             bytes_by_source[source] = admitted["bytes"]
-            await served.until("chat", lambda model: model.life and model.life.settled)
+            await served.until("chat", lambda model: model.run and model.run.settled)
             (entry,) = (await served.client.get("/running")).json
             assert entry["footprint_source"] == "measured"
             assert 100 * MiB < entry["footprint_bytes"] < 400 * MiB
-            meter = served.model("chat").life.engine.meter  # type: ignore[union-attr]  # it is loaded
+            meter = served.model("chat").run.engine.meter  # type: ignore[union-attr]  # it is loaded
             assert meter.buffers.mapped > 90 * MiB, "the engine's own word on its buffers was heard"
             assert meter.buffers.own > 90 * MiB, "the keys and values alone take that"
     assert len(json.loads((tmp_path / "footprints.json").read_text())["seen"]) == 1

@@ -74,7 +74,7 @@ async def model(nursery: trio.Nursery, garage: Garage) -> Model:
 
 
 async def until_started(model: Model, garage: Garage, number: int) -> None:
-    await model.until(lambda: len(garage.engines) == number and model.life is not None and model.life.engine)
+    await model.until(lambda: len(garage.engines) == number and model.run is not None and model.run.engine)
 
 
 def refuse(model: Model, garage: Garage, code: int = 1, *, given: bool = True) -> None:
@@ -88,12 +88,12 @@ def refuse(model: Model, garage: Garage, code: int = 1, *, given: bool = True) -
 @pytest.mark.parametrize("code", [1, -6])
 async def test_it_is_served_without(autojump_clock: MockClock, model: Model, garage: Garage, code: int) -> None:
     """Who waits goes on waiting; it counts as no crash, and is no failure."""
-    with model.enter() as ticket:
+    with model.enter() as lease:
         await until_started(model, garage, 1)
         refuse(model, garage, code)
         await until_started(model, garage, 2)
         garage.last.answers.set()
-        await ticket.life(Seconds(1000))
+        await lease.run(Seconds(1000))
     assert [entry.found and entry.found.projector for entry in garage.started_with] == [FOUND.projector, None]
     assert (model.state, model.crashes, model.failure) == (State.READY, 0, None)
     assert any("/m/mmproj.gguf" in e.reason and MISMATCH in e.reason for e in model.history.entries)
@@ -132,11 +132,11 @@ async def test_a_load_tries_it_again(autojump_clock: MockClock, model: Model, ga
 
 async def test_one_that_llmsup_did_not_give(autojump_clock: MockClock, model: Model, garage: Garage) -> None:
     """The user's own `--mmproj`, or a command's, is theirs to mend."""
-    with model.enter() as ticket:
+    with model.enter() as lease:
         await until_started(model, garage, 1)
         refuse(model, garage, given=False)
         with pytest.raises(ModelFailed, match="mismatch"):
-            await ticket.life(Seconds(1000))
+            await lease.run(Seconds(1000))
     assert len(garage.engines) == 1
 
 
@@ -183,7 +183,7 @@ async def test_real_engines_take_one_that_fits(engine: str, tmp_path: Path) -> N
     async with serving(config=config(tmp_path, engine)) as served:
         got = await served.client.chat("smol", max_tokens=1)
         assert got.status == 200, got.body
-        life = served.model("pub/all").life
-        assert life
-        assert life.engine
-        assert str(tmp_path / "pub/all/mmproj-F16.gguf") in life.engine.launch.argv
+        run = served.model("pub/all").run
+        assert run
+        assert run.engine
+        assert str(tmp_path / "pub/all/mmproj-F16.gguf") in run.engine.launch.argv

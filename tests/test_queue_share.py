@@ -11,9 +11,9 @@ from serving import fake, serving
 from llmsup.config.schema import Server
 from llmsup.errors import ModelFailed, QueueFull
 from llmsup.fleet.fleet import Fleet
-from llmsup.fleet.model.queue import Ticket
+from llmsup.fleet.model.queue import Lease
 from llmsup.fleet.model.states import State
-from llmsup.gateway.access import Doorman
+from llmsup.gateway.access import RequestGuard
 from llmsup.gateway.message import RequestHead
 from llmsup.process.logbook import LogBook
 
@@ -37,11 +37,11 @@ def fill(fleet: Fleet, model: str, client: str) -> int:
         count += 1
 
 
-async def ready(fleet: Fleet, model: str) -> Ticket:
+async def ready(fleet: Fleet, model: str) -> Lease:
     """One request that is served, and goes on."""
-    ticket = fleet.enter(fleet.models[model])
-    await ticket.life(LONG)
-    return ticket
+    lease = fleet.enter(fleet.models[model])
+    await lease.run(LONG)
+    return lease
 
 
 async def test_a_full_queue_turns_nobody_away_who_would_not_wait(nursery: trio.Nursery) -> None:
@@ -98,7 +98,7 @@ def head(*headers: tuple[bytes, bytes], client: str = "10.0.0.7") -> RequestHead
 def test_a_client_is_its_key_or_its_address() -> None:
     """A made-up key makes no new client where no keys are wanted; and a key is not kept."""
     bearer = (b"authorization", b"Bearer sk-1")
-    free, keyed = Doorman((), (), loopback=True), Doorman(("sk-1", "sk-2"), (), loopback=True)
+    free, keyed = RequestGuard((), (), loopback=True), RequestGuard(("sk-1", "sk-2"), (), loopback=True)
     assert free.client(head(bearer)) == free.client(head()) != free.client(head(client="10.0.0.8"))
     assert keyed.client(head(bearer)) == keyed.client(head((b"x-api-key", b"sk-1"), client="10.0.0.8"))
     assert keyed.client(head(bearer)) != keyed.client(head((b"x-api-key", b"sk-2")))
@@ -113,8 +113,8 @@ async def test_a_loaded_model_answers_while_the_queue_is_full() -> None:
     ):
         assert (await served.client.chat("idle")).status == 200
         nursery.start_soon(served.client.chat, "slow")
-        await served.until("slow", lambda m: m.desk.waiting)
-        assert served.model("slow").desk.waiting_of("address 127.0.0.1") == 1
+        await served.until("slow", lambda m: m.queue.waiting)
+        assert served.model("slow").queue.waiting_of("address 127.0.0.1") == 1
         assert (await served.client.chat("idle")).status == 200
         assert (await served.client.chat("slow")).error["code"] == "queue_full"
         nursery.cancel_scope.cancel()

@@ -42,7 +42,7 @@ async def test_a_higher_limit_lets_those_in_who_wait(
     fleet.apply(entries(entry("a", max_in_flight=1)))
     clients = Clients(fleet, nursery)
     await clients.ask(1000)
-    await fleet.models["a"].until(lambda: fleet.models["a"].desk.in_flight)
+    await fleet.models["a"].until(lambda: fleet.models["a"].queue.in_flight)
     await clients.ask(1)
     fleet.apply(entries(entry("a", max_in_flight=2)))
     await trio.sleep(5)
@@ -140,7 +140,7 @@ async def test_a_file_that_is_gone_for_one_look(
     fleet.apply(entries(entry("a", max_in_flight=1)))
     clients = Clients(fleet, nursery)
     await clients.ask(100)
-    await fleet.models["a"].until(lambda: fleet.models["a"].desk.in_flight)
+    await fleet.models["a"].until(lambda: fleet.models["a"].queue.in_flight)
     await clients.ask(1)
     fleet.apply(entries(entry("a", max_in_flight=1, refusal="its file is not there.")))
     await trio.sleep(400)
@@ -155,7 +155,7 @@ async def test_what_is_shown_as_running_can_be_unloaded(
     fleet.apply(entries(entry("a")))
     model = fleet.models["a"]
     nursery.start_soon(use, fleet, "a", 100)
-    await model.until(lambda: model.desk.in_flight)
+    await model.until(lambda: model.queue.in_flight)
     fleet.apply({})
     assert fleet.find_running(fleet.running()[-1].spec.name) is model
 
@@ -197,7 +197,7 @@ async def test_the_engine_of_a_removed_model_dies(
         told.append("told")
 
     nursery.start_soon(ask)
-    await order.model.until(lambda: order.model.desk.in_flight)
+    await order.model.until(lambda: order.model.queue.in_flight)
     fleet.apply({})
     garage.last.exit(-9)
     await trio.sleep(60)

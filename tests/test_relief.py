@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llmsup.config.schema import GiB
 from llmsup.memory.policy.decision import Decision
-from llmsup.memory.policy.inputs import Level, Machine, Resident, Rules
+from llmsup.memory.policy.inputs import Level, LoadedModel, Machine, Rules
 from llmsup.memory.policy.pressure import OUR_SHARE, SETTLE_CRITICAL, Relief, relieve
 
 NOW = 10_000.0
@@ -19,18 +19,18 @@ MiB = 1024**2
 BUSY = Rules(evict_busy=True)
 
 
-def model(name: str, gib: float, **given: Any) -> Resident:
+def model(name: str, gib: float, **given: Any) -> LoadedModel:
     size = round(gib * GiB)
     idle = {"first_served": NOW - 3600, "last_used": NOW - 600, "reload_seconds": 10.0}
-    return Resident(name, size, **{"freeable": size, **idle, **given})
+    return LoadedModel(name, size, **{"freeable": size, **idle, **given})
 
 
 def pressed(
-    *residents: Resident, level: Level = "critical", seconds: float = 60.0, rules: Rules = BUSY, **given: Any
+    *loaded_models: LoadedModel, level: Level = "critical", seconds: float = 60.0, rules: Rules = BUSY, **given: Any
 ) -> Decision:
     """A decision on a machine that has been at this level for so long."""
-    machine = Machine(ceiling=given.pop("ceiling", 30 * GiB), headroom=0, level=level, now=NOW, since=NOW - seconds)
-    return relieve(machine, residents, given.pop("relief", Relief()), shortfall=2 * GiB, rules=rules)
+    machine = Machine(ceiling=given.pop("ceiling", 30 * GiB), available=0, level=level, now=NOW, since=NOW - seconds)
+    return relieve(machine, loaded_models, given.pop("relief", Relief()), shortfall=2 * GiB, rules=rules)
 
 
 WORKS = model("works", 10, in_flight=1)
@@ -114,7 +114,7 @@ def test_our_models_have_too_little() -> None:
 
 RESIDENTS = st.lists(
     st.builds(
-        Resident,
+        LoadedModel,
         name=st.uuids().map(str),
         cost=st.integers(0, 20 * GiB),
         freeable=st.integers(0, 20 * GiB),
@@ -133,11 +133,13 @@ RESIDENTS = st.lists(
 
 
 @given(RESIDENTS, st.sampled_from(("normal", "warn", "critical")), st.floats(0, 100), st.booleans())
-def test_what_holds_of_every_step(residents: list[Resident], level: Level, seconds: float, allowed: bool) -> None:
+def test_what_holds_of_every_step(
+    loaded_models: list[LoadedModel], level: Level, seconds: float, allowed: bool
+) -> None:
     """At most one goes; one that works only by force, that only if allowed, critical for long, and no idle one may."""
-    decision = pressed(*residents, level=level, seconds=seconds, rules=Rules(evict_busy=allowed))
+    decision = pressed(*loaded_models, level=level, seconds=seconds, rules=Rules(evict_busy=allowed))
     assert len(decision.victims) == (decision.kind == "evict")
-    for victim in (each for each in residents if each.name in decision.victims):
+    for victim in (each for each in loaded_models if each.name in decision.victims):
         busy = bool(victim.in_flight or victim.waiting)
         assert decision.force == busy
         assert (victim.pinned, victim.loading, victim.leaving) == (False, False, False)

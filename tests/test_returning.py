@@ -13,7 +13,7 @@ from looks import LINUX, Camera
 from llmsup.config.schema import GiB, Memory
 from llmsup.errors import SetupError
 from llmsup.fleet.memory.reclaim import HURRY, PATIENCE, WORTH_WAITING, until_returned
-from llmsup.memory.machine.monitor import MachineWatch
+from llmsup.memory.machine.monitor import MemoryMonitor
 from llmsup.memory.machine.reading import Gpu, Reading
 from llmsup.process.events import Events
 from llmsup.units import Bytes
@@ -25,7 +25,7 @@ BEFORE = 10 * GiB
 GPUS = (Gpu("a card"),)
 
 
-def returns(*after: tuple[float, float], gpus: tuple[Gpu, ...] = GPUS) -> MachineWatch:
+def returns(*after: tuple[float, float], gpus: tuple[Gpu, ...] = GPUS) -> MemoryMonitor:
     """A machine where so many GiB more than before are available from so many seconds on. A card's driver takes its
     time with that.
     """
@@ -36,11 +36,11 @@ def returns(*after: tuple[float, float], gpus: tuple[Gpu, ...] = GPUS) -> Machin
             gib = max((gib for seconds, gib in after if trio.current_time() >= seconds), default=0.0)
             return evolve(LINUX, available=Bytes(BEFORE + round(gib * GiB)), gpus=gpus)
 
-    return MachineWatch(Memory(), Returning(LINUX), Events())
+    return MemoryMonitor(Memory(), Returning(LINUX), Events())
 
 
-def fails(view: Reading | SetupError, takes: float = 0.0) -> MachineWatch:
-    return MachineWatch(Memory(), Camera(view, takes), Events())
+def fails(view: Reading | SetupError, takes: float = 0.0) -> MemoryMonitor:
+    return MemoryMonitor(Memory(), Camera(view, takes), Events())
 
 
 async def test_it_is_over_when_three_quarters_are_back(autojump_clock: Clock) -> None:

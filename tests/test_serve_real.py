@@ -103,9 +103,9 @@ async def test_a_llama_server_ends_in_good_order() -> None:
     """
     async with serving(config=config("llama-server")) as served:
         await served.client.post("/models/load", model="chat")
-        life = served.model("chat").life
-        assert life
-        engine = life.engine
+        run = served.model("chat").run
+        assert run
+        engine = run.engine
         assert engine
         await served.client.post("/models/unload", model="chat")
         assert await engine.wait() == 0
@@ -119,7 +119,7 @@ async def test_a_client_that_leaves_frees_its_slot(engine: str) -> None:
             "chat", messages=[{"role": "user", "content": "Count."}], n_predict=-1
         ) as pieces:
             await anext(aiter(pieces))
-        await served.until("chat", lambda m: not m.desk.busy)
+        await served.until("chat", lambda m: not m.queue.busy)
         assert (await served.client.chat("chat", max_tokens=1)).status == 200
 
 

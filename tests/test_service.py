@@ -18,7 +18,7 @@ from unit_files import read_command, read_unit, read_words
 from llmsup.cli.service.job import Job, longest_stop, make_job
 from llmsup.cli.service.launchctl import read_print
 from llmsup.cli.service.launchd import LABEL, plist
-from llmsup.cli.service.manager import Standing
+from llmsup.cli.service.manager import ServiceState
 from llmsup.cli.service.place import MARK
 from llmsup.cli.service.surroundings import search_path
 from llmsup.cli.service.systemctl import read_show
@@ -250,10 +250,10 @@ gui/501/local.llmsup = {
 
 def test_reading_launchctl() -> None:
     """The first of each counts; what isn't there is not made up."""
-    assert read_print(PRINTED) == Standing(runs=True, text="running, pid 4711, last exit code 1")
+    assert read_print(PRINTED) == ServiceState(runs=True, text="running, pid 4711, last exit code 1")
     waits = "x = {\n\tstate = not running\n\tlast exit code = 78: EX_CONFIG\n}\n"
-    assert read_print(waits) == Standing(runs=False, text="not running, last exit code 78: EX_CONFIG")
-    assert read_print("") == Standing(runs=False, text="loaded")
+    assert read_print(waits) == ServiceState(runs=False, text="not running, last exit code 78: EX_CONFIG")
+    assert read_print("") == ServiceState(runs=False, text="loaded")
 
 
 @pytest.mark.parametrize(
@@ -261,16 +261,19 @@ def test_reading_launchctl() -> None:
     [
         (
             "LoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nUnitFileState=enabled\nStatusText=answers",
-            Standing(runs=True, text="active (running), pid 7, answers"),
+            ServiceState(runs=True, text="active (running), pid 7, answers"),
         ),
         (
             "ActiveState=failed\nSubState=failed\nMainPID=0\nResult=exit-code\nExecMainStatus=2\nUnitFileState=disabled",
-            Standing(runs=False, text="failed (failed), exit-code, exit status 2, disabled at login"),
+            ServiceState(runs=False, text="failed (failed), exit-code, exit status 2, disabled at login"),
         ),
-        ("LoadState=not-found\nActiveState=inactive\n", Standing(runs=False, text="not loaded")),
-        ("ActiveState=activating\nSubState=start\nMainPID=7", Standing(runs=False, text="activating (start), pid 7")),
+        ("LoadState=not-found\nActiveState=inactive\n", ServiceState(runs=False, text="not loaded")),
+        (
+            "ActiveState=activating\nSubState=start\nMainPID=7",
+            ServiceState(runs=False, text="activating (start), pid 7"),
+        ),
     ],
 )
-def test_reading_systemctl(said: str, standing: Standing) -> None:
+def test_reading_systemctl(said: str, standing: ServiceState) -> None:
     """As `systemctl show` prints it, of which only these lines count."""
     assert read_show(f"Environment=A=b\n{said}\n") == standing

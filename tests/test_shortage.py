@@ -152,12 +152,12 @@ async def test_an_engine_that_cannot_be_started_for_want_of_anything_has_not_fai
     model = Model(Entry(spec=ModelSpec(name="m", path="m.gguf")), LogBook())
     nursery.start_soon(Supervisor(model, garage, AlwaysYes()).run)
     garage.refuse = OSError(number, os.strerror(number))
-    with model.enter() as ticket, pytest.raises(OutOfResources, match="llmsup can't start the engine of m"):
-        await ticket.life(Seconds(1000))
+    with model.enter() as lease, pytest.raises(OutOfResources, match="llmsup can't start the engine of m"):
+        await lease.run(Seconds(1000))
     assert model.state is State.UNLOADED
     garage.refuse = None
-    with model.enter() as ticket:
-        await ticket.life(Seconds(1000))
+    with model.enter() as lease:
+        await lease.run(Seconds(1000))
 
 
 async def test_a_pinned_model_is_started_once_it_can_be(
@@ -194,15 +194,15 @@ async def test_an_engine_lives_through_a_shortage() -> None:
     """Measured, asked for its health and for a sign of life without a descriptor: it is as it was."""
     async with serving(fake("m")) as served:
         assert (await served.client.chat("m")).status == 200
-        life = served.model("m").life
-        assert life is not None
-        assert life.engine is not None
+        run = served.model("m").run
+        assert run is not None
+        assert run.engine is not None
         with no_files():
-            assert await life.engine.healthy(PATIENCE)  # it can't be asked, so nothing is known against it
-            await life.measure()
-            await life.engine.activity()
-        assert await life.engine.healthy(PATIENCE)
-        assert life.verdict is None
+            assert await run.engine.healthy(PATIENCE)  # it can't be asked, so nothing is known against it
+            await run.measure()
+            await run.engine.activity()
+        assert await run.engine.healthy(PATIENCE)
+        assert run.verdict is None
         assert (await served.client.chat("m")).status == 200
 
 

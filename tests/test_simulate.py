@@ -178,8 +178,8 @@ def test_pressure_that_is_not_ours_does_not_unload_everything() -> None:
 
     class Greedy(World):
         @property
-        def headroom(self) -> int:
-            return min(super().headroom, GiB // 4) if self._neighbour else super().headroom
+        def available(self) -> int:
+            return min(super().available, GiB // 4) if self._neighbour else super().available
 
     assert 2 <= Greedy(trace, Llmsup()).run().pressure <= 10
 

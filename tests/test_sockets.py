@@ -99,10 +99,10 @@ def test_it_looks_used(base: Path) -> None:
 
 
 def directory(served: Served, model: str) -> Path:
-    life = served.model(model).life
-    assert life is not None
-    assert life.engine is not None
-    address = life.engine.launch.address
+    run = served.model(model).run
+    assert run is not None
+    assert run.engine is not None
+    address = run.engine.launch.address
     assert isinstance(address, UnixAddress)
     return address.path.parent
 
@@ -148,6 +148,6 @@ async def test_an_idle_engine_without_a_socket_is_unloaded(base: Path, monkeypat
         assert (await served.client.chat("m")).status == 200
         shutil.rmtree(directory(served, "m"))
         with trio.fail_after(PATIENCE):
-            await served.until("m", lambda model: model.life is None)
+            await served.until("m", lambda model: model.run is None)
         assert "socket was removed" in served.model("m").reason
         assert served.model("m").crashes == 0

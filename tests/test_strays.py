@@ -242,7 +242,7 @@ async def test_an_unload_ends_a_server_behind_job_control(tmp_path: Path) -> Non
     async with serving(spec) as served:
         assert (await served.client.chat("m")).status == 200
         pid = recorded(record, "start")[0]["pid"]
-        assert pid != served.model("m").life.engine.pid  # type: ignore[union-attr]
+        assert pid != served.model("m").run.engine.pid  # type: ignore[union-attr]
         assert (await served.client.post("/models/unload", model="m")).json["success"] is True
         assert not strays.runs(pid)
 
@@ -274,11 +274,11 @@ async def test_an_unload_that_leaves_somebody_is_no_success(tmp_path: Path) -> N
     spec = ModelSpec(name="m", command=("sh", "-c", "exec sleep 600", "${PORT}"), stop_grace=Seconds(5))
     async with serving(spec, fake("well")) as served, trio.open_nursery() as nursery:
         assert (await served.client.post("/models/load", model="m", wait=False)).status == 200
-        await served.until("m", lambda model: model.life and model.life.engine)
-        life = served.model("m").life
-        assert life is not None
-        assert life.engine is not None
-        port = life.engine.launch.address.port  # type: ignore[union-attr]
+        await served.until("m", lambda model: model.run and model.run.engine)
+        run = served.model("m").run
+        assert run is not None
+        assert run.engine is not None
+        port = run.engine.launch.address.port  # type: ignore[union-attr]
         await nursery.start(trio.serve_tcp, elsewhere, port)
         await served.until("m", lambda model: model.state == "ready")
         assert (await served.client.chat("well")).status == 200

@@ -77,11 +77,11 @@ async def test_a_websocket(tmp_path: Path) -> None:
             for text in ("one", "two"):
                 await client.send(TextMessage(data=text))
                 assert await client.next() == TextMessage(data=text)
-            assert served.model("org/m").desk.in_flight == 1
+            assert served.model("org/m").queue.in_flight == 1
             await client.send(CloseConnection(code=1000))
             assert isinstance(await client.next(), CloseConnection)
             assert await client.next() is None
-        await served.until("org/m", lambda m: not m.desk.busy)
+        await served.until("org/m", lambda m: not m.queue.busy)
     (request,) = recorded(record, "request")
     assert request["path"] == "/ws?client=7"
     assert request["headers"]["sec-websocket-protocol"] == "a, b"
@@ -94,7 +94,7 @@ async def test_the_engine_hangs_up(tmp_path: Path) -> None:
         await client.next()
         await client.send(TextMessage(data="bye"))
         assert await client.next() is None
-        await served.until("org/m", lambda m: not m.desk.busy)
+        await served.until("org/m", lambda m: not m.queue.busy)
 
 
 async def test_the_client_hangs_up(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ async def test_the_client_hangs_up(tmp_path: Path) -> None:
         async with websocket(served) as client:
             await client.next()
         await until_recorded(record, "left")
-        await served.until("org/m", lambda m: not m.desk.busy)
+        await served.until("org/m", lambda m: not m.queue.busy)
         assert served.model("org/m").state is State.READY
 
 

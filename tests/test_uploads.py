@@ -133,13 +133,13 @@ async def test_large_bodies_have_so_much_memory_together(monkeypatch: pytest.Mon
         async with trio.open_nursery() as nursery:
             for _ in range(2):
                 nursery.start_soon(served.client.ask, "POST", "/v1/chat/completions", body)
-            await served.until("slow", lambda m: m.desk.waiting == 2)
+            await served.until("slow", lambda m: m.queue.waiting == 2)
             got = await served.client.ask("POST", "/v1/chat/completions", body)
             assert (got.status, got.error["code"]) == (503, "bodies_full")
             assert "retry-after" in got.headers
             assert (await served.client.chat("m")).status == 200
             nursery.cancel_scope.cancel()
-        await served.until("slow", lambda m: not m.desk.waiting)
+        await served.until("slow", lambda m: not m.queue.waiting)
         assert (await served.client.ask("POST", "/v1/chat/completions", body.replace(b"slow", b"m"))).status == 200
 
 
@@ -152,7 +152,7 @@ async def test_room_is_given_back_when_an_engine_has_answered() -> None:
             with trio.fail_after(PATIENCE):
                 answers.append(await served.client.send("POST", "/v1/chat/completions", body))
         assert [answer.status for answer in answers] == [200] * 5
-        assert served.model("m").desk.in_flight == 5
+        assert served.model("m").queue.in_flight == 5
         for answer in answers:
             await answer.close()
 

@@ -17,7 +17,7 @@ from looks import LINUX, Camera, with_free
 
 from llmsup.config.schema import GiB, Memory
 from llmsup.errors import SetupError
-from llmsup.memory.machine.monitor import GOOD_FOR, HURRY, MachineWatch
+from llmsup.memory.machine.monitor import GOOD_FOR, HURRY, MemoryMonitor
 from llmsup.memory.machine.reading import Reading
 from llmsup.memory.machine.sampler import Gpus, Sampler
 from llmsup.process.events import Event, Events
@@ -38,7 +38,7 @@ class Setting:
     def __init__(self, view: Reading | SetupError = LINUX, settings: Memory | None = None, takes: float = 0.0) -> None:
         self.camera = Camera(view, takes)
         self.events = Events()
-        self.watch = MachineWatch(settings or Memory(), self.camera, self.events, total=lambda: Bytes(16 * GiB))
+        self.watch = MemoryMonitor(settings or Memory(), self.camera, self.events, total=lambda: Bytes(16 * GiB))
 
     def told(self) -> list[Event]:
         return [event for event in self.events.since(0) if event.kind == "pressure"]
@@ -59,7 +59,7 @@ async def test_it_is_started_after_its_first_look(start: Start, autojump_clock: 
     setting = await start(takes=0.5)
     assert setting.watch.reading == LINUX
     machine = setting.watch.machine(7.0)
-    assert (machine.ceiling, machine.reserve, machine.headroom) == (28 * GiB, 4 * GiB, 20 * GiB)
+    assert (machine.ceiling, machine.reserve, machine.available) == (28 * GiB, 4 * GiB, 20 * GiB)
     assert (machine.level, machine.now) == ("normal", 7.0)
     assert repr(setting.watch) == "<MachineWatch normal, 20.0 GiB available of 32.0 GiB>"
 
@@ -172,7 +172,7 @@ async def test_a_probe_that_fails(start: Start, autojump_clock: Clock, caplog: p
     assert setting.watch.reading is None
     assert (setting.watch.pressure.level, setting.watch.pressure.shortfall) == ("normal", 0)
     machine = setting.watch.machine(0)
-    assert (machine.headroom, machine.level, machine.ceiling) == (None, "normal", 28 * GiB)  # the total is still known
+    assert (machine.available, machine.level, machine.ceiling) == (None, "normal", 28 * GiB)  # the total is still known
     await trio.sleep(3600)
     said = [each.message for each in caplog.records if "probe" in each.message]
     assert said == [f"{BROKEN} The last reading counts for 10 s; after that models are let in by what they cost alone."]
@@ -220,7 +220,7 @@ async def test_a_probe_that_takes_long(start: Start, autojump_clock: Clock) -> N
 async def test_a_real_probe_that_prints_rubbish(code: str, said: str, caplog: pytest.LogCaptureFixture) -> None:
     """It is said with the command, and the machine is taken to be well."""
     settings = Memory(probe=(sys.executable, "-S", "-c", code))
-    watch = MachineWatch(settings, Sampler(settings.probe, Reading, Gpus(cards=(), nvml=None)), Events())
+    watch = MemoryMonitor(settings, Sampler(settings.probe, Reading, Gpus(cards=(), nvml=None)), Events())
     assert await watch.fresh() is None
     assert said in watch.problem
     assert watch.machine(0).level == "normal"
@@ -359,7 +359,7 @@ async def test_a_kernel_that_can_not_wake_us(
 ) -> None:
     """The clock alone wakes it then."""
     camera = Camera(LINUX)
-    watch = MachineWatch(Memory(), camera, Events(), pressure_file=tmp_path / "absent")
+    watch = MemoryMonitor(Memory(), camera, Events(), pressure_file=tmp_path / "absent")
     await nursery.start(watch.run)
     for _ in range(3):
         await watch.change()
@@ -368,7 +368,7 @@ async def test_a_kernel_that_can_not_wake_us(
 
 async def test_a_real_machine() -> None:
     """The real sampler, once."""
-    watch = MachineWatch(Memory(), Sampler(), Events())
+    watch = MemoryMonitor(Memory(), Sampler(), Events())
     reading = await watch.fresh()
     assert reading is not None
     assert watch.total == (reading.total or watch.total) > 0

@@ -14,7 +14,7 @@ import trio
 from attrs import Factory, define, frozen
 
 from tools.bench_drive import Client, Failed, Request
-from tools.bench_ways import Way
+from tools.bench_ways import Source
 
 QUIET = 0.1
 """Cores that others may take in a window that counts."""
@@ -40,7 +40,7 @@ class Meter:
         failed: What went wrong.
     """
 
-    way: Way
+    way: Source
     failed: list[str] = Factory(list)
 
     async def window(self, models: Sequence[str], seconds: float) -> Window:

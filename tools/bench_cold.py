@@ -16,12 +16,12 @@ from llmsup.engines.launch import UnixAddress
 from tools.bench_drive import Client, Failed, Request, stream_once, until_answers
 from tools.bench_measures import chat, turns
 from tools.bench_samples import Samples
-from tools.bench_ways import HEALTH, MODEL, Way, process, with_host
+from tools.bench_ways import HEALTH, MODEL, Source, process, with_host
 
 ASK = chat(MODEL, 2)
 
 
-async def cold(samples: Samples, ways: Sequence[Way], command: Sequence[str], directory: Path, rounds: int) -> None:
+async def cold(samples: Samples, ways: Sequence[Source], command: Sequence[str], directory: Path, rounds: int) -> None:
     """Milliseconds to the first byte of a stream, in turns.
 
     Args:
@@ -45,18 +45,18 @@ async def by_hand(command: Sequence[str], directory: Path) -> float:
     address.path.unlink(missing_ok=True)
     began = time.perf_counter()
     with process(with_host(command, str(address.path)), directory / "hand.log") as child:
-        way = Way("direct", address, child.pid)
+        way = Source("direct", address, child.pid)
         await until_answers(address, HEALTH, every=0.005)
         return await first_byte(way) - began
 
 
-async def first_byte(way: Way) -> float:
+async def first_byte(way: Source) -> float:
     """Ask; return when the first byte came."""
     began = time.perf_counter()
     return began + (await stream_once(way.address, ASK)).first
 
 
-async def unload(way: Way) -> None:
+async def unload(way: Source) -> None:
     """Have the model unloaded; return when it is."""
     client = Client(way.address)
     try:

@@ -12,20 +12,20 @@ import trio
 
 from tools.bench_cold import first_byte
 from tools.bench_samples import Samples
-from tools.bench_ways import Way
+from tools.bench_ways import Source
 
 SETTLE = 3.0
 """Seconds after which a start, or a request, has left no more work behind."""
 
 
-async def idle(samples: Samples, way: Way, seconds: float) -> None:
+async def idle(samples: Samples, way: Source, seconds: float) -> None:
     """Look for so many seconds with no model loaded, and as long after one request, its model still loaded."""
     await _look(samples, way, "unused", seconds)
     await first_byte(way)
     await _look(samples, way, "one loaded", seconds)
 
 
-async def _look(samples: Samples, way: Way, when: str, seconds: float) -> None:
+async def _look(samples: Samples, way: Source, when: str, seconds: float) -> None:
     await trio.sleep(SETTLE)
     watched = {"llmsup": psutil.Process(way.pid), "guard": guard_of(way)}
     before = {who: _cpu(process) for who, process in watched.items()}
@@ -39,7 +39,7 @@ async def _look(samples: Samples, way: Way, when: str, seconds: float) -> None:
         samples.add(f"{who} rss", when, memory.rss / 2**20)
 
 
-def guard_of(way: Way) -> psutil.Process:
+def guard_of(way: Source) -> psutil.Process:
     """The orphan guard that llmsup runs beside itself."""
     children = psutil.Process(way.pid).children()
     return next(child for child in children if any(word.endswith("guard.py") for word in child.cmdline()))

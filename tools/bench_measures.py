@@ -13,7 +13,7 @@ import trio
 
 from tools.bench_drive import Client, Failed, Request, Stream, load, stream_once
 from tools.bench_samples import Samples
-from tools.bench_ways import MODEL, Way
+from tools.bench_ways import MODEL, Source
 
 TOKENIZE = Request("/tokenize", {"model": MODEL, "content": "The quick brown fox jumps over the lazy dog."})
 ALONE, MANY, CROWD = 1, 16, 64
@@ -26,18 +26,18 @@ def chat(model: str, tokens: int) -> Request:
     return Request("/v1/chat/completions", {**body, "seed": 1, "temperature": 0, "ignore_eos": True})
 
 
-def turns(ways: Sequence[Way], rounds: int) -> list[Way]:
+def turns(ways: Sequence[Source], rounds: int) -> list[Source]:
     """The ways in turn, each round beginning with another one, so that noise and order hit all of them."""
     return [ways[(number + n) % len(ways)] for number in range(rounds) for n in range(len(ways))]
 
 
-def memory(way: Way) -> float:
+def memory(way: Source) -> float:
     """MiB of memory that the process has for itself."""
     uss: int = psutil.Process(way.pid).memory_full_info().uss
     return uss / 2**20
 
 
-async def latency(samples: Samples, ways: Sequence[Way], *, rounds: int) -> None:
+async def latency(samples: Samples, ways: Sequence[Source], *, rounds: int) -> None:
     """Small requests, in each round first over one connection, then over many."""
     for way in ways:
         done = await load(way.address, TOKENIZE, connections=MANY, seconds=1)  # also to warm up
@@ -57,7 +57,7 @@ async def latency(samples: Samples, ways: Sequence[Way], *, rounds: int) -> None
         samples.add("memory", way.name, memory(way))
 
 
-async def large(samples: Samples, ways: Sequence[Way], model: str, *, rounds: int) -> None:
+async def large(samples: Samples, ways: Sequence[Source], model: str, *, rounds: int) -> None:
     """A body of a megabyte, there and back: the fake engine answers with what it got."""
     request = Request("/v1/chat/completions", {"model": model, "messages": [], "text": "x" * 2**20})
     for warm in (False, True):
@@ -68,7 +68,7 @@ async def large(samples: Samples, ways: Sequence[Way], model: str, *, rounds: in
                 samples.add("large", way.name, *(1000 * each for each in done.latencies))
 
 
-async def streams(samples: Samples, ways: Sequence[Way], *, rounds: int, tokens: int) -> None:
+async def streams(samples: Samples, ways: Sequence[Source], *, rounds: int, tokens: int) -> None:
     """The real engine's streams, one at a time."""
     for warm in (False, True):
         for way in turns(ways, rounds if warm else 1):
@@ -79,7 +79,7 @@ async def streams(samples: Samples, ways: Sequence[Way], *, rounds: int, tokens:
 
 
 async def chunks(
-    samples: Samples, ways: Sequence[Way], model: str, *, rounds: int, measure: str, together: int
+    samples: Samples, ways: Sequence[Source], model: str, *, rounds: int, measure: str, together: int
 ) -> None:
     """A fake engine's streams, so many together: the CPU time for each chunk, and how long it takes to come."""
     request = chat(model, 0)  # the fake has its own idea of how many
@@ -89,7 +89,7 @@ async def chunks(
         used = way.cpu()
         got: list[Stream] = []
 
-        async def stream(way: Way, got: list[Stream]) -> None:
+        async def stream(way: Source, got: list[Stream]) -> None:
             got.append(await stream_once(way.address, request))
 
         async with trio.open_nursery() as nursery:
@@ -100,7 +100,7 @@ async def chunks(
         samples.add(f"{measure} {together}", way.name, 1e6 * max(each.seconds for each in got) / events)
 
 
-async def crowd(samples: Samples, way: Way, model: str, *, together: int, patience: float = 300) -> None:
+async def crowd(samples: Samples, way: Source, model: str, *, together: int, patience: float = 300) -> None:
     """So many slow streams at once, each on a connection of its own: the most memory that the process has for itself
     meanwhile, and whether any place is still taken afterwards.
     """
@@ -133,7 +133,7 @@ async def crowd(samples: Samples, way: Way, model: str, *, together: int, patien
     samples.add("crowd lost", way.name, await _in_flight(way, model))
 
 
-async def _in_flight(way: Way, model: str) -> int:
+async def _in_flight(way: Source, model: str) -> int:
     """How many requests llmsup still counts, once it has had a moment to see the clients leave."""
     client = Client(way.address)
     try:

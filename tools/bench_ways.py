@@ -41,7 +41,7 @@ FAKES = {
 
 
 @frozen
-class Way:
+class Source:
     """One column: where to ask, and the process that is asked.
 
     Attributes:
@@ -91,7 +91,7 @@ def line_in(log: Path, pattern: str, child: subprocess.Popen[bytes], patience: f
 
 
 @contextmanager
-def llmsup(directory: Path, config: dict[str, Any]) -> Iterator[Way]:
+def llmsup(directory: Path, config: dict[str, Any]) -> Iterator[Source]:
     """`llmsup serve` with a config and a home directory of its own."""
     directory.mkdir()
     home = directory / "home"
@@ -102,10 +102,10 @@ def llmsup(directory: Path, config: dict[str, Any]) -> Iterator[Way]:
     argv = [sys.executable, "-m", "llmsup", "serve", "--config", str(file), "--listen", f"{LOOPBACK}:0"]
     with process(argv, log, env) as child:
         port = int(line_in(log, r"listening on \S+:(\d+)", child)[1])
-        yield Way("llmsup", TcpAddress(LOOPBACK, port), child.pid)
+        yield Source("llmsup", TcpAddress(LOOPBACK, port), child.pid)
 
 
-async def command_of(way: Way) -> list[str]:
+async def command_of(way: Source) -> list[str]:
     """The command line of the engine that llmsup runs now."""
     client = Client(way.address)
     [entry] = json.loads(await client.ask(Request("/running")))
@@ -120,17 +120,17 @@ def with_host(command: Sequence[str], *host: str) -> list[str]:
 
 
 @contextmanager
-def direct(directory: Path, command: Sequence[str]) -> Iterator[Way]:
+def direct(directory: Path, command: Sequence[str]) -> Iterator[Source]:
     """The engine itself, on a TCP port."""
     address = TcpAddress(LOOPBACK, free_port())
     argv = with_host(command, address.host, "--port", str(address.port))
     with process(argv, directory / "direct.log") as child:
         trio.run(until_answers, address, HEALTH)
-        yield Way("direct", address, child.pid)
+        yield Source("direct", address, child.pid)
 
 
 @contextmanager
-def router(directory: Path, command: Sequence[str], model: Path) -> Iterator[Way]:
+def router(directory: Path, command: Sequence[str], model: Path) -> Iterator[Source]:
     """llama-server's own router, which gives its children the same flags."""
     models = directory / "models"
     models.mkdir()
@@ -142,11 +142,11 @@ def router(directory: Path, command: Sequence[str], model: Path) -> Iterator[Way
         del words[at : at + 2]
     with process(words, directory / "router.log") as child:
         trio.run(until_answers, address, HEALTH)
-        yield Way("router", address, child.pid)
+        yield Source("router", address, child.pid)
 
 
 @contextmanager
-def llama_swap(directory: Path, program: Path, command: Sequence[str]) -> Iterator[Way]:
+def llama_swap(directory: Path, program: Path, command: Sequence[str]) -> Iterator[Source]:
     """llama-swap in front of an engine with the same flags, and of the same fake ones as llmsup's. Its config is JSON,
     which is YAML; it splits commands as a shell does, and gives `${PORT}` a number.
     """
@@ -164,13 +164,13 @@ def llama_swap(directory: Path, program: Path, command: Sequence[str]) -> Iterat
     argv = [str(program), "-config", str(file), "-listen", f"{address.host}:{address.port}"]
     with process(argv, directory / "llama-swap.log") as child:
         trio.run(until_answers, address, HEALTH)
-        yield Way("llama-swap", address, child.pid)
+        yield Source("llama-swap", address, child.pid)
 
 
 @contextmanager
-def fake(directory: Path, *switches: str) -> Iterator[Way]:
+def fake(directory: Path, *switches: str) -> Iterator[Source]:
     """The tests' fake engine, on a TCP port."""
     log = directory / f"fake{'-'.join(switches)}.log"
     with process([sys.executable, str(FAKE), "--port", "0", *switches], log) as child:
         port = int(line_in(log, r"listening on http://\S+:(\d+)", child)[1])
-        yield Way("direct", TcpAddress(LOOPBACK, port), child.pid)
+        yield Source("direct", TcpAddress(LOOPBACK, port), child.pid)

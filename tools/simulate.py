@@ -24,7 +24,7 @@ from tools.simulate_machine import Trace, read_trace
 from tools.simulate_tally import Tally, table
 from tools.simulate_traces import TRACES
 from tools.simulate_ways import ways
-from tools.simulate_world import Way, World
+from tools.simulate_world import Source, World
 
 BEST = 1.25
 """How much worse than the best real policy the sum of the waits may be, and their 95 % quantile."""
@@ -33,7 +33,7 @@ KNOWN = 2.0
 """The same of the sum, compared with one who knows the future."""
 
 
-def simulate(trace: Trace, among: Sequence[Way] | None = None) -> dict[str, Tally]:
+def simulate(trace: Trace, among: Sequence[Source] | None = None) -> dict[str, Tally]:
     """Run a trace under each policy."""
     return {way.name: World(trace, way).run() for way in among or ways()}
 

@@ -99,7 +99,7 @@ class Clairvoyant(Llmsup):
         cost = sum(max(each.reserved, each.taken) for each in remain)
         ours = sum(each.taken for each in world.engines.values())
         rest = sum(max(each.reserved, each.taken) if each.state != "ready" else each.taken for each in remain)
-        there = world.headroom + ours - rest
+        there = world.available + ours - rest
         return Deficit(cost + wanted - world.host.ceiling, wanted - there)
 
     def _cheapest(

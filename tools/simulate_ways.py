@@ -11,11 +11,11 @@ from attrs import Factory, define, evolve, field
 
 from llmsup.memory.policy.admission import admit_all
 from llmsup.memory.policy.decision import Decision
-from llmsup.memory.policy.inputs import RULES, Machine, Need, Resident, Rules
+from llmsup.memory.policy.inputs import RULES, LoadedModel, Machine, Need, Rules
 from llmsup.memory.policy.pressure import relieve
 from llmsup.memory.policy.rivals import Rivals
 from tools.simulate_engine import Engine
-from tools.simulate_world import Way, World
+from tools.simulate_world import Source, World
 
 
 @define
@@ -32,20 +32,20 @@ class Llmsup:
         for since, name in world.waiting():
             model = world.host.models[name]
             needs.append(Need(name, world.past[name].cost, model.priority, since, world.expected(model)))
-        residents = self._residents(world)
-        self.rivals = self.rivals.seen(needs, residents, world.now)
-        residents = [evolve(each, rivals=self.rivals.of(each.name)) for each in residents]
-        return admit_all(needs, machine(world), residents, rules=self.rules)
+        loaded_models = self._residents(world)
+        self.rivals = self.rivals.seen(needs, loaded_models, world.now)
+        loaded_models = [evolve(each, rivals=self.rivals.of(each.name)) for each in loaded_models]
+        return admit_all(needs, machine(world), loaded_models, rules=self.rules)
 
     def relieve(self, world: World) -> Decision:
-        shortfall = max(world.host.reserve // 2 - world.headroom, 0)
+        shortfall = max(world.host.reserve // 2 - world.available, 0)
         return relieve(machine(world), self._residents(world), world.relief, shortfall=shortfall, rules=self.rules)
 
-    def _residents(self, world: World) -> list[Resident]:
-        residents = []
+    def _residents(self, world: World) -> list[LoadedModel]:
+        loaded_models = []
         for name, engine in world.engines.items():
             past = world.past[name]
-            resident = Resident(
+            loaded = LoadedModel(
                 name,
                 cost=max(engine.reserved, engine.taken),
                 freeable=engine.taken,
@@ -64,14 +64,14 @@ class Llmsup:
                 ready_since=engine.ready_since,
                 wanted_since=engine.wanted_since,
             )
-            residents.append(resident)
-        return residents
+            loaded_models.append(loaded)
+        return loaded_models
 
 
 def machine(world: World) -> Machine:
     """The world as a snapshot."""
     host = world.host
-    return Machine(host.ceiling, host.reserve, world.headroom, world.level, world.now)
+    return Machine(host.ceiling, host.reserve, world.available, world.level, world.now)
 
 
 @define
@@ -127,7 +127,7 @@ class Lru:
         return taken + cost <= world.host.ceiling
 
 
-def ways() -> tuple[Way, ...]:
+def ways() -> tuple[Source, ...]:
     """All that are compared; llmsup's first."""
     return (
         Llmsup(),

@@ -1,6 +1,6 @@
 """The simulated world: requests come, models load, work, grow, leave and die, in virtual seconds.
 
-It does not know who decides what; it carries out what a `Way` decides, and counts.
+It does not know who decides what; it carries out what a `Source` decides, and counts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COOL_DOWN = 10.0
 """Seconds before a model that the system killed is started again."""
 
 
-class Way(Protocol):
+class Source(Protocol):
     """A policy: who is loaded and who goes."""
 
     name: str
@@ -51,7 +51,7 @@ class World:
     """One run of one trace under one policy."""
 
     trace: Trace
-    way: Way
+    way: Source
     now: float = 0.0
     engines: dict[str, Engine] = Factory(dict)
     queues: dict[str, deque[tuple[float, Request]]] = Factory(dict)
@@ -76,7 +76,7 @@ class World:
         return self.trace.host
 
     @property
-    def headroom(self) -> int:
+    def available(self) -> int:
         """Bytes that are free on it."""
         ours = sum(engine.taken for engine in self.engines.values())
         return self.host.total - self.host.reserve // 2 - self._neighbour - ours
@@ -230,7 +230,7 @@ class World:
         assert not engine.in_flight
         engine.state = "leaving"
         self.tally.evictions += 1
-        expected, before = engine.taken, self.headroom
+        expected, before = engine.taken, self.available
         self._at(self.now + UNLOAD, lambda: self._gone(engine, expected if measured else 0, before))
 
     def _gone(self, engine: Engine, expected: int, before: int) -> None:
@@ -243,7 +243,7 @@ class World:
         past.cost = max(past.cost, engine.taken) if past.measured else engine.taken
         past.measured = True
         if expected:
-            self.relief = self.relief.stepped(self.now, expected=expected, freed=self.headroom - before)
+            self.relief = self.relief.stepped(self.now, expected=expected, freed=self.available - before)
         for other in list(self.engines.values()):
             other.after.discard(name)
             self._start(other)
@@ -255,7 +255,7 @@ class World:
 
     def _look(self) -> None:
         """What follows from what has just happened."""
-        while self.headroom < 0 and any(engine.taken for engine in self.engines.values()):
+        while self.available < 0 and any(engine.taken for engine in self.engines.values()):
             victim = max(self.engines.values(), key=lambda engine: engine.taken)
             self._die(victim)
         self._read_level()
@@ -303,7 +303,7 @@ class World:
             self._start(other)
 
     def _read_level(self) -> None:
-        free, reserve = self.headroom, self.host.reserve
+        free, reserve = self.available, self.host.reserve
         if free < reserve // 8:
             self.level = "critical"
         elif free < reserve // 4 and self.level == "normal":

@@ -21,7 +21,7 @@ from ..process.orphans import Orphans
 from ..units import Seconds, format_seconds
 from . import builtin, script
 from .lock import Locked
-from .run import Run, links_in
+from .run import BridgeRun, links_in
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +31,13 @@ PATIENCE = Seconds(5)
 _TICK = Seconds(0.05)
 
 
-async def bridge(config: Config, orphans: Orphans, wall: Callable[[], float]) -> Run:
+async def bridge(config: Config, orphans: Orphans, wall: Callable[[], float]) -> BridgeRun:
     """Run once; what goes wrong is in the result.
 
     Args:
         wall: Unix seconds.
     """
-    run = Run(started_at=wall(), command=config.bridge.command[0] if config.bridge.command else "")
+    run = BridgeRun(started_at=wall(), command=config.bridge.command[0] if config.bridge.command else "")
     began = trio.current_time()
     try:
         run = await (_script(run, config, orphans) if run.command else _builtin(run, config))
@@ -49,7 +49,7 @@ async def bridge(config: Config, orphans: Orphans, wall: Callable[[], float]) ->
     return evolve(run, seconds=trio.current_time() - began)
 
 
-async def try_out(config: Config, wall: Callable[[], float]) -> Run:
+async def try_out(config: Config, wall: Callable[[], float]) -> BridgeRun:
     """Tell what the built-in bridge would do.
 
     Raises:
@@ -63,11 +63,11 @@ async def try_out(config: Config, wall: Callable[[], float]) -> Run:
             param="dry_run",
         )
     began = trio.current_time()
-    run = await _builtin(Run(started_at=wall(), dry_run=True), config)
+    run = await _builtin(BridgeRun(started_at=wall(), dry_run=True), config)
     return evolve(run, seconds=trio.current_time() - began)
 
 
-async def _builtin(run: Run, config: Config) -> Run:
+async def _builtin(run: BridgeRun, config: Config) -> BridgeRun:
     timeout = config.bridge.timeout
     with trio.move_on_after(timeout):
         # A disk that hangs keeps the thread, and with it the lock: no second one gets at the links.
@@ -101,7 +101,7 @@ def _links(config: Config) -> dict[str, str]:
     return {} if target is None else links_in(target)
 
 
-async def _script(run: Run, config: Config, orphans: Orphans) -> Run:
+async def _script(run: BridgeRun, config: Config, orphans: Orphans) -> BridgeRun:
     timeout = config.bridge.timeout
     links = partial(_links, config)
     before = await trio.to_thread.run_sync(links, abandon_on_cancel=True)

@@ -21,7 +21,7 @@ from ..config.schema import Config
 from ..errors import SetupError
 from . import ledger
 from .elsewhere import Elsewhere
-from .links import Outcome, bring_about
+from .links import LinkChange, bring_about
 from .lock import locked
 from .plan import Look, Plan, Skipped, plan
 
@@ -37,7 +37,7 @@ class Bridged:
         note: Why there was nothing to do, a sentence; "" if there was.
     """
 
-    outcome: Outcome
+    outcome: LinkChange
     skipped: tuple[Skipped, ...] = ()
     note: str = ""
 
@@ -58,9 +58,9 @@ def run(config: Config, *, dry_run: bool = False) -> Bridged:
     target, folder = lmstudio.bridge_target(config.bridge.target), lmstudio.models_folder()
     moved = _leave_former(store, target, dry_run=dry_run) if config.bridge.target == "auto" else ()
     if target is None:
-        return Bridged(Outcome(removed=moved), note=_NO_LM_STUDIO)
+        return Bridged(LinkChange(removed=moved), note=_NO_LM_STUDIO)
     if config.bridge.target == "auto" and not (target.parent.is_dir() or target.parent.parent.is_dir()):
-        return Bridged(Outcome(removed=moved), note=f"LM Studio's folder {target.parent} is not there now.")
+        return Bridged(LinkChange(removed=moved), note=f"LM Studio's folder {target.parent} is not there now.")
     done = bridge(store, target, look(known), folder=folder, dry_run=dry_run)
     return evolve(done, outcome=evolve(done.outcome, removed=(*done.outcome.removed, *moved)))
 
@@ -95,7 +95,7 @@ def bridge(store: Path, target: Path, look: Look, *, folder: Path | None = None,
             raise SetupError(f"bridge.target {target} lies in Ollama's store.", hint="Choose another folder.")
         wanted = _plan(store, look, Elsewhere.seen(folder, target))
         if not wanted.links and not ledger.read(target):
-            return Bridged(Outcome(), wanted.skipped)  # nothing to do: no folder is made for it
+            return Bridged(LinkChange(), wanted.skipped)  # nothing to do: no folder is made for it
         if dry_run:
             return Bridged(bring_about(wanted, target, store, dry_run=True), wanted.skipped)
         target.mkdir(parents=True, exist_ok=True)
@@ -131,10 +131,10 @@ def _plan(store: Path, look: Look, elsewhere: Elsewhere) -> Plan:
     return plan(models, left_out, look, has=elsewhere.has, blind=blind)
 
 
-def _without_store(store: Path, target: Path) -> Outcome:
+def _without_store(store: Path, target: Path) -> LinkChange:
     """A disk that isn't there now may come back: its links are left."""
     links = len(ledger.read(target))
     if not links:
-        return Outcome()
+        return LinkChange()
     them = "one link into it is" if links == 1 else f"{links} links into it are"
-    return Outcome(problems=(f"Ollama's store {store} is not there; {them} left alone.",))
+    return LinkChange(problems=(f"Ollama's store {store} is not there; {them} left alone.",))

@@ -24,7 +24,7 @@ _FORMAT = 1
 
 
 @frozen
-class Entry:
+class LinkRecord:
     """One link of ours.
 
     Attributes:
@@ -36,7 +36,7 @@ class Entry:
     targets: tuple[str, ...]
 
 
-def read(target: Path) -> dict[str, Entry]:
+def read(target: Path) -> dict[str, LinkRecord]:
     """Our links, by path under the target; none if there is no list.
 
     Raises:
@@ -56,7 +56,7 @@ def read(target: Path) -> dict[str, Entry]:
         ) from None
 
 
-def write(target: Path, entries: Mapping[str, Entry]) -> None:
+def write(target: Path, entries: Mapping[str, LinkRecord]) -> None:
     """Replace the list, whole or not at all. Raises OSError."""
     links = {path: {"model": one.model, "targets": one.targets} for path, one in sorted(entries.items())}
     about = "The links here that llmsup made, and may change or remove. It touches nothing else."
@@ -78,16 +78,16 @@ def forget(target: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _entries(said: Any) -> dict[str, Entry]:
+def _entries(said: Any) -> dict[str, LinkRecord]:
     """Raises ValueError, KeyError, TypeError, AttributeError: it is no list of ours."""
     if said["format"] != _FORMAT:
         raise ValueError("another format")
-    entries: dict[str, Entry] = {}
+    entries: dict[str, LinkRecord] = {}
     for path, link in said["links"].items():
         model, targets = link["model"], link["targets"]
         folder, _, name = path.partition("/")
         inside = folder not in ("", ".", "..") and name.endswith(".gguf") and "/" not in name and "\0" not in path
         if not (inside and isinstance(model, str) and targets and all(isinstance(one, str) for one in targets)):
             raise ValueError("not a link of ours")
-        entries[path] = Entry(model, tuple(targets))
+        entries[path] = LinkRecord(model, tuple(targets))
     return entries

@@ -14,12 +14,12 @@ from pathlib import Path
 from attrs import Factory, define, evolve, frozen
 
 from . import ledger
-from .ledger import Entry
+from .ledger import LinkRecord
 from .plan import Link, Plan
 
 
 @frozen(kw_only=True)
-class Outcome:
+class LinkChange:
     """What became of the links; paths are relative to the target.
 
     Attributes:
@@ -46,7 +46,7 @@ class _Work:
     problems: list[str] = Factory(list)
 
 
-def bring_about(plan: Plan, target: Path, store: Path, *, dry_run: bool = False) -> Outcome:
+def bring_about(plan: Plan, target: Path, store: Path, *, dry_run: bool = False) -> LinkChange:
     """Have the links as planned. What can't be done is told, and the rest is done. One at a time (`lock`).
 
     Args:
@@ -63,10 +63,10 @@ def bring_about(plan: Plan, target: Path, store: Path, *, dry_run: bool = False)
         made, removed = list(work.make), work.remove
     else:
         made, removed = _do(work, target, ours)
-    return Outcome(made=tuple(made), removed=tuple(removed), kept=tuple(work.kept), problems=tuple(work.problems))
+    return LinkChange(made=tuple(made), removed=tuple(removed), kept=tuple(work.kept), problems=tuple(work.problems))
 
 
-def _sort_out(plan: Plan, target: Path, store: Path, ours: Mapping[str, Entry]) -> _Work:
+def _sort_out(plan: Plan, target: Path, store: Path, ours: Mapping[str, LinkRecord]) -> _Work:
     work = _Work()
     for link in plan.links:
         try:
@@ -108,13 +108,13 @@ def _what_is_at(target: Path, path: str) -> tuple[str, str]:
     return "", "a folder is there" if stat.S_ISDIR(status.st_mode) else "a file that llmsup did not make is there"
 
 
-def _do(work: _Work, target: Path, before: Mapping[str, Entry]) -> tuple[list[str], list[str]]:
+def _do(work: _Work, target: Path, before: Mapping[str, LinkRecord]) -> tuple[list[str], list[str]]:
     """Make and remove; returns what was."""
     ours = {path: entry for path, entry in before.items() if path not in work.forget}
     planned = dict(ours)
     for path, (link, _) in work.make.items():
         old = ours[path].targets if path in ours else ()
-        planned[path] = Entry(link.model, tuple(dict.fromkeys((*old, str(link.blob)))))
+        planned[path] = LinkRecord(link.model, tuple(dict.fromkeys((*old, str(link.blob)))))
     if planned != before:
         ledger.write(target, planned)  # first: whatever happens to us then, we shall know our own
     made: list[str] = []
@@ -126,7 +126,7 @@ def _do(work: _Work, target: Path, before: Mapping[str, Entry]) -> tuple[list[st
             work.problems.append(f"{target / path} can't be made: {error.strerror or error}.")
             continue
         made.append(path)
-        ours[path] = Entry(link.model, (str(link.blob),))
+        ours[path] = LinkRecord(link.model, (str(link.blob),))
     for path in work.remove:
         try:
             _remove(target / path, ours[path])
@@ -158,7 +158,7 @@ def _make(path: Path, blob: Path, *, replaces: bool) -> None:
         raise
 
 
-def _remove(path: Path, entry: Entry) -> None:
+def _remove(path: Path, entry: LinkRecord) -> None:
     if os.readlink(path) in entry.targets:  # still
         path.unlink()
     with suppress(OSError):  # something else is in it

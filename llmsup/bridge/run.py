@@ -17,7 +17,7 @@ from .plan import Skipped
 
 
 @frozen(kw_only=True)
-class Run:
+class BridgeRun:
     """One run.
 
     Attributes:

@@ -20,7 +20,7 @@ from ..process.orphans import Orphans
 from ..process.watched import Watched
 from ..units import Seconds
 from .bridging import bridge, try_out
-from .run import Run
+from .run import BridgeRun
 from .schedule import Schedule
 
 log = logging.getLogger(__name__)
@@ -29,11 +29,11 @@ LOOK_AGAIN = Seconds(60)
 """The longest sleep: trio's clock stands still while a laptop sleeps, and a reload may change the schedule."""
 
 
-Bridging = Callable[[Config, Orphans, Callable[[], float]], Awaitable[Run]]
+Bridging = Callable[[Config, Orphans, Callable[[], float]], Awaitable[BridgeRun]]
 """Runs once, given what time it is in Unix seconds; what goes wrong is in the result."""
 
 
-class Keeper(Watched):
+class BridgeScheduler(Watched):
     """The one task that bridges.
 
     Attributes:
@@ -57,7 +57,7 @@ class Keeper(Watched):
         what it says by name. `wall`: Unix seconds. `jitter`: from 0 to 1. `bridge`: does one run.
         """
         super().__init__()
-        self.last: Run | None = None
+        self.last: BridgeRun | None = None
         self.running = False
         self.over = False
         self._config = config
@@ -107,7 +107,7 @@ class Keeper(Watched):
             self.over = True
             self.notify()
 
-    async def run_now(self) -> Run:
+    async def run_now(self) -> BridgeRun:
         """Run once more, after the run that goes on if there is one: that may have looked before what the caller
         means was there. Returns what it came to. Leaving doesn't end it.
 
@@ -122,7 +122,7 @@ class Keeper(Watched):
             raise ShuttingDown("llmsup is shutting down.")
         return self.last
 
-    async def dry_run(self) -> Run:
+    async def dry_run(self) -> BridgeRun:
         """What a run would do now.
 
         Raises:
@@ -161,7 +161,7 @@ class Keeper(Watched):
         except Error as error:
             log.warning("the models were not looked for after a run of the bridge: %s", error)
 
-    def _log(self, run: Run) -> None:
+    def _log(self, run: BridgeRun) -> None:
         (log.warning if run.error else log.info)("bridge: %s", run)
         problems = frozenset(run.problems)
         for problem in sorted(problems - self._warned):  # once, not every hour

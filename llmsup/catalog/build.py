@@ -17,7 +17,7 @@ from .found import Found, LeftOut, Snapshot, Stamp
 from .gguf.facts import Facts
 from .labels import printable
 from .ollama.compat import ollama_only
-from .sources import Way, Ways, fame, places
+from .sources import Source, Sources, fame, places
 from .unserved import names_of
 
 Key = tuple[Path, tuple[Path, ...]]
@@ -32,7 +32,7 @@ def build(survey: Survey, known: Headers, before: Mapping[Key, str] | None = Non
         known: The headers that were read so far.
         before: The ids that models had until now. Those that are still names of theirs stay.
     """
-    models: dict[Key, Ways] = {}
+    models: dict[Key, Sources] = {}
     left_out: dict[Path, LeftOut] = {}
     waiting: set[Path] = set()
     claimed: set[str] = set()
@@ -43,8 +43,8 @@ def build(survey: Survey, known: Headers, before: Mapping[Key, str] | None = Non
                 gone = LeftOut(candidate.path, reason, names_of(candidate.published))
                 left_out.setdefault(candidate.stamp.path, gone)
             for bundle, label in zip(contents.models, place.labels(contents.models), strict=True):
-                way = Way(place.rank, bundle, label)
-                models.setdefault((bundle.first.stamp.path, ()), Ways()).folders.append(way)
+                way = Source(place.rank, bundle, label)
+                models.setdefault((bundle.first.stamp.path, ()), Sources()).folders.append(way)
         else:
             waiting.update(candidate.stamp.path for candidate in place.candidates)
             claimed.update(place.claims())
@@ -57,7 +57,7 @@ def build(survey: Survey, known: Headers, before: Mapping[Key, str] | None = Non
         if not all(stamp in known for stamp in (stored.blob, *stored.projectors.values())):
             waiting.add(stored.blob.path)
         key = (stored.blob.path, stored.model.adapters)
-        models.setdefault(key, Ways()).stored.append(stored)
+        models.setdefault(key, Sources()).stored.append(stored)
     for key, ways in models.items():
         ways.sort()
         ways.before = (before or {}).get(key, "")
@@ -81,7 +81,7 @@ def _why_not(stored: Stored, known: Headers) -> str:
     return f"{printable(stored.model.name)} in Ollama's store: {reason}"
 
 
-def _settled(models: Mapping[Key, Ways], waiting: set[Path], claimed: Iterable[str]) -> dict[Key, Ways]:
+def _settled(models: Mapping[Key, Sources], waiting: set[Path], claimed: Iterable[str]) -> dict[Key, Sources]:
     """The models whose ids are certain, though some files are still to be read: none of these can be a better way to
     one of them, or take its id, or take the id of another that would then take its id.
     """
@@ -98,7 +98,7 @@ def _settled(models: Mapping[Key, Ways], waiting: set[Path], claimed: Iterable[s
     return certain
 
 
-def _all_ids(ways: Ways) -> Iterable[str]:
+def _all_ids(ways: Sources) -> Iterable[str]:
     return [*ways.ids, *(id_ for way in ways.folders for id_ in way.label.ids), *ways.names]
 
 
@@ -107,11 +107,11 @@ def _is_claimed(id_: str, claimed: set[str]) -> bool:
     return id_ in claimed or any(id_[:at] in claimed for at, letter in enumerate(id_) if letter == "@")
 
 
-def _name(models: Mapping[Key, Ways], asked: Collection[Path]) -> tuple[dict[str, Ways], list[LeftOut]]:
+def _name(models: Mapping[Key, Sources], asked: Collection[Path]) -> tuple[dict[str, Sources], list[LeftOut]]:
     """Each model's id, and the models that have none since an earlier root has it. What was asked for by its path is
     then called so, as the config may have a better name for it.
     """
-    named: dict[str, Ways] = {}
+    named: dict[str, Sources] = {}
     nameless: list[LeftOut] = []
     for key, ways in sorted(models.items(), key=lambda item: item[1].order):
         free = next((id_ for id_ in ways.ids if id_ not in named), "")
@@ -127,7 +127,7 @@ def _name(models: Mapping[Key, Ways], asked: Collection[Path]) -> tuple[dict[str
     return named, nameless
 
 
-def _found(id_: str, ways: Ways, survey: Survey, known: Headers) -> Found:
+def _found(id_: str, ways: Sources, survey: Survey, known: Headers) -> Found:
     if ways.best:
         bundle = ways.best.bundle
         files, facts, problem = tuple(part.stamp for part in bundle.parts), bundle.facts, bundle.problem
@@ -160,7 +160,7 @@ def _found(id_: str, ways: Ways, survey: Survey, known: Headers) -> Found:
     )
 
 
-def _projector(ways: Ways, known: Headers) -> tuple[Path, Stamp, Facts] | None:
+def _projector(ways: Sources, known: Headers) -> tuple[Path, Stamp, Facts] | None:
     """The projector of the best way that has one."""
     beside = [
         (way.bundle.projector.path, way.bundle.projector.stamp, way.bundle.projector_facts)

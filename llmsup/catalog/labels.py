@@ -40,7 +40,7 @@ class Label:
 
 
 @frozen(kw_only=True)
-class Lying:
+class Placement:
     """How one model lies in its folder.
 
     Attributes:
@@ -95,7 +95,7 @@ def is_loose(folder: str) -> bool:
     return "/" not in folder
 
 
-def label_folder(folder: str, models: Sequence[Lying]) -> list[Label]:
+def label_folder(folder: str, models: Sequence[Placement]) -> list[Label]:
     """What the models of one folder are called. `folder`: its path under the root."""
     if is_loose(folder):
         above = f"{folder}/" if folder else ""
@@ -123,14 +123,14 @@ def claims(folder: str, stem: str, relative: str) -> tuple[str, ...]:
     return tuple(printable(id_) for id_ in (own if is_loose(folder) else folder, _bare(relative), relative))
 
 
-def _label(model: Lying, id_: str, base: str) -> Label:
+def _label(model: Placement, id_: str, base: str) -> Label:
     ids = dict.fromkeys(map(printable, (id_, _bare(model.relative), model.relative)))
     names = dict.fromkeys(map(printable, _names(model, id_, base)))
     names.pop(next(iter(ids)), None)
     return Label(tuple(ids), tuple(names))
 
 
-def _names(model: Lying, id_: str, base: str) -> Iterator[str]:
+def _names(model: Placement, id_: str, base: str) -> Iterator[str]:
     yield _short(id_)
     yield model.stem
     for stem, _ in model.links:

@@ -14,7 +14,7 @@ from attrs import Factory, define, frozen
 from .disk.folders import Bundle
 from .disk.survey import Stored, Survey
 from .disk.walk import Candidate
-from .labels import Label, Lying, claims, label_folder, label_outsider, printable, split_name
+from .labels import Label, Placement, claims, label_folder, label_outsider, printable, split_name
 
 STORE = -1
 """The rank of Ollama's store."""
@@ -62,7 +62,7 @@ def places(survey: Survey) -> Iterator[Place]:
 
 
 @frozen
-class Way:
+class Source:
     """A way through a folder."""
 
     rank: int
@@ -77,14 +77,14 @@ class Way:
 
 
 @define(eq=False)
-class Ways:
+class Sources:
     """All ways to one model, there is at least one; after `sort` the best comes first.
 
     Attributes:
         before: The id that it had until now, or "".
     """
 
-    folders: list[Way] = Factory(list)
+    folders: list[Source] = Factory(list)
     stored: list[Stored] = Factory(list)
     before: str = ""
 
@@ -94,7 +94,7 @@ class Ways:
         self.stored.sort(key=lambda one: fame(one.model.name))
 
     @property
-    def best(self) -> Way | None:
+    def best(self) -> Source | None:
         """The way that names it and that it is reached by; None: Ollama's store is.
 
         The bridge's links only add names to what is in a store that is read directly: a model that runs when its
@@ -159,6 +159,6 @@ def fame(name: str) -> tuple[bool, int, str]:
     return ("/" in name, len(name), name)
 
 
-def _lying(model: Bundle) -> Lying:
+def _lying(model: Bundle) -> Placement:
     links = tuple((split_name(link.name)[0], link.published) for link in model.links)
-    return Lying(stem=model.stem, relative=model.first.published, quant=model.quant, links=links)
+    return Placement(stem=model.stem, relative=model.first.published, quant=model.quant, links=links)

@@ -77,7 +77,7 @@ def look() -> tuple[Entry, list[Entry]]:
     from ..catalog.scan import scan_now
     from ..engines.llama_server.probe import Probe
     from ..engines.missing import without_engine
-    from ..engines.selector import Planner
+    from ..engines.selector import EngineSelector
     from ..memory.cost.cost import cost
     from ..memory.cost.estimate import estimate
     from ..memory.machine.limits import ceiling
@@ -91,7 +91,7 @@ def look() -> tuple[Entry, list[Entry]]:
         snapshot = scan_now(config, count)
     served = entries(config, Disk(snapshot=snapshot, ollama_server=find_llama_server() is not None))
     called = Names({name: each.called for name, each in served.items()})
-    missing = trio.run(without_engine, Planner(config=config, probe=Probe()), served.values())
+    missing = trio.run(without_engine, EngineSelector(config=config, probe=Probe()), served.values())
     most = ceiling(config.memory)
     models: list[Entry] = []
     for name, entry in served.items():

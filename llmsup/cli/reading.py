@@ -11,10 +11,10 @@ from .progress import counting
 
 async def show_reading(tree: Tree) -> None:
     """Draw until the roster is complete. What is logged meanwhile stands above the bar."""
-    roster = tree.roster
-    if roster is None or not roster.reading:
+    reconciler = tree.reconciler
+    if reconciler is None or not reconciler.reading:
         return
     with counting("reading model files") as count:
-        while roster.reading:
-            count(roster.read, roster.of)
-            await roster.change()
+        while reconciler.reading:
+            count(reconciler.read, reconciler.of)
+            await reconciler.change()

@@ -22,7 +22,7 @@ from ..config.schema import Config, ModelSpec
 from ..config.wording import dotted
 from ..engines.launch import Launch, TcpAddress
 from ..engines.llama_server.probe import Probe
-from ..engines.selector import Planner, xllamacpp_installed
+from ..engines.selector import EngineSelector, xllamacpp_installed
 from ..errors import SetupError
 from ..memory.cost.cost import Cost, cost
 from ..memory.cost.estimate import Estimate, estimate
@@ -86,15 +86,15 @@ async def resolve(
         found: Resolve the others too.
     """
     probe = Probe(inheritance=Inheritance(config.secret_variables))
-    planner = Planner(config=config, probe=probe, bundled_available=xllamacpp_installed)
-    disk = Disk(snapshot=snapshot, ollama_server=planner.ollama_server() is not None)
+    selector = EngineSelector(config=config, probe=probe, bundled_available=xllamacpp_installed)
+    disk = Disk(snapshot=snapshot, ollama_server=selector.ollama_server() is not None)
     served = await trio.to_thread.run_sync(entries, config, disk)
-    planner.several = lambda: len(served) > 1
+    selector.several = lambda: len(served) > 1
     others = [] if found else [name for name in served if name not in config.models]
-    return [await _resolve(planner, served[name], source) for name in served if name not in others], len(others)
+    return [await _resolve(selector, served[name], source) for name in served if name not in others], len(others)
 
 
-async def _resolve(planner: Planner, entry: Entry, source: str) -> Resolved:
+async def _resolve(selector: EngineSelector, entry: Entry, source: str) -> Resolved:
     spec = entry.spec
     problems: dict[str, None] = {}  # in their order, each once: the planner stops at the first
     if entry.refusal:
@@ -102,10 +102,10 @@ async def _resolve(planner: Planner, entry: Entry, source: str) -> Resolved:
     launch = None
     try:
         if not (entry.refusal and (entry.found or not spec.path)):  # then that is all that there is to say
-            launch = await planner.plan(spec, SOCKET, entry.found, entry.engine)
+            launch = await selector.plan(spec, SOCKET, entry.found, entry.engine)
     except SetupError as error:
         problems[str(error)] = None
-    place = f" @ {source}: {dotted(('models', spec.name))}" if spec.name in planner.config.models else ""
+    place = f" @ {source}: {dotted(('models', spec.name))}" if spec.name in selector.config.models else ""
     needs = estimate(spec, entry.found) if entry.found else None
     counts = cost(entry, needs, None)
     return Resolved(
@@ -114,7 +114,7 @@ async def _resolve(planner: Planner, entry: Entry, source: str) -> Resolved:
         command=_argv(launch) if launch else (),
         with_requests=launch.body_defaults if launch else {},
         corrections=launch.corrections if launch else (),
-        weights=entry.found.size if entry.found else await trio.to_thread.run_sync(_weights, planner.config, spec),
+        weights=entry.found.size if entry.found else await trio.to_thread.run_sync(_weights, selector.config, spec),
         needs=needs,
         cost=counts if counts.least and not entry.refusal else None,
         mistakes=tuple(f"{problem.rstrip('.')}{place}" for problem in problems),

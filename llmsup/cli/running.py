@@ -19,7 +19,7 @@ import trio
 from ..config import Config
 from ..errors import Error
 from ..fleet.fleet import Fleet
-from ..fleet.reconciler import Roster
+from ..fleet.reconciler import Reconciler
 from ..process import descriptors, subreaper
 from ..process.logbook import LogBook
 from ..process.notify import Notifier
@@ -125,8 +125,8 @@ async def _main(tree: Tree, logs: Handlers, started: Callable[[Fleet], None], ma
             gc.freeze()  # what is built now stays: collecting garbage must not walk through it under load
             started(fleet)
             running.start_soon(show_reading, tree)
-            if tree.roster is not None and not fleet.complete:
-                running.start_soon(_tell_if_nothing, tree.roster, fleet)
+            if tree.reconciler is not None and not fleet.complete:
+                running.start_soon(_tell_if_nothing, tree.reconciler, fleet)
         log.info("stopped")
         nursery.cancel_scope.cancel()
 
@@ -144,9 +144,9 @@ async def _obey_signals(tree: Tree, manager: Notifier, *, task_status: trio.Task
                 tree.stop()
 
 
-async def _tell_if_nothing(roster: Roster, fleet: Fleet) -> None:
+async def _tell_if_nothing(reconciler: Reconciler, fleet: Fleet) -> None:
     """Say so if a look that took longer than a start may wait for ends with no model."""
-    await roster.until(lambda: fleet.complete or roster.over)
+    await reconciler.until(lambda: fleet.complete or reconciler.over)
     if fleet.complete and not fleet.models:
         warn_of_nothing()
 

@@ -74,14 +74,14 @@ def standing(answer: Answer, now: float) -> Iterator[str]:
     yield f"{name} is {answer['state']}{since}: {_why(answer['reason'], name)}."
     if answer["waits_for"]:
         yield f"It waits for memory: {answer['waits_for']}."
-    if resident := answer["resident"]:
-        size, source = format_bytes(Bytes(resident["footprint_bytes"])), resident["footprint_source"]
-        yield f"It counts for {size} ({source}), and {format_bytes(resident['freeable_bytes'])} would come back."
-        if resident["grows_bytes"]:
-            more = format_bytes(Bytes(resident["grows_bytes"]))
+    if loaded := answer["resident"]:
+        size, source = format_bytes(Bytes(loaded["footprint_bytes"])), loaded["footprint_source"]
+        yield f"It counts for {size} ({source}), and {format_bytes(loaded['freeable_bytes'])} would come back."
+        if loaded["grows_bytes"]:
+            more = format_bytes(Bytes(loaded["grows_bytes"]))
             yield f"It may come to hold {more} more, of prompts that it keeps; nobody has to go for that."
-        loss = f"that would cost {resident['loss_seconds']:.3g} s of expected reload"
-        may = f"It may not be unloaded now: {resident['stays']}" if resident["stays"] else "It could be unloaded now"
+        loss = f"that would cost {loaded['loss_seconds']:.3g} s of expected reload"
+        may = f"It may not be unloaded now: {loaded['stays']}" if loaded["stays"] else "It could be unloaded now"
         yield f"{may}; {loss}."
     pressure = answer["pressure"]
     if pressure["nobody_goes"]:

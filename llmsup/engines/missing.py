@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..catalog.entry import Entry
-from .selector import Planner
+from .selector import EngineSelector
 
 NAMED = 3
 """How many models a line names."""
 
 
-async def without_engine(planner: Planner, entries: Iterable[Entry]) -> dict[str, str]:
+async def without_engine(selector: EngineSelector, entries: Iterable[Entry]) -> dict[str, str]:
     """The models that there is no engine for, and why, with the remedy. Those that can't be served anyway are left out.
 
     Each program is looked for once, however many models want it.
@@ -27,7 +27,7 @@ async def without_engine(planner: Planner, entries: Iterable[Entry]) -> dict[str
         spec, found = entry.spec, entry.found
         alike = (spec.command, spec.engine, entry.engine, found.ollama_only if found else "", bool(spec.path))
         if alike not in known:
-            known[alike] = await planner.missing(spec, found, entry.engine)
+            known[alike] = await selector.missing(spec, found, entry.engine)
         if known[alike]:
             missing[entry.name] = known[alike]
     return missing

@@ -60,7 +60,7 @@ class _Chosen:
 
 
 @define(kw_only=True)
-class Planner:
+class EngineSelector:
     """Turns models into launches.
 
     Attributes:

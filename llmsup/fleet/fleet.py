@@ -22,7 +22,7 @@ from ..units import Bytes, Seconds
 from .changes import Changes, compare
 from .model.admission import Admission
 from .model.model import Model
-from .model.queue import Ticket
+from .model.queue import Lease
 from .model.run import Start
 from .model.supervisor import Supervisor
 
@@ -125,7 +125,7 @@ class Fleet(Watched):
         self.models[entry.name] = model
         self._change(model, entry)
         if retiring and entry.preloads and not self.closing:
-            self.load(model, modest=True)
+            self.load(model, no_eviction=True)
 
     def _add(self, entry: Entry) -> None:
         name = entry.name
@@ -134,7 +134,7 @@ class Fleet(Watched):
             self.models[name] = back.model
             self._change(back.model, entry)
             if entry.preloads and not self.closing:
-                self.load(back.model, modest=True)
+                self.load(back.model, no_eviction=True)
             return
         book = LogBook(parent=self.book, prefix=_prefix(name))
         self.models[name] = model = Model(entry, book, self.events, self._admission.changed)
@@ -145,7 +145,7 @@ class Fleet(Watched):
         preload = entry.preloads and not model.entry.preloads
         model.redefine(entry)
         if preload and not self.closing:
-            self.load(model, modest=True)
+            self.load(model, no_eviction=True)
 
     def _retire(self, model: Model) -> None:
         self._retiring[model.spec.name] = retiring = _Retiring(model)
@@ -210,7 +210,7 @@ class Fleet(Watched):
         """What else a model answers to, besides its id and its aliases: what no other model is called, too."""
         return self._names.own(model.spec.name, model.entry.also)
 
-    def enter(self, model: Model, ttl: Seconds = Seconds(0), client: str = "") -> Ticket:
+    def enter(self, model: Model, ttl: Seconds = Seconds(0), client: str = "") -> Lease:
         """Take a ticket for one request of a client; "" is nobody in particular, and shares with nobody.
 
         Raises:
@@ -225,9 +225,9 @@ class Fleet(Watched):
             raise ModelNotFound(f"The model {model.spec.name!r} was just removed.", param="model")
         if model.would_wait:
             self._check_queue(client)
-        ticket = model.enter(ttl, client)
+        lease = model.enter(ttl, client)
         self._supervise(model)
-        return ticket
+        return lease
 
     def _check_queue(self, client: str) -> None:
         """One who can't be served at once may wait, unless the queue is full, or this client has more places in it
@@ -235,25 +235,25 @@ class Fleet(Watched):
         fill it, and a newcomer finds room (switches share a buffer like this: Choudhury and Hahne, "Dynamic queue
         length thresholds", 1998).
         """
-        left = self.max_queue - sum(model.desk.waiting for model in self._all())
+        left = self.max_queue - sum(model.queue.waiting for model in self._all())
         if left <= 0:
             raise QueueFull(f"{self.max_queue} requests wait for models already (max_queue).", retry_after=5)
-        if client and (own := sum(model.desk.waiting_of(client) for model in self._all())) > left:
+        if client and (own := sum(model.queue.waiting_of(client) for model in self._all())) > left:
             raise QueueFull(
                 f"{own} requests of this client wait for models already, and {left} places are left for all others.",
                 hint=f"One client may have as many as it leaves free (max_queue is {self.max_queue}).",
                 retry_after=5,
             )
 
-    def load(self, model: Model, *, modest: bool = False) -> None:
-        """Ask for a model to be loaded, even if it failed a moment ago; `modest`: only if nobody has to go for it.
+    def load(self, model: Model, *, no_eviction: bool = False) -> None:
+        """Ask for a model to be loaded, even if it failed a moment ago; `no_eviction`: only if nobody has to go for it.
 
         Raises:
             ShuttingDown: It is too late for that.
         """
         if self.closing or self._nursery is None:
             raise ShuttingDown("llmsup is shutting down.")
-        model.load(modest=modest)
+        model.load(no_eviction=no_eviction)
         self._supervise(model)
 
     async def unload_all(self, reason: str, *, force: bool = False) -> Bytes:
@@ -292,7 +292,7 @@ class Fleet(Watched):
 
     def running(self) -> list[Model]:
         """The models that have, or are getting, an engine, in no order."""
-        return [model for model in self._all() if model.life is not None]
+        return [model for model in self._all() if model.run is not None]
 
     def _all(self) -> list[Model]:
         """The models, and those that are on their way out."""

@@ -59,7 +59,7 @@ class _Ask:
         self.done.set()
 
 
-class Roster(Watched):
+class Reconciler(Watched):
     """The one task that changes which models the fleet has.
 
     Attributes:

@@ -26,7 +26,7 @@ _METHODS = b"GET, POST, OPTIONS"
 
 
 @define
-class Doorman:
+class RequestGuard:
     """Checks a request before anything else looks at it.
 
     Attributes:

@@ -1,6 +1,6 @@
 """One request on its way: waits for its model, goes to the engine, and its answer's bytes come back.
 
-It does not know who may ask (`doorman`), nor which front end carries the bytes.
+It does not know who may ask (`guard`), nor which front end carries the bytes.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from ..engines.pool import Answer
 from ..errors import EngineBadAnswer, EngineDied, Error, ModelNotFound
 from ..fleet.fleet import Fleet
 from ..fleet.model.model import Model
-from ..fleet.model.queue import Ticket
-from ..fleet.model.run import Life
+from ..fleet.model.queue import Lease
+from ..fleet.model.run import Run
 from ..fleet.model.watchdogs import SOCKET_GONE
 from ..units import NEVER, Seconds, format_seconds
 from . import sse
@@ -38,7 +38,7 @@ def _nothing() -> None:
     pass
 
 
-def _gone(_life: Life) -> Payload:
+def _gone(_run: Run) -> Payload:
     raise RuntimeError("the body has been sent, and is no longer there")
 
 
@@ -70,15 +70,15 @@ class Order:
 class Exchange:
     """One request and its lease, which begins at once; whoever makes one must `close` it, at whatever point."""
 
-    def __init__(self, fleet: Fleet, order: Order, body: Callable[[Life], Payload], loading_comments: Seconds) -> None:
+    def __init__(self, fleet: Fleet, order: Order, body: Callable[[Run], Payload], loading_comments: Seconds) -> None:
         """`body` makes the body for an engine, which may lack something that the body must then say."""
         self._fleet = fleet
         self._order = order
         self._body = body
         self._comments = loading_comments if order.streaming else NEVER
         self._answer: Answer | None = None
-        self._life: Life | None = None
-        self._ticket: Ticket = fleet.enter(order.model, order.ttl, order.client)
+        self._run: Run | None = None
+        self._lease: Lease = fleet.enter(order.model, order.ttl, order.client)
 
     async def close(self) -> None:
         """Close the engine's connection, and end the lease. Works when cancelled."""
@@ -86,7 +86,7 @@ class Exchange:
             if self._answer is not None:
                 await self._answer.close()
         finally:
-            self._ticket.__exit__()
+            self._lease.__exit__()
 
     async def reply(self) -> Reply:
         """The head of the reply: the engine's own, or a stream of comments if the model takes long to load.
@@ -94,12 +94,12 @@ class Exchange:
         Raises:
             Error: There will be no answer.
         """
-        life: Life | None = None
-        with nullcontext() if self._ticket.decided else trio.move_on_after(self._comments):
-            life = await self._ticket.life(self._order.model.spec.queue_timeout)
-        if life is None:
+        run: Run | None = None
+        with nullcontext() if self._lease.decided else trio.move_on_after(self._comments):
+            run = await self._lease.run(self._order.model.spec.queue_timeout)
+        if run is None:
             return Reply(status=200, headers=sse.HEADERS, body=self._late())
-        await self._ask(life)
+        await self._ask(run)
         assert self._answer is not None
         headers, tunnel, body = for_client(self._answer.headers), None, self._relay()
         if self._answer.status == 101:
@@ -111,13 +111,13 @@ class Exchange:
                 headers.append((b"X-Accel-Buffering", b"no"))
         return Reply(status=self._answer.status, headers=headers, body=body, reason=self._answer.reason, tunnel=tunnel)
 
-    async def _ask(self, life: Life) -> None:
+    async def _ask(self, run: Run) -> None:
         """Send the request; once more on a fresh engine if this one dies without having said a word."""
         order = self._order
         for last_try in (False, True):
-            self._life = life
+            self._run = run
             try:
-                self._answer = await life.pool.request(order.method, order.target, order.headers, self._body(life))
+                self._answer = await run.pool.request(order.method, order.target, order.headers, self._body(run))
             except Disconnected as gone:
                 error = await self._explain(gone)
                 if last_try or gone.began or not isinstance(error, EngineDied):
@@ -129,20 +129,20 @@ class Exchange:
                 self._body = _gone
                 order.sent()
                 return
-            self._ticket.__exit__()
+            self._lease.__exit__()
             try:
-                self._ticket = self._fleet.enter(order.model, order.ttl, order.client)
+                self._lease = self._fleet.enter(order.model, order.ttl, order.client)
             except ModelNotFound:  # removed meanwhile: that is not what went wrong
                 raise error from None
-            life = await self._ticket.life(order.model.spec.queue_timeout)
+            run = await self._lease.run(order.model.spec.queue_timeout)
 
     async def _explain(self, gone: Disconnected) -> Error:
         """Why the engine hung up."""
-        assert self._life is not None
+        assert self._run is not None
         if isinstance(gone, Unreachable):
-            self._order.model.replace(self._life, SOCKET_GONE)  # so that the next one to serve us is another
+            self._order.model.replace(self._run, SOCKET_GONE)  # so that the next one to serve us is another
             return EngineDied(f"The engine of {self._order.model.spec.name} can't be reached: its socket was removed.")
-        verdict = await self._life.ended(VERDICT_PATIENCE)
+        verdict = await self._run.ended(VERDICT_PATIENCE)
         if verdict is None:
             return EngineBadAnswer(f"The engine of {self._order.model.spec.name} lives, but hung up {gone}.")
         return verdict.again()
@@ -168,8 +168,8 @@ class Exchange:
 
     async def _was_cut_off(self) -> Error | None:
         """Whether an answer that ended by closing did so because its engine died."""
-        assert self._life is not None
-        fate = await self._life.fate(VERDICT_PATIENCE)
+        assert self._run is not None
+        fate = await self._run.fate(VERDICT_PATIENCE)
         return fate.again() if isinstance(fate, EngineDied) else None
 
     async def _relay_events(self) -> AsyncGenerator[bytes, None]:
@@ -188,12 +188,12 @@ class Exchange:
         """Comments until the model is there, then the answer; errors can only be events now."""
         spec = self._order.model.spec
         try:
-            life: Life | None = None
-            while life is None:
-                yield sse.comment(f"loading {spec.name} {format_seconds(self._ticket.waited)}")
+            run: Run | None = None
+            while run is None:
+                yield sse.comment(f"loading {spec.name} {format_seconds(self._lease.waited)}")
                 with trio.move_on_after(self._comments):
-                    life = await self._ticket.life(spec.queue_timeout)
-            await self._ask(life)
+                    run = await self._lease.run(spec.queue_timeout)
+            await self._ask(run)
             assert self._answer is not None
             if sse.is_stream(self._answer.headers):
                 async with aclosing(self._relay_events()) as events:

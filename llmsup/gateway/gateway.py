@@ -16,10 +16,10 @@ from ..config.schema import ModelSpec, Server
 from ..engines.connection import Buffer, Payload
 from ..errors import Error, InvalidJson, ModelNotFound, ModelRequired, ShuttingDown
 from ..fleet.fleet import Fleet
-from ..fleet.model.run import Life
+from ..fleet.model.run import Run
 from ..process.watched import Watched
 from ..units import Bytes, Seconds
-from .access import Doorman
+from .access import RequestGuard
 from .body import JsonBody, Turn, read_json
 from .edits import changes
 from .exchange import Exchange, Order
@@ -37,16 +37,16 @@ class Gateway(Watched):
     """Everything that an inference request passes through.
 
     Attributes:
-        doorman: Checks keys and origins; `exchange` has it check, and front ends use it for their other paths.
+        guard: Checks keys and origins; `exchange` has it check, and front ends use it for their other paths.
         server: [server] of the config that is in force.
         active: How many requests are inside, from the first byte to the last.
         room: The memory that their bodies have.
         fleet: The models.
     """
 
-    def __init__(self, fleet: Fleet, server: Server, doorman: Doorman) -> None:
+    def __init__(self, fleet: Fleet, server: Server, guard: RequestGuard) -> None:
         super().__init__()
-        self.doorman = doorman
+        self.guard = guard
         self.active = 0
         self.room = Room(Bytes(2 * server.max_body))
         self._turn = Turn()
@@ -63,11 +63,11 @@ class Gateway(Watched):
 
     async def order(
         self, head: RequestHead, chunks: AsyncIterable[bytes], share: Share
-    ) -> tuple[Order, Callable[[Life], Payload]]:
+    ) -> tuple[Order, Callable[[Run], Payload]]:
         limit = self.server.max_body
         self.room.large = Bytes(2 * limit)
         query = b"?" + head.query if head.query else b""
-        client = self.doorman.client(head)
+        client = self.guard.client(head)
         if head.raw_path.startswith(UPSTREAM):
             upstream = await self.upstream(head)  # before the body: it may be large
             data = await read_body(head, chunks, limit, share, raw=True)
@@ -163,7 +163,7 @@ class _Passage:
 
     async def _enter(self) -> Reply:
         head, gateway = self._head, self._gateway
-        gateway.doorman.check(head)
+        gateway.guard.check(head)
         if gateway.fleet.closing:
             raise ShuttingDown("llmsup is shutting down.")
         if head.raw_path.startswith(UPSTREAM) and head.method in ("GET", "HEAD"):
@@ -209,13 +209,13 @@ def _redirect(where: bytes) -> Reply:
     return Reply(status=308, headers=[(b"location", where), (b"content-length", b"0")], body=nothing())
 
 
-def _as_is(data: Payload) -> Callable[[Life], Payload]:
-    return lambda _life: data
+def _as_is(data: Payload) -> Callable[[Run], Payload]:
+    return lambda _run: data
 
 
-def _edited(body: JsonBody, spec: ModelSpec, preset: str, *, generating: bool) -> Callable[[Life], Payload]:
-    def make(life: Life) -> Payload:
-        return body.edited(changes(body, spec, preset=preset, defaults=life.body_defaults, generating=generating))
+def _edited(body: JsonBody, spec: ModelSpec, preset: str, *, generating: bool) -> Callable[[Run], Payload]:
+    def make(run: Run) -> Payload:
+        return body.edited(changes(body, spec, preset=preset, defaults=run.body_defaults, generating=generating))
 
     return make
 

@@ -32,13 +32,13 @@ class Activity:
     Attributes:
         at: Trio time.
         output: Something that changes with every byte that it writes.
-        resident: Bytes in RAM, of all its processes; what they share counts for each.
+        loaded: Bytes in RAM, of all its processes; what they share counts for each.
         cpu: Seconds of CPU time, by process; with those of the children that it has waited for.
     """
 
     at: float
     output: object = None
-    resident: int = 0
+    loaded: int = 0
     cpu: Mapping[int, float] = Factory(dict)
 
     def cores(self, before: Activity) -> float:
@@ -50,7 +50,7 @@ class Activity:
 
     def grown(self, before: Activity) -> bool:
         """Whether its memory changed: loads that read a large file may be silent for minutes."""
-        return abs(self.resident - before.resident) >= GROWTH
+        return abs(self.loaded - before.loaded) >= GROWTH
 
 
 async def look(leader: int, output: object = None) -> Activity:
@@ -61,17 +61,17 @@ async def look(leader: int, output: object = None) -> Activity:
 
 
 def _look(leader: int, at: float, output: object) -> Activity:
-    resident = 0
+    loaded = 0
     cpu: dict[int, float] = {}
     for pid in tree(leader):
         try:
             process = psutil.Process(pid)
             with process.oneshot():
-                resident += process.memory_info().rss
+                loaded += process.memory_info().rss
                 cpu[pid] = sum(process.cpu_times()[:4])  # user, system, and those of its dead children
         except psutil.Error:
             continue
-    return Activity(at=at, output=output, resident=resident, cpu=cpu)
+    return Activity(at=at, output=output, loaded=loaded, cpu=cpu)
 
 
 def tree(leader: int) -> set[int]:

@@ -14,12 +14,12 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as QuartMethodNotAllowed
 
-from ..bridge.scheduler import Keeper
+from ..bridge.scheduler import BridgeScheduler
 from ..config.schema import Server
 from ..errors import BadRequest, Error, MethodNotAllowed, NotFound
 from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
-from ..fleet.reconciler import Roster
+from ..fleet.reconciler import Reconciler
 from ..gateway.access import is_preflight
 from ..gateway.gateway import Gateway
 from ..gateway.routes import INFERENCE, UPSTREAM_METHODS
@@ -51,7 +51,9 @@ def current() -> LeasingRequest:
     return cast("LeasingRequest", request)
 
 
-def build_app(gateway: Gateway, fleet: Fleet, roster: Roster, governor: Governor, keeper: Keeper) -> App:
+def build_app(
+    gateway: Gateway, fleet: Fleet, reconciler: Reconciler, governor: Governor, keeper: BridgeScheduler
+) -> App:
     """Put the app together."""
     app = App("llmsup")
     app.config["RESPONSE_TIMEOUT"] = None  # Quart's minute would cut streams short, without a word
@@ -60,7 +62,7 @@ def build_app(gateway: Gateway, fleet: Fleet, roster: Roster, governor: Governor
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # paths are canonical (`gateway.paths`), and what is an engine's stays as it is
     for routes in (
-        control(fleet, roster, governor),
+        control(fleet, reconciler, governor),
         models(fleet, governor),
         memory(fleet, governor),
         metrics(fleet, governor),
@@ -85,15 +87,15 @@ def build_app(gateway: Gateway, fleet: Fleet, roster: Roster, governor: Governor
         """Nothing is looked at, let alone loaded, before this."""
         head = current().head
         if is_preflight(head):
-            gateway.doorman.check(head)
+            gateway.guard.check(head)
             return Response(b"", HTTPStatus.NO_CONTENT)
         if request.endpoint != "infer":  # the gateway checks its own
-            gateway.doorman.check(head)
+            gateway.guard.check(head)
         return None
 
     @app.after_request
     async def allow(response: Response) -> Response:
-        for name, value in gateway.doorman.headers(current().head):
+        for name, value in gateway.guard.headers(current().head):
             response.headers.add(name.decode(), value.decode("latin-1"))
         return response
 

@@ -9,15 +9,15 @@ import math
 
 from quart import Blueprint, Response
 
-from ..bridge.run import Run
-from ..bridge.scheduler import Keeper
+from ..bridge.run import BridgeRun
+from ..bridge.scheduler import BridgeScheduler
 from ..errors import BridgeFailed
 from ..units import format_seconds
 from .answers import as_json
 from .control_body import control_body
 
 
-def bridge(keeper: Keeper) -> Blueprint:
+def bridge(keeper: BridgeScheduler) -> Blueprint:
     """The routes of `/bridge`."""
     routes = Blueprint("bridge", __name__)
 
@@ -42,7 +42,7 @@ def bridge(keeper: Keeper) -> Blueprint:
     return routes
 
 
-def _done(run: Run) -> Run:
+def _done(run: BridgeRun) -> BridgeRun:
     """A run that did not fail. Raises BridgeFailed."""
     if run.error:
         raise BridgeFailed(run.error, log_tail=run.lines)

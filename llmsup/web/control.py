@@ -17,7 +17,7 @@ from ..errors import BadRequest
 from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
 from ..fleet.model.states import State
-from ..fleet.reconciler import Roster
+from ..fleet.reconciler import Reconciler
 from ..gateway.body import JsonBody
 from ..units import Bytes, Seconds
 from .answers import as_json, as_text
@@ -27,7 +27,7 @@ from .status import model_entry, running_entry
 BY_HAND = "asked for over the API"
 
 
-def control(fleet: Fleet, roster: Roster, governor: Governor) -> Blueprint:
+def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprint:
     """The routes of the control API."""
     routes = Blueprint("control", __name__)
 
@@ -52,14 +52,14 @@ def control(fleet: Fleet, roster: Roster, governor: Governor) -> Blueprint:
 
     @routes.post("/reload-config")
     async def reload_config() -> Response:
-        done = await roster.reload()
+        done = await reconciler.reload()
         return as_json({**asdict(done.changes), "refused": done.refused, "restart_needed": done.restart})
 
     @routes.get("/catalog")
     async def catalog() -> Response:
-        left_out = [{"path": str(left.path), "reason": left.reason} for left in roster.snapshot.left_out]
-        read = {"complete": roster.snapshot.complete, "read": roster.read, "of": roster.of}
-        return as_json({"models": len(roster.snapshot.models), **read, "left_out": left_out})
+        left_out = [{"path": str(left.path), "reason": left.reason} for left in reconciler.snapshot.left_out]
+        read = {"complete": reconciler.snapshot.complete, "read": reconciler.read, "of": reconciler.of}
+        return as_json({"models": len(reconciler.snapshot.models), **read, "left_out": left_out})
 
     return routes
 
@@ -107,8 +107,8 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
         began = trio.current_time()
         fleet.load(model)
         if wait:
-            with fleet.enter(model) as ticket:
-                await ticket.life(Seconds(model.spec.start_timeout + model.spec.queue_timeout))
+            with fleet.enter(model) as lease:
+                await lease.run(Seconds(model.spec.start_timeout + model.spec.queue_timeout))
             seconds = round(trio.current_time() - began, 3)
             return as_json({"success": True, "model": model.spec.name, "seconds": seconds})
         # One that can never fit is refused as soon as it has begun to wait.

@@ -26,7 +26,7 @@ async def answer(gateway: Gateway, head: RequestHead, incoming: Incoming, outgoi
     Raises:
         ClientLeft: Before its end.
     """
-    more = gateway.doorman.headers(head)
+    more = gateway.guard.headers(head)
     try:
         async with gateway.exchange(head, incoming) as reply:
             if reply.tunnel is not None:

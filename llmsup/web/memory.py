@@ -20,7 +20,7 @@ from ..fleet.model.model import Model
 from ..memory.machine.reading import Reading
 from ..memory.policy.decision import Decision, Weighed
 from ..memory.policy.eviction_cost import loss
-from ..memory.policy.inputs import Machine, Resident
+from ..memory.policy.inputs import LoadedModel, Machine
 from ..units import Seconds
 from .answers import as_json
 from .status import finite, rounded, running_entry, wall
@@ -32,14 +32,14 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
 
     @routes.get("/memory")
     async def everything() -> Response:
-        machine, pressure, residents = governor.machine(), governor.pressure, governor.residents()
+        machine, pressure, loaded_models = governor.machine(), governor.pressure, governor.loaded_models()
         return as_json(
             {
                 "ceiling_bytes": machine.ceiling,
                 "reserve_bytes": machine.reserve,
-                "committed_bytes": sum(each.cost for each in residents),
-                "kept_bytes": kept(machine, residents),
-                "available_bytes": machine.headroom,
+                "committed_bytes": sum(each.cost for each in loaded_models),
+                "kept_bytes": kept(machine, loaded_models),
+                "available_bytes": machine.available,
                 "level": pressure.level,
                 "since": wall(pressure.since),
                 "because": pressure.because,
@@ -47,7 +47,7 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
                 "nobody_goes": _left(governor),
                 "problem": governor.problem or None,
                 "readings": _reading(governor.reading),
-                "models": [_resident(each, governor) for each in residents],
+                "models": [_resident(each, governor) for each in loaded_models],
                 "waiting": [
                     {
                         "model": ask.name,
@@ -67,7 +67,7 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
     async def one(name: str) -> Response:
         model = fleet.find_running(name)
         footprint = governor.footprint(model)
-        resident = next((each for each in governor.residents() if each.name == model.spec.name), None)
+        loaded = next((each for each in governor.loaded_models() if each.name == model.spec.name), None)
         return as_json(
             {
                 **running_entry(model, footprint),
@@ -76,7 +76,7 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
                 "since": wall(model.since),
                 "counts": _counts(model),
                 "min_residency": rounded(governor.floor),
-                "resident": None if resident is None else _resident(resident, governor),
+                "resident": None if loaded is None else _resident(loaded, governor),
                 "waits_for": next((ask.because for ask in governor.asks if ask.model is model), None),
                 "pressure": {
                     "level": governor.pressure.level,
@@ -96,10 +96,10 @@ def _left(governor: Governor) -> str | None:
     return None if governor.left is None else governor.left.because
 
 
-def kept(machine: Machine, residents: Iterable[Resident]) -> int:
+def kept(machine: Machine, loaded_models: Iterable[LoadedModel]) -> int:
     """The bytes under the ceiling that are kept for what models may still come to hold, until a load needs them."""
     committed, grows = 0, 0
-    for each in residents:
+    for each in loaded_models:
         committed, grows = committed + each.cost, grows + each.grows
     return max(min(grows, machine.ceiling - committed), 0)
 
@@ -115,19 +115,19 @@ def _counts(model: Model) -> dict[str, Any]:
     }
 
 
-def _resident(resident: Resident, governor: Governor) -> dict[str, Any]:
+def _resident(loaded: LoadedModel, governor: Governor) -> dict[str, Any]:
     return {
-        "model": resident.name,
-        "footprint_bytes": resident.cost,
-        "footprint_source": governor.source(resident.name),
-        "grows_bytes": resident.grows,
-        "freeable_bytes": resident.freeable,
-        "priority": resident.priority,
-        "pinned": resident.pinned,
-        "in_flight": resident.in_flight,
-        "loss_seconds": rounded(Seconds(loss(resident, trio.current_time(), governor.rules))),
-        "idle_seconds": rounded(Seconds(max(trio.current_time() - resident.last_used, 0.0))),
-        "stays": governor.stays(resident) or None,
+        "model": loaded.name,
+        "footprint_bytes": loaded.cost,
+        "footprint_source": governor.source(loaded.name),
+        "grows_bytes": loaded.grows,
+        "freeable_bytes": loaded.freeable,
+        "priority": loaded.priority,
+        "pinned": loaded.pinned,
+        "in_flight": loaded.in_flight,
+        "loss_seconds": rounded(Seconds(loss(loaded, trio.current_time(), governor.rules))),
+        "idle_seconds": rounded(Seconds(max(trio.current_time() - loaded.last_used, 0.0))),
+        "stays": governor.stays(loaded) or None,
     }
 
 
@@ -158,7 +158,7 @@ def decision_as_json(decision: Decision) -> dict[str, Any]:
         "level": decision.level,
         "ceiling_bytes": decision.ceiling,
         "room_bytes": decision.room,
-        "available_bytes": decision.headroom,
+        "available_bytes": decision.available,
         "missing_bytes": max(decision.deficit.cost, decision.deficit.freeable, 0),
         "weighed": _weighed(decision.weighed),
     }

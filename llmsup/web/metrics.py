@@ -49,7 +49,7 @@ class _Now:
 
 
 def _known(model: Model) -> bool:
-    return model.life is not None or bool(model.history.waits or model.history.entries)
+    return model.run is not None or bool(model.history.waits or model.history.entries)
 
 
 def _of_models(models: list[Model], governor: Governor) -> Iterable[Metric]:
@@ -67,8 +67,8 @@ def _of_models(models: list[Model], governor: Governor) -> Iterable[Metric]:
     for model in models:
         name, history, size = [model.spec.name], model.history, governor.footprint(model)
         loaded.add_metric(name, float(model.state in (State.READY, State.DRAINING)))
-        in_flight.add_metric(name, model.desk.in_flight)
-        waiting.add_metric(name, model.desk.waiting)
+        in_flight.add_metric(name, model.queue.in_flight)
+        waiting.add_metric(name, model.queue.waiting)
         footprint.add_metric(name, 0 if size is None else size.bytes)
         loads.add_metric(name, history.loads)
         for cause, count in history.unloads.items():
@@ -81,11 +81,11 @@ def _of_models(models: list[Model], governor: Governor) -> Iterable[Metric]:
 def _of_memory(governor: Governor) -> Iterable[Metric]:
     from prometheus_client.core import GaugeMetricFamily
 
-    machine, residents = governor.machine(), governor.residents()
-    committed = sum(each.cost for each in residents)
-    if machine.headroom is not None:
+    machine, loaded_models = governor.machine(), governor.loaded_models()
+    committed = sum(each.cost for each in loaded_models)
+    if machine.available is not None:
         yield GaugeMetricFamily(
-            "llmsup_memory_available_bytes", "What could be had without swapping.", machine.headroom
+            "llmsup_memory_available_bytes", "What could be had without swapping.", machine.available
         )
     yield GaugeMetricFamily("llmsup_memory_ceiling_bytes", "What all models together may have.", machine.ceiling)
     yield GaugeMetricFamily("llmsup_memory_committed_bytes", "What all models together count for.", committed)

@@ -31,8 +31,8 @@ def running_entry(model: Model, footprint: Cost | None) -> dict[str, Any]:
     Args:
         footprint: What it counts for; None while it waits to be let in.
     """
-    life = model.life
-    engine = life.engine if life else None
+    run = model.run
+    engine = run.engine if run else None
     spec = model.spec
     return {
         "model": spec.name,
@@ -41,11 +41,11 @@ def running_entry(model: Model, footprint: Cost | None) -> dict[str, Any]:
         "proxy": str(engine.launch.address) if engine else None,
         "cmd": shlex.join(engine.launch.argv) if engine else None,
         "ttl": finite(spec.ttl),
-        "in_flight": model.desk.in_flight,
-        "waiting": model.desk.waiting,
-        "loaded_at": wall(life.loaded_at if life else None),
-        "last_used": wall(model.desk.last_used),
-        "expires_at": None if model.desk.busy else wall(model.expires_at),
+        "in_flight": model.queue.in_flight,
+        "waiting": model.queue.waiting,
+        "loaded_at": wall(run.loaded_at if run else None),
+        "last_used": wall(model.queue.last_used),
+        "expires_at": None if model.queue.busy else wall(model.expires_at),
         "load_seconds": rounded(model.load_seconds),
         "footprint_bytes": footprint and footprint.bytes,
         "footprint_source": footprint and footprint.source,
@@ -55,7 +55,7 @@ def running_entry(model: Model, footprint: Cost | None) -> dict[str, Any]:
         "description": spec.description,
         "reason": model.reason,
         "progress": engine.progress if engine else None,
-        "waits_for": model.desk.shortage or (model.reason if model.state is State.WAITING else None),
+        "waits_for": model.queue.shortage or (model.reason if model.state is State.WAITING else None),
     }
 
 
@@ -105,16 +105,16 @@ def _status(model: Model, lacks: str) -> dict[str, Any]:
     if model.entry.refusal:
         return {"value": "failed", "reason": "it can't be served", "error": model.entry.refusal, "servable": False}
     if status["value"] == "loading":
-        life = model.life
-        status["progress"] = life.engine.progress if life and life.engine else None
-        status["last_line"] = "".join(last_words(life, model.book, 1)) if life else ""
-        status["waits_for"] = model.desk.shortage or None
-        status["seconds"] = rounded(trio.current_time() - life.began) if life else 0
+        run = model.run
+        status["progress"] = run.engine.progress if run and run.engine else None
+        status["last_line"] = "".join(last_words(run, model.book, 1)) if run else ""
+        status["waits_for"] = model.queue.shortage or None
+        status["seconds"] = rounded(trio.current_time() - run.began) if run else 0
     elif model.state is State.FAILED and model.failure is not None:
         status["error"] = str(model.failure)
         status["retry_in"] = rounded(model.retry_in)
         status["log_tail"] = list(model.failure.log_tail)
-    if lacks and model.life is None:
+    if lacks and model.run is None:
         status["no_engine"] = lacks
     return status
 

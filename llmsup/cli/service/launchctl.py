@@ -13,7 +13,7 @@ from pathlib import Path
 from ...errors import SetupError
 from .job import Job
 from .launchd import LABEL, plist
-from .manager import Name, Standing
+from .manager import Name, ServiceState
 from .tool import PATIENCE, ToolFailed, ask
 
 _EVERY = 0.2
@@ -68,14 +68,14 @@ class Launchctl:
     def forget(self) -> None:
         """Nothing: launchd reads the directory at login."""
 
-    def standing(self) -> Standing:
+    def standing(self) -> ServiceState:
         """What `launchctl print` shows, which is meant for people and has changed before. Raises ToolFailed."""
         try:
             return read_print(ask("launchctl", "print", self._target))
         except ToolFailed as error:
             if error.exit_code is None:
                 raise
-            return Standing(runs=False, text="not loaded")
+            return ServiceState(runs=False, text="not loaded")
 
     def _known(self) -> bool:
         try:
@@ -91,11 +91,11 @@ _IN_PROGRESS = 36
 """EINPROGRESS on macOS (errno.h), as launchctl's exit code."""
 
 
-def read_print(text: str) -> Standing:
+def read_print(text: str) -> ServiceState:
     """Read `state = running`, `pid = 123`, `last exit code = 1` out of `launchctl print`'s text: the first of each,
     as sections about other things follow.
     """
     found = dict(reversed(re.findall(r"^\s*([a-z ]+?) = (.*?)\s*$", text, re.MULTILINE)))
     parts = [found.get("state", "loaded")]
     parts += [f"{key} {found[key]}" for key in ("pid", "last exit code") if key in found]
-    return Standing(runs=found.get("state") == "running", text=", ".join(parts))
+    return ServiceState(runs=found.get("state") == "running", text=", ".join(parts))

@@ -19,7 +19,7 @@ Name = Literal["launchd", "systemd"]
 
 
 @frozen
-class Standing:
+class ServiceState:
     """What the manager says of the service.
 
     Attributes:
@@ -60,7 +60,7 @@ class Manager(Protocol):
     def forget(self) -> None:
         """Take note that the file is gone. Raises ToolFailed."""
 
-    def standing(self) -> Standing:
+    def standing(self) -> ServiceState:
         """How it is. Raises ToolFailed."""
 
 

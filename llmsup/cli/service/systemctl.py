@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .job import Job
-from .manager import Name, Standing
+from .manager import Name, ServiceState
 from .systemd import UNIT, unit
 from .tool import ask
 
@@ -47,16 +47,16 @@ class Systemctl:
         """Have systemd look at its files. Raises ToolFailed."""
         ask(*_USER, "daemon-reload")
 
-    def standing(self) -> Standing:
+    def standing(self) -> ServiceState:
         """What `systemctl show` says. Raises ToolFailed."""
         return read_show(ask(*_USER, "show", UNIT))
 
 
-def read_show(text: str) -> Standing:
+def read_show(text: str) -> ServiceState:
     """Read `KEY=VALUE` lines (systemctl(1), "show")."""
     found = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     if found.get("LoadState") == "not-found":
-        return Standing(runs=False, text="not loaded")
+        return ServiceState(runs=False, text="not loaded")
     active = found.get("ActiveState", "unknown")
     parts = [f"{active} ({found.get('SubState', '?')})"]
     if found.get("MainPID", "0") != "0":
@@ -68,4 +68,4 @@ def read_show(text: str) -> Standing:
     runs = active in ("active", "reloading")
     if runs and found.get("StatusText"):  # of one that has ended it is still the last
         parts.append(found["StatusText"])
-    return Standing(runs=runs, text=", ".join(parts))
+    return ServiceState(runs=runs, text=", ".join(parts))

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import trio
 
 from ...catalog.entry import Entry
-from ...engines.selector import Planner
+from ...engines.selector import EngineSelector
 from ...process.child import run_child
 from ...process.logbook import LogBook
 from ...process.orphans import Orphans
@@ -31,13 +31,13 @@ class Starter:
     """Starts real engines; the `life.Start` of production.
 
     Attributes:
-        planner: Turns a model into a command line.
+        selector: Turns a model into a command line.
         orphans: Told of every process group.
         sockets: A private directory, short enough for a Unix socket's path.
     """
 
-    def __init__(self, planner: Planner, orphans: Orphans, sockets: SocketDirectory) -> None:
-        self._planner = planner
+    def __init__(self, selector: EngineSelector, orphans: Orphans, sockets: SocketDirectory) -> None:
+        self._selector = selector
         self._orphans = orphans
         self._sockets = sockets
         self._started = 0
@@ -54,7 +54,7 @@ class Starter:
         self._started += 1  # a socket's file outlives its engine, and a name in use can't be bound: never twice
         socket = await self._sockets.ready(self._orphans.use) / f"{self._started}.sock"
         spec = entry.spec
-        launch = await self._planner.plan(spec, socket, entry.found, entry.engine)
+        launch = await self._selector.plan(spec, socket, entry.found, entry.engine)
         book.write(f"llmsup: starting {' '.join(launch.argv)}")
         for correction in launch.corrections:
             book.write(f"llmsup: {correction}")

@@ -18,12 +18,12 @@ from ...memory.cost.cost import Cost, cost, prompts
 from ...memory.cost.store import FootprintStore
 from ...units import Bytes, format_bytes
 from ..model.model import Model
-from ..model.run import Life
+from ..model.run import Run
 
 log = logging.getLogger(__name__)
 
 
-class Prices(Protocol):
+class CostSource(Protocol):
     """What the governor asks about models' costs."""
 
     async def cost(self, model: Model) -> Cost:
@@ -32,12 +32,12 @@ class Prices(Protocol):
     async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
         """What each of many is going to cost: for lists, so that the same engine may be looked at less often."""
 
-    def keep(self, model: Model, life: Life) -> None:
+    def keep(self, model: Model, run: Run) -> None:
         """Remember what a life has come to."""
 
 
-class MeasuredPrices:
-    """The `Prices` of production.
+class MeasuredCosts:
+    """The `CostSource` of production.
 
     Attributes:
         store: What was measured before.
@@ -89,8 +89,8 @@ class MeasuredPrices:
         """Whether it was measured before, as it was when its cost was last asked for."""
         return self._store.get(self._key(model)) is not None
 
-    def keep(self, model: Model, life: Life) -> None:
-        meter = life.engine.meter if life.engine else None
+    def keep(self, model: Model, run: Run) -> None:
+        meter = run.engine.meter if run.engine else None
         if meter is None or (peak := meter.peak) is None or (start := meter.start(prompts(model.needs))) is None:
             return  # it never came to what it needs
         self._store.put(self._key(model), start)

@@ -1,6 +1,6 @@
 """Lets models in and has others leave: the policy's decisions, carried out, recorded and told.
 
-It does not know how memory is read (`memory.machine.monitor`), what a model costs (`Prices`), nor how one is
+It does not know how memory is read (`memory.machine.monitor`), what a model costs (`CostSource`), nor how one is
 unloaded (`model`).
 """
 
@@ -19,17 +19,17 @@ from ...errors import ModelTooLarge
 from ...memory.cost.cost import Cost
 from ...memory.policy.admission import admit_all
 from ...memory.policy.decision import Decision
-from ...memory.policy.inputs import Machine, Need, Resident
+from ...memory.policy.inputs import LoadedModel, Machine, Need
 from ...memory.policy.room import apart, room
 from ...process.events import Events
 from ...units import Bytes, format_bytes
 from ..model.model import Model
-from .costs import Prices
+from .costs import CostSource
 from .decisions import Decisions
-from .grant import Ask, Reservation
+from .grant import Ask, Grant
 from .reclaim import Watch, until_returned
 from .relief import Relieving
-from .view import Overview
+from .view import MemoryView
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ LEAST_APART = 0.02
 """Seconds between two looks at what waits: requests come and go faster than that matters."""
 
 
-class Governor(Overview):
+class Governor(MemoryView):
     """The `Admission` of a machine whose memory ends somewhere.
 
     All decisions are made in one synchronous step over the state as it is, and counted in that same step: no lock is
@@ -52,10 +52,10 @@ class Governor(Overview):
         records: The last decisions, and what became of them.
     """
 
-    def __init__(self, settings: Memory, watch: Watch, prices: Prices, events: Events) -> None:
+    def __init__(self, settings: Memory, watch: Watch, prices: CostSource, events: Events) -> None:
         super().__init__(settings, watch)
         self.records = Decisions(events)
-        self._prices = prices
+        self._costs = prices
         self._relieving = Relieving(self._reserved)
         self._woken = trio.Event()
         self._again = math.inf  # when time alone changes what was decided (trio time)
@@ -100,10 +100,10 @@ class Governor(Overview):
         Raises:
             ModelTooLarge: It needs more than all models together may have.
         """
-        assert model.life is not None
+        assert model.run is not None
         self._note_refault(model)
-        cost = await self._prices.cost(model)
-        ask = self._asks[model] = Ask(model, cost, model.life.began)
+        cost = await self._costs.cost(model)
+        ask = self._asks[model] = Ask(model, cost, model.run.began)
         try:
             self._decide()
             self.wake()  # what waits now is decided about again though nothing else changes
@@ -113,7 +113,7 @@ class Governor(Overview):
             yield
         finally:
             self._asks.pop(model, None)
-            model.desk.shortage = ""
+            model.queue.shortage = ""
             if reservation := self._reserved.of(model):
                 with trio.CancelScope(shield=True):  # bounded: the file is small, and `until_returned` has its limit
                     await self._until_gone(reservation)
@@ -123,7 +123,7 @@ class Governor(Overview):
 
     async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
         """What some models count for when they are to be loaded."""
-        return await self._prices.costs(models)
+        return await self._costs.costs(models)
 
     @staticmethod
     def _note_refault(model: Model) -> None:
@@ -133,19 +133,19 @@ class Governor(Overview):
         model.history.refaults += back.count > model.refaults.by(now, takes).count
         model.refaults = back
 
-    async def _until_gone(self, reservation: Reservation) -> None:
-        life = reservation.life
-        self._prices.keep(reservation.model, life)
+    async def _until_gone(self, reservation: Grant) -> None:
+        run = reservation.run
+        self._costs.keep(reservation.model, run)
         others = any(each.loading for each in self._reserved if each is not reservation)
         had, before = reservation.gives_back, reservation.before
-        life.freed = await until_returned(
+        run.freed = await until_returned(
             self._watch, expected=had, before=before, hurry=others, unseen=reservation.unseen
         )
-        if life.decision is None:
+        if run.decision is None:
             return
-        self.records.went(life.decision, life.freed, trio.current_time() - reservation.stopping)
-        if not life.decision.model:
-            self._relieving.stepped(trio.current_time(), expected=had, freed=life.freed)
+        self.records.went(run.decision, run.freed, trio.current_time() - reservation.stopping)
+        if not run.decision.model:
+            self._relieving.stepped(trio.current_time(), expected=had, freed=run.freed)
 
     def changed(self, model: Model) -> None:
         """Something about the model is different."""
@@ -181,21 +181,21 @@ class Governor(Overview):
         self._withdraw()
         self._start_those_whose_room_is_free()
         machine = self.machine()
-        residents = self._residents(machine.now)
-        needs = [self._need(ask, machine, residents) for ask in self.asks]
-        self._rivals = self._rivals.seen(needs, residents, machine.now)
-        residents = [evolve(each, rivals=self._rivals.of(each.name)) for each in residents]
-        decisions = admit_all(needs, machine, residents, rules=self.rules)
+        loaded_models = self._residents(machine.now)
+        needs = [self._need(ask, machine, loaded_models) for ask in self.asks]
+        self._rivals = self._rivals.seen(needs, loaded_models, machine.now)
+        loaded_models = [evolve(each, rivals=self._rivals.of(each.name)) for each in loaded_models]
+        decisions = admit_all(needs, machine, loaded_models, rules=self.rules)
         for decision in decisions:
             self._carry_out(decision)
         self._reserved.hold({name for decision in decisions for name in decision.hold})
         self._again = min((decision.again for decision in decisions), default=math.inf)
 
-    def _need(self, ask: Ask, machine: Machine, residents: list[Resident]) -> Need:
+    def _need(self, ask: Ask, machine: Machine, loaded_models: list[LoadedModel]) -> Need:
         most: int = ask.cost.bytes
-        if ask.model.starved and any(not each.pinned for each in residents):
+        if ask.model.starved and any(not each.pinned for each in loaded_models):
             # What was enough by all that is known was not: at least one more has to go.
-            free = room(machine, *apart(residents, frozenset()))
+            free = room(machine, *apart(loaded_models, frozenset()))
             most = max(round(most * 1.25), 1 + min(each for each in free if each is not None))
         # More than it needs in any case must not keep it out where that is there.
         size = min(most, machine.ceiling) if ask.cost.fits(machine.ceiling) else most
@@ -205,7 +205,7 @@ class Governor(Overview):
             priority=ask.model.spec.priority,
             since=ask.first,
             load_seconds=self.load_seconds(ask.model),
-            evicts=bool(ask.model.desk.waiting) or not ask.model.modest,
+            evicts=bool(ask.model.queue.waiting) or not ask.model.no_eviction,
         )
 
     def _carry_out(self, decision: Decision) -> None:
@@ -220,17 +220,17 @@ class Governor(Overview):
                 ask.decided.set()
             case _:
                 held_by = ", ".join(decision.holders[:5])
-                ask.model.desk.shortage = decision.because + (f" (in memory: {held_by})" if held_by else "")
+                ask.model.queue.shortage = decision.because + (f" (in memory: {held_by})" if held_by else "")
 
     def _reserve(self, ask: Ask, decision: Decision) -> None:
-        life = ask.model.life
-        assert life is not None
+        run = ask.model.run
+        assert run is not None
         ask.granted = True
-        ask.model.desk.shortage = ""
+        ask.model.queue.shortage = ""
         kills = self._watch.oom_kills()
-        reservation = Reservation(
+        reservation = Grant(
             ask.model,
-            life,
+            run,
             decision.bytes,
             source=ask.cost.source,
             grows=ask.cost.grows,
@@ -248,8 +248,8 @@ class Governor(Overview):
 
     def _withdraw(self) -> None:
         for ask in self.asks:
-            if not ask.wanted and ask.model.life is not None:
-                ask.model.life.end(ask.model.unloading("nobody waits for it any more"))
+            if not ask.wanted and ask.model.run is not None:
+                ask.model.run.end(ask.model.unloading("nobody waits for it any more"))
                 del self._asks[ask.model]
 
     def _relieve(self) -> None:
@@ -264,13 +264,13 @@ class Governor(Overview):
             self.records.add(decision)
             self._evict(decision)
 
-    def _evict(self, decision: Decision) -> tuple[Reservation, ...]:
+    def _evict(self, decision: Decision) -> tuple[Grant, ...]:
         victims = self._reserved.named(decision.victims)
         for victim in victims:
             victim.model.evict(decision, force=decision.force)
         return victims
 
-    def _note_growth(self, reservation: Reservation) -> None:
+    def _note_growth(self, reservation: Grant) -> None:
         """Say it once when a model costs much more than was thought with its prompts (a fifth, and at least 64 MiB)."""
         seen, promised = reservation.seen or 0, reservation.promised + reservation.grows
         if reservation.warned or seen - promised < max(promised // 5, 64 * 1024**2):

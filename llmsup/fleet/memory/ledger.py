@@ -8,38 +8,38 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from ..model.model import Model
-from .grant import Reservation
+from .grant import Grant
 
 
-class Reserved:
+class Ledger:
     """The reservations, by model; a model has one at a time."""
 
     def __init__(self) -> None:
-        self._by_model: dict[Model, Reservation] = {}
+        self._by_model: dict[Model, Grant] = {}
 
-    def __iter__(self) -> Iterator[Reservation]:
+    def __iter__(self) -> Iterator[Grant]:
         return iter(self._by_model.values())
 
-    def __contains__(self, reservation: Reservation) -> bool:
+    def __contains__(self, reservation: Grant) -> bool:
         return self._by_model.get(reservation.model) is reservation
 
-    def of(self, model: Model) -> Reservation | None:
+    def of(self, model: Model) -> Grant | None:
         """A model's; None if it has none."""
         return self._by_model.get(model)
 
-    def add(self, reservation: Reservation) -> None:
+    def add(self, reservation: Grant) -> None:
         """Count it from now on."""
         self._by_model[reservation.model] = reservation
 
-    def remove(self, reservation: Reservation) -> None:
+    def remove(self, reservation: Grant) -> None:
         """Its memory is back."""
         del self._by_model[reservation.model]
 
-    def named(self, names: Collection[str]) -> tuple[Reservation, ...]:
+    def named(self, names: Collection[str]) -> tuple[Grant, ...]:
         """Those of some models."""
         return tuple(each for each in self if each.model.spec.name in names)
 
     def hold(self, names: Collection[str]) -> None:
         """Let these models take no new request until another had its turn; everybody else's hold ends."""
         for each in self:
-            (each.model.desk.hold if each.model.spec.name in names else each.model.desk.release)()
+            (each.model.queue.hold if each.model.spec.name in names else each.model.queue.release)()

@@ -10,15 +10,15 @@ from collections.abc import Callable
 from attrs import evolve
 
 from ...memory.policy.decision import Decision
-from ...memory.policy.inputs import Machine, Resident, Rules
+from ...memory.policy.inputs import LoadedModel, Machine, Rules
 from ...memory.policy.pressure import Relief, relieve
-from .ledger import Reserved
+from .ledger import Ledger
 
 
 class Relieving:
     """What the steps so far have come to, and the next one."""
 
-    def __init__(self, reserved: Reserved) -> None:
+    def __init__(self, reserved: Ledger) -> None:
         self._reserved = reserved
         self._relief = Relief()
 
@@ -29,12 +29,12 @@ class Relieving:
         return sum(each.cost for each in self._reserved if not each.leaving) - machine.ceiling
 
     def step(
-        self, machine: Machine, residents: Callable[[], list[Resident]], *, shortfall: int, rules: Rules
+        self, machine: Machine, loaded_models: Callable[[], list[LoadedModel]], *, shortfall: int, rules: Rules
     ) -> Decision | None:
         """Who goes now, or why nobody does; None: nobody has to.
 
         Args:
-            residents: Who has memory.
+            loaded_models: Who has memory.
             shortfall: Bytes that are missing until the pressure ends.
         """
         grown = machine.level == "normal"
@@ -45,7 +45,7 @@ class Relieving:
                     self._relief = self._relief.ended()
                 return None
             machine = evolve(machine, level="warn")  # prompts that are kept: as slow to come as to go
-        return relieve(machine, residents(), self._relief, shortfall=shortfall, grown=grown, rules=rules)
+        return relieve(machine, loaded_models(), self._relief, shortfall=shortfall, grown=grown, rules=rules)
 
     def stepped(self, now: float, *, expected: int, freed: int | None) -> None:
         """A victim is gone.

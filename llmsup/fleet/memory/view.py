@@ -16,18 +16,18 @@ from ...memory.machine.reading import Reading
 from ...memory.policy.decision import Decision
 from ...memory.policy.eligibility import stays
 from ...memory.policy.eviction_cost import most_worth_first
-from ...memory.policy.inputs import RULES, Machine, Resident, Rules
+from ...memory.policy.inputs import RULES, LoadedModel, Machine, Rules
 from ...memory.policy.pressure import stays_under_pressure
 from ...memory.policy.rivals import Rivals
 from ...process.watched import Watched
 from ...units import Seconds
 from ..model.model import Model
 from .grant import Ask
-from .ledger import Reserved
+from .ledger import Ledger
 from .reclaim import Watch
 
 
-class Overview(Watched):
+class MemoryView(Watched):
     """The memory as it is now.
 
     Attributes:
@@ -40,7 +40,7 @@ class Overview(Watched):
         self.settings = settings
         self.left: Decision | None = None
         self._watch = watch
-        self._reserved = Reserved()
+        self._reserved = Ledger()
         self._asks: dict[Model, Ask] = {}
         self._speed = Speed()
         self._rivals = Rivals()
@@ -80,14 +80,14 @@ class Overview(Watched):
         """The machine now."""
         return self._watch.machine(trio.current_time())
 
-    def residents(self) -> list[Resident]:
+    def loaded_models(self) -> list[LoadedModel]:
         """Who has memory, the most worth keeping first."""
         now = trio.current_time()
         return most_worth_first(self._residents(now), now, self.rules)
 
-    def _residents(self, now: float) -> list[Resident]:
+    def _residents(self, now: float) -> list[LoadedModel]:
         return [
-            each.resident(now, self.load_seconds(each.model), self._rivals.of(each.model.spec.name))
+            each.loaded(now, self.load_seconds(each.model), self._rivals.of(each.model.spec.name))
             for each in self._reserved
         ]
 
@@ -106,7 +106,7 @@ class Overview(Watched):
 
     def by_worth(self, models: list[Model]) -> list[Model]:
         """Some models, the most worth keeping first; those that wait to be let in come before all that are in."""
-        place = {resident.name: number for number, resident in enumerate(self.residents())}
+        place = {loaded.name: number for number, loaded in enumerate(self.loaded_models())}
         return sorted(models, key=lambda model: place.get(model.spec.name, -1))
 
     def footprint(self, model: Model) -> Cost | None:
@@ -118,7 +118,7 @@ class Overview(Watched):
         """How it is known what a loaded model counts for."""
         return next((each.known.source for each in self._reserved.named((name,))), None)
 
-    def stays(self, resident: Resident) -> str:
+    def stays(self, loaded: LoadedModel) -> str:
         """Why it would not be unloaded now if its memory were wanted, or ""."""
         short = self.pressure.level != "normal"
-        return (stays_under_pressure if short else stays)(resident, self.machine(), self.rules)
+        return (stays_under_pressure if short else stays)(loaded, self.machine(), self.rules)

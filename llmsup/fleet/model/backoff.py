@@ -14,7 +14,7 @@ SHORT = Seconds(1)
 """The pause before it is tried again what the system didn't let us do."""
 
 
-class Rest:
+class Backoff:
     """The pause after a crash, and the longer one after a failure.
 
     Attributes:

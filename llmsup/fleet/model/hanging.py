@@ -16,7 +16,7 @@ from ...process.activity import IDLE_CORES, Activity
 from ...process.logbook import LogBook
 from ...units import Seconds, format_seconds
 from .last_words import last_words
-from .run import Engine, Life
+from .run import Engine, Run
 
 PATIENCE = 5.0
 """Seconds that a healthy engine may take to answer."""
@@ -105,7 +105,7 @@ class _Question:
         over.set()
 
 
-async def watch_health(life: Life, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
+async def watch_health(run: Run, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
     """Ask a ready engine how it is, every now and then, and end its life when it hangs."""
     looked_at = trio.current_time()
     suspicion, question, before = Suspicion(looked_at), _Question(engine), None
@@ -121,7 +121,7 @@ async def watch_health(life: Life, engine: Engine, spec: ModelSpec, book: LogBoo
             )
             before = seen
         nursery.cancel_scope.cancel()
-    life.end(EngineDied(f"The engine of {spec.name} hangs: {proof}.", log_tail=last_words(life, book), retry_after=1))
+    run.end(EngineDied(f"The engine of {spec.name} hangs: {proof}.", log_tail=last_words(run, book), retry_after=1))
 
 
 def _computes(before: Activity | None, now: Activity | None) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from ...process.logbook import LogBook
-from .run import Life
+from .run import Run
 
 LOG_TAIL = 20
 """Lines of the engine's log that an error carries."""
@@ -17,9 +17,9 @@ LOG_TAIL = 20
 _COMPLAINT = re.compile(r"\bE\b\s*\S|error|fail|not found|no such|cannot|can't|unable|invalid", re.IGNORECASE)
 
 
-def last_words(life: Life, book: LogBook, count: int = LOG_TAIL) -> tuple[str, ...]:
+def last_words(run: Run, book: LogBook, count: int = LOG_TAIL) -> tuple[str, ...]:
     """The last lines of this life, oldest first."""
-    _, lines = book.since(life.first_line)
+    _, lines = book.since(run.first_line)
     return lines[max(0, len(lines) - count) :]
 
 

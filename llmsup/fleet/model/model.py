@@ -22,11 +22,11 @@ from ...process.events import Events
 from ...process.logbook import LogBook
 from ...process.watched import Watched
 from ...units import NEVER, Bytes, Seconds
-from .backoff import Rest
+from .backoff import Backoff
 from .history import History
-from .queue import Desk, Ticket
-from .run import Life
-from .states import Cause, State, Wish
+from .queue import Lease, RequestQueue
+from .run import Run
+from .states import Cause, State, StopRequest
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +41,9 @@ class Model(Watched):
         entry: Which model it is, and with what settings.
         served: That as engines get it: without a projector that one has refused.
         book: What its engines wrote, this one and those before.
-        desk: Its requests.
+        queue: Its requests.
         state: Where it is in its life; `reason` says how it came there, `since` when (trio time).
-        life: The current life, from the wish to load it until the engine is gone.
+        run: The current life, from the wish to load it until the engine is gone.
         load_seconds: How long the last load took, in seconds; None: it was never loaded.
         crashes: How often an engine of it died or hung since llmsup started.
         failure: Why it is `failed`.
@@ -51,7 +51,7 @@ class Model(Watched):
             for until the model is ready, can't be had, or somebody unloads it.
         rest: When it may be started again after something went wrong.
         retiring: It goes for good once nobody needs it any more.
-        modest: That is only for its `preload`: nobody else goes for it, as long as no request waits.
+        no_eviction: That is only for its `preload`: nobody else goes for it, as long as no request waits.
         starved: Its last load died for want of memory, and is being tried once more.
         ports_tried: How many ports other programs took from its engine while it was being started.
         rate: How often it is asked for.
@@ -73,18 +73,18 @@ class Model(Watched):
         self.rate = Rate()
         self.last_asked = -math.inf
         self.refaults = Refaults()
-        self.desk = Desk(entry.spec.max_in_flight, self.notify, self.history.began)
+        self.queue = RequestQueue(entry.spec.max_in_flight, self.notify, self.history.began)
         self.state = State.UNLOADED
         self.reason = "nobody asked for it yet"
         self.since = trio.current_time()
-        self.life: Life | None = None
+        self.run: Run | None = None
         self.load_seconds: float | None = None
         self.crashes = 0
         self.failure: Error | None = None
-        self.rest = Rest()
+        self.rest = Backoff()
         self.retiring = False
         self._needs: tuple[Entry | None, Estimate | None] = (None, None)  # computed once for an entry
-        self.modest = self.load_wanted = entry.preloads
+        self.no_eviction = self.load_wanted = entry.preloads
         self.starved = False
         self.ports_tried = 0
 
@@ -109,17 +109,17 @@ class Model(Watched):
 
     def __repr__(self) -> str:
         parts = [f"{self.spec.name} {self.state}"]
-        if self.desk.in_flight:
-            parts.append(f"{self.desk.in_flight} in flight")
-        if self.desk.waiting:
-            parts.append(f"{self.desk.waiting} waiting")
-        if self.life and self.life.engine:
-            parts.append(f"pid {self.life.engine.pid}")
+        if self.queue.in_flight:
+            parts.append(f"{self.queue.in_flight} in flight")
+        if self.queue.waiting:
+            parts.append(f"{self.queue.waiting} waiting")
+        if self.run and self.run.engine:
+            parts.append(f"pid {self.run.engine.pid}")
         return f"<Model {', '.join(parts)}>"
 
     # What others may ask...
 
-    def enter(self, ttl: Seconds = Seconds(0), client: str = "") -> Ticket:
+    def enter(self, ttl: Seconds = Seconds(0), client: str = "") -> Lease:
         """Take a ticket for one request of a client. `ttl`: keep the model for at least so many seconds after it.
 
         Raises:
@@ -131,27 +131,27 @@ class Model(Watched):
             raise self.with_retry(self.failure)
         self.last_asked = trio.current_time()
         self.rate = self.rate.asked(self.last_asked, self.load_seconds)
-        return self.desk.enter(Seconds(min(ttl, self.spec.max_ttl)), client)
+        return self.queue.enter(Seconds(min(ttl, self.spec.max_ttl)), client)
 
     @property
     def would_wait(self) -> bool:
         """Whether a request that comes now has to wait, rather than being served or refused at once."""
         refused = self.entry.refusal or (self.state is State.FAILED and self.failure is not None and self.retry_in > 0)
-        return not refused and self.desk.would_wait
+        return not refused and self.queue.would_wait
 
-    def load(self, *, modest: bool = False) -> None:
+    def load(self, *, no_eviction: bool = False) -> None:
         """Ask for the model to be loaded, whatever happened before. Take a ticket to wait for it.
 
         Args:
-            modest: Only if nobody has to go for it. Who has asked for it outright is not made modest by that.
+            no_eviction: Only if nobody has to go for it. Who has asked for it outright is not made modest by that.
 
         Raises:
             ModelFailed: It can't be served as it is.
         """
         self._check()
-        if self.life is None and not self.load_wanted and not modest:
+        if self.run is None and not self.load_wanted and not no_eviction:
             self.served = self.entry  # what an engine refused once, another may take
-        self.modest = modest and (self.modest or not self.load_wanted)
+        self.no_eviction = no_eviction and (self.no_eviction or not self.load_wanted)
         self.load_wanted = not self.stays_loaded
         self.rest.forgo()
         self.notify()
@@ -165,38 +165,43 @@ class Model(Watched):
             StillRunning: The engine is gone, but not all that it started.
         """
         self.load_wanted = False
-        life = self.life
-        if life is None:
+        run = self.run
+        if run is None:
             return Bytes(0)
         if self.state is State.READY:
-            await life.measure()
-        self.desk.refuse(self.unloading(reason))
-        life.wish = Wish(reason, force=force or (life.wish is not None and life.wish.force))
+            await run.measure()
+        self.queue.refuse(self.unloading(reason))
+        run.stop_request = StopRequest(reason, force=force or (run.stop_request is not None and run.stop_request.force))
         self.notify()
         if self.state in (State.WAITING, State.STARTING):
-            life.end(self.unloading(reason))
-        await life.over.wait()
-        if life.engine is not None and life.engine.left:
-            left = ", ".join(life.engine.left)
+            run.end(self.unloading(reason))
+        await run.over.wait()
+        if run.engine is not None and run.engine.left:
+            left = ", ".join(run.engine.left)
             raise StillRunning(
                 f"{self.spec.name} was unloaded, but its engine left something that llmsup could not end: {left}.",
                 hint="Look for it with ps or lsof, and end it by hand.",
             )
-        return life.gives_back(self.spec.memory) or Bytes(0)
+        return run.gives_back(self.spec.memory) or Bytes(0)
 
     def evict(self, decision: Decision, *, force: bool = False) -> None:
         """Begin to unload it for want of memory; who comes from now on gets the next engine. The caller has seen in
         this very moment that nobody is served or was let through; `force` is for one that is worked with all the same.
         """
-        life = self.life
-        if life is None or self.state is not State.READY or life.wish is not None or (self.desk.occupied and not force):
+        run = self.run
+        if (
+            run is None
+            or self.state is not State.READY
+            or run.stop_request is not None
+            or (self.queue.occupied and not force)
+        ):
             raise RuntimeError(f"{self!r} can't be evicted")
         for_whom = f"to make room for {decision.model}" if decision.model else "under memory pressure"
         cause = Cause.ROOM if decision.model else Cause.PRESSURE
-        life.decision = decision
-        life.wish = Wish(f"{for_whom}: {decision.because}", cause, force=force, patient=not force)
+        run.decision = decision
+        run.stop_request = StopRequest(f"{for_whom}: {decision.because}", cause, force=force, patient=not force)
         self.refaults = self.refaults.evicted(trio.current_time(), self.load_seconds or 0.0)
-        self.desk.close()
+        self.queue.close()
         self.notify()
 
     def redefine(self, entry: Entry) -> None:
@@ -209,7 +214,7 @@ class Model(Watched):
         self.entry, self.served = entry, entry.without_projector(unseeing) if unseeing else entry
         if not same:
             self._start_afresh("its settings or its file changed")
-        self.desk.set_limit(entry.spec.max_in_flight)
+        self.queue.set_limit(entry.spec.max_in_flight)
         self.notify()
 
     def give_up_projector(self, why: str) -> None:
@@ -219,79 +224,79 @@ class Model(Watched):
         self.served = self.entry.without_projector(why)
 
     def _start_afresh(self, reason: str) -> None:
-        self.rest, self.failure = Rest(), None  # what failed before may be what was mended
+        self.rest, self.failure = Backoff(), None  # what failed before may be what was mended
         if self.entry.refusal:
             self._stop_serving(reason)
             return
-        if self.life is None:
+        if self.run is None:
             if self.state is State.FAILED:
                 self.become(State.UNLOADED, reason)
             return
         self.load_wanted = self.load_wanted or self.spec.pinned
-        self.life.wish = self.life.wish or Wish(reason, Cause.CHANGED, patient=True)
-        self.desk.close()  # now, not when the supervisor's turn comes: nobody else is served as it was
+        self.run.stop_request = self.run.stop_request or StopRequest(reason, Cause.CHANGED, patient=True)
+        self.queue.close()  # now, not when the supervisor's turn comes: nobody else is served as it was
         if self.state in (State.WAITING, State.STARTING):
-            self.life.end(self.unloading(reason))
+            self.run.end(self.unloading(reason))
 
     def _stop_serving(self, reason: str) -> None:
         """It can't be loaded again; an engine that is ready serves those who are in, also those who wait."""
         self.load_wanted = False
-        if self.life is not None and self.state in (State.READY, State.DRAINING):
-            self.life.wish = self.life.wish or Wish(reason, Cause.CHANGED, patient=True, last=True)
+        if self.run is not None and self.state in (State.READY, State.DRAINING):
+            self.run.stop_request = self.run.stop_request or StopRequest(reason, Cause.CHANGED, patient=True, last=True)
             return
         self.turn_away()
-        if self.life is not None:
-            self.life.end(self.unloading(reason))
+        if self.run is not None:
+            self.run.end(self.unloading(reason))
         elif self.state is State.FAILED:
             self.become(State.UNLOADED, reason)
 
-    def replace(self, life: Life, reason: str) -> None:
+    def replace(self, run: Run, reason: str) -> None:
         """Have a new engine serve who comes from now on; this one ends once those it serves are done."""
-        if self.life is not life or life.verdict is not None:
+        if self.run is not run or run.verdict is not None:
             return
         self.load_wanted = self.load_wanted or self.spec.pinned
-        life.wish = life.wish or Wish(reason, Cause.CHANGED, patient=True)
-        self.desk.close()
+        run.stop_request = run.stop_request or StopRequest(reason, Cause.CHANGED, patient=True)
+        self.queue.close()
         self.notify()
 
     def turn_away(self) -> None:
         """Tell those who wait why it can't be served."""
         self.load_wanted = False
-        self.desk.refuse(self._refused())
+        self.queue.refuse(self._refused())
 
     async def retire(self, reason: str) -> None:
         """Be unloaded for good once nobody is served or waits, however long that takes."""
         self.load_wanted, self.retiring = False, True
-        await self.until(lambda: not self.desk.busy)
-        if (life := self.life) is None:
+        await self.until(lambda: not self.queue.busy)
+        if (run := self.run) is None:
             return
-        life.wish = life.wish or Wish(reason, Cause.CHANGED, patient=True)
-        self.desk.close()
+        run.stop_request = run.stop_request or StopRequest(reason, Cause.CHANGED, patient=True)
+        self.queue.close()
         self.notify()
         if self.state in (State.WAITING, State.STARTING):
-            life.end(self.unloading(reason))
-        await life.over.wait()
+            run.end(self.unloading(reason))
+        await run.over.wait()
 
     def give_up(self) -> None:
         """End the engine at once, because llmsup stops: those who wait and those in flight are told so."""
         self.load_wanted = False
-        self.desk.refuse(stopping())
-        if self.life is not None:
-            self.life.end(stopping())
+        self.queue.refuse(stopping())
+        if self.run is not None:
+            self.run.end(stopping())
 
     @property
     def stays_loaded(self) -> bool:
         """It is loaded, and nobody has decided that it shall go."""
-        life = self.life
-        return life is not None and life.loaded_at is not None and life.wish is None and life.verdict is None
+        run = self.run
+        return run is not None and run.loaded_at is not None and run.stop_request is None and run.verdict is None
 
     @property
     def expires_at(self) -> float:
         """When it will be unloaded if nobody uses it (trio time); `inf` for never."""
-        if self.spec.pinned or self.spec.ttl == NEVER or self.life is None or self.life.loaded_at is None:
+        if self.spec.pinned or self.spec.ttl == NEVER or self.run is None or self.run.loaded_at is None:
             return float("inf")
-        last = max(self.life.loaded_at, self.desk.last_used or 0.0)
-        return max(last + self.spec.ttl, self.desk.kept_until)
+        last = max(self.run.loaded_at, self.queue.last_used or 0.0)
+        return max(last + self.spec.ttl, self.queue.kept_until)
 
     @property
     def retry_in(self) -> Seconds:

@@ -13,34 +13,34 @@ import trio
 
 from ...errors import Error, InsufficientMemory, QueueTimeout
 from ...units import Seconds, format_seconds
-from .run import Life
+from .run import Run
 
 
 def _nobody(_waited: Seconds) -> None:
     pass
 
 
-class Ticket:
+class Lease:
     """One request's lease: it waits, is served, and keeps the model loaded from its first moment to its last.
 
     Leaving the `with` block gives the place up, wherever it is; that is synchronous, so it also works in a
     cancelled task.
     """
 
-    def __init__(self, desk: Desk, ttl: Seconds, client: str = "") -> None:
+    def __init__(self, queue: RequestQueue, ttl: Seconds, client: str = "") -> None:
         self.ttl = ttl
         self.client = client
         self.since = trio.current_time()
-        self._desk = desk
+        self._queue = queue
         self._decided = trio.Event()
-        self._life: Life | None = None
+        self._run: Run | None = None
         self._error: Error | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._desk.leave(self)
+        self._queue.leave(self)
 
     @property
     def waited(self) -> Seconds:
@@ -52,7 +52,7 @@ class Ticket:
         """It needn't be waited for."""
         return self._decided.is_set()
 
-    async def life(self, timeout: Seconds) -> Life:
+    async def run(self, timeout: Seconds) -> Run:
         """Wait until the model serves this request, for at most `timeout` seconds since the request came.
 
         May be cancelled and called again: the place in the queue stays.
@@ -66,23 +66,23 @@ class Ticket:
                 await self._decided.wait()
         if self._error is not None:
             raise self._error.again()  # others who waited get the same one
-        if self._life is None:
+        if self._run is None:
             waited = f"The request waited {format_seconds(timeout)} for its model (queue_timeout)"
-            if self._desk.shortage:
-                raise InsufficientMemory(f"{waited}: {self._desk.shortage}.", retry_after=30)
+            if self._queue.shortage:
+                raise InsufficientMemory(f"{waited}: {self._queue.shortage}.", retry_after=30)
             raise QueueTimeout(f"{waited}.", retry_after=30)
-        return self._life
+        return self._run
 
-    def _decide(self, outcome: Life | Error) -> None:
-        if isinstance(outcome, Life):
-            self._life = outcome
-            self._desk.begun(self.waited)
+    def _decide(self, outcome: Run | Error) -> None:
+        if isinstance(outcome, Run):
+            self._run = outcome
+            self._queue.begun(self.waited)
         else:
             self._error = outcome
         self._decided.set()
 
 
-class Desk:
+class RequestQueue:
     """First come, first served, up to `limit` at a time.
 
     Attributes:
@@ -102,10 +102,10 @@ class Desk:
         self.kept_until = 0.0
         self.limit = limit
         self._changed = changed
-        self._life: Life | None = None
-        self._queue: deque[Ticket] = deque()
-        self._later: deque[Ticket] = deque()  # those who came while it was held
-        self._served: set[Ticket] = set()
+        self._run: Run | None = None
+        self._queue: deque[Lease] = deque()
+        self._later: deque[Lease] = deque()  # those who came while it was held
+        self._served: set[Lease] = set()
 
     @property
     def waiting(self) -> int:
@@ -119,7 +119,7 @@ class Desk:
 
     def waiting_of(self, client: str) -> int:
         """How many requests of one client wait."""
-        return sum(ticket.client == client for queue in (self._queue, self._later) for ticket in queue)
+        return sum(lease.client == client for queue in (self._queue, self._later) for lease in queue)
 
     @property
     def due(self) -> int:
@@ -146,27 +146,27 @@ class Desk:
         """Whether anybody wants the model now: as long as this holds, it is not unloaded for being idle."""
         return bool(self._queue or self._later or self._served)
 
-    def enter(self, ttl: Seconds = Seconds(0), client: str = "") -> Ticket:
+    def enter(self, ttl: Seconds = Seconds(0), client: str = "") -> Lease:
         """Take a place in the queue. `ttl`: seconds to keep the model after this request, at least; `client`: whose
         request it is.
         """
-        ticket = Ticket(self, ttl, client)
-        (self._later if self.held else self._queue).append(ticket)
+        lease = Lease(self, ttl, client)
+        (self._later if self.held else self._queue).append(lease)
         self._serve()
-        return ticket
+        return lease
 
-    def leave(self, ticket: Ticket) -> None:
+    def leave(self, lease: Lease) -> None:
         """Give up a place. A ticket of a life that has ended is no longer counted."""
-        if ticket in self._served:
-            self._served.discard(ticket)
+        if lease in self._served:
+            self._served.discard(lease)
             self.last_used = trio.current_time()
-            self.kept_until = max(self.kept_until, self.last_used + ticket.ttl)
-            if self._life is not None:
-                self._life.first_served = self._life.first_served or self.last_used
-        elif ticket in self._queue:
-            self._queue.remove(ticket)
-        elif ticket in self._later:
-            self._later.remove(ticket)
+            self.kept_until = max(self.kept_until, self.last_used + lease.ttl)
+            if self._run is not None:
+                self._run.first_served = self._run.first_served or self.last_used
+        elif lease in self._queue:
+            self._queue.remove(lease)
+        elif lease in self._later:
+            self._later.remove(lease)
         self._serve()
 
     def set_limit(self, limit: int) -> None:
@@ -174,14 +174,14 @@ class Desk:
         self.limit = limit
         self._serve()
 
-    def open(self, life: Life) -> None:
+    def open(self, run: Run) -> None:
         """The model is ready: serve."""
-        self._life = life
+        self._run = run
         self._serve()
 
     def close(self) -> None:
         """Serve nobody else; who comes now waits."""
-        self._life = None
+        self._run = None
 
     def hold(self) -> None:
         """Serve those who wait, and nobody who comes from now on."""
@@ -209,16 +209,16 @@ class Desk:
         self._changed()
 
     def _serve(self) -> None:
-        while self._life and self._serves and self._queue and self._has_room:
-            ticket = self._queue.popleft()
-            self._served.add(ticket)
-            ticket._decide(self._life)
+        while self._run and self._serves and self._queue and self._has_room:
+            lease = self._queue.popleft()
+            self._served.add(lease)
+            lease._decide(self._run)
         self._changed()
 
     @property
     def _serves(self) -> bool:
         # A life that has its verdict is over, even if its end has not been seen to yet: nobody may enter it.
-        return self._life is not None and not self._life.verdict
+        return self._run is not None and not self._run.verdict
 
     @property
     def _has_room(self) -> bool:

@@ -20,7 +20,7 @@ from ...memory.policy.decision import Decision
 from ...process.activity import Activity
 from ...process.logbook import LogBook
 from ...units import Bytes
-from .states import Wish
+from .states import StopRequest
 
 
 class Engine(Protocol):
@@ -75,7 +75,7 @@ Start = Callable[[Entry, LogBook], AbstractAsyncContextManager[Engine]]
 """Starts an engine, and ends it for certain on the way out. Raises SetupError or OSError if it can't be started."""
 
 
-class Life:
+class Run:
     """One life.
 
     Attributes:
@@ -85,7 +85,7 @@ class Life:
         loaded_at: When it became ready (trio time).
         measured_at: When it was last measured (trio time).
         first_served: When it had answered its first request (trio time).
-        wish: That it be unloaded, if anybody wants that.
+        stop_request: That it be unloaded, if anybody wants that.
         verdict: Why it ended, once that is known. The first verdict stays.
         decision: That it should go for want of memory, if that is why.
         freed: What was seen to come back at its end, in bytes; None where nobody looked.
@@ -100,7 +100,7 @@ class Life:
         self.loaded_at: float | None = None
         self.measured_at: float | None = None
         self.first_served: float | None = None
-        self.wish: Wish | None = None
+        self.stop_request: StopRequest | None = None
         self.verdict: Error | None = None
         self.decision: Decision | None = None
         self.freed: Bytes | None = None

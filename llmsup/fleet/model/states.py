@@ -36,7 +36,7 @@ class Cause(enum.StrEnum):
 
 
 @frozen
-class Wish:
+class StopRequest:
     """A wish to have the model unloaded.
 
     Attributes:

@@ -21,7 +21,7 @@ from ..engine.oom import LOOKED_AT, complains_of_memory, may_be_the_system
 from ..engine.projectors import complains_of_projector
 from .last_words import first_complaint, last_words
 from .model import Model
-from .run import Engine, Life
+from .run import Engine, Run
 
 MEASURE_EVERY = 5.0
 """Seconds between looks at what a ready engine costs."""
@@ -42,19 +42,19 @@ _FOREGROUND = (
 )
 
 
-async def until_ready(life: Life, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
+async def until_ready(run: Run, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
     """Wait until the engine answers; ends the life if that takes too long or shows no progress."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_watch_stall, life, engine, spec, book)
+        nursery.start_soon(_watch_stall, run, engine, spec, book)
         with trio.move_on_after(spec.start_timeout) as limit:
             await engine.ready()
         if limit.cancelled_caught:
-            _give_up(f"not ready after {format_seconds(spec.start_timeout)}", life, engine, spec, book)
+            _give_up(f"not ready after {format_seconds(spec.start_timeout)}", run, engine, spec, book)
             await trio.sleep_forever()  # until the cancellation that this life's end is
         nursery.cancel_scope.cancel()
 
 
-async def _watch_stall(life: Life, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
+async def _watch_stall(run: Run, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
     last = grown_from = await engine.activity()
     quiet_since = last.at
     while trio.current_time() - quiet_since < spec.stall_timeout:
@@ -63,16 +63,16 @@ async def _watch_stall(life: Life, engine: Engine, spec: ModelSpec, book: LogBoo
         if now.output != last.output or now.cores(last) >= BUSY_CORES or now.grown(grown_from):
             grown_from, quiet_since = now, now.at
         last = now
-    _give_up(f"no sign of progress for {format_seconds(spec.stall_timeout)}", life, engine, spec, book)
+    _give_up(f"no sign of progress for {format_seconds(spec.stall_timeout)}", run, engine, spec, book)
 
 
-def _give_up(what: str, life: Life, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
+def _give_up(what: str, run: Run, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
     why = f"{spec.name} was given up: {what}; {engine.unready_because}."
-    life.end(LoadTimeout(why, log_tail=last_words(life, book)))
+    run.end(LoadTimeout(why, log_tail=last_words(run, book)))
 
 
 async def watch_exit(
-    life: Life,
+    run: Run,
     engine: Engine,
     spec: ModelSpec,
     book: LogBook,
@@ -87,29 +87,29 @@ async def watch_exit(
     """
     code = await engine.wait()
     engine.pool.engine_ended()  # what it sent still reaches those who asked for it
-    how, tail = describe_exit(code), last_words(life, book)
-    if may_be_the_system(code) and life.verdict is None and out_of_memory():
+    how, tail = describe_exit(code), last_words(run, book)
+    if may_be_the_system(code) and run.verdict is None and out_of_memory():
         what = f"The engine of {spec.name} {how}: the system killed it because there was no memory left."
-        life.end(OutOfMemory(what, hint=_LESS, log_tail=tail, retry_after=1))
-    elif code and (complaint := complains_of_memory(last_words(life, book, LOOKED_AT))):
+        run.end(OutOfMemory(what, hint=_LESS, log_tail=tail, retry_after=1))
+    elif code and (complaint := complains_of_memory(last_words(run, book, LOOKED_AT))):
         what = f"The engine of {spec.name} {how} for want of memory. It said: {complaint}"
-        life.end(OutOfMemory(what, hint=_LESS, log_tail=tail, retry_after=1))
-    elif _refused(life, engine, projector) and (complaint := complains_of_projector(last_words(life, book, LOOKED_AT))):
+        run.end(OutOfMemory(what, hint=_LESS, log_tail=tail, retry_after=1))
+    elif _refused(run, engine, projector) and (complaint := complains_of_projector(last_words(run, book, LOOKED_AT))):
         what = f"The engine of {spec.name} can't use {projector}. It said: {complaint}"
-        life.end(ProjectorRefused(what, hint="It is served without that.", log_tail=tail))
-    elif code and life.loaded_at is None and ports.taken(engine.launch.address, tail):  # 0: a daemon of its own has it
+        run.end(ProjectorRefused(what, hint="It is served without that.", log_tail=tail))
+    elif code and run.loaded_at is None and ports.taken(engine.launch.address, tail):  # 0: a daemon of its own has it
         what = f"The engine of {spec.name} {how}: another program took its port. {first_complaint(tail)}"
-        life.end(PortTaken(what, log_tail=tail))
-    elif life.loaded_at is None and code >= 0:  # its own decision, and it would decide the same again
+        run.end(PortTaken(what, log_tail=tail))
+    elif run.loaded_at is None and code >= 0:  # its own decision, and it would decide the same again
         what = f"{spec.name} can't be loaded: its engine {how} before it was ready. {first_complaint(tail)}"
         if code == 0 and engine.remains:
             what = (
                 f"{spec.name} can't be loaded: its command ended before it was ready, and left {_and(engine.remains)}."
             )
-        life.end(ModelFailed(what.rstrip(), hint=_hint(code, engine), log_tail=tail))
+        run.end(ModelFailed(what.rstrip(), hint=_hint(code, engine), log_tail=tail))
     else:
         what, hint = f"The engine of {spec.name} {how}.", _hint(code, engine)
-        life.end(EngineDied(what, hint=hint, log_tail=tail, retry_after=1))
+        run.end(EngineDied(what, hint=hint, log_tail=tail, retry_after=1))
 
 
 def _hint(code: int, engine: Engine) -> str:
@@ -122,33 +122,33 @@ def _and(names: tuple[str, ...]) -> str:
     return f"process {', '.join(names[:3])}{more} running in the background"
 
 
-async def watch_socket(life: Life, engine: Engine, model: Model) -> None:
+async def watch_socket(run: Run, engine: Engine, model: Model) -> None:
     """Replace an engine whose socket somebody has removed, a cleaner of /tmp for one, once those it serves are done."""
     while not engine.unreachable:
         with trio.move_on_after(SOCKET_EVERY):
             await engine.pool.lost.wait()
             break
-    model.replace(life, SOCKET_GONE)
+    model.replace(run, SOCKET_GONE)
 
 
-def _refused(life: Life, engine: Engine, projector: Path | None) -> bool:
+def _refused(run: Run, engine: Engine, projector: Path | None) -> bool:
     """Whether it may be for its projector that an engine ended."""
-    return life.loaded_at is None and projector is not None and str(projector) in engine.launch.argv
+    return run.loaded_at is None and projector is not None and str(projector) in engine.launch.argv
 
 
-async def watch_footprint(life: Life, model: Model) -> None:
+async def watch_footprint(run: Run, model: Model) -> None:
     """Look at what the engine costs: often while it loads, because others are admitted by what is still to come; as
     soon as it is ready; then now and then, because it grows with the prompts that it keeps.
     """
-    assert life.engine is not None
-    meter = life.engine.meter
+    assert run.engine is not None
+    meter = run.engine.meter
     while True:
-        before = meter.cost, meter.freeable, life.settled
-        await life.measure()
-        if (meter.cost, meter.freeable, life.settled) != before:
+        before = meter.cost, meter.freeable, run.settled
+        await run.measure()
+        if (meter.cost, meter.freeable, run.settled) != before:
             model.notify()
-        if life.loaded_at is not None and life.settled:
+        if run.loaded_at is not None and run.settled:
             await trio.sleep(MEASURE_EVERY)
         else:
             with trio.move_on_after(MEASURE_LOADING_EVERY):
-                await model.until(lambda: life.loaded_at is not None)
+                await model.until(lambda: run.loaded_at is not None)

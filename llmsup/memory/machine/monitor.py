@@ -43,7 +43,7 @@ many looks are taken in the time of one.
 SOON = 3
 
 
-class MachineWatch(Watched):
+class MemoryMonitor(Watched):
     """What is known of the machine, now.
 
     Attributes:
@@ -134,7 +134,7 @@ class MachineWatch(Watched):
         return Machine(
             ceiling=ceiling(self.settings, self.total, self.gpu_limit, own_group=self.own_group),
             reserve=self.reserve,
-            headroom=None if reading is None else reading.available,
+            available=None if reading is None else reading.available,
             level=self.pressure.level,
             now=now,
             since=self.pressure.since,

@@ -14,7 +14,7 @@ from attrs import Factory, evolve, frozen
 from .reading import Level, Reading
 from .signals import Sign, say_available, signs
 from .stalls import Recent, recent
-from .trends import Sinking, sinking
+from .trends import Trend, sinking
 from .watermarks import marks
 
 UNREADABLE = "the machine's memory can't be read"
@@ -75,7 +75,7 @@ class Gauge:
     at: float | None = None
     some: Recent | None = None
     full: Recent | None = None
-    fall: Sinking | None = None
+    fall: Trend | None = None
 
     @property
     def gone_in(self) -> float:

@@ -12,7 +12,7 @@ from attrs import frozen
 from ...units import format_bytes
 from .reading import Level, Reading, Stall
 from .stalls import Recent
-from .watermarks import EXIT, Marks
+from .watermarks import EXIT, Watermarks
 
 LEAST, LEAST_SHARE = 256 * 1024**2, 32
 """Bytes that are missing where nobody can tell how many; at most a 32nd of all memory."""
@@ -72,7 +72,7 @@ class Sign:
 
 def signs(
     reading: Reading,
-    marks: Marks,
+    marks: Watermarks,
     some: Recent | None,
     full: Recent | None,
     fall: float = 0.0,
@@ -116,7 +116,7 @@ def _said(reading: Reading, missing: int) -> Iterator[Sign]:
     yield Sign("said critical", "critical", 1, level == "critical", level != "critical", size, because)
 
 
-def _scarce(reading: Reading, marks: Marks, fall: float, *, falls: bool) -> Iterator[Sign]:
+def _scarce(reading: Reading, marks: Watermarks, fall: float, *, falls: bool) -> Iterator[Sign]:
     available = reading.available
     if available is None:
         return

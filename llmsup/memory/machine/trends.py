@@ -20,7 +20,7 @@ AT_ONCE = 0.001
 
 
 @frozen
-class Sinking:
+class Trend:
     """The fall.
 
     Attributes:
@@ -44,7 +44,7 @@ class Sinking:
         return self.mean > 0 and not self.rested
 
 
-def sinking(available: int | None, before: Sinking | None, seconds: float | None) -> Sinking | None:
+def sinking(available: int | None, before: Trend | None, seconds: float | None) -> Trend | None:
     """The mean after another look; None where nothing is known.
 
     Args:
@@ -53,9 +53,9 @@ def sinking(available: int | None, before: Sinking | None, seconds: float | None
     if available is None:
         return None
     if before is None or seconds is None or seconds < 0:
-        return Sinking(0.0, available)
+        return Trend(0.0, available)
     if seconds < AT_ONCE:
         return before
     now = max((before.available - available) / seconds, 0.0)
     rested = 0.0 if now else before.rested + seconds
-    return Sinking(now + (before.mean - now) * math.exp(-seconds / OVER), available, rested)
+    return Trend(now + (before.mean - now) * math.exp(-seconds / OVER), available, rested)

@@ -20,7 +20,7 @@ _FLOOR, _FLOOR_SHARE = GiB // 4, 0.015
 
 
 @frozen
-class Marks:
+class Watermarks:
     """Amounts of available memory in bytes.
 
     Attributes:
@@ -38,7 +38,7 @@ class Marks:
         return -int(-self.low * EXIT // 1)
 
 
-def marks(total: int | None, reserve: int) -> Marks:
+def marks(total: int | None, reserve: int) -> Watermarks:
     """The marks of a machine.
 
     `low` is 3/8 of the reserve. Our models may fill everything but the reserve, and a load is let in while half of
@@ -59,4 +59,4 @@ def marks(total: int | None, reserve: int) -> Marks:
     """
     low = reserve * _OF_THE_RESERVE
     low = min(max(low, min(_FLOOR, total * _FLOOR_SHARE)), total * _MOST) if total else max(low, _FLOOR)
-    return Marks(int(low), int(low) // 2)
+    return Watermarks(int(low), int(low) // 2)

@@ -18,7 +18,7 @@ from .cheapest import Candidate, Deficit, cheapest
 from .decision import Decision, Weighed
 from .eligibility import for_load, had_its_turn, until
 from .eviction_cost import points
-from .inputs import RANKS, RULES, Machine, Need, Resident, Rules
+from .inputs import RANKS, RULES, LoadedModel, Machine, Need, Rules
 from .room import apart, deficit, least, room, say
 
 
@@ -36,7 +36,7 @@ class Claim:
 def admit(
     need: Need,
     machine: Machine,
-    residents: Sequence[Resident],
+    loaded_models: Sequence[LoadedModel],
     *,
     claims: Sequence[Claim] = (),
     rules: Rules = RULES,
@@ -50,11 +50,11 @@ def admit(
         claims: Of loads that have waited longer; none of their held ones is chosen, nor is their room given away.
     """
     kept = {name for claim in claims for name in claim.hold}
-    remain, going = apart(residents, frozenset())
-    now_free, later = room(machine, residents, ()), room(machine, remain, going)
-    claimed = room(machine, *apart(residents, kept), sum(claim.bytes for claim in claims)) if claims else later
+    remain, going = apart(loaded_models, frozenset())
+    now_free, later = room(machine, loaded_models, ()), room(machine, remain, going)
+    claimed = room(machine, *apart(loaded_models, kept), sum(claim.bytes for claim in claims)) if claims else later
     missing = deficit(need, least(later, claimed))
-    weighed = tuple(for_load(each, machine, need, kept, rules) for each in residents)
+    weighed = tuple(for_load(each, machine, need, kept, rules) for each in loaded_models)
     seen = Decision(
         kind="admit",
         because="",
@@ -62,7 +62,7 @@ def admit(
         bytes=need.bytes,
         ceiling=machine.ceiling,
         room=later[0],
-        headroom=machine.headroom,
+        available=machine.available,
         deficit=missing,
         level=machine.level,
         weighed=tuple(sorted(weighed, key=lambda each: (each.rank, each.loss, each.name))),
@@ -72,34 +72,34 @@ def admit(
         ceiling = format_bytes(machine.ceiling)
         return evolve(seen, kind="refuse", because=f"it needs {size}, and all models together may have {ceiling}")
     if machine.level == "critical":
-        return _wait(seen, residents, "the machine is critically short of memory: nothing is loaded")
+        return _wait(seen, loaded_models, "the machine is critically short of memory: nothing is loaded")
     if missing.met():
         if deficit(need, least(now_free, claimed)).met():
             return evolve(seen, because=f"it needs {size}, and {free} is free")
-        return _wait(seen, residents, f"it needs {size}, which is free as soon as those that are leaving are gone")
+        return _wait(seen, loaded_models, f"it needs {size}, which is free as soon as those that are leaving are gone")
     if not need.evicts:
-        return _wait(seen, residents, f"it needs {size}, {free} is free, and nobody goes for what nobody waits for")
+        return _wait(seen, loaded_models, f"it needs {size}, {free} is free, and nobody goes for what nobody waits for")
     free_to_go = [_candidate(each) for each in weighed if not each.stays]
-    alone = None if claims else deficit(need, room(machine, (), residents))
+    alone = None if claims else deficit(need, room(machine, (), loaded_models))
     chosen = _enough(free_to_go, missing, alone if len(free_to_go) == len(remain) else None, rules)
     if chosen:
         names = tuple(each.name for each in chosen)
         lost = sum(each.points for each in chosen) / 1e6
         because = f"it needs {size}, and {free} is free; {', '.join(names)} can go for {lost:.3g} s of expected reload"
         return evolve(seen, kind="evict", because=because, victims=names)
-    hold = _held_for(need, machine, residents, kept, missing, alone, rules)
-    if residents:
+    hold = _held_for(need, machine, loaded_models, kept, missing, alone, rules)
+    if loaded_models:
         blocked = f"it needs {size}, {free} is free, and no idle models that may go make up for the rest"
     else:
         blocked = f"it needs {size}, and other programs leave only {free} free"
     again = min((until(each, machine, need, rules) for each in remain), default=math.inf)
-    return evolve(_wait(seen, residents, blocked), hold=hold, again=again)
+    return evolve(_wait(seen, loaded_models, blocked), hold=hold, again=again)
 
 
 def admit_all(
     needs: Iterable[Need],
     machine: Machine,
-    residents: Sequence[Resident],
+    loaded_models: Sequence[LoadedModel],
     *,
     rules: Rules = RULES,
 ) -> tuple[Decision, ...]:
@@ -108,13 +108,13 @@ def admit_all(
     Each decision counts for those after it. A load whose turn has come keeps what it is going to have; nobody else
     waits behind a load that it doesn't compete with.
     """
-    world, claims, decisions = list(residents), list[Claim](), list[Decision]()
+    world, claims, decisions = list(loaded_models), list[Claim](), list[Decision]()
     for need in sorted(needs, key=lambda each: (-RANKS[each.priority], each.since, each.model)):
         decision = admit(need, machine, world, claims=claims, rules=rules)
         decisions.append(decision)
         if decision.kind in ("admit", "evict"):
             world = [evolve(each, leaving=True) if each.name in decision.victims else each for each in world]
-            world.append(Resident(need.model, need.bytes, 0, priority=need.priority, loading=True))
+            world.append(LoadedModel(need.model, need.bytes, 0, priority=need.priority, loading=True))
         elif decision.hold:
             claims.append(Claim(need.bytes, frozenset(decision.hold)))
     return tuple(decisions)
@@ -123,7 +123,7 @@ def admit_all(
 def _held_for(
     need: Need,
     machine: Machine,
-    residents: Sequence[Resident],
+    loaded_models: Sequence[LoadedModel],
     kept: AbstractSet[str],
     missing: Deficit,
     alone: Deficit | None,
@@ -131,7 +131,7 @@ def _held_for(
 ) -> tuple[str, ...]:
     """Who is to be held so that this load comes about: the cheapest set, if all were idle that had their turn."""
     candidates = []
-    for each in residents:
+    for each in loaded_models:
         busy = bool(each.in_flight or each.waiting)
         idle = evolve(each, in_flight=0, waiting=0)
         if busy and not had_its_turn(each, machine, need, rules):
@@ -139,7 +139,7 @@ def _held_for(
         seen = for_load(idle, machine, need, kept, rules)
         if not seen.stays:
             candidates.append(_candidate(seen))
-    everybody = len(candidates) == sum(not each.leaving for each in residents)
+    everybody = len(candidates) == sum(not each.leaving for each in loaded_models)
     return tuple(each.name for each in _enough(candidates, missing, alone if everybody else None, rules))
 
 
@@ -162,6 +162,6 @@ def _candidate(seen: Weighed) -> Candidate:
     return Candidate(seen.name, seen.cost, seen.freeable, seen.rank, points(seen.loss))
 
 
-def _wait(seen: Decision, residents: Sequence[Resident], because: str) -> Decision:
-    largest = sorted(residents, key=lambda each: (-each.cost, each.name))
+def _wait(seen: Decision, loaded_models: Sequence[LoadedModel], because: str) -> Decision:
+    largest = sorted(loaded_models, key=lambda each: (-each.cost, each.name))
     return evolve(seen, kind="wait", because=because, holders=tuple(each.name for each in largest))

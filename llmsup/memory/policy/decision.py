@@ -75,7 +75,7 @@ class Decision:
     holders: tuple[str, ...] = ()
     ceiling: int = 0
     room: int = 0
-    headroom: int | None = None
+    available: int | None = None
     deficit: Deficit = NOTHING
     level: Level = "normal"
     weighed: tuple[Weighed, ...] = ()

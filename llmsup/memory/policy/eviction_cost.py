@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from .inputs import Resident, Rules
+from .inputs import LoadedModel, Rules
 
 HALF_LIFE = 30 * 60.0
 """Seconds after which a visit counts half: long enough to remember a coffee break, short enough to forget a job."""
@@ -53,19 +53,19 @@ class Rate:
         return self.weight * math.exp2(-max(now - self.at, 0.0) / HALF_LIFE)
 
 
-def chance(resident: Resident, now: float, rules: Rules) -> float:
+def chance(loaded: LoadedModel, now: float, rules: Rules) -> float:
     """How likely it is to be wanted within the horizon, 0 to 1: visits as a Poisson process.
 
     Where no rate is known, the silence stands in for it: one visit in the time since the last. The order is then
     that of LRU.
     """
-    rate = 1 / max(now - resident.last_used, 1.0) if resident.rate is None else resident.rate
+    rate = 1 / max(now - loaded.last_used, 1.0) if loaded.rate is None else loaded.rate
     return -math.expm1(-rate * rules.horizon)
 
 
-def loss(resident: Resident, now: float, rules: Rules) -> float:
+def loss(loaded: LoadedModel, now: float, rules: Rules) -> float:
     """Seconds of reload to be expected if it goes now; doubled for one that was evicted wrongly lately."""
-    return resident.reload_seconds * chance(resident, now, rules) * (2.0 if resident.refaults else 1.0)
+    return loaded.reload_seconds * chance(loaded, now, rules) * (2.0 if loaded.refaults else 1.0)
 
 
 def points(seconds: float) -> int:
@@ -73,12 +73,12 @@ def points(seconds: float) -> int:
     return max(round(seconds * _MILLION), 1)
 
 
-def most_worth_first(residents: Iterable[Resident], now: float, rules: Rules) -> list[Resident]:
+def most_worth_first(loaded_models: Iterable[LoadedModel], now: float, rules: Rules) -> list[LoadedModel]:
     """The order of `GET /running`: the last is the one to take first."""
 
-    def key(resident: Resident) -> tuple[bool, bool, int, float, float, str]:
-        busy = bool(resident.in_flight or resident.waiting or resident.loading)
-        worth = loss(resident, now, rules)
-        return (not resident.pinned, not busy, -resident.rank, -worth, -resident.last_used, resident.name)
+    def key(loaded: LoadedModel) -> tuple[bool, bool, int, float, float, str]:
+        busy = bool(loaded.in_flight or loaded.waiting or loaded.loading)
+        worth = loss(loaded, now, rules)
+        return (not loaded.pinned, not busy, -loaded.rank, -worth, -loaded.last_used, loaded.name)
 
-    return sorted(residents, key=key)
+    return sorted(loaded_models, key=key)

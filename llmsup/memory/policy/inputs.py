@@ -71,7 +71,7 @@ class Machine:
     Attributes:
         ceiling: What all models together may take.
         reserve: What shall stay free for everything else.
-        headroom: What could be had now without swapping, or None where that can't be read.
+        available: What could be had now without swapping, or None where that can't be read.
         level: How hard the machine is pressed.
         now: The moment.
         since: When the level became what it is.
@@ -79,14 +79,14 @@ class Machine:
 
     ceiling: int
     reserve: int = 0
-    headroom: int | None = None
+    available: int | None = None
     level: Level = "normal"
     now: float = 0.0
     since: float = -math.inf
 
 
 @frozen
-class Resident:
+class LoadedModel:
     """A model that takes memory, or has it reserved.
 
     Attributes:

@@ -14,7 +14,7 @@ from .cheapest import Candidate, Deficit, cheapest
 from .decision import Decision, Left, Weighed
 from .eligibility import stays, weigh
 from .eviction_cost import points
-from .inputs import EXPIRED, RANKS, RULES, Machine, Resident, Rules
+from .inputs import EXPIRED, RANKS, RULES, LoadedModel, Machine, Rules
 
 SETTLE = 15.0
 """Seconds after a step at "warn" before the next: memory and its gauges take their time (systemd-oomd: 15 s)."""
@@ -69,7 +69,7 @@ class Relief:
 
 def relieve(
     machine: Machine,
-    residents: Sequence[Resident],
+    loaded_models: Sequence[LoadedModel],
     relief: Relief,
     *,
     shortfall: int,
@@ -87,7 +87,7 @@ def relieve(
     """
     weighed = tuple(
         weigh(each, machine, rules, stays_under_pressure(each, machine, rules))
-        for each in sorted(residents, key=lambda each: each.name)
+        for each in sorted(loaded_models, key=lambda each: each.name)
     )
     left, because = relief.rests(machine)
     seen = Decision(
@@ -95,8 +95,8 @@ def relieve(
         because=because,
         left=left,
         ceiling=machine.ceiling,
-        room=machine.ceiling - sum(each.cost for each in residents),
-        headroom=machine.headroom,
+        room=machine.ceiling - sum(each.cost for each in loaded_models),
+        available=machine.available,
         deficit=Deficit(0, shortfall),
         level=machine.level,
         weighed=tuple(sorted(weighed, key=lambda each: (each.rank, each.loss, each.name))),
@@ -105,21 +105,21 @@ def relieve(
         return seen
     if shortfall <= 0:
         return evolve(seen, left="easing", because="enough is free again; the level only waits to be sure")
-    if any(each.leaving for each in residents):
+    if any(each.leaving for each in loaded_models):
         return evolve(seen, left="leaving", because="one is leaving: its memory comes back first")
-    ours = sum(each.freeable for each in residents)
+    ours = sum(each.freeable for each in loaded_models)
     if ours < machine.ceiling * OUR_SHARE:
         because = f"our models have too little for the pressure to be theirs: {format_bytes(ours)}"
         return evolve(seen, left="too little", because=because)
     # Work goes on in small requests: what had one a moment ago is as good as busy, and goes last among its equals.
-    at_work = {each.name for each in residents if machine.now - each.last_used < rules.at_work}
+    at_work = {each.name for each in loaded_models if machine.now - each.last_used < rules.at_work}
     may_go = [
         Candidate(each.name, each.cost, each.freeable, each.rank * 2 + (each.name in at_work), points(each.loss))
         for each in weighed
         if not each.stays
     ]
     if not may_go:
-        return _busiest_last(seen, machine, residents, rules)
+        return _busiest_last(seen, machine, loaded_models, rules)
     chosen = cheapest(may_go, Deficit(0, shortfall), exact=rules.exact) or may_go
     victim = min(chosen, key=lambda each: (each.rank, each.points, -each.freeable, each.name))
     short = f"the machine is short of {format_bytes(shortfall)} ({machine.level})"
@@ -130,12 +130,12 @@ def relieve(
     return evolve(seen, kind="evict", because=because, victims=(victim.name,))
 
 
-def _busiest_last(seen: Decision, machine: Machine, residents: Sequence[Resident], rules: Rules) -> Decision:
+def _busiest_last(seen: Decision, machine: Machine, loaded_models: Sequence[LoadedModel], rules: Rules) -> Decision:
     """The least important of those that work, if that is allowed and it is high time; else "leave"."""
     critical_for = machine.now - machine.since if machine.level == "critical" else 0.0
     if not rules.evict_busy or critical_for < rules.busy_after:
         return evolve(seen, left="none may go", because=f"no model may go now ({_who(seen.weighed)})")
-    idle = [evolve(each, in_flight=0, waiting=0) for each in residents if each.in_flight or each.waiting]
+    idle = [evolve(each, in_flight=0, waiting=0) for each in loaded_models if each.in_flight or each.waiting]
     busy = [weigh(each, machine, rules, stays_under_pressure(each, machine, rules)) for each in idle]
     if not (may_go := [each for each in busy if not each.stays]):
         because = f"no model may go now, not even one that works ({_who(seen.weighed)})"
@@ -155,16 +155,16 @@ def _who(weighed: Sequence[Weighed], most: int = 5) -> str:
     return "; ".join(f"{each.name}: {each.stays}" for each in largest[:most]) + more
 
 
-def stays_under_pressure(resident: Resident, machine: Machine, rules: Rules) -> str:
+def stays_under_pressure(loaded: LoadedModel, machine: Machine, rules: Rules) -> str:
     """Why a model may not be unloaded now to end a shortage, or ""."""
-    why = stays(resident, machine, rules)
+    why = stays(loaded, machine, rules)
     if why:
         return why
-    if resident.freeable < min(rules.small, machine.ceiling * rules.small_share):
-        return f"it would free only {format_bytes(resident.freeable)}"
-    silence = machine.now - resident.last_used
-    enough = min(rules.warn_loads * resident.reload_seconds, rules.warn_most)
-    early = resident.rank not in (EXPIRED, RANKS["low"]) and silence < enough
+    if loaded.freeable < min(rules.small, machine.ceiling * rules.small_share):
+        return f"it would free only {format_bytes(loaded.freeable)}"
+    silence = machine.now - loaded.last_used
+    enough = min(rules.warn_loads * loaded.reload_seconds, rules.warn_most)
+    early = loaded.rank not in (EXPIRED, RANKS["low"]) and silence < enough
     if machine.level == "warn" and early:
         return f"used {silence:.0f} s ago"
     return ""

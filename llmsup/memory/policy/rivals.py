@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import Factory, frozen
 
-from .inputs import Need, Resident
+from .inputs import LoadedModel, Need
 
 Pair = tuple[str, str]
 """Two names, in order."""
@@ -28,14 +28,14 @@ class Rivals:
 
     met: Mapping[Pair, float] = Factory(dict)
 
-    def seen(self, needs: Sequence[Need], residents: Iterable[Resident], now: float) -> Rivals:
+    def seen(self, needs: Sequence[Need], loaded_models: Iterable[LoadedModel], now: float) -> Rivals:
         """Itself, with what can be seen now."""
         wanted = [need for need in needs if need.evicts]
         found = {pair(one.model, other.model) for one in wanted for other in wanted if one.model < other.model}
-        for resident in residents:
+        for loaded in loaded_models:
             for need in wanted:
-                if resident.name != need.model and _at_once(need, resident):
-                    found.add(pair(need.model, resident.name))
+                if loaded.name != need.model and _at_once(need, loaded):
+                    found.add(pair(need.model, loaded.name))
         return Rivals({**self.met, **dict.fromkeys(found, now)}) if found else self
 
     def since(self, one: str, other: str) -> float:
@@ -52,8 +52,8 @@ def pair(one: str, other: str) -> Pair:
     return (one, other) if one < other else (other, one)
 
 
-def _at_once(need: Need, resident: Resident) -> bool:
+def _at_once(need: Need, loaded: LoadedModel) -> bool:
     """Somebody waits for both; or somebody asked for the one while another waited for the other. (That one still
     answers when the other is asked for proves nothing: its client may have read the last word a moment ago.)
     """
-    return (resident.loading and resident.waiting > 0) or resident.last_asked > need.since
+    return (loaded.loading and loaded.waiting > 0) or loaded.last_asked > need.since

@@ -10,20 +10,20 @@ from collections.abc import Set as AbstractSet
 
 from ...units import format_bytes
 from .cheapest import Deficit
-from .inputs import Machine, Need, Resident
+from .inputs import LoadedModel, Machine, Need
 
 Room = tuple[int, int | None]
 """What is free under the ceiling, and on the machine if that is known."""
 
 
-def apart(residents: Sequence[Resident], kept: AbstractSet[str]) -> tuple[list[Resident], list[Resident]]:
+def apart(loaded_models: Sequence[LoadedModel], kept: AbstractSet[str]) -> tuple[list[LoadedModel], list[LoadedModel]]:
     """Those that remain; and those that are leaving, or are going to for a load that has waited longer."""
-    gone = [each.leaving or (each.name in kept and not each.loading) for each in residents]
-    remain = [each for each, goes in zip(residents, gone, strict=True) if not goes]
-    return remain, [each for each, goes in zip(residents, gone, strict=True) if goes]
+    gone = [each.leaving or (each.name in kept and not each.loading) for each in loaded_models]
+    remain = [each for each, goes in zip(loaded_models, gone, strict=True) if not goes]
+    return remain, [each for each, goes in zip(loaded_models, gone, strict=True) if goes]
 
 
-def room(machine: Machine, remain: Sequence[Resident], gone: Sequence[Resident], promised: int = 0) -> Room:
+def room(machine: Machine, remain: Sequence[LoadedModel], gone: Sequence[LoadedModel], promised: int = 0) -> Room:
     """What is free when some residents are gone and something is promised to others.
 
     Half of the reserve is left of the headroom that is there now: the ceiling keeps the whole of it free of our own
@@ -32,10 +32,10 @@ def room(machine: Machine, remain: Sequence[Resident], gone: Sequence[Resident],
     """
     ours = machine.ceiling - sum(each.cost for each in remain) - promised
     there = None
-    if machine.headroom is not None:
+    if machine.available is not None:
         back = sum(each.freeable for each in gone) - sum(each.pending for each in remain)
         spare = machine.reserve // 2 if remain or promised else 0
-        there = machine.headroom - spare + back - promised
+        there = machine.available - spare + back - promised
     if machine.level == "warn":  # no load may raise the total
         return min(ours, 0), None if there is None else min(there, 0)
     return ours, there
