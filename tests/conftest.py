@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import changing
 import pytest
 import serving
 from hypothesis import settings
@@ -42,14 +43,24 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 ONE_ROAD = frozenset(
-    ("test_serve_real", "test_catalog_real", "test_memory_live", "test_kill", "test_import", "test_bridge_script")
+    (
+        "test_serve_real",
+        "test_catalog_real",
+        "test_memory_live",
+        "test_kill",
+        "test_import",
+        "test_bridge_script",
+        "test_stopping",
+    )
 )
 """Files of tests that start a whole llmsup, but are about something else than requests, and take long."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Tests that talk to a whole llmsup do so on both roads, unless they say which one they are about."""
-    both = getattr(metafunc.module, "serving", None) is serving.serving and metafunc.module.__name__ not in ONE_ROAD
+    names = vars(metafunc.module)
+    serves = names.get("serving") is serving.serving or names.get("Setting") is changing.Setting
+    both = serves and metafunc.module.__name__ not in ONE_ROAD
     if both and inspect.iscoroutinefunction(metafunc.function):
         only = metafunc.definition.get_closest_marker("road")
         metafunc.parametrize("road", only.args if only else ("fast", "hypercorn"), indirect=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 import tomli_w
 
-FAKE = Path(__file__).parent.parent / "tests" / "fake_engine.py"
+FAKE = Path(__file__).parent.parent / "tests" / "helpers" / "fake_engine.py"
 MIB = 2**20
 
 PART = b'--B\r\nContent-Disposition: form-data; name="x"\r\n\r\n\r\n'

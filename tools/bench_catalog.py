@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from attrs import Factory, define
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "helpers")]
 
 from catalog_tree import plant  # noqa: E402 -- after the path
 from gguf_files import tiny_llama  # noqa: E402 -- after the path

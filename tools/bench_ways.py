@@ -28,7 +28,7 @@ from llmsup.engines.ports import LOOPBACK, free_port
 from tools.bench_drive import Client, Failed, Request, until_answers
 
 ROOT = Path(__file__).parent.parent
-FAKE = ROOT / "tests" / "fake_engine.py"
+FAKE = ROOT / "tests" / "helpers" / "fake_engine.py"
 MODEL = "smollm2"
 HEALTH = Request("/health")
 

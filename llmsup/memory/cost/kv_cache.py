@@ -2,7 +2,8 @@
 
 It does not know recurrent layers, nor where the cache lies.
 
-Compared with the logs of llama-server b10068 and b10434 (tests/test_estimate_real.py, tools/check_estimates.py): bert,
+Compared with the logs of llama-server b10068 and b10434 (tests/memory/test_estimate_real.py,
+tools/check_estimates.py): bert,
 cohere2, deepseek2, deepseek32, exaone4, falcon-h1, gemma2, gemma3, gemma3n, gemma4, gemma-embedding, glm4moe, gpt-oss,
 granitehybrid, jamba, kimi-linear, lfm2, llama, llama4, mamba, mamba2, nemotron_h, olmo2, phi3, qwen3, qwen3moe,
 qwen3next, qwen35, rwkv7, smallthinker. All others are what llama.cpp's source says (build 11434); among them those with
