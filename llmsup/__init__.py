@@ -1,17 +1,21 @@
 """llmsup: a supervisor for local language models.
 
-The rooms, and who may call whom. Each imports only from those above it; `tests/test_rooms.py` enforces it.
+The rooms, and who may import whom. Each imports only from those above it. The parts of a room may have an order, too:
+what stands left of a `<` knows nothing of what stands right of it. `tests/test_rooms.py` enforces both.
 
     errors.py    one base Error(status, code, hint); its kinds carry their parts
     units.py     Seconds, Bytes: parsed once at the edge, printed for people
     config/      schema (frozen attrs), load (tomllib + cattrs, strict, every mistake at once)
     process/     watched value · restart budget · orphan guard · child process and its kin · what it inherits · log book
-                 server file: where a running server is
+                 server file: where a running server is · programs that are run for what they print
     catalog/     which models there are: GGUF headers, LM Studio's folders, Ollama's store, names
+                 gguf < found < gguf.header_cache < labels < ollama < the rest
     engines/     how a model becomes a command line, and how an engine is spoken to (connection, pool)
-    memory/      what a model costs, estimated and measured; readings, the level of pressure; the policy (pure)
-    fleet/       model: the state machine, its queue and its life · fleet: names to models · roster: which there are
-                 governor: admission and eviction
+                 sampling < launch < ports < bundled < llama_server, command < the rest
+    memory/      who may stay and who goes · what the machine says · what a model costs, estimated and measured
+                 policy < machine < cost
+    fleet/       a model's states, queue and runs · the governor: admission and eviction · names to models · reconciler
+                 engine < model < memory < the rest
     bridge/      Ollama → LM Studio links, or the user's own program for it: when, and one at a time
     gateway/     request → model → engine: find the body's model, edit the body, relay bytes
     web/         the front, straight into the gateway; all else on Hypercorn: the Quart-trio app, control, errors
@@ -23,8 +27,8 @@ One process, one trio nursery tree:
     llmsup serve
     main: signals
     └─ infra    the orphan guard · memory watch and governor · the bridge   started first, stopped last
-       └─ fleet   the roster; one supervisor per model, started on first use
-          │         └─ life: the engine's process group, its log pump, its health probe, the idle timer
+       └─ fleet   the reconciler; one supervisor per model, started on first use
+          │         └─ run: the engine's process group, its log pump, its health probe, the idle timer
           └─ edge   Hypercorn serving the Quart-trio app      started last, stopped first: drains, then the rest goes
 """
 

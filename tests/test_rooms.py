@@ -17,6 +17,14 @@ PACKAGE = Path(llmsup.__file__).parent
 ROOMS = re.findall(r"^    (\w+)(?:/|\.py) ", llmsup.__doc__ or "", re.MULTILINE)
 """From the one deepest down, which imports nothing of ours, to the one that may import them all."""
 
+PARTS = {
+    room: [frozenset(f"llmsup.{room}.{part}" for part in parts.split(", ")) for parts in order.split(" < ")]
+    for room, order in re.findall(
+        r"^    (\w+)/ .*\n +(\S+(?: < [^<\n]+?)+?)(?: < the rest)?$", llmsup.__doc__ or "", re.MULTILINE
+    )
+}
+"""The parts of a room, in their order: packages and modules; those on one step may import each other."""
+
 OWNERS = {
     "httptools": "llmsup.engines.connection llmsup.web.head",
     "quart": "llmsup.web*",
@@ -63,13 +71,31 @@ def offences(source: str, module: str, *, is_package: bool = False) -> list[str]
         allowed = ROOMS[: ROOMS.index(room(module)) + 1] if room(module) else []
         return room(name) in allowed or room(name) not in ROOMS  # the package itself: its version, for one
 
-    return [name for name in imports(source, module, is_package=is_package) if not fine(name)]
+    def step(name: str) -> int:
+        """How high in its room a module is: the longest name that fits decides; what isn't named is on top."""
+        steps = PARTS.get(room(name), [])
+        fits = [
+            (len(part), at) for at, parts in enumerate(steps) for part in parts if f"{name}.".startswith(f"{part}.")
+        ]
+        return max(fits)[1] if fits else len(steps)
+
+    def above(name: str) -> bool:
+        return room(name) == room(module) and name.count(".") > 1 and step(name) > step(module)
+
+    return [n for n in imports(source, module, is_package=is_package) if not fine(n) or above(n)]
 
 
 def test_the_order_is_the_one_that_is_written_down() -> None:
     """The docstring of the package is the law, and it is read right."""
     wanted = "errors units config process catalog engines memory fleet bridge gateway web tree cli"
     assert wanted.split() == ROOMS
+
+
+def test_the_parts_are_there() -> None:
+    """The order inside the rooms is read right, and each part of it exists."""
+    assert set(PARTS) == {"catalog", "engines", "memory", "fleet"}
+    names = {name for name, _ in modules()}
+    assert {part for steps in PARTS.values() for parts in steps for part in parts} <= names
 
 
 def test_every_module_has_a_room() -> None:
@@ -94,6 +120,10 @@ def test_each_room_imports_only_from_those_above(module: str, path: Path) -> Non
         ("llmsup.engines.pool", "import llmsup.web.app", ["llmsup.web.app"]),
         ("llmsup.engines.pool", "def f():\n    from ..gateway import sse", ["llmsup.gateway.sse"]),
         ("llmsup.engines.pool", "if True:\n    import httptools.parser", ["httptools.parser"]),
+        ("llmsup.memory.policy.inputs", "from ..machine import psi", ["llmsup.memory.machine.psi"]),
+        ("llmsup.fleet.engine.oom", "from ..fleet import Fleet", ["llmsup.fleet.fleet.Fleet"]),
+        ("llmsup.catalog.gguf.facts", "from ..found import Stamp", ["llmsup.catalog.found.Stamp"]),
+        ("llmsup.catalog.gguf.header_cache", "from ..found import Stamp", []),
         ("llmsup.gateway.body", "from quart import Request", ["quart.Request"]),
         ("llmsup.tree", "import rich.table as t, click", ["rich.table", "click"]),
         ("llmsup.fleet.engine.process_engine", "import xllamacpp", ["xllamacpp"]),
