@@ -26,16 +26,20 @@ class Llmsup:
     name: str = "llmsup"
     reserves: bool = True
     rivals: Rivals = Factory(Rivals)
+    holds: dict[str, frozenset[str]] = Factory(dict)
 
     def admit(self, world: World) -> Sequence[Decision]:
         needs = []
         for since, name in world.waiting():
             model = world.host.models[name]
-            needs.append(Need(name, world.past[name].cost, model.priority, since, world.expected(model)))
+            cost, load = world.past[name].cost, world.expected(model)
+            needs.append(Need(name, cost, model.priority, since, load, held=self.holds.get(name, frozenset())))
         loaded_models = self._residents(world)
         self.rivals = self.rivals.seen(needs, loaded_models, world.now)
         loaded_models = [evolve(each, rivals=self.rivals.of(each.name)) for each in loaded_models]
-        return admit_all(needs, machine(world), loaded_models, rules=self.rules)
+        decisions = admit_all(needs, machine(world), loaded_models, rules=self.rules)
+        self.holds = {each.model: frozenset(each.hold) for each in decisions}
+        return decisions
 
     def relieve(self, world: World) -> Decision:
         shortfall = max(world.host.reserve // 2 - world.available, 0)
@@ -59,7 +63,7 @@ class Llmsup:
                 rate=past.rate.per_second(world.now),
                 reload_seconds=world.expected(engine.model),
                 refaults=past.refaults.by(world.now, world.expected(engine.model)).count,
-                waiting=len(world.queues.get(name, ())) if name not in world.held else 0,
+                waiting=sum(world.serves(name, since) for since, _ in world.queues.get(name, ())),
                 last_asked=past.last_asked,
                 ready_since=engine.ready_since,
                 wanted_since=engine.wanted_since,

@@ -56,7 +56,8 @@ class World:
     engines: dict[str, Engine] = Factory(dict)
     queues: dict[str, deque[tuple[float, Request]]] = Factory(dict)
     past: dict[str, Past] = Factory(dict)
-    held: frozenset[str] = frozenset()
+    held: dict[str, float] = Factory(dict)
+    """The models that take no new requests, and since when."""
     level: Level = "normal"
     relief: Relief = Factory(Relief)
     speed: Speed = Factory(Speed)
@@ -104,6 +105,10 @@ class World:
         """Seconds that a load of it is expected to take, by what was seen so far."""
         known = self.past[model.name].reload_seconds
         return self.speed.expected(model.bytes) if known is None else known
+
+    def serves(self, name: str, since: float) -> bool:
+        """Whether one who came then is served in the model's present turn."""
+        return since <= self.held.get(name, self.now)
 
     def waiting(self) -> list[tuple[float, str]]:
         """The models that aren't there and that somebody waits for, by the time of the first who does."""
@@ -174,7 +179,7 @@ class World:
     def _dispatch(self) -> None:
         for name, engine in self.engines.items():
             queue = self.queues.get(name)
-            while queue and engine.state == "ready" and name not in self.held:
+            while queue and engine.state == "ready" and self.serves(name, queue[0][0]):
                 since, request = queue.popleft()
                 self.tally.waits.append(self.now - since)
                 engine.in_flight += 1
@@ -261,7 +266,7 @@ class World:
         self._read_level()
         self._dispatch()
         decisions = self.way.admit(self) if self.waiting() else ()
-        self.held = frozenset(name for each in decisions for name in each.hold)
+        self.held = {name: self.held.get(name, self.now) for each in decisions for name in each.hold}
         for each in decisions:
             self._carry_out(each)
         relief = self.way.relieve(self) if self.level != "normal" else None

@@ -8,7 +8,7 @@ import signal
 import pytest
 import trio
 from attrs import evolve
-from machines import RESERVE, machine
+from machines import LONG, RESERVE, machine
 from trio.testing import MockClock
 
 from llmsup.config.schema import GiB, Memory
@@ -119,6 +119,26 @@ async def test_a_steady_stream_does_not_starve_another_model(autojump_clock: Moc
         assert a.waits > 20
         assert b.waits > 20
         assert 4 <= len(m.went()) <= 40, "they take turns, and these are not short"
+
+
+async def test_one_that_needs_all_the_room_is_not_passed_for_ever(autojump_clock: MockClock) -> None:
+    """Two clients use one model after the other, so that at each moment one is loading: those that passed serve who
+    waits for them, and go, however many want them by then.
+    """
+    async with machine(load_time=30) as m:
+        m.have(all=(60, {"queue_timeout": LONG}), **{name: (25, {}) for name in "abcdef"})
+
+        async def one_after_the_other(names: str, first: float) -> None:
+            while True:
+                for name in names:
+                    await m.use(name, first)
+                    first = 20
+
+        m.nursery.start_soon(one_after_the_other, "abc", 20)
+        m.nursery.start_soon(one_after_the_other, "def", 45)
+        await trio.sleep(1)
+        with trio.fail_after(300):
+            await m.use("all")
 
 
 async def test_a_small_load_passes_one_that_waits_for_a_busy_model(autojump_clock: MockClock) -> None:

@@ -161,6 +161,16 @@ def test_a_floor_is_kept_if_somebody_sets_one() -> None:
         assert admit(need(20), machine(), [evolve(here, ttl_expired=True)], rules=floor).victims == ("a",)
 
 
+@pytest.mark.parametrize("refaults", [0, 1, 30])
+def test_a_floor_stays_what_it_is(refaults: int) -> None:
+    """It is the user's: however often the model came back, not a second more."""
+    here = model("a", 20, first_served=NOW - 5, refaults=refaults, reload_seconds=60.0)
+    decision = admit(need(20, load_seconds=60.0), machine(), [here], rules=Rules(min_residency=8))
+    assert (why(decision, "a"), decision.again) == ("here for 5 s of at least 8 s", NOW + 3)
+    later = admit(need(20, load_seconds=60.0), machine(now=NOW + 3), [here], rules=Rules(min_residency=8))
+    assert later.victims == ("a",)
+
+
 def test_an_idle_model_makes_way_at_once() -> None:
     """However young it is, and however soon it may be wanted again: who waits can't use it meanwhile."""
     fresh = model("a", 20, first_served=NOW, last_used=NOW, ready_since=NOW - 1, rate=1.0, refaults=5)
@@ -204,6 +214,31 @@ def test_who_passed_a_load_has_no_turn_against_it() -> None:
     busy = model("a", 20, in_flight=1, ready_since=NOW - 5, wanted_since=NOW - 60)
     assert admit(wants, machine(), [busy]).hold == ()
     assert admit(wants, machine(), [evolve(busy, wanted_since=NOW - 40)]).hold == ("a",)
+
+
+def test_who_passed_a_load_is_held_while_it_loads() -> None:
+    """It serves those who wait for it, and goes. Else a load that needs all the room waits for a moment in which
+    nothing loads, and others' loads may follow each other without one. Who came before has its turn.
+    """
+    wants = need(28, since=NOW - 50, load_seconds=10.0)
+    busy = model("busy", 14, in_flight=1)
+    loading = model("b", 14, freeable=GiB, loading=True, waiting=1, wanted_since=NOW - 40, ready_since=NOW)
+    there = machine(available=15 * GiB)
+    assert admit(wants, there, [busy, loading]).hold == ("b", "busy")
+    assert admit(wants, there, [busy, evolve(loading, wanted_since=NOW - 60)]).hold == ()
+    small = Need("small", 2 * GiB, since=NOW)
+    assert [each.kind for each in admit_all([wants, small], there, [busy, loading])] == ["wait", "admit"]
+
+
+def test_who_is_held_stays_held_though_another_is_cheaper_now() -> None:
+    """What is asked of it meanwhile makes it dearer; the other, held instead, becomes dearer in its turn."""
+    one, other = (model(name, 15, in_flight=1, rate=rate) for name, rate in (("one", 0.1), ("other", 0.01)))
+    wants = need(15, since=NOW - 50)
+    assert admit(wants, machine(), [one, other]).hold == ("other",)
+    assert admit(evolve(wants, held=frozenset({"one"})), machine(), [one, other]).hold == ("one",)
+    more = need(30, since=NOW - 50, held=frozenset({"one"}))
+    assert admit(more, machine(), [one, other]).hold == ("other", "one"), "it is no longer enough"
+    assert admit(evolve(wants, held=frozenset({"gone"})), machine(), [one, other]).hold == ("other",)
 
 
 def test_nobody_is_held_in_vain() -> None:

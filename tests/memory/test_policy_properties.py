@@ -146,6 +146,34 @@ def test_no_guard_outlasts_its_bound(
         assert bool(between.hold) == bool(before.hold)
 
 
+@given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES, NEEDS, st.sampled_from((30.0, 600.0)))
+def test_a_users_floor_never_grows(
+    loaded_models: list[LoadedModel], machine: Machine, need: Need, floor: float
+) -> None:
+    """So many seconds after its first answer, or after it was ready, no model stays for being young: neither for a load
+    nor under pressure, however often it has come back.
+    """
+    rules = Rules(min_residency=floor)
+    for each in loaded_models:
+        began = each.last_used if each.first_served is None else each.first_served
+        for refaults in (0, 1, 30):
+            here = evolve(each, refaults=refaults)
+            (weighed,) = admit(need, machine, [here], rules=rules).weighed
+            (pressed,) = relieve(machine, [here], Relief(), shortfall=10, rules=rules).weighed
+            for why in (weighed.stays, pressed.stays):
+                assert "at least" not in why or (f"at least {floor:.0f} s" in why and machine.now < began + floor)
+
+
+@given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES, NEEDS, st.floats(0, 100))
+def test_who_is_held_stays_held(loaded_models: list[LoadedModel], machine: Machine, need: Need, dearer: float) -> None:
+    """As long as that is enough, whatever becomes of their worth: else none of two held in turn becomes idle."""
+    before = admit(need, machine, loaded_models)
+    if before.hold:
+        worth = [evolve(each, rate=dearer if each.name in before.hold else 0.0) for each in loaded_models]
+        again = admit(evolve(need, held=frozenset(before.hold)), machine, worth)
+        assert again.victims or set(again.hold) <= set(before.hold)
+
+
 def free(decision: Decision) -> set[str]:
     return {each.name for each in decision.weighed if not each.stays}
 
@@ -184,7 +212,7 @@ def test_a_decision_does_what_it_says(loaded_models: list[LoadedModel], machine:
         assert decision.kind == "wait"
         held = [each for each in staying if each.name in decision.hold]
         others = [each for each in staying if each.name not in decision.hold]
-        assert not any(each.pinned or each.loading for each in held)
+        assert not any(each.pinned or (each.loading and each.wanted_since <= need.since) for each in held)
         assert not short(need, machine, others, leaving + held)
 
 

@@ -206,11 +206,12 @@ class Governor(MemoryView):
             since=ask.first,
             load_seconds=self.load_seconds(ask.model),
             evicts=bool(ask.model.queue.waiting) or not ask.model.no_eviction,
+            held=ask.held,
         )
 
     def _carry_out(self, decision: Decision) -> None:
         ask = next(ask for ask in self.asks if ask.name == decision.model)
-        ask.because = decision.because
+        ask.because, ask.held = decision.because, frozenset(decision.hold)
         self.records.add(decision)
         match decision.kind:
             case "admit" | "evict":

@@ -157,6 +157,7 @@ class Ask:
         cost: What it is going to cost.
         since: When the first who waits for it came (trio time).
         because: Why it waits still.
+        held: Who was held for it by the last decision.
         going: Those who leave for it; it is let in when their memory is back.
         granted: Its room is reserved.
         decided: Set when it may start, or never may.
@@ -167,6 +168,7 @@ class Ask:
     cost: Cost
     since: float
     because: str = ""
+    held: frozenset[str] = frozenset()
     going: tuple[Grant, ...] = ()
     granted: bool = False
     decided: trio.Event = field(factory=trio.Event, init=False)

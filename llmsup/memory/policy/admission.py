@@ -129,18 +129,26 @@ def _held_for(
     alone: Deficit | None,
     rules: Rules,
 ) -> tuple[str, ...]:
-    """Who is to be held so that this load comes about: the cheapest set, if all were idle that had their turn."""
+    """Who is to be held so that this load comes about: the cheapest set, if all were idle that had their turn.
+
+    Whoever is held already stays so while that is enough: what is asked of them meanwhile makes them dearer than
+    others, and to hold now the one, now the other never lets either become idle. Those that passed the load are held
+    while they still load: where it needs all the room, one of others' loads may always be under way.
+    """
     candidates = []
     for each in loaded_models:
-        busy = bool(each.in_flight or each.waiting)
-        idle = evolve(each, in_flight=0, waiting=0)
+        busy = bool(each.in_flight or each.waiting or each.loading)
+        idle = evolve(each, in_flight=0, waiting=0, loading=False, freeable=each.freeable + each.pending)
         if busy and not had_its_turn(each, machine, need, rules):
             continue
         seen = for_load(idle, machine, need, kept, rules)
         if not seen.stays:
             candidates.append(_candidate(seen))
     everybody = len(candidates) == sum(not each.leaving for each in loaded_models)
-    return tuple(each.name for each in _enough(candidates, missing, alone if everybody else None, rules))
+    already = [each for each in candidates if each.name in need.held]
+    chosen = cheapest(already, missing, exact=rules.exact)
+    chosen = chosen or _enough(candidates, missing, alone if everybody else None, rules)
+    return tuple(each.name for each in chosen)
 
 
 def _enough(

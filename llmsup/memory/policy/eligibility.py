@@ -23,12 +23,16 @@ def turn(need: Need, loaded: LoadedModel, rules: Rules) -> float:
     return min(rules.turn_loads * swap(need, loaded), rules.turn_most)
 
 
+def passed(need: Need, loaded: LoadedModel) -> bool:
+    """Whether it was let in past a load that had waited longer: it must make way for that as soon as it can."""
+    return loaded.wanted_since > need.since
+
+
 def turn_ends(need: Need, loaded: LoadedModel, rules: Rules) -> float:
     """The moment from which it must make way for this load however busy it is. One that was let in past a load that
     had waited longer has no turn against that.
     """
-    passed = loaded.wanted_since > need.since
-    return -math.inf if passed else loaded.ready_since + turn(need, loaded, rules)
+    return -math.inf if passed(need, loaded) else loaded.ready_since + turn(need, loaded, rules)
 
 
 def idle_ends(need: Need, loaded: LoadedModel, rules: Rules) -> float:
@@ -42,8 +46,10 @@ def rivalry_ends(need: Need, loaded: LoadedModel, rules: Rules) -> float:
 
 
 def had_its_turn(loaded: LoadedModel, machine: Machine, need: Need, rules: Rules) -> bool:
-    """Whether it must make way for this load now, however busy it is."""
-    return machine.now >= turn_ends(need, loaded, rules)
+    """Whether it must make way for this load now, however busy it is. One that loads has its turn still before it,
+    unless it has passed: then it serves those who have waited for it, and goes.
+    """
+    return passed(need, loaded) or (not loaded.loading and machine.now >= turn_ends(need, loaded, rules))
 
 
 def stays(loaded: LoadedModel, machine: Machine, rules: Rules) -> str:

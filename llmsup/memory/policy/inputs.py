@@ -160,6 +160,7 @@ class Need:
         since: When the oldest request that waits for it came.
         load_seconds: What the load is going to take, known or expected.
         evicts: Others may go for it. (Not for a `preload` that nobody waits for.)
+        held: Who was held for it by the last decision about it.
     """
 
     model: str
@@ -168,6 +169,7 @@ class Need:
     since: float = math.inf
     load_seconds: float = 0.0
     evicts: bool = True
+    held: frozenset[str] = frozenset()
 
     def waited(self, now: float) -> float:
         """Seconds."""

@@ -18,7 +18,7 @@ Room = tuple[int, int | None]
 
 def apart(loaded_models: Sequence[LoadedModel], kept: AbstractSet[str]) -> tuple[list[LoadedModel], list[LoadedModel]]:
     """Those that remain; and those that are leaving, or are going to for a load that has waited longer."""
-    gone = [each.leaving or (each.name in kept and not each.loading) for each in loaded_models]
+    gone = [each.leaving or each.name in kept for each in loaded_models]
     remain = [each for each, goes in zip(loaded_models, gone, strict=True) if not goes]
     return remain, [each for each, goes in zip(loaded_models, gone, strict=True) if goes]
 
