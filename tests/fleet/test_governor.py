@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from llmsup.config.schema import GiB, Memory
 from llmsup.errors import InsufficientMemory, ModelFailed, ModelTooLarge, QueueTimeout
 from llmsup.fleet.model.states import Cause, State
+from llmsup.memory.cost.load_speed import Speed
 from llmsup.units import Bytes, Seconds
 
 
@@ -256,6 +257,38 @@ async def test_a_load_is_expected_to_take_what_others_took(autojump_clock: MockC
         assert m.governor.load_seconds(b) == pytest.approx(20, abs=0.2)
         await trio.sleep(20)
         assert m.governor.load_seconds(b) == pytest.approx(10, abs=0.1)
+
+
+async def test_a_load_time_of_an_earlier_run_counts(autojump_clock: MockClock) -> None:
+    """For the first load of this run, too, with the turns and guards that are multiples of it; and the machine's speed
+    for what was never loaded on it.
+    """
+    async with machine(load_time=10) as m:
+        m.prices.took["a"], m.prices.speed = 33.0, Speed().seen(10 * GiB, 20.0)
+        m.serve(a=20, b=40)
+        for name in "ab":
+            m.ask(name)
+        await trio.sleep(1)
+        assert m.governor.load_seconds(m.fleet.models["a"]) == 33
+        assert m.governor.load_seconds(m.fleet.models["b"]) == pytest.approx(80)
+        await trio.sleep(20)
+        assert m.prices.took == pytest.approx({"a": 10, "b": 10}, abs=0.1)
+        assert m.fleet.models["a"].load_seconds == pytest.approx(10, abs=0.1)
+
+
+@pytest.mark.parametrize("load_time", [0.5, 20.0])
+async def test_a_users_floor_never_grows(autojump_clock: MockClock, load_time: float) -> None:
+    """One client that alternates between two models of which one fits: the floor and a load, the tenth time as the
+    first, however often each was wanted again soon after it had gone.
+    """
+    async with machine(Memory(reserve=RESERVE, min_residency=Seconds(3)), load_time=load_time) as m:
+        m.serve(a=40, b=40)
+        for name in "ab" * 10:
+            began = trio.current_time()
+            await m.use(name, 1)
+            assert trio.current_time() - began <= 3 + load_time + 1 + 0.2
+        assert m.fleet.models["a"].history.refaults >= 8
+        assert len(m.went()) == 19
 
 
 async def test_a_load_that_dies_of_memory_is_tried_once_more_with_more_room(autojump_clock: MockClock) -> None:

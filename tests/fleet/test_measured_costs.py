@@ -76,6 +76,42 @@ async def test_another_way_to_start_it_is_another_cost(tmp_path: Path, other: di
     assert (await kept.cost(same)).source == "measured"
 
 
+async def test_a_load_time_is_that_of_the_model_as_it_is(tmp_path: Path) -> None:
+    """It is known to another llmsup that reads the same file, for the same file, flags and build; the machine's speed
+    is of all models.
+    """
+    builds, a = ["b1"], model()
+    first = MeasuredCosts(FootprintStore(tmp_path / "f.json"), lambda _: builds[-1])
+    assert first.speed.expected(GiB) == pytest.approx(1.0), "nothing was ever loaded here"
+    await first.cost(a)
+    first.loaded(a, Run(), 7.0, 14 * GiB)
+    assert first._store.save() is None
+    second = MeasuredCosts(FootprintStore(tmp_path / "f.json"), lambda _: builds[-1])
+    assert second._store.load() is None
+    again, other = model(), model(ctx_size=99)
+    await second.costs([again, other])
+    assert (second.load_seconds(again), second.load_seconds(other)) == (7.0, None)
+    assert second.speed.expected(GiB) == pytest.approx(0.5)
+    builds.append("b2")
+    await second.cost(again)
+    assert second.load_seconds(again) is None
+
+
+async def test_what_a_model_took_before_it_was_changed_says_nothing_of_what_it_is_now(tmp_path: Path) -> None:
+    """An engine that is still at work when its model is redefined has run as the model was."""
+    kept, a = prices(tmp_path), model()
+    a.run = await lived(a.entry, 3 * GiB)
+    await kept.cost(a)
+    was = a.entry
+    a.entry = a.served = evolve(was, spec=evolve(a.spec, ctx_size=99))
+    kept.loaded(a, a.run, 7.0, GiB)
+    kept.keep(a, a.run)
+    a.run = None
+    assert ((await kept.cost(a)).source, kept.load_seconds(a)) == ("estimated", None)
+    a.entry = a.served = was
+    assert ((await kept.cost(a)).source, kept.load_seconds(a)) == ("measured", 7.0)
+
+
 async def test_another_build_of_the_engine_is_another_cost(tmp_path: Path) -> None:
     """An upgrade may change what buffers take."""
     builds, a = ["b1"], model()
@@ -172,6 +208,9 @@ async def test_a_real_engine_is_measured_and_remembered(tmp_path: Path) -> None:
             meter = served.model("chat").run.engine.meter  # type: ignore[union-attr]  # it is loaded
             assert meter.buffers.mapped > 90 * MiB, "the engine's own word on its buffers was heard"
             assert meter.buffers.own > 90 * MiB, "the keys and values alone take that"
-    assert len(json.loads((tmp_path / "footprints.json").read_text())["seen"]) == 1
+    kept = json.loads((tmp_path / "footprints.json").read_text())
+    ((_, seen),) = kept["seen"].items()
+    assert 0 < seen["seconds"] < 60
+    assert kept["speed"]["bytes"] > 90 * MiB, "two loads of the same file"
     assert bytes_by_source["measured"] != bytes_by_source["estimated"]
     assert bytes_by_source["measured"] < bytes_by_source["estimated"] * 1.1

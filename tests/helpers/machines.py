@@ -18,6 +18,7 @@ from llmsup.fleet.memory.governor import Governor
 from llmsup.fleet.model.model import Model
 from llmsup.fleet.model.run import Run
 from llmsup.memory.cost.cost import Cost
+from llmsup.memory.cost.load_speed import Speed
 from llmsup.memory.machine.monitor import MemoryMonitor
 from llmsup.memory.machine.reading import Gpu, Reading
 from llmsup.memory.machine.sampler import Sampler
@@ -57,6 +58,8 @@ class FakePrices:
         self.said: dict[str, int] = {}
         self.grow: dict[str, int] = {}
         self.kept: dict[str, int | None] = {}
+        self.took: dict[str, float] = {}
+        self.speed = Speed()
         self._garage = garage
 
     async def cost(self, model: Model) -> Cost:
@@ -68,6 +71,13 @@ class FakePrices:
 
     async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
         return {model: await self.cost(model) for model in models}
+
+    def load_seconds(self, model: Model) -> float | None:
+        return self.took.get(model.spec.name)
+
+    def loaded(self, model: Model, run: Run, seconds: float, size: int) -> None:
+        self.took[model.spec.name] = seconds
+        self.speed = self.speed.seen(size, seconds)
 
     def keep(self, model: Model, run: Run) -> None:
         self.kept[model.spec.name] = run.engine.meter.peak if run.engine else None

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmsup.config.schema import GiB
+from llmsup.memory.cost.load_speed import Speed
 from llmsup.memory.cost.store import FORMAT, LARGEST_FILE, MOST, FootprintStore
 from llmsup.units import Bytes
 
@@ -60,6 +62,49 @@ def test_the_last_run_counts(file: Path) -> None:
     assert (loaded(file).get("a"), loaded(file).get("b")) == (300, 7)
 
 
+def test_load_times_and_the_machines_speed_are_kept(file: Path) -> None:
+    """Beside what the model took, whichever of them is known first; the last counts, and the speed is of all."""
+    store = FootprintStore(file)
+    store.loaded("a", 4.0, 8 * GiB)
+    assert (store.get("a"), store.load_seconds("a"), store.load_seconds("b")) == (None, 4.0, None)
+    store.put("a", Bytes(9 * GiB))
+    store.put("b", Bytes(5))
+    store.loaded("a", 2.0, 8 * GiB)
+    assert store.save() is None
+    found = loaded(file)
+    assert [(found.get(key), found.load_seconds(key)) for key in "ab"] == [(9 * GiB, 2.0), (5, None)]
+    assert found.speed == store.speed == Speed().seen(8 * GiB, 4.0).seen(8 * GiB, 2.0)
+    assert found.speed.expected(GiB) == pytest.approx(1 / 3)
+
+
+def test_a_file_of_before_load_times_were_kept(file: Path) -> None:
+    """What it has counts; the rest is not known yet."""
+    found = loaded(written(file, GOOD))
+    assert (found.get("a"), found.load_seconds("a"), found.speed) == (9, None, Speed())
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 1e9, 1e290])
+def test_absurd_load_times(file: Path, seconds: float) -> None:
+    """They are not kept, and not believed of a file, nor is a machine's speed; what is sound beside them is."""
+    store = FootprintStore(file)
+    store.loaded("a", seconds, GiB)
+    assert (store.load_seconds("a"), store.speed) == (None, Speed())
+    seen = {"a": {"bytes": 0, "at": 1.0, "seconds": seconds}, "b": {"bytes": 9, "at": 1.0, "seconds": seconds}}
+    for speed in ({"bytes": 1e9, "seconds": seconds}, {"bytes": seconds * 1e9, "seconds": 1.0}):
+        found = loaded(written(file, json.dumps({"format": FORMAT, "seen": seen, "speed": speed}).encode()))
+        assert (found.get("a"), found.load_seconds("a")) == (None, None)
+        assert (found.get("b"), found.load_seconds("b")) == (9, None)
+        assert found.speed == Speed()
+
+
+@pytest.mark.parametrize("size", [0, -1, 2**60])
+def test_a_load_of_a_size_that_nobody_knows(file: Path, size: int) -> None:
+    """It tells how long that model takes, and nothing of the machine."""
+    store = FootprintStore(file)
+    store.loaded("a", 3.0, size)
+    assert (store.load_seconds("a"), store.speed) == (3.0, Speed())
+
+
 def test_only_its_owner_may_read_it(file: Path) -> None:
     """It tells which models are used."""
     kept(file, a=5)
@@ -100,6 +145,10 @@ GOOD = json.dumps({"format": FORMAT, "seen": {"a": {"bytes": 9, "at": 1.0}}}).en
         b'{"format": 1, "seen": {"a": {"bytes": "9", "at": 1}}}',
         b'{"format": 1, "seen": {"a": {"bytes": NaN, "at": 1}}}',
         b'{"format": 1, "seen": {"\xff": {"bytes": 9, "at": 1}}}',
+        b'{"format": 1, "seen": {"a": {"bytes": 9, "at": 1, "seconds": "2"}}}',
+        b'{"format": 1, "seen": {"a": {"bytes": 9, "at": 1, "seconds": 1e999}}}',
+        b'{"format": 1, "seen": {}, "speed": 5}',
+        b'{"format": 1, "seen": {}, "speed": {"bytes": 1.0, "seconds": NaN}}',
         GOOD + GOOD,
         *(GOOD[:end] for end in range(1, len(GOOD))),
     ],
@@ -139,6 +188,7 @@ def test_a_full_store_is_not_too_large(file: Path) -> None:
     store = FootprintStore(file)
     for i in range(MOST):
         store.put(f"{i:032x}", Bytes(2**49))
+        store.loaded(f"{i:032x}", 604799.999, 2**49)
     store.put(f"{0:032x}", Bytes(7))  # seen again
     store.put("new", Bytes(8))
     assert store.save() is None

@@ -1,4 +1,4 @@
-"""What each model is going to cost, with what was measured in its last life.
+"""What each model is going to cost, in memory and in seconds of its load, with what was measured in its last life.
 
 It does not know who asks, nor what the memory is used for meanwhile.
 """
@@ -15,6 +15,7 @@ import trio
 
 from ...catalog.entry import Entry
 from ...memory.cost.cost import Cost, cost, prompts
+from ...memory.cost.load_speed import Speed
 from ...memory.cost.store import FootprintStore
 from ...units import Bytes, format_bytes
 from ..model.model import Model
@@ -26,11 +27,21 @@ log = logging.getLogger(__name__)
 class CostSource(Protocol):
     """What the governor asks about models' costs."""
 
+    @property
+    def speed(self) -> Speed:
+        """How fast this machine has loaded models."""
+
     async def cost(self, model: Model) -> Cost:
         """What it is going to cost."""
 
     async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
         """What each of many is going to cost: for lists, so that the same engine may be looked at less often."""
+
+    def load_seconds(self, model: Model) -> float | None:
+        """How long the last load of it took, as it was when its cost was last asked for; None: there was none."""
+
+    def loaded(self, model: Model, run: Run, seconds: float, size: int) -> None:
+        """Remember how long a load took that read so many bytes."""
 
     def keep(self, model: Model, run: Run) -> None:
         """Remember what a life has come to."""
@@ -49,6 +60,11 @@ class MeasuredCosts:
         self._store = store
         self._build = build
         self._builds: MutableMapping[Model, str] = WeakKeyDictionary()
+        self._lives: MutableMapping[Run, tuple[str, Bytes]] = WeakKeyDictionary()  # the key of each, and its prompts
+
+    @property
+    def speed(self) -> Speed:
+        return self._store.speed
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Load what was kept, and write what is new every minute and at the end."""
@@ -69,7 +85,16 @@ class MeasuredCosts:
 
     async def cost(self, model: Model) -> Cost:
         self._builds[model] = await trio.to_thread.run_sync(self._build, model.served)
+        if model.run is not None:
+            self._lives[model.run] = self._as_it_is(model)
         return self._cost(model)
+
+    def load_seconds(self, model: Model) -> float | None:
+        return self._store.load_seconds(self._key(model))
+
+    def loaded(self, model: Model, run: Run, seconds: float, size: int) -> None:
+        key, _ = self._lives.get(run) or self._as_it_is(model)
+        self._store.loaded(key, seconds, size)
 
     async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
         """The build is looked at once for each model, and then at its loads."""
@@ -91,9 +116,10 @@ class MeasuredCosts:
 
     def keep(self, model: Model, run: Run) -> None:
         meter = run.engine.meter if run.engine else None
-        if meter is None or (peak := meter.peak) is None or (start := meter.start(prompts(model.needs))) is None:
+        key, grows = self._lives.get(run) or self._as_it_is(model)
+        if meter is None or (peak := meter.peak) is None or (start := meter.start(grows)) is None:
             return  # it never came to what it needs
-        self._store.put(self._key(model), start)
+        self._store.put(key, start)
         declared = model.spec.memory
         if declared is not None and peak > declared * 1.1:
             log.warning(
@@ -102,6 +128,10 @@ class MeasuredCosts:
                 format_bytes(declared),
                 format_bytes(Bytes(peak)),
             )
+
+    def _as_it_is(self, model: Model) -> tuple[str, Bytes]:
+        """What a life is remembered by: that of its beginning, for the model may be another by its end."""
+        return self._key(model), prompts(model.needs)
 
     def _key(self, model: Model) -> str:
         alike = f"{model.served.launched!r} {self._builds.get(model, '')}"

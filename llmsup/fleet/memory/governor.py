@@ -53,9 +53,8 @@ class Governor(MemoryView):
     """
 
     def __init__(self, settings: Memory, watch: Watch, prices: CostSource, events: Events) -> None:
-        super().__init__(settings, watch)
+        super().__init__(settings, watch, prices)
         self.records = Decisions(events)
-        self._costs = prices
         self._relieving = Relieving(self._reserved)
         self._woken = trio.Event()
         self._again = math.inf  # when time alone changes what was decided (trio time)
@@ -103,6 +102,7 @@ class Governor(MemoryView):
         assert model.run is not None
         self._note_refault(model)
         cost = await self._costs.cost(model)
+        model.load_seconds = self._costs.load_seconds(model)
         ask = self._asks[model] = Ask(model, cost, model.run.began)
         try:
             self._decide()
@@ -152,7 +152,7 @@ class Governor(MemoryView):
         if (reservation := self._reserved.of(model)) is not None:
             reservation.note_end(self._watch)
             if seconds := reservation.load_seconds():
-                self._speed = self._speed.seen(self._size(model), seconds)
+                self._costs.loaded(model, reservation.run, seconds, self._size(model))
             if reservation.was_measured():
                 self._note_growth(reservation)
                 self.wake()

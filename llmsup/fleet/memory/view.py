@@ -10,7 +10,6 @@ from attrs import evolve
 
 from ...config.schema import Memory
 from ...memory.cost.cost import Cost, Source
-from ...memory.cost.load_speed import Speed
 from ...memory.machine.pressure import Pressure
 from ...memory.machine.reading import Reading
 from ...memory.policy.decision import Decision
@@ -22,6 +21,7 @@ from ...memory.policy.rivals import Rivals
 from ...process.watched import Watched
 from ...units import Seconds
 from ..model.model import Model
+from .costs import CostSource
 from .grant import Ask
 from .ledger import Ledger
 from .reclaim import Watch
@@ -35,14 +35,14 @@ class MemoryView(Watched):
         left: Why nobody goes, though memory is short; None: somebody does, or it isn't.
     """
 
-    def __init__(self, settings: Memory, watch: Watch) -> None:
+    def __init__(self, settings: Memory, watch: Watch, prices: CostSource) -> None:
         super().__init__()
         self.settings = settings
         self.left: Decision | None = None
         self._watch = watch
+        self._costs = prices
         self._reserved = Ledger()
         self._asks: dict[Model, Ask] = {}
-        self._speed = Speed()
         self._rivals = Rivals()
 
     @property
@@ -92,10 +92,10 @@ class MemoryView(Watched):
         ]
 
     def load_seconds(self, model: Model) -> float:
-        """What a load of it takes: as the last time, or as its size and the other models' loads let expect."""
+        """What a load of it takes: as the last time, or as its size and the loads of all models let expect."""
         if model.load_seconds is not None:
             return model.load_seconds
-        return self._speed.expected(self._size(model))
+        return self._costs.speed.expected(self._size(model))
 
     def _size(self, model: Model) -> int:
         """What is read to load it, in bytes: its file, or what it takes where there is none."""

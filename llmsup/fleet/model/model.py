@@ -44,7 +44,8 @@ class Model(Watched):
         queue: Its requests.
         state: Where it is in its life; `reason` says how it came there, `since` when (trio time).
         run: The current life, from the wish to load it until the engine is gone.
-        load_seconds: How long the last load took, in seconds; None: it was never loaded.
+        load_seconds: How long the last load took, in seconds, in this run or an earlier one; None: it was never loaded,
+            or never as it is (with this file, these settings, this engine).
         crashes: How often an engine of it died or hung since llmsup started.
         failure: Why it is `failed`.
         load_wanted: It shall be loaded though no request waits, and isn't yet: a load that was asked for stays asked

@@ -10,8 +10,8 @@ from attrs import frozen
 from ...config.schema import GiB
 
 ASSUMED = 1.0 * GiB
-"""Bytes a second, until a load was seen. Between a cold file on a SATA drive (half of it) and one on an NVMe drive or
-in the file cache (several times as much)."""
+"""Bytes a second, until a load was seen on this machine, in this run or an earlier one (`footprint_store`). Between a
+cold file on a SATA drive (half of it) and one on an NVMe drive or in the file cache (several times as much)."""
 
 FORGETS = 0.5
 """What the loads before count for at each new one: a machine whose file cache has filled is soon another one."""

@@ -1,4 +1,4 @@
-"""What models were seen to cost, kept from one run to the next.
+"""What models were seen to cost, in memory and in seconds of their loads, kept from one run to the next.
 
 It does not know what makes two loads alike: its caller names each by a key.
 """
@@ -12,9 +12,10 @@ import time
 from pathlib import Path
 
 import msgspec
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from ...units import Bytes
+from .load_speed import Speed
 
 FORMAT = 1
 MOST = 2000
@@ -22,25 +23,46 @@ MOST = 2000
 
 LARGEST_FILE = 4 * 1024**2
 _ABSURD = 2**50
+_ABSURD_SECONDS = 7 * 24 * 3600.0
 
 
 @frozen
 class _Seen:
+    """Of one key, when last; what was never seen is 0 (as a file of before load times were kept has it)."""
+
     bytes: int
     at: float
+    seconds: float = 0.0
+
+    def believed(self) -> _Seen:
+        """Itself, without what can't be."""
+        return _Seen(
+            self.bytes if 0 < self.bytes < _ABSURD else 0,
+            self.at,
+            self.seconds if 0 < self.seconds < _ABSURD_SECONDS else 0.0,
+        )
+
+
+_NOTHING = _Seen(0, 0.0)
 
 
 @frozen
 class _Document:
     format: int
     seen: dict[str, _Seen]
+    speed: Speed = field(factory=Speed)
 
 
 class FootprintStore:
-    """The highest that was seen, by key. `load` and `save` use the disk; one call at a time, from any thread."""
+    """What was seen, by key. `load` and `save` use the disk; one call at a time, from any thread.
+
+    Attributes:
+        speed: How fast this machine has loaded models, whichever they were.
+    """
 
     def __init__(self, file: Path) -> None:
-        """`file`: where they are kept."""
+        """`file`: where it is kept."""
+        self.speed = Speed()
         self._file = file
         self._seen: dict[str, _Seen] = {}
         self._dirty = False
@@ -52,7 +74,7 @@ class FootprintStore:
         Returns:
             Why there is nothing, a sentence, if there should be something; it is then measured anew.
         """
-        self._seen = {}
+        self._seen, self.speed = {}, Speed()
         try:
             if self._file.stat().st_size > LARGEST_FILE:
                 return f"{self._file} is too large to be ours; what models cost is measured anew."
@@ -64,22 +86,40 @@ class FootprintStore:
         except (msgspec.MsgspecError, ValueError, RecursionError):
             return f"{self._file} is damaged; what models cost is measured anew."
         if document.format == FORMAT:
-            self._seen = {key: seen for key, seen in document.seen.items() if 0 < seen.bytes < _ABSURD}
+            believed = {key: seen.believed() for key, seen in document.seen.items()}
+            self._seen = {key: seen for key, seen in believed.items() if seen.bytes or seen.seconds}
+            speed = document.speed  # sums: the last and half of those before
+            if 0 < speed.bytes < 2 * _ABSURD and 0 < speed.seconds < 2 * _ABSURD_SECONDS:
+                self.speed = speed
         return None
 
     def get(self, key: str) -> Bytes | None:
-        """What was seen, in bytes; None: nothing yet."""
+        """What it was seen to take, in bytes; None: nothing yet."""
         seen = self._seen.get(key)
-        return None if seen is None else Bytes(seen.bytes)
+        return Bytes(seen.bytes) if seen is not None and seen.bytes else None
+
+    def load_seconds(self, key: str) -> float | None:
+        """How long its last load took, in seconds; None: there was none yet."""
+        seen = self._seen.get(key)
+        return (seen.seconds or None) if seen is not None else None
 
     def put(self, key: str, size: Bytes) -> None:
         """Remember what a run has come to; the last run counts, not the highest of all: files and prompts change."""
         if 0 < size < _ABSURD:
-            self._seen.pop(key, None)
-            self._seen[key] = _Seen(size, round(time.time(), 3))
-            while len(self._seen) > MOST:
-                del self._seen[next(iter(self._seen))]
-            self._dirty = True
+            self._note(evolve(self._seen.pop(key, _NOTHING), bytes=size), key)
+
+    def loaded(self, key: str, seconds: float, size: int) -> None:
+        """Remember how long a load took, and how fast the machine was; `size`: what was read for it, in bytes."""
+        if 0 < seconds < _ABSURD_SECONDS:
+            if 0 < size < _ABSURD:
+                self.speed = self.speed.seen(size, seconds)
+            self._note(evolve(self._seen.pop(key, _NOTHING), seconds=round(seconds, 3)), key)
+
+    def _note(self, seen: _Seen, key: str) -> None:
+        self._seen[key] = evolve(seen, at=round(time.time(), 3))
+        while len(self._seen) > MOST:
+            del self._seen[next(iter(self._seen))]
+        self._dirty = True
 
     def save(self) -> str | None:
         """Write what is new; the file is replaced as a whole, and only its owner may read it. What could not be written
@@ -91,7 +131,7 @@ class FootprintStore:
         if not self._dirty:
             return None
         self._dirty = False
-        data = msgspec.json.encode(_Document(FORMAT, dict(self._seen)))
+        data = msgspec.json.encode(_Document(FORMAT, dict(self._seen), self.speed))
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(prefix=f".{self._file.name}.", dir=self._file.parent)
