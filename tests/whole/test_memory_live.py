@@ -116,8 +116,8 @@ def _config(folder: Path, model: Mapping[str, Any]) -> str:
 
     path = str(smollm2())
     engines = table("engines", "llama-server", command=[str(llama_server())])
-    defaults = table("defaults", parallel=1, stop_grace=5)
-    server = table("server", state_dir=str(folder / "state"), shutdown_grace=1)
+    defaults = table("defaults", parallel=1)
+    server = table("server", state_dir=str(folder / "state"))
     catalog = table("catalog", roots=[], ollama="")
     models = [table("models", name, path=path, ctx_size=size, **model) for name, size in CONTEXTS.items()]
     return document((), [server, catalog, defaults, engines, *models])
