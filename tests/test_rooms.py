@@ -146,9 +146,11 @@ def test_a_package_is_its_own_base() -> None:
 
 
 def test_the_guard_needs_hardly_anything() -> None:
-    """It runs isolated and without site-packages: of ours it has `kin`, which has nothing but psutil."""
+    """Isolated and without site-packages: of ours it has `kin` and its `marks`, which have nothing but psutil."""
     guard = set(imports((PACKAGE / "process/guard.py").read_text("utf-8"), "guard"))
-    kin = {name.split(".")[0] for name in imports((PACKAGE / "process/kin.py").read_text("utf-8"), "kin")}
+    modules = ("kin", "marks")
+    sources = [(PACKAGE / f"process/{module}.py").read_text("utf-8") for module in modules]
+    kin = {name.split(".")[0] for source in sources for name in imports(source, "kin")} - {*modules}
     assert {name.split(".")[0] for name in guard - {"llmsup.process.kin"}} <= sys.stdlib_module_names
     assert kin <= sys.stdlib_module_names | {"psutil"}
 

@@ -13,7 +13,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from functools import partial
 from math import inf
 
@@ -25,6 +25,7 @@ from ..units import Seconds
 from .guard import alive
 from .kin import Row, describe, find, lives, reap, tell
 from .lines import Lines
+from .marks import mark_limit
 from .orphans import Orphans
 from .shortage import insist, note
 
@@ -61,17 +62,17 @@ class Child:
         self,
         process: trio.Process,
         argv: tuple[str, ...],
-        mark: str = "",
-        strays: Callable[[], Iterable[psutil.Process]] = tuple,
+        mark: str,
+        orphans: Orphans,
     ) -> None:
-        """`mark`: what is in the environment of all that it starts; `strays`: those that were seen to leave it."""
+        """`mark`: what all that it starts is marked with; `orphans`: knows those that were seen to leave it."""
         self.pid = process.pid
         self.argv = argv
         self.received = 0
         self.left: tuple[str, ...] = ()
         self._process = process
         self._mark = mark
-        self._strays = strays
+        self._orphans = orphans
 
     def __repr__(self) -> str:
         code = self.returncode
@@ -173,7 +174,11 @@ class Child:
         """
         found: Found | None = None
         with trio.move_on_after(SWEEP):
-            while (found := await self._kin()) is None or found or any(map(lives, killed.values())):
+            while True:
+                await self._orphans.look()  # whose parents have ended just now is ours by now
+                found = await self._kin()
+                if found == {} and not any(map(lives, killed.values())):
+                    break
                 there = {pid: process for pid, (process, _) in (found or {}).items()}
                 tell(there.values(), signal.SIGKILL)
                 killed |= there
@@ -182,12 +187,14 @@ class Child:
             reap(pid)
         if found is None:
             self.left = ("what it may have started, which can't be looked for now",)
-        else:
-            self.left = tuple(describe(process) for process in killed.values() if lives(process))
+            return
+        self.left = tuple(describe(process) for process in killed.values() if lives(process))
+        doubtful = map(describe, self._orphans.doubtful(self.pid))
+        self.left += tuple(f"{who}, unless another engine started it" for who in doubtful)
 
     async def _kin(self) -> Found | None:
         """Those that belong to it and live; None where that can't be told now."""
-        look = partial(find, (self.pid,), mark=self._mark, known=self._strays())
+        look = partial(find, (self.pid,), mark=self._mark, known=self._orphans.strays(self.pid))
         try:
             return await trio.to_thread.run_sync(look, abandon_on_cancel=True)
         except (OSError, RuntimeError) as error:
@@ -246,10 +253,11 @@ async def run_child(
         env=orphans.inheritance.marked(env, mark),
     )
     process = await insist(start, f"start {argv[0]}", patience=SPAWN_PATIENCE)
-    child = Child(process, argv, mark, lambda: orphans.strays(process.pid))
+    child = Child(process, argv, mark, orphans)
     last_words = b""
     try:
         await orphans.add(child.pid, mark)
+        mark_limit(child.pid, mark)
         await child._tell(b"\n")
         last_words = farewell  # not before: a line is what the gate waits for
         yield child

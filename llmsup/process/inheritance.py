@@ -6,12 +6,11 @@ It does not know which programs these are.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Collection, Mapping
 
 from attrs import Factory, define
 
-from .kin import MARK
+from .marks import MARK, new_token
 
 OWN = ("LLMSUP_API_KEY",)
 """What is ours alone, whatever the config says: with it, whoever has it may drive us."""
@@ -29,7 +28,7 @@ class Inheritance:
 
     secret: Collection[str] = frozenset()
     environ: Mapping[str, str] = Factory(lambda: os.environ)
-    token: str = Factory(lambda: secrets.token_hex(8))
+    token: str = Factory(new_token)
     _given: int = 0
 
     def environment(self, *, without: tuple[str, ...] = ()) -> dict[str, str]:

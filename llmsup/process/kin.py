@@ -1,8 +1,8 @@
 """Who belongs to a child of ours: its process group, its session, all that descends from it, and all with its mark.
 
 A process can leave its group (`set -m`), its session (`setsid`) and its parent (a daemon forks twice), and wipe its
-environment; few do all of that. It does not know why anybody should end. The guard uses this as well, so it imports
-nothing but psutil and the standard library.
+environment; some do all of that. It does not know why anybody should end. The guard uses this as well, so it imports
+nothing but `marks`, psutil and the standard library.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import NamedTuple
 
 import psutil
 
-MARK = "LLMSUP_CHILD"
-"""The variable that every child has in its environment, and its children unless they take it out. /proc/PID/environ
-shows it on Linux, sysctl's KERN_PROCARGS2 on macOS; for both, only to the same user and root.
-"""
+from .marks import marks_of
+
+LISTS = 20
+"""How many lists of all processes are made at most, where more and more are started meanwhile."""
 
 
 class Row(NamedTuple):
-    """One living process. `marks`: the values of its mark; empty where its environment can't be read."""
+    """One living process. `marks`: the values of its mark; empty where they can't be read."""
 
     pid: int
     parent: int
@@ -65,18 +65,31 @@ def members(
 def table() -> Table:
     """All that live, with their marks. Takes some ten milliseconds: not for the event loop.
 
+    One that ended before its turn may have started another after the list was made. So there are more lists, until one
+    has nobody new.
+
     Raises:
         OSError: They can't be looked at, for want of file descriptors for one.
     """
     found: Table = {}
-    for pid in psutil.pids():
+    seen: set[int] = set()
+    for _ in range(LISTS):
+        new = set(psutil.pids()) - seen
+        _read(new, found)
+        if not new:
+            break
+        seen |= new
+    return found
+
+
+def _read(pids: Iterable[int], found: Table) -> None:
+    for pid in pids:
         with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
             process = psutil.Process(pid)
             with process.oneshot():
                 if process.status() != psutil.STATUS_ZOMBIE:
                     row = Row(pid, process.ppid(), os.getpgid(pid), os.getsid(pid), marks_of(process))
                     found[pid] = (process, row)
-    return found
 
 
 def find(
@@ -121,10 +134,3 @@ def reap(pid: int) -> None:
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(pid, os.WNOHANG) != (0, 0):
             pass
-
-
-def marks_of(process: psutil.Process) -> tuple[str, ...]:
-    try:
-        return tuple(process.environ().get(MARK, "").split(":"))
-    except (psutil.Error, PermissionError, ProcessLookupError):  # somebody else's, or a program that Apple protects
-        return ()

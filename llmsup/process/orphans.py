@@ -8,16 +8,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import trio
+from attrs import Factory, define
 
 from . import subreaper
 from .guarding import Guarding
 from .inheritance import Inheritance
-from .kin import Row, describe, lives, marks_of, members, reap
+from .kin import Row, describe, lives, members, reap, tell
+from .marks import marks_of
 from .shortage import is_ours, note
 
 log = logging.getLogger(__name__)
@@ -25,8 +28,23 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = 5.0
 """Seconds between looks for processes that leave their group: descent is only seen while the parents live."""
 
-CERTAIN = 3
-"""After so many looks in a row a zombie that may be one of ours is nobody else's to reap."""
+CERTAIN = 10.0
+"""After so many seconds a zombie that may be one of ours is nobody else's to reap."""
+
+
+@define(eq=False)
+class Group:
+    """A process group that we started.
+
+    Attributes:
+        mark: What its members are marked with.
+        began: When its leader did, in Unix seconds.
+        strays: Those that were seen to come from it and to leave it.
+    """
+
+    mark: str
+    began: float
+    strays: dict[int, psutil.Process] = Factory(dict)
 
 
 class Orphans:
@@ -42,10 +60,9 @@ class Orphans:
         """
         self.inheritance = inheritance or Inheritance()
         self._directories = [directory]
-        self._groups: dict[int, str] = {}  # and the marks of their members
-        self._strays: dict[int, dict[int, psutil.Process]] = {}  # by group
+        self._groups: dict[int, Group] = {}
         self._unclaimed: dict[int, psutil.Process] = {}  # adopted, and nobody knows whose
-        self._suspects: dict[int, int] = {}  # how many looks in a row they were seen
+        self._suspects: dict[int, float] = {}  # zombies that may be ours, since when (trio time)
         self._before: frozenset[int] = frozenset()  # children that were there before us
         self._guarding = Guarding(self._lines, self.inheritance, python)
 
@@ -69,13 +86,19 @@ class Orphans:
         """Register a process group, whose members have this mark. When this returns, the guard will end it even if we
         are killed now.
         """
-        self._groups[group], self._strays[group] = mark, {}
+        began = 0.0
+        with contextlib.suppress(psutil.Error):
+            began = psutil.Process(group).create_time()
+        self._groups[group] = Group(mark, began)
         await self._guarding.insist(f"+{group}\n")
 
     async def remove(self, group: int) -> None:
-        """Forget a process group that has ended, and its strays."""
-        self._groups.pop(group, None)
-        self._strays.pop(group, None)
+        """Forget a process group that has ended, and its strays. Whoever may have been one of them, but also another
+        group's, ends with the last of these groups.
+        """
+        if self._groups.pop(group, None) is not None:
+            forsaken = [process for process in self._unclaimed.values() if not self._may_be_of(process)]
+            tell(forsaken, signal.SIGKILL)
         await self._guarding.tell(f"-{group}\n")
 
     async def use(self, directory: Path) -> None:
@@ -85,14 +108,23 @@ class Orphans:
 
     def strays(self, group: int) -> list[psutil.Process]:
         """Those that were seen to come from a group and to leave it, and live."""
-        return [process for process in self._strays.get(group, {}).values() if lives(process)]
+        ours = self._groups.get(group)
+        return [process for process in ours.strays.values() if lives(process)] if ours else []
+
+    def doubtful(self, group: int) -> list[psutil.Process]:
+        """Those that may come from a group, but also from another one, and live."""
+        ours = self._groups.get(group)
+        return [process for process in self._unclaimed.values() if ours in self._may_be_of(process) and lives(process)]
 
     def _lines(self) -> Iterator[str]:
         yield f"#{self.inheritance.token}\n"
         yield from (f"@{directory}\n" for directory in self._directories)
         yield from (f"+{group}\n" for group in sorted(self._groups))
-        for strays in (self._unclaimed, *self._strays.values()):
+        for strays in (self._unclaimed, *self._all_strays()):
             yield from (f"={pid}\n" for pid, process in strays.items() if lives(process))
+
+    def _all_strays(self) -> list[dict[int, psutil.Process]]:
+        return [group.strays for group in self._groups.values()]
 
     # Looking...
 
@@ -101,7 +133,8 @@ class Orphans:
         descendants = await self._descendants()
         rows = [row for _, row in descendants]
         found: list[int] = []
-        for group, strays in self._strays.items():
+        for group, of_it in self._groups.items():
+            strays = of_it.strays
             for pid in [pid for pid, process in strays.items() if not lives(process)]:
                 del strays[pid]
             there = members(rows, (group,), known=strays)
@@ -117,24 +150,26 @@ class Orphans:
     def _adopted(self, descendants: list[tuple[psutil.Process, Row]]) -> list[int]:
         """Take note of children that we didn't start, and of the end of those that have ended."""
         self._unclaimed = {pid: process for pid, process in self._unclaimed.items() if lives(process)}
-        claimed = {pid for strays in (self._unclaimed, *self._strays.values()) for pid in strays}
+        claimed = {pid for strays in self._all_strays() for pid in strays}
         not_theirs = {*self._groups, self.guard_pid, *self._before}
         seen, self._suspects = self._suspects, {}
         found = []
         for process, row in descendants:
             if row.parent != os.getpid() or row.pid in not_theirs:
                 continue
-            looks = self._suspects[row.pid] = seen.get(row.pid, 0) + 1
             if not lives(process):
                 # What we start has a session of its own, or ours, and somebody who waits for it.
                 adopted = row.pid in claimed or row.session not in (row.pid, os.getsid(0))
-                if adopted or looks >= CERTAIN:
+                since = self._suspects[row.pid] = seen.get(row.pid, trio.current_time())
+                if adopted or trio.current_time() - since >= CERTAIN:
                     reap(row.pid)
-            # A child that was forked a moment ago is still a copy of us, without a mark: not in the first look.
-            elif row.pid not in claimed and looks > 1 and (strays := self._whose(process)) is not None:
+            elif row.pid not in claimed and (strays := self._whose(process)) is not None:
+                if strays is self._unclaimed and row.pid in strays:
+                    continue
+                self._unclaimed.pop(row.pid, None)
                 strays[row.pid] = process
                 found.append(row.pid)
-                until = "llmsup" if strays is self._unclaimed else "it"
+                until = "the last that may have started it" if strays is self._unclaimed else "it"
                 who = describe(process)
                 log.warning("process %s has left the engine that started it; it will end with %s", who, until)
         return found
@@ -142,13 +177,19 @@ class Orphans:
     def _whose(self, process: psutil.Process) -> dict[int, psutil.Process] | None:
         """Among whose strays one belongs that we adopted; None: we started it ourselves."""
         marks = [mark for mark in marks_of(process) if mark.startswith(f"{self.inheritance.token}.")]
-        for group, mark in self._groups.items():
-            if mark in marks:
-                return self._strays[group]
-        if marks:
+        for group in self._groups.values():
+            if group.mark in marks:
+                return group.strays
+        if marks or _begins(process):
             return None
-        # It has wiped its environment. Where there is only one whose it can be, it is clear; else it ends with us.
-        return next(iter(self._strays.values())) if len(self._groups) == 1 else self._unclaimed
+        # It has rid itself of its mark. It is clear whose it is where there is only one that was there before it.
+        may_be_of = self._may_be_of(process)
+        return may_be_of[0].strays if len(may_be_of) == 1 else self._unclaimed
+
+    def _may_be_of(self, process: psutil.Process) -> list[Group]:
+        with contextlib.suppress(psutil.Error):
+            return [group for group in self._groups.values() if group.began <= process.create_time()]
+        return []
 
     async def _descendants(self) -> list[tuple[psutil.Process, Row]]:
         try:
@@ -167,3 +208,13 @@ def _descendants() -> list[tuple[psutil.Process, Row]]:
             pid = process.pid
             found.append((process, Row(pid, process.ppid(), os.getpgid(pid), os.getsid(pid))))
     return found
+
+
+def _begins(process: psutil.Process) -> bool:
+    """Whether it is a child that we forked a moment ago, and that is still a copy of us, or becoming what it will be:
+    without its mark, either way.
+    """
+    try:
+        return process.cmdline() in ([], psutil.Process().cmdline())
+    except (psutil.Error, OSError):
+        return True

@@ -30,6 +30,9 @@ DAEMON = "child(lambda: (os.setsid(), child(stay)))\n"
 SINGLE = "child(lambda: child(lambda: (os.setsid(), stay())))\n"  # its parent ends, and it leads a session of its own
 WIPED = f"child(lambda: (os.setsid(), {_WIPED}))\n"
 WIPED_DAEMON = f"child(lambda: (os.setsid(), child(lambda: (os.setsid(), {_WIPED}))))\n"
+# And it has limits of its own: on purpose, nobody does that by chance. There is nothing left to tell whose it is.
+_UNMARKED = f"(__import__('resource').setrlimit(15, (10**9, 10**9)), {_WIPED})"  # 15: RLIMIT_RTTIME, on Linux
+UNMARKED_DAEMON = f"child(lambda: (os.setsid(), child(lambda: (os.setsid(), {_UNMARKED}))))\n"
 
 LEADER_STAYS = "time.sleep(600)\n"
 

@@ -14,7 +14,7 @@ from serving import FAKE, PATIENCE, serving
 
 from llmsup.config import parse
 from llmsup.process.inheritance import Inheritance
-from llmsup.process.kin import MARK
+from llmsup.process.marks import MARK
 
 SECRETS = {"LLMSUP_API_KEY": "sesame-1", "MY_KEY": "sesame-2", "NEW_KEY": "sesame-3"}
 WHO = ("engine", "llama-server", "bridge", "memory")

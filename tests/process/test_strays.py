@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import os
@@ -36,6 +37,8 @@ WAYS = {
     "single": strays.SINGLE,
     "wiped": strays.WIPED,
 }
+if sys.platform == "linux":  # where the mark is in its limits, too
+    WAYS["wiped daemon"] = strays.WIPED_DAEMON
 
 
 @pytest.fixture
@@ -170,10 +173,21 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a pr
 
 
 @linux
-@pytest.mark.parametrize("end", ["leave", "kill"])
-def test_on_linux_nothing_gets_away(tmp_path: Path, end: str) -> None:
-    """A daemon that forked twice, has a session of its own and wiped its environment: we are its parent now."""
-    with parent(tmp_path, strays.WIPED_DAEMON, looks=3) as llmsup:
+@pytest.mark.parametrize(
+    ("how", "end", "looks"),
+    [
+        pytest.param(strays.WIPED_DAEMON, "leave", 0, id="wiped-leave"),
+        pytest.param(strays.WIPED_DAEMON, "kill", 0, id="wiped-kill"),
+        pytest.param(strays.UNMARKED_DAEMON, "leave", 0, id="unmarked-leave"),
+        pytest.param(strays.UNMARKED_DAEMON, "leave", 1, id="unmarked-seen-leave"),
+        pytest.param(strays.UNMARKED_DAEMON, "kill", 1, id="unmarked-seen-kill"),  # unseen, the guard can't know it
+    ],
+)
+def test_on_linux_nothing_gets_away(tmp_path: Path, how: str, end: str, looks: int) -> None:
+    """A daemon that forked twice, has a session of its own and wiped its environment: we are its parent now. Nobody
+    need have looked before the end: only if it got rid of the mark in its limits, and we are killed.
+    """
+    with parent(tmp_path, how, looks) as llmsup:
         try:
             assert llmsup.stdout is not None
             assert llmsup.stdin is not None
@@ -188,6 +202,87 @@ def test_on_linux_nothing_gets_away(tmp_path: Path, end: str) -> None:
                 assert llmsup.stdout.readline() == "left ()\n"
                 assert not psutil.pid_exists(stray), "a zombie: it was adopted, and nobody reaped it"
                 assert llmsup.wait(PATIENCE) == 0
+        finally:
+            llmsup.kill()
+
+
+SEVERAL = """
+import os, sys, trio
+from pathlib import Path
+from llmsup.process import subreaper
+from llmsup.process.child import run_child
+from llmsup.process.orphans import Orphans
+from llmsup.units import Seconds
+
+async def engine(orphans, argv, task_status):
+    env = orphans.inheritance.environment()
+    async with run_child(argv, orphans=orphans, env=env, stop_grace=Seconds(0.3)) as child:
+        said = None if argv[0] == "sleep" else await anext(child.lines())
+        with trio.CancelScope() as scope:
+            ended = trio.Event()
+            task_status.started((said, scope, child, ended))
+            await trio.sleep_forever()
+    ended.set()
+
+async def end(of):
+    _, scope, child, ended = of
+    scope.cancel()
+    await ended.wait()
+    return child.left
+
+async def main():
+    async with trio.open_nursery() as nursery:
+        orphans = Orphans(Path(sys.argv[1]))
+        await nursery.start(orphans.run)
+        start = lambda *argv: nursery.start(engine, orphans, argv)
+        for step in sys.argv[3:]:
+            if step == "one":
+                one = await start(*eval(sys.argv[2]))
+            elif step == "other":
+                other = await start("sleep", "600")
+            elif step == "end one":
+                left = await end(one)
+            elif step == "end other":
+                await end(other)
+        print([one[0], other[2].returncode, left], flush=True)
+        sys.stdin.readline()
+        nursery.cancel_scope.cancel()
+
+with subreaper.adopting():
+    trio.run(main)
+"""
+
+
+@linux
+@pytest.mark.parametrize(
+    ("how", "steps", "ends", "told"),
+    [
+        (strays.WIPED_DAEMON, ("other", "one", "end one"), True, False),
+        (strays.UNMARKED_DAEMON, ("one", "other", "end one"), True, False),  # the other came later than the stray
+        (strays.UNMARKED_DAEMON, ("other", "one", "end other", "end one"), True, False),
+        (strays.UNMARKED_DAEMON, ("other", "one", "end one"), False, True),  # it may be the other's
+        (strays.UNMARKED_DAEMON, ("other", "one", "end one", "end other"), True, True),
+    ],
+)
+def test_among_several_only_what_is_known_to_be_its_own_ends(
+    tmp_path: Path, how: str, steps: tuple[str, ...], ends: bool, told: bool
+) -> None:
+    """Where it can't be told whose a stray is, it is said so, and it ends with the last that may have started it."""
+    argv = [sys.executable, "-c", SEVERAL, str(tmp_path), repr(strays.program(how)), *steps]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as llmsup:
+        try:
+            assert llmsup.stdout is not None
+            said, other, left = ast.literal_eval(llmsup.stdout.readline())
+            assert [each.split()[0] for each in left] == [said] * told
+            assert all(each.endswith("unless another engine started it") for each in left)
+            assert (other is None) == ("end other" not in steps), "the other engine was ended, too"
+            if ends:
+                strays.wait_until_gone(int(said))
+            else:
+                assert strays.runs(int(said))
+            llmsup.communicate("\n", PATIENCE)
+            strays.wait_until_gone(int(said))
         finally:
             llmsup.kill()
 
