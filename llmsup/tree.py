@@ -37,6 +37,7 @@ from .memory.machine.monitor import MemoryMonitor
 from .memory.machine.sampler import Sampler
 from .process.events import Events
 from .process.inheritance import Inheritance
+from .process.leftovers import Leftovers
 from .process.logbook import LogBook
 from .process.orphans import Orphans
 from .process.sockets import SocketDirectory
@@ -158,6 +159,7 @@ class Tree(Watched):
         roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout())
         web = WebServer(roads, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
         async with trio.open_nursery() as infra:
+            await infra.start(Leftovers(server.state_dir, inheritance, sockets.path).run)
             await infra.start(orphans.run)
             await infra.start(sockets.run)
             await infra.start(watch.run)

@@ -83,7 +83,7 @@ class Guarding(Watched):
             process = await trio.lowlevel.open_process(
                 [self._python, "-I", "-S", guard.__file__, *map(str, FOLDERS)],
                 stdin=subprocess.PIPE,
-                env=self._inheritance.environment(),
+                env=self._inheritance.of_guard(),
                 start_new_session=True,  # Ctrl-C in a terminal must not reach it
             )
         except (OSError, RuntimeError) as error:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 
 from attrs import Factory, define
 
-from .marks import MARK, new_token
+from .marks import GUARD, MARK, new_token
 
 OWN = ("LLMSUP_API_KEY",)
 """What is ours alone, whatever the config says: with it, whoever has it may drive us."""
@@ -39,6 +39,10 @@ class Inheritance:
             if name not in OWN and name not in self.secret and not name.startswith(without)
         }
         return self.marked(kept, f"{self.token}.0.")
+
+    def of_guard(self) -> dict[str, str]:
+        """The environment of our guard, which is told from all others by its mark."""
+        return self.marked(self.environment(), f"{self.token}.{GUARD}")
 
     def mark(self) -> str:
         """A new mark, for one child and all that come from it."""

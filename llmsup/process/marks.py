@@ -19,6 +19,9 @@ MARK = "LLMSUP_CHILD"
 shows it on Linux, sysctl's KERN_PROCARGS2 on macOS; for both, only to the same user and root.
 """
 
+GUARD = "guard."
+"""What stands for a child's number in the mark of a guard."""
+
 # RLIMIT_RTTIME (getrlimit(2)) is how many microseconds a process with a real-time schedule may compute without a
 # pause. Without limit as a rule; ours are beyond 146,000 years: 2^62, and below that the token and the child's number.
 _OURS = 1 << 62

@@ -1,0 +1,115 @@
+"""What a llmsup leaves that is killed together with its guard: the next one with the same `state_dir` ends it.
+
+Each llmsup has a file there with what its guard would know, and holds a lock on it for as long as it lives. So whoever
+gets that lock knows that the other is dead, whatever numbers its processes had, in whichever container it ran; and what
+it has started says so itself, by its mark. It does not know what that was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import psutil
+import trio
+
+from . import guard, kin
+from .inheritance import Inheritance
+from .marks import GUARD, marks_of
+
+log = logging.getLogger(__name__)
+
+_NAME = "children-{}"
+
+_LINES = re.compile(rb"#([0-9a-f]{10})\n(@.*\n)*")
+"""What stands in the file: the guard's language."""
+
+
+class Leftovers:
+    """The file of this llmsup, and those of others that are dead."""
+
+    def __init__(self, state_dir: Path, inheritance: Inheritance, sockets: Path) -> None:
+        """`sockets`: the directory of the engines' sockets."""
+        self._state_dir = state_dir
+        self._inheritance = inheritance
+        self._sockets = sockets
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the file, and end what others have left, until cancelled. Started once the file is there."""
+        with self._recorded():
+            task_status.started()
+            # A call that waits for processes to end: at our own end there is no need to wait for that.
+            await trio.to_thread.run_sync(end_all, self._state_dir, abandon_on_cancel=True)
+            await trio.sleep_forever()
+
+    @contextlib.contextmanager
+    def _recorded(self) -> Iterator[None]:
+        path = self._state_dir / _NAME.format(self._inheritance.token)
+        temporary = path.with_name(f".{path.name}.tmp")
+        with contextlib.ExitStack() as leaving:
+            try:
+                self._state_dir.mkdir(parents=True, exist_ok=True)
+                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                leaving.callback(os.close, descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.write(descriptor, f"#{self._inheritance.token}\n".encode() + b"@%b\n" % os.fsencode(self._sockets))
+                os.replace(temporary, path)  # locked and whole from the first moment on
+                leaving.callback(path.unlink, missing_ok=True)
+            except OSError as error:
+                log.warning(
+                    "%s can't be written (%s): if llmsup and its guard are killed at once, the engines live on",
+                    path,
+                    error,
+                )
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
+            yield
+
+
+def end_all(state_dir: Path) -> None:
+    """End what those have left that are dead, and remove their files. Takes seconds where there is anything to end."""
+    with contextlib.suppress(OSError):
+        for path in sorted(state_dir.glob(_NAME.format("*"))):
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                if os.fstat(file.fileno()).st_uid == os.getuid():
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where its llmsup lives
+                    if _end(file):
+                        path.unlink()
+
+
+def _end(file: BinaryIO) -> bool:
+    """Whether that was such a file, and all is done. Raises OSError if the processes can't be looked at now."""
+    lines = file.read()
+    if not (match := _LINES.fullmatch(lines)):
+        return False
+    token = match[1].decode()
+    found = _family(token)
+    if any(process.pid == os.getpid() for process in found):  # we run under what it has left
+        return False
+    guards = [process for process in found if f"{token}.{GUARD}" in marks_of(process)]
+    if guards:  # it is at work
+        psutil.wait_procs(guards, timeout=guard.GRACE + guard.SWEEP + 1)
+        found = _family(token)
+    ours = guard.Guard(kin)
+    for line in lines.splitlines():
+        ours.take(os.fsdecode(line))
+    if found:
+        names = ", ".join(sorted(map(kin.describe, found)))
+        ours.end()
+        left = ", ".join(map(kin.describe, _family(token)))
+        log.warning(
+            "a llmsup that was killed has left processes; ended: %s%s", names, f"; but not {left}" if left else ""
+        )
+    ours.sweep()
+    return True
+
+
+def _family(token: str) -> list[psutil.Process]:
+    there = kin.table()
+    return [there[pid][0] for pid in kin.members([row for _, row in there.values()], (), mark=f"{token}.")]
