@@ -12,6 +12,9 @@ import pytest
 import serving
 from hypothesis import settings
 
+from llmsup.fleet.model.model import Model
+from llmsup.fleet.model.states import State
+
 # How long an example takes says something about the machine and its neighbours, not about the code.
 settings.register_profile("llmsup", deadline=None)
 settings.load_profile("llmsup")
@@ -29,6 +32,22 @@ def signals() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def reasons(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever becomes of a model, in whichever test, has a reason that a person understands: a clause, not a word."""
+    without = []
+    become = Model.become
+
+    def checked(model: Model, state: State, reason: str) -> None:
+        if len(reason.split()) < 3:
+            without.append(f"{model.state} -> {state}: {reason!r}")
+        become(model, state, reason)
+
+    monkeypatch.setattr(Model, "become", checked)
+    yield
+    assert not without
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -313,6 +314,38 @@ async def test_an_exit_before_ready_is_a_failure_with_the_engines_words(
         garage.last.exit(code)
     assert model.state is State.FAILED
     assert len(garage.engines) == 1
+
+
+async def test_the_log_has_the_reason_of_every_transition(
+    autojump_clock: MockClock, make: Callable[..., Model], garage: Garage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where it is that of the one before: the end of a stop is looked for by itself."""
+    caplog.set_level(logging.DEBUG, "llmsup.fleet.model.model")
+    model = make(ttl=Seconds(60))
+    await use(model)
+    await model.until(lambda: model.state is State.UNLOADED)
+    garage.ready = False
+    model.load()
+    await model.until(lambda: model.state is State.STARTING and len(garage.engines) == 2)
+    garage.last.exit(3)
+    await model.until(lambda: model.state is State.FAILED)
+    told = [record.getMessage().removeprefix("m: ").partition(": ") for record in caplog.records]
+    assert [step for step, _, _ in told] == [
+        "unloaded -> waiting",
+        "waiting -> starting",
+        "starting -> ready",
+        "ready -> stopping",
+        "stopping -> unloaded",
+        "unloaded -> waiting",
+        "waiting -> starting",
+        "starting -> stopping",
+        "stopping -> failed",
+    ]
+    assert all(reason for _, _, reason in told)
+    assert told[0][2] == "a request waits for it"
+    assert told[5][2] == "its load was asked for"
+    assert told[4][2] == told[3][2] == "m was unloaded: idle for 60 s (its ttl)."
+    assert "exited with code 3" in told[8][2]
 
 
 async def test_a_failed_model_is_tried_again_after_a_growing_cooldown_or_when_told(

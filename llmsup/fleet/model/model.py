@@ -305,10 +305,9 @@ class Model(Watched):
         return self.rest.left
 
     def become(self, state: State, reason: str) -> None:
-        """Write a transition: for the supervisor."""
+        """Write a transition: for the supervisor. `reason`: words that a person understands without any others."""
         level = {State.FAILED: logging.WARNING, State.WAITING: logging.DEBUG}.get(state, logging.INFO)
-        again = reason == self.reason  # the end of a stop has the reason of its beginning
-        log.log(level, "%s: %s -> %s%s", self.spec.name, self.state, state, "" if again else f": {reason}")
+        log.log(level, "%s: %s -> %s: %s", self.spec.name, self.state, state, reason)
         self.events.write("model", model=self.spec.name, before=str(self.state), state=str(state), reason=reason)
         self.state, self.reason, self.since = state, reason, trio.current_time()
         self.notify()

@@ -57,13 +57,13 @@ class Supervisor:
 
     async def _live(self) -> None:
         run = self._model.run = Run(self._model.book.written)
-        self._model.become(State.WAITING, "wanted")
+        self._model.become(State.WAITING, self._wanted())
         try:
             with run.scope:
                 try:
                     await self._pause()
                     async with self._admission.admit(self._model):
-                        self._model.become(State.STARTING, "wanted")
+                        self._model.become(State.STARTING, f"there is room for it, and {self._wanted()}")
                         async with self._start(self._model.served, self._model.book) as engine:
                             await self._run(run, engine)
                 except SetupError as error:  # there is no engine; a running one's errors are verdicts
@@ -80,6 +80,17 @@ class Supervisor:
             self._model.queue.forget()
             self._settle(run)
             run.over.set()
+
+    def _wanted(self) -> str:
+        """Why it is loaded."""
+        model = self._model
+        if waiting := model.queue.waiting:
+            return "a request waits for it" if waiting == 1 else f"{waiting} requests wait for it"
+        if model.no_eviction:
+            return "it is to be loaded at the start (preload)"
+        if model.starved or model.ports_tried:
+            return "it is tried again"
+        return "it is pinned" if model.spec.pinned else "its load was asked for"
 
     async def _pause(self) -> None:
         if self._model.retry_in:
@@ -161,7 +172,7 @@ class Supervisor:
         self._note_end(run)
         match run.verdict:
             case Unloading() | ShuttingDown() | None:
-                self._model.become(State.UNLOADED, str(run.verdict or "cancelled"))
+                self._model.become(State.UNLOADED, str(run.verdict or stopping()))
             case ModelTooLarge() as refusal:  # no failure of the model, so no pause: the next one is told the same
                 self._model.load_wanted = False
                 self._model.become(State.UNLOADED, refusal.message)
@@ -203,7 +214,7 @@ class Supervisor:
                 self._fail(failure)
 
     def _note_end(self, run: Run) -> None:
-        engine, name, why = run.engine, self._model.spec.name, str(run.verdict or "cancelled")
+        engine, name, why = run.engine, self._model.spec.name, str(run.verdict or stopping())
         if engine is None:
             return  # nothing was unloaded
         cause = _cause(run)
