@@ -6,15 +6,24 @@ It does not know whether anybody answers there.
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 from ..errors import SetupError
+from ..gateway.routes import INFERENCE
 
 USUAL_PORT = 5005
 """The default of `server.listen`."""
 
 ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- named here so that it can be replaced
 """Addresses that one can listen on but not call, and what to call instead."""
+
+_BEGINNINGS = {path.split("/")[1] for path in INFERENCE} | {
+    *("models", "health", "running", "upstream", "logs", "memory", "events", "metrics", "bridge", "catalog"),
+    *("unload", "reload-config", "api/models"),
+}
+_V1 = re.compile(r"(.*)/v1(?:/.*)?")
+_OTHER_PATH = re.compile(rf"(.*?)/(?:{'|'.join(map(re.escape, sorted(_BEGINNINGS)))})(?:/.*)?")
 
 
 def url_of(host: str, port: int, *, tls: bool) -> str:
@@ -24,14 +33,18 @@ def url_of(host: str, port: int, *, tls: bool) -> str:
 
 
 def base_url(text: str) -> str:
-    """A server's base URL as people write it: with or without a scheme, a port, the `/v1` that clients are given.
+    """A server's base URL as people write it: with or without a scheme or a port, a port alone, with the `/v1` that
+    clients are given or another path of ours. What else there is of a path is a proxy's.
 
     Raises:
         SetupError: It is none.
     """
     text = text.strip()
+    text = f":{text}" if text.isdecimal() else text
     bare = "://" not in text
-    wrong = SetupError(f"{text!r} is not a server's URL.", hint="Write it like http://127.0.0.1:5005.")
+    wrong = SetupError(
+        f"{text!r} is not a server's URL.", hint="Write it like http://127.0.0.1:5005, or only the port."
+    )
     try:
         parts = urlsplit(f"http://{text}" if bare else text)
         host, port = parts.hostname or "", parts.port
@@ -41,7 +54,13 @@ def base_url(text: str) -> str:
         raise wrong
     tls = parts.scheme == "https"
     port = port or (USUAL_PORT if bare else 443 if tls else 80)
-    return url_of(host, port, tls=tls) + parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
+    return url_of(host, port, tls=tls) + _proxys(parts.path)
+
+
+def _proxys(path: str) -> str:
+    """What stands before our own paths: "/llm" of "/llm/v1/models"."""
+    match = _V1.fullmatch(path) or _OTHER_PATH.fullmatch(path)
+    return (match[1] if match else path).rstrip("/")
 
 
 def same_place(one: str, other: str) -> bool:

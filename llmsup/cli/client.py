@@ -131,8 +131,10 @@ class Client:
 
 
 def model_path(prefix: str, model: str) -> str:
-    """The path of a model's resource; ids may have slashes of their own."""
-    return f"{prefix}/{quote(model, safe='/')}"
+    """The path of a model's resource. Slashes are encoded: names may be absolute paths, or begin with https://, and in
+    a path repeated slashes count as one.
+    """
+    return f"{prefix}/{quote(model, safe='')}"
 
 
 def _refusal(response: HTTPResponse, url: str) -> Error:
@@ -140,6 +142,9 @@ def _refusal(response: HTTPResponse, url: str) -> Error:
         error = json.loads(response.read())["error"]
         tail = tuple(str(line) for line in error.get("log_tail", ()))
         mistakes = tuple(str(line) for line in error.get("mistakes", ()))
+        if error.get("code") == "not_found" and (path := urlsplit(url).path):
+            whole = url.removesuffix(path)
+            return NoServer(f"{url} is not where a server's paths begin.", hint=f"Try {whole}, without {path}.")
         return Refused(str(error["message"]), str(error.get("code")), tail, mistakes)
     except (ValueError, KeyError, TypeError, AttributeError):
         return NoServer(f"What answers at {url} is not llmsup (HTTP {response.status}).", hint=WAY_OUT)

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 _AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 _SLASHES = re.compile(rb"/{2,}")
 _DOUBLED = re.compile(rb"\A(?:/v1)+(?=/v1(?:/|\Z))")
+_PART_OF_A_NAME = re.compile(rb"%(?=2[fF5])")
 _UNRESERVED = re.compile(rb"%([46][1-9A-Fa-f]|[57][0-9Aa]|3[0-9]|2[dDeE]|5[fF]|7[eE])")
 
 
@@ -36,8 +37,16 @@ def canonical(raw_path: bytes) -> bytes:
 
 
 def decoded(raw_path: bytes) -> str:
-    """A path as people write it; what is no UTF-8 is shown as such."""
-    return unquote(raw_path.decode("ascii", "replace"))
+    """A path as people write it; what is no UTF-8 is shown as such. An encoded slash stays one, as it doesn't part
+    anything (RFC 3986, 2.2): it belongs to a name such as `/home/me/model.gguf`. So does an encoded percent sign, for
+    `named` to know one from the other.
+    """
+    return unquote(_PART_OF_A_NAME.sub(b"%25", raw_path).decode("ascii", "replace"))
+
+
+def named(part: str) -> str:
+    """The name of a model that stands in a path which was `decoded`."""
+    return unquote(part)
 
 
 def _split(path: bytes) -> tuple[bytes, bytes, bytes]:

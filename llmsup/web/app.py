@@ -13,6 +13,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as QuartMethodNotAllowed
+from werkzeug.routing import PathConverter
 
 from ..bridge.scheduler import BridgeScheduler
 from ..config.schema import Server
@@ -22,6 +23,7 @@ from ..fleet.memory.governor import Governor
 from ..fleet.reconciler import Reconciler
 from ..gateway.access import is_preflight
 from ..gateway.gateway import Gateway
+from ..gateway.paths import named
 from ..gateway.routes import INFERENCE, UPSTREAM_METHODS
 from .answers import as_error
 from .bridge import bridge
@@ -33,6 +35,16 @@ from .memory import memory
 from .metrics import metrics
 
 log = logging.getLogger(__name__)
+
+
+class NameInPath(PathConverter):
+    """A model's name at the end of a route, `<model:name>`. It may have slashes; as they come, where a path may have
+    them, and encoded anywhere.
+    """
+
+    def to_python(self, value: str) -> str:
+        """The name as it is known."""
+        return named(value)
 
 
 class App(QuartTrio):
@@ -55,11 +67,12 @@ def build_app(
     gateway: Gateway, fleet: Fleet, reconciler: Reconciler, governor: Governor, keeper: BridgeScheduler
 ) -> App:
     """Put the app together."""
-    app = App("llmsup")
+    app = App("llmsup", static_folder=None)
     app.config["RESPONSE_TIMEOUT"] = None  # Quart's minute would cut streams short, without a word
     app.config["BODY_TIMEOUT"] = None  # `gateway.reading` has the bounds of a body
     app.use(gateway.server)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.converters["model"] = NameInPath
     app.url_map.merge_slashes = False  # paths are canonical (`gateway.paths`), and what is an engine's stays as it is
     for routes in (
         control(fleet, reconciler, governor),

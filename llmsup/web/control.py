@@ -88,7 +88,7 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
             ]
         return as_json({"object": "list", "data": sorted(data, key=lambda entry: str(entry["id"]).casefold())})
 
-    @routes.get("/v1/models/<path:name>")
+    @routes.get("/v1/models/<model:name>")
     async def model(name: str) -> Response:
         match = await fleet.known(name)
         most = Bytes(governor.machine().ceiling)
@@ -148,7 +148,7 @@ def llama_swap(fleet: Fleet) -> Blueprint:
         await fleet.unload_all(BY_HAND)
         return as_json({"msg": "ok"})
 
-    @routes.post("/api/models/unload/<path:name>")
+    @routes.post("/api/models/unload/<model:name>")
     async def unload_one(name: str) -> Response:
         await fleet.find_running(name).unload(BY_HAND)
         return as_text("OK")

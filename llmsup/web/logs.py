@@ -24,12 +24,12 @@ def logs(fleet: Fleet) -> Blueprint:
         return fleet.find(name).book if name else fleet.book
 
     @routes.get("/logs")
-    @routes.get("/logs/<path:name>")
+    @routes.get("/logs/<model:name>")
     async def recent(name: str = "") -> Response:
         return as_text("".join(f"{line}\n" for line in book_of(name).tail()))
 
     @routes.get("/logs/stream")
-    @routes.get("/logs/stream/<path:name>")
+    @routes.get("/logs/stream/<model:name>")
     async def stream(name: str = "") -> Response:
         history = "no-history" not in request.args
         response = Response(RelayBody(_live(book_of(name), history)), content_type="text/plain; charset=utf-8")

@@ -63,7 +63,7 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
             }
         )
 
-    @routes.get("/memory/<path:name>")
+    @routes.get("/memory/<model:name>")
     async def one(name: str) -> Response:
         model = fleet.find_running(name)
         footprint = governor.footprint(model)

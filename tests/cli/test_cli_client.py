@@ -101,13 +101,21 @@ def test_a_port_that_nobody_knows(config: Path) -> None:
         ("[::1]:81", "http://[::1]:81"),
         ("http://[::]:81", "http://[::1]:81"),
         ("box.lan", "http://box.lan:5005"),
+        ("localhost", "http://localhost:5005"),
+        ("5005", "http://127.0.0.1:5005"),
+        ("localhost:81/v1/models", "http://localhost:81"),
+        ("http://box.lan:81/llm/v1/chat/completions?x=y#z", "http://box.lan:81/llm"),
+        ("http://box.lan:81/health/", "http://box.lan:81"),
+        ("http://box.lan:81/llm/healthy", "http://box.lan:81/llm/healthy"),
     ],
 )
 def test_a_url_as_people_write_it(config: Path, written: str, url: str) -> None:
     assert connect(written) == Client(url)
 
 
-@pytest.mark.parametrize("url", ["5005", "ftp://x", "http://", "http://:81", "http://x:port", "x:99999", "[::1", " "])
+@pytest.mark.parametrize(
+    "url", ["0", "70000", "ftp://x", "http://", "http://:81", "http://x:port", "x:99999", "[::1", " "]
+)
 def test_what_is_no_url(config: Path, url: str) -> None:
     with pytest.raises(SetupError, match="not a server's URL"):
         connect(url)
@@ -192,7 +200,7 @@ def test_a_key_that_is_wanted(server: Canned) -> None:
 def test_what_is_asked(server: Canned) -> None:
     assert Client(server.url, "k").get("/running") == []
     assert Client(f"{server.url}/behind/proxy").get(model_path("/v1/models", "a/b c?")) == []
-    assert server.seen == [("/running", "Bearer k"), ("/behind/proxy/v1/models/a/b%20c%3F", None)]
+    assert server.seen == [("/running", "Bearer k"), ("/behind/proxy/v1/models/a%2Fb%20c%3F", None)]
 
 
 def test_proxies_are_not_used(server: Canned, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,6 +224,12 @@ def test_somebody_else_answers(server: Canned, status: int, body: bytes) -> None
     server.status, server.body = status, body
     with pytest.raises(NoServer, match="is not llmsup"):
         Client(server.url).get("/running")
+
+
+def test_a_path_that_leads_nowhere(server: Canned) -> None:
+    server.status, server.body = 404, b'{"error": {"message": "There is no GET /x/running.", "code": "not_found"}}'
+    with pytest.raises(NoServer, match=f"Try {server.url}, without /x/y."):
+        connect(f"{server.url}/x/y").get("/running")
 
 
 @pytest.mark.parametrize("command", [["ps"], ["load", "x"], ["unload", "x"], ["logs"]])
