@@ -10,7 +10,7 @@ import json
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, RemoteDisconnected
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -97,21 +97,33 @@ class Client:
                     raise _refusal(response, self.url)
                 answered = True
                 yield response
-        except ssl.SSLCertVerificationError as error:
-            hint = "If it is signed by yourself, name it in $SSL_CERT_FILE."
-            raise NoServer(
-                f"The certificate of {self.url} is not trusted: {error.verify_message}.", hint=hint
-            ) from None
         except (OSError, HTTPException) as error:
             if answered:
                 raise NoServer(f"the server at {self.url} has ended, or the connection to it broke.") from None
-            why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-            raise NoServer(f"no server answers at {self.url} ({why}).", hint=WAY_OUT) from None
+            raise self._trouble(error) from None
+
+    def _trouble(self, error: OSError | HTTPException) -> NoServer:
+        """Why there was no answer, in words for people."""
+        if isinstance(error, ssl.SSLCertVerificationError):
+            hint = "If it is signed by yourself, name it in $SSL_CERT_FILE."
+            return NoServer(f"The certificate of {self.url} is not trusted: {error.verify_message}.", hint=hint)
+        if isinstance(error, ssl.SSLError):
+            hint = f"If it has no certificate, write {self.url.replace('https', 'http', 1)}."
+            return NoServer(f"what answers at {self.url} does not speak TLS, or not as it should.", hint=hint)
+        if isinstance(error, RemoteDisconnected):
+            hint = f"If it speaks TLS, write {self.url.replace('http', 'https', 1)}. " if self._plain else ""
+            return NoServer(f"what answers at {self.url} hung up without a word.", hint=hint + WAY_OUT)
+        why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+        return NoServer(f"no server answers at {self.url} ({why}).", hint=WAY_OUT)
+
+    @property
+    def _plain(self) -> bool:
+        return self.url.startswith("http://")
 
     def _connect(self) -> HTTPConnection:
         parts = urlsplit(self.url)
         host = parts.hostname or ""
-        if parts.scheme == "https":
+        if not self._plain:
             context = ssl.create_default_context()
             if is_loopback(host):
                 # No authority signs a certificate for 127.0.0.1, and what is said there doesn't leave the machine.

@@ -90,9 +90,11 @@ class Conversation:
         self.idle_since = began = trio.current_time()
         reader = self._reader = HeadReader()
         self._waiting.deadline = began + (HEAD_TIME if first else KEEP_ALIVE)
-        if self._closing() or (first and not await self._wire.open()):
+        if self._closing():
             return None
         try:
+            if first and not await self._wire.open():
+                return None
             while data := await self._wire.receive():
                 head = reader.feed(data)
                 if head is not None:

@@ -14,6 +14,12 @@ class MalformedRequest(BadRequest):
     code = "malformed_request"
 
 
+class TlsWanted(BadRequest):
+    """Plain HTTP, where TLS is spoken."""
+
+    code = "tls_wanted"
+
+
 class RequestTimeout(BadRequest):
     """The request's head did not come in time."""
 

@@ -202,9 +202,10 @@ def listen(address: str) -> list[socket.socket]:
     except OSError as error:
         for listener in sockets:
             listener.close()
+        another = "Is another llmsup running? " if error.errno == errno.EADDRINUSE else ""
         raise SetupError(
             f"Can't listen on {address}: {error.strerror or error}.",
-            hint="Is another llmsup running? Choose another address with --listen or server.listen.",
+            hint=f"{another}Choose another address with --listen or server.listen.",
         ) from None
     return sockets
 

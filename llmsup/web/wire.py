@@ -15,6 +15,7 @@ import trio
 
 from ..process.quick_stream import READ, QuickStream
 from ..units import Seconds
+from .refusals import TlsWanted
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +56,19 @@ class Wire:
         return isinstance(self._stream, trio.SSLStream)
 
     async def open(self) -> bool:
-        """Shake hands, where there are hands to be shaken; False: that failed."""
+        """Shake hands, where there are hands to be shaken; False: that failed.
+
+        Raises:
+            TlsWanted: The client speaks plain HTTP; from here on, so do we, to tell it.
+        """
         if isinstance(self._stream, trio.SSLStream):
             try:
                 await self._stream.do_handshake()
-            except GONE:
-                return False
+            except GONE as error:
+                if getattr(error.__cause__, "reason", "") != "HTTP_REQUEST":
+                    return False
+                self._stream = self._stream.transport_stream
+                raise TlsWanted("This server is called with TLS.", hint="Write https:// instead of http://.") from None
         return True
 
     async def receive(self) -> bytes:

@@ -22,6 +22,15 @@ def bound(address: str) -> set[str]:
             each.close()
 
 
+def test_what_can_not_be_listened_on() -> None:
+    """Each says why, and what would help it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SetupError) as caught:
+        listen(f"127.0.0.1:{taken.getsockname()[1]}")
+    assert "Address already in use. Is another llmsup running? Choose another address with" in str(caught.value)
+    with pytest.raises(SetupError, match=r"192\.0\.2\.1:0: Cannot assign requested address\. Choose another"):
+        listen("192.0.2.1:0")
+
+
 def test_a_port_alone_is_every_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """As llama-swap and Ollama have it; of IPv4 alone, where the system has no IPv6."""
     assert bound("127.0.0.1:0") == {"127.0.0.1"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import threading
 from contextlib import closing
 from http.client import HTTPSConnection
 from pathlib import Path
@@ -12,8 +13,10 @@ from pathlib import Path
 import pytest
 import trio
 import trustme
+from click.testing import CliRunner
 from serving import PATIENCE, fake, serving
 
+from llmsup.cli import main
 from llmsup.config.schema import Server
 from llmsup.errors import SetupError
 
@@ -67,21 +70,57 @@ async def test_only_http_1_is_offered(tls: tuple[Server, ssl.SSLContext]) -> Non
         assert data.endswith(b"data: [DONE]\n\n")
 
 
-async def test_who_does_not_shake_hands(tls: tuple[Server, ssl.SSLContext], caplog: pytest.LogCaptureFixture) -> None:
-    """Plain HTTP where TLS is spoken: the connection ends, and nothing is logged of it."""
+@pytest.mark.parametrize(
+    "sent", [b"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer sesame\r\n\r\n", b"sesame, open!\r\n" * 9]
+)
+async def test_who_does_not_shake_hands(
+    tls: tuple[Server, ssl.SSLContext], caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    """The connection ends, and nothing is logged of it. Who speaks plain HTTP is told in plain HTTP what to do."""
     server, _ = tls
+    received = b""
     async with serving(fake("a"), server=server) as served:
         caplog.clear()
         connection = await served.client.connect()
         async with connection:
-            await connection.send_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer sesame\r\n\r\n")
+            await connection.send_all(sent)
             with trio.fail_after(PATIENCE):
                 try:
-                    while await connection.receive_some():
-                        pass
+                    while data := await connection.receive_some():
+                        received += data
                 except trio.BrokenResourceError:
                     pass
         assert not caplog.records
+    assert sent.startswith(b"GET") == (b"400 Bad Request" in received) == (b"Write https://" in received)
+    assert b"sesame" not in received
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_the_commands_say_which_scheme_it_is(tls: tuple[Server, ssl.SSLContext], secure: bool) -> None:
+    """https:// where there is no TLS, and the other way round: words for people, with the remedy."""
+    wrong, right = ("http", "https") if secure else ("https", "http")
+    async with serving(fake("a"), server=tls[0] if secure else None) as served:
+        url = f"{wrong}://127.0.0.1:{served.client.port}"
+        result = await trio.to_thread.run_sync(CliRunner().invoke, main, ["ps", "--url", url])
+    assert result.exit_code == 1
+    assert f"{right}://" in result.stderr
+    assert "SSL" not in result.stderr
+
+
+def test_a_server_that_hangs_up() -> None:
+    """As many do that expect TLS."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+        def hang_up() -> None:
+            with listener.accept()[0] as accepted:
+                accepted.recv(65536)
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        result = CliRunner().invoke(main, ["ps", "--url", url])
+        thread.join()
+    assert f"If it speaks TLS, write {url.replace('http', 'https')}." in result.stderr
 
 
 async def test_a_certificate_that_is_none_is_a_plain_error(tmp_path: Path) -> None:
