@@ -17,10 +17,11 @@ from ..errors import ConfigError, SetupError
 from .consistency import Draft, check
 from .schema import Bridge, Catalog, Config, EngineSpec, Memory, ModelSpec, Server, Settings
 from .tables import NOT_KEYS, Read, read_table
-from .wording import Report, did_you_mean, got
+from .wording import Place, Report, did_you_mean, got
 
 _TABLES = tuple(field.name for field in attrs.fields(Config) if field.name not in NOT_KEYS)
 _SETTINGS = tuple(field.name for field in attrs.fields(Settings))
+_TOO_LARGE = "a whole number is larger than 64 bits"
 _MERGED = ("env", "sampling")  # key by key; the model's own wins
 
 
@@ -55,9 +56,27 @@ def read_text(path: Path) -> str:
 def tables_of(text: str, source: str) -> dict[str, Any]:
     """What the TOML says. Raises ConfigError: it is none; only its first mistake is told."""
     try:
-        return tomllib.loads(text)
+        tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError((f"not valid TOML: {error} @ {source}",), source) from None
+    except ValueError:  # Python's own limit is 4,300 digits
+        raise ConfigError((f"not valid TOML: {_TOO_LARGE} @ {source}",), source) from None
+    except RecursionError:
+        raise ConfigError((f"not valid TOML: it nests too deeply @ {source}",), source) from None
+    report = Report(source)
+    for place in _too_large(tables, ()):
+        report.add(_TOO_LARGE, *place)
+    if report.lines:
+        raise ConfigError(tuple(report.lines), source)
+    return tables
+
+
+def _too_large(value: Any, place: Place) -> Iterator[Place]:
+    """Where whole numbers stand that are none in TOML; tomllib takes any, and what counts with them doesn't."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        yield place
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from _too_large(item, (*place, key))
 
 
 def parse(text_or_table: str | Mapping[str, Any], source: str, environ: Mapping[str, str] = os.environ) -> Config:

@@ -19,17 +19,38 @@ _KINDS: tuple[tuple[type, str], ...] = (
     (int, "a whole number"),
     (float, "a number"),
     (list, "a list"),
-    (dict, "a table"),
 )
+_LONGEST = 60
 
 
 def got(value: Any) -> str:
     """Say what stands in the file: "got a string '5m'"."""
-    if isinstance(value, bool):
-        return f"got {str(value).lower()}"
+    return f"got {told(value)}"
+
+
+def told(value: Any, table: str = "a table") -> str:
+    """Say what somebody wrote, in TOML's and JSON's words, not in Python's: "true", "a string '5m'", "a list [null]".
+    `table`: what the language calls a table.
+    """
+    if isinstance(value, dict):
+        return table
+    if value is None or isinstance(value, bool):
+        return _written(value)
     kind = next((name for type_, name in _KINDS if isinstance(value, type_)), f"a {type(value).__name__}")
-    text = repr(value) if isinstance(value, str | list | dict) else str(value)
-    return f"got {kind} {text if len(text) <= 60 else text[:57] + '...'}"
+    text = _written(value)
+    return f"{kind} {text if len(text) <= _LONGEST else text[: _LONGEST - 3] + '...'}"
+
+
+def _written(value: Any, *, inside: bool = False) -> str:
+    if isinstance(value, dict):
+        return "{...}" if value else "{}"
+    if isinstance(value, list):
+        if inside and value:
+            return "[...]"
+        return f"[{', '.join(_written(item, inside=True) for item in value[:_LONGEST])}]"
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else repr(value) if isinstance(value, str) else str(value)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

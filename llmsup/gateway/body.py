@@ -5,6 +5,7 @@ It does not know what the members mean: see `edits`.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import msgspec
 import trio
 
+from ..config.wording import told
 from ..engines.connection import Buffer, Payload
 from ..errors import BadRequest, InvalidJson
 from ..units import format_bytes
@@ -24,6 +26,7 @@ read in steps, and a single value that is larger isn't read at all: nothing that
 BOM = b"\xef\xbb\xbf"
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_NUMBER = re.compile(rb"-?[0-9][0-9.eE+-]*")
 _SURROGATES = re.compile(rb"\\(?:(u[dD][89abAB]..\\u[dD][c-fC-F]..)|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
 
 Turn = trio.Lock
@@ -44,7 +47,11 @@ class JsonBody:
         self._members = members
 
     def get(self, name: str) -> Any:
-        """A member's value, or None. Raises InvalidJson: the members were split, but not read until now."""
+        """A member's value, or None; a number that is too large to be held is infinite.
+
+        Raises:
+            InvalidJson: The members were split, but not read until now.
+        """
         if name not in self._members:
             return None
         value = self._members[name]
@@ -54,13 +61,15 @@ class JsonBody:
         try:
             return msgspec.json.decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            if _NUMBER.fullmatch(value):  # it is in JSON's grammar; which numbers can be held is up to who reads it
+                return -math.inf if value[:1] == b"-" else math.inf
             raise InvalidJson(f"The body's {name!r} can't be read: {error}.", param=name) from None
 
     def flag(self, name: str, *, default: bool) -> bool:
         """A member that is true or false; null counts as not given. Raises BadRequest: it is neither."""
         value = self.get(name)
         if not isinstance(value, bool | None):
-            raise BadRequest(f"`{name}` must be true or false, not {value!r:.80}.", param=name)
+            raise BadRequest(f"`{name}` must be true or false, not {written(value)}.", param=name)
         return default if value is None else value
 
     def __contains__(self, name: str) -> bool:
@@ -82,6 +91,13 @@ class JsonBody:
             pieces += (b"%s:" % encode(name) if len(pieces) == 1 else b",%s:" % encode(name), value)
         pieces.append(b"}")
         return _joined(pieces)
+
+
+def written(value: Any) -> str:
+    """What somebody wrote as a member's value, for an error that is about it: "null", "an object", "a string 'x'"."""
+    if isinstance(value, float) and math.isinf(value):
+        return "a number so large"
+    return told(value, "an object")
 
 
 async def read_json(data: Buffer, turn: Turn) -> JsonBody:

@@ -20,7 +20,7 @@ from ..fleet.model.run import Run
 from ..process.watched import Watched
 from ..units import Bytes, Seconds
 from .access import RequestGuard
-from .body import JsonBody, Turn, read_json
+from .body import JsonBody, Turn, read_json, written
 from .edits import changes
 from .exchange import Exchange, Order
 from .form import MultipartBody, read_form
@@ -129,7 +129,7 @@ class Gateway(Watched):
     def _model_name(self, head: RequestHead, fields: JsonBody | MultipartBody | None) -> str:
         name = fields.get("model") if fields is not None else None
         if name is not None and not isinstance(name, str):
-            raise ModelRequired(f"`model` must be a string, not {name!r:.80}.", param="model")
+            raise ModelRequired(f"`model` must be a string, not {written(name)}.", param="model")
         name = name or head.parameter("model") or self.server.default_model
         if not name:
             raise ModelRequired(

@@ -5,9 +5,11 @@ It does not know how long it is kept then.
 
 from __future__ import annotations
 
+import math
+
 from ..errors import BadRequest
 from ..units import NEVER, Seconds, parse_seconds
-from .body import JsonBody
+from .body import JsonBody, written
 
 FOREVER = 10**9
 """Seconds that are as good as for ever, thirty years: a number may be one that no float can hold."""
@@ -28,7 +30,7 @@ def wanted_ttl(body: JsonBody) -> Seconds:
 
 
 def _seconds(name: str, value: object) -> Seconds:
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) != math.inf:
         return Seconds(float(value)) if 0 <= value < FOREVER else NEVER
     if isinstance(value, str) and len(value) < 50:
         try:
@@ -36,4 +38,6 @@ def _seconds(name: str, value: object) -> Seconds:
         except ValueError as error:
             raise BadRequest(f"`{name}`: {error}.", param=name) from None
         return NEVER if value.strip().startswith("-") else seconds
-    raise BadRequest(f'`{name}` must be seconds or a duration such as "10m", not {value!r:.80}.', param=name)
+    raise BadRequest(
+        f'`{name}` must be a number of seconds, a duration such as "10m", or "never", not {written(value)}.', param=name
+    )

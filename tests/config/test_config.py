@@ -150,6 +150,18 @@ def test_syntax() -> None:
     assert "(at line 2, column 9)" in line
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("9" * 5000, "a whole number is larger than 64 bits"),
+        ("[" * 3000 + "]" * 3000, "it nests too deeply"),
+    ],
+)
+def test_what_only_pythons_limits_forbid(value: str, said: str) -> None:
+    """It is told like any other mistake of syntax."""
+    assert mistake(f"x = {value}").startswith(f"not valid TOML: {said}")
+
+
 def test_a_table_that_was_already_read() -> None:
     assert parse({"server": {"max_queue": 5}}, "x").server.max_queue == 5
 
@@ -231,6 +243,9 @@ def test_a_table_that_was_already_read() -> None:
             "[server]\ncors_origins = ['https://x/']",
             ('\'https://x/\' is not a web origin: write "https://host" or "https://host:port" @ server.cors_origins'),
         ),
+        ("[server]\nfast = {a = true}", "expected true or false, got a table @ server.fast"),
+        ("[server]\nlisten = [true, {a=1}, [2]]", "expected a string, got a list [true, {...}, [...]] @ server.listen"),
+        ("[server]\nmax_queue = 0x8000000000000000", "a whole number is larger than 64 bits @ server.max_queue"),
         ("server = 1", "expected a table, got a whole number 1 @ server"),
         ("models = []", "expected a table, got a list [] @ models"),
         ("[models]\nx = 1", "expected a table, got a whole number 1 @ models.x"),

@@ -146,15 +146,59 @@ def test_how_long_a_model_is_kept(fields: dict[str, str], seconds: float) -> Non
 
 
 @pytest.mark.parametrize(
-    "value", ["true", "false", '"soon"', '"-soon"', '""', '"-"', "[]", "{}", '"1e400"', '"nan"', '"' + "9" * 500 + '"']
+    "value",
+    [
+        "1e400",
+        "-1e400",
+        "9" * 5000,
+        "-" + "9" * 5000,
+        "true",
+        "false",
+        '"soon"',
+        '"-soon"',
+        '""',
+        '"-"',
+        "[]",
+        "{}",
+        '"1e400"',
+        '"nan"',
+        '"' + "9" * 500 + '"',
+    ],
 )
 @pytest.mark.parametrize("name", ["ttl", "keep_alive"])
 def test_what_says_nothing_about_how_long(name: str, value: str) -> None:
     """The message names the field, and shows no more of the value than helps."""
     with pytest.raises(BadRequest, match=f"`{name}`") as error:
         wanted_ttl(JsonBody(body(**{name: value})))
-    assert error.value.param == name
+    assert (error.value.status, error.value.code, error.value.param) == (400, "invalid_request", name)
     assert len(str(error.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("1e400", "a number so large"),
+        ("-" + "9" * 5000, "a number so large"),
+        ("true", "true"),
+        ("[null, true, {}]", "a list [null, true, {}]"),
+        ('{"a": null}', "an object"),
+        ("5", "a whole number 5"),
+    ],
+)
+async def test_values_are_told_in_jsons_words(value: str, said: str) -> None:
+    """And what the field may be, whatever it is."""
+    async with serving(fake("m")) as served:
+        got = await served.client.ask("POST", "/v1/chat/completions", body(model=value))
+        assert got.error["message"] == f"`model` must be a string, not {said}."
+        if value != "5":
+            got = await served.client.ask("POST", "/v1/chat/completions", body(model='"m"', ttl=value))
+            assert (got.status, got.error["param"]) == (400, "ttl")
+            may_be = '`ttl` must be a number of seconds, a duration such as "10m", or "never"'
+            assert got.error["message"] == f"{may_be}, not {said}."
+        if value != "true":
+            got = await served.client.ask("POST", "/models/load", body(model='"m"', wait=value))
+            assert (got.status, got.error["param"]) == (400, "wait")
+            assert got.error["message"] == f"`wait` must be true or false, not {said}."
 
 
 @pytest.mark.parametrize(("value", "flag"), [("true", True), ("false", False), ("null", None), (None, None)])

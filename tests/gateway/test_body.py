@@ -122,11 +122,9 @@ def test_json_that_is_no_object(data: bytes) -> None:
         JsonBody(data)
 
 
-@pytest.mark.parametrize(
-    "data", [b'{"model": "\xff"}', b'{"\xff": 1}', b'{"model": 1e999}', b'{"model": ' + b"9" * 5000 + b"}"]
-)
+@pytest.mark.parametrize("data", [b'{"model": "\xff"}', b'{"\xff": 1}'])
 def test_values_that_cannot_be_read(data: bytes) -> None:
-    """Invalid UTF-8 and numbers out of all bounds are the client's mistake, too, at the latest when looked at."""
+    """Invalid UTF-8 is the client's mistake, too, at the latest when looked at."""
     with pytest.raises(InvalidJson):
         JsonBody(data).get("model")
 
