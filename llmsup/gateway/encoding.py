@@ -16,6 +16,9 @@ from .message import RequestHead
 PIECE = 65536
 """Bytes that are unpacked at a time: a megabyte of zeros is a kilobyte when it comes."""
 
+_GZIP = b"\x1f"
+"""What each of gzip's members begins with."""
+
 _NONE = ("", "identity")
 _READ = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
@@ -52,14 +55,16 @@ async def unpacked(chunks: AsyncIterable[bytes], how: str) -> AsyncGenerator[byt
                 unpack = zlib.decompressobj(-zlib.MAX_WBITS)  # many send it without zlib's header (RFC 9110, 8.4.1.2)
             began = began or bool(chunk)
             rest, more = chunk, True
-            while more and not unpack.eof:
+            while more:
+                if unpack.eof and rest:
+                    if how == "deflate" or not rest.startswith(_GZIP):
+                        raise BadRequest(f"The body goes on after its {how} data.")
+                    unpack = zlib.decompressobj(_READ[how])  # gzip may have any number of members (RFC 1952, 2.2)
                 piece = unpack.decompress(rest, PIECE)
-                rest = unpack.unconsumed_tail
-                more = bool(rest) or len(piece) == PIECE
+                rest = unpack.unused_data if unpack.eof else unpack.unconsumed_tail
+                more = bool(rest) or (len(piece) == PIECE and not unpack.eof)
                 yield piece
                 await trio.lowlevel.checkpoint()
-            if unpack.eof and (rest or unpack.unused_data):
-                raise BadRequest(f"The body goes on after its {how} data.")
     except zlib.error as error:
         raise BadRequest(f"The body says Content-Encoding: {how}, but is something else: {error}.") from None
     if began and not unpack.eof:

@@ -57,16 +57,21 @@ async def read_body(
         return cast("bytes", data)
     body = _Body(limit, bound, None if how else length, share or Room(limit).share())
     await body.expect()
-    async with aclosing(paced(chunks)) as bytes_, aclosing(unpacked(bytes_, how) if how else bytes_) as pieces:
+    # What comes is bounded, too, as it may unpack to nothing.
+    async with (
+        aclosing(paced(chunks, limit, bound)) as bytes_,
+        aclosing(unpacked(bytes_, how) if how else bytes_) as pieces,
+    ):
         async for piece in pieces:
             await body.add(piece)
     return body.whole()
 
 
-async def paced(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
+async def paced(chunks: AsyncIterable[bytes], limit: Bytes, bound: str) -> AsyncGenerator[bytes, None]:
     """The same chunks, as long as they come at a pace. Only time spent waiting for the client counts.
 
     Raises:
+        BodyTooLarge: They are more than `limit` bytes.
         BodyTooSlow: They don't.
     """
     iterator, size, waited = aiter(chunks), 0, 0.0
@@ -81,6 +86,8 @@ async def paced(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
             return
         waited += trio.current_time() - began
         size += len(chunk)
+        if size > limit:
+            raise _too_large(limit, bound)
         yield chunk
 
 

@@ -212,6 +212,7 @@ def raw_deflate(data: bytes) -> bytes:
 PACK: dict[bytes, Callable[[bytes], bytes]] = {
     b"gzip": gzip.compress,
     b"X-GZIP": gzip.compress,
+    b"Gzip": lambda data: b"".join(gzip.compress(data[at : at + 9000]) for at in range(0, len(data) + 1, 9000)),
     b"deflate": zlib.compress,
     b"Deflate": raw_deflate,
 }
@@ -257,6 +258,12 @@ async def test_broken_ones_are_the_clients_fault(how: bytes, change: Callable[[b
     with pytest.raises(BadRequest, match=said) as error:
         await read_body(post(None, how), AtOnce(change(packed)), LIMIT)
     assert error.value.status == 400
+
+
+async def test_what_unpacks_to_nothing_is_bounded() -> None:
+    """Members without content: what comes counts as well as what becomes of it."""
+    with pytest.raises(BodyTooLarge):
+        await read_body(post(None, b"gzip"), AtOnce(*[gzip.compress(b"") * 100] * 100), Bytes(100_000))
 
 
 async def test_a_bomb_is_too_large_after_little_work() -> None:
