@@ -25,15 +25,20 @@ from ..process.logbook import LogBook
 from ..process.notify import Notifier
 from ..process.server_file import left_in, new_token
 from ..tree import Tree
+from ..units import Seconds
 from .address import is_loopback, url_of
 from .failure import summary
 from .logsetup import Handlers, set_up
 from .reading import show_reading
+from .terminal import Terminal
 
 log = logging.getLogger(__name__)
 
 FEW_CLIENTS = 250
 """Connections; if fewer are possible that is worth a line. A client's pool may well keep a hundred."""
+
+CLOSING = Seconds(1)
+"""How long a terminal may take to be gone after its SIGHUP: some send one first, and close it then."""
 
 BOOK_LINES = 5000
 """Lines kept for `llmsup logs`, of everything together."""
@@ -48,7 +53,8 @@ def run(
     reread: Callable[[], Config] | None = None,
     source: Path | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; a second one ends the grace that requests have. SIGHUP reloads.
+    """Serve until SIGTERM or SIGINT, or until the terminal is closed that it was started in; a second signal of the
+    former ends the grace that requests have. SIGHUP reloads, unless it was ignored before (`nohup`).
 
     The service manager that $NOTIFY_SOCKET names is told when requests are answered and when it stops.
 
@@ -132,16 +138,36 @@ async def _main(tree: Tree, logs: Handlers, started: Callable[[Fleet], None], ma
 
 
 async def _obey_signals(tree: Tree, manager: Notifier, *, task_status: trio.TaskStatus[None]) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        task_status.started()
-        async for number in signals:
-            if number == signal.SIGHUP:
-                log.info("SIGHUP: reloading")
-                tree.reload()
-            else:
-                log.info("%s: stopping", signal.Signals(number).name)
-                manager.stopping()
-                tree.stop()
+    """SIGHUP has two meanings: "read your config again" for servers, "your terminal is gone" for all others."""
+    terminal, stopping = Terminal.now(), False
+
+    def stop(why: str) -> None:
+        nonlocal stopping
+        stopping = True
+        log.info("%s: stopping", why)
+        manager.stopping()
+        tree.stop()
+
+    async def stop_if_closed() -> None:
+        await trio.sleep(CLOSING)
+        if terminal.closed and not stopping:
+            stop("its terminal was closed")
+
+    obeyed = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        obeyed.remove(signal.SIGHUP)  # started with `nohup`
+    async with trio.open_nursery() as nursery:
+        with trio.open_signal_receiver(*obeyed) as signals:
+            task_status.started()
+            async for number in signals:
+                if number != signal.SIGHUP:
+                    stop(signal.Signals(number).name)
+                elif terminal.closed and not stopping:
+                    stop("SIGHUP, as its terminal was closed")
+                elif not stopping:  # the shell and the system both send one when a terminal is closed
+                    log.info("SIGHUP: reloading")
+                    tree.reload()
+                    nursery.start_soon(stop_if_closed)
 
 
 async def _tell_if_nothing(reconciler: Reconciler, fleet: Fleet) -> None:

@@ -32,7 +32,8 @@ def command(config: str | None, listen: str | None, verbose: bool) -> None:
 
     Every model that is found on this machine is served, and what the config adds. It logs to stderr. SIGHUP, like
     `llmsup reload`, has the config and the disk looked at again. SIGTERM and SIGINT (Ctrl-C) stop it once the requests
-    in flight are done; a second one stops it at once.
+    in flight are done; a second one stops it at once. Closing its terminal stops it like SIGTERM, unless it was
+    started with nohup or setsid; `llmsup service install` keeps it running.
 
     \b
     Example:

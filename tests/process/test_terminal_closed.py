@@ -1,0 +1,177 @@
+"""A terminal that is closed: what was started from it ends, and SIGHUP goes on meaning "reload" for all others."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import pty
+import select
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from gguf_zoo import ZOO
+
+from llmsup.cli.client import Client
+from llmsup.cli.terminal import Terminal
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60
+SERVE = [sys.executable, "-m", "llmsup", "serve", "--listen", "127.0.0.1:0"]
+
+CONTROLLED = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+"""Makes the terminal that is its standard input the one that controls it."""
+
+
+class Window:
+    """A terminal's window, and what runs in it."""
+
+    def __init__(self, *command: str) -> None:
+        self._ours, theirs = pty.openpty()
+        words = [sys.executable, "-c", CONTROLLED, *command]
+        self.process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        self._shown = b""
+
+    def type(self, line: str) -> None:
+        os.write(self._ours, f"{line}\n".encode())
+
+    def until(self, words: str) -> None:
+        while words.encode() not in self._shown:
+            assert select.select([self._ours], [], [], PATIENCE)[0], self._shown
+            self._shown += os.read(self._ours, 65536)
+
+    def close(self) -> int:
+        """Close it, and wait for what it was opened for."""
+        os.close(self._ours)
+        self._ours = -1
+        return self.process.wait(PATIENCE)
+
+    def clean(self) -> None:
+        if self._ours >= 0:
+            os.close(self._ours)
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(PATIENCE)
+
+
+Open = Callable[..., Window]
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    for name in ("LLMSUP_CONFIG", "LLMSUP_URL", "LLMSUP_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    with contextlib.ExitStack() as windows:
+
+        def window(*command: str) -> Window:
+            new = Window(*command)
+            windows.callback(new.clean)
+            return new
+
+        yield window
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_it_ends_with_the_terminal_that_it_was_opened_for(opened: Open) -> None:
+    """Cleanly, though nobody can read its log any more. A SIGHUP before that reloads."""
+    window = opened(*SERVE)
+    window.until("llmsup demo`")
+    window.process.send_signal(signal.SIGHUP)
+    window.until("SIGHUP: reloading")
+    window.until("reloaded")
+    assert window.close() == 0
+
+
+def test_it_ends_cleanly_while_it_draws(opened: Open, tmp_path: Path) -> None:
+    """The bar of the first look is on that terminal, too."""
+    for number in range(60):
+        ZOO["qwen3"].write(tmp_path / f"models/pub/m{number}/m{number}.gguf", vocabulary=100_000)
+    config = tmp_path / "llmsup.toml"
+    config.write_text(f"catalog.roots = [{str(tmp_path / 'models')!r}]\ncatalog.ollama = ''\n")
+    window = opened(*SERVE, "--config", str(config))
+    window.until("reading model files")
+    assert window.close() == 0
+
+
+@pytest.mark.parametrize("end", ["", " &"])
+def test_it_ends_with_the_terminal_of_its_shell(opened: Open, tmp_path: Path, end: str) -> None:
+    """The shell tells its jobs, and the system tells the one in the foreground: one orderly stop, all the same."""
+    log = tmp_path / "log"
+    window = opened("bash", "--norc", "-i")
+    window.type(f"{shlex.join(SERVE)} 2>{log}{end}")
+    until(lambda: log.exists() and "llmsup demo`" in log.read_text())
+    window.close()
+    until(lambda: "stopped" in log.read_text())
+    assert log.read_text().count("stopping") == 1
+    assert "terminal was closed: stopping" in log.read_text()
+
+
+def test_with_nohup_it_stays(opened: Open, tmp_path: Path) -> None:
+    """SIGHUP was ignored before it began, and stays so."""
+    log = tmp_path / "log"
+    window = opened("bash", "--norc", "-i")
+    window.type(f"nohup {shlex.join(SERVE)} >/dev/null 2>{log} &")
+    until(lambda: log.exists() and "llmsup demo`" in log.read_text())
+    (file,) = (tmp_path / ".local/state/llmsup").glob("server-*.json")
+    pid = int(file.stem.partition("-")[2])
+    try:
+        window.close()
+        os.kill(pid, signal.SIGHUP)
+        assert Client(json.loads(file.read_text())["urls"][0]).get("/health") == {"status": "ok"}
+        assert "SIGHUP" not in log.read_text()
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    until(lambda: "stopped" in log.read_text())
+
+
+@pytest.mark.parametrize(
+    ("then", "later", "closed"),
+    [
+        (None, None, False),
+        (None, errno.ENXIO, True),
+        (None, errno.EIO, True),
+        (None, errno.EMFILE, False),
+        (errno.ENXIO, errno.ENXIO, False),
+        (errno.ENOENT, errno.ENOENT, False),
+    ],
+)
+def test_what_counts_as_closed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, then: int | None, later: int | None, closed: bool
+) -> None:
+    """Only a terminal that there was, and that the system says is gone."""
+    (tmp_path / "tty").touch()
+    real = os.open
+
+    def opens(why_not: int | None) -> Callable[..., int]:
+        def fake(path: str, flags: int) -> int:
+            if why_not is not None:
+                raise OSError(why_not, os.strerror(why_not))
+            return real(path, flags)
+
+        return fake
+
+    monkeypatch.setattr("llmsup.cli.terminal.os.open", opens(then))
+    terminal = Terminal.now(str(tmp_path / "tty"))
+    monkeypatch.setattr("llmsup.cli.terminal.os.open", opens(later))
+    assert terminal.closed is closed
