@@ -127,8 +127,10 @@ class StderrHandler(logging.StreamHandler[TextIO]):
             self.handleError(record)
 
     def flush(self) -> None:
-        """Write what waits."""
-        with self.lock or contextlib.nullcontext():
+        """Write what waits. What can't be written is lost: a disk that is full, a pipe that nobody reads, or a terminal
+        that was closed is no reason to end.
+        """
+        with self.lock or contextlib.nullcontext(), contextlib.suppress(OSError):
             lines, self._lines = self._lines, []
             self.stream = sys.stderr
             if lines:

@@ -5,9 +5,10 @@ It does not know when it is done.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
@@ -53,10 +54,31 @@ class Picture:
         yield line
 
 
+class Screen:
+    """stderr, for drawing on it: a terminal that is closed meanwhile is no error."""
+
+    def __init__(self) -> None:
+        self._file = sys.stderr
+
+    def write(self, text: str) -> int:
+        """Write, if that can be done."""
+        with suppress(OSError):
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, if that can be done."""
+        with suppress(OSError):
+            self._file.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     """Draw a bar on stderr, if that is a terminal and there is anything to count. Gives what takes (done, of)."""
-    console = Console(stderr=True)
+    console = Console(file=cast("TextIO", Screen()))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=None, visible=False)
@@ -67,5 +89,5 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 def showing_progress(name: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """Draw on stderr until the block is left; then nothing of it remains. Gives what takes each new status."""
     picture = Picture(name)
-    with Live(picture, console=Console(stderr=True), transient=True, refresh_per_second=10):
+    with Live(picture, console=Console(file=cast("TextIO", Screen())), transient=True, refresh_per_second=10):
         yield picture.update

@@ -250,3 +250,33 @@ async def test_lines_that_follow_closely_are_one_write(
     log.info("nine")
     words = [line.split()[2].rstrip(",") for line in "".join(stderr.writes).splitlines()]
     assert words == ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+class Unwritable(Written):
+    """As on a full disk, until there is room again."""
+
+    full = True
+
+    def write(self, text: str) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().write(text)
+
+
+async def test_a_log_that_can_not_be_written_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Neither lines that are written at once nor those that wait; and later ones are written again."""
+    stderr = Unwritable()
+    monkeypatch.setattr("sys.stderr", stderr)
+    logs, log = set_up(LogBook(), style="text", verbose=False), logging.getLogger("llmsup.some")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(logs.run)
+        await trio.testing.wait_all_tasks_blocked()
+        for text in ("one", "two", "three"):
+            log.info(text)
+        await trio.sleep(60)
+        stderr.full = False
+        log.warning("four")
+        nursery.cancel_scope.cancel()
+    assert [line.split()[2] for line in "".join(stderr.writes).splitlines()] == ["four"]
