@@ -78,10 +78,16 @@ class Report:
     def show(self) -> None:
         """Print it for people."""
         values = [(name, _words(self.reading, name), self.reading.sources.get(name, "")) for name in _named()]
-        values += [(f"gpu {number}", _gpu(gpu), gpu.source) for number, gpu in enumerate(self.reading.gpus or ())]
-        values += [(device.id, _device(device), f"{_LLAMA_SERVER} --list-devices") for device in self.devices or ()]
         values += [
-            ("working set", _size(self.working_set), "what the GPU may wire of the memory (macOS)"),
+            (f"gpu {number}", _free(gpu.total, gpu.free), _gpu(gpu))
+            for number, gpu in enumerate(self.reading.gpus or ())
+        ]
+        values += [
+            (device.id, _free(device.total, device.free), f"{device.name}, {_LLAMA_SERVER} --list-devices")
+            for device in self.devices or ()
+        ]
+        values += [
+            ("working set", _size(self.working_set), "what a Mac's GPU may wire"),
             ("this process", _size(self.own), "measured as an engine is"),
             ("reserve", _size(self.reserve), "[memory] reserve"),
             ("ceiling", _size(self.ceiling), "[memory] limit"),
@@ -172,16 +178,12 @@ def _words(reading: Reading, name: str) -> str:
         return f"{format_bytes(value)}/s"
     if name in _OTHERS:
         return str(value)
-    return f"{value.avg10:g} % of 10 s, {value.avg60:g} % of 60 s, {value.avg300:g} % of 300 s"
+    return f"{value.avg10:g}, {value.avg60:g}, {value.avg300:g} % of 10, 60, 300 s"
 
 
 def _gpu(gpu: Gpu) -> str:
     shared = "" if gpu.shared_total is None else f"; of the host's {_free(gpu.shared_total, gpu.shared_free)}"
-    return f"{gpu.name}: {_free(gpu.total, gpu.free)}{shared}"
-
-
-def _device(device: Device) -> str:
-    return f"{device.name}: {_free(device.total, device.free)}"
+    return f"{gpu.name}, {gpu.source}{shared}"
 
 
 def _free(total: Bytes | None, free: Bytes | None) -> str:

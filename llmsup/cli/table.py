@@ -79,9 +79,7 @@ def _fits(columns: Sequence[Column], lines: Sequence[Sequence[str]], width: int)
     widths = _widths(lines)
     if _sum(widths) <= width:
         return True
-    words = (word for line in lines for word in line[-1].split(" "))
-    left = width - _sum([*widths[:-1], 0])
-    return columns[-1].prose and left >= max(NARROWEST, *map(cell_len, words))
+    return columns[-1].prose and width - _sum([*widths[:-1], 0]) >= NARROWEST
 
 
 def _beside(columns: Sequence[Column], lines: Sequence[Sequence[str]], width: int | None) -> list[list[str]]:
@@ -109,8 +107,13 @@ def _aligned(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[i
 
 
 def _wrapped(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int], width: int) -> list[str]:
-    """One row, whose last cell goes on in lines of its own."""
+    """One row, whose last cell goes on in lines of its own; where one of its words has no room beside the rest, it
+    stands below.
+    """
     start = _sum([*widths[:-1], 0])
+    if max(map(cell_len, cells[-1].split(" "))) > width - start:
+        row = _aligned(columns[:-1], cells[:-1], widths[:-1])
+        return [row, *(GAP + line for line in _prose(cells[-1], width - len(GAP)))]
     first, *more = _prose(cells[-1], width - start)
     row = _aligned(columns, [*cells[:-1], first], [*widths[:-1], cell_len(first)])
     return [row, *(" " * start + line for line in more)]

@@ -76,8 +76,21 @@ def test_prose_that_has_no_room_beside_an_id_stands_below_it() -> None:
 
 def test_a_word_that_would_be_broken_beside_an_id_stands_below_it() -> None:
     table = Table([Column("MODEL"), Column("ALSO ANSWERS TO", prose=True)], [[ID, "gemma, google/gemma-3-12b-it.gguf"]])
-    assert table.as_text(65).splitlines()[2:] == [ID, "  gemma, google/gemma-3-12b-it.gguf"]
+    assert table.as_text(65).splitlines()[1:] == [ID, "  gemma, google/gemma-3-12b-it.gguf"]
     assert table.as_text(66).splitlines()[1:] == [f"{ID}  gemma,", f"{'':40}google/gemma-3-12b-it.gguf"]
+
+
+def test_only_the_row_that_has_no_room_goes_below() -> None:
+    """A path that one wants to copy stays whole, and all others stay beside what they are about."""
+    path = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service"
+    columns = [Column("READING"), Column("VALUE"), Column("SOURCE", prose=True)]
+    table = Table(columns, [["total", "23.5 GiB", "/proc/meminfo MemTotal"], ["oom_kills", "0", path]])
+    assert table.as_text(60).splitlines() == [
+        "READING    VALUE     SOURCE",
+        "total      23.5 GiB  /proc/meminfo MemTotal",
+        "oom_kills  0",
+        f"  {path}",
+    ]
 
 
 def test_cells_stay_in_their_line() -> None:
