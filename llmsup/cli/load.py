@@ -16,7 +16,7 @@ import click
 from ..errors import Error, ModelFailed
 from ..units import Seconds, format_seconds
 from .client import Client, model_path
-from .options import json_option, url_option
+from .options import json_option, model_argument, url_option
 from .target import connect
 from .visible import visible
 
@@ -30,7 +30,7 @@ BY_ITSELF = ("crashed", "failed")
 
 
 @click.command("load")
-@click.argument("model")
+@model_argument(required=True)
 @url_option
 @json_option
 def command(model: str, url: str | None, as_json: bool) -> None:

@@ -11,12 +11,12 @@ from itertools import islice
 import click
 
 from .client import Client, model_path
-from .options import url_option
+from .options import model_argument, url_option
 from .target import connect
 
 
 @click.command("logs")
-@click.argument("model", required=False)
+@model_argument(required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines as they come.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), help="Show only the last N of the recent lines.")
 @url_option

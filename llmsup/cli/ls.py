@@ -160,7 +160,7 @@ def names_table(models: Sequence[Entry]) -> Table:
 def notes(models: Sequence[Entry], catalog: Entry) -> list[str]:
     """What to say below the table."""
     errors = {entry["id"]: entry["status"].get("error") for entry in models if entry["status"]["value"] == "failed"}
-    lines = [f"{name}: {why}" for name, why in errors.items() if why]
+    lines = [f"{name}: {why.removeprefix(f'{name} ')}" for name, why in errors.items() if why]
     lines += without_engines(models)
     special = {entry["id"]: entry["ollama_only"] for entry in models if entry["id"] not in errors}
     lines += [f"{name} runs with Ollama's llama-server: {why}." for name, why in special.items() if why]

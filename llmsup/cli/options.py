@@ -38,9 +38,20 @@ def url_option(command: Command) -> Command:
     return click.option("--url", metavar="URL", envvar="LLMSUP_URL", help=text)(command)
 
 
+def model_argument(*, required: bool) -> Callable[[Command], Command]:
+    """MODEL: one of a model's names."""
+    return click.argument("model", required=required, callback=_name)
+
+
 def json_option(command: Command) -> Command:
     """--json."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(command)
+
+
+def _name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not value.strip():  # a shell's variable that isn't set, most likely
+        raise click.BadParameter("the name is empty; `llmsup ls` shows the models' names.")
+    return value
 
 
 def _address(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:

@@ -108,7 +108,7 @@ def failures(models: Sequence[Entry]) -> list[str]:
     lines = []
     for name in without_presets(failed):
         status = failed[name]
-        why = str(status.get("error") or "").rstrip(".")
+        why = str(status.get("error") or "").removeprefix(f"{name} ").rstrip(".")
         wait = status.get("retry_in") or 0
         when = f"Requests try it again in {format_seconds(round(wait))}" if wait >= 1 else "The next request tries it"
         lines.append(f"{name} failed: {why}. {when}; `llmsup load {name}` does at once.")

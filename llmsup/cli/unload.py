@@ -10,13 +10,13 @@ import json
 import click
 
 from ..units import format_bytes, format_seconds
-from .options import json_option, url_option
+from .options import json_option, model_argument, url_option
 from .target import connect
 from .visible import visible
 
 
 @click.command("unload")
-@click.argument("model", required=False)
+@model_argument(required=False)
 @click.option("--all", "everything", is_flag=True, help="Unload every model.")
 @click.option("--force", is_flag=True, help="Cut off requests in flight instead of letting them finish.")
 @url_option
@@ -30,7 +30,7 @@ def command(model: str | None, everything: bool, force: bool, url: str | None, a
     Example:
       llmsup unload qwen3-4b
     """
-    if bool(model) == everything:
+    if (model is not None) == everything:
         raise click.UsageError("Name one model, or say --all.")
     client = connect(url)
     before = {entry["model"] for entry in client.get("/running")}

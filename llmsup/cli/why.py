@@ -14,7 +14,7 @@ import click
 
 from ..units import Bytes, format_bytes, format_seconds
 from .client import model_path
-from .options import json_option, url_option
+from .options import json_option, model_argument, url_option
 from .table import Column, Table
 from .target import connect
 from .visible import visible
@@ -35,7 +35,7 @@ CAUSES = {
 
 
 @click.command("why")
-@click.argument("model")
+@model_argument(required=True)
 @click.option("-n", "--lines", type=click.IntRange(min=0), default=10, show_default=True, help="How much of its past.")
 @url_option
 @json_option
@@ -105,7 +105,7 @@ def _so_far(counts: Answer) -> str:
 
 def _why(reason: str, name: str) -> str:
     """The reason alone: whose it is stands before it already."""
-    return str(reason).removeprefix(f"{name} was unloaded: ").rstrip(".")
+    return str(reason).removeprefix(f"{name} was unloaded: ").removeprefix(f"{name} ").rstrip(".")
 
 
 def history(entries: Sequence[Answer], now: float, name: str) -> Table:

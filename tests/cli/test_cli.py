@@ -48,6 +48,20 @@ def test_each_help_begins_as_listed_and_has_an_example(name: str) -> None:
     assert f"Example:\n    llmsup {name}" in result.output
 
 
+@pytest.mark.parametrize("words", [[], ["service"]])
+def test_the_list_of_commands_has_whole_sentences(words: list[str]) -> None:
+    assert "..." not in CliRunner().invoke(main, [*words, "--help"]).output
+
+
+@pytest.mark.parametrize("name", ["", " "])
+@pytest.mark.parametrize("command", [["why"], ["load"], ["unload"], ["unload", "--all"], ["logs"], ["logs", "-f"]])
+def test_an_empty_name_is_bad_usage(command: list[str], name: str) -> None:
+    """It is a variable that isn't set, most likely; never all models."""
+    result = CliRunner().invoke(main, [*command, "--url", "127.0.0.1:1", name])
+    assert result.exit_code == 2
+    assert "the name is empty; `llmsup ls` shows the models' names" in result.stderr
+
+
 def test_version_and_module() -> None:
     done = subprocess.run([sys.executable, "-m", "llmsup", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"llmsup {__version__}\n"

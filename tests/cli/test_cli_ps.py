@@ -84,6 +84,6 @@ def test_failures() -> None:
         model("c"),
     ]
     assert failures(models) == [
-        "a failed: a can't be loaded. It said: oh. Requests try it again in 10 s; `llmsup load a` does at once.",
+        "a failed: can't be loaded. It said: oh. Requests try it again in 10 s; `llmsup load a` does at once.",
         "b failed: a can't be loaded. It said: oh. The next request tries it; `llmsup load b` does at once.",
     ]

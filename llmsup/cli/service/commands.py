@@ -56,7 +56,7 @@ def show(config: str | None, names: tuple[str, ...], name: Name | None) -> None:
     click.echo(manager(name or usual()).text(make_job(config, names)), nl=False)
 
 
-@command.command()
+@command.command(short_help="Write the service's file and start it.")
 @config_option
 @_env_option
 def install(config: str | None, names: tuple[str, ...]) -> None:
@@ -98,7 +98,7 @@ def uninstall() -> None:
     _unless_missing(here.forget, "The file is removed all the same.")
 
 
-@command.command()
+@command.command(short_help="Show how the service is, and whether the server answers.")
 @url_option
 def status(url: str | None) -> None:
     """Show how the service is, and whether the server answers; exit code 1 unless it runs and answers."""
