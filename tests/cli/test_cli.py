@@ -50,7 +50,9 @@ def test_each_help_begins_as_listed_and_has_an_example(name: str) -> None:
 
 @pytest.mark.parametrize("words", [[], ["service"]])
 def test_the_list_of_commands_has_whole_sentences(words: list[str]) -> None:
-    assert "..." not in CliRunner().invoke(main, [*words, "--help"]).output
+    listed = CliRunner().invoke(main, [*words, "--help"]).output.partition("Commands:")[2]
+    assert listed
+    assert "..." not in listed
 
 
 @pytest.mark.parametrize("name", ["", " "])
