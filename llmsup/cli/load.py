@@ -42,10 +42,10 @@ def command(model: str, url: str | None, as_json: bool) -> None:
     Example:
       llmsup load qwen3-4b
     """
-    client = connect(url)
-    answer = client.post("/models/load", {"model": model, "wait": False})
-    name, already = str(answer["model"]), answer["state"] == "ready"
+    client, name = connect(url), model
     try:
+        answer = client.post("/models/load", {"model": model, "wait": False})
+        name, already = str(answer["model"]), answer["state"] == "ready"
         entry = wait(client, name, quiet=as_json)
     except KeyboardInterrupt:
         click.echo(f"\nNo longer waiting. {visible(name)} goes on loading; `llmsup unload` ends that.", err=True)
