@@ -78,13 +78,17 @@ ONE_ROAD = frozenset(
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests that talk to a whole llmsup do so on both roads, unless they say which one they are about."""
+    """Tests that talk to a whole llmsup do so on both roads, unless they say which one they are about.
+
+    A quick run takes the one that people take.
+    """
     names = vars(metafunc.module)
     serves = names.get("serving") is serving.serving or names.get("Setting") is changing.Setting
     both = serves and metafunc.module.__name__ not in ONE_ROAD
     if both and inspect.iscoroutinefunction(metafunc.function):
         only = metafunc.definition.get_closest_marker("road")
-        metafunc.parametrize("road", only.args if only else ("fast", "hypercorn"), indirect=True)
+        roads = only.args if only else ("fast", pytest.param("hypercorn", marks=pytest.mark.slow))
+        metafunc.parametrize("road", roads, indirect=True)
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` looks for it

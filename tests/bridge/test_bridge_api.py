@@ -240,6 +240,7 @@ async def test_the_users_script(machine: Machine) -> None:
         assert (await served.client.post("/bridge", dry_run=True)).error["param"] == "dry_run"
 
 
+@pytest.mark.slow
 async def test_a_script_that_never_ends_does_not_hurt(machine: Machine) -> None:
     """While it runs requests are served; it is ended after its timeout, and the error says so."""
     machine.write("command = ['sleep', '1000']\ntimeout = '1s'")
@@ -261,6 +262,7 @@ async def test_a_script_that_is_missing(machine: Machine) -> None:
         )
 
 
+@pytest.mark.slow
 async def test_stopping_ends_a_script(machine: Machine) -> None:
     """It does not outlive us, and doesn't hold us up."""
     machine.write(

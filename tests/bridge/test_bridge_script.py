@@ -53,6 +53,7 @@ async def test_it_may_ask_but_nobody_answers(orphans: Orphans) -> None:
     assert await run(orphans, "sh", "-c", "read answer || echo nobody") == Ended(0, ("nobody",))
 
 
+@pytest.mark.slow
 async def test_one_that_never_ends_is_ended(orphans: Orphans) -> None:
     """With all that it started, however deaf they are; what it said is kept."""
     program = "trap '' TERM; (trap '' TERM; sleep 1000) & echo $!; while :; do sleep 1; done"
@@ -62,6 +63,7 @@ async def test_one_that_never_ends_is_ended(orphans: Orphans) -> None:
     assert gone(int(child))
 
 
+@pytest.mark.slow
 async def test_a_daemon_that_it_leaves_behind_is_ended(orphans: Orphans) -> None:
     """It holds the pipe for ever, and is waited for a second at most."""
     ended = await run(orphans, "sh", "-c", "sleep 1000 & echo $!; exit 0")
@@ -77,6 +79,7 @@ async def test_a_daemon_that_gets_away_holds_nobody_up(orphans: Orphans) -> None
     psutil.Process(int(ended.lines[0])).kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["x" * 1023, "y", ""])
 async def test_100_mb_of_output(orphans: Orphans, line: str) -> None:
     """In lines of any length: all of it is read, the first and the last lines are kept, memory doesn't grow."""

@@ -75,6 +75,7 @@ def test_arbitrary_keys_and_tensors(scratch: Path, data: st.DataObject) -> None:
     outcome(scratch)
 
 
+@pytest.mark.slow
 def test_cut_off_anywhere(tmp_path: Path) -> None:
     """Of a whole small file, every beginning is refused, and only the whole is taken."""
     path = tiny_llama(tmp_path / "m.gguf")
@@ -171,6 +172,7 @@ def hostile() -> dict[str, bytes]:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", hostile())
 def test_hostile_files(scratch: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Little memory whatever they say, and no more read than the longest header has."""

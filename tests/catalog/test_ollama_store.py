@@ -371,6 +371,7 @@ MANIFESTS = JSON | st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(manifest=MANIFESTS, blob=JSON)
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_json(tmp_path: Path, manifest: Any, blob: Any) -> None:

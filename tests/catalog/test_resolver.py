@@ -110,6 +110,7 @@ def test_a_very_long_name_is_cut_and_costs_little() -> None:
     assert len(str(error.value)) < 500
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=8), st.tuples(st.lists(st.text(max_size=8)), st.lists(st.text(max_size=4)))))
 def test_every_name_of_its_own_is_found(models: dict[str, tuple[list[str], list[str]]]) -> None:

@@ -252,6 +252,7 @@ def test_keys_that_are_nonsense_do_no_harm() -> None:
             imported(yaml.safe_dump({"models": {}, key: value}))
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.text(st.characters(codec="utf-8"), max_size=8),

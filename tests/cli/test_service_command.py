@@ -88,6 +88,7 @@ def systemctl(here: Path) -> Tool:
 # --- systemd ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_install_and_uninstall(unit: Path, systemctl: Tool) -> None:
     """What is written is what `print` prints, and only its owner may read it; a second install restarts."""
     printed = run("print").stdout
@@ -263,6 +264,7 @@ def test_an_agent(agent: Path, tool: Tool, here: Path) -> None:
     assert not agent.exists()
 
 
+@pytest.mark.slow
 def test_an_agent_that_runs_is_booted_out_first(agent: Path, tool: Tool) -> None:
     """And waited for. One that launchd does not let go of leaves everything as it is."""
     run("install")

@@ -23,6 +23,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(TEXT, VALUES, max_size=5), TEXT, TEXT)
 def test_what_is_written_is_read_back(values: dict[str, Any], name: str, said: str) -> None:
     """Whatever keys, values and comments hold; a long list or a table within changes nothing."""

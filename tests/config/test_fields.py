@@ -63,6 +63,7 @@ async def test_inference_never_breaks_on_a_value() -> None:
                     assert len(got.error["message"]) < 500, (field, what)
 
 
+@pytest.mark.slow
 async def test_control_never_breaks_on_a_value() -> None:
     async with serving(fake("m")) as served:
         for path, field in CONTROL:
@@ -96,6 +97,7 @@ async def test_a_wrong_type_is_not_the_opposite() -> None:
         assert (await served.client.post("/models/unload", model="m", force=None, all=None)).json["model"] == "m"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [HUGE, "x" * 5000, "", "%00", "%ff", "a" * 3000 + "/" + "b" * 3000, "m&model=x", "%F0%9F"]
 )

@@ -240,6 +240,7 @@ def test_it_ends_when_its_standard_input_does(short_directory: Path) -> None:
     assert done.returncode == 1
 
 
+@pytest.mark.real
 @needs_engine
 @pytest.mark.parametrize(
     ("content", "said"), [(None, "No such file"), (b"hello, world", "magic"), (b"GGUF\3\0\0\0", "failed to")]

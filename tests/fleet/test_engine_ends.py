@@ -26,6 +26,7 @@ def on_a_port(spec: ModelSpec) -> ModelSpec:
     return evolve(spec, command=(sys.executable, str(FAKE), "--port", "${PORT}", *spec.command[4:]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [on_a_port, lambda spec: spec])
 @pytest.mark.parametrize("framing", [(), ("--until-close",)])
 async def test_a_whole_stream_is_whole(place: Any, framing: tuple[str, ...]) -> None:
@@ -40,6 +41,7 @@ async def test_a_whole_stream_is_whole(place: Any, framing: tuple[str, ...]) -> 
         assert text.endswith(b"data: [DONE]\n\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [on_a_port, lambda spec: spec])
 @pytest.mark.parametrize("framing", [(), ("--until-close",)])
 async def test_a_whole_answer_is_whole(place: Any, framing: tuple[str, ...]) -> None:
@@ -58,6 +60,7 @@ async def test_a_whole_answer_is_whole(place: Any, framing: tuple[str, ...]) -> 
         assert b"".join(parts).endswith(b"}")
 
 
+@pytest.mark.slow
 async def test_all_that_came_and_then_the_error() -> None:
     """Every chunk that was sent, also to a reader who is late."""
     async with serving(fake("m", "--tokens", 4000, "--die-after-chunks", 3000)) as served:

@@ -218,6 +218,7 @@ async def test_one_who_alternates_between_two_models_waits_for_the_loads_alone(
         assert not any(weighed.stays for each in decided for weighed in each.weighed)
 
 
+@pytest.mark.slow
 async def test_two_who_want_two_models_at_once_take_turns_that_last_some_loads(autojump_clock: MockClock) -> None:
     """Whatever a load takes: so that loads are a small part of the time, and nobody waits for long."""
     for load_time in (0.5, 5):
@@ -343,6 +344,7 @@ async def test_an_engine_that_the_system_killed_for_memory_is_recognised(autojum
         assert m.ended == ["engine_died"] * 2
 
 
+@pytest.mark.slow
 async def test_under_pressure_they_go_one_at_a_time_and_stop_when_it_is_over(autojump_clock: MockClock) -> None:
     """The least worth first; when the neighbour has gone, nobody else goes."""
     async with machine(stop_time=1) as m:

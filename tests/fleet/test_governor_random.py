@@ -67,6 +67,7 @@ def serve(m: Machine, dice: Random) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 async def test_half_an_hour_of_anything(autojump_clock: MockClock, seed: int) -> None:
     """Nobody is cut off by an eviction, none is futile, everybody gets an answer, and nothing is counted for ever."""

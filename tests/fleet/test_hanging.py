@@ -126,6 +126,7 @@ async def test_a_request_of_75_seconds(autojump_clock: MockClock, make: Callable
     assert (model.crashes, len(garage.engines)) == (0, 1)
 
 
+@pytest.mark.slow
 async def test_a_request_of_ten_hours(autojump_clock: MockClock, make: Callable[..., Model], garage: Garage) -> None:
     """It computes. It isn't asked so often that nobody else gets into its queue of connections."""
     model = make()

@@ -109,6 +109,7 @@ async def test_a_request_may_lengthen_the_ttl_up_to_max_ttl_and_never_shorten_it
     assert trio.current_time() - ended == pytest.approx(600 - 1)
 
 
+@pytest.mark.slow
 async def test_pinned_models_are_never_idle(autojump_clock: MockClock, make: Callable[..., Model]) -> None:
     model = make(ttl=Seconds(60), pinned=True)
     await use(model)

@@ -21,6 +21,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [each.message.partition("nobody goes: ")[2] for each in caplog.records if "nobody goes" in each.message]
 
 
+@pytest.mark.slow
 async def test_those_that_may_not_go(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
     """Minutes of critical pressure: one line with each model's reason; when it is over nothing is said any more, and
     the next time it is news again.

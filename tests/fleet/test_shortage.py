@@ -55,6 +55,7 @@ def no_files() -> Iterator[Callable[[], None]]:
 # Asking and connecting...
 
 
+@pytest.mark.slow
 async def test_an_engine_that_cannot_be_asked_is_not_called_sick(tmp_path: Path) -> None:
     """Out of descriptors, a question has no answer at all, neither yes nor no."""
     path = tmp_path / "s"

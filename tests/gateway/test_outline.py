@@ -145,6 +145,7 @@ def test_what_is_broken_far_in_is_found(value: str) -> None:
         members(b'{"a":%s}' % value.encode())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -196,6 +197,7 @@ LARGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", LARGE.values(), ids=LARGE.keys())
 async def test_everybody_else_goes_on_while_a_large_body_is_read(data: bytes) -> None:
     """One step looks at no more than STEP bytes and a few hundred values, and everybody has a turn after it."""

@@ -96,6 +96,7 @@ async def test_waiting_for_room_is_not_the_clients_fault(autojump_clock: MockClo
 # Its room...
 
 
+@pytest.mark.slow
 async def test_large_bodies_have_so_much_together(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     """Of six of 100 MB five are in, whatever they say of their length; the sixth waits for one to go."""
     room, inside, most = Room(Bytes(2 * LIMIT)), 0, 0
@@ -218,6 +219,7 @@ PACK: dict[bytes, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", PACK)
 @pytest.mark.parametrize("size", [0, 1, 1000, 65536, 65537, 3 * MB])
 @pytest.mark.parametrize("cut", [1, 17, 10**9])
@@ -266,6 +268,7 @@ async def test_what_unpacks_to_nothing_is_bounded() -> None:
         await read_body(post(None, b"gzip"), AtOnce(*[gzip.compress(b"") * 100] * 100), Bytes(100_000))
 
 
+@pytest.mark.slow
 async def test_a_bomb_is_too_large_after_little_work() -> None:
     """A gigabyte of zeros is a megabyte when it comes: it is unpacked no further than it may be, a little at a time."""
     packer = zlib.compressobj(wbits=31)

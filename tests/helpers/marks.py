@@ -42,7 +42,7 @@ def owner(value: object) -> str:
 
 
 def functions(thing: Any) -> Iterator[FunctionType]:
-    """The functions of this directory that a call of it may run: itself, behind its decorators, or a class's methods."""
+    """The functions of this directory that a call may run: itself, behind its decorators, or a class's methods."""
     if isinstance(thing, type):
         for value in vars(thing).values():
             yield from functions(value) if not isinstance(value, type) else ()

@@ -315,6 +315,7 @@ _SCALARS = st.one_of(
 _ARCHITECTURES = sorted({*RECIPES, *MORE, "llama", "deepseek4", "glm-dsa", "minimax-m3", "minimax-01", "grok", "?"})
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(_ARCHITECTURES),
     st.dictionaries(st.sampled_from(_KEYS), st.one_of(_SCALARS, st.lists(_SCALARS, max_size=9).map(tuple))),

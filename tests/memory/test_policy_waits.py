@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,6 +53,7 @@ def test_one_client_waits_for_loads_alone(
         assert waited <= UNLOAD + loads[name] + 1e-6
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(
     st.tuples(LOADS, LOADS),

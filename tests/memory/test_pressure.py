@@ -271,6 +271,7 @@ def test_what_holds_of_any_looks(looks: Sequence[tuple[float, Reading]]) -> None
         before = reading
 
 
+@pytest.mark.slow
 @given(
     st.floats(GAP + 1.001, 1e9), st.sampled_from((LOW, VERY_LOW, evolve(MAC, level="critical"), stalling(90.0, 10**9)))
 )

@@ -40,6 +40,7 @@ def played(scene: str) -> dict[str, Tally]:
     return simulate(read_trace(TRACES / f"{scene}.csv").until(HOURS[scene] * 3600))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", SCENES)
 def test_nothing_dies_nobody_is_refused_and_no_eviction_is_futile(scene: str) -> None:
     """On every trace."""
@@ -71,6 +72,7 @@ def test_nobody_waits_for_long_while_two_take_turns() -> None:
         assert max(played(scene)["llmsup"].waits) < QUEUE_TIMEOUT / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", SCENES)
 def test_knowing_the_future_helps(scene: str) -> None:
     """Nobody does better where all fits. Belady with sizes is no optimum: what it finds is within a tenth of any."""
@@ -84,6 +86,7 @@ def test_knowing_the_future_helps(scene: str) -> None:
     assert fits <= known
 
 
+@pytest.mark.slow
 def test_the_search_finds_what_belady_misses() -> None:
     """Two clients of two models that don't fit together: who goes is clear, and when is not."""
     asked = [Request(t, name, 2, name) for name in "ab" for t in range(0, 200, 4)]
@@ -205,6 +208,7 @@ def test_a_missed_target_is_said() -> None:
     assert {line[:6] for line in verdicts("agent", good, Tally())} == {"met   "}
 
 
+@pytest.mark.slow
 def test_the_tool_prints_json_and_draws(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ HIDES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", HIDES)
 async def test_a_program_behind_a_shell_grows(orphans: Orphans, how: str) -> None:
     """The leader doesn't, and need not."""
@@ -77,6 +78,7 @@ async def test_a_program_behind_a_shell_grows(orphans: Orphans, how: str) -> Non
         await until_seen(running.pid, lambda now: now.loaded > 60_000_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", HIDES)
 async def test_a_program_behind_a_shell_computes(orphans: Orphans, how: str) -> None:
     argv = ("sh", "-c", HIDES[how], sys.executable, WORKS)

@@ -81,6 +81,7 @@ async def test_a_farewell_comes_before_the_end_of_its_input(orphans: Orphans, tm
     assert child.returncode == 0
 
 
+@pytest.mark.slow
 async def test_the_whole_group_is_ended_however_deaf(orphans: Orphans) -> None:
     """A leader and a grandchild that ignore SIGTERM are gone when the block is left, also when cancelled."""
     script = "trap '' TERM; (trap '' TERM; while :; do sleep 1; done) & echo up; while :; do sleep 1; done"
@@ -148,6 +149,7 @@ trio.run(main)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_no_child_outlives_us_however_we_die(tmp_path: Path, number: signal.Signals) -> None:
     """Killed or crashed: within 5 seconds the engines, their children and their sockets are gone."""

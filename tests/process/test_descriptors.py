@@ -100,6 +100,7 @@ async def limited(tmp_path: Path, *, files: int, hard: bool = True) -> AsyncIter
             await trio.to_thread.run_sync(process.wait)
 
 
+@pytest.mark.slow
 async def test_idle_connections_make_way(tmp_path: Path, many_files: None) -> None:
     """400 of them, where 256 files may be open: whoever is served goes on being served, and others still come in."""
     async with limited(tmp_path, files=256) as (client, log):
@@ -124,6 +125,7 @@ async def test_idle_connections_make_way(tmp_path: Path, many_files: None) -> No
     assert "Too many open files" not in log.read_text()
 
 
+@pytest.mark.slow
 async def test_the_server_raises_its_limit(tmp_path: Path, many_files: None) -> None:
     async with limited(tmp_path, files=256, hard=False) as (client, log):
         with ExitStack() as idle:
@@ -193,6 +195,7 @@ async def test_a_connection_waits_until_there_is_room(many_files: None) -> None:
             assert len(server.clients) <= 3 + SPARE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ECONNABORTED])
 async def test_accept_fails(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int) -> None:
     """It is told once, without a traceback, and goes on when there is room again."""

@@ -82,6 +82,7 @@ def test_a_manager_that_is_stuck(
     assert "can't be told" in caplog.records[0].getMessage()
 
 
+@pytest.mark.slow
 def test_serve_tells(ear: tuple[socket.socket, str], tmp_path: Path) -> None:
     """Ready when requests are answered, stopping on SIGTERM; engines inherit nothing of it."""
     listener, name = ear

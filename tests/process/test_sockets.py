@@ -119,6 +119,7 @@ async def test_models_load_after_a_cleaner_was_there(base: Path, monkeypatch: py
     assert list(os.walk(base)) == [(str(base), [], [])]
 
 
+@pytest.mark.slow
 async def test_who_is_served_by_an_engine_without_a_socket_is_served_to_the_end(base: Path, tmp_path: Path) -> None:
     """The stream goes on; who comes meanwhile waits for the next engine, and is served by that."""
     record = tmp_path / "record"

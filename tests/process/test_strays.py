@@ -57,6 +57,7 @@ async def first_number(child: Child) -> int:
     return pid
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", WAYS)
 async def test_who_leaves_the_group_ends_with_it(orphans: Orphans, how: str) -> None:
     env = orphans.inheritance.environment()
@@ -156,6 +157,7 @@ def parent(tmp_path: Path, how: str, looks: int) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", WAYS)
 def test_who_leaves_the_group_does_not_outlive_us(tmp_path: Path, how: str) -> None:
     """Killed outright: the guard finds them; one that wiped its environment, because its parents still lived."""
@@ -172,6 +174,7 @@ def test_who_leaves_the_group_does_not_outlive_us(tmp_path: Path, how: str) -> N
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process adopt orphans")
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize(
     ("how", "end", "looks"),

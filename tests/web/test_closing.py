@@ -36,6 +36,7 @@ async def to_the_end(connection: trio.abc.Stream) -> bytes:
     return data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 @pytest.mark.parametrize("headers", [(), ("Connection: close",)])

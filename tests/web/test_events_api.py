@@ -143,6 +143,7 @@ async def test_a_number_of_another_server() -> None:
             assert states(told, "m") == ["waiting", "starting", "ready"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [None, "", "-1", "1e3", "x", "9" * 5000, "\u00b2", "0x1"])
 async def test_no_number_is_from_now_on(last: str | None) -> None:
     """Nothing of before is told, and nothing fails."""

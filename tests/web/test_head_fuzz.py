@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import h11
 import malformed
+import pytest
 from attrs import frozen
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -121,6 +122,7 @@ def mangled(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.slow
 @settings(max_examples=2000)
 @given(mangled(), st.lists(st.integers(1, 30), max_size=20))
 @example(
@@ -140,6 +142,7 @@ def test_what_is_taken_is_what_h11_takes(data: bytes, cuts: list[int]) -> None:
     assert understood == reference
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(st.lists(st.binary(min_size=1, max_size=40)), st.binary(max_size=9), st.data())
 def test_chunks_come_out_as_they_went_in(chunks: list[bytes], behind: bytes, data: st.DataObject) -> None:

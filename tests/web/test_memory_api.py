@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 from attrs import evolve
 from click.testing import CliRunner
@@ -34,6 +35,7 @@ async def llmsup(served: Served, *words: str, code: int = 0) -> str:
     return done.output
 
 
+@pytest.mark.slow
 async def test_a_model_makes_way_and_everything_tells_of_it() -> None:
     """The event, the decisions, the model's own history, the counters, and what people read."""
     async with serving(config=config(a=1.5, b=1)) as served:
@@ -84,6 +86,7 @@ async def test_a_model_makes_way_and_everything_tells_of_it() -> None:
         assert found["llmsup_memory_pressure_level",] == 0
 
 
+@pytest.mark.slow
 async def test_what_can_never_fit_is_a_507_with_numbers() -> None:
     """In the error's message; nothing was unloaded for it."""
     async with serving(config=config(a=1, b=0.5, giant=3)) as served:
@@ -101,6 +104,7 @@ async def test_what_can_never_fit_is_a_507_with_numbers() -> None:
         assert "loaded once; no requests yet." in await llmsup(served, "why", "b")
 
 
+@pytest.mark.slow
 async def test_why_nobody_goes_though_memory_is_short(tmp_path: Path) -> None:
     """In /memory, `ps` and `why`, as long as it is so."""
     says = tmp_path / "says"
@@ -127,6 +131,7 @@ async def test_why_nobody_goes_though_memory_is_short(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
 async def test_who_has_the_memory_is_told_to_those_who_waited_too_long() -> None:
     """503 insufficient_memory after queue_timeout, and meanwhile in /memory and `why`."""
     settings = config(a=1.5, b=1)

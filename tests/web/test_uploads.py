@@ -107,6 +107,7 @@ async def test_a_small_body_that_nobody_wants_costs_no_connection() -> None:
         await answer.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/upstream/m/x", "/models/load", "/bridge"])
 @pytest.mark.parametrize("sent", [b"", b'{"model":'])
 async def test_a_body_that_stands_still_ends(path: str, sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

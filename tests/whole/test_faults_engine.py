@@ -134,6 +134,7 @@ async def test_there_is_no_such_program() -> None:
         assert "no-such-engine-anywhere" in got.error["message"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["--never-ready", "--hang-health"])
 async def test_never_gets_ready(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     """A load has an end, whether the engine says "not yet" for ever or hangs when asked."""
@@ -155,6 +156,7 @@ async def test_shows_no_progress() -> None:
         assert "no sign of progress" in got.error["message"]
 
 
+@pytest.mark.slow
 async def test_hangs_later(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A ready engine that stops answering is ended and, when wanted again, replaced."""
     monkeypatch.setattr(hanging, "PATIENCE", 0.1)
@@ -179,6 +181,7 @@ async def test_ignores_sigterm(tmp_path: Path) -> None:
         assert len(recorded(record, "sigterm")) >= 1
 
 
+@pytest.mark.slow
 async def test_has_a_grandchild_that_ignores_sigterm(tmp_path: Path) -> None:
     record = tmp_path / "record"
     async with serving(fake("m", "--grandchild", "--record", record)) as served:

@@ -66,6 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("nginx")
 
 
+@pytest.mark.slow
 async def test_answers_end_when_they_end(folder: Path) -> None:
     async with serving(fake("m")) as served, nginx(folder, served.client.port) as socket:
         for stream, last in ((True, b"data: [DONE]\n\n"), (False, b"}")):
@@ -79,6 +80,7 @@ async def test_answers_end_when_they_end(folder: Path) -> None:
     assert "upstream" not in (folder / "error.log").read_text()
 
 
+@pytest.mark.slow
 async def test_a_stream_comes_as_it_is_written(folder: Path) -> None:
     """The engine takes for ever, so what arrives can't have been collected first."""
     async with (

@@ -60,6 +60,7 @@ async def test_files_come_and_go(setting: Setting) -> None:
         assert await pid(served, "pub/a") == first, "the model that stayed the same was touched"
 
 
+@pytest.mark.slow
 async def test_a_file_that_was_replaced_under_a_running_model(setting: Setting) -> None:
     """Who is served by the old one stays served; who comes after gets the new one."""
     setting.write(args=SLOW)
@@ -77,6 +78,7 @@ async def test_a_file_that_was_replaced_under_a_running_model(setting: Setting) 
         assert await pid(served, "pub/a") != old
 
 
+@pytest.mark.slow
 async def test_unchanged_models_keep_their_requests(setting: Setting) -> None:
     """A stream goes on through a reload that changes everything else."""
     a = f"[models.a]\npath = 'a.gguf'\nargs = {SLOW}\n"
@@ -211,6 +213,7 @@ async def test_a_model_that_does_not_fit_is_told(setting: Setting) -> None:
         assert entry["memory"]["total_bytes"] > 2**20
 
 
+@pytest.mark.slow
 async def test_a_first_look_that_takes_long(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     """While files are read, what is known is served, and who asks for what isn't waits for it."""
     gate, arrived = hold(monkeypatch, "late.gguf")

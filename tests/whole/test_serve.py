@@ -111,6 +111,7 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
             process.wait(PATIENCE)
 
 
+@pytest.mark.slow
 def test_a_whole_life(serve: Serve) -> None:
     served = serve()
     log = served.log.read_text()
@@ -153,6 +154,7 @@ def test_a_whole_life(serve: Serve) -> None:
     assert "Traceback" not in served.log.read_text()
 
 
+@pytest.mark.slow
 def test_a_load_that_fails_shows_the_engines_words(serve: Serve) -> None:
     served = serve()
     result = served("load", "bad")
@@ -176,6 +178,7 @@ def killed(process: subprocess.Popen[Any]) -> Iterator[None]:
         process.kill()
 
 
+@pytest.mark.slow
 def test_a_load_that_somebody_ends(serve: Serve) -> None:
     served = serve()
     command = [sys.executable, "-m", "llmsup", "load", "endless", "--url", served.url]
@@ -187,6 +190,7 @@ def test_a_load_that_somebody_ends(serve: Serve) -> None:
     assert "llmsup: endless is not loaded: asked for over the API.\n" in stderr
 
 
+@pytest.mark.slow
 def test_a_load_that_crashes_says_how(serve: Serve) -> None:
     """What `why` would; a load that was asked for is tried again after a crash, until that happened too often."""
     shell = ["/bin/sh", "-c", "echo GGML_ASSERT failed; kill -SEGV $$; : ${PORT}"]
@@ -199,6 +203,7 @@ def test_a_load_that_crashes_says_how(serve: Serve) -> None:
     assert "The engine of broken was killed by SIGSEGV" in served("why", "broken").stdout
 
 
+@pytest.mark.slow
 def test_what_waits_for_memory_is_not_said_to_start(serve: Serve) -> None:
     served = serve(
         model("big", more="memory = '300MiB'\npinned = true")
@@ -216,6 +221,7 @@ def test_what_waits_for_memory_is_not_said_to_start(serve: Serve) -> None:
         loading.wait(PATIENCE)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_wait_but_not_the_load(serve: Serve) -> None:
     served = serve()
     command = [sys.executable, "-m", "llmsup", "load", "endless", "--url", served.url]
@@ -229,6 +235,7 @@ def test_ctrl_c_ends_the_wait_but_not_the_load(serve: Serve) -> None:
     assert [entry["model"] for entry in json.loads(served("ps", "--json").stdout)] == ["endless"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lines", [[], ["-n", "1"]])
 def test_live_logs(serve: Serve, lines: list[str]) -> None:
     served = serve()
@@ -246,6 +253,7 @@ def test_live_logs(serve: Serve, lines: list[str]) -> None:
     assert (following.returncode, stderr) == (130, "")
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_error(serve: Serve) -> None:
     served = serve()
 
@@ -261,6 +269,7 @@ def test_a_reader_that_leaves_is_no_error(serve: Serve) -> None:
     assert stderr == b""
 
 
+@pytest.mark.slow
 def test_a_server_that_vanishes_is_told(serve: Serve) -> None:
     served = serve()
     command = [sys.executable, "-m", "llmsup", "logs", "-f", "--url", served.url]
@@ -273,6 +282,7 @@ def test_a_server_that_vanishes_is_told(serve: Serve) -> None:
     assert stderr == f"llmsup: the server at {served.url} has ended, or the connection to it broke.\n"
 
 
+@pytest.mark.slow
 def test_sighup_does_not_end_it_and_a_second_sigterm_is_fine(serve: Serve) -> None:
     served = serve()
     served.process.send_signal(signal.SIGHUP)
@@ -309,6 +319,7 @@ def test_ctrl_c_while_it_leaves_changes_nothing(tmp_path: Path, monkeypatch: pyt
             process.kill()
 
 
+@pytest.mark.slow
 def test_a_missing_engine_is_told_at_the_start(serve: Serve, tmp_path: Path) -> None:
     """By the log, `ls`, `ps`, `/v1/models` and `/health`; and when it is there, after the next look, no more."""
     program = tmp_path / "bin/mlx_server"
@@ -339,6 +350,7 @@ SECRETS = b"Host: 127.0.0.1\r\nAuthorization: Bearer sk-secret\r\n"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "request_",
     [
@@ -372,6 +384,7 @@ def test_what_nobody_understands_is_not_logged(serve: Serve, request_: bytes) ->
         assert max(map(len, text.splitlines())) < 5000
 
 
+@pytest.mark.slow
 def test_json_log_and_verbose(serve: Serve) -> None:
     served = serve(f'[server]\nlog_format = "json"\n{CONFIG}', "-v")
     records = [json.loads(line) for line in served.log.read_text().splitlines()]
@@ -379,12 +392,14 @@ def test_json_log_and_verbose(serve: Serve) -> None:
     assert any(record["message"].startswith("listening on 127.0.0.1:") for record in records)
 
 
+@pytest.mark.slow
 def test_without_a_config(serve: Serve) -> None:
     log = serve(None).log.read_text()
     assert "there is no config at ~/.config/llmsup/llmsup.toml: using the built-in defaults" in log
     assert "`llmsup demo`" in log
 
 
+@pytest.mark.slow
 def test_open_to_everybody(serve: Serve) -> None:
     served = serve(listen="0.0.0.0:0")
     assert re.search(r"WARN  whoever can reach 0\.0\.0\.0:\d+ can use", served.log.read_text())
@@ -416,6 +431,7 @@ def test_with_a_key(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not list(tmp_path.rglob("server-*.json"))
 
 
+@pytest.mark.slow
 def test_commands_find_the_server_whatever_becomes_of_its_config(serve: Serve, tmp_path: Path) -> None:
     """Another address, other keys, a typo: the file says what shall be, the server what is."""
     served = serve()
@@ -469,6 +485,7 @@ def test_models_come_by_reload_and_by_sighup(serve: Serve, tmp_path: Path) -> No
     assert json.loads(served("reload", "--json").stdout)["removed"] == ["mine"]
 
 
+@pytest.mark.slow
 def test_a_config_that_vanishes_takes_no_key_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing changes, and the log says why; the built-in defaults have no keys."""
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -495,6 +512,7 @@ def test_a_config_that_vanishes_takes_no_key_along(tmp_path: Path, monkeypatch: 
         process.wait(PATIENCE)
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_how_far_the_first_look_is(tmp_path: Path) -> None:
     """A bar below the log, while requests are answered already."""
     for number in range(40):
@@ -528,6 +546,7 @@ def test_a_terminal_shows_how_far_the_first_look_is(tmp_path: Path) -> None:
     assert "read 40 model files in" in text
 
 
+@pytest.mark.slow
 def test_a_bad_certificate_is_one_line(tmp_path: Path) -> None:
     config = tmp_path / "l.toml"
     config.write_text(f'[server]\ncertfile = "{config}"\nkeyfile = "{config}"\n')
@@ -561,6 +580,7 @@ def test_the_demo_needs_its_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pip install 'llmsup[engine]'" in result.stderr
 
 
+@pytest.mark.slow
 def test_the_demo(serve: Serve, tmp_path: Path) -> None:
     """All but the engine, which is not started: no request is made."""
     pytest.importorskip("xllamacpp")

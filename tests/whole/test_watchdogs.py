@@ -67,6 +67,7 @@ def nobody() -> str:
 # --- pressure_unloader ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_the_unloader_takes_the_last(nobody: str) -> None:
     """One a look, until none is loaded; below the threshold nobody is even asked."""
     async with serving(fake("a"), fake("b")) as served:
@@ -310,6 +311,7 @@ def with_port(name: str, served: Served, folder: Path) -> str:
     return str(script)
 
 
+@pytest.mark.slow
 async def test_the_guides_unloader(tmp_path: Path) -> None:
     """It unloads the last, if memory is full enough, and nothing if there is none."""
     async with serving(fake("a"), fake("b")) as served:
