@@ -28,12 +28,20 @@ def is_real(test: Any, fixtures: Iterable[Any] = ()) -> bool:
             continue
         seen.add(id(thing))
         for function in functions(thing):
-            names = set(used(function.__code__))
-            values = [function.__globals__.get(name) for name in names]
-            if REAL in names or any(REAL in (owner(value), getattr(value, "__name__", "")) for value in values):
+            real, others = read(function)
+            if real:
                 return True
-            waiting.extend(value for value in values if callable(value))
+            waiting.extend(others)
     return False
+
+
+@functools.cache
+def read(function: FunctionType) -> tuple[bool, tuple[Any, ...]]:
+    """Whether a function's own code names `real_engines` or what is in it; and what else it may call."""
+    names = set(used(function.__code__))
+    values = [function.__globals__.get(name) for name in names]
+    real = REAL in names or any(REAL in (owner(value), getattr(value, "__name__", "")) for value in values)
+    return real, tuple(value for value in values if callable(value))
 
 
 def owner(value: object) -> str:

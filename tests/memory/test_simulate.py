@@ -49,6 +49,7 @@ def test_nothing_dies_nobody_is_refused_and_no_eviction_is_futile(scene: str) ->
     assert ours.loads >= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", SCENES)
 def test_no_other_that_survives_makes_people_wait_less(scene: str) -> None:
     """Survives: nothing dies and everybody is answered. The sum of the waits, and their 95 % quantile."""

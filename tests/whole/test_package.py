@@ -13,6 +13,7 @@ import urllib.request
 import venv
 import zipfile
 from pathlib import Path
+from threading import Timer
 
 import pytest
 import yaml
@@ -97,10 +98,12 @@ def test_it_works_in_an_empty_environment(made: Path, tmp_path: Path) -> None:
     with subprocess.Popen(
         [llmsup_, "serve", "--listen", "127.0.0.1:0"], env=env, cwd=home, stderr=-1, text=True
     ) as server:
+        clock = Timer(PATIENCE, server.kill)
+        clock.start()
         try:
             assert server.stderr is not None
             lines = iter(server.stderr.readline, "")
-            port = next(found[1] for line in lines if (found := re.search(r"http://127\.0\.0\.1:(\d+)", line)))
+            port = next(found[1] for line in lines if (found := re.search(r"listening on 127\.0\.0\.1:(\d+)", line)))
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=PATIENCE) as answer:
                 assert answer.status == 200
             run(llmsup_, "ps", env=env, cwd=home)  # it finds the server by itself
@@ -108,6 +111,7 @@ def test_it_works_in_an_empty_environment(made: Path, tmp_path: Path) -> None:
             rest = server.stderr.read()
             assert server.wait(PATIENCE) == 0, rest
         finally:
+            clock.cancel()
             server.kill()
 
 
