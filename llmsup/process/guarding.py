@@ -40,7 +40,7 @@ class Guarding(Watched):
     """The guard's keeper.
 
     Attributes:
-        pid: Of the guard, while there is one.
+        pid: Of the guard, while there is one that has been told everything.
     """
 
     def __init__(self, everything: Callable[[], Iterable[str]], inheritance: Inheritance, python: str) -> None:
@@ -52,10 +52,11 @@ class Guarding(Watched):
         self._process: trio.Process | None = None
         self._telling = trio.Lock()  # first come, first told: what a new guard learns is never older than what follows
         self._lacked = False
+        self._told = False
 
     @property
     def pid(self) -> int | None:
-        return None if self._process is None else self._process.pid
+        return self._process.pid if self._process is not None and self._told else None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep a guard running; a new one learns everything again. Started once a first one was tried."""
@@ -93,11 +94,12 @@ class Guarding(Watched):
             return f"the orphan guard can't be started ({error})"
         self._process = process
         await self._tell(None)
+        self._told = True
         self._lacked = False
         self.notify()
         task_status.started()
         code = await process.wait()
-        self._process = None
+        self._process, self._told = None, False
         if process.stdin is not None:
             await trio.aclose_forcefully(process.stdin)
         return f"the orphan guard ended with {code}"
