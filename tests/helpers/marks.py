@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
+"""Where the tests are, and their helpers."""
 REAL = "real_engines"
 
 
