@@ -30,6 +30,9 @@ HEAD_TIME = Seconds(30)
 """From the connection to the end of its first request's head, and from the first byte of a later head to its end.
 Browsers open connections ahead of need, and give those up after 10 s."""
 
+GRAIN = Seconds(1)
+"""A deadline that is wrong by less than this stays: to move one twice for each request cost a thirtieth of it."""
+
 
 class Conversation:
     """All that is said on one connection.
@@ -83,13 +86,19 @@ class Conversation:
             self.leaving = True
             self._waiting.cancel()
 
+    def _take_time(self) -> None:
+        """What is done now may take as long as it takes."""
+        self._waiting.deadline = inf
+
     # A request...
 
     async def _next(self, *, first: bool) -> Head | None:
         """The next request; None: there is none, and what was wrong with what came has been told."""
         self.idle_since = began = trio.current_time()
         reader = self._reader = HeadReader()
-        self._waiting.deadline = began + (HEAD_TIME if first else KEEP_ALIVE)
+        due = began + (HEAD_TIME if first else KEEP_ALIVE)
+        if abs(self._waiting.deadline - due) >= GRAIN:
+            self._waiting.deadline = due
         if self._closing():
             return None
         try:
@@ -104,12 +113,12 @@ class Conversation:
             else:
                 return None
         except BadRequest as error:
-            self._waiting.deadline = inf
             await self._refuse(error)
             return None
         if self._waiting.cancel_called:
             return None  # in this very moment
-        self._waiting.deadline = inf
+        if self._waiting.deadline < trio.current_time() + HEAD_TIME:
+            self._take_time()  # else `watch` does so, long before
         self.idle_since = None
         self._wire.ahead = reader.rest
         return head
@@ -134,7 +143,8 @@ class Conversation:
                 return False
         finally:
             self._roads.lookout.remove(self)
-            await self._stop_watching()
+            if self._watching is not None:
+                await self._stop_watching()
         if self._left or self._wire.broken:
             return False
         if outgoing.complete and incoming.complete and not outgoing.closing and not self._closing():
@@ -152,6 +162,7 @@ class Conversation:
 
     async def _switch(self) -> Switched:
         self._roads.lookout.remove(self)
+        self._take_time()
         await self._stop_watching()
         return Switched(self._wire)
 
@@ -161,6 +172,7 @@ class Conversation:
         """Begin to see the client leave, which cancels what is done for it; False while its request is being read: who
         reads it sees that.
         """
+        self._take_time()
         if self._incoming is None or not self._incoming.complete:
             return False
         self._watching, self._watched = trio.CancelScope(), trio.Event()
@@ -191,6 +203,7 @@ class Conversation:
 
     async def _refuse(self, error: Error) -> None:
         """Say what was wrong, as the last words."""
+        self._take_time()
         self.leaving = True
         outgoing = Outgoing(self._wire, closing=True)
         try:
@@ -201,6 +214,7 @@ class Conversation:
 
     async def _end(self, outgoing: Outgoing, incoming: Incoming) -> None:
         """Close so that what was sent arrives, and so that a short answer is seen to be short."""
+        self._take_time()
         if not outgoing.complete and not outgoing.framed:
             await self._wire.cut()
             return
