@@ -182,11 +182,15 @@ class Fleet(Watched):
         Raises:
             ModelNotFound: It doesn't.
         """
+        if not self.complete:
+            await self._until_known(name)
+        return self.resolve(name)
+
+    async def _until_known(self, name: str) -> None:
         # A name that a file has may turn out to be the name of several.
         await self.until(lambda: self.complete or self.closing or self._names.was_given(name))
         if self.closing and not self.complete and not self._names.was_given(name):
             raise ShuttingDown("llmsup is shutting down.")
-        return self.resolve(name)
 
     def close(self) -> None:
         """Let nobody in any more; who is in may finish."""

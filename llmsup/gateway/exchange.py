@@ -95,7 +95,7 @@ class Exchange:
             Error: There will be no answer.
         """
         run: Run | None = None
-        with nullcontext() if self._lease.decided else trio.move_on_after(self._comments):
+        with nullcontext() if self._lease.served_by is not None else trio.move_on_after(self._comments):
             run = await self._lease.run(self._order.model.spec.queue_timeout)
         if run is None:
             return Reply(status=200, headers=sse.HEADERS, body=self._late())

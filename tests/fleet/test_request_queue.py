@@ -259,7 +259,7 @@ def test_what_holds_of_any_moves(moves: list[str]) -> None:
                 MOVES[move](queue)
             if not queue.held:
                 barred.clear()
-            begun = [lease for lease in inside if lease._decided.is_set()]
+            begun = [lease for lease in inside if lease.served_by is not None]
             assert inside[: len(begun)] == begun
             assert not barred & set(begun)
             assert queue.in_flight <= len(begun)

@@ -22,7 +22,7 @@ class Admission(Protocol):
         """
 
     def changed(self, model: Model) -> None:
-        """Something about the model is different: its state, its requests, what it costs."""
+        """Something about the model is different: its state, whether it has requests, what it costs."""
 
     def out_of_memory(self, model: Model) -> bool:
         """Whether the system has killed a process for want of memory since the model was admitted."""

@@ -64,7 +64,7 @@ class Model(Watched):
     def __init__(
         self, entry: Entry, book: LogBook, events: Events | None = None, told: Callable[[Model], None] | None = None
     ) -> None:
-        """`events` gets its loads, unloads and transitions; `told` is called at every change."""
+        """`events` gets its loads, unloads and transitions; `told` is called at every change that memory depends on."""
         super().__init__()
         self.entry = self.served = entry
         self.book = book
@@ -74,7 +74,7 @@ class Model(Watched):
         self.rate = Rate()
         self.last_asked = -math.inf
         self.refaults = Refaults()
-        self.queue = RequestQueue(entry.spec.max_in_flight, self.notify, self.history.began)
+        self.queue = RequestQueue(entry.spec.max_in_flight, self._requests_changed, self.history.began)
         self.state = State.UNLOADED
         self.reason = "nobody asked for it yet"
         self.since = trio.current_time()
@@ -93,6 +93,13 @@ class Model(Watched):
         super().notify()
         if self._told is not None:
             self._told(self)
+
+    def _requests_changed(self) -> None:
+        """One more or one less among several who are served is nothing that anybody decides anew for."""
+        if self.queue.in_flight > 1 and not self.queue.waiting:
+            super().notify()
+        else:
+            self.notify()
 
     @property
     def needs(self) -> Estimate | None:
@@ -132,7 +139,7 @@ class Model(Watched):
             raise self.with_retry(self.failure)
         self.last_asked = trio.current_time()
         self.rate = self.rate.asked(self.last_asked, self.load_seconds)
-        return self.queue.enter(Seconds(min(ttl, self.spec.max_ttl)), client)
+        return self.queue.enter(Seconds(min(ttl, self.spec.max_ttl)), client, self.last_asked)
 
     @property
     def would_wait(self) -> bool:

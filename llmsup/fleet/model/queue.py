@@ -25,15 +25,21 @@ class Lease:
 
     Leaving the `with` block gives the place up, wherever it is; that is synchronous, so it also works in a
     cancelled task.
+
+    Attributes:
+        ttl: Seconds to keep the model after it, at least.
+        client: Whose request it is.
+        since: When it came (trio time).
+        served_by: The life of the model that serves it; None: it waits, or was refused.
     """
 
-    def __init__(self, queue: RequestQueue, ttl: Seconds, client: str = "") -> None:
+    def __init__(self, queue: RequestQueue, ttl: Seconds, client: str, since: float) -> None:
         self.ttl = ttl
         self.client = client
-        self.since = trio.current_time()
+        self.since = since
+        self.served_by: Run | None = None
         self._queue = queue
-        self._decided = trio.Event()
-        self._run: Run | None = None
+        self._decided: trio.Event | None = None  # none as long as nobody waits for it
         self._error: Error | None = None
 
     def __enter__(self) -> Self:
@@ -47,11 +53,6 @@ class Lease:
         """Seconds since the request came."""
         return Seconds(trio.current_time() - self.since)
 
-    @property
-    def decided(self) -> bool:
-        """It needn't be waited for."""
-        return self._decided.is_set()
-
     async def run(self, timeout: Seconds) -> Run:
         """Wait until the model serves this request, for at most `timeout` seconds since the request came.
 
@@ -61,25 +62,32 @@ class Lease:
             QueueTimeout: It took longer.
             Error: The model can't be had; the error says why.
         """
-        if not self.decided:
+        if self.served_by is None and self._error is None:
+            self._decided = self._decided or trio.Event()
             with trio.move_on_at(self.since + timeout):
                 await self._decided.wait()
         if self._error is not None:
             raise self._error.again()  # others who waited get the same one
-        if self._run is None:
+        if self.served_by is None:
             waited = f"The request waited {format_seconds(timeout)} for its model (queue_timeout)"
             if self._queue.shortage:
                 raise InsufficientMemory(f"{waited}: {self._queue.shortage}.", retry_after=30)
             raise QueueTimeout(f"{waited}.", retry_after=30)
-        return self._run
+        return self.served_by
 
-    def _decide(self, outcome: Run | Error) -> None:
-        if isinstance(outcome, Run):
-            self._run = outcome
-            self._queue.begun(self.waited)
-        else:
-            self._error = outcome
-        self._decided.set()
+    def serve(self, run: Run) -> None:
+        """Its turn has come: for the desk."""
+        self.served_by = run
+        self._wake()
+
+    def refuse(self, error: Error) -> None:
+        """Its turn won't come: for the desk."""
+        self._error = error
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._decided is not None:
+            self._decided.set()
 
 
 class RequestQueue:
@@ -146,13 +154,16 @@ class RequestQueue:
         """Whether anybody wants the model now: as long as this holds, it is not unloaded for being idle."""
         return bool(self._queue or self._later or self._served)
 
-    def enter(self, ttl: Seconds = Seconds(0), client: str = "") -> Lease:
+    def enter(self, ttl: Seconds = Seconds(0), client: str = "", now: float | None = None) -> Lease:
         """Take a place in the queue. `ttl`: seconds to keep the model after this request, at least; `client`: whose
-        request it is.
+        request it is; `now`: trio time, if the caller knows it.
         """
-        lease = Lease(self, ttl, client)
-        (self._later if self.held else self._queue).append(lease)
-        self._serve()
+        lease = Lease(self, ttl, client, trio.current_time() if now is None else now)
+        if self._run is not None and not self.would_wait:
+            self._begin(lease, self._run, Seconds(0))
+        else:
+            (self._later if self.held else self._queue).append(lease)
+        self._changed()
         return lease
 
     def leave(self, lease: Lease) -> None:
@@ -205,15 +216,19 @@ class RequestQueue:
         """Send everybody who waits away."""
         for queue in (self._queue, self._later):
             while queue:
-                queue.popleft()._decide(error)
+                queue.popleft().refuse(error)
         self._changed()
 
     def _serve(self) -> None:
-        while self._run and self._serves and self._queue and self._has_room:
+        while self._queue and self._run is not None and self._serves and self._has_room:
             lease = self._queue.popleft()
-            self._served.add(lease)
-            lease._decide(self._run)
+            self._begin(lease, self._run, lease.waited)
         self._changed()
+
+    def _begin(self, lease: Lease, run: Run, waited: Seconds) -> None:
+        self._served.add(lease)
+        lease.serve(run)
+        self.begun(waited)
 
     @property
     def _serves(self) -> bool:
