@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import httptools
 import trio
-from attrs import frozen
+from attrs import define
 
 from ..errors import EngineBadAnswer
 from ..process.quick_stream import READ, QuickStream
@@ -53,13 +53,20 @@ class Unreachable(Disconnected):
         super().__init__(began=False)
 
 
-@frozen
+@define
 class AnswerHead:
-    """The first part of an answer: everything but its body."""
+    """The first part of an answer: everything but its body.
+
+    Attributes:
+        streams: It says that the body is an event stream.
+        unframed: It doesn't say where the body ends: the end of the connection does.
+    """
 
     status: int
     headers: Headers
     reason: bytes = b""
+    streams: bool = False
+    unframed: bool = False
 
 
 class Connection:
@@ -106,7 +113,7 @@ class Connection:
         self._reset(method)
         pieces = body if isinstance(body, tuple) else (body,)
         size = sum(map(len, pieces))
-        self._upgrading = any(name == b"upgrade" for name, _ in headers)
+        self._upgrading = b"upgrade" in dict(headers)
         lines = [method.encode(), b" ", target, b" HTTP/1.1\r\nhost: localhost\r\n"]
         for name, value in headers:
             lines += (name, b": ", value, b"\r\n")
@@ -154,10 +161,14 @@ class Connection:
             Disconnected: The engine closed the connection before the body's end.
             EngineBadAnswer: What it sent is not HTTP.
         """
-        while not self._body:
-            if self._complete:
-                return b""
+        while (body := self.at_hand()) is None:
             await self._receive()
+        return body
+
+    def at_hand(self) -> bytes | None:
+        """As `body`, but None if it would have to wait."""
+        if not self._body:
+            return b"" if self._complete else None
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
         return body
@@ -231,7 +242,7 @@ class Connection:
             if self._quick is not None and self._began:  # an answer never begins at once
                 data = self._quick.receive_now()
             if data is None:
-                data = await self._within_patience(self._receive_some)
+                data = await self._within_patience(self._stream.receive_some)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise Disconnected(self._began) from None
         if not data:
@@ -258,9 +269,6 @@ class Connection:
             what = "trailers or chunk extensions have" if self._head else "head has"
             raise EngineBadAnswer(f"The {what} no end: {self._framing} bytes of the engine's answer so far.")
 
-    async def _receive_some(self) -> bytes | bytearray:
-        return await self._stream.receive_some(READ)
-
     # httptools calls these while it is fed...
 
     def on_message_begin(self) -> None:
@@ -283,13 +291,14 @@ class Connection:
         switched = status == 101 and self._upgrading and self._parser.should_upgrade()
         if status < 200 and not switched:
             return
-        self._head = AnswerHead(status, self._headers, self._reason)
+        fields = {name.lower(): value.lower() for name, value in self._headers}
+        chunked = fields.get(b"transfer-encoding", b"").endswith(b"chunked")
+        streams = fields.get(b"content-type", b"").startswith(b"text/event-stream")
+        self._until_close = not chunked and b"content-length" not in fields
+        self._head = AnswerHead(status, self._headers, self._reason, streams, self._until_close)
         if self._method == "HEAD" or switched:
             # llhttp can't be told that no body follows: the answer is complete, its state is of no further use.
             self._complete = True
-        framing = {name.lower(): value.lower() for name, value in self._headers}
-        chunked = framing.get(b"transfer-encoding", b"").endswith(b"chunked")
-        self._until_close = not chunked and b"content-length" not in framing
 
     def on_body(self, data: bytes) -> None:
         if not self._complete:

@@ -70,19 +70,28 @@ async def _connect_unix(path: Path) -> trio.abc.Stream:
 
 
 class Answer:
-    """An engine's answer: its head, and its body as it comes."""
+    """An engine's answer: its head, and its body as it comes.
+
+    Attributes:
+        streams: It is an event stream.
+        unframed: Nothing but the end of the connection tells where its body ends.
+    """
 
     def __init__(self, pool: Pool, connection: Connection, head: AnswerHead) -> None:
         self.status = head.status
         self.reason = head.reason
         self.headers = head.headers
+        self.streams = head.streams
+        self.unframed = head.unframed
         self._pool = pool
         self._connection = connection
 
     async def body(self) -> bytes:
         """The next bytes; b"" at the end. Raises what `Connection.body` raises."""
-        body = await self._connection.body()
-        self._pool.heard = trio.current_time()
+        body = self._connection.at_hand()
+        if body is None:
+            body = await self._connection.body()
+            self._pool.heard = trio.current_time()
         return body
 
     @property
@@ -153,7 +162,9 @@ class Pool:
             OutOfResources: The system gives us no connection.
             EngineBadAnswer: What it sent is not HTTP.
         """
-        connection = await self._take_idle()
+        connection, dead = self._pick()
+        for corpse in dead:
+            await corpse.close()
         if connection is not None:
             try:
                 return await self._ask(connection, method, target, headers, body)
@@ -187,12 +198,6 @@ class Pool:
             await connection.close()
             raise Disconnected(began=False)
         self._busy.add(connection)
-        return connection
-
-    async def _take_idle(self) -> Connection | None:
-        connection, dead = self._pick()
-        for corpse in dead:
-            await corpse.close()
         return connection
 
     def _pick(self) -> tuple[Connection | None, list[Connection]]:

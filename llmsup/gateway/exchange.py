@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, nullcontext
 from functools import partial
 
 import trio
-from attrs import frozen
+from attrs import define
 
 from ..engines.connection import Disconnected, Headers, Payload, Unreachable
 from ..engines.pool import Answer
@@ -23,7 +22,7 @@ from ..fleet.model.run import Run
 from ..fleet.model.watchdogs import SOCKET_GONE
 from ..units import NEVER, Seconds, format_seconds
 from . import sse
-from .ending import Ending
+from .answer_body import AnswerBody, EventsBody
 from .message import Reply, for_client, switching
 from .tunnel import relay
 
@@ -42,7 +41,7 @@ def _gone(_run: Run) -> Payload:
     raise RuntimeError("the body has been sent, and is no longer there")
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)
 class Order:
     """What is wanted of an engine.
 
@@ -94,22 +93,23 @@ class Exchange:
         Raises:
             Error: There will be no answer.
         """
-        run: Run | None = None
-        with nullcontext() if self._lease.served_by is not None else trio.move_on_after(self._comments):
-            run = await self._lease.run(self._order.model.spec.queue_timeout)
+        run = self._lease.served_by
+        if run is None:
+            with trio.move_on_after(self._comments):
+                run = await self._lease.run(self._order.model.spec.queue_timeout)
         if run is None:
             return Reply(status=200, headers=sse.HEADERS, body=self._late())
         await self._ask(run)
         assert self._answer is not None
-        headers, tunnel, body = for_client(self._answer.headers), None, self._relay()
-        if self._answer.status == 101:
-            headers += switching(self._answer.headers)
-            tunnel = partial(relay, self._answer)
-        elif sse.is_stream(headers):
-            body = self._relay_events()
-            if not any(name.lower() == b"x-accel-buffering" for name, _ in headers):
-                headers.append((b"X-Accel-Buffering", b"no"))
-        return Reply(status=self._answer.status, headers=headers, body=body, reason=self._answer.reason, tunnel=tunnel)
+        answer, headers, tunnel = self._answer, for_client(self._answer.headers), None
+        if answer.status == 101:
+            headers += switching(answer.headers)
+            tunnel = partial(relay, answer)
+        elif answer.streams and not any(name.lower() == b"x-accel-buffering" for name, _ in headers):
+            headers.append((b"X-Accel-Buffering", b"no"))
+        return Reply(
+            status=answer.status, headers=headers, body=self._body_of(answer), reason=answer.reason, tunnel=tunnel
+        )
 
     async def _ask(self, run: Run) -> None:
         """Send the request; once more on a fresh engine if this one dies without having said a word."""
@@ -147,42 +147,17 @@ class Exchange:
             return EngineBadAnswer(f"The engine of {self._order.model.spec.name} lives, but hung up {gone}.")
         return verdict.again()
 
-    # The three kinds of body...
-
-    async def _relay(self) -> AsyncGenerator[bytes, None]:
-        """The answer as it is. If the rest can't be had this raises, and the front end cuts the connection: the
-        client sees that the body is short.
-        """
-        assert self._answer is not None
-        ending = Ending(self._answer.headers)
-        try:
-            while data := await self._answer.body():
-                ending.saw(data)
-                yield data
-        except Disconnected as gone:
-            if ending.reached:
-                return  # the last frame is missing, but nothing of what was said
-            raise await self._explain(gone) from None
-        if self._answer.ended_by_closing and not ending.reached and (error := await self._was_cut_off()):
-            raise error
-
     async def _was_cut_off(self) -> Error | None:
         """Whether an answer that ended by closing did so because its engine died."""
         assert self._run is not None
         fate = await self._run.fate(VERDICT_PATIENCE)
         return fate.again() if isinstance(fate, EngineDied) else None
 
-    async def _relay_events(self) -> AsyncGenerator[bytes, None]:
-        """The answer as it is. If the rest can't be had, an error event says why."""
-        tail = b""
-        try:
-            async with aclosing(self._relay()) as relay:
-                async for data in relay:
-                    tail = (tail + data)[-2:]
-                    yield data
-        except Error as error:
-            log.info("%s: stream broken: %s", self._order.model.spec.name, error)
-            yield (b"" if tail == b"\n\n" else b"\n\n") + sse.error_event(error, self._order.path)
+    # Its body...
+
+    def _body_of(self, answer: Answer) -> AnswerBody | EventsBody:
+        body = AnswerBody(answer, self._explain, self._was_cut_off)
+        return EventsBody(body, self._order.model.spec.name, self._order.path) if answer.streams else body
 
     async def _late(self) -> AsyncGenerator[bytes, None]:
         """Comments until the model is there, then the answer; errors can only be events now."""
@@ -195,12 +170,12 @@ class Exchange:
                     run = await self._lease.run(spec.queue_timeout)
             await self._ask(run)
             assert self._answer is not None
-            if sse.is_stream(self._answer.headers):
-                async with aclosing(self._relay_events()) as events:
-                    async for data in events:
-                        yield data
+            body = self._body_of(self._answer)
+            if self._answer.streams:
+                async for data in body:
+                    yield data
             else:  # an error of the engine's own: the head has gone out, so its body becomes an event
-                whole = b"".join([data async for data in self._relay()])
+                whole = b"".join([data async for data in body])
                 yield b"data: %s\n\n" % whole.replace(b"\r", b"").replace(b"\n", b"\ndata: ")
         except Error as error:
             yield sse.error_event(error, self._order.path)

@@ -5,8 +5,9 @@ It does not know who answers.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from http import HTTPStatus
+from types import AsyncGeneratorType
 
 from ..engines.connection import Headers
 from ..errors import Error
@@ -69,8 +70,11 @@ class Outgoing:
                 left -= len(data)
                 await self._send(head + data if head else data, last=not left)
                 head = b""
+                if not left:
+                    break
         finally:
-            await _finish(body)
+            if isinstance(body, AsyncGeneratorType):
+                await body.aclose()
 
     async def _send_stream(self, head: bytes, body: AsyncIterator[bytes], *, chunked: bool) -> None:
         """The head goes out at once: it may take a while until there is more."""
@@ -79,7 +83,8 @@ class Outgoing:
             async for data in body:
                 await self._send(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
         finally:
-            await _finish(body)
+            if isinstance(body, AsyncGeneratorType):  # else it would be finalised whenever the garbage collector runs
+                await body.aclose()
         await self._send(b"0\r\n\r\n" if chunked else b"", last=True)
 
     async def refuse(self, error: Error, more: Headers) -> None:
@@ -112,9 +117,3 @@ class Outgoing:
         if self._wire.broken:
             raise ClientLeft
         self.complete = last
-
-
-async def _finish(body: AsyncIterator[bytes]) -> None:
-    """Async generators are finalised when the garbage collector gets round to it, unless they are closed."""
-    if isinstance(body, AsyncGenerator):
-        await body.aclose()
