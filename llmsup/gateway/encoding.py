@@ -29,8 +29,8 @@ def encoding(head: RequestHead) -> str:
     Raises:
         UnsupportedEncoding: In a way that can't be read here.
     """
-    values = ",".join(value.decode("latin-1") for name, value in head.headers if name == b"content-encoding")
-    names = [name for each in values.split(",") if (name := each.strip().lower()) not in _NONE]
+    values = [value.decode("latin-1") for name, value in head.headers if name == b"content-encoding"]
+    names = [name for each in ",".join(values).split(",") if (name := each.strip().lower()) not in _NONE]
     if not names:
         return ""
     if len(names) > 1 or names[0] not in _READ:

@@ -20,7 +20,7 @@ from ..fleet.model.run import Run
 from ..process.watched import Watched
 from ..units import Bytes, Seconds
 from .access import RequestGuard
-from .body import JsonBody, Turn, read_json, written
+from .body import AT_ONCE, JsonBody, Turn, read_json, written
 from .edits import changes
 from .exchange import Exchange, Order
 from .form import MultipartBody, read_form
@@ -95,7 +95,7 @@ class Gateway(Watched):
             method=head.method,
             target=head.path.encode() + query,
             path=head.path,
-            headers=[(name, value) for name, value in for_engine(head.headers) if name != b"content-encoding"],
+            headers=for_engine(head.headers, unpacked=True),
             streaming=isinstance(fields, JsonBody) and fields.get("stream") is True,
             ttl=wanted_ttl(fields) if isinstance(fields, JsonBody) else Seconds(0),
             client=client,
@@ -107,7 +107,9 @@ class Gateway(Watched):
         """The body's members. JSON is assumed where no form is declared: people forget curl's -H."""
         kind, _, rest = head.header(b"content-type").partition(";")
         if kind.strip().lower() != "multipart/form-data":
-            return None if not data and head.parameter("model") else await read_json(data, self._turn)
+            if not data and head.parameter("model"):
+                return None
+            return JsonBody(data) if len(data) <= AT_ONCE else await read_json(data, self._turn)
         boundary = next((p.split("=", 1)[1] for p in rest.split(";") if p.strip().lower().startswith("boundary=")), "")
         boundary = boundary.strip().strip('"')
         if not boundary:
@@ -158,7 +160,7 @@ class _Passage:
         try:
             return await self._enter()
         except BaseException as error:
-            await self._leave(error)
+            await self.__aexit__(type(error), error, None)
             raise
 
     async def _enter(self) -> Reply:
@@ -183,9 +185,6 @@ class _Passage:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._leave(error)
-
-    async def _leave(self, error: BaseException | None) -> None:
         if not self._inside:
             return
         try:

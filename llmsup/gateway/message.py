@@ -6,15 +6,16 @@ It does not know what either means.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import lru_cache
 from typing import Protocol
 from urllib.parse import parse_qs
 
-from attrs import frozen
+from attrs import define, field
 
 from ..engines.connection import Headers
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)  # not frozen, as nothing is that each request makes: it takes twice as long to make
 class RequestHead:
     """A request without its body.
 
@@ -33,13 +34,15 @@ class RequestHead:
     query: bytes = b""
     headers: Headers
     client: str = ""
+    _first: dict[bytes, bytes] = field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._first = dict(reversed(self.headers))
 
     def header(self, name: bytes) -> str:
         """The first header of that (lower case) name, or ""."""
-        for key, value in self.headers:  # nothing cleverer: it is asked for a dozen headers in each request
-            if key == name:
-                return value.decode("latin-1")
-        return ""
+        value = self._first.get(name)
+        return "" if value is None else value.decode("latin-1")
 
     def parameter(self, name: str) -> str:
         """The first query parameter of that name, or ""."""
@@ -59,7 +62,7 @@ class Duplex(Protocol):
         """Send all of it."""
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)
 class Reply:
     """What goes back to the client. `body` ends, or raises if the rest can't be had.
 
@@ -85,11 +88,12 @@ _HOP_BY_HOP = frozenset(
 _NOT_FOR_ENGINES = _HOP_BY_HOP | frozenset(
     b"host content-length expect authorization x-api-key cookie origin referer".split()
 )
+_NOT_FOR_ENGINES_UNPACKED = _NOT_FOR_ENGINES | {b"content-encoding"}
 
 
-def for_engine(headers: Headers) -> Headers:
-    """The request headers that an engine gets to see."""
-    drop = _with_named(_NOT_FOR_ENGINES, headers)
+def for_engine(headers: Headers, *, unpacked: bool = False) -> Headers:
+    """The request headers that an engine gets to see. `unpacked`: the body is no longer compressed, if it was."""
+    drop = _with_named(_NOT_FOR_ENGINES_UNPACKED if unpacked else _NOT_FOR_ENGINES, headers)
     return [header for header in headers if header[0] not in drop]
 
 
@@ -105,12 +109,16 @@ def switching(headers: Headers) -> Headers:
 
 def for_client(headers: Headers) -> Headers:
     """The engine's headers that a client gets to see; who may read the answer is for us to say, not the engine."""
-    drop = _with_named(_HOP_BY_HOP, headers)
-    return [
-        header
-        for header in headers
-        if (name := header[0].lower()) not in drop and not name.startswith(b"access-control-")
-    ]
+    seen = [header for header in headers if _for_clients(header[0])]
+    if named := _named(headers):
+        return [header for header in seen if header[0].lower() not in named]
+    return seen
+
+
+@lru_cache(1024)  # engines always send the same few
+def _for_clients(name: bytes) -> bool:
+    name = name.lower()
+    return name not in _HOP_BY_HOP and not name.startswith(b"access-control-")
 
 
 def _with_named(drop: frozenset[bytes], headers: Headers) -> frozenset[bytes]:

@@ -53,7 +53,8 @@ async def read_body(
         raise _too_large(limit, bound)
     at_hand = None if how else getattr(chunks, "at_hand", None)
     if at_hand is not None and (data := at_hand(min(limit, SMALL))) is not None:
-        await (share or Room(limit).share()).grow(len(data))
+        if share is not None:
+            share.take_small(len(data))
         return cast("bytes", data)
     body = _Body(limit, bound, None if how else length, share or Room(limit).share())
     await body.expect()

@@ -118,12 +118,16 @@ class Share:
         if size <= self.size:
             return
         if size <= SMALL:
-            self._room._take_small(size - self._small)
-            self._small = size
+            self.take_small(size)
             return
         await self._room._take_large(self, size - self._large)
         self._room._give_back(self._small, 0)
         self._small, self._large = 0, size
+
+    def take_small(self, size: int) -> None:
+        """As `grow`, for up to `SMALL` bytes, which nobody waits for. Raises BodiesFull."""
+        self._room._take_small(size - self._small)
+        self._small = size
 
     def shrink(self, size: int) -> None:
         """It turned out to be only so many bytes."""
@@ -133,5 +137,6 @@ class Share:
 
     def release(self) -> None:
         """Give all of it back. May be called again."""
-        small, large, self._small, self._large = self._small, self._large, 0, 0
-        self._room._give_back(small, large)
+        if self._small or self._large:
+            small, large, self._small, self._large = self._small, self._large, 0, 0
+            self._room._give_back(small, large)

@@ -11,7 +11,7 @@ import re
 from contextlib import suppress
 
 import httptools
-from attrs import frozen
+from attrs import define
 
 from ..engines.connection import Headers
 from ..errors import BadRequest
@@ -34,7 +34,7 @@ _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\n")
 _WHAT = "What came is not a request of HTTP/1.1"
 
 
-@frozen
+@define
 class Head:
     """A request's head.
 
