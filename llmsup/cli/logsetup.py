@@ -93,8 +93,12 @@ class StderrHandler(logging.StreamHandler[TextIO]):
     one write: each costs a busy server as much as a tenth of a request. Warnings take what waits along at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, beside: logging.Handler | None = None) -> None:
+        """`beside` gets each record, too: cheaper than as a handler of its own, for which logging would look again
+        what it takes, and lock once more.
+        """
         super().__init__(sys.stderr)
+        self._beside = beside
         self._lines: list[str] = []
         self._wrote = -math.inf
         self._anything: trio.Event | None = None  # set when there is something to write; none while `run` doesn't run
@@ -113,6 +117,8 @@ class StderrHandler(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record, now or soon."""
+        if self._beside is not None:
+            self._beside.emit(record)
         try:
             self._lines.append(self.format(record) + self.terminator)
             now = time.monotonic()
@@ -154,11 +160,11 @@ class Handlers:
 
 def set_up(book: LogBook, *, style: Literal["text", "json"], verbose: bool) -> Handlers:
     """Send everything that is logged to stderr and into the book; `verbose` from DEBUG up, else from INFO up."""
-    stderr = StderrHandler()
-    stderr.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     into_book = BookHandler(book)
+    stderr = StderrHandler(into_book)
+    stderr.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     root = logging.getLogger()
-    root.handlers = [stderr, into_book]
+    root.handlers = [stderr]
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
     # The logging HOWTO, "Optimization": where a line was logged and by which thread costs, and is never shown.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
