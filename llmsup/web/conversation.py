@@ -57,6 +57,7 @@ class Conversation:
         self._left = False
         self._incoming: Incoming | None = None
         self.idle_since: float | None = trio.current_time()
+        self._busy_since = 0.0
         self.leaving = False
         self.spare = False
 
@@ -104,7 +105,7 @@ class Conversation:
         try:
             if first and not await self._wire.open():
                 return None
-            while data := await self._wire.receive():
+            while data := await self._wire.receive(later=not first):
                 head = reader.feed(data)
                 if head is not None:
                     break
@@ -115,9 +116,10 @@ class Conversation:
         except BadRequest as error:
             await self._refuse(error)
             return None
-        if self._waiting.cancel_called:
+        self._busy_since = trio.current_time()
+        if self.leaving or self._waiting.deadline <= self._busy_since:
             return None  # in this very moment
-        if self._waiting.deadline < trio.current_time() + HEAD_TIME:
+        if self._waiting.deadline < self._busy_since + HEAD_TIME:
             self._take_time()  # else `watch` does so, long before
         self.idle_since = None
         self._wire.ahead = reader.rest
@@ -132,9 +134,13 @@ class Conversation:
             return False
         incoming = self._incoming = Incoming(self._wire, head)
         outgoing = Outgoing.to(self._wire, head, closing=self.spare or self._closing())
-        self._roads.lookout.add(self)
+        self._roads.lookout.add(self, self._busy_since)
         try:
-            await self._answer(head, incoming, outgoing)
+            request = self._roads.direct(head, self._client)
+            if request is not None:
+                await direct.answer(self._roads.gateway, request, incoming, outgoing, self._switch)
+            else:
+                await self._handover.answer(head, incoming, outgoing, self._nursery)
         except ClientLeft:
             self._left = True
         except BadRequest as error:  # in the body, for Hypercorn: the gateway's errors are answered
@@ -152,13 +158,6 @@ class Conversation:
         self.leaving = True
         await self._end(outgoing, incoming)
         return False
-
-    async def _answer(self, head: Head, incoming: Incoming, outgoing: Outgoing) -> None:
-        request = self._roads.direct(head, self._client)
-        if request is not None:
-            await direct.answer(self._roads.gateway, request, incoming, outgoing, self._switch)
-        else:
-            await self._handover.answer(head, incoming, outgoing, self._nursery)
 
     async def _switch(self) -> Switched:
         self._roads.lookout.remove(self)

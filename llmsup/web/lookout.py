@@ -30,9 +30,9 @@ class Lookout:
         self._served: dict[Watchable, float] = {}
         self._anybody = trio.Event()
 
-    def add(self, one: Watchable) -> None:
-        """Its answer begins."""
-        self._served[one] = trio.current_time()
+    def add(self, one: Watchable, since: float) -> None:
+        """Its answer begins; `since`: now, or a moment ago (trio time)."""
+        self._served[one] = since
         self._anybody.set()
 
     def remove(self, one: Watchable) -> None:

@@ -22,7 +22,7 @@ async def test_who_is_watched(autojump_clock: MockClock, nursery: trio.Nursery) 
     lookout, quick, slow, sends = Lookout(), Client(), Client(), Client(ready_at=10 * MOMENT)
     nursery.start_soon(lookout.run)
     for one in (quick, slow, sends):
-        lookout.add(one)
+        lookout.add(one, trio.current_time())
     lookout.remove(quick)
     await trio.sleep(100 * MOMENT)
     assert not quick.watched
@@ -35,8 +35,8 @@ async def test_nobody_is_looked_after_when_nobody_is_there(autojump_clock: MockC
     """An idle llmsup sleeps; and it wakes for the next one."""
     lookout, one, other = Lookout(), Client(), Client()
     nursery.start_soon(lookout.run)
-    lookout.add(one)
+    lookout.add(one, trio.current_time())
     await trio.sleep(1000)
-    lookout.add(other)
+    lookout.add(other, trio.current_time())
     await trio.sleep(3 * MOMENT)
     assert len(one.watched) == len(other.watched) == 1
