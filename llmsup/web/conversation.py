@@ -105,7 +105,7 @@ class Conversation:
         try:
             if first and not await self._wire.open():
                 return None
-            while data := await self._wire.receive(later=not first):
+            while data := await self._wire.receive():
                 head = reader.feed(data)
                 if head is not None:
                     break

@@ -71,19 +71,17 @@ class Wire:
                 raise TlsWanted("This server is called with TLS.", hint="Write https:// instead of http://.") from None
         return True
 
-    async def receive(self, *, later: bool = False) -> bytes:
-        """The next bytes; b"" when the client has closed its side, or is gone. `later`: they are hardly there yet, so
-        that to look before waiting is a call for nothing.
-        """
+    async def receive(self) -> bytes:
+        """The next bytes; b"" when the client has closed its side, or is gone."""
         if ahead := self.ahead:
             self.ahead = b""
             return ahead
-        return await self.read(later=later)
+        return await self.read()
 
-    async def read(self, *, later: bool = False) -> bytes:
+    async def read(self) -> bytes:
         """As `receive`, but not what is there already."""
         try:
-            if self._quick is not None and not later and (data := self._quick.receive_now()) is not None:
+            if self._quick is not None and (data := self._quick.receive_now()) is not None:
                 return data
             return bytes(await self._stream.receive_some(READ))
         except GONE:
