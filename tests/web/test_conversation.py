@@ -142,7 +142,10 @@ async def test_it_ends_after_a_while_without_another_request(road: str, autojump
         assert trio.current_time() - began == pytest.approx(KEEP_ALIVE)
 
 
-async def test_a_request_may_take_its_time(road: str, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("idle", [0.0, KEEP_ALIVE / 2, KEEP_ALIVE - 0.01])
+async def test_a_request_may_take_its_time(road: str, autojump_clock: MockClock, idle: float) -> None:
+    """Also one that comes just before its connection would have ended."""
+
     async def slow(head: RequestHead, chunks: AsyncIterable[bytes]) -> Reply:
         await trio.sleep(10_000)
         return await hello(head, chunks)
@@ -151,6 +154,11 @@ async def test_a_request_may_take_its_time(road: str, autojump_clock: MockClock)
         await client.send(GET)
         await client.answer()
         assert trio.current_time() == pytest.approx(10_000, abs=1)
+        await trio.sleep(idle)
+        began = trio.current_time()
+        await client.send(GET)
+        await client.answer()
+        assert trio.current_time() - began == pytest.approx(10_000, abs=1)
 
 
 @pytest.mark.parametrize("first", [True, False])
