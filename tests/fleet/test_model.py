@@ -16,6 +16,7 @@ from llmsup.catalog.entry import Entry
 from llmsup.config.schema import ModelSpec
 from llmsup.errors import EngineDied, LoadTimeout, ModelFailed, QueueTimeout, SetupError, ShuttingDown, Unloading
 from llmsup.fleet.model.model import Model
+from llmsup.fleet.model.run import Run
 from llmsup.fleet.model.states import State
 from llmsup.fleet.model.supervisor import Supervisor
 from llmsup.process.logbook import LogBook
@@ -442,3 +443,31 @@ async def test_a_ttl_that_changes_counts_at_once(
     await model.until(lambda: model.state is State.UNLOADED)
     assert trio.current_time() - began == pytest.approx(60, abs=1)
     assert model.reason.startswith("m was unloaded: idle for 60 s")
+
+
+async def test_who_is_told_of_requests() -> None:
+    """Whoever waits hears of each; who decides about memory only of what may change his mind: whether there are any,
+    and who waits.
+    """
+    told: list[tuple[int, int]] = []
+    model = Model(
+        Entry(spec=ModelSpec(name="m", path="m.gguf", max_in_flight=3)),
+        LogBook(),
+        told=lambda model: told.append((model.queue.in_flight, model.queue.waiting)),
+    )
+    first = model.enter()
+    assert told == [(0, 1)]
+    model.queue.open(Run())
+    second, third = model.enter(), model.enter()
+    assert told == [(0, 1), (1, 0)]
+    fourth = model.enter()
+    assert told == [(0, 1), (1, 0), (3, 1)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(model.until, lambda: model.queue.in_flight == 2)
+        await wait_all_tasks_blocked()
+        for lease in (first, second):
+            model.queue.leave(lease)
+    assert told == [(0, 1), (1, 0), (3, 1)]
+    for lease in (third, fourth):
+        model.queue.leave(lease)
+    assert told == [(0, 1), (1, 0), (3, 1), (1, 0), (0, 0)]
