@@ -242,7 +242,7 @@ class Connection:
             if self._quick is not None and self._began:  # an answer never begins at once
                 data = self._quick.receive_now()
             if data is None:
-                data = await self._within_patience(self._stream.receive_some)
+                data = await self._within_patience(lambda: self._stream.receive_some(READ))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise Disconnected(self._began) from None
         if not data:
