@@ -36,6 +36,11 @@ class AnswerBody(AsyncIterator[bytes]):
         self._explain = explain
         self._was_cut_off = was_cut_off
 
+    @property
+    def whole(self) -> bool:
+        """The answer has said that nothing more will come: clients may leave then, and many do."""
+        return self._ending is not None and self._ending.reached
+
     def __aiter__(self) -> Self:
         return self
 

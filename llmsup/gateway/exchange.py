@@ -67,7 +67,11 @@ class Order:
 
 
 class Exchange:
-    """One request and its lease, which begins at once; whoever makes one must `close` it, at whatever point."""
+    """One request and its lease, which begins at once; whoever makes one must `close` it, at whatever point.
+
+    Attributes:
+        trouble: Why the rest of the answer couldn't be had, also where the client was told so by an event.
+    """
 
     def __init__(self, fleet: Fleet, order: Order, body: Callable[[Run], Payload], loading_comments: Seconds) -> None:
         """`body` makes the body for an engine, which may lack something that the body must then say."""
@@ -75,9 +79,16 @@ class Exchange:
         self._order = order
         self._body = body
         self._comments = loading_comments if order.streaming else NEVER
+        self.trouble: Error | None = None
+        self._relayed: AnswerBody | None = None
         self._answer: Answer | None = None
         self._run: Run | None = None
         self._lease: Lease = fleet.enter(order.model, order.ttl, order.client)
+
+    @property
+    def whole(self) -> bool:
+        """The answer has said that nothing more will come: clients may leave then, and many do."""
+        return self._relayed is not None and self._relayed.whole
 
     async def close(self) -> None:
         """Close the engine's connection, and end the lease. Works when cancelled."""
@@ -127,6 +138,7 @@ class Exchange:
                 log.info("%s: asking a fresh engine: %s", order.model.spec.name, error)
             else:
                 self._body = _gone
+                self.trouble = None
                 order.sent()
                 return
             self._lease.__exit__()
@@ -138,6 +150,10 @@ class Exchange:
 
     async def _explain(self, gone: Disconnected) -> Error:
         """Why the engine hung up."""
+        self.trouble = error = await self._reason(gone)
+        return error
+
+    async def _reason(self, gone: Disconnected) -> Error:
         assert self._run is not None
         if isinstance(gone, Unreachable):
             self._order.model.replace(self._run, SOCKET_GONE)  # so that the next one to serve us is another
@@ -151,12 +167,13 @@ class Exchange:
         """Whether an answer that ended by closing did so because its engine died."""
         assert self._run is not None
         fate = await self._run.fate(VERDICT_PATIENCE)
-        return fate.again() if isinstance(fate, EngineDied) else None
+        self.trouble = fate.again() if isinstance(fate, EngineDied) else None
+        return self.trouble
 
     # Its body...
 
     def _body_of(self, answer: Answer) -> AnswerBody | EventsBody:
-        body = AnswerBody(answer, self._explain, self._was_cut_off)
+        body = self._relayed = AnswerBody(answer, self._explain, self._was_cut_off)
         return EventsBody(body, self._order.model.spec.name, self._order.path) if answer.streams else body
 
     async def _late(self) -> AsyncGenerator[bytes, None]:
@@ -178,4 +195,5 @@ class Exchange:
                 whole = b"".join([data async for data in body])
                 yield b"data: %s\n\n" % whole.replace(b"\r", b"").replace(b"\n", b"\ndata: ")
         except Error as error:
+            self.trouble = error
             yield sse.error_event(error, self._order.path)

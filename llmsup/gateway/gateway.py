@@ -25,7 +25,7 @@ from .edits import changes
 from .exchange import Exchange, Order
 from .form import MultipartBody, read_form
 from .keeping import wanted_ttl
-from .message import Reply, RequestHead, for_engine, switching
+from .message import ClientLeft, Reply, RequestHead, for_engine, switching
 from .reading import read_body
 from .room import Room, Share
 from .routes import GENERATING, UPSTREAM, Upstream, meant, split_upstream
@@ -194,10 +194,30 @@ class _Passage:
             self._share.release()
             self._gateway.active -= 1
             self._gateway.notify()
-            status = error.status if isinstance(error, Error) else self._status
+            outcome = self._status if error is None and not self._broke else self._cut_short(error)
             method, path = self._head.method, _printable(self._head.path)
             seconds = trio.current_time() - self._began
-            log.info("%s %s %s: %s in %.3f s", method, path, self._model, status or "client left", seconds)
+            log.info("%s %s %s: %s in %.3f s", method, path, self._model, outcome, seconds)
+
+    @property
+    def _broke(self) -> Error | None:
+        """Why an answer ended early that was whole for its front end: its last event says so."""
+        return self._exchange.trouble if self._exchange is not None else None
+
+    def _cut_short(self, error: BaseException | None) -> str:
+        """How a request ended otherwise than by its answer's end: who finds a 200 in the log had all of it."""
+        error = error or self._broke
+        if isinstance(error, Error):
+            status, cause = error.status, error.code
+        elif isinstance(error, Exception) and not isinstance(error, ClientLeft):
+            status, cause = Error.status, Error.code  # a bug of ours: who met it has logged it
+        else:
+            status, cause = None, "client left"
+        if self._status and self._exchange is not None and self._exchange.whole:
+            return str(self._status)
+        if self._status:
+            return f"{self._status} cut short ({cause})"
+        return str(status or cause)
 
 
 def _redirect(where: bytes) -> Reply:

@@ -49,6 +49,10 @@ class RequestHead:
         return parse_qs(self.query.decode("latin-1")).get(name, [""])[0]
 
 
+class ClientLeft(Exception):
+    """The client is gone, or has closed its sending side: nobody waits for the rest. Everyday traffic, no error."""
+
+
 class Duplex(Protocol):
     """Bytes in both directions, of a connection that has been switched to another protocol.
 

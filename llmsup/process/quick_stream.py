@@ -19,6 +19,11 @@ IN_A_ROW = 16
 """So often somebody may go on at once; then it is others' turn, who may have waited for long."""
 
 
+_HUNG_UP = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
+"""The other side has closed its sending side, or is gone. Without POLLRDHUP, which is Linux's, a closed side is seen
+only by reading up to it."""
+
+
 class QuickStream(trio.abc.HalfCloseableStream):
     """A connected socket's stream.
 
@@ -72,10 +77,20 @@ class QuickStream(trio.abc.HalfCloseableStream):
     @property
     def readable(self) -> bool:
         """Something is there, or the end."""
+        return bool(self._look())
+
+    @property
+    def hung_up(self) -> bool:
+        """The other side has closed its sending side, or is gone, whatever it has sent before that."""
+        return bool(self._look() & _HUNG_UP)
+
+    def _look(self) -> int:
+        if self.closed:
+            return _HUNG_UP
         if self._poll is None:
             self._poll = select.poll()
-            self._poll.register(self.socket.fileno(), select.POLLIN)
-        return bool(self._poll.poll(0))
+            self._poll.register(self.socket.fileno(), select.POLLIN | _HUNG_UP)
+        return next((bits for _, bits in self._poll.poll(0)), 0)
 
     # As in trio, but for one thing: who receives waits first, as `receive_now` has been tried...
 

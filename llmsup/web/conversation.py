@@ -5,12 +5,14 @@ It does not know what is asked for, except that `/health` is answered when there
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from math import inf
 
 import trio
 
 from ..errors import BadRequest, Error
+from ..gateway.message import ClientLeft
 from ..units import Seconds
 from . import direct
 from .handover import Handover
@@ -18,9 +20,11 @@ from .head import MAX_HEAD, Head, HeadReader
 from .incoming import Incoming
 from .outgoing import Outgoing
 from .pipe import Ends
-from .refusals import ClientLeft, RequestTimeout, TooManyConnections
+from .refusals import RequestTimeout, TooManyConnections
 from .roads import Roads
 from .wire import Switched, Wire
+
+log = logging.getLogger(__name__)
 
 KEEP_ALIVE = Seconds(75)
 """Between two requests. Clients' pools drop idle connections after 5 to 60 s; whoever drops first must not be the
@@ -39,7 +43,9 @@ class Conversation:
 
     Attributes:
         idle_since: Since when no request is on its way (trio time); None while one is.
+        answered: A request of it has been answered.
         leaving: It is about to end.
+        lingering: Its last answer is out; it only waits for the client to close, too.
         spare: There are more connections than there may be: it may only ask how llmsup is.
     """
 
@@ -58,8 +64,11 @@ class Conversation:
         self._incoming: Incoming | None = None
         self.idle_since: float | None = trio.current_time()
         self._busy_since = 0.0
+        self.answered = False
         self.leaving = False
+        self.lingering = False
         self.spare = False
+        self._turned_away = False
 
     async def run(self) -> None:
         """Answer requests until one side has had enough."""
@@ -68,12 +77,15 @@ class Conversation:
                 try:
                     with self._waiting:
                         await self._talk()
-                    if self._waiting.cancelled_caught and self._reader.began and not self._closing():
+                    if self._turned_away and (self._reader.began or not self._wire.secure):  # else no hands are shaken
+                        await self._refuse(TooManyConnections())
+                    elif self._waiting.cancelled_caught and self._reader.began and not self._closing():
                         await self._refuse(RequestTimeout(f"The request's head did not come within {HEAD_TIME:g} s."))
                 finally:
                     self._handover.close()
                     self._nursery.cancel_scope.cancel()
         finally:
+            self.leaving = True
             await self._wire.close()
 
     async def _talk(self) -> None:
@@ -91,11 +103,32 @@ class Conversation:
         """What is done now may take as long as it takes."""
         self._waiting.deadline = inf
 
+    # When there is no room for all...
+
+    @property
+    def asks_nothing(self) -> bool:
+        """No request is on its way, and nothing of one is here, be it read or not."""
+        return self.idle_since is not None and not self._reader.began and not self._wire.readable
+
+    def turn_away(self) -> bool:
+        """Refuse a spare one whose request's head is not complete; False: it is, or may be in a moment."""
+        if self.idle_since is None or self.leaving or self._wire.readable:
+            return False
+        self._turned_away = self.leaving = True
+        self._waiting.cancel()
+        return True
+
+    def cut(self) -> None:
+        """End the lingering."""
+        self.lingering = False
+        self._nursery.cancel_scope.cancel()
+
     # A request...
 
     async def _next(self, *, first: bool) -> Head | None:
         """The next request; None: there is none, and what was wrong with what came has been told."""
         self.idle_since = began = trio.current_time()
+        self.answered = not first
         reader = self._reader = HeadReader()
         due = began + (HEAD_TIME if first else KEEP_ALIVE)
         if abs(self._waiting.deadline - due) >= GRAIN:
@@ -112,6 +145,8 @@ class Conversation:
                 if reader.began and not first:
                     first, self._waiting.deadline = True, trio.current_time() + HEAD_TIME
             else:
+                if reader.began:
+                    log.info("a client left in the middle of its request's head")
                 return None
         except BadRequest as error:
             await self._refuse(error)
@@ -128,9 +163,7 @@ class Conversation:
     async def _serve(self, head: Head) -> bool:
         """Have one request answered; returns whether another one may follow."""
         if self.spare and head.target.partition(b"?")[0] != b"/health":
-            text = "All the connections that the limit on open files allows are at work."
-            hint = "Raise it: `ulimit -n` where llmsup is started, LimitNOFILE in a systemd unit."
-            await self._refuse(TooManyConnections(text, hint=hint, retry_after=1))
+            await self._refuse(TooManyConnections())
             return False
         incoming = self._incoming = Incoming(self._wire, head)
         outgoing = Outgoing.to(self._wire, head, closing=self.spare or self._closing())
@@ -169,10 +202,12 @@ class Conversation:
 
     def watch(self) -> bool:
         """Begin to see the client leave, which cancels what is done for it; False while its request is being read: who
-        reads it sees that.
+        reads it sees that, but may not be reading just now (there is no room for it, say), so it is asked for then.
         """
         self._take_time()
         if self._incoming is None or not self._incoming.complete:
+            if self._wire.hung_up:
+                self._leave()
             return False
         self._watching, self._watched = trio.CancelScope(), trio.Event()
         self._nursery.start_soon(self._watch, self._watching, self._watched)
@@ -184,12 +219,15 @@ class Conversation:
                 while len(self._wire.ahead) <= MAX_HEAD:  # then it has sent ahead enough, until this one is answered
                     data = await self._wire.read()
                     if not data:
-                        self._left = True
-                        self._nursery.cancel_scope.cancel()
+                        self._leave()
                         return
                     self._wire.ahead += data
         finally:
             over.set()
+
+    def _leave(self) -> None:
+        self._left = True
+        self._nursery.cancel_scope.cancel()
 
     async def _stop_watching(self) -> None:
         if self._watching is not None:
@@ -209,6 +247,7 @@ class Conversation:
             await outgoing.refuse(error, [])
         except ClientLeft:
             return
+        self.lingering = True
         await self._wire.finish(unread=True)
 
     async def _end(self, outgoing: Outgoing, incoming: Incoming) -> None:
@@ -217,4 +256,5 @@ class Conversation:
         if not outgoing.complete and not outgoing.framed:
             await self._wire.cut()
             return
+        self.lingering = True
         await self._wire.finish(unread=not incoming.complete)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from ..errors import Error
 from ..gateway.gateway import Gateway
-from ..gateway.message import Duplex, RequestHead
+from ..gateway.message import ClientLeft, Duplex, RequestHead
 from .incoming import Incoming
 from .outgoing import Outgoing
 
@@ -40,6 +40,8 @@ async def answer(gateway: Gateway, head: RequestHead, incoming: Incoming, outgoi
         if not outgoing.began:  # else the gateway has logged why; the client sees that its answer is short
             outgoing.closing = outgoing.closing or not await incoming.skip()
             await outgoing.refuse(error, more)
+    except ClientLeft:
+        raise
     except Exception as error:
         log.exception("a bug in llmsup: %s %s", head.method, head.path)
         if not outgoing.began:

@@ -12,13 +12,12 @@ import trio
 
 from ..engines.connection import Connection, Disconnected
 from ..errors import BadRequest
-from ..gateway.message import Reply
+from ..gateway.message import ClientLeft, Reply
 from .head import Head
 from .hypercorn_server import HypercornServer
 from .incoming import Incoming
 from .outgoing import Outgoing
 from .pipe import Ends, Pipe, pipe
-from .refusals import ClientLeft
 
 _OURS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"upgrade", b"http2-settings", b"expect"))
 """What is about the client's connection, which is not Hypercorn's."""

@@ -10,10 +10,11 @@ from typing import Self
 
 import trio
 
+from ..gateway.message import ClientLeft
 from ..units import Seconds
 from .framing import Chunked, Framing, Length
 from .head import Head
-from .refusals import ClientLeft, MalformedRequest
+from .refusals import MalformedRequest
 from .wire import LINGER_BYTES, Wire
 
 MOMENT = Seconds(0.1)

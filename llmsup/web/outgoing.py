@@ -12,9 +12,8 @@ from types import AsyncGeneratorType
 from ..engines.connection import Headers
 from ..errors import Error
 from ..gateway.error_answer import error_answer
-from ..gateway.message import Reply
+from ..gateway.message import ClientLeft, Reply
 from .head import Head
-from .refusals import ClientLeft
 from .wire import Wire
 
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}

@@ -55,6 +55,9 @@ class TooManyConnections(Error):
 
     status, code = 503, "too_many_connections"
 
-
-class ClientLeft(Exception):
-    """The client is gone, or has closed its sending side: nobody waits for the rest."""
+    def __init__(self) -> None:
+        super().__init__(
+            "All the connections that the limit on open files allows are at work.",
+            hint="Raise it: `ulimit -n` where llmsup is started, LimitNOFILE in a systemd unit.",
+            retry_after=1,
+        )

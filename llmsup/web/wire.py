@@ -55,6 +55,21 @@ class Wire:
         """Whether it is encrypted."""
         return isinstance(self._stream, trio.SSLStream)
 
+    @property
+    def _transport(self) -> QuickStream | None:
+        transport = self._stream.transport_stream if self.secure else self._stream
+        return transport if isinstance(transport, QuickStream) else None
+
+    @property
+    def readable(self) -> bool:
+        """Something has come that nobody has looked at, or the end."""
+        return bool(self.ahead) or (self._transport is not None and self._transport.readable)
+
+    @property
+    def hung_up(self) -> bool:
+        """The client has closed its side, or is gone, though not all that it sent has been read."""
+        return self._transport is not None and self._transport.hung_up
+
     async def open(self) -> bool:
         """Shake hands, where there are hands to be shaken; False: that failed.
 
@@ -134,10 +149,9 @@ class Wire:
     async def cut(self) -> None:
         """Close in such a way that what was sent can't be taken for the whole: the client sees a reset."""
         self.broken = True
-        transport = self._stream.transport_stream if self.secure else self._stream
-        if isinstance(transport, QuickStream):
+        if self._transport is not None:
             with suppress(OSError):  # it is gone already
-                transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self._transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await self.close()
 
     async def close(self) -> None:
