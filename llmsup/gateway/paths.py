@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-_AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
 _SLASHES = re.compile(rb"/{2,}")
 _DOUBLED = re.compile(rb"\A(?:/v1)+(?=/v1(?:/|\Z))")
 _PART_OF_A_NAME = re.compile(rb"%(?=2[fF5])")
@@ -19,19 +18,16 @@ def canonical(raw_path: bytes) -> bytes:
     """A path, percent-encoded and without its query, as it is meant.
 
     Base URLs are joined to paths carelessly: `http://host/` + `/v1/...`, `.../v1` + `/v1/...`, a slash at the end. So
-    repeated slashes count as one, `/v1` at the beginning counts once, and a slash at the end not at all. An absolute
-    URL is its path (RFC 9112, 3.2.2), and an encoded letter, digit, hyphen, dot, underscore or tilde is that
-    character (RFC 3986, 6.2.2.2). Of a path under `/upstream/`, that holds only for its beginning: the rest goes to an
-    engine as it came.
+    repeated slashes count as one, `/v1` at the beginning counts once, and a slash at the end not at all. An encoded
+    letter, digit, hyphen, dot, underscore or tilde is that character (RFC 3986, 6.2.2.2). Of a path under
+    `/upstream/`, that holds only for its beginning: the rest goes to an engine as it came.
     """
-    path = _AUTHORITY.sub(b"", raw_path, count=1) if not raw_path.startswith(b"/") else raw_path
-    if path == b"*":
-        return path  # OPTIONS * (RFC 9110, 9.3.7)
-    path = path if path.startswith(b"/") else b"/" + path
-    first, slash, rest = _split(path)
+    if raw_path == b"*":
+        return raw_path  # OPTIONS * (RFC 9110, 9.3.7)
+    first, slash, rest = _split(raw_path)
     if first == b"upstream" and slash:
         return b"/upstream/" + rest.lstrip(b"/")
-    path = _SLASHES.sub(b"/", _UNRESERVED.sub(_plain, path))
+    path = _SLASHES.sub(b"/", _UNRESERVED.sub(_plain, raw_path))
     path = _DOUBLED.sub(b"", path)
     return path if path == b"/" else path.removesuffix(b"/")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import aclosing
+from functools import partial
 from typing import cast
 
 import trio
@@ -38,7 +39,8 @@ async def read_body(
 ) -> Buffer:
     """Read a whole body; one that is compressed becomes what it was, unless it is wanted `raw`. `bound` says where the
     limit comes from. `chunks` may have `at_hand`, which gives the whole body if it has come already and is no longer
-    than that: then nothing has to be waited for, which is so for most.
+    than that: then nothing has to be waited for, which is so for most. It may have `at_most`, which is told the limit:
+    chunks may say that they will be larger before they are.
 
     Raises:
         BodyTooLarge: It is, or says that it is, larger than `limit` bytes; the rest is not read.
@@ -50,12 +52,14 @@ async def read_body(
     declared = head.header(b"content-length")
     length = int(declared) if declared.isdecimal() and len(declared) <= 20 else None
     if len(declared) > 20 or (length is not None and length > limit):
-        raise _too_large(limit, bound)
+        raise too_large(limit, bound)
     at_hand = None if how else getattr(chunks, "at_hand", None)
     if at_hand is not None and (data := at_hand(min(limit, SMALL))) is not None:
         if share is not None:
             share.take_small(len(data))
         return cast("bytes", data)
+    if (at_most := getattr(chunks, "at_most", None)) is not None:
+        at_most(limit, partial(too_large, limit, bound))
     body = _Body(limit, bound, None if how else length, share or Room(limit).share())
     await body.expect()
     # What comes is bounded, too, as it may unpack to nothing.
@@ -114,7 +118,7 @@ class _Body:
     async def add(self, piece: bytes) -> None:
         size = self._size + len(piece)
         if size > self._limit:
-            raise _too_large(self._limit, self._bound)
+            raise too_large(self._limit, self._bound)
         if self._large is None and size > SMALL:
             await self._make_room(self._limit)
         if self._large is None:
@@ -137,5 +141,6 @@ class _Body:
         return bytes(self._small) if self._large is None else memoryview(self._large)[: self._size]
 
 
-def _too_large(limit: Bytes, bound: str) -> BodyTooLarge:
+def too_large(limit: Bytes, bound: str = "server.max_body") -> BodyTooLarge:
+    """The error for a body beyond `limit`, which comes from `bound`."""
     return BodyTooLarge(f"The body is larger than {format_bytes(limit)} ({bound}).")

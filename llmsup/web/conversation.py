@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from math import inf
 
 import trio
 
 from ..errors import BadRequest, Error
 from ..gateway.message import ClientLeft
+from ..gateway.reading import too_large
 from ..units import Seconds
 from . import direct
 from .handover import Handover
@@ -169,14 +171,10 @@ class Conversation:
         outgoing = Outgoing.to(self._wire, head, closing=self.spare or self._closing())
         self._roads.lookout.add(self, self._busy_since)
         try:
-            request = self._roads.direct(head, self._client)
-            if request is not None:
-                await direct.answer(self._roads.gateway, request, incoming, outgoing, self._switch)
-            else:
-                await self._handover.answer(head, incoming, outgoing, self._nursery)
+            await self._answer(head, incoming, outgoing)
         except ClientLeft:
             self._left = True
-        except BadRequest as error:  # in the body, for Hypercorn: the gateway's errors are answered
+        except Error as error:  # in the body, for Hypercorn: the gateway's errors are answered
             if not outgoing.began:
                 await self._refuse(error)
                 return False
@@ -191,6 +189,15 @@ class Conversation:
         self.leaving = True
         await self._end(outgoing, incoming)
         return False
+
+    async def _answer(self, head: Head, incoming: Incoming, outgoing: Outgoing) -> None:
+        request = self._roads.direct(head, self._client)
+        if request is not None:
+            await direct.answer(self._roads.gateway, request, incoming, outgoing, self._switch)
+        else:
+            limit = self._roads.max_body()  # a chunk's size doesn't get to the app, only its bytes do
+            incoming.at_most(limit, partial(too_large, limit))
+            await self._handover.answer(head, incoming, outgoing, self._nursery)
 
     async def _switch(self) -> Switched:
         self._roads.lookout.remove(self)

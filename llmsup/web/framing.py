@@ -20,9 +20,11 @@ class Framing(Protocol):
 
     Attributes:
         done: The body is complete.
+        announced: How many bytes it has at least, by what has come; those of a chunk count from its size on.
     """
 
     done: bool
+    announced: int
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """The body's bytes in what came, and what came behind the body.
@@ -36,7 +38,7 @@ class Length:
     """A body of so many bytes."""
 
     def __init__(self, length: int) -> None:
-        self._left = length
+        self._left = self.announced = length
         self.done = not length
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
@@ -54,6 +56,7 @@ class Chunked:
 
     def __init__(self) -> None:
         self.done = False
+        self.announced = 0
         self._left = 0  # of the chunk, its line end included
         self._held = b""  # the beginning of a size
 
@@ -75,6 +78,7 @@ class Chunked:
                 at = self._end(data, at, size.end())
                 break
             self._left = length + 2
+            self.announced += length
             at = size.end()
         return b"".join(pieces), data[at:] if self.done else b""
 

@@ -11,7 +11,7 @@ from typing import Self
 import trio
 
 from ..engines.connection import Connection, Disconnected
-from ..errors import BadRequest
+from ..errors import Error
 from ..gateway.message import ClientLeft, Reply
 from .head import Head
 from .hypercorn_server import HypercornServer
@@ -46,7 +46,7 @@ class Handover:
 
         Raises:
             ClientLeft: In the middle of its request.
-            BadRequest: The body can't be read.
+            Error: The body can't be read, or is too large for any path.
         """
         if self._pipe is None:
             self._pipe, other = pipe(self._ends)
@@ -59,7 +59,7 @@ class Handover:
             nonlocal trouble
             try:
                 await asked.pump(head, incoming)
-            except (ClientLeft, BadRequest) as error:
+            except (ClientLeft, Error) as error:
                 trouble = error
                 both.cancel_scope.cancel()
 

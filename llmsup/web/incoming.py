@@ -5,11 +5,14 @@ It does not know what it is for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from typing import Self
 
 import trio
 
+from ..errors import Error
 from ..gateway.message import ClientLeft
 from ..units import Seconds
 from .framing import Chunked, Framing, Length
@@ -32,6 +35,8 @@ class Incoming:
         self._length = head.length
         self._invite = head.expects
         self._unreadable = False
+        self._most: float = inf
+        self._too_large: Callable[[], Error] | None = None
 
     @property
     def complete(self) -> bool:
@@ -47,6 +52,7 @@ class Incoming:
         Raises:
             ClientLeft: Before its end.
             MalformedRequest: Its chunks can't be read.
+            Error: What `at_most` was told.
         """
         self._length = None
         while not self._framing.done:
@@ -59,9 +65,16 @@ class Incoming:
             except MalformedRequest:
                 self._unreadable = True  # for ever: what comes next may look like the end, and like another request
                 raise
+            if self._framing.announced > self._most and self._too_large is not None:
+                self._most = inf  # what is thrown away may be as large as it is
+                raise self._too_large()
             if body:
                 return body
         raise StopAsyncIteration
+
+    def at_most(self, size: int, too_large: Callable[[], Error]) -> None:
+        """Have that error raised as soon as the client says that more than `size` bytes will come."""
+        self._most, self._too_large = size, too_large
 
     async def invite(self) -> None:
         """Tell a client that waits for it that its body is wanted."""

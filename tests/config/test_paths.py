@@ -31,13 +31,9 @@ from llmsup.gateway.paths import canonical, decoded
         (b"/v1/models/a%2Fb%20c", b"/v1/models/a%2Fb%20c"),
         (b"/health/", b"/health"),
         (b"//health", b"/health"),
-        (b"", b"/"),
         (b"/", b"/"),
         (b"//", b"/"),
         (b"*", b"*"),
-        (b"v1/models", b"/v1/models"),
-        (b"http://localhost:5005/v1/models", b"/v1/models"),
-        (b"HTTP://localhost", b"/"),
         (b"/upstream", b"/upstream"),
         (b"/upstream/", b"/upstream/"),
         (b"//upstream//m/v1//x/", b"/upstream/m/v1//x/"),
@@ -49,7 +45,12 @@ def test_what_is_meant(came: bytes, meant: bytes) -> None:
 
 
 @given(
-    st.binary(max_size=30) | st.lists(st.sampled_from([b"/", b"v1", b"upstream", b"%2F", b"%76", b"x"])).map(b"".join)
+    st.just(b"*")
+    | st.builds(
+        b"/%b".__mod__,
+        st.binary(max_size=30)
+        | st.lists(st.sampled_from([b"/", b"v1", b"upstream", b"%2F", b"%76", b"x"])).map(b"".join),
+    )
 )
 def test_what_is_canonical_stays(path: bytes) -> None:
     """The rule has one result, and it is always a path."""
