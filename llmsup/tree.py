@@ -156,13 +156,7 @@ class Tree(Watched):
         )
         keeper = BridgeScheduler(lambda: self.config, orphans, rescan=reconciler.rescan, told=events.write)
         app = build_app(gateway, fleet, reconciler, governor, keeper)
-        roads = Roads(
-            gateway,
-            HypercornServer(app),
-            fast=lambda: gateway.server.fast,
-            lookout=Lookout(),
-            max_body=lambda: gateway.server.max_body,
-        )
+        roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout())
         web = WebServer(roads, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
         async with trio.open_nursery() as infra:
             await infra.start(Leftovers(server.state_dir, inheritance, sockets.path).run)

@@ -52,14 +52,14 @@ async def read_body(
     declared = head.header(b"content-length")
     length = int(declared) if declared.isdecimal() and len(declared) <= 20 else None
     if len(declared) > 20 or (length is not None and length > limit):
-        raise too_large(limit, bound)
+        raise _too_large(limit, bound)
     at_hand = None if how else getattr(chunks, "at_hand", None)
     if at_hand is not None and (data := at_hand(min(limit, SMALL))) is not None:
         if share is not None:
             share.take_small(len(data))
         return cast("bytes", data)
     if (at_most := getattr(chunks, "at_most", None)) is not None:
-        at_most(limit, partial(too_large, limit, bound))
+        at_most(limit, partial(_too_large, limit, bound))
     body = _Body(limit, bound, None if how else length, share or Room(limit).share())
     await body.expect()
     # What comes is bounded, too, as it may unpack to nothing.
@@ -118,7 +118,7 @@ class _Body:
     async def add(self, piece: bytes) -> None:
         size = self._size + len(piece)
         if size > self._limit:
-            raise too_large(self._limit, self._bound)
+            raise _too_large(self._limit, self._bound)
         if self._large is None and size > SMALL:
             await self._make_room(self._limit)
         if self._large is None:
@@ -141,6 +141,5 @@ class _Body:
         return bytes(self._small) if self._large is None else memoryview(self._large)[: self._size]
 
 
-def too_large(limit: Bytes, bound: str = "server.max_body") -> BodyTooLarge:
-    """The error for a body beyond `limit`, which comes from `bound`."""
+def _too_large(limit: Bytes, bound: str) -> BodyTooLarge:
     return BodyTooLarge(f"The body is larger than {format_bytes(limit)} ({bound}).")

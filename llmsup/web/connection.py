@@ -25,6 +25,7 @@ from werkzeug.datastructures import Headers
 from ..errors import Error
 from ..gateway.message import Reply, RequestHead
 from ..gateway.paths import canonical, decoded
+from .hypercorn_server import INCOMING
 from .upload import LINGER, MOMENT, Upload
 
 
@@ -102,6 +103,7 @@ class LeasingConnection(TrioASGIHTTPConnection):
     async def handle_request(self, nursery: trio.Nursery, request: Request, send: ASGISendCallable) -> None:  # type: ignore[override]  # quart's is for asyncio
         try:
             self._upload = cast("LeasingRequest", request).body
+            self._upload.incoming = cast("dict[str, Any]", self.scope)["state"].get(INCOMING)
             async with AsyncExitStack() as cast("LeasingRequest", request).resources:
                 await super().handle_request(nursery, request, send)
         except Error:

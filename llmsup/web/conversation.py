@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from math import inf
 
 import trio
 
 from ..errors import BadRequest, Error
 from ..gateway.message import ClientLeft
-from ..gateway.reading import too_large
 from ..units import Seconds
 from . import direct
 from .handover import Handover
@@ -174,7 +172,7 @@ class Conversation:
             await self._answer(head, incoming, outgoing)
         except ClientLeft:
             self._left = True
-        except Error as error:  # in the body, for Hypercorn: the gateway's errors are answered
+        except BadRequest as error:  # in the body, for Hypercorn: the gateway's errors are answered
             if not outgoing.began:
                 await self._refuse(error)
                 return False
@@ -195,8 +193,6 @@ class Conversation:
         if request is not None:
             await direct.answer(self._roads.gateway, request, incoming, outgoing, self._switch)
         else:
-            limit = self._roads.max_body()  # a chunk's size doesn't get to the app, only its bytes do
-            incoming.at_most(limit, partial(too_large, limit))
             await self._handover.answer(head, incoming, outgoing, self._nursery)
 
     async def _switch(self) -> Switched:

@@ -6,15 +6,15 @@ does not know what is asked for.
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import trio
 
 from ..engines.connection import Connection, Disconnected
-from ..errors import Error
+from ..errors import BadRequest, BodyTooLarge
 from ..gateway.message import ClientLeft, Reply
 from .head import Head
-from .hypercorn_server import HypercornServer
+from .hypercorn_server import INCOMING, HypercornServer
 from .incoming import Incoming
 from .outgoing import Outgoing
 from .pipe import Ends, Pipe, pipe
@@ -34,6 +34,7 @@ class Handover:
         self._server = server
         self._ends = ends
         self._pipe: Pipe | None = None
+        self._state: dict[str, Any] = {}
 
     def close(self) -> None:
         """Close the pipe: whatever is being answered there is given up."""
@@ -46,11 +47,12 @@ class Handover:
 
         Raises:
             ClientLeft: In the middle of its request.
-            Error: The body can't be read, or is too large for any path.
+            BadRequest: The body can't be read.
         """
         if self._pipe is None:
             self._pipe, other = pipe(self._ends)
-            nursery.start_soon(self._server.serve, other)
+            nursery.start_soon(self._server.serve, other, self._state)
+        self._state[INCOMING] = incoming
         asked = _Asked(self._pipe)
         trouble: Exception | None = None
         whole = False
@@ -59,7 +61,7 @@ class Handover:
             nonlocal trouble
             try:
                 await asked.pump(head, incoming)
-            except (ClientLeft, Error) as error:
+            except (ClientLeft, BadRequest) as error:
                 trouble = error
                 both.cancel_scope.cancel()
 
@@ -114,8 +116,13 @@ class _Asked(Connection):
         """Send the body as it comes."""
         chunked = head.length is None
         try:
-            async for data in incoming:
-                await self._stream.send_all(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+            while not incoming.complete:
+                try:
+                    data = await anext(incoming, b"")
+                except BodyTooLarge:
+                    continue  # who reads it was told: only so much of it goes there, and the rest is read past
+                if data:
+                    await self._stream.send_all(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
             if chunked:
                 await self._stream.send_all(b"0\r\n\r\n")
         except (trio.BrokenResourceError, trio.ClosedResourceError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+from typing import Any
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
@@ -16,12 +17,15 @@ from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
+from hypercorn.typing import ASGIFramework, ConnectionState
 
 from .head import MAX_HEAD
 from .pipe import ServersEnd
 
 log = logging.getLogger(__name__)
+
+INCOMING = "llmsup.incoming"
+"""Where a request's ASGI state has its `Incoming`: of a chunk's size, only that knows before its bytes have come."""
 
 BRIEF = 5.0
 """Seconds that may go by for what Hypercorn does at the end of a request, all of which is within this process."""
@@ -70,9 +74,9 @@ class HypercornServer:
         self._config.include_server_header = False
         self._config.errorlog = logging.getLogger("hypercorn.error")
 
-    async def serve(self, stream: ServersEnd) -> None:
-        """Answer what comes over that pipe, until its other end is closed."""
+    async def serve(self, stream: ServersEnd, state: dict[str, Any]) -> None:
+        """Answer what comes over that pipe, until its other end is closed. Each request gets a copy of `state`."""
         try:
-            await Listener(self._app, self._config, self._context, ConnectionState(LifespanState()), stream).run()  # type: ignore[arg-type]  # any stream with a socket will do
+            await Listener(self._app, self._config, self._context, ConnectionState(state), stream).run()  # type: ignore[arg-type]  # any stream with a socket will do
         except Exception:  # one client's connection must not end the server
             log.exception("a connection broke")

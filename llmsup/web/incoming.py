@@ -12,7 +12,7 @@ from typing import Self
 
 import trio
 
-from ..errors import Error
+from ..errors import BodyTooLarge
 from ..gateway.message import ClientLeft
 from ..units import Seconds
 from .framing import Chunked, Framing, Length
@@ -36,7 +36,7 @@ class Incoming:
         self._invite = head.expects
         self._unreadable = False
         self._most: float = inf
-        self._too_large: Callable[[], Error] | None = None
+        self._too_large: Callable[[], BodyTooLarge] | None = None
 
     @property
     def complete(self) -> bool:
@@ -52,7 +52,7 @@ class Incoming:
         Raises:
             ClientLeft: Before its end.
             MalformedRequest: Its chunks can't be read.
-            Error: What `at_most` was told.
+            BodyTooLarge: See `at_most`.
         """
         self._length = None
         while not self._framing.done:
@@ -65,16 +65,20 @@ class Incoming:
             except MalformedRequest:
                 self._unreadable = True  # for ever: what comes next may look like the end, and like another request
                 raise
-            if self._framing.announced > self._most and self._too_large is not None:
-                self._most = inf  # what is thrown away may be as large as it is
-                raise self._too_large()
+            self._check_size()
             if body:
                 return body
         raise StopAsyncIteration
 
-    def at_most(self, size: int, too_large: Callable[[], Error]) -> None:
-        """Have that error raised as soon as the client says that more than `size` bytes will come."""
+    def at_most(self, size: int, too_large: Callable[[], BodyTooLarge]) -> None:
+        """Have that error raised as soon as the client says that more than `size` bytes will come; now, if it has."""
         self._most, self._too_large = size, too_large
+        self._check_size()
+
+    def _check_size(self) -> None:
+        if self._too_large is not None and self._framing.announced > self._most:
+            self._most = inf  # it is said once: the rest may be read past
+            raise self._too_large()
 
     async def invite(self) -> None:
         """Tell a client that waits for it that its body is wanted."""

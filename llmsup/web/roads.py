@@ -14,7 +14,6 @@ from ..gateway.gateway import Gateway
 from ..gateway.message import RequestHead, switching
 from ..gateway.paths import canonical, decoded
 from ..gateway.routes import INFERENCE, UPSTREAM, is_for_engines
-from ..units import Bytes
 from .head import Head
 from .hypercorn_server import HypercornServer
 from .lookout import Lookout
@@ -30,14 +29,12 @@ class Roads:
     Attributes:
         fast: As `server.fast`: else nothing but upgrades goes straight into the gateway.
         lookout: Has those watched who are being answered.
-        max_body: As `server.max_body`, in bytes.
     """
 
     gateway: Gateway
     hypercorn: HypercornServer
     fast: Callable[[], bool]
     lookout: Lookout
-    max_body: Callable[[], Bytes]
 
     def direct(self, head: Head, client: str) -> RequestHead | None:
         """The request as the gateway wants it; None: it is not the gateway's."""

@@ -6,7 +6,7 @@ bytes are for.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Self
 
 import trio
@@ -15,6 +15,7 @@ from quart_trio.wrappers.request import TrioBody
 from ..errors import BodyTooLarge
 from ..process.watched import Watched
 from ..units import Bytes, Seconds, format_bytes
+from .incoming import Incoming
 
 HELD = Bytes(131072)
 """What is held of a body that nobody reads yet."""
@@ -35,17 +36,20 @@ class Upload(TrioBody):
     """A body that comes only as fast as it is read.
 
     Attributes:
+        incoming: The same at the client's side of Hypercorn, if there is such a side.
         complete: All of it has come.
         wasted: How many bytes came after it was known that nobody wants them.
     """
 
     def __init__(self, *_: object) -> None:
         super().__init__(None, None)  # who reads it knows how large it may be
+        self.incoming: Incoming | None = None
         self.complete = False
         self.wasted = 0
         self._pieces: list[bytes] = []
         self._held = 0
         self._unwanted = False
+        self._too_large: BodyTooLarge | None = None
         self._watched = Watched()
 
     async def put(self, data: bytes) -> None:
@@ -58,6 +62,17 @@ class Upload(TrioBody):
         self._watched.notify()
         await self._watched.until(lambda: self._unwanted or self._held < HELD)
 
+    def at_most(self, size: int, too_large: Callable[[], BodyTooLarge]) -> None:
+        """See `Incoming`."""
+
+        def tell() -> BodyTooLarge:
+            self._too_large = too_large()
+            self._watched.notify()
+            return self._too_large
+
+        if self.incoming is not None:
+            self.incoming.at_most(size, tell)
+
     def set_complete(self) -> None:
         """It has come to its end."""
         self.complete = True
@@ -67,7 +82,10 @@ class Upload(TrioBody):
         return self
 
     async def __anext__(self) -> bytes:
-        await self._watched.until(lambda: self._pieces or self.complete)
+        """The next piece. Raises BodyTooLarge: see `at_most`."""
+        await self._watched.until(lambda: self._pieces or self.complete or self._too_large)
+        if self._too_large is not None:
+            raise self._too_large
         if not self._pieces:
             raise StopAsyncIteration
         data = b"".join(self._pieces)

@@ -9,7 +9,6 @@ from typing import Any, cast
 import trio
 from attrs import evolve
 
-from llmsup.config.schema import Server
 from llmsup.engines.connection import Headers
 from llmsup.gateway.gateway import Gateway
 from llmsup.gateway.message import Reply, RequestHead
@@ -82,9 +81,7 @@ async def nobody(scope: Any, receive: Any, send: Any) -> None:
 def roads(app: App = nobody, gateway: object = None, kind: type[Roads] = Roads) -> Roads:
     """Both roads, with that at their ends; all go to the app if there is no gateway."""
     fast = gateway is not None
-    return kind(
-        cast("Gateway", gateway), HypercornServer(cast("Any", app)), lambda: fast, Lookout(), lambda: Server().max_body
-    )
+    return kind(cast("Gateway", gateway), HypercornServer(cast("Any", app)), lambda: fast, Lookout())
 
 
 def one_road(road: str, behave: Behaviour) -> Roads:

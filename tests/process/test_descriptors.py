@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import re
 import resource
@@ -12,7 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ import pytest
 import trio
 from roads import roads
 from serving import FAKE, PATIENCE, Client
+from trio.testing import wait_all_tasks_blocked
 
 from llmsup.process.descriptors import FEWEST, RESERVE, for_clients, raise_limit
 from llmsup.process.watched import Watched
-from llmsup.web.clients import SPARE
+from llmsup.web.clients import LINGERING, SPARE
+from llmsup.web.conversation import HEAD_TIME
 from llmsup.web.server import WebServer, listen
 
 UNLIMITED = resource.RLIM_INFINITY
@@ -137,6 +140,16 @@ async def test_the_server_raises_its_limit(tmp_path: Path, many_files: None) -> 
 
 # The web server alone...
 
+HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+
+
+async def to_the_end(stream: trio.abc.Stream) -> bytes:
+    data = b""
+    with trio.fail_after(PATIENCE):
+        while part := await stream.receive_some():
+            data += part
+    return data
+
 
 class Waiting(Watched):
     """An app that answers /health at once, and the rest never."""
@@ -146,7 +159,7 @@ class Waiting(Watched):
         self.busy = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["path"] != "/health":
+        if not scope["path"].startswith("/health"):
             self.busy += 1
             self.notify()
             while (await receive())["type"] != "http.disconnect":
@@ -192,7 +205,81 @@ async def test_a_connection_waits_until_there_is_room(many_files: None) -> None:
             for _ in range(2 * SPARE):
                 silent.enter_context(socket.create_connection(("127.0.0.1", client.port), PATIENCE))
             assert (await client.get("/health")).status == 200
-            assert len(server.clients) <= 3 + SPARE
+            assert len(server.clients) <= 3 + SPARE + LINGERING
+
+
+async def test_one_shot_clients_near_the_limit() -> None:
+    """None is closed unanswered for another's sake: not while it has only just come, nor because those before it are
+    still saying good-bye.
+    """
+    async with serving(4) as (_, client), trio.open_nursery() as nursery:
+        answers: list[bytes] = []
+
+        async def ask_again_and_again() -> None:
+            for _ in range(25):
+                async with await client.connect() as stream:
+                    await stream.send_all(HEALTH + b"Connection: close\r\n\r\n")
+                    answers.append(await to_the_end(stream))
+
+        async with trio.open_nursery() as asking:
+            for _ in range(40):
+                asking.start_soon(ask_again_and_again)
+        assert len(answers) == 1000
+        assert {answer[:13] for answer in answers} == {b"HTTP/1.1 200 "}
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("said", [b"", HEALTH])
+async def test_who_has_just_come_or_said_something_stays(said: bytes) -> None:
+    """Others come, more than there may be; it is answered all the same."""
+    async with serving(3, busy=2) as (_, client), await client.connect() as stream:
+        await stream.send_all(said)
+        for _ in range(3):
+            async with await client.connect() as other:
+                await other.send_all(HEALTH + b"\r\n")
+                assert (await other.receive_some()).startswith(b"HTTP/1.1 200 ")
+        await stream.send_all((HEALTH + b"Connection: close\r\n\r\n").removeprefix(said))
+        assert (await to_the_end(stream)).startswith(b"HTTP/1.1 200 ")
+
+
+HALF = [HEALTH, b"POST /wait HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"]
+
+
+@pytest.mark.parametrize("half", HALF, ids=["heads", "bodies"])
+async def test_half_requests_in_all_places(half: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """`/health` is answered long before any of them has had its time; who has a place keeps it, and the rest is told
+    that there is none. Somebody who is refused and doesn't go holds nothing up.
+    """
+    async with serving(3) as (server, client), AsyncExitStack() as opened:
+        streams = []
+        for _ in range(4 * SPARE):
+            streams.append(await opened.enter_async_context(await client.connect()))
+            await streams[-1].send_all(half)
+        for _ in range(3):
+            with trio.fail_after(HEAD_TIME / 2):
+                assert (await client.get("/health")).status == 200
+        assert len(server.clients) <= 3 + SPARE + LINGERING
+        for stream in streams[3 : 3 + SPARE]:
+            answer = await to_the_end(stream)
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert b"too_many_connections" in answer
+        if half == HEALTH:
+            for stream in streams[:3]:
+                await stream.send_all(b"\r\n")
+                assert (await stream.receive_some()).startswith(b"HTTP/1.1 200 ")
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "all 3 connections" in record.getMessage()
+
+
+async def test_a_spare_one_gets_a_place_when_there_is_one() -> None:
+    async with serving(1) as (_, client), await client.connect() as first, await client.connect() as second:
+        await first.send_all(HEALTH)
+        await second.send_all(b"GET /health/x HTTP/1.1\r\n")
+        await wait_all_tasks_blocked()
+        await first.aclose()
+        await wait_all_tasks_blocked(0.05)
+        await second.send_all(b"Host: localhost\r\n\r\n")
+        assert (await second.receive_some()).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.slow

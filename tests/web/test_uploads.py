@@ -123,6 +123,23 @@ async def test_a_body_that_stands_still_ends(path: str, sent: bytes, monkeypatch
         assert served.model("m").state is State.UNLOADED
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/upstream/m/x", "/models/load"])
+@pytest.mark.parametrize("before", [b"", b"5\r\nhello\r\n"])
+async def test_a_chunk_that_will_be_too_large(path: str, before: bytes) -> None:
+    """It is refused by its size: nothing of it has to come."""
+    async with serving(fake("m"), server=Server(max_body=Bytes(1000))) as served:
+        stream = await served.client.connect()
+        async with stream:
+            start = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+            await stream.send_all(start + before + b"3e9\r\n")
+            answer = await one_answer(stream)
+            assert answer.startswith(b"HTTP/1.1 413 ")
+            assert b"body_too_large" in answer
+            assert b"server.max_body" in answer
+            assert b"connection: close" in answer.lower()
+        assert served.model("m").state is State.UNLOADED
+
+
 async def test_large_bodies_have_so_much_memory_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two wait for a model, and have all of it; a third is told so after a while, a small one isn't kept out. The room
     is theirs again when they leave.
