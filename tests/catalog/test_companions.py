@@ -17,7 +17,7 @@ from llmsup.catalog.entry import Entry
 from llmsup.catalog.merge import Disk, entries
 from llmsup.catalog.scan import scan_now
 from llmsup.config.schema import Bridge, Catalog, Config, ModelSpec, Server, Settings
-from llmsup.memory.cost.context import context
+from llmsup.engines.llama_server.context import context
 from llmsup.memory.cost.estimate import Estimate, estimate
 from llmsup.units import NEVER
 

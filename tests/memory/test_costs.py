@@ -13,7 +13,7 @@ from llmsup.catalog.entry import Entry
 from llmsup.catalog.found import Found, Stamp
 from llmsup.catalog.gguf.facts import Facts
 from llmsup.config.schema import GiB, ModelSpec
-from llmsup.memory.cost.context import Context
+from llmsup.engines.context import Context
 from llmsup.memory.cost.cost import UNKNOWN, Cost, cost
 from llmsup.memory.cost.estimate import Estimate
 from llmsup.units import Bytes

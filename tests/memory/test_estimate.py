@@ -16,7 +16,7 @@ from miniatures_more import MORE
 from llmsup.catalog.found import Found, Stamp
 from llmsup.catalog.gguf.facts import Facts
 from llmsup.config.schema import ModelSpec
-from llmsup.memory.cost.context import Context
+from llmsup.engines.context import Context
 from llmsup.memory.cost.estimate import Estimate, estimate
 from llmsup.memory.cost.kv_cache import BLOCKS, kv_bytes, row_bytes, window_cells
 from llmsup.memory.cost.recurrent import recurrent_layers, state_bytes

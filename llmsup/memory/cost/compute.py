@@ -14,7 +14,7 @@ log's, 1.13 in the middle; for the sizes of real models 1.01 to 1.38, without fu
 from __future__ import annotations
 
 from ...catalog.gguf.facts import Facts
-from .context import Context
+from ...engines.context import Context
 from .header import MOST_LAYERS, layer_count, number, per_layer
 from .kv_cache import Layer, attention_layers, has_indexer, without_cache
 from .recurrent import recurrent_layers, state_row

@@ -14,10 +14,11 @@ from attrs import evolve, frozen
 from ...catalog.found import Found
 from ...catalog.gguf.facts import Facts
 from ...config.schema import MiB, ModelSpec
+from ...engines.context import Context
+from ...engines.llama_server.context import context
 from ...engines.llama_server.model_file import with_file
 from ...units import Bytes
 from .compute import compute_bytes
-from .context import Context, context
 from .header import number
 from .kv_cache import kv_bytes, window_cells
 from .recurrent import state_bytes

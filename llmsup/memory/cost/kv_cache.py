@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from attrs import frozen
 
 from ...catalog.gguf.facts import Facts
-from .context import Context
+from ...engines.context import Context
 from .header import layer_count, number, numbers, per_layer
 from .recurrent import RECURRENT, recurrent_layers
 from .sliding_window import windows

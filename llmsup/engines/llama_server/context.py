@@ -1,4 +1,4 @@
-"""What a llama-server makes of a model's settings: how much context for how many sequences, in which batches and types.
+"""What a llama-server makes of a model's settings: the context that it will have.
 
 It does not know what any of it costs in memory.
 """
@@ -7,62 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Literal
-
-from attrs import frozen
 
 from ...catalog.gguf.facts import Facts
 from ...config.schema import MiB, ModelSpec
 from ...units import Bytes
+from ..context import AUTO_SLOTS, BATCH, UBATCH, Context, Flash
 from .given import FALSE, MOST, TRUE, Given
 
-Flash = Literal["on", "off", "auto"]
-
-# Of llama.cpp's common/common.h and tools/server/server.cpp.
-_BATCH, _UBATCH, _AUTO_SLOTS, _CACHE_RAM = 2048, 512, 4, 8192
-
-
-@frozen(kw_only=True)
-class Context:
-    """The engine's context as its log names it, in tokens where nothing else is said.
-
-    Attributes:
-        n_ctx: Of all sequences together.
-        n_ctx_seq: The most that one sequence can have; in a unified cache that is all of it.
-        sequences: How many requests can run at once (`n_seq_max`).
-        unified: The sequences share one cache; otherwise each has its part.
-        batch: The most that is submitted at once (`n_batch`).
-        ubatch: The most that is computed at once (`n_ubatch`).
-        outputs: Of how many tokens at once the result is kept (`n_outputs_max`).
-        type_k: The cache's type for keys, as ggml names it: "f16", "q8_0".
-        type_v: The same for values.
-        swa_full: Layers with a sliding window get a cache as long as the others.
-        flash: Whether attention is fused; "auto" is on wherever the device can.
-        kv_offload: The cache may be on the GPU.
-        projector: An `mmproj` file is loaded.
-        embeddings: It answers with vectors or ranks, and not with text.
-        draft_type_k: The type for keys in the cache of a draft model, which has the same context.
-        draft_type_v: The same for values.
-        cache_ram: The most bytes that old prompts may take in memory, besides all that is estimated.
-    """
-
-    n_ctx: int
-    n_ctx_seq: int
-    sequences: int
-    unified: bool
-    batch: int = _BATCH
-    ubatch: int = _UBATCH
-    outputs: int = _AUTO_SLOTS
-    type_k: str = "f16"
-    type_v: str = "f16"
-    swa_full: bool = False
-    flash: Flash = "auto"
-    kv_offload: bool = True
-    projector: bool = False
-    embeddings: bool = False
-    draft_type_k: str = "f16"
-    draft_type_v: str = "f16"
-    cache_ram: Bytes = Bytes(0)
+_CACHE_RAM = 8192
+"""MiB of old prompts that it keeps if nothing is said (tools/server/server.cpp)."""
 
 
 def context(spec: ModelSpec, facts: Facts, environ: Mapping[str, str] | None = None) -> Context:
@@ -80,13 +33,13 @@ def context(spec: ModelSpec, facts: Facts, environ: Mapping[str, str] | None = N
     embeddings = kind in ("embedding", "rerank") or given.on("--embeddings") or given.on("--reranking")
     asked = given.number("--parallel", spec.parallel)
     automatic = asked <= 0
-    sequences = _AUTO_SLOTS if automatic else asked
+    sequences = AUTO_SLOTS if automatic else asked
     unified = automatic or given.on("--kv-unified")
     per_slot = given.number("--kv-unified-per-slot")
     tokens = given.number("--ctx-size", spec.ctx_size) or min(per_slot * sequences, MOST) or facts.context_length
     tokens = max(tokens, 1)
-    ubatch = max(given.number("--ubatch-size", default=_UBATCH), 0)
-    batch = given.number("--batch-size", default=_BATCH)
+    ubatch = max(given.number("--ubatch-size", default=UBATCH), 0)
+    batch = given.number("--batch-size", default=BATCH)
     if embeddings and ubatch:
         batch = min(batch, ubatch)  # the server's own rule: all of an input in one physical batch
     if facts.numbers.get("attention.causal") is not False:

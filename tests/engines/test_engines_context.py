@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from llmsup.catalog.gguf.facts import Facts
 from llmsup.config.schema import ModelSpec
-from llmsup.memory.cost.context import Context, context
+from llmsup.engines.context import Context
+from llmsup.engines.llama_server.context import context
 
 FACTS = Facts(architecture="llama", kind="chat", context_length=8192, vocabulary=49152)
 ENCODER = Facts(architecture="bert", kind="embedding", context_length=512, numbers={"attention.causal": False})

@@ -1,0 +1,60 @@
+"""An engine's context: how many tokens for how many sequences, in which batches and types. What an estimate is made from.
+
+It does not know what any of it costs in memory (`memory.cost`), nor how a kind of engine comes to it (`Kind.estimate`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import frozen
+
+from ..units import Bytes
+
+Flash = Literal["on", "off", "auto"]
+
+# llama.cpp's defaults, of common/common.h and tools/server/server.cpp.
+BATCH, UBATCH, AUTO_SLOTS = 2048, 512, 4
+
+
+@frozen(kw_only=True)
+class Context:
+    """The engine's context as its log names it, in tokens where nothing else is said.
+
+    Attributes:
+        n_ctx: Of all sequences together.
+        n_ctx_seq: The most that one sequence can have; in a unified cache that is all of it.
+        sequences: How many requests can run at once (`n_seq_max`).
+        unified: The sequences share one cache; otherwise each has its part.
+        batch: The most that is submitted at once (`n_batch`).
+        ubatch: The most that is computed at once (`n_ubatch`).
+        outputs: Of how many tokens at once the result is kept (`n_outputs_max`).
+        type_k: The cache's type for keys, as ggml names it: "f16", "q8_0".
+        type_v: The same for values.
+        swa_full: Layers with a sliding window get a cache as long as the others.
+        flash: Whether attention is fused; "auto" is on wherever the device can.
+        kv_offload: The cache may be on the GPU.
+        projector: An `mmproj` file is loaded.
+        embeddings: It answers with vectors or ranks, and not with text.
+        draft_type_k: The type for keys in the cache of a draft model, which has the same context.
+        draft_type_v: The same for values.
+        cache_ram: The most bytes that old prompts may take in memory, besides all that is estimated.
+    """
+
+    n_ctx: int
+    n_ctx_seq: int
+    sequences: int
+    unified: bool
+    batch: int = BATCH
+    ubatch: int = UBATCH
+    outputs: int = AUTO_SLOTS
+    type_k: str = "f16"
+    type_v: str = "f16"
+    swa_full: bool = False
+    flash: Flash = "auto"
+    kv_offload: bool = True
+    projector: bool = False
+    embeddings: bool = False
+    draft_type_k: str = "f16"
+    draft_type_v: str = "f16"
+    cache_ram: Bytes = Bytes(0)
