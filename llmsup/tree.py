@@ -20,7 +20,9 @@ import trio
 from .bridge.scheduler import BridgeScheduler
 from .catalog.index import HEADERS, Library
 from .config.schema import Config, Server
-from .engines.builds import build_of, llama_server
+from .engines.kind import Kinds
+from .engines.kinds import KINDS
+from .engines.llama_server.kind import installed
 from .engines.llama_server.probe import Probe
 from .engines.missing import without_engine
 from .engines.selector import EngineSelector
@@ -71,6 +73,7 @@ class Tree(Watched):
         reread: Reads the config anew; None: it can't change.
         token: A key that is always good, for the commands of the user whom we run for; "" for none.
         stalled: Seconds after which a client that takes nothing is cut off.
+        kinds: What engines may be of.
         reconciler: Which models there are; None until it runs.
     """
 
@@ -83,6 +86,7 @@ class Tree(Watched):
         reread: Callable[[], Config] | None = None,
         token: str = "",
         stalled: Seconds = STALLED,
+        kinds: Kinds = KINDS,
     ) -> None:
         super().__init__()
         self.config = config
@@ -92,6 +96,7 @@ class Tree(Watched):
         self.book = book or LogBook(5000)
         self.token = token
         self.stalled = stalled
+        self.kinds = kinds
         self._stops = 0
 
     def stop(self) -> None:
@@ -120,17 +125,17 @@ class Tree(Watched):
         sockets = SocketDirectory()
         inheritance = Inheritance(self.config.secret_variables)
         orphans = Orphans(sockets.path, inheritance)  # removes the directory at the very end, even if we are killed
-        selector = EngineSelector(config=self.config, probe=Probe(inheritance=inheritance))
+        selector = EngineSelector(config=self.config, probe=Probe(inheritance=inheritance), kinds=self.kinds)
         server = self.config.server
         events, memory = Events(), self.config.memory
         pressure_file = Linux().pressure_file if sys.platform == "linux" else None
         watch = MemoryMonitor(
             memory, Sampler(memory.probe, inheritance=inheritance), events, pressure_file=pressure_file
         )
-        prices = MeasuredCosts(FootprintStore(server.state_dir / FOOTPRINTS), partial(build_of, selector))
+        prices = MeasuredCosts(FootprintStore(server.state_dir / FOOTPRINTS), selector.build_id)
         governor = Governor(memory, watch, prices, events)
         starter = Starter(selector, orphans, sockets)
-        fleet = Fleet(starter, governor, max_queue=server.max_queue, book=self.book, events=events)
+        fleet = Fleet(starter, governor, max_queue=server.max_queue, book=self.book, events=events, kinds=self.kinds)
         selector.several = lambda: len(fleet.models) > 1
         gateway = Gateway(fleet, server, self._guard(server))
 
@@ -151,7 +156,7 @@ class Tree(Watched):
             Library(server.state_dir / HEADERS),
             reread=self.reread,
             adopt=adopt,
-            ollama_server=lambda: selector.ollama_server() is not None,
+            engines=self.kinds,
             without_engine=partial(without_engine, selector),
         )
         keeper = BridgeScheduler(lambda: self.config, orphans, rescan=reconciler.rescan, told=events.write)
@@ -166,7 +171,7 @@ class Tree(Watched):
             await infra.start(prices.run)
             await infra.start(governor.run)
             await infra.start(keeper.run)
-            if sys.platform == "darwin" and (command := llama_server(selector)):
+            if sys.platform == "darwin" and (command := installed(selector)):
                 infra.start_soon(watch.learn_working_set, command)
             async with trio.open_nursery() as models:
                 await models.start(fleet.run)

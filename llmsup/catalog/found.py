@@ -13,6 +13,7 @@ from attrs import Factory, field, frozen
 
 from ..units import Bytes
 from .gguf.facts import Facts
+from .ollama import compat
 
 Source = Literal["folder", "ollama"]
 
@@ -96,6 +97,11 @@ class Found:
     unseeing: str = ""
     ollama_only: str = ""
     problem: str = ""
+
+    @property
+    def sees_with_itself(self) -> bool:
+        """Its projector is in the model's own file, from where Ollama's build, which alone can run it, takes it."""
+        return bool(self.ollama_only) and compat.sees_with_itself(self.facts)
 
     @property
     def size(self) -> Bytes:

@@ -1,6 +1,7 @@
 """Which models are served: the config's tables and what was found on the disk, put together.
 
-It does not know how files are found (`scan`), nor what becomes of the models (`fleet`).
+It does not know how files are found (`index`), what runs them (`Engines` is asked), nor what becomes of the models
+(`fleet`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import evolve, fields, frozen
 
@@ -24,7 +25,22 @@ from .gguf.facts import Facts
 from .resolver import Called, Names
 
 _SETTINGS = tuple(field.name for field in fields(Settings))
-_OLLAMA_MISSING = "only Ollama's own llama-server can run it ({why}), and that is not installed."
+
+
+class Engines(Protocol):
+    """What the catalog asks about the kinds of engines, which it can't see itself (`engines.kind.Kinds`)."""
+
+    def table_of(self, spec: ModelSpec, tables: Mapping[str, EngineSpec]) -> EngineSpec | None:
+        """The [engines.NAME] table that a model uses, if any."""
+
+    def takes_directories(self, spec: ModelSpec) -> bool:
+        """Whether a model's path may be anything, and not only a GGUF."""
+
+    def word_for(self, spec: ModelSpec, found: Found) -> str:
+        """The `engine` that a model is served with, when [defaults] and its file disagree."""
+
+    def refusal(self, spec: ModelSpec, found: Found) -> str:
+        """Why no engine can ever serve a model's file as things are: a sentence; "" if one can. May use the disk."""
 
 
 @frozen(kw_only=True)
@@ -33,11 +49,11 @@ class Disk:
 
     Attributes:
         snapshot: The models that were found, those of the config's paths included.
-        ollama_server: Whether the llama-server that comes with Ollama is installed.
+        engines: What they can be served by.
     """
 
     snapshot: Snapshot
-    ollama_server: bool = False
+    engines: Engines
 
     def unreadable(self, path: Path) -> str:
         """Why a file was left out, as a clause; "" if it wasn't."""
@@ -77,8 +93,8 @@ def _configured(
     config: Config, spec: ModelSpec, disk: Disk, by_file: Mapping[object, Found], called: Names
 ) -> Entry | None:
     """The model of a table; None while its file's header is still to be read."""
-    engine = _engine(config, spec)
-    foreign = bool(spec.command) or (engine is not None and engine.name != "llama-server")
+    engine = disk.engines.table_of(spec, config.engines)
+    foreign = disk.engines.takes_directories(spec)
     if not spec.path:
         return Entry(spec=spec, engine=engine) if spec.command else _by_name(spec, engine, disk, called)
     try:
@@ -101,11 +117,6 @@ def _node(path: Path) -> tuple[int, int] | None:
     return None
 
 
-def _engine(config: Config, spec: ModelSpec) -> EngineSpec | None:
-    """The [engines.NAME] table that a model uses; "auto" may use the one that says which llama-server."""
-    return config.engines.get("llama-server" if spec.engine == "auto" else spec.engine)
-
-
 def _by_name(spec: ModelSpec, engine: EngineSpec | None, disk: Disk, called: Names) -> Entry | None:
     """A table without a path is about the model that was found under its name."""
     try:
@@ -121,7 +132,7 @@ def _on_its_own(config: Config, found: Found, disk: Disk) -> Entry:
     settings = {name: getattr(config.defaults, name) for name in _SETTINGS}
     # [defaults] preload is for the models that somebody wrote down, not for every file there is.
     spec = ModelSpec(name=found.id, **{**settings, "preload": False})
-    return _of_file(spec, _engine(config, spec), found, disk)
+    return _of_file(spec, disk.engines.table_of(spec, config.engines), found, disk)
 
 
 def _of_file(spec: ModelSpec, engine: EngineSpec | None, found: Found, disk: Disk) -> Entry:
@@ -132,8 +143,7 @@ def _of_file(spec: ModelSpec, engine: EngineSpec | None, found: Found, disk: Dis
         spec,
         path=str(found.path),
         kind=spec.kind or (None if found.facts.kind == "unknown" else found.facts.kind),
-        # who chose an engine for this very model shall have it
-        engine="auto" if found.ollama_only and "engine" not in spec.given else spec.engine,
+        engine=disk.engines.word_for(spec, found),
         ctx_size=spec.ctx_size if "ctx_size" in spec.given else found.ctx_size or spec.ctx_size,
         sampling={**spec.sampling, **shared, **own},
         presets={**variants, **spec.presets},
@@ -184,14 +194,4 @@ def _variant(name: str, variants: Mapping[str, Any]) -> str:
 
 
 def _refusal(spec: ModelSpec, found: Found, disk: Disk) -> str:
-    facts = found.facts
-    if found.problem:
-        return f"{found.path}: {found.problem}."
-    if spec.command or spec.engine not in ("auto", "llama-server", "bundled"):
-        return ""
-    if found.ollama_only and spec.engine == "auto" and not disk.ollama_server:
-        return _OLLAMA_MISSING.format(why=found.ollama_only)
-    if facts.kind == "unknown" and spec.kind is None:
-        of = f"of the architecture {facts.architecture!r}" if facts.architecture else "of no architecture that it names"
-        return f"{found.path} is {of}, which is neither for chat, embeddings nor reranking. Its `kind` can be set."
-    return ""
+    return f"{found.path}: {found.problem}." if found.problem else disk.engines.refusal(spec, found)

@@ -12,9 +12,10 @@ from typing import Any
 
 import click
 
-from ..config import Config, find, load
+from ..config import Config, find
 from ..units import format_seconds
 from .client import NoServer
+from .configs import load
 from .options import json_option, url_option
 from .target import connect
 from .visible import visible

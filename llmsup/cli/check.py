@@ -14,12 +14,13 @@ import click
 import trio
 
 from ..catalog.scan import scan_now
-from ..config import DEFAULT_PATH, find, load
+from ..config import DEFAULT_PATH, find
 from ..config.schema import Config
 from ..errors import ConfigError
 from ..memory.cost.estimate import Estimate
 from ..units import format_bytes, format_seconds
 from ..web.listing import PARTS
+from .configs import load
 from .memory_report import report
 from .options import config_option, json_option
 from .progress import counting

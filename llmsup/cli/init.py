@@ -12,10 +12,11 @@ import click
 
 from ..catalog.found import Snapshot
 from ..catalog.scan import scan_now
-from ..config import DEFAULT_PATH, Config, find, load
+from ..config import DEFAULT_PATH, Config, find
 from ..config.paths import expand
 from ..config.write import replaceable, write_whole
 from ..errors import ConfigError
+from .configs import load
 from .progress import counting
 from .starting import parted, starting_config
 

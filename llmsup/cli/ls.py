@@ -11,9 +11,10 @@ from typing import Any
 
 import click
 
-from ..config import Config, find, load
+from ..config import Config, find
 from ..units import Bytes, format_bytes
 from .client import NoServer
+from .configs import load
 from .options import json_option, url_option
 from .table import Column, Table
 from .target import connect
@@ -72,9 +73,9 @@ def look() -> tuple[Entry, list[Entry]]:
     import trio
 
     from ..catalog.merge import Disk, entries
-    from ..catalog.ollama.compat import find_llama_server
     from ..catalog.resolver import Names
     from ..catalog.scan import scan_now
+    from ..engines.kinds import KINDS
     from ..engines.llama_server.probe import Probe
     from ..engines.missing import without_engine
     from ..engines.selector import EngineSelector
@@ -89,7 +90,7 @@ def look() -> tuple[Entry, list[Entry]]:
     config = load(path) if path else Config()
     with counting("reading model files") as count:
         snapshot = scan_now(config, count)
-    served = entries(config, Disk(snapshot=snapshot, ollama_server=find_llama_server() is not None))
+    served = entries(config, Disk(snapshot=snapshot, engines=KINDS))
     called = Names({name: each.called for name, each in served.items()})
     missing = trio.run(without_engine, EngineSelector(config=config, probe=Probe()), served.values())
     most = ceiling(config.memory)

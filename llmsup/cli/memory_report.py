@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from typing import Any
 
@@ -17,8 +16,12 @@ import click
 import trio
 from attrs import frozen
 
-from ..config import find, load
+from ..config import find
 from ..config.schema import Config
+from ..engines.llama_server.kind import installed
+from ..engines.llama_server.names import NAME as LLAMA_SERVER
+from ..engines.llama_server.probe import Probe
+from ..engines.selector import EngineSelector
 from ..errors import SetupError
 from ..memory.cost.process import footprint_of_group
 from ..memory.machine.devices import Device, list_devices, working_set
@@ -27,10 +30,10 @@ from ..memory.machine.reading import Gpu, Reading
 from ..memory.machine.sampler import Sampler
 from ..process.inheritance import Inheritance
 from ..units import Bytes, format_bytes
+from .configs import load
 from .table import Column, Table
 from .visible import visible
 
-_LLAMA_SERVER = "llama-server"
 _BETWEEN = 0.5
 _SIZES = ("total", "available", "swap_total", "swap_free", "swapped_out", "compressed", "gpu_limit")
 _RATES = ("swap_out_rate", "compressor_rate")
@@ -83,7 +86,7 @@ class Report:
             for number, gpu in enumerate(self.reading.gpus or ())
         ]
         values += [
-            (device.id, _free(device.total, device.free), f"{device.name}, {_LLAMA_SERVER} --list-devices")
+            (device.id, _free(device.total, device.free), f"{device.name}, {LLAMA_SERVER} --list-devices")
             for device in self.devices or ()
         ]
         values += [
@@ -128,13 +131,13 @@ async def look(settings: Config, notes: tuple[str, ...], between: float) -> Repo
         said.append(f"{error} What follows is the system's.")
         reading = await Sampler().read()
     devices = None
-    if command := _llama_server(settings):
+    if command := installed(EngineSelector(config=settings, probe=Probe(inheritance=inheritance))):
         try:
             devices = await list_devices(command, inheritance=inheritance)
         except SetupError as error:
             said.append(str(error))
     else:
-        said.append(f"There is no {_LLAMA_SERVER} to ask for its devices.")
+        said.append(f"There is no {LLAMA_SERVER} to ask for its devices.")
     own = await trio.to_thread.run_sync(footprint_of_group, os.getpid())
     total = machine_total() if reading.total is None else reading.total
     own_group = has_own_group() if reading.total is None else reading.own_group
@@ -155,13 +158,6 @@ def _settings(path: str | None) -> tuple[Config, tuple[str, ...]]:
         return (load(found) if found else Config()), ()
     except SetupError as error:
         return Config(), (f"These are the built-in settings: {error}",)
-
-
-def _llama_server(settings: Config) -> tuple[str, ...]:
-    table = settings.engines.get(_LLAMA_SERVER)
-    words = table.command if table and table.command else (_LLAMA_SERVER,)
-    found = shutil.which(os.path.expanduser(words[0]))
-    return (found,) if found else ()
 
 
 def _named() -> tuple[str, ...]:

@@ -20,9 +20,10 @@ from ..catalog.found import Snapshot
 from ..catalog.merge import Disk, entries
 from ..config.schema import Config, ModelSpec
 from ..config.wording import dotted
+from ..engines.kinds import KINDS
 from ..engines.launch import Launch, TcpAddress
 from ..engines.llama_server.probe import Probe
-from ..engines.selector import EngineSelector, xllamacpp_installed
+from ..engines.selector import EngineSelector
 from ..errors import SetupError
 from ..memory.cost.cost import Cost, cost
 from ..memory.cost.estimate import Estimate, estimate
@@ -86,8 +87,8 @@ async def resolve(
         found: Resolve the others too.
     """
     probe = Probe(inheritance=Inheritance(config.secret_variables))
-    selector = EngineSelector(config=config, probe=probe, bundled_available=xllamacpp_installed)
-    disk = Disk(snapshot=snapshot, ollama_server=selector.ollama_server() is not None)
+    selector = EngineSelector(config=config, probe=probe, kinds=KINDS)
+    disk = Disk(snapshot=snapshot, engines=KINDS)
     served = await trio.to_thread.run_sync(entries, config, disk)
     selector.several = lambda: len(served) > 1
     others = [] if found else [name for name in served if name not in config.models]

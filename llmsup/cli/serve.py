@@ -11,10 +11,11 @@ from pathlib import Path
 import attrs
 import click
 
-from ..config import DEFAULT_PATH, Config, find, load
+from ..config import DEFAULT_PATH, Config, find
 from ..fleet.fleet import Fleet
 from ..web.server import listen as bind
 from . import running
+from .configs import load
 from .options import config_option, listen_option, verbose_option
 
 log = logging.getLogger(__name__)

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from attrs import frozen
 
 from .checks import check_name
+from .engine_words import AUTO, EngineWord
 from .schema import Bridge, Catalog, EngineSpec, Memory, ModelSpec, Server, Settings
 from .tables import Read
 from .wording import Place, did_you_mean
 
-BUILT_IN_ENGINES = ("auto", "llama-server", "bundled")
 PLACEHOLDERS = ("PORT", "SOCKET", "PATH", "NAME", "ARGS")
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 
@@ -24,7 +24,11 @@ Mistakes = Iterator[tuple[str, Place]]
 
 @frozen(kw_only=True)
 class Draft:
-    """The whole file, table by table, before [defaults] is applied."""
+    """The whole file, table by table, before [defaults] is applied.
+
+    Attributes:
+        words: The engines that need no [engines.NAME] table, besides "auto".
+    """
 
     server: Read[Server]
     catalog: Read[Catalog]
@@ -33,6 +37,7 @@ class Draft:
     memory: Read[Memory]
     bridge: Read[Bridge]
     engines: Mapping[str, Read[EngineSpec]]
+    words: Mapping[str, EngineWord]
 
 
 def check(draft: Draft) -> Mistakes:
@@ -46,7 +51,7 @@ def check(draft: Draft) -> Mistakes:
     if draft.bridge.has("every") and draft.bridge.value.cron:
         yield "both 'every' and 'cron' are set: keep one", ("bridge",)
     for name, engine in draft.engines.items():
-        yield from _engine(name, engine)
+        yield from _engine(draft, name, engine)
 
 
 def _server(draft: Draft) -> Mistakes:
@@ -73,7 +78,7 @@ def _is_known(draft: Draft, name: str) -> bool:
 
 
 def _engine_known(draft: Draft, table: Read[Settings] | Read[ModelSpec], place: Place) -> Mistakes:
-    known = [*BUILT_IN_ENGINES, *(name for name in draft.engines if name not in BUILT_IN_ENGINES)]
+    known = list(dict.fromkeys((AUTO, *draft.words, *draft.engines)))
     name = table.value.engine
     if table.has("engine") and name not in known:
         words = did_you_mean(name, known) or f" (there are: {', '.join(known)})"
@@ -117,9 +122,10 @@ def _aliases(draft: Draft) -> Mistakes:
                 yield f"alias {alias!r} is an alias of {owners[alias]!r}, too", place
 
 
-def _engine(name: str, engine: Read[EngineSpec]) -> Mistakes:
+def _engine(draft: Draft, name: str, engine: Read[EngineSpec]) -> Mistakes:
     place = ("engines", name)
-    if name in ("auto", "bundled"):
+    word = draft.words.get(name)
+    if name == AUTO or (word is not None and not word.own_table):
         yield f"the engine {name!r} is built in: give this one another name", place
         return
     yield from _name(name, place)
@@ -129,8 +135,8 @@ def _engine(name: str, engine: Read[EngineSpec]) -> Mistakes:
     if not command:
         yield "an engine needs 'command'", place
         return
-    # llama-server is told where to answer in its own words
-    yield from _command(command, (*place, "command"), says_where=name != "llama-server")
+    # a built-in kind is told where to answer in its own words
+    yield from _command(command, (*place, "command"), says_where=word is None)
 
 
 def _command(command: tuple[str, ...], place: Place, *, says_where: bool = True) -> Mistakes:

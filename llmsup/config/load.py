@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import attrs
 
 from ..errors import ConfigError, SetupError
 from .consistency import Draft, check
+from .engine_words import EngineWord
 from .schema import Bridge, Catalog, Config, EngineSpec, Memory, ModelSpec, Server, Settings
 from .tables import NOT_KEYS, Read, read_table
 from .wording import Place, Report, did_you_mean, got
@@ -25,14 +26,14 @@ _TOO_LARGE = "a whole number is larger than 64 bits"
 _MERGED = ("env", "sampling")  # key by key; the model's own wins
 
 
-def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read a config file.
+def load(path: Path, environ: Mapping[str, str] = os.environ, *, engines: Iterable[EngineWord]) -> Config:
+    """Read a config file. Arguments as for `parse`.
 
     Raises:
         ConfigError: It has mistakes; all of them are told.
         SetupError: It can't be read.
     """
-    return parse(read_text(path), str(path), environ)
+    return parse(read_text(path), str(path), environ, engines=engines)
 
 
 def read_text(path: Path) -> str:
@@ -79,15 +80,26 @@ def _too_large(value: Any, place: Place) -> Iterator[Place]:
         yield from _too_large(item, (*place, key))
 
 
-def parse(text_or_table: str | Mapping[str, Any], source: str, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read a config from TOML or from what TOML was read into; `source` is what mistakes call it.
+def parse(
+    text_or_table: str | Mapping[str, Any],
+    source: str,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    engines: Iterable[EngineWord],
+) -> Config:
+    """Read a config from TOML or from what TOML was read into.
+
+    Args:
+        source: What mistakes call it.
+        environ: Where variables that it refers to are looked up.
+        engines: The built-in kinds of engines.
 
     Raises:
         ConfigError: It has mistakes; all of them are told, but of TOML's own syntax only the first.
     """
     raw = tables_of(text_or_table, source) if isinstance(text_or_table, str) else dict(text_or_table)
     report = Report(source)
-    draft = _read(raw, environ, report)
+    draft = _read(raw, environ, engines, report)
     for what, place in check(draft):
         report.add(what, *place)
     if report.lines:
@@ -106,7 +118,9 @@ def parse(text_or_table: str | Mapping[str, Any], source: str, environ: Mapping[
 
 
 def _tables(draft: Draft) -> Iterator[Read[Any]]:
-    for part in attrs.asdict(draft, recurse=False).values():
+    for name, part in attrs.asdict(draft, recurse=False).items():
+        if name == "words":  # nothing that was read
+            continue
         yield from part.values() if isinstance(part, dict) else (part,)
 
 
@@ -118,7 +132,7 @@ def with_defaults(model: Read[ModelSpec], defaults: Settings) -> ModelSpec:
     return attrs.evolve(model.value, **{**filled, **merged}, given=given)
 
 
-def _read(raw: Mapping[str, Any], environ: Mapping[str, str], report: Report) -> Draft:
+def _read(raw: Mapping[str, Any], environ: Mapping[str, str], engines: Iterable[EngineWord], report: Report) -> Draft:
     for key in raw:
         if key not in _TABLES:
             report.add(f"unknown key {key!r}{did_you_mean(key, _TABLES) or _belongs(key)}")
@@ -144,6 +158,7 @@ def _read(raw: Mapping[str, Any], environ: Mapping[str, str], report: Report) ->
             name: read_table(EngineSpec, table, ("engines", name), environ, report, fixed={"name": name})
             for name, table in named("engines").items()
         },
+        words={word.name: word for word in engines},
     )
 
 

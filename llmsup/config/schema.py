@@ -13,6 +13,7 @@ from attrs import Factory, field, frozen
 
 from ..units import Bytes, Seconds
 from . import checks
+from .engine_words import AUTO
 from .paths import expand, expand_all, expand_optional, expand_or_auto, expand_text
 
 Kind = Literal["chat", "embedding", "rerank"]
@@ -65,7 +66,7 @@ class Catalog:
 class Settings:
     """[defaults]: what every model can be told; each key can also stand in a [models.NAME] table."""
 
-    engine: str = "auto"
+    engine: str = AUTO
     ttl: Seconds = Seconds(1800)
     start_timeout: Seconds = field(default=Seconds(600), validator=checks.positive)
     stall_timeout: Seconds = field(default=Seconds(180), validator=checks.positive)

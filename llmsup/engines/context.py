@@ -1,4 +1,4 @@
-"""An engine's context: how many tokens for how many sequences, in which batches and types. What an estimate is made from.
+"""An engine's context: how many tokens for how many sequences, in which types. Estimates are made from it.
 
 It does not know what any of it costs in memory (`memory.cost`), nor how a kind of engine comes to it (`Kind.estimate`).
 """

@@ -25,7 +25,7 @@ async def without_engine(selector: EngineSelector, entries: Iterable[Entry]) -> 
         if entry.refusal:
             continue
         spec, found = entry.spec, entry.found
-        alike = (spec.command, spec.engine, entry.engine, found.ollama_only if found else "", bool(spec.path))
+        alike = (spec.command, spec.engine, entry.engine, selector.kinds.alone(found) if found else "", bool(spec.path))
         if alike not in known:
             known[alike] = await selector.missing(spec, found, entry.engine)
         if known[alike]:

@@ -14,6 +14,8 @@ from attrs import Factory, frozen
 from ..catalog.entry import Entry
 from ..catalog.found import LeftOut
 from ..catalog.resolver import Match, Names
+from ..engines.kind import Kinds
+from ..engines.kinds import KINDS
 from ..errors import ModelNotFound, QueueFull, ShuttingDown, StillRunning
 from ..process.events import Events
 from ..process.logbook import LogBook
@@ -51,8 +53,16 @@ class Fleet(Watched):
     """
 
     def __init__(
-        self, start: Start, admission: Admission, *, max_queue: int, book: LogBook, events: Events | None = None
+        self,
+        start: Start,
+        admission: Admission,
+        *,
+        max_queue: int,
+        book: LogBook,
+        events: Events | None = None,
+        kinds: Kinds = KINDS,
     ) -> None:
+        """`kinds` are those that engines may be of."""
         super().__init__()
         self.events = events or Events()
         self.models: dict[str, Model] = {}
@@ -63,6 +73,7 @@ class Fleet(Watched):
         self.closing = False
         self._start = start
         self._admission = admission
+        self._kinds = kinds
         self._names = Names({})
         self._retiring: dict[str, _Retiring] = {}
         self._scopes: dict[Model, trio.CancelScope] = {}
@@ -137,7 +148,7 @@ class Fleet(Watched):
                 self.load(back.model, no_eviction=True)
             return
         book = LogBook(parent=self.book, prefix=_prefix(name))
-        self.models[name] = model = Model(entry, book, self.events, self._admission.changed)
+        self.models[name] = model = Model(entry, book, self.events, self._admission.changed, self._kinds)
         if model.load_wanted and not self.closing:
             self._supervise(model)
 

@@ -17,7 +17,7 @@ from attrs import field, frozen
 from ..catalog.entry import Entry
 from ..catalog.found import Snapshot
 from ..catalog.index import Library
-from ..catalog.merge import Disk, entries
+from ..catalog.merge import Disk, Engines, entries
 from ..config.schema import Config
 from ..engines.missing import lines_of
 from ..errors import ConfigError, Error, ShuttingDown
@@ -78,11 +78,12 @@ class Reconciler(Watched):
         *,
         reread: Callable[[], Config],
         adopt: Callable[[Config], tuple[str, ...]],
-        ollama_server: Callable[[], bool],
+        engines: Engines,
         without_engine: Callable[[Iterable[Entry]], Awaitable[Mapping[str, str]]],
     ) -> None:
         """`reread` gives the config as it is now; `adopt` has everybody else use a new one, and gives the settings
-        that need a restart. `without_engine` tells which models no engine can run, and why.
+        that need a restart. `engines` are the kinds that may serve a model; `without_engine` tells which models no
+        engine can run, and why.
         """
         super().__init__()
         self.config = config
@@ -94,7 +95,7 @@ class Reconciler(Watched):
         self._library = library
         self._reread = reread
         self._adopt = adopt
-        self._ollama_server = ollama_server
+        self._engines = engines
         self._without_engine = without_engine
         self._served: dict[str, Entry] = {}
         self._open: set[_Ask] = set()
@@ -214,7 +215,7 @@ class Reconciler(Watched):
     async def _serve(self) -> None:
         def served() -> tuple[Snapshot, dict[str, Entry]]:
             snapshot = self._library.snapshot()
-            return snapshot, entries(self.config, Disk(snapshot=snapshot, ollama_server=self._ollama_server()))
+            return snapshot, entries(self.config, Disk(snapshot=snapshot, engines=self._engines))
 
         before = self.snapshot
         snapshot, found = await trio.to_thread.run_sync(served, abandon_on_cancel=True)

@@ -10,7 +10,6 @@ from typing import Any
 
 from ..catalog.entry import Entry
 from ..catalog.labels import quant_in
-from ..catalog.ollama.compat import sees_with_itself
 from ..memory.cost.cost import Cost
 from ..memory.cost.estimate import Estimate
 from ..units import Bytes
@@ -62,7 +61,7 @@ def _capabilities(entry: Entry) -> list[str]:
     has = {
         "completion": entry.spec.kind == "chat",
         "vision": (projector is not None and projector.numbers.get("has_vision_encoder") is not False)
-        or (bool(entry.found.ollama_only) and sees_with_itself(facts) and not entry.found.unseeing),
+        or (entry.found.sees_with_itself and not entry.found.unseeing),
         "audio": projector is not None and projector.numbers.get("has_audio_encoder") is True,
         "tools": facts.tools,
         "thinking": facts.thinking,

@@ -15,6 +15,7 @@ import ollama_store
 import pytest
 import trio
 from click.testing import CliRunner, Result
+from configs import load
 from gguf_files import tiny_llama, write_gguf
 from real_engines import llama_server, smollm2
 from serving import FAKE, PATIENCE, Served, serving
@@ -23,7 +24,6 @@ from llmsup.bridge.lock import locked
 from llmsup.catalog.ollama.store import read_store
 from llmsup.cli import main
 from llmsup.cli.client import Client
-from llmsup.config import load
 
 ENGINE = f"command = {json.dumps([sys.executable, str(FAKE), '--socket', '${SOCKET}'])}\n"
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import ollama_store
 import pytest
+from configs import parse
 from gguf_files import tiny_llama
 from real_engines import llama_server, smollm2
 from serving import serving
-
-from llmsup.config import parse
 
 ID = "HuggingFaceTB/SmolLM2-135M-Instruct-GGUF"
 

@@ -17,6 +17,7 @@ from llmsup.catalog.entry import Entry
 from llmsup.catalog.merge import Disk, entries
 from llmsup.catalog.scan import scan_now
 from llmsup.config.schema import Bridge, Catalog, Config, ModelSpec, Server, Settings
+from llmsup.engines.kinds import KINDS
 from llmsup.engines.llama_server.context import context
 from llmsup.memory.cost.estimate import Estimate, estimate
 from llmsup.units import NEVER
@@ -56,7 +57,7 @@ def served(base: Path, *args: str, **settings: Any) -> Entry:
         bridge=Bridge(every=NEVER),
         server=Server(state_dir=base / "state"),
     )
-    return entries(config, Disk(snapshot=scan_now(config)))["m"]
+    return entries(config, Disk(snapshot=scan_now(config), engines=KINDS))["m"]
 
 
 def needs(entry: Entry) -> Estimate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from configs import parse
 from gguf_zoo import ZOO
 
 from llmsup.catalog.found import Stamp, Unreadable
@@ -12,7 +13,7 @@ from llmsup.catalog.gguf.facts import Facts
 from llmsup.catalog.gguf.header_cache import HeaderCache
 from llmsup.catalog.index import Library
 from llmsup.catalog.scan import scan_now
-from llmsup.config import Config, parse
+from llmsup.config import Config
 
 
 @pytest.fixture

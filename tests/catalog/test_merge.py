@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from configs import parse
+from engine_kinds import kinds
 
 from llmsup.catalog.entry import Entry
 from llmsup.catalog.found import Found, LeftOut, Snapshot, Stamp
 from llmsup.catalog.gguf.facts import Facts
 from llmsup.catalog.merge import Disk, entries
 from llmsup.catalog.resolver import Called, Names
-from llmsup.config import parse
 from llmsup.units import Bytes, Seconds
 
 CHAT = Facts(architecture="llama", kind="chat", context_length=4096, weights=Bytes(100))
@@ -29,7 +30,9 @@ def found(root: Path, id_: str, facts: Facts = CHAT, **more: Any) -> Found:
 def serve(root: Path, text: str, *models: Found, ollama_server: bool = False, **more: Any) -> dict[str, Entry]:
     config = parse(f"catalog.roots = [{str(root)!r}]\n{text}", "test.toml", {})
     snapshot = Snapshot(models={model.id: model for model in models}, **more)
-    return entries(config, Disk(snapshot=snapshot, ollama_server=ollama_server))
+    return entries(
+        config, Disk(snapshot=snapshot, engines=kinds(ollama=Path("/o/llama-server") if ollama_server else None))
+    )
 
 
 def test_with_nothing_written_down_everything_is_served(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from engine_kinds import kinds
 from gguf_files import tiny_llama
 
 from llmsup.cli import main
@@ -54,7 +55,7 @@ command = "/nowhere/llama-server"
 @pytest.fixture(autouse=True)
 def bundled(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the bundled engine were installed: it isn't started."""
-    monkeypatch.setattr("llmsup.cli.resolved.xllamacpp_installed", lambda: True)
+    monkeypatch.setattr("llmsup.cli.resolved.KINDS", kinds(bundled=True))
 
 
 def check(tmp_path: Path, text: str, *words: str) -> Result:

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from attrs import evolve
 from click.testing import CliRunner
+from configs import parse
 from gguf_files import tiny_llama
 
 from llmsup.catalog.found import Found, LeftOut, Snapshot, Stamp
 from llmsup.catalog.gguf.facts import Facts, FoundKind
 from llmsup.cli import main
 from llmsup.cli.starting import starting_config
-from llmsup.config import Config, parse
+from llmsup.config import Config
 from llmsup.config.schema import Catalog
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from configs import parse
 from hypothesis import given
 from hypothesis import strategies as st
 from real_engines import llama_server, smollm2
@@ -20,7 +21,6 @@ from llmsup.cli.importing import convert
 from llmsup.cli.importing.command import read_flags, split
 from llmsup.cli.importing.durations import duration
 from llmsup.cli.importing.reading import LARGEST, read
-from llmsup.config import parse
 from llmsup.errors import ConfigError
 from llmsup.units import NEVER, parse_seconds
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import attrs
 import pytest
+from configs import load, parse
 
-from llmsup.config import Bridge, Catalog, Config, Memory, Server, Settings, find, load, parse, parse_listen
+from llmsup.config import Bridge, Catalog, Config, Memory, Server, Settings, find, parse_listen
 from llmsup.errors import ConfigError, SetupError
 from llmsup.units import Seconds
 

@@ -12,7 +12,8 @@ from real_engines import llama_server
 
 from llmsup.config.schema import ModelSpec
 from llmsup.config.spellings import canonical, flag_in
-from llmsup.engines.llama_server.command_line import BUNDLED, launch, launch_bundled
+from llmsup.engines.bundled import launch as bundled
+from llmsup.engines.llama_server.command_line import launch
 from llmsup.engines.llama_server.flags import Dialect
 from llmsup.engines.llama_server.probe import Probe, parse_flags
 from llmsup.engines.llama_server.spellings import correct
@@ -52,22 +53,22 @@ def words(dialect: Dialect, args: str) -> str:
         (B10068, "-fa", "-fa on"),
         (B10068, "--flash-attn --jinja", "--flash-attn on --jinja"),
         (B10068, "-fa off", "-fa off"),
-        (BUNDLED, "-fa -sm none", "-fa on --split-mode none"),
-        (BUNDLED, "-cb --jinja", "--jinja"),
-        (BUNDLED, "--defrag-thold 0.1 --jinja", "--jinja"),
+        (bundled.DIALECT, "-fa -sm none", "-fa on --split-mode none"),
+        (bundled.DIALECT, "-cb --jinja", "--jinja"),
+        (bundled.DIALECT, "--defrag-thold 0.1 --jinja", "--jinja"),
         (NEW, "-c 1 --no-mmap --jinja", "-c 1 --load-mode none --jinja"),
         (NEW, "--mlock", "--load-mode mmap+mlock"),
         (NEW, "--mlock -x --no-mmap", "--load-mode mlock -x"),
         (NEW, "--direct-io", "--load-mode dio"),
         (NEW, "--no-direct-io --jinja", "--jinja"),
-        (BUNDLED, "--mmap", "--load-mode mmap"),
+        (bundled.DIALECT, "--mmap", "--load-mode mmap"),
         (B10068, "--load-mode none", "--no-mmap"),
         (B10068, "-lm mlock", "--no-mmap --mlock"),
         (B10068, "--load-mode mmap+mlock", "--mlock"),
         (B10068, "--load-mode auto --jinja", "--jinja"),
         (OLD, "--load-mode dio", "--load-mode dio"),  # it can't: left to be named
         (B10068, "--no-mmap --mlock", "--no-mmap --mlock"),
-        (BUNDLED, "--no-mmap", "--no-mmap"),
+        (bundled.DIALECT, "--no-mmap", "--no-mmap"),
     ],
 )
 def test_what_is_certain_is_put_right(dialect: Dialect, args: str, expected: str) -> None:
@@ -84,14 +85,14 @@ def test_what_was_changed_is_told() -> None:
         "args: --typ-p is --typical-p here",
         "args: -fa is -fa on here",
     )
-    assert correct(spec("-cb"), BUNDLED).told == ("args: -cb is not needed here",)
+    assert correct(spec("-cb"), bundled.DIALECT).told == ("args: -cb is not needed here",)
 
 
 def test_sampling_that_an_engine_has_no_flag_for_goes_into_requests() -> None:
     """The bundled engine takes no top-n-sigma at launch, but every request can carry it."""
     args = ["--top-nsigma", "1.5", "--dry-sequence-breaker", "x", "--dry-sequence-breaker", "\n", "--json-schema", "{}"]
     args += ["--sampler-seq", "kt", "-l", "15-1.5", "--logit-bias", "7+2", "-n", "64", "-r", "END", "--top-k", "3"]
-    corrected = correct(spec(*args), BUNDLED)
+    corrected = correct(spec(*args), bundled.DIALECT)
     assert corrected.words == ("--top-k", "3")
     assert corrected.sampling == {
         "top_n_sigma": 1.5,
@@ -103,8 +104,8 @@ def test_sampling_that_an_engine_has_no_flag_for_goes_into_requests() -> None:
         "stop": ["END"],
     }
     assert corrected.told[0] == "args: --top-nsigma is sent with each request as top_n_sigma here"
-    assert correct(spec("--predict", "-1"), BUNDLED).sampling == {}
-    assert correct(spec(*args, kind="embedding"), BUNDLED).sampling == {}
+    assert correct(spec("--predict", "-1"), bundled.DIALECT).sampling == {}
+    assert correct(spec(*args, kind="embedding"), bundled.DIALECT).sampling == {}
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_sampling_that_an_engine_has_no_flag_for_goes_into_requests() -> None:
 def test_a_value_that_can_not_be_one(args: str, message: str) -> None:
     """It is told, not sent."""
     with pytest.raises(SetupError, match=message):
-        correct(spec(*args.split()), BUNDLED)
+        correct(spec(*args.split()), bundled.DIALECT)
 
 
 @pytest.mark.parametrize("args", ["--draft-max 8", "-md d.gguf --spec-type ngram-mod --draft 8"])
@@ -152,14 +153,14 @@ def test_a_launch_has_the_corrections() -> None:
     got = launch(spec(*args), command=("l",), dialect=B10068, model=model, socket=socket, threads=None)
     assert got.argv[-4:] == ("--typical-p", "0.9", "--top-nsigma", "1.5")
     assert got.corrections == ("args: --typ-p is --typical-p here",)
-    got = launch_bundled(spec(*args), model=model, socket=socket, threads=None)
+    got = bundled.launch(spec(*args), model=model, socket=socket, threads=None)
     assert got.argv[-2:] == ("--typical-p", "0.9")
     assert got.body_defaults == {"top_n_sigma": 1.5}
     assert len(got.corrections) == 2
     with pytest.raises(SetupError, match=r"--split-mode.*the bundled engine does not know"):
-        launch_bundled(spec("-sm", "none"), model=model, socket=socket, threads=None)
+        bundled.launch(spec("-sm", "none"), model=model, socket=socket, threads=None)
     with pytest.raises(SetupError, match="sets itself"):
-        launch_bundled(spec("--host=0.0.0.0"), model=model, socket=socket, threads=None)
+        bundled.launch(spec("--host=0.0.0.0"), model=model, socket=socket, threads=None)
 
 
 async def test_the_real_one_knows_what_we_correct_to() -> None:

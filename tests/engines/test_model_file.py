@@ -10,6 +10,8 @@ import pytest
 from llmsup.catalog.found import Found
 from llmsup.catalog.gguf.facts import Facts
 from llmsup.config.schema import ModelSpec
+from llmsup.engines.kinds import KINDS
+from llmsup.engines.llama_server.llama_cpp import LlamaCpp
 from llmsup.engines.llama_server.model_file import file_args, with_file
 
 ENCODER = Facts(architecture="nomic-bert", kind="embedding", context_length=8192)
@@ -22,7 +24,10 @@ CHAT = Facts(architecture="llama", kind="chat", context_length=8192)
 def words(facts: Facts, kind: Any = None, args: tuple[str, ...] = (), engine: str = "auto", **more: Any) -> list[str]:
     found = Found(id="m", path=Path("/m.gguf"), files=(), facts=facts, **more)
     kind = kind or facts.kind
-    return list(file_args(ModelSpec(name="m", kind=kind, args=args, engine=engine), found))
+    spec = ModelSpec(name="m", kind=kind, args=args, engine=engine)
+    (first, *_) = KINDS.of(spec, found)
+    assert isinstance(first, LlamaCpp)
+    return list(file_args(spec, found, first.projector(spec, found)))
 
 
 BATCH = ["--ubatch-size", "2048", "--batch-size", "2048"]
@@ -61,4 +66,4 @@ def test_the_users_own_flags_come_last() -> None:
     """So that they win."""
     found = Found(id="m", path=Path("/m.gguf"), files=(), facts=SHORT)
     spec = ModelSpec(name="m", kind="embedding", args=("--mine",))
-    assert with_file(spec, found).args == ("--pooling", "cls", "--mine")
+    assert with_file(spec, found, None).args == ("--pooling", "cls", "--mine")

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from engine_kinds import kinds
 
 from llmsup.catalog.disk.paths import resolve_path
 from llmsup.catalog.entry import Entry
 from llmsup.catalog.found import Found
 from llmsup.catalog.gguf.facts import Facts
 from llmsup.config.schema import Catalog, Config, EngineSpec, ModelSpec
+from llmsup.engines.bundled.kind import xllamacpp_installed
+from llmsup.engines.kinds import KINDS
 from llmsup.engines.launch import Launch, TcpAddress, UnixAddress
 from llmsup.engines.llama_server.probe import Probe
 from llmsup.engines.missing import lines_of, without_engine
-from llmsup.engines.selector import _NO_ENGINE, EngineSelector, xllamacpp_installed
+from llmsup.engines.selector import EngineSelector
 from llmsup.errors import SetupError
 
 SOCKET = Path("/run/llmsup/m.sock")
@@ -50,7 +53,9 @@ def server(tmp_path: Path) -> Path:
     return binary
 
 
-def selector(root: Path, on_path: Path | None = None, *, bundled: bool = False, **settings: Any) -> EngineSelector:
+def selector(
+    root: Path, on_path: Path | None = None, *, bundled: bool = False, ollama: Path | None = None, **settings: Any
+) -> EngineSelector:
     def which(program: str) -> str | None:
         if program == "llama-server":
             return str(on_path) if on_path else None
@@ -62,7 +67,7 @@ def selector(root: Path, on_path: Path | None = None, *, bundled: bool = False, 
         config=config,
         probe=Probe(),
         which=which,
-        bundled_available=lambda: bundled,
+        kinds=kinds(bundled=bundled, ollama=ollama),
         cores=lambda: 4,
         **settings,
     )
@@ -234,11 +239,11 @@ async def test_what_only_ollama_can_run_runs_with_ollamas_llama_server(root: Pat
     """Where it is installed; else the reason is told, whatever other engine there is."""
     found = Found(id="m", path=root / "pub/one/one-Q4.gguf", files=(), facts=Facts(architecture="gptoss", kind="chat"),
                   ollama_only="'gptoss' is Ollama's own name")  # fmt: skip
-    made = selector(root, bundled=True, ollama_server=lambda: server)
+    made = selector(root, bundled=True, ollama=server)
     model = spec(path=str(found.path))
     assert (await made.plan(model, SOCKET, found)).argv[:3] == (str(server), "--model", str(found.path))
     with pytest.raises(SetupError, match="only Ollama's llama-server can run it: 'gptoss' is Ollama's own name"):
-        await selector(root, server, bundled=True, ollama_server=lambda: None).plan(model, SOCKET, found)
+        await selector(root, server, bundled=True).plan(model, SOCKET, found)
     bundled = await made.plan(spec(path=str(found.path), engine="bundled"), SOCKET, found)
     assert bundled.engine == "bundled", "who asks for an engine gets it"
 
@@ -322,8 +327,7 @@ async def test_what_no_engine_can_run_is_known_beforehand(root: Path, server: Pa
 
     mlx = EngineSpec(name="mlx", command=("mlx_lm.server", "--port", "${PORT}"))
     bare = EngineSelector(
-        config=Config(engines={"mlx": mlx}), probe=Probe(), which=which, bundled_available=lambda: False,
-        ollama_server=lambda: None,
+        config=Config(engines={"mlx": mlx}), probe=Probe(), which=which, kinds=kinds(),
     )  # fmt: skip
     stamp = Found(
         id="x", path=Path("/x"), files=(), facts=Facts(architecture="x", kind="chat"), ollama_only="it is odd"
@@ -340,13 +344,13 @@ async def test_what_no_engine_can_run_is_known_beforehand(root: Path, server: Pa
     ]
     missing = await without_engine(bare, entries)
     assert lines_of(missing) == [
-        f"m0, m1, m2 and 2 more can't be started: there is no engine. {_NO_ENGINE}",
-        f"b can't be started: the bundled engine is not installed. {_NO_ENGINE}",
+        f"m0, m1, m2 and 2 more can't be started: there is no engine. {KINDS.remedy}",
+        f"b can't be started: the bundled engine is not installed. {KINDS.remedy}",
         "c can't be started: no-such is not on PATH, or can't be run.",
         "e can't be started: mlx_lm.server is not on PATH, or can't be run.",
         "f can't be started: only Ollama's llama-server can run it: it is odd.",
     ]
     assert len(looked) == len(set(looked)), "each is looked for once"
     assert await without_engine(selector(root, server), entries[:6]) == {
-        "b": f"the bundled engine is not installed. {_NO_ENGINE}"
+        "b": f"the bundled engine is not installed. {KINDS.remedy}"
     }

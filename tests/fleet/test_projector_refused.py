@@ -80,7 +80,7 @@ async def until_started(model: Model, garage: Garage, number: int) -> None:
 def refuse(model: Model, garage: Garage, code: int = 1, *, given: bool = True) -> None:
     """The engine ends as one does that can't use its projector."""
     if given:
-        garage.last.launch = evolve(garage.last.launch, argv=("llama-server", "--mmproj", "/m/mmproj.gguf"))
+        garage.last.launch = evolve(garage.last.launch, projector=Path("/m/mmproj.gguf"))
     model.book.write(f"0.00.187.886 E {MISMATCH}")
     garage.last.exit(code)
 

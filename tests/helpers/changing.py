@@ -9,10 +9,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from configs import load
 from gguf_files import tiny_llama
 from serving import FAKE, Served, serving
-
-from llmsup.config import load
 
 ENGINE = f"command = {json.dumps([sys.executable, str(FAKE), '--socket', '${SOCKET}', '${ARGS}'])}\n"
 

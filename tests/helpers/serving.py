@@ -14,6 +14,8 @@ from attrs import evolve, frozen
 
 from llmsup.config.schema import Bridge, Config, ModelSpec, Server
 from llmsup.engines.connection import Headers
+from llmsup.engines.kind import Kinds
+from llmsup.engines.kinds import KINDS
 from llmsup.engines.launch import TcpAddress
 from llmsup.engines.pool import Answer, Pool, connect
 from llmsup.fleet.fleet import Fleet
@@ -141,13 +143,14 @@ async def serving(
     config: Config | None = None,
     stalled: float = 60,
     reread: Callable[[], Config] | None = None,
+    kinds: Kinds = KINDS,
 ) -> AsyncIterator[Served]:
     """A llmsup that serves these models; it has stopped in order when the block is left."""
     # No bridge, unless a test asks for one: its run at the start is told, and looks at the disk.
     config = config or Config(server=server or Server(), models={m.name: m for m in models}, bridge=Bridge(every=NEVER))
     config = evolve(config, server=evolve(config.server, fast=ROAD == "fast"))
     sockets = listen("127.0.0.1:0")
-    tree = Tree(config, sockets, stalled=Seconds(stalled), reread=reread)
+    tree = Tree(config, sockets, stalled=Seconds(stalled), reread=reread, kinds=kinds)
     async with trio.open_nursery() as nursery:
         fleet = await nursery.start(tree.run)
         client = Client(sockets[0].getsockname()[1])

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import trio
+from configs import parse
 from gguf_files import tiny_llama
 from serving import FAKE, PATIENCE, serving
 
-from llmsup.config import parse
 from llmsup.process.inheritance import Inheritance
 from llmsup.process.marks import MARK
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 from changing import Setting, reload
+from configs import load
 from gguf_files import tiny_llama
 from serving import PATIENCE
 
@@ -18,7 +19,7 @@ from llmsup import tree
 from llmsup.catalog.index import Library
 from llmsup.cli import running
 from llmsup.cli.logsetup import BookHandler, Handlers, StderrHandler
-from llmsup.config import Config, load
+from llmsup.config import Config
 from llmsup.process.logbook import LogBook
 from llmsup.process.notify import Notifier
 from llmsup.tree import Tree

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import trio
 from attrs import evolve, frozen
+from configs import parse
 from gguf_files import tiny_llama
 from serving import PATIENCE, Served, fake, serving
 
-from llmsup.config import parse
 from llmsup.config.schema import Bridge, Catalog, Config, Server
 from llmsup.fleet.model.states import State
 from llmsup.units import NEVER

@@ -1,7 +1,7 @@
-"""Which GGUFs only Ollama's own build of llama.cpp can run, and where an installed Ollama keeps that build.
+"""Which GGUFs only Ollama's own build of llama.cpp can run.
 
-It does not know whether a file is in Ollama's store. A file that Ollama only stores, made by llama.cpp's converter, has
-none of the marks below.
+It does not know whether that build is installed (`engines.ollama`), nor whether a file is in Ollama's store. A file
+that Ollama only stores, made by llama.cpp's converter, has none of the marks below.
 
 Ollama's own converter (its convert/) wrote files that llama.cpp refuses, or runs wrongly without a word: other names of
 architectures, keys and tensors, and projectors in the model's own file. Its llama-server translates them while it loads
@@ -30,11 +30,7 @@ of them translates or has.
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 from attrs import frozen
 
@@ -149,49 +145,3 @@ def _old_projector(facts: Facts) -> str:
     if facts.architecture == "clip" and sees and not typed:
         return "its projector has no type, as LLaVA's first ones had none"
     return ""
-
-
-def find_llama_server(
-    which: Callable[[str], str | None] = shutil.which,
-    platform: str = sys.platform,
-    exists: Callable[[str], bool] = os.path.isfile,
-    realpath: Callable[[str], str] = os.path.realpath,
-) -> Path | None:
-    """The llama-server of an installed Ollama, or None if there is none (or one from before it had one: May 2026).
-
-    It is where Ollama itself looks for it (package llm, llamaCppBinaryCandidates): in ../lib/ollama from its program on
-    Linux, in lib/ollama beside its program if that is Homebrew's (Formula/o/ollama.rb), and right beside it in a Mac's
-    app and archive. The program is the one on the PATH, else where its installers put it.
-
-    Args:
-        which: Finds a program on the PATH.
-        platform: As `sys.platform` has it.
-        exists: Whether there is a file of that name.
-        realpath: Follows links.
-    """
-    programs = [program] if (program := which("ollama")) else []
-    places = _candidates([*programs, *_PROGRAMS.get(platform, ())], platform, realpath)
-    return next((Path(place) for place in places if exists(place)), None)
-
-
-_PROGRAMS: Mapping[str, tuple[str, ...]] = {
-    "darwin": (
-        "/Applications/Ollama.app/Contents/Resources/ollama",
-        "~/Applications/Ollama.app/Contents/Resources/ollama",
-        "/opt/homebrew/opt/ollama/bin/ollama",
-        "/usr/local/opt/ollama/bin/ollama",
-    ),
-    "linux": ("/usr/local/bin/ollama", "/usr/bin/ollama"),
-}
-"""Where installers put Ollama: its app, Homebrew, scripts/install.sh, distributions."""
-
-
-def _candidates(programs: Iterable[str], platform: str, realpath: Callable[[str], str]) -> Iterator[str]:
-    for program in programs:
-        folder = os.path.dirname(realpath(os.path.expanduser(program)))
-        prefix = os.path.dirname(folder)
-        yield os.path.join(prefix, "lib", "ollama", "llama-server")
-        yield os.path.join(folder, "lib", "ollama", "llama-server")
-        # In a folder of programs, what is called llama-server may well be llama.cpp's own.
-        if platform == "darwin" and os.path.basename(folder) != "bin":
-            yield os.path.join(folder, "llama-server")

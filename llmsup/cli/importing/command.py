@@ -17,8 +17,6 @@ from ...config.spellings import canonical, flag_in, spellings
 from ...config.write import can_say
 from ...engines.sampling import FIELD_OF, FIELDS, Field, read_flag
 
-LLAMA_SERVER = "llama-server"
-
 ELSEWHERE = ("--hf-repo", "--hf-file", "--model-url", "--docker-repo")
 """Flags that let llama-server fetch its model."""
 

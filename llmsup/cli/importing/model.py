@@ -12,6 +12,7 @@ from typing import Any
 from attrs import Factory, define, frozen
 
 from ...config.write import Table
+from ...engines.llama_server.names import NAME as LLAMA_SERVER
 from . import command, filters
 from .command import Flags
 from .durations import duration, seconds_in
@@ -151,7 +152,7 @@ class _Conversion:
     # -- how it is started
 
     def _start(self, words: tuple[str, ...]) -> Flags:
-        if command.program(words) == command.LLAMA_SERVER and words[0] == (self.setting.program or words[0]):
+        if command.program(words) == LLAMA_SERVER and words[0] == (self.setting.program or words[0]):
             flags = command.read_flags(words[1:])
             if flags.path or flags.elsewhere:
                 return self._by_path(flags)
@@ -185,7 +186,7 @@ class _Conversion:
             self._note("proxy", f"the path {match[2]} is left out: requests keep the path that they came with")
         if not any("${PORT}" in word for word in words):
             words = self._with_port(words, match[1] if match else "")
-        if command.program(words) == command.LLAMA_SERVER:
+        if command.program(words) == LLAMA_SERVER:
             self.table.say("Another llama-server than the other models', so it keeps its command.")
         elif command.program(words) in _DOCKER:
             self.table.say(
@@ -207,7 +208,7 @@ class _Conversion:
             if len(found) == 1:
                 self._note("proxy", f"the port {fixed} is ${{PORT}} now: llmsup picks a free one at each start")
                 return (*words[: found[0]], word.sub("${PORT}", words[found[0]], count=1), *words[found[0] + 1 :])
-        if command.program(words) == command.LLAMA_SERVER and "--port" not in words:
+        if command.program(words) == LLAMA_SERVER and "--port" not in words:
             return (*words, "--port", "${PORT}")
         self._problem("its command does not say where to listen: put ${PORT} where its port belongs")
         return words

@@ -15,6 +15,8 @@ from ...config.checks import parse_listen
 from ...config.load import parse
 from ...config.wording import dotted
 from ...config.write import Table, comment, commented_out, document
+from ...engines.kinds import KINDS
+from ...engines.llama_server.names import NAME as LLAMA_SERVER
 from ...errors import ConfigError
 from . import command, model
 from .durations import duration, seconds_in
@@ -86,7 +88,7 @@ class _Whole:
         self.notes += without
         parts: list[Table | str] = [server, *self._defaults()]
         if "/" in program or "\\" in program:
-            engine = Table(("engines", command.LLAMA_SERVER))
+            engine = Table(("engines", LLAMA_SERVER))
             engine.put("command", [program])
             parts.append(engine)
         parts = [self._accepted(part) for part in parts]
@@ -210,7 +212,7 @@ class _Whole:
         programs = Counter(
             words[0]
             for words in self.words.values()
-            if not isinstance(words, str) and command.program(words) == command.LLAMA_SERVER
+            if not isinstance(words, str) and command.program(words) == LLAMA_SERVER
         )
         return programs.most_common(1)[0][0] if programs else ""
 
@@ -240,7 +242,7 @@ class _Whole:
 def _mistake(toml: str) -> str:
     """Why llmsup would not accept a part of a config, a clause; "" if it would."""
     try:
-        parse(toml, "", _AnyVariable())
+        parse(toml, "", _AnyVariable(), engines=KINDS.words)
     except ConfigError as error:
         return "; ".join(mistake.rpartition(" @ ")[0] for mistake in error.mistakes)
     return ""

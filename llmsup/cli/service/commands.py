@@ -12,8 +12,9 @@ from typing import Any
 
 import click
 
-from ...config import find, load
+from ...config import find
 from ...errors import ConfigError, Error, SetupError
+from ..configs import load
 from ..groups import Group
 from ..options import config_option, url_option
 from ..target import connect

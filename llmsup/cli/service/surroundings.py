@@ -11,8 +11,9 @@ from collections import UserDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ...config import Config, load
+from ...config import Config
 from ...errors import ConfigError, SetupError
+from ..configs import load
 
 USUAL = (
     "/opt/homebrew/bin",  # Homebrew on Apple Silicon

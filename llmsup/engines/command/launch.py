@@ -13,17 +13,12 @@ from pathlib import Path
 
 from ...config.schema import ModelSpec
 from ...errors import SetupError
-from ..launch import Launch, TcpAddress, UnixAddress
+from ..launch import Launch, TcpAddress, UnixAddress, mentions
 from ..ports import LOOPBACK, free_port
 from ..sampling import request_fields
 
 _NAMES = ("PORT", "SOCKET", "PATH", "NAME", "ARGS")
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_]+)\}")
-
-
-def mentions(command: tuple[str, ...], name: str) -> bool:
-    """Whether a command uses a placeholder: `mentions(("x", "${PATH}"), "PATH")`."""
-    return any(f"${{{name}}}" in word for word in command)
 
 
 def launch(

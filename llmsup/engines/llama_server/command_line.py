@@ -1,27 +1,24 @@
-"""The command line of a llama-server, and of the bundled engine, which answers to the same flags.
+"""The command line of a llama-server, and the words that it shares with others which answer to the same flags.
 
-It does not know which of them a model gets (`plan`), nor where the binary and the model were found.
+It does not know where the binary and the model were found.
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from attrs import evolve
 
 from ...config.schema import ModelSpec
-from ..bundled.flags import FLAGS
 from ..launch import Launch, UnixAddress
 from .flags import Dialect, check_args, render
+from .names import NAME
 from .spellings import Corrected, correct
-
-BUNDLED = Dialect(FLAGS, "the bundled engine")
 
 # Internal to llama.cpp, hence only a bonus: with this variable (any number will do) llama-server takes us for its
 # own router. It then prints lines `cmd_child_to_router:state:{...}` on its standard output, with the progress of
 # the load, and once loaded it ends when its standard input closes. Readiness and orphans are seen to without it.
-_CHILD_MODE = {"LLAMA_SERVER_ROUTER_PORT": "1"}
+CHILD_MODE = {"LLAMA_SERVER_ROUTER_PORT": "1"}
 
 # A child's thread waits for this line, and the child at its end for that thread. The end of the input alone won't do:
 # the thread then calls exit() beside a SIGTERM's orderly end, which now and then aborts, and an aborted llama-server
@@ -67,12 +64,12 @@ def launch(
         SetupError: The model's `args` have a flag that is ours or unknown, or the config asks for what this
             engine can't be told.
     """
-    words, body, corrected = _words(spec, dialect, model, socket, threads, alias=alias_of(spec.name))
+    words, body, corrected = words_of(spec, dialect, model, socket, threads, alias=alias_of(spec.name))
     leading = corrected_command(spec, command, dialect)
     return Launch(
-        engine="llama-server",
+        engine=NAME,
         argv=(*leading.words, *words),
-        env={**spec.env, **_CHILD_MODE},
+        env={**spec.env, **CHILD_MODE},
         address=UnixAddress(socket),
         tells_progress=True,
         farewell=_CHILD_EXIT,
@@ -102,27 +99,15 @@ def corrected_args(spec: ModelSpec, dialect: Dialect, *, place: str = "args") ->
     return corrected
 
 
-def launch_bundled(spec: ModelSpec, *, model: Path, socket: Path, threads: int | None) -> Launch:
-    """The bundled engine for one model.
+def words_of(
+    spec: ModelSpec, dialect: Dialect, model: Path, socket: Path, threads: int | None, *, alias: str
+) -> tuple[tuple[str, ...], dict[str, object], Corrected]:
+    """All words after the program, the request fields that stand in for flags that this build hasn't got, and what was
+    corrected in `args`.
 
     Raises:
         SetupError: As `launch`.
     """
-    words, body, corrected = _words(spec, BUNDLED, model, socket, threads, alias=spec.name)
-    return Launch(
-        engine="bundled",
-        argv=(sys.executable, "-m", "llmsup.engines.bundled.process", *words),
-        env={**spec.env, **_CHILD_MODE, "LLMSUP_STDIN_GUARD": "1"},
-        address=UnixAddress(socket),
-        tells_progress=True,  # it is llama.cpp's own server, with the same child mode
-        body_defaults=body,
-        corrections=corrected.told,
-    )
-
-
-def _words(
-    spec: ModelSpec, dialect: Dialect, model: Path, socket: Path, threads: int | None, *, alias: str
-) -> tuple[tuple[str, ...], dict[str, object], Corrected]:
     corrected = correct(spec, dialect)
     check_args(evolve(spec, args=corrected.words), dialect, _OWNED)
     rendered = render(spec, dialect, threads=threads)

@@ -1,6 +1,6 @@
 """What a model's file asks of llama.cpp's engines: its projector, its adapters, its pooling.
 
-It does not know how settings are spelled for an engine (`flags`), nor which engine it will be (`plan`).
+It does not know how settings are spelled for an engine (`flags`), nor which engine it will be.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from attrs import evolve
 
 from ...catalog.found import Found
 from ...catalog.gguf.facts import Facts
-from ...catalog.ollama.compat import sees_with_itself
 from ...config.schema import ModelSpec
 
 # An encoder computes a whole input at once, and llama-server refuses one that is longer than its physical batch
@@ -19,15 +18,19 @@ from ...config.schema import ModelSpec
 _ENCODER_BATCH = 2048
 
 
-def with_file(spec: ModelSpec, found: Found) -> ModelSpec:
-    """The settings with the flags that go with the file put before the user's own `args`, which win."""
-    return evolve(spec, args=(*file_args(spec, found), *spec.args))
+def with_file(spec: ModelSpec, found: Found, projector: Path | None) -> ModelSpec:
+    """The settings with the flags that go with the file put before the user's own `args`, which win.
+
+    Args:
+        projector: What it is given to see or hear with, if anything.
+    """
+    return evolve(spec, args=(*file_args(spec, found, projector), *spec.args))
 
 
-def file_args(spec: ModelSpec, found: Found) -> tuple[str, ...]:
-    """The flags that go with the file; none that the user's `args` have already."""
+def file_args(spec: ModelSpec, found: Found, projector: Path | None) -> tuple[str, ...]:
+    """The flags that go with the file; none that the user's `args` have already. Arguments as for `with_file`."""
     words: list[str] = []
-    if projector := projector_of(spec, found):
+    if projector:
         words += ("--mmproj", str(projector))
     if not _given(spec, "--lora", "--lora-scaled"):
         words += (word for adapter in found.adapters for word in ("--lora", str(adapter)))
@@ -41,13 +44,16 @@ def file_args(spec: ModelSpec, found: Found) -> tuple[str, ...]:
     return tuple(words)
 
 
-def projector_of(spec: ModelSpec, found: Found) -> Path | None:
-    """The projector that an engine gets since it goes with the file; None also where the user's `args` settle that."""
+def projector_of(spec: ModelSpec, found: Found, *, inside: bool = False) -> Path | None:
+    """The projector that an engine gets since it goes with the file; None also where the user's `args` settle that, or
+    where an engine has refused it.
+
+    Args:
+        inside: The engine can take one out of the model's own file.
+    """
     if _given(spec, "--mmproj", "-mm", "--no-mmproj", "--mmproj-auto") or found.unseeing:
         return None
-    if spec.engine == "auto" and found.ollama_only and sees_with_itself(found.facts):
-        return found.path  # Ollama's llama-server takes the model's own file for one
-    return found.projector
+    return found.path if inside and found.sees_with_itself else found.projector
 
 
 def pooling(facts: Facts) -> str:

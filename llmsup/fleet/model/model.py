@@ -13,6 +13,8 @@ import trio
 
 from ...catalog.entry import Entry
 from ...config.schema import ModelSpec
+from ...engines.kind import Kinds
+from ...engines.kinds import KINDS
 from ...errors import Error, ModelFailed, ShuttingDown, StillRunning, Unloading
 from ...memory.cost.estimate import Estimate, estimate
 from ...memory.policy.decision import Decision
@@ -62,14 +64,22 @@ class Model(Watched):
     """
 
     def __init__(
-        self, entry: Entry, book: LogBook, events: Events | None = None, told: Callable[[Model], None] | None = None
+        self,
+        entry: Entry,
+        book: LogBook,
+        events: Events | None = None,
+        told: Callable[[Model], None] | None = None,
+        kinds: Kinds = KINDS,
     ) -> None:
-        """`events` gets its loads, unloads and transitions; `told` is called at every change that memory depends on."""
+        """`events` gets its loads, unloads and transitions; `told` is called at every change that memory depends on;
+        `kinds` are those that its engine may be of.
+        """
         super().__init__()
         self.entry = self.served = entry
         self.book = book
         self.events = events or Events()
         self._told = told
+        self._kinds = kinds
         self.history = History()
         self.rate = Rate()
         self.last_asked = -math.inf
@@ -106,7 +116,7 @@ class Model(Watched):
         """What it would take in memory; None where that can't be told from a file."""
         entry, needs = self._needs
         if entry is not self.served:
-            needs = estimate(self.spec, self.served.found) if self.served.found else None
+            needs = estimate(self.spec, self.served.found, self._kinds) if self.served.found else None
             self._needs = (self.served, needs)
         return needs
 

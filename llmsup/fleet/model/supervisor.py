@@ -5,12 +5,9 @@ It does not know what an engine is made of (`engine`), who else there is (`fleet
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import trio
 
 from ...engines import ports
-from ...engines.llama_server.model_file import projector_of
 from ...errors import (
     EngineDied,
     Error,
@@ -104,7 +101,7 @@ class Supervisor:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(engine.pump)
             nursery.start_soon(engine.pool.run)
-            nursery.start_soon(watch_exit, run, engine, model.spec, model.book, self._out_of_memory, self._projector())
+            nursery.start_soon(watch_exit, run, engine, model.spec, model.book, self._out_of_memory)
             nursery.start_soon(watch_footprint, run, model)
             try:
                 began = trio.current_time()
@@ -220,11 +217,6 @@ class Supervisor:
         cause = _cause(run)
         self._model.history.note("unload", why, cause=cause, decision=run.decision, freed=run.freed)
         self._model.events.write("unload", model=name, cause=str(cause), reason=why, freed_bytes=run.freed)
-
-    def _projector(self) -> Path | None:
-        """What its engine has to see or hear with, as far as that is llmsup's doing."""
-        served = self._model.served
-        return projector_of(served.spec, served.found) if served.found else None
 
     def _out_of_memory(self) -> bool:
         return self._admission.out_of_memory(self._model)

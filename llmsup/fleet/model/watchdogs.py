@@ -6,7 +6,6 @@ It does not know what a verdict leads to: see `model`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import trio
 
@@ -77,14 +76,8 @@ async def watch_exit(
     spec: ModelSpec,
     book: LogBook,
     out_of_memory: Callable[[], bool],
-    projector: Path | None = None,
 ) -> None:
-    """Wait for the engine to end by itself.
-
-    Args:
-        out_of_memory: Whether the system killed anything for that.
-        projector: What it was given because it goes with the model's file.
-    """
+    """Wait for the engine to end by itself; `out_of_memory` tells whether the system killed anything for that."""
     code = await engine.wait()
     engine.pool.engine_ended()  # what it sent still reaches those who asked for it
     how, tail = describe_exit(code), last_words(run, book)
@@ -94,8 +87,8 @@ async def watch_exit(
     elif code and (complaint := complains_of_memory(last_words(run, book, LOOKED_AT))):
         what = f"The engine of {spec.name} {how} for want of memory. It said: {complaint}"
         run.end(OutOfMemory(what, hint=_LESS, log_tail=tail, retry_after=1))
-    elif _refused(run, engine, projector) and (complaint := complains_of_projector(last_words(run, book, LOOKED_AT))):
-        what = f"The engine of {spec.name} can't use {projector}. It said: {complaint}"
+    elif _may_refuse(run, engine) and (complaint := complains_of_projector(last_words(run, book, LOOKED_AT))):
+        what = f"The engine of {spec.name} can't use {engine.launch.projector}. It said: {complaint}"
         run.end(ProjectorRefused(what, hint="It is served without that.", log_tail=tail))
     elif code and run.loaded_at is None and ports.taken(engine.launch.address, tail):  # 0: a daemon of its own has it
         what = f"The engine of {spec.name} {how}: another program took its port. {first_complaint(tail)}"
@@ -131,9 +124,9 @@ async def watch_socket(run: Run, engine: Engine, model: Model) -> None:
     model.replace(run, SOCKET_GONE)
 
 
-def _refused(run: Run, engine: Engine, projector: Path | None) -> bool:
+def _may_refuse(run: Run, engine: Engine) -> bool:
     """Whether it may be for its projector that an engine ended."""
-    return run.loaded_at is None and projector is not None and str(projector) in engine.launch.argv
+    return run.loaded_at is None and engine.launch.projector is not None
 
 
 async def watch_footprint(run: Run, model: Model) -> None:

@@ -15,8 +15,8 @@ from ...catalog.found import Found
 from ...catalog.gguf.facts import Facts
 from ...config.schema import MiB, ModelSpec
 from ...engines.context import Context
-from ...engines.llama_server.context import context
-from ...engines.llama_server.model_file import with_file
+from ...engines.kind import Kinds
+from ...engines.kinds import KINDS
 from ...units import Bytes
 from .compute import compute_bytes
 from .header import number
@@ -60,17 +60,20 @@ class Estimate:
         return Bytes(sum(parts))
 
 
-def estimate(spec: ModelSpec, found: Found | None) -> Estimate | None:
-    """What the model will take; None for a model with its own command, or whose file llama.cpp doesn't serve.
+def estimate(spec: ModelSpec, found: Found | None, kinds: Kinds = KINDS) -> Estimate | None:
+    """What the model will take; None for a model with its own command, or whose file llama.cpp doesn't serve. What the
+    settings come to is for the kind of engine to say that is going to run it.
 
     With `ctx_size` 0 the engine's `--fit` may take less context than is counted here.
     """
-    if spec.command or found is None or found.facts.role != "model":
+    if found is None or found.facts.role != "model":
         return None
     facts = found.facts
     if spec.kind is None and facts.kind == "unknown":
         return None
-    settings = context(with_file(spec, found), facts)
+    settings = next((kind.estimate(spec, found) for kind in kinds.of(spec, found)[:1]), None)
+    if settings is None:
+        return None
     return Estimate(
         weights=Bytes(facts.weights + _adapters(found) + sum(stamp.size for stamp in found.extras)),
         kv=Bytes(kv_bytes(facts, settings)),

@@ -1,0 +1,62 @@
+"""A user's own command as a kind of engine: a model's `command`, or that of an [engines.NAME] table.
+
+It does not know what the command starts, unless that is a llama-server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+
+from ...catalog.found import Found
+from ...config.schema import ModelSpec
+from ..context import Context
+from ..kind import Kind, Machine, Wanted, find_program, model_path
+from ..launch import Launch, mentions
+from ..llama_server import command_line as llama_server
+from ..llama_server.context import context
+from ..llama_server.model_file import projector_of, with_file
+from ..llama_server.names import NAME as LLAMA_SERVER
+from . import launch
+
+
+class Command(Kind):
+    """Whatever the user says. "auto" never chooses it: it gets what names a command."""
+
+    name = "command"
+    word = False
+    directories = True
+
+    def can_run(self, spec: ModelSpec, found: Found | None) -> bool:
+        return bool(spec.command)
+
+    def estimate(self, spec: ModelSpec, found: Found) -> Context | None:
+        """Nothing is known of a model's own command. An [engines.NAME] table that is given a GGUF most likely starts
+        some llama.cpp.
+        """
+        return None if spec.command else context(with_file(spec, found, projector_of(spec, found)), found.facts)
+
+    def locate(self, wanted: Wanted, machine: Machine) -> tuple[str, ...] | None:
+        words = wanted.spec.command or wanted.tables[wanted.spec.engine].command
+        return find_program(wanted.spec, words, machine, machine.remedy if words[0] == LLAMA_SERVER else "")
+
+    async def launch(self, wanted: Wanted, program: tuple[str, ...], socket: Path, machine: Machine) -> Launch:
+        spec, words = wanted.spec, program
+        engine = self.name if spec.command else spec.engine
+        told: tuple[str, ...] = ()
+        sampling: Mapping[str, Any] = {}
+        name = spec.name
+        if Path(words[0]).name == LLAMA_SERVER:
+            dialect = await machine.probe.dialect(Path(words[0]))
+            own = llama_server.corrected_command(spec, words, dialect)
+            args = llama_server.corrected_args(spec, dialect)
+            words, spec, name = own.words, evolve(spec, args=args.words), llama_server.alias_of(name)
+            told, sampling = (*own.told, *args.told), {**own.sampling, **args.sampling}
+        model = None
+        if spec.path and mentions((*words, *spec.args), "PATH"):
+            model = await model_path(spec, machine, directories=True)
+        filled = launch.launch(spec, command=words, engine=engine, model=model, socket=socket, name=name)
+        return evolve(filled, corrections=told, body_defaults={**filled.body_defaults, **sampling})

@@ -1,0 +1,15 @@
+"""The kinds of engines that there are.
+
+To add one, write a `Kind` in a folder of its own and put it here.
+"""
+
+from __future__ import annotations
+
+from .bundled.kind import Bundled
+from .command.kind import Command
+from .kind import Kinds
+from .llama_server.kind import LlamaServer
+from .ollama.kind import Ollama
+
+KINDS = Kinds(built_in=(Ollama(), LlamaServer(), Bundled()), command=Command())
+"""In the order in which `engine = "auto"` tries them."""

@@ -1,0 +1,58 @@
+"""llama-server as a kind of engine: the one on PATH, or the one that [engines.llama-server] names.
+
+It does not know who else starts llama-servers: Ollama's own, and users' commands.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ...config.engine_words import AUTO
+from ...config.schema import EngineSpec, ModelSpec
+from ..kind import Machine, Wanted, find_program, names_program
+from ..launch import Launch
+from . import command_line
+from .llama_cpp import LlamaCpp
+from .names import NAME
+
+
+class LlamaServer(LlamaCpp):
+    """The user's llama-server."""
+
+    name = NAME
+    own_table = True
+    remedy = f"llama.cpp (for example: brew install llama.cpp) so that {NAME} is on PATH"
+
+    def locate(self, wanted: Wanted, machine: Machine) -> tuple[str, ...] | None:
+        table = wanted.tables.get(NAME)
+        if table is None and wanted.spec.engine == AUTO:
+            found = machine.which(NAME)
+            return (found,) if found else None
+        words = _words(table)
+        return find_program(wanted.spec, words, machine, machine.remedy if words[0] == NAME else "")
+
+    async def command_line(
+        self,
+        spec: ModelSpec,
+        program: tuple[str, ...],
+        model: Path,
+        socket: Path,
+        threads: int | None,
+        machine: Machine,
+    ) -> Launch:
+        dialect = await machine.probe.dialect(Path(program[0]))
+        return command_line.launch(spec, command=program, dialect=dialect, model=model, socket=socket, threads=threads)
+
+
+def installed(machine: Machine) -> tuple[str, ...]:
+    """The llama-server that models get where they don't say otherwise, and the arguments that it always gets; none:
+    there is none. Uses the disk.
+    """
+    words = _words(machine.config.engines.get(NAME))
+    found = machine.which(os.path.expanduser(words[0]))
+    return (found, *words[1:]) if found else ()
+
+
+def _words(table: EngineSpec | None) -> tuple[str, ...]:
+    return table.command if table and table.command and names_program(table) else (NAME,)

@@ -1,0 +1,1 @@
+"""Ollama's own build of llama-server, for the files that only it can run."""
