@@ -94,6 +94,12 @@ class FakeEngine:
         assert self.exit_code is not None
         return self.exit_code
 
+    async def after_ready(self) -> None:
+        await self._garage.after_ready(self)
+
+    async def before_stop(self, deadline: float) -> None:
+        await self._garage.before_stop(self, deadline)
+
     async def measure(self) -> None:
         size = self._garage.sizes.get(self.name, 1000) if self.size is None else self.size
         self.meter.saw(Footprint(Bytes(size)))
@@ -128,6 +134,12 @@ class Garage:
             with trio.CancelScope(shield=True):
                 await trio.sleep(self.stop_time)
             engine.stopped_at = trio.current_time()
+
+    async def after_ready(self, engine: FakeEngine) -> None:
+        """What each engine does before its first request."""
+
+    async def before_stop(self, engine: FakeEngine, deadline: float) -> None:
+        """What each engine does before a planned stop."""
 
     @property
     def last(self) -> FakeEngine:

@@ -132,6 +132,12 @@ class RunningEngine:
         if footprint:
             self.meter.saw(footprint)
 
+    async def after_ready(self) -> None:
+        """Nothing is to be done before the first request."""
+
+    async def before_stop(self, deadline: float) -> None:
+        """Nothing is to be done before a stop."""
+
 
 async def listens(address: Address) -> bool:
     """Whether anybody accepts connections there."""

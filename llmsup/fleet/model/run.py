@@ -70,6 +70,24 @@ class Engine(Protocol):
     async def measure(self) -> None:
         """Look at what the engine costs in memory now, for its meter."""
 
+    async def after_ready(self) -> None:
+        """Prepare for the first request, which waits for this: once the engine is ready, and for a limited time.
+
+        Raises:
+            Error, Disconnected, OSError: That failed. It is logged; the engine serves all the same.
+        """
+
+    async def before_stop(self, deadline: float) -> None:
+        """Prepare for a planned stop: nobody is served any more, and the engine still answers. Not called when it has
+        to go at once, and cancelled at the deadline or when somebody forces the stop.
+
+        Args:
+            deadline: On trio's clock.
+
+        Raises:
+            Error, Disconnected, OSError: That failed. It is logged; the engine is stopped all the same.
+        """
+
 
 Start = Callable[[Entry, LogBook], AbstractAsyncContextManager[Engine]]
 """Starts an engine, and ends it for certain on the way out. Raises SetupError or OSError if it can't be started."""

@@ -25,6 +25,7 @@ from ...process.shortage import explain, is_ours
 from ...units import NEVER, format_seconds
 from .admission import Admission
 from .hanging import watch_health
+from .hooks import after_ready, before_stop
 from .model import Model, stopping
 from .run import Engine, Run, Start
 from .states import Cause, State, StopRequest
@@ -106,6 +107,7 @@ class Supervisor:
             try:
                 began = trio.current_time()
                 await until_ready(run, engine, model.spec, model.book)
+                await after_ready(engine, model.spec.name)
                 run.loaded_at = trio.current_time()
                 model.load_seconds = run.loaded_at - began
                 model.failure, model.load_wanted, model.starved, model.ports_tried = None, False, False, 0
@@ -119,8 +121,9 @@ class Supervisor:
                 stop_request = await self._until_unwanted(run)
                 model.queue.close()
                 await self._drain(run, stop_request)
-                stop_request = run.stop_request = run.stop_request or stop_request
-                run.end(model.unloading(stop_request.reason))
+                run.stop_request = run.stop_request or stop_request
+                await before_stop(model, run, engine)
+                run.end(model.unloading(run.stop_request.reason))
             finally:
                 model.queue.close()
                 run.end(stopping())  # unless there is a verdict already
