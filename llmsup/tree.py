@@ -20,11 +20,11 @@ import trio
 from .bridge.scheduler import BridgeScheduler
 from .catalog.index import HEADERS, Library
 from .config.schema import Config, Server
-from .engines.kind import Kinds
 from .engines.kinds import KINDS
 from .engines.llama_server.kind import installed
 from .engines.llama_server.probe import Probe
 from .engines.missing import without_engine
+from .engines.registry import Kinds
 from .engines.selector import EngineSelector
 from .fleet.engine.starter import Starter
 from .fleet.fleet import Fleet

@@ -28,7 +28,7 @@ _SETTINGS = tuple(field.name for field in fields(Settings))
 
 
 class Engines(Protocol):
-    """What the catalog asks about the kinds of engines, which it can't see itself (`engines.kind.Kinds`)."""
+    """What the catalog asks about the kinds of engines, which it can't see itself (`engines.registry.Kinds`)."""
 
     def table_of(self, spec: ModelSpec, tables: Mapping[str, EngineSpec]) -> EngineSpec | None:
         """The [engines.NAME] table that a model uses, if any."""

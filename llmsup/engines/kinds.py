@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from .bundled.kind import Bundled
 from .command.kind import Command
-from .kind import Kinds
 from .llama_server.kind import LlamaServer
 from .ollama.kind import Ollama
+from .registry import Kinds
 
 KINDS = Kinds(built_in=(Ollama(), LlamaServer(), Bundled()), command=Command())
 """In the order in which `engine = "auto"` tries them."""

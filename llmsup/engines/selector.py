@@ -19,10 +19,11 @@ from ..config.engine_words import AUTO
 from ..config.schema import Config, EngineSpec, ModelSpec
 from ..errors import SetupError
 from .cores import usable_cores
-from .kind import Kind, Kinds, Wanted
+from .kind import Kind, Wanted
 from .kinds import KINDS
 from .launch import Launch
 from .llama_server.probe import Probe
+from .registry import Kinds
 
 # macOS allows 104 bytes with the ending NUL, Linux 108; a config should work on both.
 _LONGEST_SOCKET = 103

@@ -14,8 +14,8 @@ from attrs import Factory, frozen
 from ..catalog.entry import Entry
 from ..catalog.found import LeftOut
 from ..catalog.resolver import Match, Names
-from ..engines.kind import Kinds
 from ..engines.kinds import KINDS
+from ..engines.registry import Kinds
 from ..errors import ModelNotFound, QueueFull, ShuttingDown, StillRunning
 from ..process.events import Events
 from ..process.logbook import LogBook

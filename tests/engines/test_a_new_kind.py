@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -12,19 +14,23 @@ from configs import parse
 from engine_kinds import kinds
 from serving import FAKE, serving
 
+import llmsup
 from llmsup import config
 from llmsup.catalog.found import Found
 from llmsup.catalog.gguf.facts import Facts
 from llmsup.config.schema import Bridge, Catalog, Config, ModelSpec, Server
 from llmsup.engines.context import Context
-from llmsup.engines.kind import Kind, Kinds, Machine, Wanted
+from llmsup.engines.kind import Kind, Machine, Wanted
 from llmsup.engines.kinds import KINDS
 from llmsup.engines.launch import Launch, UnixAddress
 from llmsup.engines.llama_server.probe import Probe
+from llmsup.engines.registry import Kinds
 from llmsup.engines.selector import EngineSelector
 from llmsup.errors import ConfigError, SetupError
 from llmsup.memory.cost.estimate import estimate
 from llmsup.units import NEVER, Bytes
+
+PACKAGE = Path(llmsup.__file__).parent
 
 
 class Tensors(Kind):
@@ -117,3 +123,13 @@ def test_the_estimate_is_made_from_what_it_says() -> None:
 
 def test_who_has_no_engine_is_told_of_it() -> None:
     assert WITH_TENSORS.remedy == f"{KINDS.remedy.removesuffix('.')}, or tensors, from the shop."
+
+
+def test_nobody_else_knows_a_kind_by_its_name() -> None:
+    """The word that a config says stands in the kind's own folder, and nowhere else."""
+    homes = {kind.name: Path(inspect.getfile(type(kind))).parent for kind in KINDS.built_in if kind.word}
+    assert set(homes) == {"llama-server", "bundled"}
+    for path in PACKAGE.rglob("*.py"):
+        words = {node.value for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Constant)}
+        strangers = [name for name, home in homes.items() if name in words and home not in path.parents]
+        assert not strangers, f"{path} knows {strangers}"

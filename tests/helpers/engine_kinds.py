@@ -7,10 +7,10 @@ from pathlib import Path
 from attrs import evolve
 
 from llmsup.engines.bundled.kind import Bundled
-from llmsup.engines.kind import Kinds
 from llmsup.engines.kinds import KINDS
 from llmsup.engines.llama_server.kind import LlamaServer
 from llmsup.engines.ollama.kind import Ollama
+from llmsup.engines.registry import Kinds
 
 
 def kinds(*, bundled: bool = False, ollama: Path | None = None) -> Kinds:

@@ -14,10 +14,10 @@ from attrs import evolve, frozen
 
 from llmsup.config.schema import Bridge, Config, ModelSpec, Server
 from llmsup.engines.connection import Headers
-from llmsup.engines.kind import Kinds
 from llmsup.engines.kinds import KINDS
 from llmsup.engines.launch import TcpAddress
 from llmsup.engines.pool import Answer, Pool, connect
+from llmsup.engines.registry import Kinds
 from llmsup.fleet.fleet import Fleet
 from llmsup.fleet.model.model import Model
 from llmsup.tree import Tree

@@ -14,7 +14,8 @@ from attrs import evolve
 from ...catalog.found import Found
 from ...config.schema import ModelSpec
 from ..context import Context
-from ..kind import Kind, Machine, Wanted, find_program, model_path
+from ..finding import find_program, model_path
+from ..kind import Kind, Machine, Wanted
 from ..launch import Launch, mentions
 from ..llama_server import command_line as llama_server
 from ..llama_server.context import context

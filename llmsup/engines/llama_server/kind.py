@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ...config.engine_words import AUTO
 from ...config.schema import EngineSpec, ModelSpec
-from ..kind import Machine, Wanted, find_program, names_program
+from ..finding import find_program, names_program
+from ..kind import Machine, Wanted
 from ..launch import Launch
 from . import command_line
 from .llama_cpp import LlamaCpp

@@ -14,7 +14,8 @@ from ...catalog.found import Found
 from ...config.schema import ModelSpec
 from ..context import Context
 from ..cores import share_of
-from ..kind import Kind, Machine, Wanted, model_path
+from ..finding import model_path
+from ..kind import Kind, Machine, Wanted
 from ..launch import Launch
 from .context import context
 from .model_file import projector_of, with_file

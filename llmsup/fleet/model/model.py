@@ -13,8 +13,8 @@ import trio
 
 from ...catalog.entry import Entry
 from ...config.schema import ModelSpec
-from ...engines.kind import Kinds
 from ...engines.kinds import KINDS
+from ...engines.registry import Kinds
 from ...errors import Error, ModelFailed, ShuttingDown, StillRunning, Unloading
 from ...memory.cost.estimate import Estimate, estimate
 from ...memory.policy.decision import Decision

@@ -15,8 +15,8 @@ from ...catalog.found import Found
 from ...catalog.gguf.facts import Facts
 from ...config.schema import MiB, ModelSpec
 from ...engines.context import Context
-from ...engines.kind import Kinds
 from ...engines.kinds import KINDS
+from ...engines.registry import Kinds
 from ...units import Bytes
 from .compute import compute_bytes
 from .header import number

@@ -1,0 +1,53 @@
+"""What kinds of engines look for on the disk: programs, and models' files.
+
+It does not know any particular kind.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import trio
+
+from ..catalog.disk.lmstudio import model_roots
+from ..catalog.disk.paths import resolve_path
+from ..config.schema import EngineSpec, ModelSpec
+from ..errors import SetupError
+from .kind import Machine
+from .launch import mentions
+
+
+def names_program(table: EngineSpec) -> bool:
+    """Whether an [engines.NAME] table says only which program to use, and not how to start it."""
+    return not any(mentions(table.command, used) for used in ("PORT", "SOCKET", "PATH"))
+
+
+def find_program(spec: ModelSpec, words: tuple[str, ...], machine: Machine, hint: str = "") -> tuple[str, ...]:
+    """A command with its program found; one that is the model itself (a llamafile) is left as it is.
+
+    Args:
+        hint: What to do where it isn't there.
+
+    Raises:
+        SetupError: It isn't there.
+    """
+    if "${" in words[0]:
+        return words
+    found = machine.which(os.path.expanduser(words[0]))
+    if not found:
+        raise SetupError(f"model {spec.name}: {words[0]} is not on PATH, or can't be run.", hint=hint)
+    return (found, *words[1:])
+
+
+async def model_path(spec: ModelSpec, machine: Machine, *, directories: bool = False) -> Path:
+    """The file that a model's `path` means, or, if that may be, the directory.
+
+    Raises:
+        SetupError: There is none, or there are several.
+    """
+
+    def resolve() -> Path:
+        return resolve_path(spec, model_roots(machine.config.catalog), directories=directories)
+
+    return await trio.to_thread.run_sync(resolve)
