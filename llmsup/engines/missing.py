@@ -1,4 +1,4 @@
-"""Which models no engine on this machine can run: known before the first request finds out.
+"""Which models no engine on this machine can run, so that this is told before the first request finds out.
 
 It does not know what is made of that.
 """
@@ -25,7 +25,8 @@ async def without_engine(selector: EngineSelector, entries: Iterable[Entry]) -> 
         if entry.refusal:
             continue
         spec, found = entry.spec, entry.found
-        alike = (spec.command, spec.engine, entry.engine, selector.kinds.alone(found) if found else "", bool(spec.path))
+        alone, kinds = selector.kinds.alone(found) if found else "", selector.kinds.of(spec, found)
+        alike = (spec.command, spec.engine, entry.engine, alone, kinds, bool(spec.path))
         if alike not in known:
             known[alike] = await selector.missing(spec, found, entry.engine)
         if known[alike]:

@@ -16,6 +16,7 @@ from serving import FAKE, serving
 
 import llmsup
 from llmsup import config
+from llmsup.catalog.entry import Entry
 from llmsup.catalog.found import Found
 from llmsup.catalog.gguf.facts import Facts
 from llmsup.config.schema import Bridge, Catalog, Config, ModelSpec, Server
@@ -24,6 +25,7 @@ from llmsup.engines.kind import Kind, Machine, Wanted
 from llmsup.engines.kinds import KINDS
 from llmsup.engines.launch import Launch, UnixAddress
 from llmsup.engines.llama_server.probe import Probe
+from llmsup.engines.missing import without_engine
 from llmsup.engines.registry import Kinds
 from llmsup.engines.selector import EngineSelector
 from llmsup.errors import ConfigError, SetupError
@@ -133,3 +135,14 @@ def test_nobody_else_knows_a_kind_by_its_name() -> None:
         words = {node.value for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Constant)}
         strangers = [name for name, home in homes.items() if name in words and home not in path.parents]
         assert not strangers, f"{path} knows {strangers}"
+
+
+async def test_what_only_it_can_run_is_not_taken_for_missing(model: Path) -> None:
+    """Two models with the same settings may be for different kinds, by their files."""
+    selector = EngineSelector(
+        config=Config(), probe=Probe(), kinds=kinds().having(Tensors()), which=lambda program: None
+    )
+    entries = [
+        Entry(spec=ModelSpec(name=name, path=path)) for name, path in (("gguf", "/m.gguf"), ("tensors", str(model)))
+    ]
+    assert list(await without_engine(selector, entries)) == ["gguf"]
