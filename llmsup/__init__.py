@@ -10,9 +10,9 @@ what stands left of a `<` knows nothing of what stands right of it. `tests/test_
                  leftovers of one that was killed · server file: where a running server is
                  programs that are run for what they print
     catalog/     which models there are: GGUF headers, LM Studio's folders, Ollama's store, names
-                 gguf < found < gguf.header_cache < labels < ollama < the rest
+                 gguf < ollama.compat < found < gguf.header_cache < labels < ollama < the rest
     engines/     how a model becomes a command line, and how an engine is spoken to (connection, pool)
-                 sampling < launch < ports < bundled < llama_server, command < the rest
+                 sampling < launch < llama_server.probe < context, cores, ports, finding, kind < llama_server < the rest
     memory/      who may stay and who goes · what the machine says · what a model costs, estimated and measured
                  policy < machine < cost
     fleet/       a model's states, queue and runs · the governor: admission and eviction · names to models · reconciler
