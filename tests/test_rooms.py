@@ -18,10 +18,12 @@ ROOMS = re.findall(r"^    (\w+)(?:/|\.py) ", llmsup.__doc__ or "", re.MULTILINE)
 """From the one deepest down, which imports nothing of ours, to the one that may import them all."""
 
 PARTS = {
-    room: [frozenset(f"llmsup.{room}.{part}" for part in parts.split(", ")) for parts in order.split(" < ")]
-    for room, order in re.findall(
-        r"^    (\w+)/ .*\n +(\S+(?: < [^<\n]+?)+?)(?: < the rest)?$", llmsup.__doc__ or "", re.MULTILINE
-    )
+    room: [
+        frozenset(f"llmsup.{room}.{part.strip()}" for part in parts.split(","))
+        for parts in order.split("<")
+        if parts.strip() != "the rest"
+    ]
+    for room, order in re.findall(r"^    (\w+)/ .*\n((?: .*< .*\n)+)", llmsup.__doc__ or "", re.MULTILINE)
 }
 """The parts of a room, in their order: packages and modules; those on one step may import each other."""
 
