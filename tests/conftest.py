@@ -21,8 +21,10 @@ from llmsup.fleet.model.states import State
 settings.register_profile("llmsup", deadline=None)
 settings.load_profile("llmsup")
 
-# A shell starts what it puts into the background with Ctrl-C ignored, and programs hand that on to those they start.
+# A shell starts what it puts into the background with Ctrl-C ignored, nohup with SIGHUP, and programs hand that on to
+# those they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 pytest_plugins = ("fleets",)  # its fixtures, which two files use
 

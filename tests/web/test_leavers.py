@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 from serving import PATIENCE, fake, serving
+from trio.testing import wait_all_tasks_blocked
 
 from llmsup.config.schema import Server
 from llmsup.gateway.room import Room, Share
@@ -77,10 +78,13 @@ def log(caplog: pytest.LogCaptureFixture) -> Iterator[Log]:
 
 @asynccontextmanager
 async def leaving(port: int, sent: bytes, how: str, log: Log) -> AsyncIterator[trio.SocketStream]:
-    """A client that has sent this much, and then goes."""
+    """A client that has sent this much, and goes once that has come as far as it can. (Of one whose reset comes before
+    it was accepted, nothing is seen at all.)
+    """
     async with await trio.open_tcp_stream("127.0.0.1", port) as client:
         with trio.fail_after(PATIENCE):
             await client.send_all(sent)
+            await wait_all_tasks_blocked(0.01)
         yield client
         if how == "reset":
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -63,7 +63,8 @@ class Lease:
             Error: The model can't be had; the error says why.
         """
         if self.served_by is None and self._error is None:
-            self._decided = self._decided or trio.Event()
+            if self._decided is None:
+                self._decided = trio.Event()
             with trio.move_on_at(self.since + timeout):
                 await self._decided.wait()
         if self._error is not None:
@@ -76,12 +77,12 @@ class Lease:
         return self.served_by
 
     def serve(self, run: Run) -> None:
-        """Its turn has come: for the desk."""
+        """Its turn has come: for the queue."""
         self.served_by = run
         self._wake()
 
     def refuse(self, error: Error) -> None:
-        """Its turn won't come: for the desk."""
+        """Its turn won't come: for the queue."""
         self._error = error
         self._wake()
 
