@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from ..config import Config, find, load
+from ..config.live import LiveConfig
 from ..units import Bytes, format_bytes
 from .client import NoServer
 from .options import json_option, url_option
@@ -91,7 +92,7 @@ def look() -> tuple[Entry, list[Entry]]:
         snapshot = scan_now(config, count)
     served = entries(config, Disk(snapshot=snapshot, ollama_server=find_llama_server() is not None))
     called = Names({name: each.called for name, each in served.items()})
-    missing = trio.run(without_engine, EngineSelector(config=config, probe=Probe()), served.values())
+    missing = trio.run(without_engine, EngineSelector(config=LiveConfig(config), probe=Probe()), served.values())
     most = ceiling(config.memory)
     models: list[Entry] = []
     for name, entry in served.items():

@@ -118,12 +118,12 @@ async def look(settings: Config, notes: tuple[str, ...], between: float) -> Repo
         between: Seconds between the two readings that make a rate.
     """
     said = list(notes)
-    inheritance = Inheritance(settings.secret_variables)
-    sampler = Sampler(settings.memory.probe, inheritance=inheritance)
+    inheritance = Inheritance(lambda: settings.secret_variables)
+    sampler = Sampler(inheritance=inheritance)
     try:
-        await sampler.read()
+        await sampler.read(settings.memory.probe)
         await trio.sleep(between)
-        reading = await sampler.read()
+        reading = await sampler.read(settings.memory.probe)
     except SetupError as error:
         said.append(f"{error} What follows is the system's.")
         reading = await Sampler().read()

@@ -17,7 +17,7 @@ def llama_server(selector: EngineSelector) -> tuple[str, ...]:
     """The llama-server that models get where they don't say otherwise, and the arguments that it always gets; none:
     there is none.
     """
-    table = selector.config.engines.get(LLAMA_SERVER)
+    table = selector.config.now.engines.get(LLAMA_SERVER)
     words: tuple[str, ...] = (LLAMA_SERVER,)
     if table and table.command and is_llama_server(table.name, table.command):
         words = table.command
@@ -31,7 +31,7 @@ def build_of(selector: EngineSelector, entry: Entry) -> str:
     Looks at the disk, but starts nothing: not even a `--version`, which with cold GPU libraries takes seconds.
     """
     spec, found = entry.spec, entry.found
-    table = entry.engine or selector.config.engines.get(spec.engine)
+    table = entry.engine or selector.config.now.engines.get(spec.engine)
     if words := spec.command or (table.command if table and spec.engine != "auto" else ()):
         return _stamp(selector.which(os.path.expanduser(words[0])))
     if found is not None and found.ollama_only and spec.engine == "auto":

@@ -19,7 +19,8 @@ from ..catalog.disk.lmstudio import model_roots
 from ..catalog.disk.paths import resolve_path
 from ..catalog.found import Found
 from ..catalog.ollama.compat import find_llama_server
-from ..config.schema import Config, EngineSpec, ModelSpec
+from ..config.live import LiveConfig
+from ..config.schema import EngineSpec, ModelSpec
 from ..errors import SetupError
 from .command import launch as command
 from .command.launch import mentions
@@ -73,7 +74,7 @@ class EngineSelector:
         ollama_server: Finds the llama-server that comes with Ollama; None: it is not there.
     """
 
-    config: Config
+    config: LiveConfig
     probe: Probe
     which: Callable[[str], str | None] = shutil.which
     bundled_available: Callable[[], bool] = xllamacpp_installed
@@ -118,7 +119,7 @@ class EngineSelector:
             return _Chosen(await self._program(spec, spec.command), "command")
         if not spec.path:
             raise SetupError(f"model {spec.name} has neither a path nor a command.")
-        tables = {**self.config.engines, **({engine.name: engine} if engine else {})}
+        tables = {**self.config.now.engines, **({engine.name: engine} if engine else {})}
         named = tables.get(spec.engine)
         if named and not is_llama_server(named.name, named.command):
             return _Chosen(await self._program(spec, named.command), named.name)
@@ -190,7 +191,7 @@ class EngineSelector:
 
     async def _model(self, spec: ModelSpec, *, directories: bool = False) -> Path:
         def resolve() -> Path:
-            return resolve_path(spec, model_roots(self.config.catalog), directories=directories)
+            return resolve_path(spec, model_roots(self.config.now.catalog), directories=directories)
 
         return await trio.to_thread.run_sync(resolve)
 

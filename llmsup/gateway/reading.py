@@ -53,9 +53,9 @@ async def read_body(
         raise _too_large(limit, bound)
     at_hand = None if how else getattr(chunks, "at_hand", None)
     if at_hand is not None and (data := at_hand(min(limit, SMALL))) is not None:
-        await (share or Room(limit).share()).grow(len(data))
+        await (share or Room(lambda: limit).share()).grow(len(data))
         return cast("bytes", data)
-    body = _Body(limit, bound, None if how else length, share or Room(limit).share())
+    body = _Body(limit, bound, None if how else length, share or Room(lambda: limit).share())
     await body.expect()
     # What comes is bounded, too, as it may unpack to nothing.
     async with (

@@ -12,6 +12,7 @@ import pytest
 from llmsup.catalog.entry import Entry
 from llmsup.catalog.found import Found
 from llmsup.catalog.gguf.facts import Facts
+from llmsup.config.live import LiveConfig
 from llmsup.config.schema import Config, EngineSpec, ModelSpec
 from llmsup.engines.builds import build_of, llama_server
 from llmsup.engines.llama_server.probe import Probe
@@ -36,7 +37,7 @@ def selector(bin_: Path, *, ollama: bool = False, **engines: tuple[str, ...]) ->
     tables = {name.replace("_", "-"): command for name, command in engines.items()}
     config = Config(engines={name: EngineSpec(name=name, command=command) for name, command in tables.items()})
     server = bin_ / "ollama-llama-server" if ollama else None
-    return EngineSelector(config=config, probe=Probe(), which=which, ollama_server=lambda: server)
+    return EngineSelector(config=LiveConfig(config), probe=Probe(), which=which, ollama_server=lambda: server)
 
 
 def entry(*, found: Found | None = None, table: EngineSpec | None = None, **spec: Any) -> Entry:
