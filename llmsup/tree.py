@@ -30,8 +30,9 @@ from .fleet.fleet import Fleet
 from .fleet.memory.costs import MeasuredCosts
 from .fleet.memory.governor import Governor
 from .fleet.reconciler import Reconciler
-from .gateway.access import RequestGuard, is_loopback
+from .gateway.access import RequestGuard
 from .gateway.gateway import Gateway
+from .gateway.hosts import is_loopback
 from .memory.cost.store import FootprintStore
 from .memory.machine.linux import Linux
 from .memory.machine.monitor import MemoryMonitor

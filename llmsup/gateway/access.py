@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import ipaddress
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -17,7 +16,7 @@ from attrs import Factory, define, field
 from ..config.live import LiveConfig
 from ..engines.connection import Headers
 from ..errors import ForbiddenOrigin, InvalidApiKey
-from .hosts import is_address, is_private, own_names, plain
+from .hosts import is_address, is_loopback, is_private, own_names, plain
 from .message import RequestHead
 
 APP_SCHEMES = ("app", "file", "tauri", "vscode-webview")
@@ -196,15 +195,3 @@ def _key(head: RequestHead) -> bytes:
         except ValueError:  # binascii.Error is one; a value beyond ASCII is another
             return b""
     return head.header(b"x-api-key").encode("latin-1")
-
-
-@lru_cache(256)
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own. RFC 6761: every name under localhost is."""
-    host = host.rstrip(".").lower()
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

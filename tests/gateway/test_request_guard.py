@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from llmsup.config.live import LiveConfig
 from llmsup.config.schema import Config, Server
 from llmsup.errors import ForbiddenOrigin, InvalidApiKey
-from llmsup.gateway.access import RequestGuard, is_loopback, is_preflight
+from llmsup.gateway.access import RequestGuard, is_preflight
+from llmsup.gateway.hosts import is_loopback
 from llmsup.gateway.message import RequestHead
 
 
@@ -462,3 +463,10 @@ def test_what_a_preflight_is() -> None:
 def test_what_is_not_loopback(host: str) -> None:
     """Only what every resolver takes for this machine."""
     assert not is_loopback(host)
+
+
+def test_a_name_under_localhost_is_not_certainly_here() -> None:
+    """Our own keys are not sent to what a name server says."""
+    assert is_loopback("box.localhost")
+    assert not is_loopback("box.localhost", certainly=True)
+    assert all(is_loopback(host, certainly=True) for host in ("localhost", "LOCALHOST.", "127.0.0.2", "::1"))
