@@ -10,7 +10,7 @@ from math import inf
 
 import trio
 
-from ..errors import BadRequest, Error
+from ..errors import BadRequest, Error, RequestTimeout, TooManyConnections
 from ..units import Seconds
 from . import direct
 from .handover import Handover
@@ -18,9 +18,8 @@ from .head import MAX_HEAD, Head, HeadReader
 from .incoming import Incoming
 from .outgoing import Outgoing
 from .pipe import Ends
-from .refusals import ClientLeft, RequestTimeout, TooManyConnections
 from .roads import Roads
-from .wire import Switched, Wire
+from .wire import ClientLeft, Switched, Wire
 
 KEEP_ALIVE = Seconds(75)
 """Between two requests. Clients' pools drop idle connections after 5 to 60 s; whoever drops first must not be the

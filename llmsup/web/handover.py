@@ -18,7 +18,7 @@ from .hypercorn_server import HypercornServer
 from .incoming import Incoming
 from .outgoing import Outgoing
 from .pipe import Ends, Pipe, pipe
-from .refusals import ClientLeft
+from .wire import ClientLeft
 
 _OURS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"upgrade", b"http2-settings", b"expect"))
 """What is about the client's connection, which is not Hypercorn's."""

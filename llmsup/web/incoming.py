@@ -10,11 +10,11 @@ from typing import Self
 
 import trio
 
+from ..errors import MalformedRequest
 from ..units import Seconds
 from .framing import Chunked, Framing, Length
 from .head import Head
-from .refusals import ClientLeft, MalformedRequest
-from .wire import LINGER_BYTES, Wire
+from .wire import LINGER_BYTES, ClientLeft, Wire
 
 MOMENT = Seconds(0.1)
 """How long what is on its way anyway may take: small bodies are here before their answer, or right behind it."""

@@ -13,8 +13,7 @@ from ..errors import Error
 from ..gateway.error_answer import error_answer
 from ..gateway.message import Reply
 from .head import Head
-from .refusals import ClientLeft
-from .wire import Wire
+from .wire import ClientLeft, Wire
 
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 _BODILESS = (204, 304)

@@ -13,9 +13,9 @@ from typing import Any
 
 import trio
 
+from ..errors import TlsWanted
 from ..process.quick_stream import READ, QuickStream
 from ..units import Seconds
-from .refusals import TlsWanted
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,10 @@ LINGER_BYTES = 32 * 1024**2
 
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 """What trio's streams raise when the other side has left, or we have."""
+
+
+class ClientLeft(Exception):
+    """The client is gone, or has closed its sending side: nobody waits for the rest."""
 
 
 class Wire:
