@@ -38,7 +38,6 @@ class Context:
         type_v: The same for values.
         swa_full: Layers with a sliding window get a cache as long as the others.
         flash: Whether attention is fused; "auto" is on wherever the device can.
-        kv_offload: The cache may be on the GPU.
         projector: An `mmproj` file is loaded.
         embeddings: It answers with vectors or ranks, and not with text.
         draft_type_k: The type for keys in the cache of a draft model, which has the same context.
@@ -57,7 +56,6 @@ class Context:
     type_v: str = "f16"
     swa_full: bool = False
     flash: Flash = "auto"
-    kv_offload: bool = True
     projector: bool = False
     embeddings: bool = False
     draft_type_k: str = "f16"
@@ -106,7 +104,6 @@ def context(spec: ModelSpec, facts: Facts, environ: Mapping[str, str] | None = N
         type_v=given.text("--cache-type-v") or "f16",
         swa_full=given.on("--swa-full"),
         flash=_flash(given.text("--flash-attn")),
-        kv_offload=given.on("--kv-offload", default=True),
         projector=bool(given.text("--mmproj")) and given.on("--mmproj-auto", default=True),
         embeddings=embeddings,
         draft_type_k=given.text("--spec-draft-type-k") or "f16",
