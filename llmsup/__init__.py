@@ -5,10 +5,10 @@ what stands left of a `<` knows nothing of what stands right of it. `tests/test_
 
     errors.py    one base Error(status, code, hint); its kinds carry their parts
     units.py     Seconds, Bytes: parsed once at the edge, printed for people
-    config/      schema (frozen attrs), load (tomllib + cattrs, strict, every mistake at once)
     process/     watched value · restart budget · orphan guard · child process and its kin · what it inherits · log book
                  leftovers of one that was killed · server file: where a running server is
-                 programs that are run for what they print
+                 programs that are run for what they print · files that are written whole or not at all
+    config/      schema (frozen attrs), load (tomllib + cattrs, strict, every mistake at once), the live cell
     catalog/     which models there are: GGUF headers, LM Studio's folders, Ollama's store, names
                  gguf < ollama.compat < found < gguf.header_cache < labels < ollama < the rest
     engines/     how a model becomes a command line, and how an engine is spoken to (connection, pool)

@@ -67,6 +67,18 @@ class BadRequest(Error):
     status, code, type = 400, "invalid_request", "invalid_request_error"
 
 
+class MalformedRequest(BadRequest):
+    """What came is not HTTP/1.1, or breaks its rules, or could be read in two ways."""
+
+    code = "malformed_request"
+
+
+class TlsWanted(BadRequest):
+    """Plain HTTP, where TLS is spoken."""
+
+    code = "tls_wanted"
+
+
 class InvalidJson(BadRequest):
     """The body is not a JSON object."""
 
@@ -130,6 +142,36 @@ class UnsupportedEncoding(Error):
     """The body is compressed in a way that llmsup doesn't read."""
 
     status, code, type = 415, "unsupported_encoding", "invalid_request_error"
+
+
+class RequestTimeout(BadRequest):
+    """The request's head did not come in time."""
+
+    status, code = 408, "request_timeout"
+
+
+class TargetTooLong(BadRequest):
+    """The path and query are longer than any that is meant."""
+
+    status, code = 414, "target_too_long"
+
+
+class HeadTooLarge(BadRequest):
+    """The request's line and headers are longer, or more, than any that are meant."""
+
+    status, code = 431, "head_too_large"
+
+
+class MethodNotImplemented(BadRequest):
+    """A method that is for another kind of server."""
+
+    status, code = 501, "not_implemented"
+
+
+class VersionNotSupported(BadRequest):
+    """Another version of HTTP."""
+
+    status, code = 505, "http_version_not_supported"
 
 
 class QueueFull(Error):
@@ -210,6 +252,19 @@ class OutOfResources(Error):
     """The system gives llmsup itself no file, process or port; no engine is at fault."""
 
     status, code = 503, "out_of_resources"
+
+
+class TooManyConnections(Error):
+    """All the connections that the limit on open files allows are at work."""
+
+    status, code = 503, "too_many_connections"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "All the connections that the limit on open files allows are at work.",
+            hint="Raise it: `ulimit -n` where llmsup is started, LimitNOFILE in a systemd unit.",
+            retry_after=1,
+        )
 
 
 class BodiesFull(Error):

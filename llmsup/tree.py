@@ -19,7 +19,8 @@ import trio
 
 from .bridge.scheduler import BridgeScheduler
 from .catalog.index import HEADERS, Library
-from .config.schema import Config, Server
+from .config.live import LiveConfig
+from .config.schema import Config
 from .engines.kinds import KINDS
 from .engines.llama_server.kind import installed
 from .engines.llama_server.probe import Probe
@@ -31,8 +32,9 @@ from .fleet.fleet import Fleet
 from .fleet.memory.costs import MeasuredCosts
 from .fleet.memory.governor import Governor
 from .fleet.reconciler import Reconciler
-from .gateway.access import RequestGuard, is_loopback
+from .gateway.access import RequestGuard
 from .gateway.gateway import Gateway
+from .gateway.hosts import is_loopback
 from .memory.cost.store import FootprintStore
 from .memory.machine.linux import Linux
 from .memory.machine.monitor import MemoryMonitor
@@ -67,7 +69,7 @@ class Tree(Watched):
     """A whole llmsup.
 
     Attributes:
-        config: What it was built from.
+        config: The config in force.
         sockets: Listening already, so that a port in use is found out before anything starts.
         book: Gets the engines' lines; the caller may write its own log there too.
         reread: Reads the config anew; None: it can't change.
@@ -89,7 +91,7 @@ class Tree(Watched):
         kinds: Kinds = KINDS,
     ) -> None:
         super().__init__()
-        self.config = config
+        self.config = LiveConfig(config)
         self.sockets = sockets
         self.reread = reread or (lambda: config)
         self.reconciler: Reconciler | None = None
@@ -123,48 +125,40 @@ class Tree(Watched):
 
     async def _run(self, task_status: trio.TaskStatus[Fleet]) -> None:
         sockets = SocketDirectory()
-        inheritance = Inheritance(self.config.secret_variables)
+        inheritance = Inheritance(lambda: self.config.now.secret_variables)
         orphans = Orphans(sockets.path, inheritance)  # removes the directory at the very end, even if we are killed
         selector = EngineSelector(config=self.config, probe=Probe(inheritance=inheritance), kinds=self.kinds)
-        server = self.config.server
-        events, memory = Events(), self.config.memory
+        events, state_dir = Events(), self.config.now.server.state_dir
         pressure_file = Linux().pressure_file if sys.platform == "linux" else None
-        watch = MemoryMonitor(
-            memory, Sampler(memory.probe, inheritance=inheritance), events, pressure_file=pressure_file
-        )
-        prices = MeasuredCosts(FootprintStore(server.state_dir / FOOTPRINTS), selector.build_id)
-        governor = Governor(memory, watch, prices, events)
+        watch = MemoryMonitor(self.config, Sampler(inheritance=inheritance), events, pressure_file=pressure_file)
+        prices = MeasuredCosts(FootprintStore(state_dir / FOOTPRINTS), selector.build_id)
+        governor = Governor(self.config, watch, prices, events)
         starter = Starter(selector, orphans, sockets)
-        fleet = Fleet(starter, governor, max_queue=server.max_queue, book=self.book, events=events, kinds=self.kinds)
+        fleet = Fleet(
+            starter,
+            governor,
+            max_queue=lambda: self.config.now.server.max_queue,
+            book=self.book,
+            events=events,
+            kinds=self.kinds,
+        )
         selector.several = lambda: len(fleet.models) > 1
-        gateway = Gateway(fleet, server, self._guard(server))
-
-        def adopt(config: Config) -> tuple[str, ...]:
-            restart = _needs_restart(self.config.server, config.server)
-            self.config = selector.config = config
-            inheritance.secret = config.secret_variables
-            fleet.max_queue = config.server.max_queue
-            gateway.server, gateway.guard = config.server, self._guard(config.server)
-            governor.use(config.memory)
-            watch.use(config.memory)
-            app.use(config.server)
-            return restart
-
+        gateway = Gateway(fleet, self.config, self._guard())
         reconciler = self.reconciler = Reconciler(
             self.config,
             fleet,
-            Library(server.state_dir / HEADERS),
+            Library(state_dir / HEADERS),
             reread=self.reread,
-            adopt=adopt,
             engines=self.kinds,
             without_engine=partial(without_engine, selector),
         )
-        keeper = BridgeScheduler(lambda: self.config, orphans, rescan=reconciler.rescan, told=events.write)
+        keeper = BridgeScheduler(self.config, orphans, rescan=reconciler.rescan, told=events.write)
         app = build_app(gateway, fleet, reconciler, governor, keeper)
         roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout())
+        server = self.config.now.server
         web = WebServer(roads, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
         async with trio.open_nursery() as infra:
-            await infra.start(Leftovers(server.state_dir, inheritance, sockets.path).run)
+            await infra.start(Leftovers(state_dir, inheritance, sockets.path).run)
             await infra.start(orphans.run)
             await infra.start(sockets.run)
             await infra.start(watch.run)
@@ -186,14 +180,14 @@ class Tree(Watched):
                 models.cancel_scope.cancel()
             infra.cancel_scope.cancel()
 
-    def _guard(self, server: Server) -> RequestGuard:
+    def _guard(self) -> RequestGuard:
         loopback = all(is_loopback(s.getsockname()[0]) for s in self.sockets)
-        return RequestGuard(server.api_keys, server.cors_origins, loopback, server.hosts, self.token)
+        return RequestGuard(self.config, loopback, self.token)
 
     async def _wind_down(self, fleet: Fleet, gateway: Gateway, web: WebServer) -> None:
         fleet.close()  # who comes now is told so; who is in may finish
         self.notify()
-        grace = self.config.server.shutdown_grace
+        grace = self.config.now.server.shutdown_grace
         if gateway.active:
             log.info("stopping: %d requests have %s to finish", gateway.active, format_seconds(grace))
         async with trio.open_nursery() as nursery:
@@ -211,9 +205,3 @@ class Tree(Watched):
         fleet.give_up()  # who is still in is told why, while there still is a web server to tell it
         fleet.close_books()
         await web.stop(LAST_WORDS)
-
-
-def _needs_restart(old: Server, new: Server) -> tuple[str, ...]:
-    """The settings that differ, of those that are only looked at when llmsup starts."""
-    at_start = ("listen", "certfile", "keyfile", "state_dir", "log_format")
-    return tuple(f"server.{name}" for name in at_start if getattr(old, name) != getattr(new, name))

@@ -6,16 +6,14 @@ It does not know which links there should be.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
 from ..errors import SetupError
+from ..process.atomic import write_atomic
 
 FILE = ".llmsup-bridge.json"
 LOCK = ".llmsup-bridge.lock"
@@ -61,15 +59,7 @@ def write(target: Path, entries: Mapping[str, LinkRecord]) -> None:
     links = {path: {"model": one.model, "targets": one.targets} for path, one in sorted(entries.items())}
     about = "The links here that llmsup made, and may change or remove. It touches nothing else."
     text = json.dumps({"about": about, "format": _FORMAT, "links": links}, indent=1)
-    handle, scratch = tempfile.mkstemp(prefix=f"{FILE}-", dir=target)
-    try:
-        with open(handle, "w", encoding="ascii") as sink:
-            sink.write(text)
-        os.replace(scratch, target / FILE)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(scratch)
-        raise
+    write_atomic(target / FILE, text.encode())
 
 
 def forget(target: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import trio
 
 from ..catalog.disk.lmstudio import bridge_target
+from ..config.live import LiveConfig
 from ..config.schema import Config
 from ..errors import Error, ShuttingDown
 from ..process.orphans import Orphans
@@ -44,7 +45,7 @@ class BridgeScheduler(Watched):
 
     def __init__(
         self,
-        config: Callable[[], Config],
+        config: LiveConfig,
         orphans: Orphans,
         *,
         rescan: Callable[[], Awaitable[object]],
@@ -53,7 +54,7 @@ class BridgeScheduler(Watched):
         jitter: Callable[[], float] = random.random,
         bridge: Bridging = bridge,
     ) -> None:
-        """`config`: the one in force. `rescan`: has the catalog look at the disk. `told`: takes an event's kind, and
+        """`rescan`: has the catalog look at the disk. `told`: takes an event's kind, and
         what it says by name. `wall`: Unix seconds. `jitter`: from 0 to 1. `bridge`: does one run.
         """
         super().__init__()
@@ -79,11 +80,11 @@ class BridgeScheduler(Watched):
     @property
     def schedule(self) -> Schedule:
         """What the config asks for now."""
-        return Schedule.of(self._config().bridge)
+        return Schedule.of(self._config.now.bridge)
 
     async def target(self) -> Path | None:
         """Where the links go; None: nowhere, as LM Studio isn't installed."""
-        return await trio.to_thread.run_sync(bridge_target, self._config().bridge.target)
+        return await trio.to_thread.run_sync(bridge_target, self._config.now.bridge.target)
 
     @property
     def next_run(self) -> float:
@@ -95,7 +96,7 @@ class BridgeScheduler(Watched):
         task_status.started()
         try:
             if not self.schedule.off:
-                if not self._config().bridge.command:
+                if not self._config.now.bridge.command:
                     # What the catalog reads at a start anyway comes first: it is then known to us, and two readers
                     # of all headers would hold up serving.
                     await self._look_at_the_disk()
@@ -129,7 +130,7 @@ class BridgeScheduler(Watched):
             BadRequest: A program of the user's does it, which can't be asked.
             Error: Even that can't be told.
         """
-        return await try_out(self._config(), self._wall)
+        return await try_out(self._config.now, self._wall)
 
     async def _until_it_is_time(self) -> None:
         while self._asked <= self._begun:
@@ -146,7 +147,7 @@ class BridgeScheduler(Watched):
         self._since, self._late = self._wall(), self._jitter()
         self.running = True
         self.notify()
-        run = await self._bridge(self._config(), self._orphans, self._wall)
+        run = await self._bridge(self._config.now, self._orphans, self._wall)
         self._log(run)
         await self._look_at_the_disk()
         self.last, self.running, self._ended = run, False, self._begun

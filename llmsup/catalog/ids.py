@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 from attrs import frozen
 
+from ..process.atomic import write_atomic
 from .build import Key
 from .found import Found
-from .gguf.header_cache import replace_file
 
 FORMAT = 1
 LARGEST_FILE = 8 * 1024**2
@@ -73,8 +73,7 @@ class Ids:
             return None
         data = {id_: tuple(map(str, (first, *more))) for id_, (first, more) in texts.items()}
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(self._file, msgspec.json.encode(_Document(FORMAT, data)))
+            write_atomic(self._file, msgspec.json.encode(_Document(FORMAT, data)))
         except OSError as error:
             return f"the models' ids can't be kept in {self._file}: {error.strerror or error}."
         self._saved = texts

@@ -9,11 +9,10 @@ import os
 import re
 import unicodedata
 
-from .labels import printable
+from .labels import printable, split_name
 
 _HUB = re.compile(r"(?:https?://)?(?:www\.)?(?:hf\.co|huggingface\.co)/(?:models/)?")
 _HUB_FILE = re.compile(r"([^/]+/[^/]+)/(?:blob|resolve|raw|tree)/[^/]+(?=/|$)")
-_FILE = re.compile(r"(?:-[0-9]{5}-of-[0-9]{5})?\.gguf$")
 
 
 def folded(name: str) -> str:
@@ -37,4 +36,4 @@ def bare(name: str) -> str:
     if match := _HUB.match(text):
         text = text[match.end() :].partition("?")[0]
         text = _HUB_FILE.sub(r"\1", text)
-    return _FILE.sub("", text.removeprefix("./").rstrip("/"))
+    return split_name(text.removeprefix("./").rstrip("/"))[0]

@@ -5,11 +5,11 @@ It does not know whether anybody answers there.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from urllib.parse import urlsplit
 
 from ..errors import SetupError
+from ..gateway.hosts import is_loopback
 from ..gateway.routes import INFERENCE
 
 USUAL_PORT = 5005
@@ -66,15 +66,5 @@ def _proxys(path: str) -> str:
 def same_place(one: str, other: str) -> bool:
     """Whether two base URLs lead to one listener, as far as that can be told: loopback has many names."""
     a, b = urlsplit(one), urlsplit(other)
-    alike = a.hostname == b.hostname or (is_loopback(a.hostname or "") and is_loopback(b.hostname or ""))
+    alike = a.hostname == b.hostname or all(is_loopback(each.hostname or "", certainly=True) for each in (a, b))
     return alike and (a.scheme, a.port, a.path) == (b.scheme, b.port, b.path)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is certainly this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -17,8 +17,8 @@ from urllib.parse import quote, urlsplit
 from attrs import field, frozen
 
 from ..errors import Error
+from ..gateway.hosts import is_loopback
 from ..units import Seconds
-from .address import is_loopback
 
 PATIENCE = Seconds(10)
 """How long a server that is alive may take to accept a connection, or to answer what it knows already."""
@@ -125,7 +125,7 @@ class Client:
         host = parts.hostname or ""
         if not self._plain:
             context = ssl.create_default_context()
-            if is_loopback(host):
+            if is_loopback(host, certainly=True):
                 # No authority signs a certificate for 127.0.0.1, and what is said there doesn't leave the machine.
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE

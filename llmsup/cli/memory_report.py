@@ -17,6 +17,7 @@ import trio
 from attrs import frozen
 
 from ..config import find
+from ..config.live import LiveConfig
 from ..config.schema import Config
 from ..engines.llama_server.kind import installed
 from ..engines.llama_server.names import NAME as LLAMA_SERVER
@@ -121,17 +122,17 @@ async def look(settings: Config, notes: tuple[str, ...], between: float) -> Repo
         between: Seconds between the two readings that make a rate.
     """
     said = list(notes)
-    inheritance = Inheritance(settings.secret_variables)
-    sampler = Sampler(settings.memory.probe, inheritance=inheritance)
+    inheritance = Inheritance(lambda: settings.secret_variables)
+    sampler = Sampler(inheritance=inheritance)
     try:
-        await sampler.read()
+        await sampler.read(settings.memory.probe)
         await trio.sleep(between)
-        reading = await sampler.read()
+        reading = await sampler.read(settings.memory.probe)
     except SetupError as error:
         said.append(f"{error} What follows is the system's.")
         reading = await Sampler().read()
     devices = None
-    if command := installed(EngineSelector(config=settings, probe=Probe(inheritance=inheritance))):
+    if command := installed(EngineSelector(config=LiveConfig(settings), probe=Probe(inheritance=inheritance))):
         try:
             devices = await list_devices(command, inheritance=inheritance)
         except SetupError as error:

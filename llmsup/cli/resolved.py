@@ -18,6 +18,7 @@ from ..catalog.disk.paths import resolve_path
 from ..catalog.entry import Entry
 from ..catalog.found import Snapshot
 from ..catalog.merge import Disk, entries
+from ..config.live import LiveConfig
 from ..config.schema import Config, ModelSpec
 from ..config.wording import dotted
 from ..engines.kinds import KINDS
@@ -86,8 +87,8 @@ async def resolve(
         source: What mistakes call the config.
         found: Resolve the others too.
     """
-    probe = Probe(inheritance=Inheritance(config.secret_variables))
-    selector = EngineSelector(config=config, probe=probe, kinds=KINDS)
+    probe = Probe(inheritance=Inheritance(lambda: config.secret_variables))
+    selector = EngineSelector(config=LiveConfig(config), probe=probe, kinds=KINDS)
     disk = Disk(snapshot=snapshot, engines=KINDS)
     served = await trio.to_thread.run_sync(entries, config, disk)
     selector.several = lambda: len(served) > 1
@@ -106,7 +107,7 @@ async def _resolve(selector: EngineSelector, entry: Entry, source: str) -> Resol
             launch = await selector.plan(spec, SOCKET, entry.found, entry.engine)
     except SetupError as error:
         problems[str(error)] = None
-    place = f" @ {source}: {dotted(('models', spec.name))}" if spec.name in selector.config.models else ""
+    place = f" @ {source}: {dotted(('models', spec.name))}" if spec.name in selector.config.now.models else ""
     needs = estimate(spec, entry.found) if entry.found else None
     counts = cost(entry, needs, None)
     return Resolved(
@@ -115,7 +116,7 @@ async def _resolve(selector: EngineSelector, entry: Entry, source: str) -> Resol
         command=_argv(launch) if launch else (),
         with_requests=launch.body_defaults if launch else {},
         corrections=launch.corrections if launch else (),
-        weights=entry.found.size if entry.found else await trio.to_thread.run_sync(_weights, selector.config, spec),
+        weights=entry.found.size if entry.found else await trio.to_thread.run_sync(_weights, selector.config.now, spec),
         needs=needs,
         cost=counts if counts.least and not entry.refusal else None,
         mistakes=tuple(f"{problem.rstrip('.')}{place}" for problem in problems),

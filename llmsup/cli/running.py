@@ -20,13 +20,14 @@ from ..config import Config
 from ..errors import Error
 from ..fleet.fleet import Fleet
 from ..fleet.reconciler import Reconciler
+from ..gateway.hosts import is_loopback
 from ..process import descriptors, subreaper
 from ..process.logbook import LogBook
 from ..process.notify import Notifier
 from ..process.server_file import left_in, new_token
 from ..tree import Tree
 from ..units import Seconds
-from .address import is_loopback, url_of
+from .address import url_of
 from .failure import summary
 from .logsetup import Handlers, set_up
 from .reading import show_reading

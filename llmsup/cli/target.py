@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 from ..config import Contact, find, load_contact, parse_listen
 from ..config.schema import Server
 from ..errors import Error, SetupError
+from ..gateway.hosts import is_loopback
 from ..process.server_file import ServerFile, servers_of
-from .address import base_url, is_loopback, same_place, url_of
+from .address import base_url, same_place, url_of
 from .client import Client
 
 
@@ -51,7 +52,7 @@ def _at(text: str, key: str, contact: Contact, running: Sequence[ServerFile]) ->
                 return Client(known, key or server.token)
     if secure != url and same_place(secure, _usual(contact.server)):
         url = secure
-    if not key and is_loopback(urlsplit(url).hostname or ""):
+    if not key and is_loopback(urlsplit(url).hostname or "", certainly=True):
         key = _first_key(contact.server)
     return Client(url, key)
 

@@ -5,10 +5,8 @@ It does not know what the tables say.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import secrets
 import stat
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -19,6 +17,7 @@ import tomli_w
 from attrs import Factory, define
 
 from ..errors import SetupError
+from ..process.atomic import write_atomic
 from .wording import dotted
 
 _WIDTH = 100
@@ -139,23 +138,10 @@ def write_whole(path: Path, text: str, *, force: bool, private: bool = False) ->
     Raises:
         SetupError: There is a file already, or it can't be written.
     """
-    there = replaceable(path, force=force)
-    if there:
+    if replaceable(path, force=force):
         path = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.tmp")
-        try:
-            _write(temporary, text.encode(), 0o600 if private else 0o666)
-            if there and not private:
-                temporary.chmod(stat.S_IMODE(there.st_mode))
-            if force:
-                os.replace(temporary, path)
-            else:
-                _link(temporary, path, text.encode(), 0o600 if private else 0o666)
-        finally:
-            temporary.unlink(missing_ok=True)
-        _sync_directory(path.parent)
+        write_atomic(path, text.encode(), private=private, replace=force)
     except FileExistsError as error:
         if path.parent.is_dir():
             raise _exists(path) from None
@@ -185,38 +171,6 @@ def replaceable(path: Path, *, force: bool) -> os.stat_result | None:
 
 def _exists(path: Path) -> SetupError:
     return SetupError(f"{path} exists, and stays as it is.", hint="Add --force to replace it, or name another file.")
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _link(temporary: Path, path: Path, data: bytes, mode: int) -> None:
-    """Give the finished file its name, unless somebody else has it by now."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        try:
-            _write(path, data, mode)
-        except FileExistsError:
-            raise
-        except OSError:
-            path.unlink(missing_ok=True)
-            raise
-
-
-def _sync_directory(path: Path) -> None:
-    with contextlib.suppress(OSError):  # not every file system has it; the file itself is safe
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _remedy(error: OSError) -> str:

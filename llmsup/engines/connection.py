@@ -70,16 +70,11 @@ class AnswerHead:
 
 
 class Connection:
-    """A connection that carries one request at a time.
-
-    Attributes:
-        reused: It has carried a request before.
-    """
+    """A connection that carries one request at a time."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._quick = stream if isinstance(stream, QuickStream) else None
-        self.reused = False
         self._waiting: trio.CancelScope | None = None
         self._waits_since = 0.0
         self._patience = inf

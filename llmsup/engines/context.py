@@ -33,7 +33,6 @@ class Context:
         type_v: The same for values.
         swa_full: Layers with a sliding window get a cache as long as the others.
         flash: Whether attention is fused; "auto" is on wherever the device can.
-        kv_offload: The cache may be on the GPU.
         projector: An `mmproj` file is loaded.
         embeddings: It answers with vectors or ranks, and not with text.
         draft_type_k: The type for keys in the cache of a draft model, which has the same context.
@@ -52,7 +51,6 @@ class Context:
     type_v: str = "f16"
     swa_full: bool = False
     flash: Flash = "auto"
-    kv_offload: bool = True
     projector: bool = False
     embeddings: bool = False
     draft_type_k: str = "f16"

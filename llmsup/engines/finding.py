@@ -48,6 +48,6 @@ async def model_path(spec: ModelSpec, machine: Machine, *, directories: bool = F
     """
 
     def resolve() -> Path:
-        return resolve_path(spec, model_roots(machine.config.catalog), directories=directories)
+        return resolve_path(spec, model_roots(machine.config.now.catalog), directories=directories)
 
     return await trio.to_thread.run_sync(resolve)

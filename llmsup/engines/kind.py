@@ -13,7 +13,8 @@ from typing import ClassVar, Protocol
 from attrs import frozen
 
 from ..catalog.found import Found
-from ..config.schema import Config, EngineSpec, ModelSpec
+from ..config.live import LiveConfig
+from ..config.schema import EngineSpec, ModelSpec
 from .context import Context
 from .launch import Launch
 from .llama_server.probe import Probe
@@ -45,7 +46,7 @@ class Machine(Protocol):
         cores: How many physical cores there are.
     """
 
-    config: Config
+    config: LiveConfig
     probe: Probe
     which: Callable[[str], str | None]
     several: Callable[[], bool]

@@ -208,7 +208,6 @@ class Pool:
             if connection.readable:
                 dead.append(connection)
                 continue
-            connection.reused = True
             self._busy.add(connection)
             return connection, dead
         return None, dead

@@ -16,7 +16,8 @@ from attrs import define
 from ..catalog.entry import Entry
 from ..catalog.found import Found
 from ..config.engine_words import AUTO
-from ..config.schema import Config, EngineSpec, ModelSpec
+from ..config.live import LiveConfig
+from ..config.schema import EngineSpec, ModelSpec
 from ..errors import SetupError
 from .cores import usable_cores
 from .kind import Kind, Wanted
@@ -42,7 +43,7 @@ class EngineSelector:
         cores: How many physical cores we have.
     """
 
-    config: Config
+    config: LiveConfig
     probe: Probe
     kinds: Kinds = KINDS
     which: Callable[[str], str | None] = shutil.which
@@ -96,7 +97,7 @@ class EngineSelector:
         return kind.build_id(program)
 
     def _wanted(self, spec: ModelSpec, found: Found | None, engine: EngineSpec | None) -> Wanted:
-        tables = {**self.config.engines, **({engine.name: engine} if engine else {})}
+        tables = {**self.config.now.engines, **({engine.name: engine} if engine else {})}
         return Wanted(spec=spec, found=found, tables=tables)
 
     def _choose(self, wanted: Wanted) -> tuple[Kind, tuple[str, ...]]:

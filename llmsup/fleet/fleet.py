@@ -6,7 +6,7 @@ It does not know how a model lives (`model`) nor what a request looks like (`gat
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import trio
 from attrs import Factory, frozen
@@ -45,7 +45,7 @@ class Fleet(Watched):
     Attributes:
         models: By id.
         book: What all engines and llmsup itself wrote, together.
-        max_queue: How many requests may wait for models, all together.
+        max_queue: Tells how many requests may wait for models, all together.
         events: What happened to them.
         complete: Every model that there is, is known; not so while files are still being looked at for the first time.
         without_engine: Models that no engine here can run, and why, with the remedy; as of the last look.
@@ -57,7 +57,7 @@ class Fleet(Watched):
         start: Start,
         admission: Admission,
         *,
-        max_queue: int,
+        max_queue: Callable[[], int],
         book: LogBook,
         events: Events | None = None,
         kinds: Kinds = KINDS,
@@ -250,13 +250,14 @@ class Fleet(Watched):
         fill it, and a newcomer finds room (switches share a buffer like this: Choudhury and Hahne, "Dynamic queue
         length thresholds", 1998).
         """
-        left = self.max_queue - sum(model.queue.waiting for model in self._all())
+        most = self.max_queue()
+        left = most - sum(model.queue.waiting for model in self._all())
         if left <= 0:
-            raise QueueFull(f"{self.max_queue} requests wait for models already (max_queue).", retry_after=5)
+            raise QueueFull(f"{most} requests wait for models already (max_queue).", retry_after=5)
         if client and (own := sum(model.queue.waiting_of(client) for model in self._all())) > left:
             raise QueueFull(
                 f"{own} requests of this client wait for models already, and {left} places are left for all others.",
-                hint=f"One client may have as many as it leaves free (max_queue is {self.max_queue}).",
+                hint=f"One client may have as many as it leaves free (max_queue is {most}).",
                 retry_after=5,
             )
 

@@ -18,6 +18,7 @@ from ..catalog.entry import Entry
 from ..catalog.found import Snapshot
 from ..catalog.index import Library
 from ..catalog.merge import Disk, Engines, entries
+from ..config.live import LiveConfig
 from ..config.schema import Config
 from ..engines.missing import lines_of
 from ..errors import ConfigError, Error, ShuttingDown
@@ -63,7 +64,6 @@ class Reconciler(Watched):
     """The one task that changes which models the fleet has.
 
     Attributes:
-        config: The one in force.
         snapshot: What was found by the last look.
         over: It has ended.
         usable: What can be known soon is served, though files may still have to be read.
@@ -72,21 +72,19 @@ class Reconciler(Watched):
 
     def __init__(
         self,
-        config: Config,
+        config: LiveConfig,
         fleet: Fleet,
         library: Library,
         *,
         reread: Callable[[], Config],
-        adopt: Callable[[Config], tuple[str, ...]],
         engines: Engines,
         without_engine: Callable[[Iterable[Entry]], Awaitable[Mapping[str, str]]],
     ) -> None:
-        """`reread` gives the config as it is now; `adopt` has everybody else use a new one, and gives the settings
-        that need a restart. `engines` are the kinds that may serve a model; `without_engine` tells which models no
-        engine can run, and why.
+        """`reread` gives the config as its file says it now; `engines` are the kinds that may serve a model;
+        `without_engine` tells which models no engine can run, and why.
         """
         super().__init__()
-        self.config = config
+        self._config = config
         self.snapshot = Snapshot(complete=False)
         self.usable = False
         self.over = False
@@ -94,7 +92,6 @@ class Reconciler(Watched):
         self._fleet = fleet
         self._library = library
         self._reread = reread
-        self._adopt = adopt
         self._engines = engines
         self._without_engine = without_engine
         self._served: dict[str, Entry] = {}
@@ -125,7 +122,7 @@ class Reconciler(Watched):
         await self._look()
         while True:
             asks: list[_Ask] = []
-            with trio.move_on_after(self.config.catalog.rescan):
+            with trio.move_on_after(self._config.now.catalog.rescan):
                 asks.append(await self._asked.receive())
             with suppress(trio.WouldBlock):  # one look answers all who asked before it
                 while True:
@@ -178,8 +175,7 @@ class Reconciler(Watched):
                 for ask in asks:
                     ask.answer(error.again())
                 return
-            restart = self._adopt(config)
-            self.config = config
+            restart = self._config.replace(config)
             if restart:
                 log.warning("these settings take effect when llmsup is started again: %s", ", ".join(restart))
         changes = await self._look()
@@ -192,7 +188,7 @@ class Reconciler(Watched):
         """See what there is, and have it served."""
         began = trio.current_time()
         before = {name: model.entry for name, model in self._fleet.models.items()}
-        await trio.to_thread.run_sync(self._library.survey, self.config, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(self._library.survey, self._config.now, abandon_on_cancel=True)
         self.read, self.of = 0, self._library.pending
         # The config's own files come first, and are few.
         await trio.to_thread.run_sync(partial(self._library.read, first_only=True), abandon_on_cancel=True)
@@ -215,9 +211,9 @@ class Reconciler(Watched):
     async def _serve(self) -> None:
         def served() -> tuple[Snapshot, dict[str, Entry]]:
             snapshot = self._library.snapshot()
-            return snapshot, entries(self.config, Disk(snapshot=snapshot, engines=self._engines))
+            return snapshot, entries(config, Disk(snapshot=snapshot, engines=self._engines))
 
-        before = self.snapshot
+        config, before = self._config.now, self.snapshot
         snapshot, found = await trio.to_thread.run_sync(served, abandon_on_cancel=True)
         await self._note_engines(found)
         self.snapshot = snapshot

@@ -8,15 +8,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import ipaddress
 from functools import lru_cache
 from urllib.parse import urlsplit
 
 from attrs import Factory, define, field
 
+from ..config.live import LiveConfig
 from ..engines.connection import Headers
 from ..errors import ForbiddenOrigin, InvalidApiKey
-from .hosts import is_address, is_private, own_names, plain
+from .hosts import is_address, is_loopback, is_private, own_names, plain
 from .message import RequestHead
 
 APP_SCHEMES = ("app", "file", "tauri", "vscode-webview")
@@ -30,20 +30,22 @@ class RequestGuard:
     """Checks a request before anything else looks at it.
 
     Attributes:
-        api_keys: When there are any, a request must have one.
-        origins: Web origins that may call, besides loopback ones and apps.
+        config: Has the keys; the web origins that may call, besides loopback ones and apps; and the names that we are
+            called by, besides those that no page can have.
         loopback: The listener is on a loopback address, so a Host that isn't is a page's trick (DNS rebinding).
-        hosts: Names that we are called by, besides those that no page can have.
         token: Another key, which the commands of the user whom we run for know; "" for none.
         own: What this machine is called.
     """
 
-    api_keys: tuple[str, ...] = field(repr=False)
-    origins: tuple[str, ...]
+    config: LiveConfig
     loopback: bool
-    hosts: tuple[str, ...] = ()
     token: str = field(default="", repr=False)
     own: frozenset[str] = Factory(own_names)
+
+    @property
+    def _keys(self) -> tuple[str, ...]:
+        """When there are any, a request must have one."""
+        return self.config.now.server.api_keys
 
     def check(self, head: RequestHead) -> None:
         """Let the request in.
@@ -55,7 +57,7 @@ class RequestGuard:
         self._check_host(head)
         self._check_origin(head)
         self._check_referer(head)
-        if self.api_keys and head.path != "/health" and not is_preflight(head):
+        if self._keys and head.path != "/health" and not is_preflight(head):
             self._check_key(head)
 
     def _check_host(self, head: RequestHead) -> None:
@@ -69,12 +71,12 @@ class RequestGuard:
         )
 
     def _is_us(self, host: str) -> bool:
-        if is_loopback(host) or plain(host) in map(plain, self.hosts):
+        if is_loopback(host) or plain(host) in map(plain, self.config.now.server.hosts):
             return True
         if self.loopback:
             return False
         # Whoever rebinds a name has no key. Browsers keep passwords by name, so it can't have theirs sent, either.
-        return bool(self.api_keys) or is_address(host) or is_private(host) or plain(host) in self.own
+        return bool(self._keys) or is_address(host) or is_private(host) or plain(host) in self.own
 
     def _check_origin(self, head: RequestHead) -> None:
         origin = head.header(b"origin")
@@ -104,7 +106,7 @@ class RequestGuard:
 
     def is_friend(self, origin: str) -> bool:
         """Whether pages of that origin may call. "null" is not one: any site can make itself that."""
-        if origin in self.origins:
+        if origin in self.config.now.server.cors_origins:
             return True
         try:
             parts = urlsplit(origin)
@@ -117,7 +119,7 @@ class RequestGuard:
     def _check_key(self, head: RequestHead) -> None:
         offered = _key(head)
         # Every key is compared, in constant time: an answer's time says nothing about any of them.
-        keys = (*self.api_keys, self.token) if self.token else self.api_keys
+        keys = (*self._keys, self.token) if self.token else self._keys
         if not sum(hmac.compare_digest(offered, key.encode()) for key in keys):
             what = "is not one of this server's" if offered else "is missing"
             raise InvalidApiKey(f"The API key {what}.", hint="Send it as `Authorization: Bearer KEY` or `x-api-key`.")
@@ -126,7 +128,7 @@ class RequestGuard:
         """Whose request it is, where clients share something: the key's, where keys are wanted, else the address's.
         A key as such is never kept, and where none is wanted anybody could make up any number of them.
         """
-        if self.api_keys:
+        if self._keys:
             return f"key {hashlib.sha256(_key(head)).hexdigest()[:16]}"
         return f"address {head.client}"
 
@@ -193,15 +195,3 @@ def _key(head: RequestHead) -> bytes:
         except ValueError:  # binascii.Error is one; a value beyond ASCII is another
             return b""
     return head.header(b"x-api-key").encode("latin-1")
-
-
-@lru_cache(256)
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own. RFC 6761: every name under localhost is."""
-    host = host.rstrip(".").lower()
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

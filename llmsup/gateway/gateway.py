@@ -12,6 +12,7 @@ from types import TracebackType
 
 import trio
 
+from ..config.live import LiveConfig
 from ..config.schema import ModelSpec, Server
 from ..engines.connection import Buffer, Payload
 from ..errors import Error, InvalidJson, ModelNotFound, ModelRequired, ShuttingDown
@@ -38,20 +39,24 @@ class Gateway(Watched):
 
     Attributes:
         guard: Checks keys and origins; `exchange` has it check, and front ends use it for their other paths.
-        server: [server] of the config that is in force.
         active: How many requests are inside, from the first byte to the last.
         room: The memory that their bodies have.
         fleet: The models.
     """
 
-    def __init__(self, fleet: Fleet, server: Server, guard: RequestGuard) -> None:
+    def __init__(self, fleet: Fleet, config: LiveConfig, guard: RequestGuard) -> None:
         super().__init__()
         self.guard = guard
         self.active = 0
-        self.room = Room(Bytes(2 * server.max_body))
+        self.room = Room(lambda: Bytes(2 * self.server.max_body))
         self._turn = Turn()
         self.fleet = fleet
-        self.server = server
+        self._config = config
+
+    @property
+    def server(self) -> Server:
+        """[server] of the config in force."""
+        return self._config.now.server
 
     def exchange(self, head: RequestHead, chunks: AsyncIterable[bytes]) -> AbstractAsyncContextManager[Reply]:
         """Answer one request; the reply's body may be read until the context is left. Entering it raises:
@@ -65,7 +70,6 @@ class Gateway(Watched):
         self, head: RequestHead, chunks: AsyncIterable[bytes], share: Share
     ) -> tuple[Order, Callable[[Run], Payload]]:
         limit = self.server.max_body
-        self.room.large = Bytes(2 * limit)
         query = b"?" + head.query if head.query else b""
         client = self.guard.client(head)
         if head.raw_path.startswith(UPSTREAM):

@@ -1,4 +1,4 @@
-"""Names that a request may be addressed to: what a web page can't have as its own name.
+"""Names that a request may be addressed to: which are this machine's, and which a web page can't have as its own.
 
 A page whose name is made to lead here (DNS rebinding) is of one origin with us to its browser; but its requests still
 carry that name as their `Host`. It does not know what is asked for, nor what a listener's address is.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from functools import lru_cache
 
 PRIVATE = (".localhost", ".local", ".internal", ".home.arpa")
 """Endings that no name on the internet has: RFC 6761, RFC 6762 (what Macs call each other), ICANN's resolution
@@ -22,6 +23,22 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+@lru_cache(256)
+def is_loopback(host: str, *, certainly: bool = False) -> bool:
+    """Whether a host name or address is this machine's own. RFC 6761: every name under localhost is.
+
+    Args:
+        certainly: Whatever this machine's resolver is: some ask the network for names under localhost.
+    """
+    host = plain(host)
+    if host == "localhost" or (host.endswith(".localhost") and not certainly):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def is_private(host: str) -> bool:

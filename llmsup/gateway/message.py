@@ -25,7 +25,7 @@ class RequestHead:
         raw_path: As it came, without the query.
         query: As it came, without the question mark.
         headers: As they came, names in lower case.
-        client: Where it came from, for the log.
+        client: The address that it came from: where no keys are wanted, a client is told by it.
     """
 
     method: str

@@ -60,7 +60,7 @@ async def read_body(
         return cast("bytes", data)
     if (at_most := getattr(chunks, "at_most", None)) is not None:
         at_most(limit, partial(_too_large, limit, bound))
-    body = _Body(limit, bound, None if how else length, share or Room(limit).share())
+    body = _Body(limit, bound, None if how else length, share or Room(lambda: limit).share())
     await body.expect()
     # What comes is bounded, too, as it may unpack to nothing.
     async with (

@@ -6,6 +6,7 @@ It does not know what is in them, nor when one is done with: whoever holds a sha
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -29,18 +30,18 @@ class Room(Watched):
     """Memory for bodies: so much for large ones together, and `ALL_SMALL` beside it.
 
     Attributes:
-        large: How many bytes all large ones may have together.
+        most: Tells how many bytes all large ones may have together.
     """
 
-    def __init__(self, large: Bytes) -> None:
+    def __init__(self, most: Callable[[], Bytes]) -> None:
         super().__init__()
-        self.large = large
+        self.most = most
         self._small_taken = 0
         self._large_taken = 0
         self._queue: deque[Share] = deque()
 
     def __repr__(self) -> str:
-        taken = f"{format_bytes(self._large_taken)} of {format_bytes(self.large)}"
+        taken = f"{format_bytes(self._large_taken)} of {format_bytes(self.most())}"
         return f"<Room {taken}, {format_bytes(self._small_taken)} in small ones, {len(self._queue)} waiting>"
 
     @property
@@ -53,7 +54,7 @@ class Room(Watched):
         return Share(self)
 
     def _fits(self, size: int) -> bool:
-        return not self._large_taken or self._large_taken + size <= self.large
+        return not self._large_taken or self._large_taken + size <= self.most()
 
     async def _take_large(self, share: Share, size: int) -> None:
         self._queue.append(share)  # first come, first served: a very large one gets its turn, too
@@ -63,7 +64,7 @@ class Room(Watched):
             if patience.cancelled_caught:
                 taken = format_bytes(self._large_taken)
                 raise BodiesFull(
-                    f"The bodies of other requests have {taken}, of {format_bytes(self.large)} for all of them.",
+                    f"The bodies of other requests have {taken}, of {format_bytes(self.most())} for all of them.",
                     hint="Send fewer large requests at a time; the bound is twice server.max_body.",
                     retry_after=10,
                 )

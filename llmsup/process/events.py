@@ -1,4 +1,4 @@
-"""What happened, in order, for those who follow it: a bounded ring of numbered events.
+"""What happened, in order, for those who follow it.
 
 It does not know what the events mean nor how they are told.
 """
@@ -6,13 +6,12 @@ It does not know what the events mean nor how they are told.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 from attrs import frozen
 
-from .watched import Watched
+from .ring import Ring
 
 
 @frozen
@@ -32,29 +31,16 @@ class Event:
     data: Mapping[str, Any]
 
 
-class Events(Watched):
-    """The last events. Who writes never waits; who reads too slowly misses some, and sees that by the numbers."""
+class Events(Ring[Event]):
+    """The last events; who misses some sees that by their numbers."""
 
     def __init__(self, capacity: int = 1000) -> None:
-        super().__init__()
-        self._events: deque[Event] = deque(maxlen=capacity)
-        self.written = 0
-        """How many there ever were, and the number of the newest."""
-        self.closed = False
-        """Nothing more will come."""
+        super().__init__(capacity)
 
     def write(self, kind: str, **data: Any) -> None:
         """Add one."""
-        self.written += 1
-        self._events.append(Event(self.written, round(time.time(), 3), kind, data))
-        self.notify()
-
-    def close(self) -> None:
-        """Let those who follow come to an end."""
-        self.closed = True
-        self.notify()
+        self.add(Event(self.written + 1, round(time.time(), 3), kind, data))
 
     def since(self, seen: int) -> tuple[Event, ...]:
         """Those after number `seen` that are kept, oldest first."""
-        new = min(self.written - seen, len(self._events))
-        return tuple(self._events)[len(self._events) - new :] if new > 0 else ()
+        return self.after(seen)[1]

@@ -6,7 +6,7 @@ It does not know which programs these are.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from attrs import Factory, define
 
@@ -21,22 +21,21 @@ class Inheritance:
     """Our environment, as children see it: without our secrets, and with a mark by which they are found again.
 
     Attributes:
-        secret: Names of variables that no child gets; the config's `secret_variables`. A reload may change them.
+        secret: Tells the names of variables that no child gets: the config's `secret_variables`.
         environ: Ours.
         token: Tells our children from those of another llmsup.
     """
 
-    secret: Collection[str] = frozenset()
+    secret: Callable[[], Collection[str]] = frozenset
     environ: Mapping[str, str] = Factory(lambda: os.environ)
     token: str = Factory(new_token)
     _given: int = 0
 
     def environment(self, *, without: tuple[str, ...] = ()) -> dict[str, str]:
         """The whole environment of a program. `without`: beginnings of further names that it doesn't get."""
+        secret = {*OWN, *self.secret()}
         kept = {
-            name: value
-            for name, value in self.environ.items()
-            if name not in OWN and name not in self.secret and not name.startswith(without)
+            name: value for name, value in self.environ.items() if name not in secret and not name.startswith(without)
         }
         return self.marked(kept, f"{self.token}.0.")
 

@@ -20,6 +20,7 @@ import psutil
 import trio
 
 from . import guard, kin
+from .atomic import replacing
 from .inheritance import Inheritance
 from .marks import GUARD, marks_of
 
@@ -51,15 +52,12 @@ class Leftovers:
     @contextlib.contextmanager
     def _recorded(self) -> Iterator[None]:
         path = self._state_dir / _NAME.format(self._inheritance.token)
-        temporary = path.with_name(f".{path.name}.tmp")
         with contextlib.ExitStack() as leaving:
             try:
-                self._state_dir.mkdir(parents=True, exist_ok=True)
-                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                leaving.callback(os.close, descriptor)
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.write(descriptor, f"#{self._inheritance.token}\n".encode() + b"@%b\n" % os.fsencode(self._sockets))
-                os.replace(temporary, path)  # locked and whole from the first moment on
+                with replacing(path) as file:  # locked and whole from the first moment on
+                    leaving.callback(os.close, os.dup(file.fileno()))  # the lock lives as long as one of the two
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    file.write(f"#{self._inheritance.token}\n".encode() + b"@%b\n" % os.fsencode(self._sockets))
                 leaving.callback(path.unlink, missing_ok=True)
             except OSError as error:
                 log.warning(
@@ -67,8 +65,6 @@ class Leftovers:
                     path,
                     error,
                 )
-                with contextlib.suppress(OSError):
-                    temporary.unlink()
             yield
 
 

@@ -1,69 +1,49 @@
-"""The last lines that something wrote, bounded, readable by many at their own pace.
+"""The last lines that something wrote, each one fit for a log.
 
 It does not know where lines come from nor where they go.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncGenerator
 
 from .line import line_of
-from .watched import Watched
+from .ring import Ring
 
 
-class LogBook(Watched):
-    """A bounded ring of numbered lines.
+class LogBook(Ring[str]):
+    """The last lines; a gap is told to those who follow as a line of its own. When it is closed, lines may still be
+    written.
 
-    A reader that is slower than the writer misses lines and is told how many; the writer never waits
-    (llama-swap's #875: a slow reader of logs must not stall an engine).
+    Attributes:
+        prefix: What its lines begin with in the parent.
     """
 
     def __init__(self, capacity: int = 1000, *, parent: LogBook | None = None, prefix: str = "") -> None:
-        super().__init__()
-        self._lines: deque[str] = deque(maxlen=capacity)
+        super().__init__(capacity)
         self._parent = parent
         self.prefix = prefix
-        """What its lines begin with in the parent."""
-        self.written = 0
-        """How many lines were ever written; grows by one a line."""
-        self._closed = False
 
     def write(self, line: str) -> None:
         """Add one line, without its line end; control characters are made visible, and what is too long is cut."""
         line = line_of(line)
-        self._lines.append(line)
-        self.written += 1
-        self.notify()
+        self.add(line)
         if self._parent is not None:
             self._parent.write(f"{self.prefix}{line}")
-
-    def close(self) -> None:
-        """Let those who follow come to an end; lines may still be written."""
-        self._closed = True
-        self.notify()
 
     @property
     def last(self) -> str:
         """The newest line, or ""."""
-        return self._lines[-1] if self._lines else ""
-
-    def tail(self, count: int | None = None) -> tuple[str, ...]:
-        """The newest `count` lines, oldest first; all that are kept if None."""
-        lines = tuple(self._lines)
-        return lines if count is None else lines[max(0, len(lines) - count) :]
+        return self._kept[-1] if self._kept else ""
 
     def since(self, seen: int) -> tuple[int, tuple[str, ...]]:
         """What was written after line number `seen`: how many lines of it are lost, and the rest."""
-        new = self.written - seen
-        kept = min(new, len(self._lines))
-        return new - kept, self.tail(kept) if kept else ()
+        return self.after(seen)
 
     async def follow(self, seen: int) -> AsyncGenerator[str, None]:
         """Yield every line after line number `seen`, until `close`; a gap is told as a line of its own."""
-        while not self._closed or self.written > seen:
-            await self.until(lambda: self.written > seen or self._closed)  # noqa: B023 -- awaited in this very turn
-            lost, lines = self.since(seen)
+        while await self.news(seen):
+            lost, lines = self.after(seen)
             seen = self.written
             if lost:
                 yield f"... {lost} lines were too fast to follow ..."

@@ -10,29 +10,58 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 
 import trio
 
 from ..errors import SetupError
-from ..units import Seconds
+from ..units import Bytes, Seconds
 from .inheritance import Inheritance
 
-MOST = 64 * 1024
-"""Bytes that are read of what it prints."""
+MOST = Bytes(64 * 1024)
+"""What is read of what it prints, if nothing else is said."""
 
 _TAIL = 300
 
 
-async def run(argv: Sequence[str], *, name: str, timeout: Seconds, inheritance: Inheritance | None = None) -> bytes:
+class ProgramFailed(SetupError):
+    """The program could not be run, failed, took too long, or printed too much.
+
+    Attributes:
+        output: What it printed, on its standard error if there was anything.
+        exit_code: What it ended with, below 0 for a signal; None: it did not end by itself.
+        missing: There is no such program.
+    """
+
+    def __init__(self, message: str, *, output: str = "", exit_code: int | None = None, missing: bool = False) -> None:
+        super().__init__(message)
+        self.output = output
+        self.exit_code = exit_code
+        self.missing = missing
+
+
+async def run(
+    argv: Sequence[str],
+    *,
+    name: str,
+    timeout: Seconds,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    together: bool = False,
+    most: Bytes = MOST,
+) -> bytes:
     """Run a program; returns its standard output.
 
     Args:
         name: What it is called in messages.
         timeout: In seconds, for all of it.
-        inheritance: Its environment; None: ours, without what is ours alone.
+        env: Its environment; None: ours, without what is ours alone.
+        cwd: Its working directory; None: ours.
+        together: What it writes to its standard error belongs to its output.
+        most: How many bytes it may print.
 
     Raises:
-        SetupError: It can't be run, failed, took longer, or printed more than 64 KiB.
+        ProgramFailed: It can't be run, failed, took longer, or printed more than that.
     """
     out, err = bytearray(), bytearray()
     too_long = False
@@ -43,44 +72,69 @@ async def run(argv: Sequence[str], *, name: str, timeout: Seconds, inheritance: 
         with contextlib.suppress(trio.BrokenResourceError):
             async for chunk in stream:
                 into += chunk
-                if len(into) > MOST:
+                if len(into) > most:
                     too_long = True
                     nursery.cancel_scope.cancel()
 
-    async with _process(argv, name, (inheritance or Inheritance()).environment()) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
+    async with _process(argv, name, Inheritance().environment() if env is None else env, cwd, together) as process:
         with trio.move_on_after(timeout):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(read, process.stdout, out)
-                nursery.start_soon(read, process.stderr, err)
+                for stream, into in ((process.stdout, out), (process.stderr, err)):
+                    if stream is not None:
+                        nursery.start_soon(read, stream, into)
                 code = await process.wait()
                 nursery.cancel_scope.deadline = trio.current_time() + 1  # somebody that it left behind has the pipe
+    output = bytes(err or out).decode(errors="replace")
     if too_long:
-        raise SetupError(f"{name} printed more than {MOST // 1024} KiB.")
+        raise ProgramFailed(f"{name} printed more than {most // 1024} KiB.", output=output)
     if code is None:
-        raise SetupError(f"{name} did not end within {timeout:g} s.")
+        raise ProgramFailed(f"{name} did not end within {timeout:g} s.", output=output)
     if code:
         how = f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
-        said = " | ".join(bytes(err or out).decode(errors="replace").split("\n")).strip(" |")[-_TAIL:]
-        raise SetupError(f"{name} {how}.{f' It said: {said}' if said else ''}")
+        raise ProgramFailed(f"{name} {how}.{last_lines(output)}", output=output, exit_code=code)
     return bytes(out)
 
 
+def run_now(
+    argv: Sequence[str],
+    *,
+    name: str,
+    timeout: Seconds,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    together: bool = False,
+    most: Bytes = Bytes(1024 * 1024),
+) -> str:
+    """The same for a command that has nothing else to do; returns text. Arguments and errors as for `run`."""
+    call = partial(run, argv, name=name, timeout=timeout, env=env, cwd=cwd, together=together, most=most)
+    return trio.run(call).decode(errors="replace")
+
+
+def last_lines(output: str) -> str:
+    """The last three lines of what a program printed, to be put behind a message about it; "" if there are none."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()][-3:]
+    return f" It said: {' | '.join(lines)[-_TAIL:]}" if lines else ""
+
+
 @contextlib.asynccontextmanager
-async def _process(argv: Sequence[str], name: str, env: Mapping[str, str]) -> AsyncIterator[trio.Process]:
+async def _process(
+    argv: Sequence[str], name: str, env: Mapping[str, str], cwd: str | None, together: bool
+) -> AsyncIterator[trio.Process]:
     """The program in a group of its own, which is killed on the way out."""
     try:
         process = await trio.lowlevel.open_process(
             list(argv),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT if together else subprocess.PIPE,
             env=env,
+            cwd=cwd,
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
-        raise SetupError(f"{name} can't be run: {getattr(error, 'strerror', None) or error}.") from error
+        why = getattr(error, "strerror", None) or error
+        missing = isinstance(error, FileNotFoundError)
+        raise ProgramFailed(f"{name} can't be run: {why}.", missing=missing) from error
     try:
         yield process
     finally:

@@ -18,9 +18,8 @@ from typing import Any
 import psutil
 from attrs import field, frozen
 
-from ..config.write import write_whole
-from ..errors import SetupError
 from ..units import Seconds
+from .atomic import write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +77,12 @@ def left_in(state_dir: Path, *, urls: tuple[str, ...], token: str, config: Path 
     }
     path = state_dir / _NAME.format(os.getpid())
     try:
-        write_whole(path, json.dumps(text) + "\n", force=True, private=True)
-    except SetupError as error:
-        log.warning("commands such as `llmsup ps` may need --url and $LLMSUP_API_KEY: %s", error)
+        write_atomic(path, json.dumps(text).encode() + b"\n")
+    except OSError as error:
+        said = error.strerror or error
+        log.warning(
+            "commands such as `llmsup ps` may need --url and $LLMSUP_API_KEY: %s can't be written: %s.", path, said
+        )
     _sweep(state_dir)
     try:
         yield

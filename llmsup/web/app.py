@@ -16,7 +16,6 @@ from werkzeug.exceptions import MethodNotAllowed as QuartMethodNotAllowed
 from werkzeug.routing import PathConverter
 
 from ..bridge.scheduler import BridgeScheduler
-from ..config.schema import Server
 from ..errors import BadRequest, Error, MethodNotAllowed, NotFound
 from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
@@ -53,10 +52,6 @@ class App(QuartTrio):
     asgi_http_class = LeasingConnection
     request_class = LeasingRequest
 
-    def use(self, server: Server) -> None:
-        """Follow these settings from the next request on."""
-        self.config["MAX_CONTENT_LENGTH"] = server.max_body
-
 
 def current() -> LeasingRequest:
     """The request that is being handled."""
@@ -70,7 +65,6 @@ def build_app(
     app = App("llmsup", static_folder=None)
     app.config["RESPONSE_TIMEOUT"] = None  # Quart's minute would cut streams short, without a word
     app.config["BODY_TIMEOUT"] = None  # `gateway.reading` has the bounds of a body
-    app.use(gateway.server)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.converters["model"] = NameInPath
     app.url_map.merge_slashes = False  # paths are canonical (`gateway.paths`), and what is an engine's stays as it is
@@ -99,6 +93,7 @@ def build_app(
     async def check() -> Response | None:
         """Nothing is looked at, let alone loaded, before this."""
         head = current().head
+        current().max_content_length = gateway.server.max_body
         if is_preflight(head):
             gateway.guard.check(head)
             return Response(b"", HTTPStatus.NO_CONTENT)

@@ -11,7 +11,7 @@ from math import inf
 
 import trio
 
-from ..errors import BadRequest, Error
+from ..errors import BadRequest, Error, RequestTimeout, TooManyConnections
 from ..gateway.message import ClientLeft
 from ..units import Seconds
 from . import direct
@@ -20,7 +20,6 @@ from .head import MAX_HEAD, Head, HeadReader
 from .incoming import Incoming
 from .outgoing import Outgoing
 from .pipe import Ends
-from .refusals import RequestTimeout, TooManyConnections
 from .roads import Roads
 from .wire import Switched, Wire
 

@@ -43,9 +43,10 @@ def events(fleet: Fleet) -> Blueprint:
 
 async def _live(events: Events, seen: int) -> AsyncGenerator[bytes, None]:
     yield b": events of llmsup\n\n"
-    while not events.closed or events.written > seen:
+    more = True
+    while more:
         with trio.move_on_after(HEARTBEAT) as silence:
-            await events.until(lambda: events.written > seen or events.closed)  # noqa: B023 -- awaited in this very turn
+            more = await events.news(seen)
         new, seen = events.since(seen), events.written
         if silence.cancelled_caught:
             yield b": still here\n\n"

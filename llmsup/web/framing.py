@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from .refusals import MalformedRequest
+from ..errors import MalformedRequest
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 _PART_OF_SIZE = re.compile(rb"[0-9A-Fa-f]{0,15}\r?\Z")

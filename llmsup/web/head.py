@@ -14,8 +14,14 @@ import httptools
 from attrs import define
 
 from ..engines.connection import Headers
-from ..errors import BadRequest
-from .refusals import HeadTooLarge, MalformedRequest, NotImplementedHere, TargetTooLong, VersionNotSupported
+from ..errors import (
+    BadRequest,
+    HeadTooLarge,
+    MalformedRequest,
+    MethodNotImplemented,
+    TargetTooLong,
+    VersionNotSupported,
+)
 
 MAX_HEAD = 65536
 """Bytes of a request's line and headers; also of requests that are sent ahead of the last one's answer. Browsers send
@@ -140,13 +146,13 @@ class HeadReader:
         if _VERSION.match(self._data):
             return VersionNotSupported("llmsup speaks HTTP/1.1 and 1.0, no other version.")
         if isinstance(error, httptools.HttpParserInvalidMethodError) and _METHOD.match(self._data):
-            return NotImplementedHere("llmsup doesn't know the request's method.")
+            return MethodNotImplemented("llmsup doesn't know the request's method.")
         return MalformedRequest(f"{_WHAT}.")
 
     def _head(self) -> Head:
         line = _LINE.match(self._data)
         if self._data.startswith(b"CONNECT "):
-            raise NotImplementedHere("llmsup is no proxy: it doesn't take CONNECT.")
+            raise MethodNotImplemented("llmsup is no proxy: it doesn't take CONNECT.")
         if line is None or not self._complete:
             self._check_target()
             raise self._what_is_wrong()

@@ -12,12 +12,11 @@ from typing import Self
 
 import trio
 
-from ..errors import BodyTooLarge
+from ..errors import BodyTooLarge, MalformedRequest
 from ..gateway.message import ClientLeft
 from ..units import Seconds
 from .framing import Chunked, Framing, Length
 from .head import Head
-from .refusals import MalformedRequest
 from .wire import LINGER_BYTES, Wire
 
 MOMENT = Seconds(0.1)

@@ -13,9 +13,9 @@ from typing import Any
 
 import trio
 
+from ..errors import TlsWanted
 from ..process.quick_stream import READ, QuickStream
 from ..units import Seconds
-from .refusals import TlsWanted
 
 log = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from attrs import evolve
 
 from llmsup.bridge.run import BridgeRun
 from llmsup.bridge.scheduler import LOOK_AGAIN, BridgeScheduler
+from llmsup.config.live import LiveConfig
 from llmsup.config.schema import Bridge, Config
 from llmsup.errors import BadRequest, ConfigError, ShuttingDown
 from llmsup.process.orphans import Orphans
@@ -33,7 +34,7 @@ class World:
     """
 
     def __init__(self) -> None:
-        self.config = Config()
+        self.config = LiveConfig(Config())
         self.asleep = 0.0
         self.takes = 0.0
         self.outcome: dict[str, Any] = {}
@@ -44,7 +45,7 @@ class World:
         self.rescans: Callable[[], Awaitable[None]] = self._nothing
         self.began = trio.current_time()
         self.keeper = BridgeScheduler(
-            lambda: self.config,
+            self.config,
             Orphans(Path("nowhere")),
             rescan=self._rescan,
             told=self._told,
@@ -62,10 +63,10 @@ class World:
         return NOON + self.now
 
     def use(self, **bridge: Any) -> None:
-        self.config = Config(bridge=Bridge(**bridge))
+        self.config.replace(Config(bridge=Bridge(**bridge)))
 
     async def _bridge(self, config: Config, _orphans: Orphans, wall: Callable[[], float]) -> BridgeRun:
-        assert config is self.config
+        assert config is self.config.now
         assert not self.at_once, "two runs at once"
         self.at_once += 1
         self.runs.append(round(self.now))

@@ -66,7 +66,7 @@ def test_the_real_demo_model() -> None:
     assert seen.layer_tensors == {f"{name}.weight" for name in (
         "attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down")
     }  # fmt: skip
-    assert (seen.chat_template, seen.tools, seen.thinking, seen.vision_inside) == (True, False, False, False)
+    assert (seen.tools, seen.thinking, seen.vision_inside) == (False, False, False)
 
 
 def test_numbers_of_a_hybrid_are_kept_layer_by_layer(tmp_path: Path) -> None:
@@ -99,13 +99,12 @@ def test_a_projector_keeps_what_pairs_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("template", "expected"),
-    [("", (False, False, False)), (PLAIN, (True, False, False)), (TOOLS, (True, True, False)),
-     (THINKING, (True, True, True))],
-)  # fmt: skip
-def test_the_chat_template(tmp_path: Path, template: str, expected: tuple[bool, bool, bool]) -> None:
+    [("", (False, False)), (PLAIN, (False, False)), (TOOLS, (True, False)), (THINKING, (True, True))],
+)
+def test_the_chat_template(tmp_path: Path, template: str, expected: tuple[bool, bool]) -> None:
     """What it mentions, the model was trained for."""
     seen = facts(tiny_llama(tmp_path / "m.gguf", **{"tokenizer.chat_template": template}))
-    assert (seen.chat_template, seen.tools, seen.thinking) == expected
+    assert (seen.tools, seen.thinking) == expected
 
 
 def test_a_second_template_counts_too(tmp_path: Path) -> None:

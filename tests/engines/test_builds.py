@@ -13,6 +13,7 @@ from engine_kinds import kinds
 from llmsup.catalog.entry import Entry
 from llmsup.catalog.found import Found
 from llmsup.catalog.gguf.facts import Facts
+from llmsup.config.live import LiveConfig
 from llmsup.config.schema import Config, EngineSpec, ModelSpec
 from llmsup.engines.llama_server.kind import installed
 from llmsup.engines.llama_server.probe import Probe
@@ -37,7 +38,9 @@ def selector(bin_: Path, *, ollama: bool = False, **engines: tuple[str, ...]) ->
     tables = {name.replace("_", "-"): command for name, command in engines.items()}
     config = Config(engines={name: EngineSpec(name=name, command=command) for name, command in tables.items()})
     server = bin_ / "ollama-llama-server" if ollama else None
-    return EngineSelector(config=config, probe=Probe(), which=which, kinds=kinds(bundled=True, ollama=server))
+    return EngineSelector(
+        config=LiveConfig(config), probe=Probe(), which=which, kinds=kinds(bundled=True, ollama=server)
+    )
 
 
 def entry(*, found: Found | None = None, table: EngineSpec | None = None, **spec: Any) -> Entry:

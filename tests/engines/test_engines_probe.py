@@ -12,6 +12,7 @@ from real_engines import llama_server
 from llmsup.engines.llama_server.flags import Dialect
 from llmsup.engines.llama_server.probe import Probe, parse_flags
 from llmsup.errors import SetupError
+from llmsup.units import Seconds
 
 HELP = Path(__file__).parents[1] / "data" / "llama-server-b10068-help.txt"
 
@@ -102,7 +103,7 @@ async def test_an_asker_that_gives_up_leaves_the_next_one_its_turn(tmp_path: Pat
 )
 async def test_failures_say_what_the_binary_said(tmp_path: Path, body: str, message: str) -> None:
     with pytest.raises(SetupError, match=message):
-        await Probe(timeout=0.3).dialect(fake(tmp_path / "server", body))
+        await Probe(timeout=Seconds(0.3)).dialect(fake(tmp_path / "server", body))
 
 
 async def test_no_binary_and_no_program(tmp_path: Path) -> None:

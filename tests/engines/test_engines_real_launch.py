@@ -13,6 +13,7 @@ import pytest
 import trio
 from real_engines import llama_server, smollm2
 
+from llmsup.config.live import LiveConfig
 from llmsup.config.schema import Config, EngineSpec, ModelSpec
 from llmsup.engines.launch import Launch
 from llmsup.engines.llama_server.probe import Probe
@@ -80,7 +81,7 @@ async def test_the_engine_takes_every_word(engine: str) -> None:
     )
     with tempfile.TemporaryDirectory(prefix="lls", dir="/tmp") as short:
         socket = Path(short, "e.sock")
-        launch = await EngineSelector(config=Config(engines=table), probe=Probe()).plan(spec, socket)
+        launch = await EngineSelector(config=LiveConfig(Config(engines=table)), probe=Probe()).plan(spec, socket)
         assert launch.engine == engine
         settings = await answered(launch, socket)
     for field, value in SAMPLING.items():

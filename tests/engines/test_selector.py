@@ -14,6 +14,7 @@ from llmsup.catalog.disk.paths import resolve_path
 from llmsup.catalog.entry import Entry
 from llmsup.catalog.found import Found
 from llmsup.catalog.gguf.facts import Facts
+from llmsup.config.live import LiveConfig
 from llmsup.config.schema import Catalog, Config, EngineSpec, ModelSpec
 from llmsup.engines.bundled.kind import xllamacpp_installed
 from llmsup.engines.kinds import KINDS
@@ -64,7 +65,7 @@ def selector(
     engines = {name: EngineSpec(name=name, command=command) for name, command in settings.pop("engines", {}).items()}
     config = Config(catalog=Catalog(roots=(root,)), engines=engines)
     return EngineSelector(
-        config=config,
+        config=LiveConfig(config),
         probe=Probe(),
         which=which,
         kinds=kinds(bundled=bundled, ollama=ollama),
@@ -148,7 +149,7 @@ async def test_a_command_needs_a_path_only_where_it_says_so(root: Path) -> None:
     assert (made.engine, made.argv[0]) == ("command", "/usr/bin/srv")
     llamafile = await selector(root).plan(spec(command=("${PATH}", "${PORT}")), SOCKET)
     assert llamafile.argv[0] == str(root / "pub/one/one-Q4.gguf")
-    gone = EngineSelector(config=Config(), probe=Probe(), which=lambda program: None)
+    gone = EngineSelector(config=LiveConfig(Config()), probe=Probe(), which=lambda program: None)
     with pytest.raises(SetupError, match="srv is not on PATH"):
         await gone.plan(spec(command=("srv", "${PORT}")), SOCKET)
 
@@ -282,7 +283,7 @@ async def test_the_args_of_a_command_that_is_a_llama_server_are_corrected_too(ro
         with pytest.raises(SetupError, match=r"model m: args has '--bogus', which .* does not know"):
             await made.plan(spec(args=("--bogus",), **settings), SOCKET)
         with pytest.raises(SetupError, match=r"'-c=512'.* Write \"-c\", \"512\"\."):
-            await selector(root, engines={"mine": made.config.engines["mine"].command}).plan(
+            await selector(root, engines={"mine": made.config.now.engines["mine"].command}).plan(
                 spec(args=("-c=512",), **settings), SOCKET
             )
 
@@ -327,7 +328,7 @@ async def test_what_no_engine_can_run_is_known_beforehand(root: Path, server: Pa
 
     mlx = EngineSpec(name="mlx", command=("mlx_lm.server", "--port", "${PORT}"))
     bare = EngineSelector(
-        config=Config(engines={"mlx": mlx}), probe=Probe(), which=which, kinds=kinds(),
+        config=LiveConfig(Config(engines={"mlx": mlx})), probe=Probe(), which=which, kinds=kinds(),
     )  # fmt: skip
     stamp = Found(
         id="x", path=Path("/x"), files=(), facts=Facts(architecture="x", kind="chat"), ollama_only="it is odd"

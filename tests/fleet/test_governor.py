@@ -11,7 +11,7 @@ from attrs import evolve
 from machines import LONG, RESERVE, machine
 from trio.testing import MockClock
 
-from llmsup.config.schema import GiB, Memory
+from llmsup.config.schema import Config, GiB, Memory
 from llmsup.errors import InsufficientMemory, ModelFailed, ModelTooLarge, QueueTimeout
 from llmsup.fleet.model.states import Cause, State
 from llmsup.memory.cost.load_speed import Speed
@@ -445,9 +445,7 @@ async def test_a_smaller_limit_takes_effect(autojump_clock: MockClock) -> None:
         for name in "ab":
             await m.use(name)
             await trio.sleep(100)
-        settings = Memory(reserve=RESERVE, limit=Bytes(25 * GiB))
-        m.watch.use(settings)
-        m.governor.use(settings)
+        m.config.replace(Config(memory=Memory(reserve=RESERVE, limit=Bytes(25 * GiB))))
         await trio.sleep(60)
         assert m.went() == [("a", Cause.PRESSURE)]
 

@@ -8,7 +8,8 @@ from fake_life import AlwaysYes, Garage
 from fleets import LONG, entries, entry
 from serving import fake, serving
 
-from llmsup.config.schema import Server
+from llmsup.config.live import LiveConfig
+from llmsup.config.schema import Config, Server
 from llmsup.errors import ModelFailed, QueueFull
 from llmsup.fleet.fleet import Fleet
 from llmsup.fleet.model.queue import Lease
@@ -20,7 +21,7 @@ from llmsup.process.logbook import LogBook
 
 async def with_queue(nursery: trio.Nursery, max_queue: int) -> Fleet:
     """Two models: "busy" serves one at a time, "idle" any number."""
-    fleet = Fleet(Garage(load_time=0), AlwaysYes(), max_queue=max_queue, book=LogBook())
+    fleet = Fleet(Garage(load_time=0), AlwaysYes(), max_queue=lambda: max_queue, book=LogBook())
     await nursery.start(fleet.run)
     fleet.apply(entries(entry("busy", max_in_flight=1), entry("idle")))
     return fleet
@@ -97,8 +98,12 @@ def head(*headers: tuple[bytes, bytes], client: str = "10.0.0.7") -> RequestHead
 
 def test_a_client_is_its_key_or_its_address() -> None:
     """A made-up key makes no new client where no keys are wanted; and a key is not kept."""
+
+    def guard(*keys: str) -> RequestGuard:
+        return RequestGuard(LiveConfig(Config(server=Server(api_keys=keys))), loopback=True)
+
     bearer = (b"authorization", b"Bearer sk-1")
-    free, keyed = RequestGuard((), (), loopback=True), RequestGuard(("sk-1", "sk-2"), (), loopback=True)
+    free, keyed = guard(), guard("sk-1", "sk-2")
     assert free.client(head(bearer)) == free.client(head()) != free.client(head(client="10.0.0.8"))
     assert keyed.client(head(bearer)) == keyed.client(head((b"x-api-key", b"sk-1"), client="10.0.0.8"))
     assert keyed.client(head(bearer)) != keyed.client(head((b"x-api-key", b"sk-2")))

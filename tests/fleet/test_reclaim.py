@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Literal
 
 import pytest
 import trio
@@ -10,7 +11,8 @@ import trio.testing
 from attrs import evolve
 from looks import LINUX, Camera
 
-from llmsup.config.schema import GiB, Memory
+from llmsup.config.live import LiveConfig
+from llmsup.config.schema import Config, GiB, Memory
 from llmsup.errors import SetupError
 from llmsup.fleet.memory.reclaim import HURRY, PATIENCE, WORTH_WAITING, until_returned
 from llmsup.memory.machine.monitor import MemoryMonitor
@@ -23,24 +25,25 @@ BEFORE = 10 * GiB
 
 
 GPUS = (Gpu("a card"),)
+DEFAULTS = Memory()
 
 
-def returns(*after: tuple[float, float], gpus: tuple[Gpu, ...] = GPUS) -> MemoryMonitor:
+def returns(*after: tuple[float, float], gpus: tuple[Gpu, ...] = GPUS, memory: Memory = DEFAULTS) -> MemoryMonitor:
     """A machine where so many GiB more than before are available from so many seconds on. A card's driver takes its
     time with that.
     """
 
     class Returning(Camera):
-        async def read(self) -> Reading:
+        async def read(self, probe: tuple[str, ...] | Literal["auto"] = "auto") -> Reading:
             self.looks.append(trio.current_time())
             gib = max((gib for seconds, gib in after if trio.current_time() >= seconds), default=0.0)
             return evolve(LINUX, available=Bytes(BEFORE + round(gib * GiB)), gpus=gpus)
 
-    return MemoryMonitor(Memory(), Returning(LINUX), Events())
+    return MemoryMonitor(LiveConfig(Config(memory=memory)), Returning(LINUX), Events())
 
 
 def fails(view: Reading | SetupError, takes: float = 0.0) -> MemoryMonitor:
-    return MemoryMonitor(Memory(), Camera(view, takes), Events())
+    return MemoryMonitor(LiveConfig(Config()), Camera(view, takes), Events())
 
 
 async def test_it_is_over_when_three_quarters_are_back(autojump_clock: Clock) -> None:
@@ -68,8 +71,7 @@ async def test_where_a_process_that_is_gone_has_nothing_any_more(autojump_clock:
 
 async def test_what_a_probe_speaks_of_comes_back_later(autojump_clock: Clock) -> None:
     """It may be in a driver or on another host, whatever the system is that llmsup runs on."""
-    watch = returns((2.5, 4.0), gpus=())
-    watch.use(Memory(probe=("probe",)))
+    watch = returns((2.5, 4.0), gpus=(), memory=Memory(probe=("probe",)))
     assert await until_returned(watch, expected=4 * GiB, before=BEFORE, hurry=False) == 4 * GiB
     assert trio.current_time() >= 2.5
 

@@ -79,7 +79,7 @@ async def test_a_slow_line_has_the_time_it_needs(autojump_clock: MockClock) -> N
 
 
 async def test_waiting_for_room_is_not_the_clients_fault(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    room = Room(Bytes(30 * MB))
+    room = Room(lambda: Bytes(30 * MB))
     first = room.share()
     await first.grow(30 * MB)
 
@@ -99,7 +99,7 @@ async def test_waiting_for_room_is_not_the_clients_fault(autojump_clock: MockClo
 @pytest.mark.slow
 async def test_large_bodies_have_so_much_together(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     """Of six of 100 MB five are in, whatever they say of their length; the sixth waits for one to go."""
-    room, inside, most = Room(Bytes(2 * LIMIT)), 0, 0
+    room, inside, most = Room(lambda: Bytes(2 * LIMIT)), 0, 0
 
     async def upload(length: int | None) -> None:
         nonlocal inside, most
@@ -120,7 +120,7 @@ async def test_large_bodies_have_so_much_together(autojump_clock: MockClock, nur
 
 
 async def test_who_waits_too_long_for_room_is_told(autojump_clock: MockClock) -> None:
-    room = Room(Bytes(30 * MB))
+    room = Room(lambda: Bytes(30 * MB))
     with room.share() as first:
         await first.grow(25 * MB)
         with (
@@ -134,7 +134,7 @@ async def test_who_waits_too_long_for_room_is_told(autojump_clock: MockClock) ->
 
 async def test_the_largest_gets_its_turn(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     """First come, first served: smaller ones that would fit don't overtake it. Alone, it may have any size."""
-    room = Room(Bytes(30 * MB))
+    room = Room(lambda: Bytes(30 * MB))
     order: list[int] = []
 
     async def body(size: int) -> None:
@@ -153,7 +153,7 @@ async def test_the_largest_gets_its_turn(autojump_clock: MockClock, nursery: tri
 
 async def test_small_bodies_never_wait_for_large_ones(autojump_clock: MockClock) -> None:
     """They have room of their own, and are refused at once when that is gone."""
-    room = Room(Bytes(30 * MB))
+    room = Room(lambda: Bytes(30 * MB))
     await room.share().grow(30 * MB)
     shares = [room.share() for _ in range(ALL_SMALL // SMALL)]
     for share in shares:
@@ -168,7 +168,7 @@ async def test_small_bodies_never_wait_for_large_ones(autojump_clock: MockClock)
 
 @pytest.mark.parametrize("wrong", ["left", "too large", "broken"])
 async def test_room_is_given_back_whatever_happens(wrong: str) -> None:
-    room = Room(Bytes(30 * MB))
+    room = Room(lambda: Bytes(30 * MB))
 
     class Wrong(AtOnce):
         async def __anext__(self) -> bytes:
@@ -274,7 +274,7 @@ async def test_a_bomb_is_too_large_after_little_work() -> None:
     packer = zlib.compressobj(wbits=31)
     bomb = b"".join([*(packer.compress(bytes(MB)) for _ in range(1000)), packer.flush()])
     assert len(bomb) < 2 * MB
-    room, turns = Room(Bytes(30 * MB)), 0
+    room, turns = Room(lambda: Bytes(30 * MB)), 0
 
     async def other() -> None:
         nonlocal turns

@@ -5,24 +5,37 @@ from __future__ import annotations
 import contextlib
 import socket
 from base64 import b64encode
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmsup.config.live import LiveConfig
+from llmsup.config.schema import Config, Server
 from llmsup.errors import ForbiddenOrigin, InvalidApiKey
-from llmsup.gateway.access import RequestGuard, is_loopback, is_preflight
+from llmsup.gateway.access import RequestGuard, is_preflight
+from llmsup.gateway.hosts import is_loopback
 from llmsup.gateway.message import RequestHead
 
-OPEN = RequestGuard(api_keys=(), origins=("https://chat.example.com",), loopback=True)
-NETWORK = RequestGuard(
+
+def made(
+    *, api_keys: tuple[str, ...], origins: tuple[str, ...], hosts: tuple[str, ...] = (), **more: Any
+) -> RequestGuard:
+    """A guard of a server with these settings."""
+    server = Server(api_keys=api_keys, cors_origins=origins, hosts=hosts)
+    return RequestGuard(LiveConfig(Config(server=server)), **more)
+
+
+OPEN = made(api_keys=(), origins=("https://chat.example.com",), loopback=True)
+NETWORK = made(
     api_keys=(),
     origins=("https://chat.example.com",),
     loopback=False,
     hosts=("llm.example.org",),
     own=frozenset({"box.example.com"}),
 )
-LOCKED = RequestGuard(api_keys=("first", "s3cret:with:colons"), origins=(), loopback=False)
+LOCKED = made(api_keys=("first", "s3cret:with:colons"), origins=(), loopback=False)
 
 
 def head(method: str = "GET", path: str = "/v1/models", **headers: str) -> RequestHead:
@@ -95,7 +108,7 @@ def test_no_key_no_entry(headers: dict[str, str], said: str) -> None:
 
 def test_a_key_beyond_ascii_opens() -> None:
     """The config takes such keys, so they must be of use: on the wire they are UTF-8."""
-    guard = RequestGuard(api_keys=("schlüssel",), origins=(), loopback=False)
+    guard = made(api_keys=("schlüssel",), origins=(), loopback=False)
     guard.check(head(authorization=basic("me:schlüssel")))
     wire = "schlüssel".encode().decode("latin-1")
     guard.check(head(x_api_key=wire))
@@ -336,7 +349,7 @@ def test_a_key_makes_any_name_good() -> None:
 
 def test_hosts_of_a_loopback_listener() -> None:
     """A proxy on this machine passes on the name that it is called by."""
-    guard = RequestGuard(api_keys=(), origins=(), loopback=True, hosts=("LLM.example.org",))
+    guard = made(api_keys=(), origins=(), loopback=True, hosts=("LLM.example.org",))
     guard.check(head(host="llm.example.org"))
     for host in ("192.168.1.2", "studio", "evil.com"):
         with pytest.raises(ForbiddenOrigin):
@@ -345,7 +358,7 @@ def test_hosts_of_a_loopback_listener() -> None:
 
 def test_the_systems_name_of_this_machine_is_known() -> None:
     """However it is called."""
-    RequestGuard(api_keys=(), origins=(), loopback=False).check(head(host=f"{socket.gethostname().upper()}:5005"))
+    made(api_keys=(), origins=(), loopback=False).check(head(host=f"{socket.gethostname().upper()}:5005"))
 
 
 # Referers...
@@ -388,14 +401,14 @@ def test_what_only_looks_may_be_linked_to() -> None:
 
 def test_the_token_is_a_key_beside_the_others() -> None:
     """And is none where there is none."""
-    guard = RequestGuard(api_keys=("first",), origins=(), loopback=True, token="tok")
+    guard = made(api_keys=("first",), origins=(), loopback=True, token="tok")
     guard.check(head(authorization="Bearer tok"))
     guard.check(head(authorization="Bearer first"))
     for wrong in ("", "to", "tokk"):
         with pytest.raises(InvalidApiKey):
             guard.check(head(authorization=f"Bearer {wrong}"))
     with pytest.raises(InvalidApiKey):
-        RequestGuard(api_keys=("first",), origins=(), loopback=True).check(head(authorization="Bearer "))
+        made(api_keys=("first",), origins=(), loopback=True).check(head(authorization="Bearer "))
     assert "tok" not in repr(guard).replace("token", "")
     assert "first" not in repr(guard)
 
@@ -450,3 +463,10 @@ def test_what_a_preflight_is() -> None:
 def test_what_is_not_loopback(host: str) -> None:
     """Only what every resolver takes for this machine."""
     assert not is_loopback(host)
+
+
+def test_a_name_under_localhost_is_not_certainly_here() -> None:
+    """Our own keys are not sent to what a name server says."""
+    assert is_loopback("box.localhost")
+    assert not is_loopback("box.localhost", certainly=True)
+    assert all(is_loopback(host, certainly=True) for host in ("localhost", "LOCALHOST.", "127.0.0.2", "::1"))

@@ -32,7 +32,7 @@ def garage_of_fakes() -> Garage:
 
 @pytest.fixture(name="fleet")
 async def fleet_of_fakes(nursery: trio.Nursery, garage: Garage) -> Fleet:
-    fleet = Fleet(garage, AlwaysYes(), max_queue=100, book=LogBook())
+    fleet = Fleet(garage, AlwaysYes(), max_queue=lambda: 100, book=LogBook())
     await nursery.start(fleet.run)
     return fleet
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import trio
 from attrs import evolve
@@ -71,6 +71,7 @@ class Camera(Sampler):
         view: What the next looks show, or how they fail.
         takes: Seconds that a look takes.
         looks: When each look began.
+        probe: What the last one was told to ask.
     """
 
     def __init__(self, view: Reading | SetupError, takes: float = 0.0) -> None:
@@ -78,8 +79,10 @@ class Camera(Sampler):
         self.view = view
         self.takes = takes
         self.looks: list[float] = []
+        self.probe: tuple[str, ...] | Literal["auto"] = "auto"
 
-    async def read(self) -> Reading:
+    async def read(self, probe: tuple[str, ...] | Literal["auto"] = "auto") -> Reading:
+        self.probe = probe
         self.looks.append(trio.current_time())
         view = self.view
         await trio.sleep(self.takes)

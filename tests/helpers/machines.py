@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import trio
 from attrs import Factory, define
 from fake_life import FakeEngine, Garage
 from fleets import entries, entry
 
-from llmsup.config.schema import GiB, Memory
+from llmsup.config.live import LiveConfig
+from llmsup.config.schema import Config, GiB, Memory
 from llmsup.errors import Error, SetupError
 from llmsup.fleet.fleet import Fleet
 from llmsup.fleet.memory.governor import Governor
@@ -45,10 +46,10 @@ class Probe(Sampler):
 
     broken = False
 
-    async def read(self) -> Reading:
+    async def read(self, probe: tuple[str, ...] | Literal["auto"] = "auto") -> Reading:
         if self.broken:
             raise SetupError("the probe broke.")
-        return await super().read()
+        return await super().read(probe)
 
 
 class FakePrices:
@@ -94,6 +95,7 @@ class Machine:
         said: What they were told who got an error.
     """
 
+    config: LiveConfig
     garage: Garage
     events: Events
     watch: MemoryMonitor
@@ -178,15 +180,15 @@ async def machine(
     settings: Memory | None = None, *, load_time: float = 1, stop_time: float = 0
 ) -> AsyncIterator[Machine]:
     """A machine with a fleet on it, and how many seconds loads and stops take there."""
-    settings = settings or Memory(reserve=RESERVE)
+    config = LiveConfig(Config(memory=settings or Memory(reserve=RESERVE)))
     events, made = Events(10_000), Garage(load_time=load_time, stop_time=stop_time)
     sampler = Probe(gpus=NoGpus())  # type: ignore[arg-type]  # a stand-in
-    watch = MemoryMonitor(settings, sampler, events, total=lambda: Bytes(TOTAL))
+    watch = MemoryMonitor(config, sampler, events, total=lambda: Bytes(TOTAL))
     prices = FakePrices(made)
-    governor = Governor(settings, watch, prices, events)
-    fleet = Fleet(made, governor, max_queue=1000, book=LogBook(), events=events)
+    governor = Governor(config, watch, prices, events)
+    fleet = Fleet(made, governor, max_queue=lambda: 1000, book=LogBook(), events=events)
     async with trio.open_nursery() as nursery:
-        machine = Machine(made, events, watch, governor, fleet, prices, sampler, nursery)
+        machine = Machine(config, made, events, watch, governor, fleet, prices, sampler, nursery)
         sampler.system = machine.reading
         await nursery.start(watch.run)
         await nursery.start(governor.run)

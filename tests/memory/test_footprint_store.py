@@ -241,7 +241,7 @@ def test_a_directory_that_can_not_be_written(locked: Path, monkeypatch: pytest.M
     store.put("b", Bytes(5))
     with monkeypatch.context() as patch:
         if not os.geteuid():
-            patch.setattr("tempfile.mkstemp", refused)
+            patch.setattr("os.open", refused)
         assert store.save() == f"what models cost can't be kept in {locked}: Permission denied."
         assert store.save() is None  # said already
     locked.parent.chmod(0o700)
@@ -261,7 +261,7 @@ def test_a_disk_that_is_full(file: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", full)
+        patch.setattr("os.replace", full)
         problem = store.save()
     assert problem == f"what models cost can't be kept in {file}: No space left on device."
     assert file.read_bytes() == before
@@ -280,7 +280,7 @@ def test_it_is_said_again_when_it_went_well_in_between(file: Path, monkeypatch: 
     for size in (1, 2):
         store.put("a", Bytes(size))
         with monkeypatch.context() as patch:
-            patch.setattr(Path, "replace", full)
+            patch.setattr("os.replace", full)
             assert store.save() is not None
         assert store.save() is None
         assert loaded(file).get("a") == size

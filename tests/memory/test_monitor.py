@@ -15,7 +15,8 @@ import trio.testing
 from attrs import evolve
 from looks import LINUX, Camera, with_free
 
-from llmsup.config.schema import GiB, Memory
+from llmsup.config.live import LiveConfig
+from llmsup.config.schema import Config, GiB, Memory
 from llmsup.errors import SetupError
 from llmsup.memory.machine.monitor import GOOD_FOR, HURRY, MemoryMonitor
 from llmsup.memory.machine.reading import Reading
@@ -38,7 +39,8 @@ class Setting:
     def __init__(self, view: Reading | SetupError = LINUX, settings: Memory | None = None, takes: float = 0.0) -> None:
         self.camera = Camera(view, takes)
         self.events = Events()
-        self.watch = MemoryMonitor(settings or Memory(), self.camera, self.events, total=lambda: Bytes(16 * GiB))
+        self.config = LiveConfig(Config(memory=settings or Memory()))
+        self.watch = MemoryMonitor(self.config, self.camera, self.events, total=lambda: Bytes(16 * GiB))
 
     def told(self) -> list[Event]:
         return [event for event in self.events.since(0) if event.kind == "pressure"]
@@ -220,7 +222,7 @@ async def test_a_probe_that_takes_long(start: Start, autojump_clock: Clock) -> N
 async def test_a_real_probe_that_prints_rubbish(code: str, said: str, caplog: pytest.LogCaptureFixture) -> None:
     """It is said with the command, and the machine is taken to be well."""
     settings = Memory(probe=(sys.executable, "-S", "-c", code))
-    watch = MemoryMonitor(settings, Sampler(settings.probe, Reading, Gpus(cards=(), nvml=None)), Events())
+    watch = MemoryMonitor(LiveConfig(Config(memory=settings)), Sampler(Reading, Gpus(cards=(), nvml=None)), Events())
     assert await watch.fresh() is None
     assert said in watch.problem
     assert watch.machine(0).level == "normal"
@@ -299,13 +301,14 @@ async def test_a_probe_is_not_asked_more_than_once_a_second(start: Start, autoju
 async def test_other_settings(start: Start, autojump_clock: Clock) -> None:
     """They count from the next look on: the interval, what is asked, what is ours."""
     setting = await start()
-    setting.watch.use(Memory(probe=("y",), interval=Seconds(7), limit=Bytes(3 * GiB), reserve=Bytes(GiB)))
-    assert setting.camera.probe == ("y",)
+    memory = Memory(probe=("y",), interval=Seconds(7), limit=Bytes(3 * GiB), reserve=Bytes(GiB))
+    setting.config.replace(Config(memory=memory))
     machine = setting.watch.machine(0)
     assert (machine.ceiling, machine.reserve) == (3 * GiB, GiB)
     await setting.watch.change()
     began = trio.current_time()
     await setting.watch.change()
+    assert setting.camera.probe == ("y",)
     assert trio.current_time() == pytest.approx(began + 7)
 
 
@@ -314,7 +317,7 @@ async def test_a_larger_reserve_changes_what_is_pressure(start: Start, autojump_
     setting = await start(with_free(3.0))
     await trio.sleep(10)
     assert setting.told() == []
-    setting.watch.use(Memory(reserve=Bytes(12 * GiB)))
+    setting.config.replace(Config(memory=Memory(reserve=Bytes(12 * GiB))))
     await trio.sleep(10)
     assert [event.data["level"] for event in setting.told()] == ["warn"]
 
@@ -359,7 +362,7 @@ async def test_a_kernel_that_can_not_wake_us(
 ) -> None:
     """The clock alone wakes it then."""
     camera = Camera(LINUX)
-    watch = MemoryMonitor(Memory(), camera, Events(), pressure_file=tmp_path / "absent")
+    watch = MemoryMonitor(LiveConfig(Config()), camera, Events(), pressure_file=tmp_path / "absent")
     await nursery.start(watch.run)
     for _ in range(3):
         await watch.change()
@@ -368,7 +371,7 @@ async def test_a_kernel_that_can_not_wake_us(
 
 async def test_a_real_machine() -> None:
     """The real sampler, once."""
-    watch = MemoryMonitor(Memory(), Sampler(), Events())
+    watch = MemoryMonitor(LiveConfig(Config()), Sampler(), Events())
     reading = await watch.fresh()
     assert reading is not None
     assert watch.total == (reading.total or watch.total) > 0

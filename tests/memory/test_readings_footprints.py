@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from llmsup.memory.cost.process import (
     Footprint,
     footprint_of_group,
-    group_footprint,
     measure_linux,
     parse_rollup,
     parse_status,
@@ -100,7 +99,7 @@ def test_a_process_that_is_gone() -> None:
     """Unknown, not nothing."""
     with subprocess.Popen(["/bin/sh", "-c", ":"]) as child:
         child.wait()
-    assert group_footprint(child.pid) is None
+    assert footprint_of_group(child.pid) is None
 
 
 def test_its_own_memory_is_held_and_a_mapped_file_is_not(tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ from llmsup.units import Bytes
 MAC = Reading(total=Bytes(100), available=Bytes(50), level="normal", swapped_out=Bytes(1000), compressed=Bytes(500))
 
 
-def sampler(*readings: Reading, probe: tuple[str, ...] = ()) -> Sampler:
+def sampler(*readings: Reading) -> Sampler:
     """One that gets these readings from its system, one after the other, on a machine without devices."""
     left = iter(readings)
     system: Callable[[], Reading] = lambda: next(left)  # noqa: E731 -- a def would be no shorter
-    return Sampler(probe or "auto", system, Gpus(cards=(), nvml=None))
+    return Sampler(system, Gpus(cards=(), nvml=None))
 
 
 async def test_rates(autojump_clock: trio.testing.MockClock) -> None:
@@ -65,7 +65,7 @@ async def test_a_probe_says_all_of_the_state() -> None:
     stall = Stall(90, 90, 90, 1)
     system = evolve(MAC, some=stall, full=stall, oom_kills=3, sources={"total": "meminfo", "some": "psi"})
     answer = '{"total": 80, "available": 7, "level": "critical"}'
-    found = await sampler(system, probe=probe(answer)).read()
+    found = await sampler(system).read(probe(answer))
     assert (found.total, found.available, found.level) == (80, 7, "critical")
     assert (found.some, found.full, found.swapped_out, found.compressed) == (None, None, None, None)
     assert (found.oom_kills, found.gpus) == (3, ())
@@ -77,20 +77,19 @@ async def test_a_probe_says_all_of_the_state() -> None:
 async def test_a_probe_that_leaves_the_total_out() -> None:
     """That is the system's to know; a level that it leaves out is unknown."""
     system = evolve(MAC, own_group=True, sources={"total": "meminfo"})
-    found = await sampler(system, probe=probe('{"available": 7}')).read()
+    found = await sampler(system).read(probe('{"available": 7}'))
     assert (found.total, found.own_group, found.available, found.level) == (100, True, 7, None)
     assert found.sources["total"] == "meminfo"
-    said = await sampler(system, probe=probe('{"total": 90, "available": 7}')).read()
+    said = await sampler(system).read(probe('{"total": 90, "available": 7}'))
     assert (said.total, said.own_group) == (90, False), "whose that is, nobody knows"
 
 
 async def test_a_probe_that_fails_is_the_callers_to_bear() -> None:
     """It keeps the last good reading; the next may work."""
-    source = sampler(MAC, MAC, probe=probe("rubbish"))
+    source = sampler(MAC, MAC)
     with pytest.raises(SetupError, match="probe"):
-        await source.read()
-    source.probe = probe('{"available": 7}')
-    assert (await source.read()).available == 7
+        await source.read(probe("rubbish"))
+    assert (await source.read(probe('{"available": 7}'))).available == 7
 
 
 def test_a_system_that_is_not_known_here() -> None:

@@ -101,8 +101,6 @@ def test_marks_are_of_one_llmsup_and_one_child() -> None:
 
 
 def test_what_is_kept_back() -> None:
-    ours = Inheritance(
-        frozenset({"KEY"}), {"KEY": "1", "LLMSUP_API_KEY": "2", "LLAMA_ARG_PORT": "3", "HOME": "/x"}, "t"
-    )
+    ours = Inheritance(lambda: {"KEY"}, {"KEY": "1", "LLMSUP_API_KEY": "2", "LLAMA_ARG_PORT": "3", "HOME": "/x"}, "t")
     assert ours.environment() == {"LLAMA_ARG_PORT": "3", "HOME": "/x", MARK: "t.0."}
     assert ours.environment(without=("LLAMA_ARG_P",)) == {"HOME": "/x", MARK: "t.0."}

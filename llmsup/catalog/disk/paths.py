@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
 from ...config.schema import ModelSpec
 from ...errors import SetupError
-
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})\.gguf", re.IGNORECASE)
+from ..labels import split_name
 
 
 def resolve_path(spec: ModelSpec, roots: Iterable[Path], *, directories: bool = False) -> Path:
@@ -61,7 +59,7 @@ def _distinct(paths: Iterable[Path]) -> list[Path]:
     """One path per model: a file that is reached twice through links counts once, and so do a model's shards."""
     models: dict[object, Path] = {}
     for path in sorted(paths):
-        shard = _SHARD.fullmatch(path.name)
-        key = (path.parent.resolve(), shard["stem"], shard["total"]) if shard else path.resolve()
+        stem, _, parts = split_name(path.name)
+        key = (path.parent.resolve(), stem, parts) if parts > 1 else path.resolve()
         models.setdefault(key, path)
     return list(models.values())

@@ -40,7 +40,6 @@ class Facts:
         named: Bytes of the tensors that belong to no layer, by name: `token_embd.weight`, `output.weight`.
         layer_tensors: Names of the layers' tensors without their number, each once: `attn_k_b.weight`.
         split: Which part of how many this file is (from 0); (0, 1) for a whole one.
-        chat_template: Whether it brings a chat template.
         tools: Whether that template mentions tools.
         thinking: Whether it mentions <think>.
         vision_inside: A projector's tensors stand in the model's own file, as only Ollama's build reads them.
@@ -61,7 +60,6 @@ class Facts:
     named: Mapping[str, int] = Factory(dict)
     layer_tensors: frozenset[str] = frozenset()
     split: tuple[int, int] = (0, 1)
-    chat_template: bool = False
     tools: bool = False
     thinking: bool = False
     vision_inside: bool = False

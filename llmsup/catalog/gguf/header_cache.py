@@ -5,16 +5,14 @@ It does not know which files there are.
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from collections.abc import Collection
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from attrs import frozen
 
+from ...process.atomic import write_atomic
 from ..found import Stamp, Unreadable
 from .facts import Facts
 from .reader import BadGguf, read_header
@@ -92,7 +90,7 @@ class HeaderCache:
     def save(self, keep: Collection[Stamp]) -> str | None:
         """Write what is known of these files, and forget the others; nothing is written if nothing changed.
 
-        The file is replaced as a whole. It need not survive a power cut: what is damaged is read again.
+        The file is replaced as a whole.
 
         Returns:
             Why it could not be written, a sentence; None if all is well.
@@ -104,8 +102,7 @@ class HeaderCache:
         files = tuple(_kept(stamp, said) for stamp, said in self._known.items() if _is_text(stamp.path))
         data = msgspec.json.encode(_Document(FORMAT, files))
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(self._file, data)
+            write_atomic(self._file, data)
         except OSError as error:
             return f"what the models' headers say can't be kept in {self._file}: {error.strerror or error}."
         self._on_disk = stamps
@@ -135,16 +132,3 @@ def _is_text(path: Path) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def replace_file(file: Path, data: bytes) -> None:
-    """Write a file, whole or not at all; only its owner may read it."""
-    handle, scratch = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
-    try:
-        with open(handle, "wb") as sink:
-            sink.write(data)
-        os.replace(scratch, file)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(scratch)
-        raise

@@ -103,7 +103,6 @@ def summarise(header: Header, file_size: int, *, file_name: str = "") -> Facts:
         named=named,
         layer_tensors=layer_tensors,
         split=_split(header),
-        chat_template=bool(template),
         tools="tools" in template or "tool_call" in template,
         thinking="<think>" in template,
         vision_inside=role == "model" and _sees(header, architecture),

@@ -18,6 +18,7 @@ from ...config.write import Table, comment, commented_out, document
 from ...engines.kinds import KINDS
 from ...engines.llama_server.names import NAME as LLAMA_SERVER
 from ...errors import ConfigError
+from ...gateway.hosts import is_loopback
 from . import command, model
 from .durations import duration, seconds_in
 from .left_out import inside, items, left_out
@@ -128,7 +129,7 @@ class _Whole:
         listen = self._listen(text(self.raw.get("listen")))
         if listen:
             host, _ = parse_listen(listen)
-            if host not in ("127.0.0.1", "localhost", "::1") and not keys:
+            if not is_loopback(host) and not keys:
                 table.say("This is open to the whole network, and api_keys is empty: anybody there may use the models.")
                 self.notes.append("listen: open to the network, and there are no apiKeys.")
             table.put("listen", listen)

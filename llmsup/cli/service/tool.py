@@ -6,12 +6,11 @@ It does not know what is asked.
 from __future__ import annotations
 
 import shlex
-import subprocess
 from collections.abc import Sequence
 
 from ...errors import Error
-from ...process.inheritance import Inheritance
-from ...units import Seconds, format_seconds
+from ...process.programs import ProgramFailed, run_now
+from ...units import Seconds
 
 PATIENCE = Seconds(600)
 """How long one question may take: systemctl waits until the service has started, or has stopped."""
@@ -41,25 +40,14 @@ def ask(*words: str) -> str:
     """
     told = f"`{shown([words])}`"
     try:
-        done = subprocess.run(
-            words,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=PATIENCE,
-            errors="replace",
-            check=False,
-            env=Inheritance().environment(),
-        )
-    except FileNotFoundError:
-        raise ToolFailed(f"there is no {words[0]} on this machine.", missing=True) from None
-    except OSError as error:
-        raise ToolFailed(f"{words[0]} can't be run: {error.strerror or error}.") from None
-    except subprocess.TimeoutExpired:
-        raise ToolFailed(f"{told} did not end within {format_seconds(PATIENCE)}.") from None
-    if done.returncode:
-        said = " ".join((done.stderr or done.stdout).split()).rstrip(".")
-        raise ToolFailed(f"{told} failed: {said or f'exit code {done.returncode}'}.", exit_code=done.returncode)
-    return done.stdout
+        return run_now(words, name=told, timeout=PATIENCE)
+    except ProgramFailed as failed:
+        if failed.missing:
+            raise ToolFailed(f"there is no {words[0]} on this machine.", missing=True) from None
+        if failed.exit_code is None:
+            raise ToolFailed(failed.message) from None
+        said = " ".join(failed.output.split()).rstrip(".") or f"exit code {failed.exit_code}"
+        raise ToolFailed(f"{told} failed: {said}.", exit_code=failed.exit_code) from None
 
 
 def shown(commands: Sequence[Sequence[str]]) -> str:

@@ -6,9 +6,9 @@ It does not know the managers.
 from __future__ import annotations
 
 import os
-import subprocess
 
 from ...errors import SetupError
+from ...process.programs import ProgramFailed, run_now
 from .job import Job
 from .tool import shown
 
@@ -26,19 +26,17 @@ def must_start(job: Job) -> None:
         SetupError: It does not start.
     """
     words = (*job.arguments[: job.arguments.index("llmsup") + 1], "--version")
-    environment = {**job.environment, "HOME": job.home}
+    told = f"`{shown([words])}`"
     try:
-        done = subprocess.run(
-            words, env=environment, cwd=job.home, capture_output=True, timeout=job.start, errors="replace", check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise SetupError(f"`{shown([words])}` does not work: {error}.") from None
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        run_now(words, name=told, timeout=job.start, env={**job.environment, "HOME": job.home}, cwd=job.home)
+    except ProgramFailed as failed:
+        if failed.exit_code is None:
+            raise SetupError(failed.message) from None
+        said = (failed.output.strip().splitlines() or [f"exit code {failed.exit_code}"])[-1]
         raise SetupError(
-            f"`{shown([words])}` does not work outside of this terminal: {said}.",
+            f"{told} does not work outside of this terminal: {said}.",
             hint=f"Install llmsup for that Python: {job.arguments[0]} -m pip install llmsup",
-        )
+        ) from None
 
 
 def must_be_free(listen: str) -> None:

@@ -59,7 +59,6 @@ def context(spec: ModelSpec, facts: Facts, environ: Mapping[str, str] | None = N
         type_v=given.text("--cache-type-v") or "f16",
         swa_full=given.on("--swa-full"),
         flash=_flash(given.text("--flash-attn")),
-        kv_offload=given.on("--kv-offload", default=True),
         projector=bool(given.text("--mmproj")) and given.on("--mmproj-auto", default=True),
         embeddings=embeddings,
         draft_type_k=given.text("--spec-draft-type-k") or "f16",

@@ -50,7 +50,7 @@ def installed(machine: Machine) -> tuple[str, ...]:
     """The llama-server that models get where they don't say otherwise, and the arguments that it always gets; none:
     there is none. Uses the disk.
     """
-    words = _words(machine.config.engines.get(NAME))
+    words = _words(machine.config.now.engines.get(NAME))
     found = machine.which(os.path.expanduser(words[0]))
     return (found, *words[1:]) if found else ()
 

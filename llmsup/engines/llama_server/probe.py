@@ -6,7 +6,6 @@ It does not know what the flags are for.
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 import trio
@@ -14,10 +13,13 @@ from attrs import Factory, define, field, frozen
 
 from ...errors import SetupError
 from ...process.inheritance import Inheritance
+from ...process.programs import last_lines, run
+from ...units import Bytes, Seconds
 from .flags import Dialect
 
 # The column of descriptions is far to the right, and some of its lines begin with a dash too.
 _HEAD = re.compile(r" {0,4}(?=-)")
+_MOST = Bytes(4 * 1024**2)  # a help text has some 20 KB, and backends announce themselves at length
 _FLAG = re.compile(r"(--?[A-Za-z][\w.-]*)(\s*,)?\s*")
 
 
@@ -65,7 +67,7 @@ class Probe:
         inheritance: Their environment.
     """
 
-    timeout: float = 20
+    timeout: Seconds = Seconds(20)
     inheritance: Inheritance = Factory(Inheritance)
     _known: dict[_Binary, _Entry] = field(factory=dict, init=False, repr=False)
 
@@ -83,7 +85,7 @@ class Probe:
                 # Without these it may be any program; better said now than by a model that doesn't start.
                 if not {"--model", "--host"} <= flags:
                     raise SetupError(
-                        f"{binary} --help names no --model and --host: it is not a llama-server.{_tail(text)}"
+                        f"{binary} --help names no --model and --host: it is not a llama-server.{last_lines(text)}"
                     )
                 entry.dialect = Dialect(flags, str(binary))
             return entry.dialect
@@ -111,29 +113,7 @@ class Probe:
         return self._known.setdefault(_Binary(real, stat.st_size, stat.st_mtime_ns), _Entry())
 
     async def _run(self, binary: Path, flag: str) -> str:
-        try:
-            with trio.fail_after(self.timeout):
-                done = await trio.run_process(
-                    [str(binary), flag],
-                    stdin=subprocess.DEVNULL,
-                    capture_stdout=True,
-                    stderr=subprocess.STDOUT,
-                    check=False,
-                    env=self.inheritance.environment(),
-                )
-        except OSError as error:
-            raise SetupError(f"{binary} can't be run: {error.strerror}.") from error
-        except trio.TooSlowError:
-            raise SetupError(f"{binary} {flag} did not end within {self.timeout:g} s.") from None
-        text = done.stdout.decode(errors="replace")
-        if done.returncode < 0:
-            raise SetupError(f"{binary} {flag} was ended by signal {-done.returncode}.{_tail(text)}")
-        if done.returncode:
-            raise SetupError(f"{binary} {flag} failed with exit code {done.returncode}.{_tail(text)}")
-        return text
-
-
-def _tail(text: str) -> str:
-    """The last three lines, to be put behind a message."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()][-3:]
-    return f" It said: {' | '.join(lines)}" if lines else ""
+        env = self.inheritance.environment()
+        name = f"{binary} {flag}"
+        output = await run((str(binary), flag), name=name, timeout=self.timeout, env=env, together=True, most=_MOST)
+        return output.decode(errors="replace")

@@ -110,10 +110,6 @@ class MeasuredCosts:
     def _cost(self, model: Model) -> Cost:
         return cost(model.served, model.needs, self._store.get(self._key(model)))
 
-    def measured(self, model: Model) -> bool:
-        """Whether it was measured before, as it was when its cost was last asked for."""
-        return self._store.get(self._key(model)) is not None
-
     def keep(self, model: Model, run: Run) -> None:
         meter = run.engine.meter if run.engine else None
         key, grows = self._lives.get(run) or self._as_it_is(model)

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 import trio
 from attrs import evolve
 
-from ...config.schema import Memory
+from ...config.live import LiveConfig
 from ...errors import ModelTooLarge
 from ...memory.cost.cost import Cost
 from ...memory.policy.admission import admit_all
@@ -52,8 +52,8 @@ class Governor(MemoryView):
         records: The last decisions, and what became of them.
     """
 
-    def __init__(self, settings: Memory, watch: Watch, prices: CostSource, events: Events) -> None:
-        super().__init__(settings, watch, prices)
+    def __init__(self, config: LiveConfig, watch: Watch, prices: CostSource, events: Events) -> None:
+        super().__init__(config, watch, prices)
         self.records = Decisions(events)
         self._relieving = Relieving(self._reserved)
         self._woken = trio.Event()
@@ -63,6 +63,7 @@ class Governor(MemoryView):
         """Decide again whenever something changed, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow_the_machine)
+            nursery.start_soon(self._follow_the_config)
             task_status.started()
             await self._keep_deciding()
 
@@ -71,6 +72,11 @@ class Governor(MemoryView):
             await self._watch.change()
             if self._restless:
                 self.wake()
+
+    async def _follow_the_config(self) -> None:
+        while True:
+            await self._config.change()
+            self.wake()
 
     async def _keep_deciding(self) -> None:
         while True:
@@ -162,11 +168,6 @@ class Governor(MemoryView):
     def wake(self) -> None:
         """Have everything looked at again."""
         self._woken.set()
-
-    def use(self, settings: Memory) -> None:
-        """Follow these settings from now on."""
-        self.settings = settings
-        self.wake()
 
     def out_of_memory(self, model: Model) -> bool:
         """Whether the system has killed a process for want of memory since the model was let in."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import trio
 from attrs import evolve
 
+from ...config.live import LiveConfig
 from ...config.schema import Memory
 from ...memory.cost.cost import Cost, Source
 from ...memory.machine.pressure import Pressure
@@ -31,19 +32,23 @@ class MemoryView(Watched):
     """The memory as it is now.
 
     Attributes:
-        settings: [memory] of the config in force.
         left: Why nobody goes, though memory is short; None: somebody does, or it isn't.
     """
 
-    def __init__(self, settings: Memory, watch: Watch, prices: CostSource) -> None:
+    def __init__(self, config: LiveConfig, watch: Watch, prices: CostSource) -> None:
         super().__init__()
-        self.settings = settings
+        self._config = config
         self.left: Decision | None = None
         self._watch = watch
         self._costs = prices
         self._reserved = Ledger()
         self._asks: dict[Model, Ask] = {}
         self._rivals = Rivals()
+
+    @property
+    def settings(self) -> Memory:
+        """[memory] of the config in force."""
+        return self._config.now.memory
 
     @property
     def reading(self) -> Reading | None:

@@ -42,18 +42,12 @@ Measure = Callable[[int], Footprint | None]
 """Measures one process; None if it is gone or can't be read."""
 
 
-def group_footprint(pid: int) -> Bytes | None:
-    """The memory of a process and its descendants that only their end gives back, in bytes; None if it can't be read.
+def footprint_of_group(pid: int, measure: Measure | None = None) -> Footprint | None:
+    """The memory of a process and its descendants; None if it can't be read. Some milliseconds, for a large map more:
+    not for the event loop.
 
     Not the resident size, which counts what several engines map in each of them (two engines on one file each show
     all of it) and forgets what is swapped out or compressed.
-    """
-    footprint = footprint_of_group(pid)
-    return None if footprint is None else footprint.held
-
-
-def footprint_of_group(pid: int, measure: Measure | None = None) -> Footprint | None:
-    """The same with its parts. Some milliseconds, for a large map more: not for the event loop.
 
     A descendant that ends meanwhile counts nothing; without the leader there is no answer.
     """

@@ -5,15 +5,13 @@ It does not know what makes two loads alike: its caller names each by a key.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 import time
 from pathlib import Path
 
 import msgspec
 from attrs import evolve, field, frozen
 
+from ...process.atomic import write_atomic
 from ...units import Bytes
 from .load_speed import Speed
 
@@ -133,16 +131,7 @@ class FootprintStore:
         self._dirty = False
         data = msgspec.json.encode(_Document(FORMAT, dict(self._seen), self.speed))
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix=f".{self._file.name}.", dir=self._file.parent)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                Path(temporary).replace(self._file)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    Path(temporary).unlink()
-                raise
+            write_atomic(self._file, data)
         except OSError as error:
             self._dirty = True
             said, self._told = self._told, f"what models cost can't be kept in {self._file}: {error.strerror or error}."

@@ -74,5 +74,6 @@ async def list_devices(
         SetupError: It can't be run, failed, or took too long.
     """
     argv = (*command, "--list-devices")
-    output = await run(argv, name=" ".join(argv), timeout=timeout, inheritance=inheritance)
+    env = None if inheritance is None else inheritance.environment()
+    output = await run(argv, name=" ".join(argv), timeout=timeout, env=env)
     return parse_devices(output.decode(errors="replace"))

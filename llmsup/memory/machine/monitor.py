@@ -14,6 +14,7 @@ from pathlib import Path
 
 import trio
 
+from ...config.live import LiveConfig
 from ...config.schema import Memory
 from ...errors import SetupError
 from ...process.events import Events
@@ -47,14 +48,13 @@ class MemoryMonitor(Watched):
     """What is known of the machine, now.
 
     Attributes:
-        settings: [memory] of the config in force.
         working_set: What a GPU that shares the host's memory may wire of it; None: not known, or there is no such GPU.
         pressure: How hard the machine is pressed.
     """
 
     def __init__(
         self,
-        settings: Memory,
+        config: LiveConfig,
         sampler: Sampler,
         events: Events,
         *,
@@ -66,6 +66,7 @@ class MemoryMonitor(Watched):
         """
         super().__init__()
         self.working_set: Bytes | None = None
+        self._config = config
         self._problem = ""
         self._sampler = sampler
         self._events = events
@@ -77,12 +78,6 @@ class MemoryMonitor(Watched):
         self._done = 0  # the number of the last that came to an end ...
         self._done_from = -math.inf  # ... and when it had begun
         self._total = total()
-        self.use(settings)
-
-    def use(self, settings: Memory) -> None:
-        """Follow these settings from the next look on."""
-        self.settings = settings
-        self._sampler.probe = settings.probe
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look every `interval`, and when the kernel wakes us, until cancelled. Started after the first look."""
@@ -101,6 +96,11 @@ class MemoryMonitor(Watched):
         return interval / HURRY if hurries else interval
 
     # What others may know...
+
+    @property
+    def settings(self) -> Memory:
+        """[memory] of the config in force."""
+        return self._config.now.memory
 
     @property
     def pressure(self) -> Pressure:
@@ -195,7 +195,7 @@ class MemoryMonitor(Watched):
             self._looks += 1
             number, began = self._looks, trio.current_time()
             try:
-                reading = await self._sampler.read()
+                reading = await self._sampler.read(self.settings.probe)
             except SetupError as error:
                 self._done, self._done_from = number, began
                 self._unread(error)

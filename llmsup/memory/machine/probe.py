@@ -73,7 +73,8 @@ async def ask(
         SetupError: It can't be run, failed, took too long, or what it printed is no answer.
     """
     name = f"[memory] probe {shlex.join(command)[:200]}"
-    output = await run(command, name=name, timeout=timeout, inheritance=inheritance)
+    env = None if inheritance is None else inheritance.environment()
+    output = await run(command, name=name, timeout=timeout, env=env)
     try:
         return parse_answer(output)
     except ValueError as error:

@@ -50,11 +50,6 @@ class Waker:
     _epoll: select.epoll | None = None
     _earliest: float = 0
 
-    @property
-    def awake(self) -> bool:
-        """Whether it can ever wake anybody."""
-        return self._epoll is not None
-
     async def wait(self) -> None:
         """Sleep until tasks have waited too long for memory; for ever, where the kernel can't tell.
 

@@ -76,31 +76,30 @@ class Sampler:
     """Takes readings, one at a time.
 
     Attributes:
-        probe: [memory] probe: a command to ask instead of the system, or "auto".
         system: Reads this machine.
         gpus: Reads its devices.
         inheritance: The probe's environment.
     """
 
-    probe: tuple[str, ...] | Literal["auto"] = "auto"
     system: Callable[[], Reading] = Factory(this_system)
     gpus: Gpus = Factory(Gpus)
     inheritance: Inheritance = Factory(Inheritance)
     _before: tuple[float, Reading] | None = field(default=None, init=False, repr=False)
     _rates: dict[str, float] = field(factory=dict, init=False, repr=False)
 
-    async def read(self) -> Reading:
+    async def read(self, probe: tuple[str, ...] | Literal["auto"] = "auto") -> Reading:
         """One reading of all that applies here; on Linux without NVML it takes 0.3 ms.
 
-        With a probe, total, available and level are the probe's, and stalls, swapping and the compressor are not
-        looked at: who says what the machine's state is says all of it. A total that it leaves out is the system's.
+        With a probe ([memory] probe: a command to ask instead of the system), total, available and level are the
+        probe's, and stalls, swapping and the compressor are not looked at: who says what the machine's state is says
+        all of it. A total that it leaves out is the system's.
 
         Raises:
             SetupError: The probe failed. The reading before this one may still serve.
         """
         reading = self._with_rates(self.system())
         reading = evolve(reading, gpus=await self.gpus.read())
-        return reading if self.probe == "auto" else await self._probed(reading, self.probe)
+        return reading if probe == "auto" else await self._probed(reading, probe)
 
     def _with_rates(self, reading: Reading) -> Reading:
         now, before = trio.current_time(), self._before

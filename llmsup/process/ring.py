@@ -1,0 +1,56 @@
+"""The last things that somebody wrote, bounded and numbered, readable by many at their own pace.
+
+It does not know what they are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, TypeVar
+
+from .watched import Watched
+
+T = TypeVar("T")
+
+
+class Ring(Watched, Generic[T]):
+    """A bounded ring of numbered things. Who writes never waits; who reads too slowly misses some, and can tell
+    (llama-swap's #875: a slow reader of logs must not stall an engine).
+
+    Attributes:
+        written: How many there ever were, and the number of the newest.
+        closed: Those who follow may come to an end.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__()
+        self._kept: deque[T] = deque(maxlen=capacity)
+        self.written = 0
+        self.closed = False
+
+    def add(self, thing: T) -> None:
+        """Add one, in place of the oldest if there is no room."""
+        self.written += 1
+        self._kept.append(thing)
+        self.notify()
+
+    def close(self) -> None:
+        """Let those who follow come to an end."""
+        self.closed = True
+        self.notify()
+
+    def tail(self, count: int | None = None) -> tuple[T, ...]:
+        """The newest `count`, oldest first; all that are kept if None."""
+        kept = tuple(self._kept)
+        return kept if count is None else kept[max(0, len(kept) - count) :]
+
+    def after(self, seen: int) -> tuple[int, tuple[T, ...]]:
+        """What was written after number `seen`: how many of it are lost, and the rest, oldest first."""
+        new = max(self.written - seen, 0)
+        kept = min(new, len(self._kept))
+        return new - kept, self.tail(kept) if kept else ()
+
+    async def news(self, seen: int) -> bool:
+        """Wait until there is something after number `seen`; False: there is not, and nothing more will come."""
+        await self.until(lambda: self.written > seen or self.closed)
+        return self.written > seen
