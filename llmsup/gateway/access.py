@@ -55,7 +55,7 @@ class RequestGuard:
         self._check_host(head)
         self._check_origin(head)
         self._check_referer(head)
-        if self.api_keys and head.path != "/health" and not is_preflight(head):
+        if self.api_keys and not _is_open(head) and not is_preflight(head):
             self._check_key(head)
 
     def _check_host(self, head: RequestHead) -> None:
@@ -149,6 +149,11 @@ class RequestGuard:
             if head.header(b"access-control-request-private-network"):
                 allow.append((b"access-control-allow-private-network", b"true"))
         return allow
+
+
+def _is_open(head: RequestHead) -> bool:
+    """Whether no key is wanted: for whether llmsup itself is well, but not for whether one of its models is."""
+    return head.path in ("/health", "/v1/health") and not head.parameter("model")
 
 
 def acts(path: str) -> bool:

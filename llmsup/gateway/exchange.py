@@ -23,8 +23,11 @@ from ..fleet.model.run import Run
 from ..fleet.model.watchdogs import SOCKET_GONE
 from ..units import NEVER, Seconds, format_seconds
 from . import sse
+from .api.dialect import Dialect, Translation
+from .api.openai import OPENAI
 from .ending import Ending
-from .message import Reply, for_client, switching
+from .message import Reply, for_client, switching, whole_reply
+from .translated import OF_BODY, put, translated
 from .tunnel import relay
 
 log = logging.getLogger(__name__)
@@ -49,7 +52,9 @@ class Order:
     Attributes:
         model: Who shall do it.
         target: Path and query, as they are sent to the engine.
-        path: Decoded, for the log and for the shape of errors.
+        dialect: Whose words are used for what isn't the engine's.
+        translate: Begins the translation of the engine's answer; None: it goes back as it comes.
+        looks: The model is asked only if it is loaded, and doesn't stay so for that.
         sent: Called when an engine has answered: the body isn't needed any more.
         streaming: The client asked for a stream.
         ttl: How long the client wants the model kept, in seconds.
@@ -59,8 +64,10 @@ class Order:
     model: Model
     method: str
     target: bytes
-    path: str
     headers: Headers
+    dialect: Dialect = OPENAI
+    translate: Callable[[], Translation] | None = None
+    looks: bool = False
     streaming: bool = False
     ttl: Seconds = Seconds(0)
     client: str = ""
@@ -75,10 +82,14 @@ class Exchange:
         self._fleet = fleet
         self._order = order
         self._body = body
-        self._comments = loading_comments if order.streaming else NEVER
+        self._comments = loading_comments if order.streaming and order.dialect.gives_signs else NEVER
         self._answer: Answer | None = None
         self._run: Run | None = None
-        self._lease: Lease = fleet.enter(order.model, order.ttl, order.client)
+        self._lease: Lease = self._enter()
+
+    def _enter(self) -> Lease:
+        order = self._order
+        return self._fleet.look(order.model) if order.looks else self._fleet.enter(order.model, order.ttl, order.client)
 
     async def close(self) -> None:
         """Close the engine's connection, and end the lease. Works when cancelled."""
@@ -98,9 +109,11 @@ class Exchange:
         with nullcontext() if self._lease.decided else trio.move_on_after(self._comments):
             run = await self._lease.run(self._order.model.spec.queue_timeout)
         if run is None:
-            return Reply(status=200, headers=sse.HEADERS, body=self._late())
+            return Reply(status=200, headers=self._order.dialect.stream_headers, body=self._late())
         await self._ask(run)
         assert self._answer is not None
+        if self._order.translate is not None:
+            return await self._translated(self._answer, self._order.translate())
         headers, tunnel, body = for_client(self._answer.headers), None, self._relay()
         if self._answer.status == 101:
             headers += switching(self._answer.headers)
@@ -131,7 +144,7 @@ class Exchange:
                 return
             self._lease.__exit__()
             try:
-                self._lease = self._fleet.enter(order.model, order.ttl, order.client)
+                self._lease = self._enter()
             except ModelNotFound:  # removed meanwhile: that is not what went wrong
                 raise error from None
             run = await self._lease.run(order.model.spec.queue_timeout)
@@ -182,25 +195,50 @@ class Exchange:
                     yield data
         except Error as error:
             log.info("%s: stream broken: %s", self._order.model.spec.name, error)
-            yield (b"" if tail == b"\n\n" else b"\n\n") + sse.error_event(error, self._order.path)
+            yield (b"" if tail == b"\n\n" else b"\n\n") + self._order.dialect.error_event(error)
+
+    async def _translated(self, answer: Answer, translation: Translation) -> Reply:
+        """The answer in the client's words: a stream event by event, anything else whole."""
+        headers = [header for header in for_client(answer.headers) if header[0].lower() not in OF_BODY]
+        if sse.is_stream(answer.headers):
+            headers += [(b"Content-Type", translation.stream_type), (b"X-Accel-Buffering", b"no")]
+            body = self._relay_translated(translation)
+            return Reply(status=answer.status, headers=headers, body=body, reason=answer.reason)
+        whole = put(translation, answer.status, b"".join([data async for data in self._relay()]))
+        return whole_reply(answer.status, [*headers, (b"Content-Type", translation.whole_type)], whole)
+
+    async def _relay_translated(self, translation: Translation) -> AsyncGenerator[bytes, None]:
+        """The engine's stream in the client's words. If the rest can't be had, the last ones say why."""
+        try:
+            async with aclosing(translated(self._relay(), translation)) as relay:
+                async for data in relay:
+                    yield data
+        except Error as error:
+            log.info("%s: stream broken: %s", self._order.model.spec.name, error)
+            yield self._order.dialect.error_event(error)
 
     async def _late(self) -> AsyncGenerator[bytes, None]:
-        """Comments until the model is there, then the answer; errors can only be events now."""
-        spec = self._order.model.spec
+        """Signs of life until the model is there, then the answer; errors can only be events now."""
+        order = self._order
         try:
             run: Run | None = None
             while run is None:
-                yield sse.comment(f"loading {spec.name} {format_seconds(self._lease.waited)}")
+                waited = format_seconds(self._lease.waited)
+                yield order.dialect.sign_of_life(f"loading {order.model.spec.name} {waited}")
                 with trio.move_on_after(self._comments):
-                    run = await self._lease.run(spec.queue_timeout)
+                    run = await self._lease.run(order.model.spec.queue_timeout)
             await self._ask(run)
             assert self._answer is not None
+            translation = None if order.translate is None else order.translate()
             if sse.is_stream(self._answer.headers):
-                async with aclosing(self._relay_events()) as events:
+                relay = self._relay_events() if translation is None else self._relay_translated(translation)
+                async with aclosing(relay) as events:
                     async for data in events:
                         yield data
             else:  # an error of the engine's own: the head has gone out, so its body becomes an event
                 whole = b"".join([data async for data in self._relay()])
-                yield b"data: %s\n\n" % whole.replace(b"\r", b"").replace(b"\n", b"\ndata: ")
+                if translation is not None:
+                    whole = put(translation, self._answer.status, whole)
+                yield order.dialect.refusal_event(whole)
         except Error as error:
-            yield sse.error_event(error, self._order.path)
+            yield order.dialect.error_event(error)

@@ -18,6 +18,7 @@ from llmsup.engines.launch import TcpAddress
 from llmsup.engines.pool import Answer, Pool, connect
 from llmsup.fleet.fleet import Fleet
 from llmsup.fleet.model.model import Model
+from llmsup.gateway.routes import Routes
 from llmsup.tree import Tree
 from llmsup.units import NEVER, Seconds
 from llmsup.web.server import listen
@@ -141,13 +142,14 @@ async def serving(
     config: Config | None = None,
     stalled: float = 60,
     reread: Callable[[], Config] | None = None,
+    routes: Routes | None = None,
 ) -> AsyncIterator[Served]:
     """A llmsup that serves these models; it has stopped in order when the block is left."""
     # No bridge, unless a test asks for one: its run at the start is told, and looks at the disk.
     config = config or Config(server=server or Server(), models={m.name: m for m in models}, bridge=Bridge(every=NEVER))
     config = evolve(config, server=evolve(config.server, fast=ROAD == "fast"))
     sockets = listen("127.0.0.1:0")
-    tree = Tree(config, sockets, stalled=Seconds(stalled), reread=reread)
+    tree = Tree(config, sockets, stalled=Seconds(stalled), reread=reread, routes=routes)
     async with trio.open_nursery() as nursery:
         fleet = await nursery.start(tree.run)
         client = Client(sockets[0].getsockname()[1])

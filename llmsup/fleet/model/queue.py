@@ -155,6 +155,15 @@ class RequestQueue:
         self._serve()
         return lease
 
+    def look(self) -> Lease | None:
+        """A lease that isn't counted, for one who only looks; None: nobody could be served now."""
+        if not self._serves:
+            return None
+        lease = Lease(self, Seconds(0))
+        lease._run = self._run
+        lease._decided.set()
+        return lease
+
     def leave(self, lease: Lease) -> None:
         """Give up a place. A ticket of a life that has ended is no longer counted."""
         if lease in self._served:
