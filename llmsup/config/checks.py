@@ -95,7 +95,9 @@ def url_path(_instance: Any, _attribute: Any, value: str) -> None:
 def url_paths(instance: Any, attribute: Any, value: tuple[str, ...]) -> None:
     """Accept paths such as "/status", or patterns of them, such as "/ui/*"."""
     for path in value:
-        url_path(instance, attribute, path or "nothing")
+        if not path:
+            raise ValueError("'' is not a path: it must start with '/'")
+        url_path(instance, attribute, path)
 
 
 def known_home(_instance: Any, _attribute: Any, value: Any) -> None:

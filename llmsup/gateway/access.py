@@ -152,8 +152,8 @@ class RequestGuard:
 
 
 def _is_open(head: RequestHead) -> bool:
-    """Whether no key is wanted: for whether llmsup itself is well, but not for whether one of its models is."""
-    return head.path in ("/health", "/v1/health") and not head.parameter("model")
+    """Whether no key is wanted: for how llmsup itself is, but not for how one of its models is."""
+    return head.path == "/health" and not head.parameter("model")
 
 
 def acts(path: str) -> bool:

@@ -54,6 +54,7 @@ class Order:
         target: Path and query, as they are sent to the engine.
         dialect: Whose words are used for what isn't the engine's.
         translate: Begins the translation of the engine's answer; None: it goes back as it comes.
+        instead: The answer once the model is there; its engine isn't asked.
         looks: The model is asked only if it is loaded, and doesn't stay so for that.
         sent: Called when an engine has answered: the body isn't needed any more.
         streaming: The client asked for a stream.
@@ -67,6 +68,7 @@ class Order:
     headers: Headers
     dialect: Dialect = OPENAI
     translate: Callable[[], Translation] | None = None
+    instead: Reply | None = None
     looks: bool = False
     streaming: bool = False
     ttl: Seconds = Seconds(0)
@@ -110,6 +112,8 @@ class Exchange:
             run = await self._lease.run(self._order.model.spec.queue_timeout)
         if run is None:
             return Reply(status=200, headers=self._order.dialect.stream_headers, body=self._late())
+        if self._order.instead is not None:
+            return self._order.instead
         await self._ask(run)
         assert self._answer is not None
         if self._order.translate is not None:
@@ -227,6 +231,10 @@ class Exchange:
                 yield order.dialect.sign_of_life(f"loading {order.model.spec.name} {waited}")
                 with trio.move_on_after(self._comments):
                     run = await self._lease.run(order.model.spec.queue_timeout)
+            if order.instead is not None:
+                async for data in order.instead.body:
+                    yield data
+                return
             await self._ask(run)
             assert self._answer is not None
             translation = None if order.translate is None else order.translate()

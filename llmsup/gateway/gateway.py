@@ -77,11 +77,14 @@ class Gateway(Watched):
         fields = await self._fields(head, data)
         match = await self.fleet.known(self._model_name(head, fields))
         model = self.fleet.models[match.id]
-        make, translate = _as_is(data), None
+        make, translate, instead = _as_is(data), None, None
         if isinstance(fields, JsonBody):
             body = fields if route.request is None else route.request(fields)
-            make = _edited(body, model.spec, match.preset, samples=route.samples)
             translate = None if route.answer is None else partial(route.answer, fields)
+            if isinstance(body, Reply):
+                instead = body
+            else:
+                make = _edited(body, model.spec, match.preset, samples=route.samples)
         elif isinstance(fields, MultipartBody) and model.spec.upstream_model:
             make = _as_is(fields.renamed(model.spec.upstream_model))
         order = Order(
@@ -90,6 +93,7 @@ class Gateway(Watched):
             target=_target(head, route),
             dialect=route.dialect,
             translate=translate,
+            instead=instead,
             headers=[(name, value) for name, value in for_engine(head.headers) if name != b"content-encoding"],
             streaming=isinstance(fields, JsonBody) and route.streams(fields),
             ttl=wanted_ttl(fields) if isinstance(fields, JsonBody) else Seconds(0),

@@ -65,8 +65,12 @@ class Repeat(Translation):
         return json.dumps({"squawk": json.loads(body)["error"]["message"], "why": status}).encode()
 
 
-def to_engine(body: JsonBody) -> JsonBody:
-    """Their request in OpenAI's words. What may be large is passed on as it lies."""
+def to_engine(body: JsonBody) -> JsonBody | Reply:
+    """Their request in OpenAI's words. What may be large is passed on as it lies; where there is nothing to hear, all
+    that is wanted is a parrot that is awake.
+    """
+    if body.raw("hear") == b'""':
+        return whole_reply(200, [(b"content-type", b"application/x-ndjson")], b'{"awake": true}\n')
     said = body.raw("hear")
     if said is None:
         raise BadRequest("A parrot must hear something.", param="hear")
@@ -238,6 +242,23 @@ async def test_what_needs_no_engine_is_answered_without_one() -> None:
         assert served.fleet.running() == []
         got = await served.client.ask("POST", "/parrot/flock", b"[]")
         assert (got.status, got.json["why"]) == (400, "invalid_json")
+
+
+async def test_a_request_may_only_want_the_model_loaded(tmp_path: Path) -> None:
+    """Its answer comes when the model is there, and the engine isn't asked; that is a use as any other."""
+    record, server = tmp_path / "record", Server(loading_comments=Seconds(0.05))
+    specs = [fake("m", "--record", record), fake("slow", "--load-time", 0.5), fake("broken", "--exit-after", 0)]
+    async with serving(*specs, server=server, routes=ROUTES) as served:
+        got = await served.client.post("/parrot/talk", model="m", hear="")
+        assert (got.status, got.json) == (200, {"awake": True})
+        assert served.model("m").state is State.READY
+        await served.until("m", lambda model: model.queue.last_used)
+        assert {entry["method"] for entry in recorded(record, "request")} == {"GET"}
+        got = await served.client.post("/parrot/talk", model="broken", hear="")
+        assert (got.status, got.json["why"]) == (503, "model_failed")
+        got = await served.client.post("/chatty/talk", model="slow", hear="")
+        assert got.body.startswith(b": loading slow")
+        assert got.body.endswith(b'{"awake": true}\n')
 
 
 # Taking a stream apart...

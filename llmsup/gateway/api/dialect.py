@@ -135,8 +135,9 @@ class Route:
         look: For GET: whoever asks only looks. No model is loaded for that, nor kept loaded.
         if_named: Only where the query names a model. Else the path is llmsup's own.
         streams: Whether a body asks for a stream.
-        request: Makes the engine's body from the client's; None: it goes out as it came, byte by byte, but for what is
-            configured. Raises BadRequest.
+        request: Makes the engine's body from the client's, or a reply that is given as soon as the model is loaded,
+            in place of the engine's; None: the body goes out as it came, byte by byte, but for what is configured.
+            Raises BadRequest.
         answer: Begins the translation of the answer to a request (the client's body is given); None: the engine's
             bytes go back as they come.
         here: Answers the request without an engine, in place of all the rest.
@@ -151,6 +152,6 @@ class Route:
     look: bool = False
     if_named: bool = False
     streams: Callable[[JsonBody], bool] = stream_is_true
-    request: Callable[[JsonBody], JsonBody] | None = None
+    request: Callable[[JsonBody], JsonBody | Reply] | None = None
     answer: Callable[[JsonBody], Translation] | None = None
     here: Callable[[Asked], Awaitable[Reply]] | None = None
