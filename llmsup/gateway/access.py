@@ -88,9 +88,9 @@ class RequestGuard:
 
     def _check_referer(self, head: RequestHead) -> None:
         """An image or a link on a foreign page has no Origin, and browsers send `Sec-Fetch-Site` only to what they
-        trust, which plain HTTP to another machine is not.
+        trust, which plain HTTP to another machine is not. What only looks acts if it is told to load what it looks at.
         """
-        if head.method not in ("GET", "HEAD") or not acts(head.path):
+        if head.method not in ("GET", "HEAD") or not (acts(head.path) or head.parameter("autoload")):
             return
         referer = head.header(b"referer")
         if not referer or head.header(b"origin") or head.header(b"sec-fetch-site"):

@@ -55,6 +55,7 @@ class Routes:
         self._dialects.update((under, route.dialect) for under in route.dialect.under)
         if route.path.endswith("/*"):
             self._under.setdefault(route.path[:-1].encode(), []).append(route)
+            self._dialects.setdefault(route.path[:-2], route.dialect)
             return
         for method in route.methods:
             if (method, route.path) in self._exact:
