@@ -53,7 +53,7 @@ class Order:
         model: Who shall do it.
         target: Path and query, as they are sent to the engine.
         dialect: Whose words are used for what isn't the engine's.
-        translate: Begins the translation of the engine's answer; None: it goes back as it comes.
+        translation: Puts the engine's answer into the client's words; None: it goes back as it comes.
         instead: The answer once the model is there; its engine isn't asked.
         looks: The model is asked only if it is loaded, and doesn't stay so for that.
         sent: Called when an engine has answered: the body isn't needed any more.
@@ -67,7 +67,7 @@ class Order:
     target: bytes
     headers: Headers
     dialect: Dialect = OPENAI
-    translate: Callable[[], Translation] | None = None
+    translation: Translation | None = None
     instead: Reply | None = None
     looks: bool = False
     streaming: bool = False
@@ -116,8 +116,8 @@ class Exchange:
             return self._order.instead
         await self._ask(run)
         assert self._answer is not None
-        if self._order.translate is not None:
-            return await self._translated(self._answer, self._order.translate())
+        if self._order.translation is not None:
+            return await self._translated(self._answer, self._order.translation)
         headers, tunnel, body = for_client(self._answer.headers), None, self._relay()
         if self._answer.status == 101:
             headers += switching(self._answer.headers)
@@ -223,7 +223,7 @@ class Exchange:
 
     async def _late(self) -> AsyncGenerator[bytes, None]:
         """Signs of life until the model is there, then the answer; errors can only be events now."""
-        order = self._order
+        order, translation = self._order, self._order.translation
         try:
             run: Run | None = None
             while run is None:
@@ -237,7 +237,6 @@ class Exchange:
                 return
             await self._ask(run)
             assert self._answer is not None
-            translation = None if order.translate is None else order.translate()
             if sse.is_stream(self._answer.headers):
                 relay = self._relay_events() if translation is None else self._relay_translated(translation)
                 async with aclosing(relay) as events:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
-from functools import partial
 from types import TracebackType
 
 import trio
@@ -77,10 +76,10 @@ class Gateway(Watched):
         fields = await self._fields(head, data)
         match = await self.fleet.known(self._model_name(head, fields))
         model = self.fleet.models[match.id]
-        make, translate, instead = _as_is(data), None, None
+        make, translation, instead = _as_is(data), None, None
         if isinstance(fields, JsonBody):
             body = fields if route.request is None else route.request(fields)
-            translate = None if route.answer is None else partial(route.answer, fields)
+            translation = None if route.answer is None else route.answer(fields)
             if isinstance(body, Reply):
                 instead = body
             else:
@@ -92,7 +91,7 @@ class Gateway(Watched):
             method=head.method,
             target=_target(head, route),
             dialect=route.dialect,
-            translate=translate,
+            translation=translation,
             instead=instead,
             headers=[(name, value) for name, value in for_engine(head.headers) if name != b"content-encoding"],
             streaming=isinstance(fields, JsonBody) and route.streams(fields),

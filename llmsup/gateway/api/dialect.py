@@ -70,8 +70,9 @@ def error_object(error: Error) -> dict[str, object]:
 
 
 class Translation(ABC):
-    """The way of one answer from an engine's words to the client's: one is made for each answer, and may remember what
-    it has seen of it. None of this may wait, and `event` is called for every token.
+    """The way of one answer from an engine's words to the client's. One is made for each request, when it has come: it
+    may remember what it has seen of the answer, and when, but nothing large of the request, whose body is let go once an
+    engine has it. None of this may wait, and `event` is called for every token.
 
     What an engine says that can't be understood may raise ValueError, TypeError, LookupError or AttributeError.
 
@@ -138,7 +139,7 @@ class Route:
         request: Makes the engine's body from the client's, or a reply that is given as soon as the model is loaded,
             in place of the engine's; None: the body goes out as it came, byte by byte, but for what is configured.
             Raises BadRequest.
-        answer: Begins the translation of the answer to a request (the client's body is given); None: the engine's
+        answer: Makes the translation of the answer to a request, whose body (the client's) is given; None: the engine's
             bytes go back as they come.
         here: Answers the request without an engine, in place of all the rest.
     """
