@@ -33,6 +33,9 @@ from .routes import Routes, Upstream, meant, only_looks, split_upstream
 
 log = logging.getLogger(__name__)
 
+_OF_PACKING = (b"content-encoding", b"accept-encoding")
+"""A body has been unpacked when it goes to an engine; and an answer that is to be translated must not be packed."""
+
 
 class Gateway(Watched):
     """Everything that an inference request passes through.
@@ -86,6 +89,7 @@ class Gateway(Watched):
                 make = _edited(body, model.spec, match.preset, samples=route.samples)
         elif isinstance(fields, MultipartBody) and model.spec.upstream_model:
             make = _as_is(fields.renamed(model.spec.upstream_model))
+        drop = _OF_PACKING if translation is not None else _OF_PACKING[:1]
         order = Order(
             model=model,
             method=head.method,
@@ -93,7 +97,7 @@ class Gateway(Watched):
             dialect=route.dialect,
             translation=translation,
             instead=instead,
-            headers=[(name, value) for name, value in for_engine(head.headers) if name != b"content-encoding"],
+            headers=[header for header in for_engine(head.headers) if header[0] not in drop],
             streaming=isinstance(fields, JsonBody) and route.streams(fields),
             ttl=wanted_ttl(fields) if isinstance(fields, JsonBody) else Seconds(0),
             client=self.guard.client(head),

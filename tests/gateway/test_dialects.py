@@ -135,13 +135,17 @@ async def test_a_stream_is_translated_event_by_event(tmp_path: Path) -> None:
     spec = fake("m", "--record", record, "--tokens", 3, presets={"wild": {"temperature": 2, "top_k": 1}})
     spec = evolve(spec, request=RequestEdits(set={"user": "polly"}))
     async with serving(spec, routes=ROUTES) as served:
-        got = await served.client.post("/parrot/talk?x=1", model="m:wild", hear="ahoy", mood=0.5, parrot="Polly")
+        body = {"model": "m:wild", "hear": "ahoy", "mood": 0.5, "parrot": "Polly"}
+        headers = [(b"accept-encoding", b"gzip"), (b"x-session", b"7")]
+        got = await served.client.ask("POST", "/parrot/talk?x=1", body, headers)
     assert (got.status, got.headers["content-type"]) == (200, "application/x-ndjson")
     assert got.headers["x-accel-buffering"] == "no"
     words = [{"parrot": "Polly", "word": f"token{number} "} for number in range(3)]
     assert lines(got) == [*words, {"parrot": "Polly", "words": 3}]
     (asked,) = (entry for entry in recorded(record, "request") if entry["method"] == "POST")
     assert asked["path"] == "/v1/chat/completions?x=1"
+    assert asked["headers"]["x-session"] == "7"
+    assert "accept-encoding" not in asked["headers"]  # packed, the answer could not be read
     assert asked["body"] == {
         "messages": [{"role": "user", "content": "ahoy"}],
         "stream": True,

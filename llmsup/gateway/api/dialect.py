@@ -71,8 +71,8 @@ def error_object(error: Error) -> dict[str, object]:
 
 class Translation(ABC):
     """The way of one answer from an engine's words to the client's. One is made for each request, when it has come: it
-    may remember what it has seen of the answer, and when, but nothing large of the request, whose body is let go once an
-    engine has it. None of this may wait, and `event` is called for every token.
+    may remember what it has seen of the answer, and when, but nothing large of the request, whose body is let go once
+    an engine has it. None of this may wait, and `event` is called for every token.
 
     What an engine says that can't be understood may raise ValueError, TypeError, LookupError or AttributeError.
 
