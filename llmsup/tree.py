@@ -33,6 +33,7 @@ from .fleet.memory.governor import Governor
 from .fleet.reconciler import Reconciler
 from .gateway.access import RequestGuard, is_loopback
 from .gateway.gateway import Gateway
+from .gateway.routes import Routes
 from .memory.cost.store import FootprintStore
 from .memory.machine.linux import Linux
 from .memory.machine.monitor import MemoryMonitor
@@ -74,6 +75,7 @@ class Tree(Watched):
         token: A key that is always good, for the commands of the user whom we run for; "" for none.
         stalled: Seconds after which a client that takes nothing is cut off.
         kinds: What engines may be of.
+        routes: Which path is which API's.
         reconciler: Which models there are; None until it runs.
     """
 
@@ -87,8 +89,10 @@ class Tree(Watched):
         token: str = "",
         stalled: Seconds = STALLED,
         kinds: Kinds = KINDS,
+        routes: Routes | None = None,
     ) -> None:
         super().__init__()
+        self.routes = routes or Routes()
         self.config = config
         self.sockets = sockets
         self.reread = reread or (lambda: config)
@@ -137,7 +141,7 @@ class Tree(Watched):
         starter = Starter(selector, orphans, sockets)
         fleet = Fleet(starter, governor, max_queue=server.max_queue, book=self.book, events=events, kinds=self.kinds)
         selector.several = lambda: len(fleet.models) > 1
-        gateway = Gateway(fleet, server, self._guard(server))
+        gateway = Gateway(fleet, server, self._guard(server), self.routes)
 
         def adopt(config: Config) -> tuple[str, ...]:
             restart = _needs_restart(self.config.server, config.server)
@@ -161,7 +165,7 @@ class Tree(Watched):
         )
         keeper = BridgeScheduler(lambda: self.config, orphans, rescan=reconciler.rescan, told=events.write)
         app = build_app(gateway, fleet, reconciler, governor, keeper)
-        roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout())
+        roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout(), self.routes)
         web = WebServer(roads, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
         async with trio.open_nursery() as infra:
             await infra.start(Leftovers(server.state_dir, inheritance, sockets.path).run)

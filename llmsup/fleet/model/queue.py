@@ -63,7 +63,8 @@ class Lease:
             Error: The model can't be had; the error says why.
         """
         if self.served_by is None and self._error is None:
-            self._decided = self._decided or trio.Event()
+            if self._decided is None:
+                self._decided = trio.Event()
             with trio.move_on_at(self.since + timeout):
                 await self._decided.wait()
         if self._error is not None:
@@ -164,6 +165,14 @@ class RequestQueue:
         else:
             (self._later if self.held else self._queue).append(lease)
         self._changed()
+        return lease
+
+    def look(self) -> Lease | None:
+        """A lease that isn't counted, for one who only looks; None: nobody could be served now."""
+        if self._run is None or not self._serves:
+            return None
+        lease = Lease(self, Seconds(0), "", trio.current_time())
+        lease.serve(self._run)
         return lease
 
     def leave(self, lease: Lease) -> None:
