@@ -7,6 +7,8 @@ will want. It stands here as it would in `gateway/api`.
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from llmsup.gateway.body import JsonBody
 from llmsup.gateway.message import Reply, whole_reply
 from llmsup.gateway.routes import Routes
 from llmsup.gateway.sse import Events
-from llmsup.gateway.translated import put
+from llmsup.gateway.translated import TranslatedBody, put
 from llmsup.units import Seconds
 
 
@@ -186,20 +188,36 @@ async def test_every_error_is_in_its_words() -> None:
         assert await squawk("POST", "/parrot/mute", {**talk, "quiet": True}) == (502, "engine_bad_answer")
 
 
-async def test_a_stream_that_breaks_says_so_in_its_words() -> None:
+async def test_a_stream_that_breaks_says_so_in_its_words(caplog: pytest.LogCaptureFixture) -> None:
+    """And the log doesn't take it for a whole one."""
+    caplog.set_level(logging.INFO)
     async with serving(fake("m", "--die-after-chunks", 2), routes=ROUTES) as served:
         got = await served.client.post("/parrot/talk", model="m", hear="ahoy")
         *words, last = lines(got)
         assert [word["word"] for word in words] == ["token0 ", "token1 "]
         assert last["why"] == "engine_died"
+    assert "/parrot/talk m: 200 cut short (engine_died) in" in caplog.text
 
 
-async def test_a_stream_that_makes_no_sense_says_so_in_its_words() -> None:
-    """The engine's events are another API's."""
+async def test_a_stream_that_makes_no_sense_says_so_in_its_words(caplog: pytest.LogCaptureFixture) -> None:
+    """The engine's events are another API's. That the engine has said all of it makes no whole answer of it."""
+    caplog.set_level(logging.INFO)
     async with serving(fake("m"), routes=ROUTES) as served:
         got = await served.client.post("/parrot/mute", model="m", hear="ahoy")
         assert got.status == 200
         assert [line["why"] for line in lines(got)] == ["engine_bad_answer"]
+    assert "/parrot/mute m: 200 cut short (engine_bad_answer) in" in caplog.text
+
+
+async def test_a_stream_that_began_before_its_model_failed_is_told_from_a_whole_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    spec, server = fake("m", "--load-time", 0.5, "--exit-after", 0.3), Server(loading_comments=Seconds(0.05))
+    async with serving(spec, server=server, routes=ROUTES) as served:
+        got = await served.client.post("/chatty/talk", model="m", hear="ahoy")
+        assert (got.status, b"model_failed" in got.body) == (200, True)
+    assert "/chatty/talk m: 200 cut short (model_failed) in" in caplog.text
 
 
 async def test_an_api_without_signs_of_life_waits_for_its_model() -> None:
@@ -263,6 +281,20 @@ async def test_a_request_may_only_want_the_model_loaded(tmp_path: Path) -> None:
         got = await served.client.post("/chatty/talk", model="slow", hear="")
         assert got.body.startswith(b": loading slow")
         assert got.body.endswith(b'{"awake": true}\n')
+
+
+async def test_a_translated_answer_is_whole_when_all_has_been_said_in_its_words() -> None:
+    """Not when the engine has said all. Who leaves then has lost nothing, so the log must know."""
+
+    async def engine() -> AsyncGenerator[bytes, None]:
+        yield b'data: {"choices": [{"delta": {"content": "a"}}]}\n\ndata: [DONE]\n\n'
+
+    def broken(error: Error) -> bytes:
+        raise AssertionError(error)
+
+    body = TranslatedBody(engine(), Repeat(JsonBody(b"{}")), broken)
+    said = [(json.loads(piece).get("words"), body.whole) async for piece in body]
+    assert said == [(None, False), (1, True)]
 
 
 # Taking a stream apart...
