@@ -230,6 +230,12 @@ class LoadTimeout(Error):
 # --- the server is busy with something else ---------------------------------------------------------------
 
 
+class ModelNotLoaded(Error):
+    """Somebody only looks, and a model is not loaded for that."""
+
+    status, code = 503, "model_not_loaded"
+
+
 class Unloading(Error):
     """The model was unloaded on purpose while the request waited for it or was served by it."""
 

@@ -35,6 +35,7 @@ from .fleet.reconciler import Reconciler
 from .gateway.access import RequestGuard
 from .gateway.gateway import Gateway
 from .gateway.hosts import is_loopback
+from .gateway.routes import Routes
 from .memory.cost.store import FootprintStore
 from .memory.machine.linux import Linux
 from .memory.machine.monitor import MemoryMonitor
@@ -76,6 +77,7 @@ class Tree(Watched):
         token: A key that is always good, for the commands of the user whom we run for; "" for none.
         stalled: Seconds after which a client that takes nothing is cut off.
         kinds: What engines may be of.
+        routes: Which path is which API's.
         reconciler: Which models there are; None until it runs.
     """
 
@@ -89,8 +91,10 @@ class Tree(Watched):
         token: str = "",
         stalled: Seconds = STALLED,
         kinds: Kinds = KINDS,
+        routes: Routes | None = None,
     ) -> None:
         super().__init__()
+        self.routes = routes or Routes()
         self.config = LiveConfig(config)
         self.sockets = sockets
         self.reread = reread or (lambda: config)
@@ -143,7 +147,7 @@ class Tree(Watched):
             kinds=self.kinds,
         )
         selector.several = lambda: len(fleet.models) > 1
-        gateway = Gateway(fleet, self.config, self._guard())
+        gateway = Gateway(fleet, self.config, self._guard(), self.routes)
         reconciler = self.reconciler = Reconciler(
             self.config,
             fleet,
@@ -154,7 +158,7 @@ class Tree(Watched):
         )
         keeper = BridgeScheduler(self.config, orphans, rescan=reconciler.rescan, told=events.write)
         app = build_app(gateway, fleet, reconciler, governor, keeper)
-        roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout())
+        roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout(), self.routes)
         server = self.config.now.server
         web = WebServer(roads, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
         async with trio.open_nursery() as infra:

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 from ..errors import SetupError
 from ..gateway.hosts import is_loopback
-from ..gateway.routes import INFERENCE
 
 USUAL_PORT = 5005
 """The default of `server.listen`."""
@@ -18,12 +17,11 @@ USUAL_PORT = 5005
 ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- named here so that it can be replaced
 """Addresses that one can listen on but not call, and what to call instead."""
 
-_BEGINNINGS = {path.split("/")[1] for path in INFERENCE} | {
+_BEGINNINGS = {
     *("models", "health", "running", "upstream", "logs", "memory", "events", "metrics", "bridge", "catalog"),
     *("unload", "reload-config", "api/models"),
 }
 _V1 = re.compile(r"(.*)/v1(?:/.*)?")
-_OTHER_PATH = re.compile(rf"(.*?)/(?:{'|'.join(map(re.escape, sorted(_BEGINNINGS)))})(?:/.*)?")
 
 
 def url_of(host: str, port: int, *, tls: bool) -> str:
@@ -59,8 +57,15 @@ def base_url(text: str) -> str:
 
 def _proxys(path: str) -> str:
     """What stands before our own paths: "/llm" of "/llm/v1/models"."""
-    match = _V1.fullmatch(path) or _OTHER_PATH.fullmatch(path)
+    match = _V1.fullmatch(path) or (_other_path().fullmatch(path) if path.strip("/") else None)
     return (match[1] if match else path).rstrip("/")
+
+
+def _other_path() -> re.Pattern[str]:
+    from ..gateway.api import ROUTES  # it brings the gateway along
+
+    ours = _BEGINNINGS | {route.path.split("/")[1] for route in ROUTES}
+    return re.compile(rf"(.*?)/(?:{'|'.join(map(re.escape, sorted(ours)))})(?:/.*)?")
 
 
 def same_place(one: str, other: str) -> bool:

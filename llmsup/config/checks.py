@@ -92,6 +92,14 @@ def url_path(_instance: Any, _attribute: Any, value: str) -> None:
         raise ValueError(f"{value!r} is not a path: it must start with '/' and hold no spaces")
 
 
+def url_paths(instance: Any, attribute: Any, value: tuple[str, ...]) -> None:
+    """Accept paths such as "/status", or patterns of them, such as "/ui/*"."""
+    for path in value:
+        if not path:
+            raise ValueError("'' is not a path: it must start with '/'")
+        url_path(instance, attribute, path)
+
+
 def known_home(_instance: Any, _attribute: Any, value: Any) -> None:
     """Accept paths whose `~` could be expanded."""
     for path in value if isinstance(value, tuple) else (value,):

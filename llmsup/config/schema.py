@@ -86,6 +86,7 @@ class Settings:
     threads: int | Literal["auto"] = field(default="auto", validator=checks.at_least(1))
     cache_ram: Bytes = Bytes(2 * GiB)
     memory: Bytes | None = field(default=None, validator=checks.positive)  # declared footprint
+    idle_paths: tuple[str, ...] = field(default=(), validator=checks.url_paths)
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = Factory(dict)
     sampling: Mapping[str, Any] = Factory(dict)

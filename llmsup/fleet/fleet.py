@@ -244,6 +244,17 @@ class Fleet(Watched):
         self._supervise(model)
         return lease
 
+    def look(self, model: Model) -> Lease:
+        """Take a ticket for one who only looks, which keeps nothing loaded.
+
+        Raises:
+            ShuttingDown: No request is taken any more.
+            ModelNotLoaded: There is no engine that could be asked.
+        """
+        if self.closing or self._nursery is None:
+            raise ShuttingDown("llmsup is shutting down.")
+        return model.look()
+
     def _check_queue(self, client: str) -> None:
         """One who can't be served at once may wait, unless the queue is full, or this client has more places in it
         than it leaves to everybody else: half of them if it is alone, a third if two do the same ... So nobody can

@@ -57,7 +57,7 @@ class RequestGuard:
         self._check_host(head)
         self._check_origin(head)
         self._check_referer(head)
-        if self._keys and head.path != "/health" and not is_preflight(head):
+        if self._keys and not _is_open(head) and not is_preflight(head):
             self._check_key(head)
 
     def _check_host(self, head: RequestHead) -> None:
@@ -90,9 +90,9 @@ class RequestGuard:
 
     def _check_referer(self, head: RequestHead) -> None:
         """An image or a link on a foreign page has no Origin, and browsers send `Sec-Fetch-Site` only to what they
-        trust, which plain HTTP to another machine is not.
+        trust, which plain HTTP to another machine is not. What only looks acts if it is told to load what it looks at.
         """
-        if head.method not in ("GET", "HEAD") or not acts(head.path):
+        if head.method not in ("GET", "HEAD") or not (acts(head.path) or head.parameter("autoload")):
             return
         referer = head.header(b"referer")
         if not referer or head.header(b"origin") or head.header(b"sec-fetch-site"):
@@ -151,6 +151,11 @@ class RequestGuard:
             if head.header(b"access-control-request-private-network"):
                 allow.append((b"access-control-allow-private-network", b"true"))
         return allow
+
+
+def _is_open(head: RequestHead) -> bool:
+    """Whether no key is wanted: for how llmsup itself is, but not for how one of its models is."""
+    return head.path == "/health" and not head.parameter("model")
 
 
 def acts(path: str) -> bool:

@@ -6,17 +6,13 @@ engine hung up (`exchange`).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Self
 
 from ..engines.connection import Disconnected
 from ..engines.pool import Answer
 from ..errors import Error
-from . import sse
 from .ending import Ending
-
-log = logging.getLogger(__name__)
 
 
 class AnswerBody(AsyncIterator[bytes]):
@@ -69,11 +65,10 @@ class AnswerBody(AsyncIterator[bytes]):
 class EventsBody(AsyncIterator[bytes]):
     """A stream of events as it is. If the rest can't be had, one more event says why."""
 
-    def __init__(self, body: AnswerBody, model: str, path: str) -> None:
-        """`model` is for the log, the request's `path` for the shape of the error."""
+    def __init__(self, body: AnswerBody, broken: Callable[[Error], bytes]) -> None:
+        """`broken` is told why, and words the event."""
         self._body = body
-        self._model = model
-        self._path = path
+        self._tell = broken
         self._tail = b""
         self._broken = False
 
@@ -87,8 +82,7 @@ class EventsBody(AsyncIterator[bytes]):
         try:
             data = await anext(self._body)
         except Error as error:
-            log.info("%s: stream broken: %s", self._model, error)
             self._broken = True
-            return (b"" if self._tail == b"\n\n" else b"\n\n") + sse.error_event(error, self._path)
+            return (b"" if self._tail == b"\n\n" else b"\n\n") + self._tell(error)
         self._tail = (self._tail + data)[-2:]
         return data

@@ -46,6 +46,15 @@ class JsonBody:
         self._data = data
         self._members = members
 
+    @classmethod
+    def of(cls, members: Mapping[str, Buffer]) -> JsonBody:
+        """A body of these members, whose values are JSON already."""
+        return cls(b"", members)
+
+    def raw(self, name: str) -> Buffer | None:
+        """A member's value as JSON, however large it is; None where there is none."""
+        return self._members.get(name)
+
     def get(self, name: str) -> Any:
         """A member's value, or None; a number that is too large to be held is infinite.
 
@@ -81,7 +90,7 @@ class JsonBody:
 
     def edited(self, changes: Mapping[str, Any]) -> Payload:
         """The body with those members replaced or added; where the change is None, removed."""
-        if not changes:
+        if not changes and self._data:
             return self._data
         encode = msgspec.json.encode
         new = {name: encode(value) for name, value in changes.items() if value is not None}

@@ -1,6 +1,6 @@
-"""An error as an answer: one shape for it, whoever sends it and on whichever road the request came.
+"""An error as an answer: the same, whoever sends it and on whichever road the request came.
 
-It does not know what went wrong, nor how an answer is sent.
+It does not know what went wrong, how an API words it, nor how an answer is sent.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from attrs import frozen
 
 from ..engines.connection import Headers
 from ..errors import Error, MethodNotAllowed
-from . import sse
+from .api.dialect import Dialect
+from .api.openai import OPENAI
 
 
 @frozen
@@ -24,11 +25,11 @@ class ErrorAnswer:
     body: bytes
 
 
-def error_answer(error: Error) -> ErrorAnswer:
-    """An error in OpenAI's shape, with `Retry-After` (whole seconds) where waiting helps, and where it doesn't with the
+def error_answer(error: Error, dialect: Dialect = OPENAI) -> ErrorAnswer:
+    """An error in an API's shape, with `Retry-After` (whole seconds) where waiting helps, and where it doesn't with the
     header that keeps the clients of OpenAI and Anthropic from asking again by themselves, as they do after any 5xx.
     """
-    body = msgspec.json.encode(sse.error_object(error)) + b"\n"  # a line end for people who look at it with curl
+    body = msgspec.json.encode(dialect.error(error)) + b"\n"  # a line end for people who look at it with curl
     headers: Headers = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body))]
     if error.lasting:
         headers.append((b"X-Should-Retry", b"false"))

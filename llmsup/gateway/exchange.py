@@ -6,7 +6,7 @@ It does not know who may ask (`guard`), nor which front end carries the bytes.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import partial
 
 import trio
@@ -21,9 +21,11 @@ from ..fleet.model.queue import Lease
 from ..fleet.model.run import Run
 from ..fleet.model.watchdogs import SOCKET_GONE
 from ..units import NEVER, Seconds, format_seconds
-from . import sse
 from .answer_body import AnswerBody, EventsBody
-from .message import Reply, for_client, switching
+from .api.dialect import Dialect, Translation
+from .api.openai import OPENAI
+from .message import Reply, for_client, switching, whole_reply
+from .translated import OF_BODY, TranslatedBody, put
 from .tunnel import relay
 
 log = logging.getLogger(__name__)
@@ -48,7 +50,10 @@ class Order:
     Attributes:
         model: Who shall do it.
         target: Path and query, as they are sent to the engine.
-        path: Decoded, for the log and for the shape of errors.
+        dialect: Whose words are used for what isn't the engine's.
+        translation: Puts the engine's answer into the client's words; None: it goes back as it comes.
+        instead: The answer once the model is there; its engine isn't asked.
+        looks: The model is asked only if it is loaded, and doesn't stay so for that.
         sent: Called when an engine has answered: the body isn't needed any more.
         streaming: The client asked for a stream.
         ttl: How long the client wants the model kept, in seconds.
@@ -58,8 +63,11 @@ class Order:
     model: Model
     method: str
     target: bytes
-    path: str
     headers: Headers
+    dialect: Dialect = OPENAI
+    translation: Translation | None = None
+    instead: Reply | None = None
+    looks: bool = False
     streaming: bool = False
     ttl: Seconds = Seconds(0)
     client: str = ""
@@ -78,17 +86,21 @@ class Exchange:
         self._fleet = fleet
         self._order = order
         self._body = body
-        self._comments = loading_comments if order.streaming else NEVER
+        self._comments = loading_comments if order.streaming and order.dialect.gives_signs else NEVER
         self.trouble: Error | None = None
-        self._relayed: AnswerBody | None = None
+        self._relayed: AnswerBody | TranslatedBody | None = None
         self._answer: Answer | None = None
         self._run: Run | None = None
-        self._lease: Lease = fleet.enter(order.model, order.ttl, order.client)
+        self._lease: Lease = self._enter()
+
+    def _enter(self) -> Lease:
+        order = self._order
+        return self._fleet.look(order.model) if order.looks else self._fleet.enter(order.model, order.ttl, order.client)
 
     @property
     def whole(self) -> bool:
         """The answer has said that nothing more will come: clients may leave then, and many do."""
-        return self._relayed is not None and self._relayed.whole
+        return self.trouble is None and self._relayed is not None and self._relayed.whole
 
     async def close(self) -> None:
         """Close the engine's connection, and end the lease. Works when cancelled."""
@@ -109,10 +121,14 @@ class Exchange:
             with trio.move_on_after(self._comments):
                 run = await self._lease.run(self._order.model.spec.queue_timeout)
         if run is None:
-            return Reply(status=200, headers=sse.HEADERS, body=self._late())
+            return Reply(status=200, headers=self._order.dialect.stream_headers, body=self._late())
+        if self._order.instead is not None:
+            return self._order.instead
         await self._ask(run)
         assert self._answer is not None
         answer, headers, tunnel = self._answer, for_client(self._answer.headers), None
+        if self._order.translation is not None:
+            return await self._translated(answer, headers, self._order.translation)
         if answer.status == 101:
             headers += switching(answer.headers)
             tunnel = partial(relay, answer)
@@ -121,6 +137,16 @@ class Exchange:
         return Reply(
             status=answer.status, headers=headers, body=self._body_of(answer), reason=answer.reason, tunnel=tunnel
         )
+
+    async def _translated(self, answer: Answer, headers: Headers, translation: Translation) -> Reply:
+        """The answer in the client's words: a stream event by event, anything else whole."""
+        headers = [header for header in headers if header[0].lower() not in OF_BODY]
+        body = self._body_of(answer)
+        if answer.streams:
+            headers += [(b"Content-Type", translation.stream_type), (b"X-Accel-Buffering", b"no")]
+            return Reply(status=answer.status, headers=headers, body=body, reason=answer.reason)
+        whole = put(translation, answer.status, b"".join([data async for data in body]))
+        return whole_reply(answer.status, [*headers, (b"Content-Type", translation.whole_type)], whole)
 
     async def _ask(self, run: Run) -> None:
         """Send the request; once more on a fresh engine if this one dies without having said a word."""
@@ -143,7 +169,7 @@ class Exchange:
                 return
             self._lease.__exit__()
             try:
-                self._lease = self._fleet.enter(order.model, order.ttl, order.client)
+                self._lease = self._enter()
             except ModelNotFound:  # removed meanwhile: that is not what went wrong
                 raise error from None
             run = await self._lease.run(order.model.spec.queue_timeout)
@@ -170,21 +196,36 @@ class Exchange:
         self.trouble = fate.again() if isinstance(fate, EngineDied) else None
         return self.trouble
 
-    # Its body...
-
-    def _body_of(self, answer: Answer) -> AnswerBody | EventsBody:
+    def _body_of(self, answer: Answer) -> AsyncIterator[bytes]:
+        """The rest of the answer, as the client gets it; what is no stream has yet to be translated."""
         body = self._relayed = AnswerBody(answer, self._explain, self._was_cut_off)
-        return EventsBody(body, self._order.model.spec.name, self._order.path) if answer.streams else body
+        if not answer.streams:
+            return body
+        if self._order.translation is None:
+            return EventsBody(body, self._broken)
+        self._relayed = translated = TranslatedBody(body, self._order.translation, self._broken)
+        return translated
+
+    def _broken(self, error: Error) -> bytes:
+        """A stream's rest can't be had: what its client is told instead."""
+        self.trouble = error
+        log.info("%s: stream broken: %s", self._order.model.spec.name, error)
+        return self._order.dialect.error_event(error)
 
     async def _late(self) -> AsyncGenerator[bytes, None]:
-        """Comments until the model is there, then the answer; errors can only be events now."""
-        spec = self._order.model.spec
+        """Signs of life until the model is there, then the answer; errors can only be events now."""
+        order = self._order
         try:
             run: Run | None = None
             while run is None:
-                yield sse.comment(f"loading {spec.name} {format_seconds(self._lease.waited)}")
+                waited = format_seconds(self._lease.waited)
+                yield order.dialect.sign_of_life(f"loading {order.model.spec.name} {waited}")
                 with trio.move_on_after(self._comments):
-                    run = await self._lease.run(spec.queue_timeout)
+                    run = await self._lease.run(order.model.spec.queue_timeout)
+            if order.instead is not None:
+                async for data in order.instead.body:
+                    yield data
+                return
             await self._ask(run)
             assert self._answer is not None
             body = self._body_of(self._answer)
@@ -193,7 +234,9 @@ class Exchange:
                     yield data
             else:  # an error of the engine's own: the head has gone out, so its body becomes an event
                 whole = b"".join([data async for data in body])
-                yield b"data: %s\n\n" % whole.replace(b"\r", b"").replace(b"\n", b"\ndata: ")
+                if order.translation is not None:
+                    whole = put(order.translation, self._answer.status, whole)
+                yield order.dialect.refusal_event(whole)
         except Error as error:
             self.trouble = error
-            yield sse.error_event(error, self._order.path)
+            yield order.dialect.error_event(error)

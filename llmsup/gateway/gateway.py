@@ -6,7 +6,7 @@ It does not know what carries the request in nor the answer out.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from collections.abc import AsyncIterable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from types import TracebackType
 
@@ -21,15 +21,16 @@ from ..fleet.model.run import Run
 from ..process.watched import Watched
 from ..units import Bytes, Seconds
 from .access import RequestGuard
+from .api.dialect import Asked, Route
 from .body import AT_ONCE, JsonBody, Turn, read_json, written
 from .edits import changes
 from .exchange import Exchange, Order
 from .form import MultipartBody, read_form
 from .keeping import wanted_ttl
-from .message import ClientLeft, Reply, RequestHead, for_engine, switching
+from .message import ClientLeft, Reply, RequestHead, for_engine, switching, whole_reply
 from .reading import read_body
 from .room import Room, Share
-from .routes import GENERATING, UPSTREAM, Upstream, meant, split_upstream
+from .routes import Routes, Upstream, meant, only_looks, split_upstream
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +43,12 @@ class Gateway(Watched):
         active: How many requests are inside, from the first byte to the last.
         room: The memory that their bodies have.
         fleet: The models.
+        routes: Which requests are answered here, and how.
     """
 
-    def __init__(self, fleet: Fleet, config: LiveConfig, guard: RequestGuard) -> None:
+    def __init__(self, fleet: Fleet, config: LiveConfig, guard: RequestGuard, routes: Routes | None = None) -> None:
         super().__init__()
+        self.routes = routes or Routes()
         self.guard = guard
         self.active = 0
         self.room = Room(lambda: Bytes(2 * self.server.max_body))
@@ -67,45 +70,74 @@ class Gateway(Watched):
         return _Passage(self, head, chunks)
 
     async def order(
-        self, head: RequestHead, chunks: AsyncIterable[bytes], share: Share
+        self, head: RequestHead, route: Route, chunks: AsyncIterable[bytes], share: Share
     ) -> tuple[Order, Callable[[Run], Payload]]:
+        """What is wanted of which model, and what makes the body for its engine."""
         limit = self.server.max_body
-        query = b"?" + head.query if head.query else b""
-        client = self.guard.client(head)
-        if head.raw_path.startswith(UPSTREAM):
-            upstream = await self.upstream(head)  # before the body: it may be large
-            data = await read_body(head, chunks, limit, share, raw=True)
-            order = Order(
-                model=self.fleet.find(upstream.model),
-                method=head.method,
-                target=(upstream.target or b"/") + query,
-                path=head.path,
-                headers=for_engine(head.headers) + switching(head.headers),
-                client=client,
-                sent=share.release,
-            )
-            return order, _as_is(data)
+        if route.model != "body":
+            return await self._plain_order(head, route, chunks, share)
         data = await read_body(head, chunks, limit, share)
         fields = await self._fields(head, data)
         match = await self.fleet.known(self._model_name(head, fields))
         model = self.fleet.models[match.id]
-        make = _as_is(data)
+        make, translation, instead = _as_is(data), None, None
         if isinstance(fields, JsonBody):
-            make = _edited(fields, model.spec, match.preset, generating=head.path in GENERATING)
+            body = fields if route.request is None else route.request(fields)
+            translation = None if route.answer is None else route.answer(fields)
+            if isinstance(body, Reply):
+                instead = body
+            else:
+                make = _edited(body, model.spec, match.preset, samples=route.samples)
         elif isinstance(fields, MultipartBody) and model.spec.upstream_model:
             make = _as_is(fields.renamed(model.spec.upstream_model))
+        headers = for_engine(head.headers, unpacked=True)
+        if translation is not None:  # its answer must be readable
+            headers = [header for header in headers if header[0] != b"accept-encoding"]
         order = Order(
             model=model,
             method=head.method,
-            target=head.path.encode() + query,
-            path=head.path,
-            headers=for_engine(head.headers, unpacked=True),
-            streaming=isinstance(fields, JsonBody) and fields.get("stream") is True,
+            target=_target(head, route),
+            dialect=route.dialect,
+            translation=translation,
+            instead=instead,
+            headers=headers,
+            streaming=isinstance(fields, JsonBody) and route.streams(fields),
             ttl=wanted_ttl(fields) if isinstance(fields, JsonBody) else Seconds(0),
-            client=client,
+            client=self.guard.client(head),
             sent=share.release,
         )
         return order, make
+
+    async def _plain_order(
+        self, head: RequestHead, route: Route, chunks: AsyncIterable[bytes], share: Share
+    ) -> tuple[Order, Callable[[Run], Payload]]:
+        """The same for a request that names its model outside its body, which goes out as it came."""
+        if route.model == "path":
+            upstream = await self.upstream(head)  # before the body: it may be large
+            name, path = upstream.model, upstream.target or b"/"
+        else:
+            name, path = self._model_name(head, None), (route.target or route.path).encode()
+            await self.fleet.known(name)
+        data = await read_body(head, chunks, self.server.max_body, share, raw=True)
+        model = self.fleet.find(name)
+        order = Order(
+            model=model,
+            method=head.method,
+            target=path + _query(head),
+            dialect=route.dialect,
+            headers=for_engine(head.headers) + (switching(head.headers) if route.model == "path" else []),
+            looks=only_looks(route, head, path, model.spec.idle_paths),
+            client=self.guard.client(head),
+            sent=share.release,
+        )
+        return order, _as_is(data)
+
+    async def answer_here(self, head: RequestHead, route: Route, chunks: AsyncIterable[bytes], share: Share) -> Reply:
+        """Answer a request that needs no engine."""
+        assert route.here is not None
+        data = await read_body(head, chunks, self.server.max_body, share)
+        body = await read_json(data, self._turn) if data else None
+        return await route.here(Asked(head=head, body=body, fleet=self.fleet, server=self.server))
 
     async def _fields(self, head: RequestHead, data: Buffer) -> JsonBody | MultipartBody | None:
         """The body's members. JSON is assumed where no form is declared: people forget curl's -H."""
@@ -172,13 +204,18 @@ class _Passage:
         gateway.guard.check(head)
         if gateway.fleet.closing:
             raise ShuttingDown("llmsup is shutting down.")
-        if head.raw_path.startswith(UPSTREAM) and head.method in ("GET", "HEAD"):
+        route = gateway.routes.of(head)
+        if route.model == "path" and head.method in ("GET", "HEAD"):
             upstream = await gateway.upstream(head)
             if upstream.target is None:  # relative links on the engine's pages need the slash
-                return _redirect(head.raw_path + b"/" + (b"?" + head.query if head.query else b""))
+                return whole_reply(308, [(b"location", head.raw_path + b"/" + _query(head))], b"")
         self._inside = True
         gateway.active += 1
-        order, body = await gateway.order(head, self._chunks, self._share)
+        if route.here is not None:
+            reply = await gateway.answer_here(head, route, self._chunks, self._share)
+            self._status = reply.status
+            return reply
+        order, body = await gateway.order(head, route, self._chunks, self._share)
         self._model = order.model.spec.name
         self._exchange = Exchange(gateway.fleet, order, body, gateway.server.loading_comments)
         del body  # the exchange lets it go as soon as it can
@@ -224,21 +261,24 @@ class _Passage:
         return str(status or cause)
 
 
-def _redirect(where: bytes) -> Reply:
-    async def nothing() -> AsyncGenerator[bytes, None]:
-        return
-        yield b""
+def _target(head: RequestHead, route: Route) -> bytes:
+    """What the engine is asked for. Under a "/*" that is the path as it came: decoded, it could hold anything."""
+    if route.target:
+        return route.target.encode() + _query(head)
+    return (head.raw_path if route.path.endswith("/*") else route.path.encode()) + _query(head)
 
-    return Reply(status=308, headers=[(b"location", where), (b"content-length", b"0")], body=nothing())
+
+def _query(head: RequestHead) -> bytes:
+    return b"?" + head.query if head.query else b""
 
 
 def _as_is(data: Payload) -> Callable[[Run], Payload]:
     return lambda _run: data
 
 
-def _edited(body: JsonBody, spec: ModelSpec, preset: str, *, generating: bool) -> Callable[[Run], Payload]:
+def _edited(body: JsonBody, spec: ModelSpec, preset: str, *, samples: bool) -> Callable[[Run], Payload]:
     def make(run: Run) -> Payload:
-        return body.edited(changes(body, spec, preset=preset, defaults=run.body_defaults, generating=generating))
+        return body.edited(changes(body, spec, preset=preset, defaults=run.body_defaults, generating=samples))
 
     return make
 

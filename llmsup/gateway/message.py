@@ -5,7 +5,7 @@ It does not know what either means.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from functools import lru_cache
 from typing import Protocol
 from urllib.parse import parse_qs
@@ -80,6 +80,16 @@ class Reply:
     body: AsyncIterator[bytes]
     reason: bytes = b""
     tunnel: Callable[[Duplex], Awaitable[None]] | None = None
+
+
+def whole_reply(status: int, headers: Headers, body: bytes) -> Reply:
+    """A reply that is there already; `headers` lacks the length."""
+
+    async def once() -> AsyncGenerator[bytes, None]:
+        if body:
+            yield body
+
+    return Reply(status=status, headers=[*headers, (b"content-length", b"%d" % len(body))], body=once())
 
 
 # RFC 9110 §7.6.1: these are about one connection, not about the message.

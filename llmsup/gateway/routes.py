@@ -1,63 +1,118 @@
-"""Which paths are for engines.
+"""Which path is which API's, and which are for engines: one table, which both roads ask.
 
-It does not know which engine: that is the body's to say.
+It does not know what an API's paths mean: that is in `api`, one file each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from urllib.parse import unquote_to_bytes
+import difflib
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+from urllib.parse import parse_qs, unquote_to_bytes
 
 from attrs import frozen
 
 from ..errors import ModelNotFound, NotFound
-
-GENERATING = frozenset(
-    (
-        "/v1/chat/completions",
-        "/v1/completions",
-        "/v1/responses",
-        "/v1/messages",
-        "/completion",
-        "/completions",
-        "/infill",
-    )
-)
-"""Where tokens are sampled, so that sampling defaults and presets mean something."""
-
-INFERENCE = GENERATING | {
-    "/v1/messages/count_tokens",
-    "/v1/embeddings",
-    "/embedding",
-    "/embeddings",
-    "/v1/rerank",
-    "/rerank",
-    "/v1/reranking",
-    "/reranking",
-    "/tokenize",
-    "/detokenize",
-    "/apply-template",
-    "/v1/audio/transcriptions",
-    "/v1/audio/speech",
-    "/v1/images/generations",
-    "/v1/images/edits",
-}
-"""Paths that are passed on as they are, to the model that the body names."""
+from . import api
+from .api.dialect import GET, Dialect, Route
+from .api.llama_cpp import LOOKS
+from .api.openai import OPENAI
+from .message import RequestHead
+from .paths import canonical, decoded
 
 UPSTREAM = b"/upstream/"
-
-UPSTREAM_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-"""What may be asked of an engine's other paths."""
 
 MAX_PARTS = 32
 """No id has more parts than this; a path may have tens of thousands."""
 
+_UPSTREAM = Route(
+    dialect=OPENAI,
+    path="/upstream/*",
+    methods=frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")),
+    model="path",
+)
+"""Any other path of an engine."""
 
-def is_for_engines(method: str, path: str, raw_path: bytes) -> bool:
-    """Whether a request is the gateway's to answer. `raw_path` is canonical, `path` the same decoded."""
-    if path in INFERENCE:
-        return method == "POST"
-    return raw_path.startswith(UPSTREAM) and len(raw_path) > len(UPSTREAM) and method in UPSTREAM_METHODS
+
+class Routes:
+    """The table.
+
+    Attributes:
+        usual: Paths as they are nearly always written, with what they are when decoded.
+    """
+
+    def __init__(self, routes: Iterable[Route] = api.ROUTES) -> None:
+        """Raises ValueError: two routes have the same path and method."""
+        self._exact: dict[tuple[str, str], Route] = {}
+        self._under: dict[bytes, list[Route]] = {}
+        self._methods: dict[str, frozenset[str]] = {}
+        self._dialects: dict[str, Dialect] = {}
+        for route in (*routes, _UPSTREAM):
+            self._add(route)
+        self.usual = {path.encode(): path for path in self._methods}
+
+    def _add(self, route: Route) -> None:
+        self._dialects.update((under, route.dialect) for under in route.dialect.under)
+        if route.path.endswith("/*"):
+            self._under.setdefault(route.path[:-1].encode(), []).append(route)
+            self._dialects.setdefault(route.path[:-2], route.dialect)
+            return
+        for method in route.methods:
+            if (method, route.path) in self._exact:
+                raise ValueError(f"two routes for {method} {route.path}")
+            self._exact[method, route.path] = route
+        self._methods[route.path] = self._methods.get(route.path, frozenset()) | route.methods
+        self._dialects[route.path] = route.dialect
+
+    def find(self, method: str, path: str, raw_path: bytes, query: bytes) -> Route | None:
+        """The route of a request that is the gateway's to answer; None: it is not. `raw_path` is canonical, `path` the
+        same decoded.
+        """
+        route = self._exact.get((method, path))
+        if route is None:
+            return next((route for route in self._all_under(raw_path) if method in route.methods), None)
+        return None if route.if_named and not parse_qs(query.decode("latin-1")).get("model") else route
+
+    def of(self, head: RequestHead) -> Route:
+        """The same of a request that a front has found to be the gateway's. Raises NotFound: it isn't."""
+        route = self.find(head.method, head.path, head.raw_path, head.query)
+        if route is None:
+            raise NotFound(f"There is no {head.method} {head.path[:200]}.")
+        return route
+
+    def _all_under(self, raw_path: bytes) -> Iterable[Route]:
+        for prefix, routes in self._under.items():
+            if raw_path.startswith(prefix) and len(raw_path) > len(prefix):
+                yield from routes
+
+    def methods(self, path: str, raw_path: bytes) -> frozenset[str]:
+        """What a path takes."""
+        return self._methods.get(path, frozenset()).union(*(route.methods for route in self._all_under(raw_path)))
+
+    def dialect(self, path: str) -> Dialect:
+        """In which API's words an answer to that path is given, also where there is no such path."""
+        if (dialect := self._dialects.get(path)) is not None:
+            return dialect
+        unders = ((len(under), dialect) for under, dialect in self._dialects.items() if path.startswith(f"{under}/"))
+        return max(unders, key=lambda each: each[0], default=(0, OPENAI))[1]
+
+    def nearest(self, path: str, others: Iterable[str] = ()) -> str:
+        """The path that was probably meant by one that isn't there, out of these and `others`; or ""."""
+        return next(iter(difflib.get_close_matches(path[:200], {*self._methods, *others}, n=1)), "")
+
+
+def only_looks(route: Route, head: RequestHead, target: bytes, idle_paths: Iterable[str]) -> bool:
+    """Whether a request only looks: no model is loaded for it, nor kept loaded, unless it says `autoload=true`.
+
+    Args:
+        target: The path that the engine is asked for.
+        idle_paths: What else is only looked at, of this model's paths; may be patterns.
+    """
+    if head.method not in GET:
+        return False
+    path = decoded(canonical(target))
+    looks = route.look or path in LOOKS or any(fnmatchcase(path, pattern) for pattern in idle_paths)
+    return looks and head.parameter("autoload") not in ("true", "1")
 
 
 @frozen

@@ -1,14 +1,12 @@
-"""Server-sent events that llmsup itself writes into a stream: comments while a model loads, and errors.
+"""Server-sent events: what llmsup itself writes into a stream while a model loads, and an engine's stream taken apart.
 
-It does not know when they are due.
+It does not know what is in them.
 """
 
 from __future__ import annotations
 
-import msgspec
-
 from ..engines.connection import Headers
-from ..errors import ConfigError, Error
+from ..errors import EngineBadAnswer
 
 HEADERS: Headers = [
     (b"content-type", b"text/event-stream"),
@@ -30,24 +28,36 @@ def comment(text: str) -> bytes:
     return f": {text}\n\n".encode()
 
 
-def error_object(error: Error) -> dict[str, object]:
-    """An error in OpenAI's shape."""
-    shape: dict[str, object] = {
-        "message": str(error).encode("utf-8", "replace").decode(),  # a path in it may be none
-        "type": error.type,
-        "param": error.param,
-        "code": error.code,
-    }
-    if error.log_tail:
-        shape["log_tail"] = list(error.log_tail)
-    if isinstance(error, ConfigError):
-        shape["mistakes"] = list(error.mistakes)
-    return {"error": shape}
+MAX_EVENT = 16 * 1024**2
+"""Bytes of one event. A token's has a few hundred."""
 
 
-def error_event(error: Error, path: str) -> bytes:
-    """An error for a stream that has begun. Anthropic's clients look at the event's name, OpenAI's at the data."""
-    body = error_object(error)
-    if path.startswith("/v1/messages"):
-        return b"event: error\ndata: %s\n\n" % msgspec.json.encode({"type": "error", **body})
-    return b"data: %s\n\n" % msgspec.json.encode(body)
+class Events:
+    """Takes a stream apart that comes in any pieces."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The data of each event that is complete now; comments and names of events have none.
+
+        Raises:
+            EngineBadAnswer: An event is too long.
+        """
+        if self._rest:
+            data = self._rest + data
+        if b"\r" in data:
+            # one at the end may be half of a line's end
+            data = data[:-1].replace(b"\r\n", b"\n") + data[-1:]
+        *whole, self._rest = data.split(b"\n\n")
+        if len(self._rest) > MAX_EVENT:
+            raise EngineBadAnswer(f"An event of the engine's stream has no end: {len(self._rest)} bytes so far.")
+        return [found for event in whole if (found := _data(event))]
+
+
+def _data(event: bytes) -> bytes:
+    event = event.lstrip(b"\n")
+    if event.startswith(b"data:") and b"\n" not in event:  # nearly all
+        return event[5:].removeprefix(b" ")
+    lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
+    return b"\n".join(lines)

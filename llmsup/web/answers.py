@@ -13,6 +13,8 @@ from quart import Response
 from werkzeug.datastructures import Headers
 
 from ..errors import Error
+from ..gateway.api.dialect import Dialect
+from ..gateway.api.openai import OPENAI
 from ..gateway.error_answer import error_answer
 
 
@@ -30,9 +32,9 @@ def as_text(text: str) -> Response:
     return Response(text, content_type="text/plain; charset=utf-8")
 
 
-def as_error(error: Error) -> Response:
-    """An error in the shape that all have."""
-    answer = error_answer(error)
+def as_error(error: Error, dialect: Dialect = OPENAI) -> Response:
+    """An error in an API's shape."""
+    answer = error_answer(error, dialect)
     response = Response(answer.body, status=answer.status)
     response.headers = Headers([(name.decode(), value.decode()) for name, value in answer.headers])
     return response

@@ -21,9 +21,10 @@ from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
 from ..fleet.reconciler import Reconciler
 from ..gateway.access import is_preflight
+from ..gateway.api.dialect import Dialect
 from ..gateway.gateway import Gateway
 from ..gateway.paths import named
-from ..gateway.routes import INFERENCE, UPSTREAM_METHODS
+from ..gateway.routes import Routes
 from .answers import as_error
 from .bridge import bridge
 from .connection import LeasingConnection, LeasingRequest, response_of
@@ -80,25 +81,18 @@ def build_app(
     ):
         app.register_blueprint(routes)
 
-    async def infer(**_: str) -> Response:
-        incoming = current()
-        reply = await incoming.resources.enter_async_context(gateway.exchange(incoming.head, incoming.body))
-        return response_of(reply)
-
-    for path in INFERENCE:
-        app.add_url_rule(path, "infer", infer, methods=["POST"])
-    app.add_url_rule("/upstream/<path:rest>", "infer", infer, methods=sorted(UPSTREAM_METHODS))
-
     @app.before_request
     async def check() -> Response | None:
         """Nothing is looked at, let alone loaded, before this."""
-        head = current().head
-        current().max_content_length = gateway.server.max_body
+        incoming = current()
+        head = incoming.head
+        incoming.max_content_length = gateway.server.max_body
         if is_preflight(head):
             gateway.guard.check(head)
             return Response(b"", HTTPStatus.NO_CONTENT)
-        if request.endpoint != "infer":  # the gateway checks its own
-            gateway.guard.check(head)
+        if gateway.routes.find(head.method, head.path, head.raw_path, head.query) is not None:  # it checks its own
+            return response_of(await incoming.resources.enter_async_context(gateway.exchange(head, incoming.body)))
+        gateway.guard.check(head)
         return None
 
     @app.after_request
@@ -107,30 +101,38 @@ def build_app(
             response.headers.add(name.decode(), value.decode("latin-1"))
         return response
 
+    def dialect() -> Dialect:
+        return gateway.routes.dialect(current().head.path)
+
     @app.errorhandler(Error)
     async def on_error(error: Error) -> Response:
-        return as_error(error)
+        return as_error(error, dialect())
 
     @app.errorhandler(HTTPException)
     async def on_http_error(error: HTTPException) -> Response:
-        return as_error(_translated(error))
+        return as_error(_translated(error, app, gateway.routes), dialect())
 
     @app.errorhandler(Exception)
     async def on_bug(error: Exception) -> Response:
         log.error("a bug in llmsup: %s %s", request.method, request.path, exc_info=error)
-        return as_error(Error(f"A bug in llmsup: {type(error).__name__}. Its log has the details.", lasting=True))
+        bug = Error(f"A bug in llmsup: {type(error).__name__}. Its log has the details.", lasting=True)
+        return as_error(bug, dialect())
 
     return app
 
 
-def _translated(error: HTTPException) -> Error:
+def _translated(error: HTTPException, app: App, routes: Routes) -> Error:
     """Quart's own errors, as ours."""
-    match error.code:
-        case 404:
-            return NotFound(f"There is no {request.method} {request.path}.", hint="See the README for what there is.")
-        case 405 if isinstance(error, QuartMethodNotAllowed):
-            allowed = tuple(sorted(error.valid_methods or ()))
-            text = f"{request.path} does not take {request.method}, only {', '.join(allowed)}."
-            return MethodNotAllowed(text, allowed=allowed)
-        case _:
-            return BadRequest(error.description or error.name)
+    head = current().head
+    if error.code not in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+        return BadRequest(error.description or error.name)
+    allowed = routes.methods(head.path, head.raw_path)
+    if isinstance(error, QuartMethodNotAllowed):
+        allowed |= set(error.valid_methods or ())
+    if allowed:
+        text = f"{head.path} does not take {head.method}, only {', '.join(sorted(allowed))}."
+        return MethodNotAllowed(text, allowed=tuple(sorted(allowed)))
+    others = [rule.rule for rule in app.url_map.iter_rules() if not rule.arguments]
+    near = routes.nearest(head.path, others)
+    hint = f"Did you mean {near}?" if near else "See the README for what there is."
+    return NotFound(f"There is no {head.method} {head.path[:200]}.", hint=hint)

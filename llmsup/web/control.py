@@ -36,7 +36,20 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
         about = "a supervisor for local language models"
         return as_json({"name": "llmsup", "version": __version__, "about": about, "models": "/v1/models"})
 
+    @routes.get("/props")
+    async def props() -> Response:
+        """As llama-server's router says it of itself. One model's are `/props?model=NAME`."""
+        defaults: dict[str, Any] = {"params": {}, "n_ctx": 0}
+        about = {
+            "role": "router",
+            "models_autoload": True,
+            "model_alias": "llmsup",
+            "build_info": f"llmsup {__version__}",
+        }
+        return as_json({**about, "default_generation_settings": defaults})
+
     @routes.get("/health")
+    @routes.get("/v1/health")
     async def health() -> Response:
         if fleet.closing:
             return as_json({"status": "shutting down"}, 503)

@@ -39,12 +39,12 @@ async def answer(gateway: Gateway, head: RequestHead, incoming: Incoming, outgoi
     except Error as error:
         if not outgoing.began:  # else the gateway has logged why; the client sees that its answer is short
             outgoing.closing = outgoing.closing or not await incoming.skip()
-            await outgoing.refuse(error, more)
+            await outgoing.refuse(error, more, gateway.routes.dialect(head.path))
     except ClientLeft:
         raise
     except Exception as error:
         log.exception("a bug in llmsup: %s %s", head.method, head.path)
         if not outgoing.began:
             outgoing.closing = True
-            text = f"A bug in llmsup: {type(error).__name__}. Its log has the details."
-            await outgoing.refuse(Error(text, lasting=True), more)
+            bug = Error(f"A bug in llmsup: {type(error).__name__}. Its log has the details.", lasting=True)
+            await outgoing.refuse(bug, more, gateway.routes.dialect(head.path))

@@ -11,6 +11,8 @@ from types import AsyncGeneratorType
 
 from ..engines.connection import Headers
 from ..errors import Error
+from ..gateway.api.dialect import Dialect
+from ..gateway.api.openai import OPENAI
 from ..gateway.error_answer import error_answer
 from ..gateway.message import ClientLeft, Reply
 from .head import Head
@@ -86,9 +88,9 @@ class Outgoing:
                 await body.aclose()
         await self._send(b"0\r\n\r\n" if chunked else b"", last=True)
 
-    async def refuse(self, error: Error, more: Headers) -> None:
-        """Send an error, `more` being headers beside its own."""
-        answer = error_answer(error)
+    async def refuse(self, error: Error, more: Headers, dialect: Dialect = OPENAI) -> None:
+        """Send an error in an API's words, `more` being headers beside its own."""
+        answer = error_answer(error, dialect)
         head = self._head(answer.status, b"", [*answer.headers, *more], chunked=False)
         await self._send(head if self._bodiless else head + answer.body, last=True)
 

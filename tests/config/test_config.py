@@ -259,6 +259,14 @@ def test_a_table_that_was_already_read() -> None:
             ("'health' is not a path: it must start with '/' and hold no spaces @ models.a.health"),
         ),
         (
+            "[models.a]\npath = 'x'\nidle_paths = ['/ok', 'ui/*']",
+            ("'ui/*' is not a path: it must start with '/' and hold no spaces @ models.a.idle_paths"),
+        ),
+        (
+            "[defaults]\nidle_paths = ['']",
+            ("'' is not a path: it must start with '/' @ defaults.idle_paths"),
+        ),
+        (
             "[models.a]\npath = 'x'\nkind = 'chatty'",
             (
                 "expected one of 'chat', 'embedding', 'rerank', got a string"

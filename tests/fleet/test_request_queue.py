@@ -48,6 +48,19 @@ async def test_a_ticket_waits_until_the_model_is_ready(autojump_clock: Clock) ->
     assert (queue.in_flight, queue.busy, queue.last_used, run.first_served) == (0, False, 3, 3)
 
 
+async def test_who_was_cancelled_while_waiting_may_wait_on() -> None:
+    """The place stays: a stream waits like this between two comments."""
+    queue, run = Counted().queue, Run()
+    with queue.enter() as lease:
+        for _ in range(2):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await lease.run(Seconds(10))
+            assert scope.cancelled_caught
+        queue.open(run)
+        assert await lease.run(Seconds(10)) is run
+
+
 async def test_who_comes_while_it_is_held_waits_for_the_next_life() -> None:
     """Those before are served to the end, those after are not: another model waits for the memory."""
     queue = Counted().queue

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from llmsup.config.schema import ModelSpec, RequestEdits
+from llmsup.gateway.api import ROUTES
 from llmsup.gateway.body import JsonBody
 from llmsup.gateway.edits import changes
-from llmsup.gateway.routes import GENERATING, INFERENCE
 
 CREATIVE = {"creative": {"temperature": 1.3, "top_k": 0}}
 DEFAULTS = {"temperature": 0.7, "min_p": 0.05}
@@ -74,9 +74,11 @@ def test_no_sampling_where_nothing_is_sampled() -> None:
 
 def test_which_paths_sample() -> None:
     """The promised ones, and no embeddings, tokens or audio among them."""
-    assert {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/infill"} < GENERATING
+    samples = {route.path: route.samples for route in ROUTES if "POST" in route.methods}
+    for path in ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/infill"):
+        assert samples[path]
     for path in ("/v1/embeddings", "/v1/messages/count_tokens", "/tokenize", "/v1/rerank", "/v1/audio/speech"):
-        assert path in INFERENCE - GENERATING
+        assert not samples[path]
 
 
 # strip and set...

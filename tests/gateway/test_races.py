@@ -182,7 +182,6 @@ async def test_the_engine_of_a_removed_model_dies(
         model=fleet.models["a"],
         method="POST",
         target=b"/",
-        path="/",
         headers=[],
         streaming=False,
         ttl=Seconds(0),

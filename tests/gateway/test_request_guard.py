@@ -8,6 +8,7 @@ from base64 import b64encode
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -387,6 +388,14 @@ def test_what_acts_by_get_wants_no_foreign_page(path: str, method: str) -> None:
         NETWORK.check(head(method, path, host="192.168.1.2:5005", referer=referer))
     # behind a proxy the page's own name is not ours; its browser knows that they are one
     NETWORK.check(head(method, path, host="localhost", referer="https://x.org/", sec_fetch_site="same-origin"))
+
+
+def test_a_look_that_loads_acts_too() -> None:
+    """A page could have every model of a machine loaded, one after the other."""
+    look = evolve(head(path="/props", host="192.168.1.2:5005", referer="http://evil.com/"), query=b"model=m")
+    NETWORK.check(look)
+    with pytest.raises(ForbiddenOrigin):
+        NETWORK.check(evolve(look, query=b"model=m&autoload=true"))
 
 
 def test_what_only_looks_may_be_linked_to() -> None:

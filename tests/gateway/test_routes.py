@@ -1,4 +1,4 @@
-"""Finding the model in `/upstream/{model}/{path}`."""
+"""Which path is which API's, and finding the model in `/upstream/{model}/{path}`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmsup.errors import ModelNotFound, NotFound
-from llmsup.gateway.routes import GENERATING, INFERENCE, Upstream, split_upstream
+from llmsup.gateway.api import ROUTES as API_ROUTES
+from llmsup.gateway.api.anthropic import ANTHROPIC
+from llmsup.gateway.api.dialect import Route
+from llmsup.gateway.api.llama_cpp import LLAMA_CPP
+from llmsup.gateway.api.openai import OPENAI
+from llmsup.gateway.routes import Routes, Upstream, split_upstream
+
+ROUTES = Routes()
+
+
+def routed(method: str, path: str, query: str = "") -> Route | None:
+    """The route of a request, whose path has nothing that is encoded."""
+    return ROUTES.find(method, path, path.encode(), query.encode())
+
 
 MODELS = {"qwen", "pub/qwen", "pub/qwen/v1", "pub", "a b", "é/x", "llama:8b"}
 
@@ -83,5 +96,86 @@ def test_the_promised_paths_are_there() -> None:
         /v1/messages /v1/messages/count_tokens /v1/embeddings /v1/rerank /rerank /v1/reranking /reranking /completion
         /completions /infill /embedding /embeddings /tokenize /detokenize /apply-template /v1/audio/transcriptions
         /v1/audio/speech /v1/images/generations /v1/images/edits"""
-    assert set(promised.split()) == INFERENCE
-    assert GENERATING < INFERENCE
+    for path in promised.split():
+        assert routed("POST", path) is not None, path
+
+
+@pytest.mark.parametrize(
+    ("path", "target", "samples"),
+    [
+        ("/chat/completions", "/v1/chat/completions", True),
+        ("/responses", "/v1/responses", True),
+        ("/audio/transcriptions", "/v1/audio/transcriptions", False),
+        ("/chat/completions/input_tokens", "/v1/chat/completions/input_tokens", False),
+        ("/responses/input_tokens", "/v1/responses/input_tokens", False),
+        ("/v/chat/completions", "/chat/completions", True),
+        ("/v/rerank", "/rerank", False),
+        ("/v/messages", "/messages", True),
+        ("/v/messages/count_tokens", "/messages/count_tokens", False),
+    ],
+)
+def test_another_spelling_leads_to_the_path_that_engines_have(path: str, target: str, samples: bool) -> None:
+    """llama-server's own spellings go where every engine has them; llama-swap's lose their /v, as there."""
+    route = routed("POST", path)
+    assert route is not None
+    assert (route.target, route.samples) == (target, samples)
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/props", "/health", "/v1/health"])
+def test_without_a_model_they_are_our_own(path: str) -> None:
+    """The engine's only where the query says whose."""
+    assert routed("GET", path) is None
+    assert routed("GET", path, "model=") is None
+    assert routed("GET", path, "other=m") is None
+    assert routed("GET", path, "x=1&model=m") is not None
+    assert routed("HEAD", path, "model=m") is not None
+    assert routed("DELETE", path, "model=m") is None
+
+
+def test_what_is_not_in_the_table_is_nobodys() -> None:
+    """Neither a wrong method, nor what only looks like one of its paths."""
+    for method, path in (
+        ("GET", "/v1/chat/completions"),
+        ("POST", "/v1/models"),
+        ("POST", "/slots/"),
+        ("POST", "/slotsx"),
+        ("GET", "/upstream/"),
+        ("CONNECT", "/upstream/m"),
+    ):
+        assert routed(method, path) is None, (method, path)
+    assert routed("POST", "/slots/0") is not None
+    assert ROUTES.methods("/slots", b"/slots") == {"GET", "HEAD"}
+    assert ROUTES.methods("/slots/0", b"/slots/0") == {"POST"}
+    assert ROUTES.methods("/nowhere", b"/nowhere") == frozenset()
+
+
+def test_each_path_is_one_apis() -> None:
+    """Two that want the same one are a mistake that is told at once."""
+    with pytest.raises(ValueError, match="two routes for POST /v1/embeddings"):
+        Routes((*API_ROUTES, Route(dialect=ANTHROPIC, path="/v1/embeddings")))
+
+
+def test_whose_words_are_used() -> None:
+    """Also for a path that an API doesn't have here."""
+    assert ROUTES.dialect("/v1/messages") is ANTHROPIC
+    assert ROUTES.dialect("/v1/messages/batches") is ANTHROPIC
+    assert ROUTES.dialect("/v1/messagesx") is OPENAI
+    assert ROUTES.dialect("/completion") is LLAMA_CPP
+    assert ROUTES.dialect("/slots/3") is LLAMA_CPP
+    assert ROUTES.dialect("/upstream/m/v1/messages") is OPENAI
+    assert ROUTES.dialect("/") is OPENAI
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/v1/chat/completion", "/v1/chat/completions"),
+        ("/api/v1/chat/completions", "/v1/chat/completions"),
+        ("/v1/embedings", "/v1/embeddings"),
+        ("/modles/load", "/models/load"),
+        ("/" + "x" * 100_000, ""),
+    ],
+)
+def test_the_nearest_path(path: str, meant: str) -> None:
+    """Whatever is near; nothing where nothing is."""
+    assert ROUTES.nearest(path, ["/models/load", "/events"]) == meant

@@ -12,6 +12,7 @@ from attrs import evolve
 from llmsup.engines.connection import Headers
 from llmsup.gateway.gateway import Gateway
 from llmsup.gateway.message import Reply, RequestHead
+from llmsup.gateway.routes import Routes
 from llmsup.web.head import Head
 from llmsup.web.hypercorn_server import HypercornServer
 from llmsup.web.lookout import Lookout
@@ -28,6 +29,7 @@ class MadeUp:
     def __init__(self, behave: Behaviour) -> None:
         self._behave = behave
         self.guard = self
+        self.routes = Routes()
 
     def headers(self, _: RequestHead) -> Headers:
         return []

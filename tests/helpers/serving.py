@@ -20,6 +20,7 @@ from llmsup.engines.pool import Answer, Pool, connect
 from llmsup.engines.registry import Kinds
 from llmsup.fleet.fleet import Fleet
 from llmsup.fleet.model.model import Model
+from llmsup.gateway.routes import Routes
 from llmsup.tree import Tree
 from llmsup.units import NEVER, Seconds
 from llmsup.web.server import listen
@@ -144,13 +145,14 @@ async def serving(
     stalled: float = 60,
     reread: Callable[[], Config] | None = None,
     kinds: Kinds = KINDS,
+    routes: Routes | None = None,
 ) -> AsyncIterator[Served]:
     """A llmsup that serves these models; it has stopped in order when the block is left."""
     # No bridge, unless a test asks for one: its run at the start is told, and looks at the disk.
     config = config or Config(server=server or Server(), models={m.name: m for m in models}, bridge=Bridge(every=NEVER))
     config = evolve(config, server=evolve(config.server, fast=ROAD == "fast"))
     sockets = listen("127.0.0.1:0")
-    tree = Tree(config, sockets, stalled=Seconds(stalled), reread=reread, kinds=kinds)
+    tree = Tree(config, sockets, stalled=Seconds(stalled), reread=reread, kinds=kinds, routes=routes)
     async with trio.open_nursery() as nursery:
         fleet = await nursery.start(tree.run)
         client = Client(sockets[0].getsockname()[1])

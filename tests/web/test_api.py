@@ -182,6 +182,7 @@ async def test_streams_pass_byte_by_byte(tmp_path: Path) -> None:
 async def test_upstream_passes_anything_on(tmp_path: Path) -> None:
     record = tmp_path / "record"
     async with serving(fake("pub/model", "--record", record)) as served:
+        await served.client.chat("pub/model")  # these are looks
         got = await served.client.get("/upstream/pub/model/props?x=1")
         assert got.status == 200
         assert recorded(record, "request")[-1]["path"] == "/props?x=1"

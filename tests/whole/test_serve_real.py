@@ -76,6 +76,35 @@ async def test_the_main_road(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+async def test_llama_servers_own_paths(engine: str) -> None:
+    """Those without /v1, those that count tokens, and those that tell of one model, which load none."""
+    hi = [{"role": "user", "content": "hi"}]
+    async with serving(config=config(engine)) as served:
+        client = served.client
+        assert (await client.get("/props?model=chat")).error["code"] == "model_not_loaded"
+        assert served.fleet.running() == []
+        got = await client.post("/chat/completions", model="chat", messages=hi, max_tokens=2)
+        assert got.json["object"] == "chat.completion"
+        got = await client.post("/responses", model="chat", input="hi", max_output_tokens=2)
+        assert got.json["object"] == "response"
+        got = await client.post("/v1/messages", model="chat", messages=hi, max_tokens=2)
+        assert got.json["type"] == "message"
+        await served.until("chat", lambda model: not model.queue.busy)
+        used = served.model("chat").queue.last_used
+        props = (await client.get("/props?model=chat")).json
+        assert props["default_generation_settings"]["params"]["top_k"] == 7
+        (slot,) = (await client.get("/slots?model=chat")).json
+        assert slot["n_ctx"] == 512
+        assert (await client.get("/lora-adapters?model=chat")).json == []
+        for path in ("/health?model=chat", "/v1/health?model=chat", "/upstream/chat/health"):
+            assert (await client.get(path)).json == {"status": "ok"}
+        assert (await client.ask("HEAD", "/props?model=chat")).body == b""
+        assert served.model("chat").queue.last_used == used
+        got = await client.ask("POST", "/lora-adapters?model=chat", b"[]")
+        assert got.json == {"success": True}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 async def test_idle_models_go_and_come_back(engine: str) -> None:
     async with serving(config=config(engine, ttl=Seconds(0.5))) as served:
         assert (await served.client.chat("chat", max_tokens=1)).status == 200

@@ -15,7 +15,7 @@ from ...catalog.entry import Entry
 from ...config.schema import ModelSpec
 from ...engines.kinds import KINDS
 from ...engines.registry import Kinds
-from ...errors import Error, ModelFailed, ShuttingDown, StillRunning, Unloading
+from ...errors import Error, ModelFailed, ModelNotLoaded, ShuttingDown, StillRunning, Unloading
 from ...memory.cost.estimate import Estimate, estimate
 from ...memory.policy.decision import Decision
 from ...memory.policy.eviction_cost import Rate
@@ -150,6 +150,22 @@ class Model(Watched):
         self.last_asked = trio.current_time()
         self.rate = self.rate.asked(self.last_asked, self.load_seconds)
         return self.queue.enter(Seconds(min(ttl, self.spec.max_ttl)), client, self.last_asked)
+
+    def look(self) -> Lease:
+        """Take a ticket for one who only looks: nothing is loaded for it, nor kept loaded.
+
+        Raises:
+            ModelNotLoaded: There is no engine that could be asked.
+        """
+        lease = self.queue.look()
+        if lease is None:
+            raise ModelNotLoaded(
+                f"{self.spec.name} is not loaded (it is {self.state}), and nothing is loaded for a look.",
+                hint="Ask with autoload=true in the query, or load it: POST /models/load.",
+                retry_after=1 if self.state in (State.STARTING, State.WAITING) else None,
+                lasting=self.state not in (State.STARTING, State.WAITING),
+            )
+        return lease
 
     @property
     def would_wait(self) -> bool:

@@ -167,6 +167,14 @@ class RequestQueue:
         self._changed()
         return lease
 
+    def look(self) -> Lease | None:
+        """A lease that isn't counted, for one who only looks; None: nobody could be served now."""
+        if self._run is None or not self._serves:
+            return None
+        lease = Lease(self, Seconds(0), "", trio.current_time())
+        lease.serve(self._run)
+        return lease
+
     def leave(self, lease: Lease) -> None:
         """Give up a place. A ticket of a life that has ended is no longer counted."""
         if lease in self._served:

@@ -1,0 +1,48 @@
+"""Anthropic's API, which llama-server speaks itself: only errors of our own have to be worded for its clients."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import ClassVar
+
+import msgspec
+
+from ...errors import Error
+from .dialect import Dialect, Route, error_object
+
+
+class Anthropic(Dialect):
+    """An error is an object of its own type; in a stream it is an event that is named so."""
+
+    under = ("/v1/messages", "/v/messages")
+
+    _types: ClassVar[dict[int, str]] = {
+        HTTPStatus.UNAUTHORIZED: "authentication_error",
+        HTTPStatus.FORBIDDEN: "permission_error",
+        HTTPStatus.NOT_FOUND: "not_found_error",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "request_too_large",
+        HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
+        HTTPStatus.SERVICE_UNAVAILABLE: "overloaded_error",
+        HTTPStatus.GATEWAY_TIMEOUT: "timeout_error",
+    }
+
+    def error(self, error: Error) -> dict[str, object]:
+        """Besides the two members that Anthropic has, those of OpenAI's shape: `code` is worth knowing here, too."""
+        shape = error_object(error)
+        other = "invalid_request_error" if error.status < HTTPStatus.INTERNAL_SERVER_ERROR else "api_error"
+        assert isinstance(shape["error"], dict)
+        shape["error"]["type"] = self._types.get(error.status, other)
+        return {"type": "error", **shape}
+
+    def error_event(self, error: Error) -> bytes:
+        return b"event: error\ndata: %s\n\n" % msgspec.json.encode(self.error(error))
+
+
+ANTHROPIC = Anthropic()
+
+ROUTES = (
+    Route(dialect=ANTHROPIC, path="/v1/messages", samples=True),
+    Route(dialect=ANTHROPIC, path="/v1/messages/count_tokens"),
+    Route(dialect=ANTHROPIC, path="/v/messages", target="/messages", samples=True),  # as in `openai`
+    Route(dialect=ANTHROPIC, path="/v/messages/count_tokens", target="/messages/count_tokens"),
+)

@@ -1,0 +1,79 @@
+"""llama-server's own paths, which clients of llama.cpp ask for: nothing is translated.
+
+What it has only for one model (its slots, its settings) is found by `?model=`, as its router does it.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import ClassVar
+
+from ...errors import Error
+from .dialect import GET, Dialect, Route, error_object
+
+
+class LlamaCpp(Dialect):
+    """OpenAI's shape with llama.cpp's types. `code` is a word, as everywhere here; llama.cpp has the status there."""
+
+    _types: ClassVar[dict[int, str]] = {
+        HTTPStatus.UNAUTHORIZED: "authentication_error",
+        HTTPStatus.FORBIDDEN: "permission_error",
+        HTTPStatus.NOT_FOUND: "not_found_error",
+        HTTPStatus.NOT_IMPLEMENTED: "not_supported_error",
+        HTTPStatus.SERVICE_UNAVAILABLE: "unavailable_error",
+    }
+
+    def error(self, error: Error) -> dict[str, object]:
+        shape = error_object(error)
+        other = "invalid_request_error" if error.status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
+        assert isinstance(shape["error"], dict)
+        shape["error"]["type"] = self._types.get(error.status, other)
+        return shape
+
+
+LLAMA_CPP = LlamaCpp()
+
+LOOKS = frozenset(
+    (
+        "/health",
+        "/v1/health",
+        "/props",
+        "/slots",
+        "/metrics",
+        "/models",
+        "/v1/models",
+        "/lora-adapters",
+        "/favicon.ico",
+    )
+)
+"""Paths of engines at which a GET only looks. Monitors and browsers ask for them all the time."""
+
+_SAMPLING = ("/completion", "/completions", "/infill")
+_OTHERS = (
+    "/embedding",
+    "/embeddings",
+    "/rerank",
+    "/reranking",
+    "/v1/rerank",
+    "/v1/reranking",
+    "/tokenize",
+    "/detokenize",
+    "/apply-template",
+    "/v1/chat/completions/control",
+    "/v1/systemone",
+    "/props",
+    "/slots/*",
+)
+
+ROUTES = (
+    *(Route(dialect=LLAMA_CPP, path=path, samples=path in _SAMPLING) for path in (*_SAMPLING, *_OTHERS)),
+    Route(dialect=LLAMA_CPP, path="/lora-adapters", model="query"),  # its body is an array
+    *(
+        Route(dialect=LLAMA_CPP, path=path, methods=GET, model="query", look=True)
+        for path in ("/slots", "/lora-adapters")
+    ),
+    *(
+        Route(dialect=LLAMA_CPP, path=path, methods=GET, model="query", look=True, if_named=True)
+        for path in ("/props", "/metrics", "/health", "/v1/health")
+    ),
+)
