@@ -14,8 +14,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from llmsup.catalog.entry import Entry
 from llmsup.config.schema import ModelSpec
-from llmsup.errors import EngineDied, LoadTimeout, ModelFailed, QueueTimeout, SetupError, ShuttingDown, Unloading
+from llmsup.errors import LoadTimeout, ModelFailed, QueueTimeout, SetupError, ShuttingDown, Unloading
 from llmsup.fleet.model.model import Model
+from llmsup.fleet.model.outcome import Crashed, Unloaded
 from llmsup.fleet.model.states import State
 from llmsup.fleet.model.supervisor import Supervisor
 from llmsup.process.logbook import LogBook
@@ -181,7 +182,7 @@ async def test_unload_does_not_wait_for_ever(
         async def request() -> None:
             with model.enter() as lease:
                 run = await lease.run(LONG)
-                assert isinstance(await run.ended(LONG), Unloading)
+                assert isinstance(await run.ended(LONG), Unloaded)
                 await trio.sleep(1000)  # a client that has stopped reading; nobody waits for it
 
         nursery.start_soon(request)
@@ -251,9 +252,9 @@ async def test_a_crash_is_seen_by_those_served_and_nobody_restarts_it_unasked(
     with model.enter() as lease:
         run = await lease.run(LONG)
         garage.last.exit(-9)
-        verdict = await run.ended(LONG)
-    assert isinstance(verdict, EngineDied)
-    assert "was killed by SIGKILL" in str(verdict)
+        outcome = await run.ended(LONG)
+    assert isinstance(outcome, Crashed)
+    assert "was killed by SIGKILL" in str(outcome)
     await trio.sleep(1000)
     assert (model.state, len(garage.engines), model.crashes) == (State.UNLOADED, 1, 1)
 

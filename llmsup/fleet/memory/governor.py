@@ -24,6 +24,7 @@ from ...memory.policy.room import apart, room
 from ...process.events import Events
 from ...units import Bytes, format_bytes
 from ..model.model import Model
+from ..model.states import Cause
 from .costs import CostSource
 from .decisions import Decisions
 from .grant import Ask, Grant
@@ -250,7 +251,7 @@ class Governor(MemoryView):
     def _withdraw(self) -> None:
         for ask in self.asks:
             if not ask.wanted and ask.model.run is not None:
-                ask.model.run.end(ask.model.unloading("nobody waits for it any more"))
+                ask.model.run.end(ask.model.unloaded("nobody waits for it any more", Cause.IDLE))
                 del self._asks[ask.model]
 
     def _relieve(self) -> None:

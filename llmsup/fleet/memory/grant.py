@@ -10,11 +10,11 @@ from collections.abc import Mapping
 import trio
 from attrs import define, field
 
-from ...errors import EngineDied
 from ...memory.cost.cost import Cost, Source
 from ...memory.policy.inputs import LoadedModel
 from ...units import Bytes
 from ..model.model import Model
+from ..model.outcome import Crash
 from ..model.run import Run
 from ..model.states import State
 from .reclaim import WORTH_WAITING, Watch
@@ -103,13 +103,13 @@ class Grant:
         """Take note of what is available when it begins to stop; of one that died by itself nobody knows any more."""
         if self.model.state is State.STOPPING and self.model.run is self.run and self.stopping == float("inf"):
             self.stopping = trio.current_time()
-            died, reading = isinstance(self.run.verdict, EngineDied), watch.reading
+            died, reading = isinstance(self.run.outcome, Crash), watch.reading
             self.before = None if died or reading is None else reading.available
 
     @property
     def leaving(self) -> bool:
         """It is on its way out."""
-        ends = self.run.stop_request is not None or self.run.verdict is not None
+        ends = self.run.stop_request is not None or self.run.outcome is not None
         return ends or self.model.state in (State.DRAINING, State.STOPPING)
 
     @property

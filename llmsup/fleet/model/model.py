@@ -13,7 +13,7 @@ import trio
 
 from ...catalog.entry import Entry
 from ...config.schema import ModelSpec
-from ...errors import Error, ModelFailed, ShuttingDown, StillRunning, Unloading
+from ...errors import Error, ModelFailed, StillRunning
 from ...memory.cost.estimate import Estimate, estimate
 from ...memory.policy.decision import Decision
 from ...memory.policy.eviction_cost import Rate
@@ -24,6 +24,7 @@ from ...process.watched import Watched
 from ...units import NEVER, Bytes, Seconds
 from .backoff import Backoff
 from .history import History
+from .outcome import SHUT_DOWN, Failure, Unloaded, as_error
 from .queue import Lease, RequestQueue
 from .run import Run
 from .states import Cause, State, StopRequest
@@ -81,7 +82,7 @@ class Model(Watched):
         self.run: Run | None = None
         self.load_seconds: float | None = None
         self.crashes = 0
-        self.failure: Error | None = None
+        self.failure: Failure | None = None
         self.rest = Backoff()
         self.retiring = False
         self._needs: tuple[Entry | None, Estimate | None] = (None, None)  # computed once for an entry
@@ -129,7 +130,7 @@ class Model(Watched):
         """
         self._check()
         if self.state is State.FAILED and self.failure is not None and self.retry_in > 0:
-            raise self.with_retry(self.failure)
+            raise self.told_of(self.failure)
         self.last_asked = trio.current_time()
         self.rate = self.rate.asked(self.last_asked, self.load_seconds)
         return self.queue.enter(Seconds(min(ttl, self.spec.max_ttl)), client)
@@ -171,11 +172,11 @@ class Model(Watched):
             return Bytes(0)
         if self.state is State.READY:
             await run.measure()
-        self.queue.refuse(self.unloading(reason))
+        self.queue.refuse(as_error(self.unloaded(reason, Cause.ASKED)))
         run.stop_request = StopRequest(reason, force=force or (run.stop_request is not None and run.stop_request.force))
         self.notify()
         if self.state in (State.WAITING, State.STARTING):
-            run.end(self.unloading(reason))
+            run.end(self.unloaded(reason, Cause.ASKED))
         await run.over.wait()
         if run.engine is not None and run.engine.left:
             left = ", ".join(run.engine.left)
@@ -237,7 +238,7 @@ class Model(Watched):
         self.run.stop_request = self.run.stop_request or StopRequest(reason, Cause.CHANGED, patient=True)
         self.queue.close()  # now, not when the supervisor's turn comes: nobody else is served as it was
         if self.state in (State.WAITING, State.STARTING):
-            self.run.end(self.unloading(reason))
+            self.run.end(self.unloaded(reason, Cause.CHANGED))
 
     def _stop_serving(self, reason: str) -> None:
         """It can't be loaded again; an engine that is ready serves those who are in, also those who wait."""
@@ -247,13 +248,13 @@ class Model(Watched):
             return
         self.turn_away()
         if self.run is not None:
-            self.run.end(self.unloading(reason))
+            self.run.end(self.unloaded(reason, Cause.CHANGED))
         elif self.state is State.FAILED:
             self.become(State.UNLOADED, reason)
 
     def replace(self, run: Run, reason: str) -> None:
         """Have a new engine serve who comes from now on; this one ends once those it serves are done."""
-        if self.run is not run or run.verdict is not None:
+        if self.run is not run or run.outcome is not None:
             return
         self.load_wanted = self.load_wanted or self.spec.pinned
         run.stop_request = run.stop_request or StopRequest(reason, Cause.CHANGED, patient=True)
@@ -275,21 +276,21 @@ class Model(Watched):
         self.queue.close()
         self.notify()
         if self.state in (State.WAITING, State.STARTING):
-            run.end(self.unloading(reason))
+            run.end(self.unloaded(reason, Cause.CHANGED))
         await run.over.wait()
 
     def give_up(self) -> None:
         """End the engine at once, because llmsup stops: those who wait and those in flight are told so."""
         self.load_wanted = False
-        self.queue.refuse(stopping())
+        self.queue.refuse(as_error(SHUT_DOWN))
         if self.run is not None:
-            self.run.end(stopping())
+            self.run.end(SHUT_DOWN)
 
     @property
     def stays_loaded(self) -> bool:
         """It is loaded, and nobody has decided that it shall go."""
         run = self.run
-        return run is not None and run.loaded_at is not None and run.stop_request is None and run.verdict is None
+        return run is not None and run.loaded_at is not None and run.stop_request is None and run.outcome is None
 
     @property
     def expires_at(self) -> float:
@@ -321,15 +322,10 @@ class Model(Watched):
     def _refused(self) -> ModelFailed:
         return ModelFailed(f"model {self.spec.name} can't be served: {self.entry.refusal}")
 
-    def unloading(self, reason: str) -> Unloading:
-        """What those are told who are cut off by an unload."""
-        return Unloading(f"{self.spec.name} was unloaded: {reason}.", retry_after=1)
+    def told_of(self, failure: Failure) -> Error:
+        """A failure as a client is told of it now: it may ask again after what is left of the cool-down."""
+        return as_error(failure, retry_in=max(1.0, self.retry_in))
 
-    def with_retry(self, failure: Error) -> Error:
-        """The failure as told now: one that waiting may cure has the seconds that are left of the cool-down."""
-        return failure.again() if failure.lasting else failure.again(retry_after=max(1.0, self.retry_in))
-
-
-def stopping() -> ShuttingDown:
-    """What those are told who are in when llmsup stops."""
-    return ShuttingDown("llmsup is shutting down.")
+    def unloaded(self, reason: str, cause: Cause) -> Unloaded:
+        """How a run ends that is wanted gone."""
+        return Unloaded(f"{self.spec.name} was unloaded: {reason}.", cause=cause)

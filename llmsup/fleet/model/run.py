@@ -1,6 +1,6 @@
 """One life of a model: from the wish to have it loaded to the end of its engine.
 
-It does not know what to do next: `model` decides that from the verdict.
+It does not know what to do next: `supervisor` decides that from the outcome.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import trio
 from ...catalog.entry import Entry
 from ...engines.launch import Launch
 from ...engines.pool import Pool
-from ...errors import Error
 from ...memory.cost.meter import Meter
 from ...memory.policy.decision import Decision
 from ...process.activity import Activity
 from ...process.logbook import LogBook
 from ...units import Bytes
+from .outcome import Outcome
 from .states import StopRequest
 
 
@@ -86,7 +86,7 @@ class Run:
         measured_at: When it was last measured (trio time).
         first_served: When it had answered its first request (trio time).
         stop_request: That it be unloaded, if anybody wants that.
-        verdict: Why it ended, once that is known. The first verdict stays.
+        outcome: How it ended, once that is known. The first one stays.
         decision: That it should go for want of memory, if that is why.
         freed: What was seen to come back at its end, in bytes; None where nobody looked.
         scope: Cancelled at its end; everything that belongs to this life runs in it.
@@ -101,27 +101,27 @@ class Run:
         self.measured_at: float | None = None
         self.first_served: float | None = None
         self.stop_request: StopRequest | None = None
-        self.verdict: Error | None = None
+        self.outcome: Outcome | None = None
         self.decision: Decision | None = None
         self.freed: Bytes | None = None
         self.scope = trio.CancelScope()
         self.over = trio.Event()
         self._ended = trio.Event()
 
-    def end(self, verdict: Error) -> None:
-        """End this life. Only the first verdict counts."""
-        if self.verdict is None:
-            self.verdict = verdict
+    def end(self, outcome: Outcome) -> None:
+        """End this life. Only the first outcome counts."""
+        if self.outcome is None:
+            self.outcome = outcome
         self._ended.set()
         self.scope.cancel()
 
-    async def ended(self, patience: float) -> Error | None:
-        """The verdict, waited for up to `patience` seconds: a broken connection is often seen before the exit."""
+    async def ended(self, patience: float) -> Outcome | None:
+        """The outcome, waited for up to `patience` seconds: a broken connection is often seen before the exit."""
         with trio.move_on_after(patience):
             await self._ended.wait()
-        return self.verdict
+        return self.outcome
 
-    async def fate(self, patience: float) -> Error | None:
+    async def fate(self, patience: float) -> Outcome | None:
         """As `ended`, but no longer than it takes the engine to answer, which proves that it lives."""
         async with trio.open_nursery() as nursery:
 
@@ -132,7 +132,7 @@ class Run:
             nursery.start_soon(ask)
             await self.ended(patience)
             nursery.cancel_scope.cancel()
-        return self.verdict
+        return self.outcome
 
     @property
     def uptime(self) -> float:

@@ -11,24 +11,29 @@ import trio
 
 from ...engines import ports
 from ...engines.llama_server.model_file import projector_of
-from ...errors import (
-    EngineDied,
-    Error,
-    ModelFailed,
-    ModelTooLarge,
-    OutOfMemory,
-    OutOfResources,
-    PortTaken,
-    ProjectorRefused,
-    SetupError,
-    ShuttingDown,
-    Unloading,
-)
+from ...errors import Error
 from ...process.shortage import explain, is_ours
 from ...units import NEVER, format_seconds
 from .admission import Admission
 from .hanging import watch_health
-from .model import Model, stopping
+from .model import Model
+from .outcome import (
+    SHUT_DOWN,
+    Crash,
+    Crashed,
+    FailedToStart,
+    Failure,
+    Outcome,
+    OutOfMemory,
+    OutOfResources,
+    PortTaken,
+    ProjectorRefused,
+    ShutDown,
+    TooLarge,
+    Unloaded,
+    as_error,
+    not_started,
+)
 from .run import Engine, Run, Start
 from .states import Cause, State, StopRequest
 from .watchdogs import until_ready, watch_exit, watch_footprint, watch_socket
@@ -53,7 +58,7 @@ class Supervisor:
                 else:
                     await self._live()
         finally:
-            self._model.queue.refuse(stopping())
+            self._model.queue.refuse(as_error(SHUT_DOWN))
 
     async def _live(self) -> None:
         run = self._model.run = Run(self._model.book.written)
@@ -66,20 +71,22 @@ class Supervisor:
                         self._model.become(State.STARTING, f"there is room for it, and {self._wanted()}")
                         async with self._start(self._model.served, self._model.book) as engine:
                             await self._run(run, engine)
-                except SetupError as error:  # there is no engine; a running one's errors are verdicts
-                    run.end(ModelFailed(error.message, hint=error.hint, lasting=error.lasting))
+                except Error as error:  # not admitted, or there is no engine: a running one doesn't raise, it ends
+                    run.end(not_started(error))
                 except OSError as error:
-                    if is_ours(error):
-                        run.end(explain(error, f"start the engine of {self._model.spec.name}"))
-                    why = f"model {self._model.spec.name}: its engine can't be started: {error}."
-                    run.end(ModelFailed(why, lasting=True))
-                except Error as error:  # not admitted
-                    run.end(error)
+                    run.end(self._not_let(error))
         finally:
             self._model.run = None
             self._model.queue.forget()
+            run.end(SHUT_DOWN)  # unless it has ended already
             self._settle(run)
             run.over.set()
+
+    def _not_let(self, error: OSError) -> Outcome:
+        name = self._model.spec.name
+        if is_ours(error):
+            return not_started(explain(error, f"start the engine of {name}"))
+        return FailedToStart(f"model {name}: its engine can't be started: {error}.")
 
     def _wanted(self) -> str:
         """Why it is loaded."""
@@ -123,11 +130,11 @@ class Supervisor:
                 model.queue.close()
                 await self._drain(run, stop_request)
                 stop_request = run.stop_request = run.stop_request or stop_request
-                run.end(model.unloading(stop_request.reason))
+                run.end(model.unloaded(stop_request.reason, stop_request.cause))
             finally:
                 model.queue.close()
-                run.end(stopping())  # unless there is a verdict already
-                model.become(State.STOPPING, str(run.verdict))
+                run.end(SHUT_DOWN)  # unless it has ended already
+                model.become(State.STOPPING, str(run.outcome))
                 await engine.pool.close()  # no request outlives the engine; that is how those in flight learn of it
 
     async def _until_unwanted(self, run: Run) -> StopRequest:
@@ -168,56 +175,52 @@ class Supervisor:
 
     def _settle(self, run: Run) -> None:
         """Take note of how a life ended, and decide what that means for the next one."""
-        self._model.rest.lived(run.uptime)
-        self._note_end(run)
-        match run.verdict:
-            case Unloading() | ShuttingDown() | None:
-                self._model.become(State.UNLOADED, str(run.verdict or stopping()))
-            case ModelTooLarge() as refusal:  # no failure of the model, so no pause: the next one is told the same
-                self._model.load_wanted = False
-                self._model.become(State.UNLOADED, refusal.message)
-                self._model.history.note("refuse", str(refusal))
-                self._model.queue.refuse(refusal)
-            case _ if run.stop_request is not None and not isinstance(run.verdict, EngineDied):
-                self._model.become(State.UNLOADED, str(run.verdict))  # it failed as what it no longer is
-            case PortTaken() as loss if (tries := self._model.ports_tried + 1) < ports.TRIED:
-                self._model.ports_tried, self._model.load_wanted = tries, True
-                self._model.become(State.UNLOADED, f"{loss.message} It is started on another one.")
-            case OutOfResources() as shortage:  # nothing is wrong with the model: no cool-down
-                self._model.load_wanted = self._model.spec.pinned or (
-                    self._model.load_wanted and self._model.no_eviction
-                )
-                self._model.rest.briefly()
-                self._model.become(State.UNLOADED, str(shortage))
-                self._model.queue.refuse(shortage)
-            case OutOfMemory() as death if run.loaded_at is None and not self._model.starved:
-                self._model.starved = self._model.load_wanted = True  # once more, with more room
-                self._model.become(State.UNLOADED, f"{death.message} It is tried once more, with more room.")
-            case OutOfMemory() as death if run.loaded_at is None:
-                self._model.starved = False
-                self._fail(
-                    ModelFailed(f"{death.message} So did the second try.", log_tail=death.log_tail, lasting=False)
-                )
-            case ProjectorRefused() as refusal:
-                self._model.give_up_projector(refusal.message)
-                self._model.load_wanted = True
-                self._model.become(State.UNLOADED, str(refusal))
-            case EngineDied() as death:
-                self._model.crashes += 1
-                if not self._model.rest.crashed():
-                    why = f"{death.message} It crashed too often to be started again at once."
-                    self._fail(ModelFailed(why, log_tail=death.log_tail, lasting=False))
+        model, outcome = self._model, run.outcome
+        assert outcome is not None
+        model.rest.lived(run.uptime)
+        self._note_end(run, outcome)
+        match outcome:
+            case Unloaded() | ShutDown():
+                model.become(State.UNLOADED, str(outcome))
+            case TooLarge():  # no failure of the model, so no pause: the next one is told the same
+                model.load_wanted = False
+                model.become(State.UNLOADED, outcome.message)
+                model.history.note("refuse", str(outcome))
+                model.queue.refuse(as_error(outcome))
+            case _ if run.stop_request is not None and not isinstance(outcome, Crash):
+                model.become(State.UNLOADED, str(outcome))  # it failed as what it no longer is
+            case PortTaken() if (tries := model.ports_tried + 1) < ports.TRIED:
+                model.ports_tried, model.load_wanted = tries, True
+                model.become(State.UNLOADED, f"{outcome.message} It is started on another one.")
+            case OutOfResources():  # nothing is wrong with the model: no cool-down
+                model.load_wanted = model.spec.pinned or (model.load_wanted and model.no_eviction)
+                model.rest.briefly()
+                model.become(State.UNLOADED, str(outcome))
+                model.queue.refuse(as_error(outcome))
+            case OutOfMemory() if run.loaded_at is None and not model.starved:
+                model.starved = model.load_wanted = True  # once more, with more room
+                model.become(State.UNLOADED, f"{outcome.message} It is tried once more, with more room.")
+            case OutOfMemory() if run.loaded_at is None:
+                model.starved = False
+                self._fail(_given_up(outcome, "So did the second try."))
+            case ProjectorRefused():
+                model.give_up_projector(outcome.message)
+                model.load_wanted = True
+                model.become(State.UNLOADED, str(outcome))
+            case Crashed() | OutOfMemory():
+                model.crashes += 1
+                if not model.rest.crashed():
+                    self._fail(_given_up(outcome, "It crashed too often to be started again at once."))
                 else:
-                    self._model.load_wanted = self._model.load_wanted or self._model.spec.pinned
-                    self._model.become(State.UNLOADED, death.message)
+                    model.load_wanted = model.load_wanted or model.spec.pinned
+                    model.become(State.UNLOADED, outcome.message)
             case failure:
                 self._fail(failure)
 
-    def _note_end(self, run: Run) -> None:
-        engine, name, why = run.engine, self._model.spec.name, str(run.verdict or stopping())
-        if engine is None:
+    def _note_end(self, run: Run, outcome: Outcome) -> None:
+        if run.engine is None:
             return  # nothing was unloaded
-        cause = _cause(run)
+        name, why, cause = self._model.spec.name, str(outcome), _cause(run, outcome)
         self._model.history.note("unload", why, cause=cause, decision=run.decision, freed=run.freed)
         self._model.events.write("unload", model=name, cause=str(cause), reason=why, freed_bytes=run.freed)
 
@@ -229,21 +232,26 @@ class Supervisor:
     def _out_of_memory(self) -> bool:
         return self._admission.out_of_memory(self._model)
 
-    def _fail(self, failure: Error) -> None:
+    def _fail(self, failure: Failure) -> None:
         self._model.failure, self._model.load_wanted, self._model.ports_tried = failure, False, 0
         self._model.rest.failed()
         self._model.become(State.FAILED, failure.message)
         self._model.history.note("fail", failure.message)
-        self._model.queue.refuse(self._model.with_retry(failure))
+        self._model.queue.refuse(self._model.told_of(failure))
 
 
-def _cause(run: Run) -> Cause:
-    match run.verdict:
-        case EngineDied() if run.loaded_at is not None:
-            return Cause.CRASHED
-        case ShuttingDown() | None:
+def _given_up(death: Crash, why: str) -> FailedToStart:
+    """It died, and is left alone for a while; time may cure it."""
+    return FailedToStart(f"{death.message} {why}", log_tail=death.log_tail, lasting=False)
+
+
+def _cause(run: Run, outcome: Outcome) -> Cause:
+    match outcome:
+        case Unloaded():
+            return outcome.cause
+        case ShutDown():
             return Cause.STOPPED
-        case Unloading() if run.stop_request is not None:
-            return run.stop_request.cause
+        case Crashed() | OutOfMemory() if run.loaded_at is not None:
+            return Cause.CRASHED
         case _:
             return Cause.FAILED
