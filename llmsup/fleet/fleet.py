@@ -23,6 +23,7 @@ from .changes import Changes, compare
 from .model.admission import Admission
 from .model.model import Model
 from .model.queue import Lease
+from .model.redefinition import redefine, retire
 from .model.run import Start
 from .model.supervisor import Supervisor
 
@@ -138,12 +139,12 @@ class Fleet(Watched):
             return
         book = LogBook(parent=self.book, prefix=_prefix(name))
         self.models[name] = model = Model(entry, book, self.events, self._admission.changed)
-        if model.load_wanted and not self.closing:
+        if model.intent.load and not self.closing:
             self._supervise(model)
 
     def _change(self, model: Model, entry: Entry) -> None:
         preload = entry.preloads and not model.entry.preloads
-        model.redefine(entry)
+        redefine(model, entry)
         if preload and not self.closing:
             self.load(model, no_eviction=True)
 
@@ -154,7 +155,7 @@ class Fleet(Watched):
 
     async def _see_off(self, retiring: _Retiring) -> None:
         with retiring.scope:
-            await retiring.model.retire("it is no longer in the config or on the disk")
+            await retire(retiring.model, "it is no longer in the config or on the disk")
             if self._retiring.get(retiring.model.spec.name) is not retiring:
                 return  # it was kept in the very last moment
             del self._retiring[retiring.model.spec.name]

@@ -17,6 +17,7 @@ from llmsup.config.schema import ModelSpec
 from llmsup.errors import LoadTimeout, ModelFailed, QueueTimeout, SetupError, ShuttingDown, Unloading
 from llmsup.fleet.model.model import Model
 from llmsup.fleet.model.outcome import Crashed, Unloaded
+from llmsup.fleet.model.redefinition import redefine
 from llmsup.fleet.model.states import State
 from llmsup.fleet.model.supervisor import Supervisor
 from llmsup.process.logbook import LogBook
@@ -438,7 +439,7 @@ async def test_a_ttl_that_changes_counts_at_once(
     """An idle model does not wait for the end of the ttl that it had."""
     model = make(ttl=Seconds(10_000))
     await use(model)
-    model.redefine(evolve(model.entry, spec=evolve(model.spec, ttl=Seconds(60))))
+    redefine(model, evolve(model.entry, spec=evolve(model.spec, ttl=Seconds(60))))
     began = trio.current_time()
     await model.until(lambda: model.state is State.UNLOADED)
     assert trio.current_time() - began == pytest.approx(60, abs=1)

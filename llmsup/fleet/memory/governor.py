@@ -206,7 +206,7 @@ class Governor(MemoryView):
             priority=ask.model.spec.priority,
             since=ask.first,
             load_seconds=self.load_seconds(ask.model),
-            evicts=bool(ask.model.queue.waiting) or not ask.model.no_eviction,
+            evicts=bool(ask.model.queue.waiting) or not ask.model.intent.no_eviction,
             held=ask.held,
         )
 

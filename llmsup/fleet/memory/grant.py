@@ -109,7 +109,7 @@ class Grant:
     @property
     def leaving(self) -> bool:
         """It is on its way out."""
-        ends = self.run.stop_request is not None or self.run.outcome is not None
+        ends = self.model.intent.stop is not None or self.run.outcome is not None
         return ends or self.model.state in (State.DRAINING, State.STOPPING)
 
     @property
@@ -192,4 +192,4 @@ class Ask:
     @property
     def wanted(self) -> bool:
         """Somebody still wants it."""
-        return bool(self.model.load_wanted or self.model.queue.waiting)
+        return self.model.wanted

@@ -24,10 +24,11 @@ from ...process.watched import Watched
 from ...units import NEVER, Bytes, Seconds
 from .backoff import Backoff
 from .history import History
+from .intent import Intent, StopRequest
 from .outcome import SHUT_DOWN, Failure, Unloaded, as_error
 from .queue import Lease, RequestQueue
 from .run import Run
-from .states import Cause, State, StopRequest
+from .states import Cause, State
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +50,8 @@ class Model(Watched):
             or never as it is (with this file, these settings, this engine).
         crashes: How often an engine of it died or hung since llmsup started.
         failure: Why it is `failed`.
-        load_wanted: It shall be loaded though no request waits, and isn't yet: a load that was asked for stays asked
-            for until the model is ready, can't be had, or somebody unloads it.
+        intent: What is wanted of it besides, and why.
         rest: When it may be started again after something went wrong.
-        retiring: It goes for good once nobody needs it any more.
-        no_eviction: That is only for its `preload`: nobody else goes for it, as long as no request waits.
         starved: Its last load died for want of memory, and is being tried once more.
         ports_tried: How many ports other programs took from its engine while it was being started.
         rate: How often it is asked for.
@@ -84,9 +82,8 @@ class Model(Watched):
         self.crashes = 0
         self.failure: Failure | None = None
         self.rest = Backoff()
-        self.retiring = False
         self._needs: tuple[Entry | None, Estimate | None] = (None, None)  # computed once for an entry
-        self.no_eviction = self.load_wanted = entry.preloads
+        self.intent = Intent.of_new(preload=entry.preloads)
         self.starved = False
         self.ports_tried = 0
 
@@ -145,16 +142,15 @@ class Model(Watched):
         """Ask for the model to be loaded, whatever happened before. Take a ticket to wait for it.
 
         Args:
-            no_eviction: Only if nobody has to go for it. Who has asked for it outright is not made modest by that.
+            no_eviction: Only if nobody has to go for it.
 
         Raises:
             ModelFailed: It can't be served as it is.
         """
         self._check()
-        if self.run is None and not self.load_wanted and not no_eviction:
+        if self.run is None and not self.intent.load and not no_eviction:
             self.served = self.entry  # what an engine refused once, another may take
-        self.no_eviction = no_eviction and (self.no_eviction or not self.load_wanted)
-        self.load_wanted = not self.stays_loaded
+        self.intent = self.intent.load_asked(no_eviction=no_eviction, loaded=self.stays_loaded)
         self.rest.forgo()
         self.notify()
 
@@ -166,17 +162,17 @@ class Model(Watched):
         Raises:
             StillRunning: The engine is gone, but not all that it started.
         """
-        self.load_wanted = False
+        self.intent = self.intent.load_over()
         run = self.run
         if run is None:
             return Bytes(0)
         if self.state is State.READY:
             await run.measure()
         self.queue.refuse(as_error(self.unloaded(reason, Cause.ASKED)))
-        run.stop_request = StopRequest(reason, force=force or (run.stop_request is not None and run.stop_request.force))
-        self.notify()
-        if self.state in (State.WAITING, State.STARTING):
-            run.end(self.unloaded(reason, Cause.ASKED))
+        if self.run is run:  # not over while it was measured
+            self.intent = self.intent.unload_asked(reason, force=force)
+            self.notify()
+            self._end_if_not_ready(reason, Cause.ASKED)
         await run.over.wait()
         if run.engine is not None and run.engine.left:
             left = ", ".join(run.engine.left)
@@ -194,30 +190,28 @@ class Model(Watched):
         if (
             run is None
             or self.state is not State.READY
-            or run.stop_request is not None
+            or self.intent.stop is not None
             or (self.queue.occupied and not force)
         ):
             raise RuntimeError(f"{self!r} can't be evicted")
         for_whom = f"to make room for {decision.model}" if decision.model else "under memory pressure"
         cause = Cause.ROOM if decision.model else Cause.PRESSURE
         run.decision = decision
-        run.stop_request = StopRequest(f"{for_whom}: {decision.because}", cause, force=force, patient=not force)
         self.refaults = self.refaults.evicted(trio.current_time(), self.load_seconds or 0.0)
+        self.stop(StopRequest(f"{for_whom}: {decision.because}", cause, force=force, patient=not force))
+
+    def stop(self, stop: StopRequest) -> None:
+        """Have the run end, which there must be. Nobody else is served by it, from now on rather than from when the
+        supervisor's turn comes.
+        """
+        self.intent = self.intent.stopping(stop)
         self.queue.close()
         self.notify()
+        self._end_if_not_ready(stop.reason, stop.cause)
 
-    def redefine(self, entry: Entry) -> None:
-        """Be this from now on. An engine that is wrong for it ends once those it serves are done, however long that
-        takes; who waits, and who comes meanwhile, gets the next one.
-        """
-        self.retiring = False
-        same = self.entry.runs_like(entry)
-        unseeing = self.served.found.unseeing if same and self.served.found else ""
-        self.entry, self.served = entry, entry.without_projector(unseeing) if unseeing else entry
-        if not same:
-            self._start_afresh("its settings or its file changed")
-        self.queue.set_limit(entry.spec.max_in_flight)
-        self.notify()
+    def _end_if_not_ready(self, reason: str, cause: Cause) -> None:
+        if self.run is not None and self.state in (State.WAITING, State.STARTING):
+            self.run.end(self.unloaded(reason, cause))
 
     def give_up_projector(self, why: str) -> None:
         """Be served without its projector, which an engine has refused, until its file or its settings change or
@@ -225,72 +219,34 @@ class Model(Watched):
         """
         self.served = self.entry.without_projector(why)
 
-    def _start_afresh(self, reason: str) -> None:
-        self.rest, self.failure = Backoff(), None  # what failed before may be what was mended
-        if self.entry.refusal:
-            self._stop_serving(reason)
-            return
-        if self.run is None:
-            if self.state is State.FAILED:
-                self.become(State.UNLOADED, reason)
-            return
-        self.load_wanted = self.load_wanted or self.spec.pinned
-        self.run.stop_request = self.run.stop_request or StopRequest(reason, Cause.CHANGED, patient=True)
-        self.queue.close()  # now, not when the supervisor's turn comes: nobody else is served as it was
-        if self.state in (State.WAITING, State.STARTING):
-            self.run.end(self.unloaded(reason, Cause.CHANGED))
-
-    def _stop_serving(self, reason: str) -> None:
-        """It can't be loaded again; an engine that is ready serves those who are in, also those who wait."""
-        self.load_wanted = False
-        if self.run is not None and self.state in (State.READY, State.DRAINING):
-            self.run.stop_request = self.run.stop_request or StopRequest(reason, Cause.CHANGED, patient=True, last=True)
-            return
-        self.turn_away()
-        if self.run is not None:
-            self.run.end(self.unloaded(reason, Cause.CHANGED))
-        elif self.state is State.FAILED:
-            self.become(State.UNLOADED, reason)
-
     def replace(self, run: Run, reason: str) -> None:
         """Have a new engine serve who comes from now on; this one ends once those it serves are done."""
-        if self.run is not run or run.outcome is not None:
-            return
-        self.load_wanted = self.load_wanted or self.spec.pinned
-        run.stop_request = run.stop_request or StopRequest(reason, Cause.CHANGED, patient=True)
-        self.queue.close()
-        self.notify()
+        if self.run is run and run.outcome is None:
+            self.intent = self.intent.back(pinned=self.spec.pinned)
+            self.stop(StopRequest(reason, Cause.CHANGED, patient=True))
 
     def turn_away(self) -> None:
         """Tell those who wait why it can't be served."""
-        self.load_wanted = False
+        self.intent = self.intent.load_over()
         self.queue.refuse(self._refused())
-
-    async def retire(self, reason: str) -> None:
-        """Be unloaded for good once nobody is served or waits, however long that takes."""
-        self.load_wanted, self.retiring = False, True
-        await self.until(lambda: not self.queue.busy)
-        if (run := self.run) is None:
-            return
-        run.stop_request = run.stop_request or StopRequest(reason, Cause.CHANGED, patient=True)
-        self.queue.close()
-        self.notify()
-        if self.state in (State.WAITING, State.STARTING):
-            run.end(self.unloaded(reason, Cause.CHANGED))
-        await run.over.wait()
 
     def give_up(self) -> None:
         """End the engine at once, because llmsup stops: those who wait and those in flight are told so."""
-        self.load_wanted = False
+        self.intent = self.intent.load_over()
         self.queue.refuse(as_error(SHUT_DOWN))
         if self.run is not None:
             self.run.end(SHUT_DOWN)
 
     @property
+    def wanted(self) -> bool:
+        """Somebody wants it loaded, and it isn't: who asked for that, or requests that wait."""
+        return bool(self.intent.load or self.queue.waiting)
+
+    @property
     def stays_loaded(self) -> bool:
         """It is loaded, and nobody has decided that it shall go."""
         run = self.run
-        return run is not None and run.loaded_at is not None and run.stop_request is None and run.outcome is None
+        return run is not None and run.loaded_at is not None and self.intent.stop is None and run.outcome is None
 
     @property
     def expires_at(self) -> float:

@@ -20,7 +20,6 @@ from ...process.activity import Activity
 from ...process.logbook import LogBook
 from ...units import Bytes
 from .outcome import Outcome
-from .states import StopRequest
 
 
 class Engine(Protocol):
@@ -85,7 +84,6 @@ class Run:
         loaded_at: When it became ready (trio time).
         measured_at: When it was last measured (trio time).
         first_served: When it had answered its first request (trio time).
-        stop_request: That it be unloaded, if anybody wants that.
         outcome: How it ended, once that is known. The first one stays.
         decision: That it should go for want of memory, if that is why.
         freed: What was seen to come back at its end, in bytes; None where nobody looked.
@@ -100,7 +98,6 @@ class Run:
         self.loaded_at: float | None = None
         self.measured_at: float | None = None
         self.first_served: float | None = None
-        self.stop_request: StopRequest | None = None
         self.outcome: Outcome | None = None
         self.decision: Decision | None = None
         self.freed: Bytes | None = None
