@@ -138,7 +138,7 @@ class Fleet(Watched):
                 self.load(back.model, no_eviction=True)
             return
         book = LogBook(parent=self.book, prefix=_prefix(name))
-        self.models[name] = model = Model(entry, book, self.events, self._admission.changed)
+        self.models[name] = model = Model(entry, book, self.events)
         if model.intent.load and not self.closing:
             self._supervise(model)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 
 import trio
 
@@ -15,7 +14,6 @@ from ...catalog.entry import Entry
 from ...config.schema import ModelSpec
 from ...errors import Error, ModelFailed, StillRunning
 from ...memory.cost.estimate import Estimate, estimate
-from ...memory.policy.decision import Decision
 from ...memory.policy.eviction_cost import Rate
 from ...memory.policy.refaults import Refaults
 from ...process.events import Events
@@ -60,15 +58,12 @@ class Model(Watched):
         history: What became of it so far.
     """
 
-    def __init__(
-        self, entry: Entry, book: LogBook, events: Events | None = None, told: Callable[[Model], None] | None = None
-    ) -> None:
-        """`events` gets its loads, unloads and transitions; `told` is called at every change."""
+    def __init__(self, entry: Entry, book: LogBook, events: Events | None = None) -> None:
+        """`events` gets its loads, unloads and transitions."""
         super().__init__()
         self.entry = self.served = entry
         self.book = book
         self.events = events or Events()
-        self._told = told
         self.history = History()
         self.rate = Rate()
         self.last_asked = -math.inf
@@ -86,11 +81,6 @@ class Model(Watched):
         self.intent = Intent.of_new(preload=entry.preloads)
         self.starved = False
         self.ports_tried = 0
-
-    def notify(self) -> None:
-        super().notify()
-        if self._told is not None:
-            self._told(self)
 
     @property
     def needs(self) -> Estimate | None:
@@ -181,24 +171,6 @@ class Model(Watched):
                 hint="Look for it with ps or lsof, and end it by hand.",
             )
         return run.gives_back(self.spec.memory) or Bytes(0)
-
-    def evict(self, decision: Decision, *, force: bool = False) -> None:
-        """Begin to unload it for want of memory; who comes from now on gets the next engine. The caller has seen in
-        this very moment that nobody is served or was let through; `force` is for one that is worked with all the same.
-        """
-        run = self.run
-        if (
-            run is None
-            or self.state is not State.READY
-            or self.intent.stop is not None
-            or (self.queue.occupied and not force)
-        ):
-            raise RuntimeError(f"{self!r} can't be evicted")
-        for_whom = f"to make room for {decision.model}" if decision.model else "under memory pressure"
-        cause = Cause.ROOM if decision.model else Cause.PRESSURE
-        run.decision = decision
-        self.refaults = self.refaults.evicted(trio.current_time(), self.load_seconds or 0.0)
-        self.stop(StopRequest(f"{for_whom}: {decision.because}", cause, force=force, patient=not force))
 
     def stop(self, stop: StopRequest) -> None:
         """Have the run end, which there must be. Nobody else is served by it, from now on rather than from when the

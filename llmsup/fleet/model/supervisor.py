@@ -13,7 +13,7 @@ from ...engines.llama_server.model_file import projector_of
 from ...errors import Error
 from ...process.shortage import explain, is_ours
 from ...units import NEVER, format_seconds
-from .admission import Admission
+from .admission import Admission, Grant
 from .aftermath import settle
 from .hanging import watch_health
 from .intent import StopRequest
@@ -52,10 +52,10 @@ class Supervisor:
             with run.scope:
                 try:
                     await self._pause()
-                    async with self._admission.admit(self._model):
+                    async with self._admission.admit(self._model) as grant:
                         self._model.become(State.STARTING, f"there is room for it, and {self._wanted()}")
                         async with self._start(self._model.served, self._model.book) as engine:
-                            await self._run(run, engine)
+                            await self._run(run, engine, grant)
                 except Error as error:  # not admitted, or there is no engine: a running one doesn't raise, it ends
                     run.end(not_started(error))
                 except OSError as error:
@@ -90,13 +90,13 @@ class Supervisor:
         with trio.move_on_after(self._model.retry_in):
             await self._model.until(lambda: not self._model.retry_in)  # an operator's `load` cuts it short
 
-    async def _run(self, run: Run, engine: Engine) -> None:
+    async def _run(self, run: Run, engine: Engine, grant: Grant) -> None:
         run.engine, model = engine, self._model
         async with trio.open_nursery() as nursery:
             nursery.start_soon(engine.pump)
             nursery.start_soon(engine.pool.run)
-            nursery.start_soon(watch_exit, run, engine, model.spec, model.book, self._out_of_memory, self._projector())
-            nursery.start_soon(watch_footprint, run, model)
+            nursery.start_soon(watch_exit, run, engine, model.spec, model.book, grant.out_of_memory, self._projector())
+            nursery.start_soon(watch_footprint, run, model, grant)
             try:
                 began = trio.current_time()
                 await until_ready(run, engine, model.spec, model.book)
@@ -106,6 +106,7 @@ class Supervisor:
                 model.intent = model.intent.load_over()
                 loaded = f"loaded in {format_seconds(model.load_seconds)}, pid {engine.pid}"
                 model.become(State.READY, loaded)
+                grant.ready()
                 model.history.note("load", loaded)
                 model.events.write("load", model=model.spec.name, seconds=round(model.load_seconds, 3))
                 nursery.start_soon(watch_health, run, engine, model.spec, model.book)
@@ -120,6 +121,7 @@ class Supervisor:
                 model.queue.close()
                 run.end(SHUT_DOWN)  # unless it has ended already
                 model.become(State.STOPPING, str(run.outcome))
+                grant.stopping()
                 await engine.pool.close()  # no request outlives the engine; that is how those in flight learn of it
 
     async def _until_unwanted(self) -> StopRequest:
@@ -163,6 +165,3 @@ class Supervisor:
         """What its engine has to see or hear with, as far as that is llmsup's doing."""
         served = self._model.served
         return projector_of(served.spec, served.found) if served.found else None
-
-    def _out_of_memory(self) -> bool:
-        return self._admission.out_of_memory(self._model)

@@ -18,6 +18,7 @@ from ...process.logbook import LogBook
 from ...units import format_seconds
 from ..engine.oom import LOOKED_AT, complains_of_memory, may_be_the_system
 from ..engine.projectors import complains_of_projector
+from .admission import Grant
 from .last_words import first_complaint, last_words
 from .model import Model
 from .outcome import Crashed, FailedToStart, OutOfMemory, PortTaken, ProjectorRefused, TimedOut
@@ -135,7 +136,7 @@ def _refused(run: Run, engine: Engine, projector: Path | None) -> bool:
     return run.loaded_at is None and projector is not None and str(projector) in engine.launch.argv
 
 
-async def watch_footprint(run: Run, model: Model) -> None:
+async def watch_footprint(run: Run, model: Model, grant: Grant) -> None:
     """Look at what the engine costs: often while it loads, because others are admitted by what is still to come; as
     soon as it is ready; then now and then, because it grows with the prompts that it keeps.
     """
@@ -145,6 +146,7 @@ async def watch_footprint(run: Run, model: Model) -> None:
         before = meter.cost, meter.freeable, run.settled
         await run.measure()
         if (meter.cost, meter.freeable, run.settled) != before:
+            grant.measured()
             model.notify()
         if run.loaded_at is not None and run.settled:
             await trio.sleep(MEASURE_EVERY)
