@@ -42,9 +42,9 @@ def test_the_first_reason_stays_but_for_who_cannot_wait() -> None:
     assert stopping.load, "one run ends, and the next is wanted"
     assert stopping.stopping(StopRequest("another")).stop is CHANGED
     unloading = stopping.unload_asked("by hand", force=True)
-    assert (unloading.stop, unloading.load) == (StopRequest("by hand", Cause.ASKED, force=True), False)
+    assert unloading.stop == StopRequest("by hand", Cause.ASKED, force=True)
     assert unloading.unload_asked("by hand again", force=False).stop == StopRequest("by hand again", force=True)
-    assert unloading.run_over() == NOTHING
+    assert unloading.run_over() == Intent(load=True)
 
 
 def test_one_that_retires_may_be_kept() -> None:

@@ -105,7 +105,7 @@ class Governor(MemoryView):
             ModelTooLarge: It needs more than all models together may have.
         """
         assert model.run is not None
-        self._note_refault(model)
+        model.history.refaults += model.demand.loads(trio.current_time(), model.load_seconds)
         cost = await self._costs.cost(model)
         model.load_seconds = self._costs.load_seconds(model)
         try:
@@ -136,14 +136,6 @@ class Governor(MemoryView):
     async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
         """What some models count for when they are to be loaded."""
         return await self._costs.costs(models)
-
-    @staticmethod
-    def _note_refault(model: Model) -> None:
-        now = trio.current_time()
-        takes = model.load_seconds or 0.0
-        back = model.refaults.loaded(now, takes)
-        model.history.refaults += back.count > model.refaults.by(now, takes).count
-        model.refaults = back
 
     async def _until_gone(self, reservation: Grant) -> None:
         run = reservation.run

@@ -105,7 +105,7 @@ class Grant:
         for_whom = f"to make room for {decision.model}" if decision.model else "under memory pressure"
         cause = Cause.ROOM if decision.model else Cause.PRESSURE
         self.run.decision = decision
-        model.refaults = model.refaults.evicted(trio.current_time(), model.load_seconds or 0.0)
+        model.demand.evicted(trio.current_time(), model.load_seconds)
         model.stop(StopRequest(f"{for_whom}: {decision.because}", cause, force=force, patient=not force))
 
     # What it counts for...
@@ -184,12 +184,12 @@ class Grant:
             leaving=self.leaving,
             first_served=run.first_served,
             last_used=max(queue.last_used or 0.0, run.loaded_at or now),
-            rate=model.rate.per_second(now) if model.rate.weight else None,
-            last_asked=model.last_asked,
+            rate=model.demand.rate.per_second(now) if model.demand.rate.weight else None,
+            last_asked=model.demand.last_asked,
             ready_since=now if run.loaded_at is None else run.loaded_at,
             wanted_since=self.wanted_since,
             reload_seconds=reload_seconds,
-            refaults=model.refaults.by(now, reload_seconds).count,
+            refaults=model.demand.refaults.by(now, reload_seconds).count,
             rivals=rivals,
             ttl_expired=not queue.busy and now >= model.expires_at,
             grows=self.may_grow,

@@ -87,7 +87,7 @@ class Intent:
     def unload_asked(self, reason: str, *, force: bool) -> Self:
         """Somebody wants the run ended who is not to be kept waiting: that comes before other reasons."""
         force = force or (self.stop is not None and self.stop.force)
-        return evolve(self, load=False, stop=StopRequest(reason, force=force))
+        return evolve(self, stop=StopRequest(reason, force=force))
 
     def run_over(self) -> Self:
         """The run has ended."""

@@ -6,21 +6,19 @@ It does not know how it is loaded and unloaded (`supervisor`), who else there is
 from __future__ import annotations
 
 import logging
-import math
 
 import trio
 
 from ...catalog.entry import Entry
 from ...config.schema import ModelSpec
-from ...errors import Error, ModelFailed, StillRunning
+from ...errors import Error, ModelFailed
 from ...memory.cost.estimate import Estimate, estimate
-from ...memory.policy.eviction_cost import Rate
-from ...memory.policy.refaults import Refaults
 from ...process.events import Events
 from ...process.logbook import LogBook
 from ...process.watched import Watched
 from ...units import NEVER, Bytes, Seconds
 from .backoff import Backoff
+from .demand import Demand
 from .history import History
 from .intent import Intent, StopRequest
 from .outcome import SHUT_DOWN, Failure, Unloaded, as_error
@@ -52,9 +50,7 @@ class Model(Watched):
         rest: When it may be started again after something went wrong.
         starved: Its last load died for want of memory, and is being tried once more.
         ports_tried: How many ports other programs took from its engine while it was being started.
-        rate: How often it is asked for.
-        last_asked: When the last request for it came (trio time), or minus infinity.
-        refaults: How often lately it was wanted again soon after an eviction.
+        demand: How it is asked for.
         history: What became of it so far.
     """
 
@@ -65,9 +61,7 @@ class Model(Watched):
         self.book = book
         self.events = events or Events()
         self.history = History()
-        self.rate = Rate()
-        self.last_asked = -math.inf
-        self.refaults = Refaults()
+        self.demand = Demand()
         self.queue = RequestQueue(entry.spec.max_in_flight, self.notify, self.history.began)
         self.state = State.UNLOADED
         self.reason = "nobody asked for it yet"
@@ -116,23 +110,19 @@ class Model(Watched):
             Error: It could not be started lately, for this reason; it is tried again after a cool-down.
         """
         self._check()
-        if self.state is State.FAILED and self.failure is not None and self.retry_in > 0:
-            raise self.told_of(self.failure)
-        self.last_asked = trio.current_time()
-        self.rate = self.rate.asked(self.last_asked, self.load_seconds)
+        if self._failed_lately is not None:
+            raise self.told_of(self._failed_lately)
+        self.demand.asked(trio.current_time(), self.load_seconds)
         return self.queue.enter(Seconds(min(ttl, self.spec.max_ttl)), client)
 
     @property
     def would_wait(self) -> bool:
         """Whether a request that comes now has to wait, rather than being served or refused at once."""
-        refused = self.entry.refusal or (self.state is State.FAILED and self.failure is not None and self.retry_in > 0)
-        return not refused and self.queue.would_wait
+        return self.queue.would_wait and not self.entry.refusal and self._failed_lately is None
 
     def load(self, *, no_eviction: bool = False) -> None:
-        """Ask for the model to be loaded, whatever happened before. Take a ticket to wait for it.
-
-        Args:
-            no_eviction: Only if nobody has to go for it.
+        """Ask for the model to be loaded, whatever happened before; `no_eviction`: only if nobody has to go for it. Who
+        wants to wait for it enters.
 
         Raises:
             ModelFailed: It can't be served as it is.
@@ -164,12 +154,7 @@ class Model(Watched):
             self.notify()
             self._end_if_not_ready(reason, Cause.ASKED)
         await run.over.wait()
-        if run.engine is not None and run.engine.left:
-            left = ", ".join(run.engine.left)
-            raise StillRunning(
-                f"{self.spec.name} was unloaded, but its engine left something that llmsup could not end: {left}.",
-                hint="Look for it with ps or lsof, and end it by hand.",
-            )
+        run.check_nothing_is_left(self.spec.name)
         return run.gives_back(self.spec.memory) or Bytes(0)
 
     def stop(self, stop: StopRequest) -> None:
@@ -242,6 +227,10 @@ class Model(Watched):
         self.notify()
 
     # Its errors...
+
+    @property
+    def _failed_lately(self) -> Failure | None:
+        return self.failure if self.state is State.FAILED and self.retry_in > 0 else None
 
     def _check(self) -> None:
         if self.entry.refusal:

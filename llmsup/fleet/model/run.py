@@ -14,6 +14,7 @@ import trio
 from ...catalog.entry import Entry
 from ...engines.launch import Launch
 from ...engines.pool import Pool
+from ...errors import StillRunning
 from ...memory.cost.meter import Meter
 from ...memory.policy.decision import Decision
 from ...process.activity import Activity
@@ -130,6 +131,15 @@ class Run:
             await self.ended(patience)
             nursery.cancel_scope.cancel()
         return self.outcome
+
+    def check_nothing_is_left(self, name: str) -> None:
+        """The model of that name is unloaded. Raises StillRunning if something that its engine started is not."""
+        if self.engine is not None and self.engine.left:
+            left = ", ".join(self.engine.left)
+            raise StillRunning(
+                f"{name} was unloaded, but its engine left something that llmsup could not end: {left}.",
+                hint="Look for it with ps or lsof, and end it by hand.",
+            )
 
     @property
     def uptime(self) -> float:
