@@ -189,10 +189,6 @@ class EngineDied(Error):
     status, code = 502, "engine_died"
 
 
-class OutOfMemory(EngineDied):
-    """The engine ended for want of memory."""
-
-
 class EngineBadAnswer(Error):
     """The engine lives, but what it sent is not HTTP, or it hung up without an answer."""
 
@@ -208,16 +204,6 @@ class ModelFailed(Error):
 
     status, code = 503, "model_failed"
     lasting = True
-
-
-class PortTaken(ModelFailed):
-    """Another program took the engine's port before the engine could."""
-
-    lasting = False
-
-
-class ProjectorRefused(ModelFailed):
-    """The engine ended because it can't use the projector that goes with the model; without one it may run."""
 
 
 class LoadTimeout(Error):

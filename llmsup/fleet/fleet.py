@@ -9,34 +9,28 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 
 import trio
-from attrs import Factory, frozen
 
 from ..catalog.entry import Entry
 from ..catalog.found import LeftOut
 from ..catalog.resolver import Match, Names
 from ..engines.kinds import KINDS
 from ..engines.registry import Kinds
-from ..errors import ModelNotFound, QueueFull, ShuttingDown, StillRunning
+from ..errors import ModelNotFound, QueueFull, ShuttingDown
 from ..process.events import Events
 from ..process.logbook import LogBook
 from ..process.watched import Watched
 from ..units import Bytes, Seconds
 from .changes import Changes, compare
+from .departures import Departures
 from .model.admission import Admission
 from .model.model import Model
 from .model.queue import Lease
+from .model.redefinition import redefine
 from .model.run import Start
-from .model.supervisor import Supervisor
+from .supervisors import Supervisors
+from .unloading import unload_all
 
 log = logging.getLogger(__name__)
-
-
-@frozen(eq=False)
-class _Retiring:
-    """A model on its way out; cancelling the scope keeps it."""
-
-    model: Model
-    scope: trio.CancelScope = Factory(trio.CancelScope)
 
 
 class Fleet(Watched):
@@ -71,22 +65,14 @@ class Fleet(Watched):
         self.complete = False
         self.without_engine: Mapping[str, str] = {}
         self.closing = False
-        self._start = start
-        self._admission = admission
         self._kinds = kinds
+        self._supervisors = Supervisors(start, admission)
         self._names = Names({})
-        self._retiring: dict[str, _Retiring] = {}
-        self._scopes: dict[Model, trio.CancelScope] = {}
-        self._nursery: trio.Nursery | None = None
+        self._departures = Departures(self._gone)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Be the parent of all supervisors; cancelling this stops every engine, all at the same time."""
-        try:
-            async with trio.open_nursery() as self._nursery:
-                task_status.started()
-                await trio.sleep_forever()
-        finally:
-            self._nursery = None
+        """Have models supervised; cancelling this stops every engine, all at the same time."""
+        await self._supervisors.run(task_status=task_status)
 
     def apply(
         self, entries: Mapping[str, Entry], *, complete: bool = True, left_out: Iterable[LeftOut] = ()
@@ -101,7 +87,7 @@ class Fleet(Watched):
             self._rename(model, entries[name])
         for name in changes.removed:
             if name in self.models:
-                self._retire(self.models.pop(name))
+                self._departures.see_off(self.models.pop(name), self._supervisors.nursery)
         for name in changes.changed:
             self._change(self.models[name], entries[name])
         for name in changes.added:
@@ -115,11 +101,10 @@ class Fleet(Watched):
 
     def _renamed(self, changes: Changes, entries: Mapping[str, Entry]) -> dict[str, Model]:
         """The models that are gone, or on their way out, and come under another name, by that."""
-        going = [self.models[name] for name in changes.removed]
-        going += [retiring.model for retiring in self._retiring.values()]
+        going = [*(self.models[name] for name in changes.removed), *self._departures]
         found: dict[str, Model] = {}
         for name in changes.added:
-            if name not in self._retiring:
+            if name not in self._departures:
                 alike = (model for model in going if model.entry.runs_like(entries[name]))
                 if (model := next(alike, None)) is not None:
                     going.remove(model)
@@ -129,59 +114,33 @@ class Fleet(Watched):
     def _rename(self, model: Model, entry: Entry) -> None:
         before = model.spec.name
         self.models.pop(before, None)
-        if retiring := self._retiring.pop(before, None):
-            retiring.scope.cancel()
+        went = self._departures.keep(before)
         log.info("%s is called %s now", before, entry.name)
         model.book.prefix = _prefix(entry.name)
         self.models[entry.name] = model
-        self._change(model, entry)
-        if retiring and entry.preloads and not self.closing:
-            self.load(model, no_eviction=True)
+        self._change(model, entry, preload=went is not None)
 
     def _add(self, entry: Entry) -> None:
         name = entry.name
-        if back := self._retiring.pop(name, None):
-            back.scope.cancel()
-            self.models[name] = back.model
-            self._change(back.model, entry)
-            if entry.preloads and not self.closing:
-                self.load(back.model, no_eviction=True)
+        if back := self._departures.keep(name):
+            self.models[name] = back
+            self._change(back, entry, preload=True)
             return
         book = LogBook(parent=self.book, prefix=_prefix(name))
-        self.models[name] = model = Model(entry, book, self.events, self._admission.changed, self._kinds)
-        if model.load_wanted and not self.closing:
-            self._supervise(model)
+        self.models[name] = model = Model(entry, book, self.events, self._kinds)
+        if model.intent.load and not self.closing:
+            self._supervisors.start(model)
 
-    def _change(self, model: Model, entry: Entry) -> None:
-        preload = entry.preloads and not model.entry.preloads
-        model.redefine(entry)
-        if preload and not self.closing:
+    def _change(self, model: Model, entry: Entry, *, preload: bool = False) -> None:
+        """`preload`: as one that is new, even if it was to be preloaded before."""
+        preload = preload or not model.entry.preloads
+        redefine(model, entry)
+        if preload and entry.preloads and not self.closing:
             self.load(model, no_eviction=True)
 
-    def _retire(self, model: Model) -> None:
-        self._retiring[model.spec.name] = retiring = _Retiring(model)
-        if self._nursery is not None:
-            self._nursery.start_soon(self._see_off, retiring)
-
-    async def _see_off(self, retiring: _Retiring) -> None:
-        with retiring.scope:
-            await retiring.model.retire("it is no longer in the config or on the disk")
-            if self._retiring.get(retiring.model.spec.name) is not retiring:
-                return  # it was kept in the very last moment
-            del self._retiring[retiring.model.spec.name]
-            retiring.model.book.close()
-            if scope := self._scopes.get(retiring.model):
-                scope.cancel()
-
-    def _supervise(self, model: Model) -> None:
-        if model not in self._scopes and self._nursery is not None:
-            self._scopes[model] = trio.CancelScope()
-            self._nursery.start_soon(self._supervisor, model, name=f"model {model.spec.name}")
-
-    async def _supervisor(self, model: Model) -> None:
-        with self._scopes[model]:
-            await Supervisor(model, self._start, self._admission).run()
-        del self._scopes[model]
+    def _gone(self, model: Model) -> None:
+        model.book.close()
+        self._supervisors.stop(model)
 
     def resolve(self, name: str) -> Match:
         """What a name means. Raises ModelNotFound."""
@@ -218,8 +177,8 @@ class Fleet(Watched):
 
     def find_running(self, name: str) -> Model:
         """As `find`, and among those on their way out too: what `running` shows can be unloaded."""
-        leaving = None if self.knows(name) else self._retiring.get(name)
-        return leaving.model if leaving else self.find(name)
+        leaving = None if self.knows(name) else self._departures.find(name)
+        return leaving or self.find(name)
 
     def names_of(self, model: Model) -> list[str]:
         """What else a model answers to, besides its id and its aliases: what no other model is called, too."""
@@ -234,14 +193,14 @@ class Fleet(Watched):
             ModelFailed, LoadTimeout: The model can't be had for now.
             ModelNotFound: It is gone since it was found.
         """
-        if self.closing or self._nursery is None:
+        if self.closing or self._supervisors.nursery is None:
             raise ShuttingDown("llmsup is shutting down.")
         if self.models.get(model.spec.name) is not model:
             raise ModelNotFound(f"The model {model.spec.name!r} was just removed.", param="model")
         if model.would_wait:
             self._check_queue(client)
         lease = model.enter(ttl, client)
-        self._supervise(model)
+        self._supervisors.start(model)
         return lease
 
     def look(self, model: Model) -> Lease:
@@ -251,7 +210,7 @@ class Fleet(Watched):
             ShuttingDown: No request is taken any more.
             ModelNotLoaded: There is no engine that could be asked.
         """
-        if self.closing or self._nursery is None:
+        if self.closing or self._supervisors.nursery is None:
             raise ShuttingDown("llmsup is shutting down.")
         return model.look()
 
@@ -278,10 +237,10 @@ class Fleet(Watched):
         Raises:
             ShuttingDown: It is too late for that.
         """
-        if self.closing or self._nursery is None:
+        if self.closing or self._supervisors.nursery is None:
             raise ShuttingDown("llmsup is shutting down.")
         model.load(no_eviction=no_eviction)
-        self._supervise(model)
+        self._supervisors.start(model)
 
     async def unload_all(self, reason: str, *, force: bool = False) -> Bytes:
         """Unload every model, all at the same time; returns the bytes that they used together.
@@ -289,21 +248,7 @@ class Fleet(Watched):
         Raises:
             StillRunning: The engines are gone, but not all that they started.
         """
-        freed: list[Bytes] = []
-        left: list[StillRunning] = []
-
-        async def unload(model: Model) -> None:
-            try:
-                freed.append(await model.unload(reason, force=force))
-            except StillRunning as error:
-                left.append(error)
-
-        async with trio.open_nursery() as nursery:
-            for model in self._all():
-                nursery.start_soon(unload, model)
-        if left:
-            raise StillRunning(" ".join(error.message for error in left), hint=left[0].hint)
-        return Bytes(sum(freed))
+        return await unload_all(self._all(), reason, force=force)
 
     def give_up(self) -> None:
         """End every engine at once, because llmsup stops; nobody is let in any more."""
@@ -323,7 +268,7 @@ class Fleet(Watched):
 
     def _all(self) -> list[Model]:
         """The models, and those that are on their way out."""
-        return [*self.models.values(), *(retiring.model for retiring in self._retiring.values())]
+        return [*self.models.values(), *self._departures]
 
 
 def _prefix(name: str) -> str:

@@ -17,6 +17,7 @@ from ..engines.pool import Answer
 from ..errors import EngineBadAnswer, EngineDied, Error, ModelNotFound
 from ..fleet.fleet import Fleet
 from ..fleet.model.model import Model
+from ..fleet.model.outcome import Crash, as_error
 from ..fleet.model.queue import Lease
 from ..fleet.model.run import Run
 from ..fleet.model.watchdogs import SOCKET_GONE
@@ -30,7 +31,7 @@ from .tunnel import relay
 
 log = logging.getLogger(__name__)
 
-VERDICT_PATIENCE = 5.0
+OUTCOME_PATIENCE = 5.0
 """Seconds to wait for the reason when an engine hangs up: the broken connection is seen before the exit is, and up to
 a second goes by for its last words."""
 
@@ -184,16 +185,16 @@ class Exchange:
         if isinstance(gone, Unreachable):
             self._order.model.replace(self._run, SOCKET_GONE)  # so that the next one to serve us is another
             return EngineDied(f"The engine of {self._order.model.spec.name} can't be reached: its socket was removed.")
-        verdict = await self._run.ended(VERDICT_PATIENCE)
-        if verdict is None:
+        outcome = await self._run.ended(OUTCOME_PATIENCE)
+        if outcome is None:
             return EngineBadAnswer(f"The engine of {self._order.model.spec.name} lives, but hung up {gone}.")
-        return verdict.again()
+        return as_error(outcome)
 
     async def _was_cut_off(self) -> Error | None:
         """Whether an answer that ended by closing did so because its engine died."""
         assert self._run is not None
-        fate = await self._run.fate(VERDICT_PATIENCE)
-        self.trouble = fate.again() if isinstance(fate, EngineDied) else None
+        outcome = await self._run.fate(OUTCOME_PATIENCE)
+        self.trouble = as_error(outcome) if isinstance(outcome, Crash) else None
         return self.trouble
 
     def _body_of(self, answer: Answer) -> AsyncIterator[bytes]:

@@ -19,12 +19,21 @@ class Watched:
 
     def __init__(self) -> None:
         self._changed: trio.Event | None = None  # none as long as nobody waits: each request announces a few changes
+        self._lent: set[trio.Event] = set()  # of those who wait for several at once
 
-    def notify(self) -> None:
-        """Wake everybody who waits, so that they look again."""
+    def notify(self, *, minor: bool = False) -> None:
+        """Wake everybody who waits, so that they look again. `minor`: it is nothing to those who wait for several."""
         if self._changed is not None:
             self._changed.set()
             self._changed = None
+        if self._lent and not minor:
+            for event in self._lent:
+                event.set()
+            self._lent.clear()
+
+    def wakes(self, event: trio.Event) -> None:
+        """Have the next announcement set an event of one who waits for several things, and has looked at them all."""
+        self._lent = {each for each in self._lent if not each.is_set()} | {event}
 
     async def until(self, predicate: Callable[[], object]) -> None:
         """Wait until `predicate` holds. When it holds already, this returns at once and is no checkpoint:

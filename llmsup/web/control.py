@@ -125,7 +125,7 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
             seconds = round(trio.current_time() - began, 3)
             return as_json({"success": True, "model": model.spec.name, "seconds": seconds})
         # One that can never fit is refused as soon as it has begun to wait.
-        await model.until(lambda: model.state not in (State.FAILED, State.UNLOADED) or not model.load_wanted)
+        await model.until(lambda: model.state not in (State.FAILED, State.UNLOADED) or not model.intent.load)
         return as_json({"success": True, "model": model.spec.name, "state": str(model.state)})
 
     @routes.post("/models/unload")

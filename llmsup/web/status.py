@@ -60,7 +60,7 @@ def running_entry(model: Model, footprint: Cost | None) -> dict[str, Any]:
 
 
 def _running(model: Model) -> str:
-    if model.retiring and model.state is State.READY:
+    if model.intent.retiring and model.state is State.READY:
         return str(State.DRAINING)
     return _RUNNING.get(model.state, str(model.state))
 
@@ -99,7 +99,7 @@ def preset_name(model: str, preset: str) -> str:
 
 def _status(model: Model, lacks: str) -> dict[str, Any]:
     # Its last life may be over, and the next have yet to begin.
-    between = model.state is State.UNLOADED and model.load_wanted
+    between = model.state is State.UNLOADED and model.intent.load
     value = "loading" if between else _STATUS.get(model.state, "loading")
     status: dict[str, Any] = {"value": value, "reason": model.reason}
     if model.entry.refusal:

@@ -216,7 +216,7 @@ async def test_one_on_its_way_out_is_wanted_under_another_name(
         await trio.sleep(5)
         fleet.apply(entries(named("new")))
         await use(fleet, "new")
-        assert not fleet.models["new"].retiring
+        assert not fleet.models["new"].intent.retiring
     await trio.sleep(100)
     assert len(garage.engines) == 1
     assert garage.last.stopped_at is None

@@ -93,7 +93,7 @@ async def test_a_stream_without_done_of_an_engine_that_lives_is_whole() -> None:
 
 
 async def test_an_engine_that_says_nothing_more_gets_a_moment(autojump_clock: object) -> None:
-    """No verdict and no answer: it counts as alive once the patience is over."""
+    """No outcome and no answer: it counts as alive once the patience is over."""
     assert await Run().fate(5) is None
     assert trio.current_time() == pytest.approx(5, abs=0.1)
 

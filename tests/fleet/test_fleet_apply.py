@@ -8,9 +8,10 @@ from fake_life import Garage
 from fleets import LONG, entries, entry, use
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from llmsup.errors import ModelFailed, ModelNotFound, Unloading
+from llmsup.errors import ModelFailed, ModelNotFound
 from llmsup.fleet.changes import Changes
 from llmsup.fleet.fleet import Fleet
+from llmsup.fleet.model.outcome import Unloaded
 from llmsup.fleet.model.states import State
 from llmsup.units import Seconds
 
@@ -184,10 +185,10 @@ async def test_an_operator_may_be_less_patient_than_a_reload(
         run = await lease.run(LONG)
         fleet.apply(entries(entry("a", ctx_size=9)))
         await trio.sleep(100)
-        assert run.verdict is None
+        assert run.outcome is None
         await fleet.models["a"].unload("by hand", force=True)
-        assert isinstance(run.verdict, Unloading)
-        assert "by hand" in str(run.verdict)
+        assert isinstance(run.outcome, Unloaded)
+        assert "by hand" in str(run.outcome)
 
 
 async def test_unknown_names_wait_while_files_are_read(

@@ -101,7 +101,7 @@ async def busy(model: Model, garage: Garage, seconds: float) -> None:
         engine.sick = True
         with trio.move_on_after(seconds), suppress(Disconnected):
             await run.pool.request("GET", b"/", [], b"")
-        if run.verdict is None:
+        if run.outcome is None:
             engine.sick = False
             run.pool.heard = trio.current_time()  # its answer
 

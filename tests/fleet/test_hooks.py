@@ -14,8 +14,9 @@ from llmsup.catalog.entry import Entry
 from llmsup.config.schema import ModelSpec
 from llmsup.errors import EngineBadAnswer
 from llmsup.fleet.model.hooks import AFTER_READY, BEFORE_STOP
+from llmsup.fleet.model.intent import StopRequest
 from llmsup.fleet.model.model import Model
-from llmsup.fleet.model.states import State
+from llmsup.fleet.model.states import Cause, State
 from llmsup.fleet.model.supervisor import Supervisor
 from llmsup.memory.policy.decision import Decision
 from llmsup.memory.policy.inputs import Level
@@ -200,7 +201,9 @@ async def test_under_critical_pressure_it_goes_at_once(
 ) -> None:
     model = make()
     await loaded(model)
-    model.evict(decision(level))
+    assert model.run is not None
+    model.run.decision = decision(level)
+    model.stop(StopRequest("under memory pressure", Cause.PRESSURE))
     await model.until(lambda: model.state is State.UNLOADED)
     assert garage.did == ["after ready", *prepared]
 

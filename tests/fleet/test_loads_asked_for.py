@@ -56,7 +56,7 @@ async def test_whoever_asks_again_cancels_nothing(
         assert [each.name for each in m.governor.asks] == ["b"]
         await until_b_is_loaded(m)
         assert m.went() == [("a", Cause.ROOM)]
-        assert not b.load_wanted, "it is done"
+        assert not b.intent.load, "it is done"
 
 
 async def test_a_preload_that_waits_becomes_a_load_like_any_other(autojump_clock: MockClock) -> None:
@@ -105,7 +105,7 @@ async def test_a_load_while_it_goes(autojump_clock: MockClock, state: State) -> 
         await b.until(lambda: b.state is state)
         load(m)
         load(m)
-        assert b.load_wanted
+        assert b.intent.load
         await trio.sleep(20)
         assert (b.state, len(m.garage.engines)) == (State.READY, 2)
 

@@ -14,8 +14,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from llmsup.catalog.entry import Entry
 from llmsup.config.schema import ModelSpec
-from llmsup.errors import EngineDied, LoadTimeout, ModelFailed, QueueTimeout, SetupError, ShuttingDown, Unloading
+from llmsup.errors import LoadTimeout, ModelFailed, QueueTimeout, SetupError, ShuttingDown, Unloading
 from llmsup.fleet.model.model import Model
+from llmsup.fleet.model.outcome import Crashed, Unloaded
+from llmsup.fleet.model.redefinition import redefine
 from llmsup.fleet.model.run import Run
 from llmsup.fleet.model.states import State
 from llmsup.fleet.model.supervisor import Supervisor
@@ -182,7 +184,7 @@ async def test_unload_does_not_wait_for_ever(
         async def request() -> None:
             with model.enter() as lease:
                 run = await lease.run(LONG)
-                assert isinstance(await run.ended(LONG), Unloading)
+                assert isinstance(await run.ended(LONG), Unloaded)
                 await trio.sleep(1000)  # a client that has stopped reading; nobody waits for it
 
         nursery.start_soon(request)
@@ -252,9 +254,9 @@ async def test_a_crash_is_seen_by_those_served_and_nobody_restarts_it_unasked(
     with model.enter() as lease:
         run = await lease.run(LONG)
         garage.last.exit(-9)
-        verdict = await run.ended(LONG)
-    assert isinstance(verdict, EngineDied)
-    assert "was killed by SIGKILL" in str(verdict)
+        outcome = await run.ended(LONG)
+    assert isinstance(outcome, Crashed)
+    assert "was killed by SIGKILL" in str(outcome)
     await trio.sleep(1000)
     assert (model.state, len(garage.engines), model.crashes) == (State.UNLOADED, 1, 1)
 
@@ -438,7 +440,7 @@ async def test_a_ttl_that_changes_counts_at_once(
     """An idle model does not wait for the end of the ttl that it had."""
     model = make(ttl=Seconds(10_000))
     await use(model)
-    model.redefine(evolve(model.entry, spec=evolve(model.spec, ttl=Seconds(60))))
+    redefine(model, evolve(model.entry, spec=evolve(model.spec, ttl=Seconds(60))))
     began = trio.current_time()
     await model.until(lambda: model.state is State.UNLOADED)
     assert trio.current_time() - began == pytest.approx(60, abs=1)
@@ -449,25 +451,31 @@ async def test_who_is_told_of_requests() -> None:
     """Whoever waits hears of each; who decides about memory only of what may change his mind: whether there are any,
     and who waits.
     """
-    told: list[tuple[int, int]] = []
-    model = Model(
-        Entry(spec=ModelSpec(name="m", path="m.gguf", max_in_flight=3)),
-        LogBook(),
-        told=lambda model: told.append((model.queue.in_flight, model.queue.waiting)),
-    )
+    model = Model(Entry(spec=ModelSpec(name="m", path="m.gguf", max_in_flight=3)), LogBook())
+    event = trio.Event()
+
+    def heard() -> bool:
+        nonlocal event
+        was, event = event.is_set(), trio.Event()
+        model.wakes(event)
+        return was
+
+    assert not heard()
     first = model.enter()
-    assert told == [(0, 1)]
+    assert heard()
     model.queue.open(Run())
+    assert heard()
     second, third = model.enter(), model.enter()
-    assert told == [(0, 1), (1, 0)]
+    assert not heard()
     fourth = model.enter()
-    assert told == [(0, 1), (1, 0), (3, 1)]
+    assert heard(), "one waits"
     async with trio.open_nursery() as nursery:
         nursery.start_soon(model.until, lambda: model.queue.in_flight == 2)
         await wait_all_tasks_blocked()
         for lease in (first, second):
             model.queue.leave(lease)
-    assert told == [(0, 1), (1, 0), (3, 1)]
-    for lease in (third, fourth):
-        model.queue.leave(lease)
-    assert told == [(0, 1), (1, 0), (3, 1), (1, 0), (0, 0)]
+    assert not heard()
+    model.queue.leave(third)
+    assert heard()
+    model.queue.leave(fourth)
+    assert heard(), "nobody is served any more"

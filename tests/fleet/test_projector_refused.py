@@ -22,6 +22,7 @@ from llmsup.config.schema import Bridge, Catalog, Config, EngineSpec, ModelSpec,
 from llmsup.errors import ModelFailed
 from llmsup.fleet.engine.projectors import complains_of_projector
 from llmsup.fleet.model.model import Model
+from llmsup.fleet.model.redefinition import redefine
 from llmsup.fleet.model.states import State
 from llmsup.fleet.model.supervisor import Supervisor
 from llmsup.process.logbook import LogBook
@@ -107,12 +108,12 @@ async def test_it_stays_so_until_something_changes(autojump_clock: MockClock, mo
     await until_started(model, garage, 1)
     refuse(model, garage)
     await until_started(model, garage, 2)
-    model.redefine(evolve(model.entry))
+    redefine(model, evolve(model.entry))
     assert model.served.found
     assert model.served.found.projector is None
     other = Path("/m/mmproj-other.gguf")
     files = (Stamp(other, 1, 1),)
-    model.redefine(evolve(model.entry, found=evolve(FOUND, projector=other, files=files)))
+    redefine(model, evolve(model.entry, found=evolve(FOUND, projector=other, files=files)))
     assert model.served.found.projector == Path("/m/mmproj-other.gguf")
 
 

@@ -12,6 +12,7 @@ from llmsup.config.live import LiveConfig
 from llmsup.config.schema import Config, Server
 from llmsup.errors import ModelFailed, QueueFull
 from llmsup.fleet.fleet import Fleet
+from llmsup.fleet.model.outcome import FailedToStart
 from llmsup.fleet.model.queue import Lease
 from llmsup.fleet.model.states import State
 from llmsup.gateway.access import RequestGuard
@@ -63,7 +64,7 @@ async def test_who_would_be_refused_anyway_is_told_why(nursery: trio.Nursery) ->
     await ready(fleet, "busy")
     fill(fleet, "busy", client="")
     fleet.models["idle"].become(State.FAILED, "it is broken")
-    fleet.models["idle"].failure = ModelFailed("broken")
+    fleet.models["idle"].failure = FailedToStart("broken")
     fleet.models["idle"].rest.failed()
     with pytest.raises(ModelFailed, match="broken"):
         fleet.enter(fleet.models["idle"])

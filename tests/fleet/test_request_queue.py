@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmsup.errors import InsufficientMemory, ModelFailed, QueueTimeout, Unloading
+from llmsup.fleet.model.outcome import FailedToStart
 from llmsup.fleet.model.queue import Lease, RequestQueue
 from llmsup.fleet.model.run import Run
 from llmsup.units import Seconds
@@ -195,11 +196,11 @@ async def test_who_waits_too_long(autojump_clock: Clock) -> None:
         await lease.run(Seconds(5))
 
 
-async def test_a_life_with_a_verdict_serves_nobody() -> None:
+async def test_a_run_with_an_outcome_serves_nobody() -> None:
     """Its end has only not been seen to yet."""
     queue, run = Counted().queue, Run()
     queue.open(run)
-    run.end(ModelFailed("broken"))
+    run.end(FailedToStart("broken"))
     lease = queue.enter()
     assert served(lease) == [False]
     assert queue.due == 1

@@ -203,7 +203,7 @@ async def test_an_engine_lives_through_a_shortage() -> None:
             await run.measure()
             await run.engine.activity()
         assert await run.engine.healthy(PATIENCE)
-        assert run.verdict is None
+        assert run.outcome is None
         assert (await served.client.chat("m")).status == 200
 
 

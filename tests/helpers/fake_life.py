@@ -21,16 +21,22 @@ from llmsup.units import Bytes
 
 
 class AlwaysYes:
-    """The `Admission` of a machine with memory for everything."""
+    """The `Admission` of a machine with memory for everything, and its grants."""
 
     @asynccontextmanager
-    async def admit(self, model: Model) -> AsyncIterator[None]:
-        yield
+    async def admit(self, model: Model) -> AsyncIterator[AlwaysYes]:
+        yield self
 
-    def changed(self, model: Model) -> None:
+    def ready(self) -> None:
         pass
 
-    def out_of_memory(self, model: Model) -> bool:
+    def measured(self) -> None:
+        pass
+
+    def stopping(self) -> None:
+        pass
+
+    def out_of_memory(self) -> bool:
         return False
 
 

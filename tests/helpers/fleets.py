@@ -43,5 +43,5 @@ async def use(fleet: Fleet, name: str, seconds: float = 1) -> str:
     with fleet.enter(model) as lease:
         run = await lease.run(LONG)
         await trio.sleep(seconds)
-        assert run.verdict is None, "the request was cut off"
+        assert run.outcome is None, "the request was cut off"
         return model.spec.description

@@ -17,6 +17,7 @@ from llmsup.errors import Error, SetupError
 from llmsup.fleet.fleet import Fleet
 from llmsup.fleet.memory.governor import Governor
 from llmsup.fleet.model.model import Model
+from llmsup.fleet.model.outcome import as_error
 from llmsup.fleet.model.run import Run
 from llmsup.memory.cost.cost import Cost
 from llmsup.memory.cost.load_speed import Speed
@@ -137,9 +138,9 @@ class Machine:
         with self.fleet.enter(model) as lease:
             run = await lease.run(model.spec.queue_timeout)
             with trio.move_on_after(seconds):
-                verdict = await run.ended(LONG)
-                assert verdict is not None
-                raise verdict
+                outcome = await run.ended(LONG)
+                assert outcome is not None
+                raise as_error(outcome)
 
     def ask(self, name: str, seconds: float = 1, patience: float = LONG) -> None:
         """The same in the background, given up after `patience` seconds."""

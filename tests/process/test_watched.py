@@ -102,3 +102,21 @@ async def test_an_error_in_the_look_is_the_waiters() -> None:
         nursery.start_soon(wait)
         await wait_all_tasks_blocked()
         number.set(1)
+
+
+async def test_one_who_waits_for_several_is_woken_by_any() -> None:
+    """Once, and only by what is announced from then on; those who were woken by another are forgotten."""
+    one, other, event = Number(), Number(), trio.Event()
+    one.set(1)
+    for each in (one, other):
+        each.wakes(event)
+    assert not event.is_set()
+    other.set(1)
+    assert event.is_set()
+    later = trio.Event()
+    one.wakes(later)
+    one.wakes(later)
+    assert one._lent == {later}
+    one.set(2)
+    assert later.is_set()
+    assert not one._lent

@@ -57,12 +57,18 @@ async def test_a_look_at_a_loaded_model_does_not_keep_it(tmp_path: Path) -> None
         await served.client.chat("m")
         await served.until("m", lambda model: not model.queue.busy)
         queue, model = served.model("m").queue, served.model("m")
-        before = (queue.last_used, queue.kept_until, model.expires_at, model.last_asked, model.rate)
+        before = (queue.last_used, queue.kept_until, model.expires_at, model.demand.last_asked, model.demand.rate)
         for path in LOOKS:
             got = await served.client.get(path)
             assert got.headers["server"] == "fake", path
             assert (queue.in_flight, queue.waiting) == (0, 0)
-        assert (queue.last_used, queue.kept_until, model.expires_at, model.last_asked, model.rate) == before
+        assert (
+            queue.last_used,
+            queue.kept_until,
+            model.expires_at,
+            model.demand.last_asked,
+            model.demand.rate,
+        ) == before
         got = await served.client.get("/props?model=m")
         assert (got.status, got.json["model_path"]) == (200, "fake")
         asked = [entry["path"] for entry in recorded(record, "request")]

@@ -6,7 +6,6 @@ unloaded (`model`).
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -22,16 +21,14 @@ from ...memory.policy.decision import Decision
 from ...memory.policy.inputs import LoadedModel, Machine, Need
 from ...memory.policy.room import apart, room
 from ...process.events import Events
-from ...units import Bytes, format_bytes
 from ..model.model import Model
+from ..model.states import Cause
 from .costs import CostSource
 from .decisions import Decisions
 from .grant import Ask, Grant
 from .reclaim import Watch, until_returned
 from .relief import Relieving
 from .view import MemoryView
-
-log = logging.getLogger(__name__)
 
 AGAIN = 1.0
 """Seconds after which what waits is decided about again though nothing was heard of; sooner where a decision says that
@@ -88,8 +85,16 @@ class Governor(MemoryView):
             self._woken = trio.Event()
             self._decide()
             self._relieve()
-            self.notify()
+            self._follow_the_models()
             await trio.sleep(LEAST_APART)
+
+    def _follow_the_models(self) -> None:
+        """While somebody waits for memory, or there is too little of it, what any model's requests do may change what
+        is decided. Otherwise nobody here hears of them: there are many.
+        """
+        if self.asks or self.pressure.level != "normal":
+            for each in (*self._reserved, *self.asks):
+                each.model.wakes(self._woken)
 
     @property
     def _restless(self) -> bool:
@@ -99,45 +104,44 @@ class Governor(MemoryView):
     # What a model asks...
 
     @asynccontextmanager
-    async def admit(self, model: Model) -> AsyncIterator[None]:
+    async def admit(self, model: Model) -> AsyncIterator[Grant]:
         """Wait for room, then hold it until the model's engine is gone and its memory is back.
 
         Raises:
             ModelTooLarge: It needs more than all models together may have.
         """
         assert model.run is not None
-        self._note_refault(model)
+        model.history.refaults += model.demand.loads(trio.current_time(), model.load_seconds)
         cost = await self._costs.cost(model)
         model.load_seconds = self._costs.load_seconds(model)
-        ask = self._asks[model] = Ask(model, cost, model.run.began)
+        try:
+            await self._wait_for_room(Ask(model, cost, model.run.began))
+            grant = self._reserved.of(model)
+            assert grant is not None
+            yield grant
+        finally:
+            if grant := self._reserved.of(model):
+                with trio.CancelScope(shield=True):  # bounded: the file is small, and `until_returned` has its limit
+                    await self._until_gone(grant)
+                self._reserved.remove(grant)
+                self._start_those_whose_room_is_free()
+            self.wake()
+
+    async def _wait_for_room(self, ask: Ask) -> None:
+        self._asks[ask.model] = ask
         try:
             self._decide()
             self.wake()  # what waits now is decided about again though nothing else changes
             await ask.decided.wait()
             if ask.refusal:
                 raise ModelTooLarge(ask.refusal, hint="Give it a smaller ctx_size, or raise [memory] limit.")
-            yield
         finally:
-            self._asks.pop(model, None)
-            model.queue.shortage = ""
-            if reservation := self._reserved.of(model):
-                with trio.CancelScope(shield=True):  # bounded: the file is small, and `until_returned` has its limit
-                    await self._until_gone(reservation)
-                self._reserved.remove(reservation)
-                self._start_those_whose_room_is_free()
-            self.wake()
+            self._asks.pop(ask.model, None)
+            ask.model.queue.shortage = ""
 
     async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
         """What some models count for when they are to be loaded."""
         return await self._costs.costs(models)
-
-    @staticmethod
-    def _note_refault(model: Model) -> None:
-        now = trio.current_time()
-        takes = model.load_seconds or 0.0
-        back = model.refaults.loaded(now, takes)
-        model.history.refaults += back.count > model.refaults.by(now, takes).count
-        model.refaults = back
 
     async def _until_gone(self, reservation: Grant) -> None:
         run = reservation.run
@@ -149,32 +153,13 @@ class Governor(MemoryView):
         )
         if run.decision is None:
             return
-        self.records.went(run.decision, run.freed, trio.current_time() - reservation.stopping)
+        self.records.went(run.decision, run.freed, trio.current_time() - reservation.stopping_at)
         if not run.decision.model:
             self._relieving.stepped(trio.current_time(), expected=had, freed=run.freed)
-
-    def changed(self, model: Model) -> None:
-        """Something about the model is different."""
-        if (reservation := self._reserved.of(model)) is not None:
-            reservation.note_end(self._watch)
-            if seconds := reservation.load_seconds():
-                self._costs.loaded(model, reservation.run, seconds, self._size(model))
-            if reservation.was_measured():
-                self._note_growth(reservation)
-                self.wake()
-        if self._asks or self.pressure.level != "normal":  # each request comes by here several times: nothing slow
-            self.wake()
 
     def wake(self) -> None:
         """Have everything looked at again."""
         self._woken.set()
-
-    def out_of_memory(self, model: Model) -> bool:
-        """Whether the system has killed a process for want of memory since the model was let in."""
-        reservation, kills = self._reserved.of(model), self._watch.oom_kills()
-        if reservation is None or reservation.oom_kills is None or kills is None:
-            return False
-        return kills > reservation.oom_kills
 
     # How it is decided...
 
@@ -206,7 +191,7 @@ class Governor(MemoryView):
             priority=ask.model.spec.priority,
             since=ask.first,
             load_seconds=self.load_seconds(ask.model),
-            evicts=bool(ask.model.queue.waiting) or not ask.model.no_eviction,
+            evicts=bool(ask.model.queue.waiting) or not ask.model.intent.no_eviction,
             held=ask.held,
         )
 
@@ -233,6 +218,9 @@ class Governor(MemoryView):
         reservation = Grant(
             ask.model,
             run,
+            self._watch,
+            self._costs,
+            self.wake,
             decision.bytes,
             source=ask.cost.source,
             grows=ask.cost.grows,
@@ -251,7 +239,7 @@ class Governor(MemoryView):
     def _withdraw(self) -> None:
         for ask in self.asks:
             if not ask.wanted and ask.model.run is not None:
-                ask.model.run.end(ask.model.unloading("nobody waits for it any more"))
+                ask.model.run.end(ask.model.unloaded("nobody waits for it any more", Cause.IDLE))
                 del self._asks[ask.model]
 
     def _relieve(self) -> None:
@@ -269,14 +257,5 @@ class Governor(MemoryView):
     def _evict(self, decision: Decision) -> tuple[Grant, ...]:
         victims = self._reserved.named(decision.victims)
         for victim in victims:
-            victim.model.evict(decision, force=decision.force)
+            victim.evict(decision, force=decision.force)
         return victims
-
-    def _note_growth(self, reservation: Grant) -> None:
-        """Say it once when a model costs much more than was thought with its prompts (a fifth, and at least 64 MiB)."""
-        seen, promised = reservation.seen or 0, reservation.promised + reservation.grows
-        if reservation.warned or seen - promised < max(promised // 5, 64 * 1024**2):
-            return
-        reservation.warned = True
-        name, had = reservation.model.spec.name, "declared (memory)" if reservation.source == "declared" else "expected"
-        log.warning("%s costs %s, more than the %s %s", name, format_bytes(Bytes(seen)), format_bytes(promised), had)

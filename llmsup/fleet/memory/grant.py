@@ -1,30 +1,39 @@
 """The memory that one model has: promised before its engine starts, counted until its memory is back.
 
-It does not know who decides about it.
+It does not know how it is decided about it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 
 import trio
 from attrs import define, field
 
-from ...errors import EngineDied
 from ...memory.cost.cost import Cost, Source
+from ...memory.policy.decision import Decision
 from ...memory.policy.inputs import LoadedModel
-from ...units import Bytes
+from ...units import Bytes, format_bytes
+from ..model.intent import StopRequest
 from ..model.model import Model
+from ..model.outcome import Crash
 from ..model.run import Run
-from ..model.states import State
+from ..model.states import Cause, State
+from .costs import CostSource
 from .reclaim import WORTH_WAITING, Watch
+
+log = logging.getLogger(__name__)
 
 
 @define(eq=False)
 class Grant:
-    """What a model has.
+    """What a model has: the `model.admission.Grant` of a machine whose memory ends somewhere.
 
     Attributes:
+        watch: What is known of the machine.
+        costs: Remembers what models take.
+        wake: Has everything decided about again.
         promised: Its cost when it was let in, in bytes.
         source: How that was known; a declared cost counts even when less is seen.
         grows: What it may come to hold on top of that: prompts that it keeps.
@@ -32,23 +41,74 @@ class Grant:
         oom_kills: How many processes the system had killed for want of memory by then, or None.
         wanted_since: When the first of those came whom it was loaded for (trio time).
         before: What was available when it began to stop, in bytes; None: not yet, or not known.
-        stopping: When it began to (trio time); `inf`: not yet.
-        measured_at: When that was which somebody has looked at last (trio time).
+        stopping_at: When it began to (trio time); `inf`: not yet.
         warned: That it costs more than was promised was told already.
     """
 
     model: Model
     run: Run
+    watch: Watch
+    costs: CostSource
+    wake: Callable[[], None]
     promised: int
     source: Source = "estimated"
     grows: int = 0
     oom_kills: int | None = None
     wanted_since: float = float("-inf")
     before: int | None = None
-    stopping: float = float("inf")
-    measured_at: float | None = field(default=None, init=False)
+    stopping_at: float = float("inf")
     warned: bool = field(default=False, init=False)
-    _told: bool = field(default=False, init=False)
+
+    # What its supervisor says...
+
+    def ready(self) -> None:
+        """Its engine is ready: how long that took is remembered."""
+        if self.model.load_seconds:
+            self.costs.loaded(self.model, self.run, self.model.load_seconds, self.reads)
+
+    def measured(self) -> None:
+        """It costs something else than before, which may be more than all may have, or leave room for another."""
+        self._note_growth()
+        self.wake()
+
+    def stopping(self) -> None:
+        """Take note of what is available when it begins to stop; of one that died by itself nobody knows any more."""
+        self._note_growth()
+        self.stopping_at = trio.current_time()
+        died, reading = isinstance(self.run.outcome, Crash), self.watch.reading
+        self.before = None if died or reading is None else reading.available
+
+    def out_of_memory(self) -> bool:
+        """Whether the system has killed a process for want of memory since the model was let in."""
+        kills = self.watch.oom_kills()
+        return self.oom_kills is not None and kills is not None and kills > self.oom_kills
+
+    def _note_growth(self) -> None:
+        """Say it once when it costs much more than was thought with its prompts (a fifth, and at least 64 MiB)."""
+        seen, promised = self.seen or 0, self.promised + self.grows
+        if self.warned or seen - promised < max(promised // 5, 64 * 1024**2):
+            return
+        self.warned = True
+        name, had = self.model.spec.name, "declared (memory)" if self.source == "declared" else "expected"
+        log.warning("%s costs %s, more than the %s %s", name, format_bytes(Bytes(seen)), format_bytes(promised), had)
+
+    # What is decided about it...
+
+    def evict(self, decision: Decision, *, force: bool = False) -> None:
+        """Begin to unload it for want of memory; who comes from now on gets the next engine. The caller has seen in
+        this very moment that nobody is served or was let through; `force` is for one that is worked with all the same.
+        """
+        model = self.model
+        busy = model.queue.occupied and not force
+        if model.run is not self.run or model.state is not State.READY or model.intent.stop is not None or busy:
+            raise RuntimeError(f"{model!r} can't be evicted")
+        for_whom = f"to make room for {decision.model}" if decision.model else "under memory pressure"
+        cause = Cause.ROOM if decision.model else Cause.PRESSURE
+        self.run.decision = decision
+        model.demand.evicted(trio.current_time(), model.load_seconds)
+        model.stop(StopRequest(f"{for_whom}: {decision.because}", cause, force=force, patient=not force))
+
+    # What it counts for...
 
     @property
     def cost(self) -> int:
@@ -87,29 +147,16 @@ class Grant:
         size, grows = Bytes(self.cost), Bytes(self.may_grow)
         return Cost(size, "measured" if self.run.settled and size == self.seen else self.source, size, grows)
 
-    def load_seconds(self) -> float | None:
-        """How long its load took, the first time that this is asked once it is ready; else None."""
-        if self._told or self.loading:
-            return None
-        self._told = True
-        return self.model.load_seconds
-
-    def was_measured(self) -> bool:
-        """Whether it was measured again since this was last asked."""
-        before, self.measured_at = self.measured_at, self.run.measured_at
-        return self.measured_at != before
-
-    def note_end(self, watch: Watch) -> None:
-        """Take note of what is available when it begins to stop; of one that died by itself nobody knows any more."""
-        if self.model.state is State.STOPPING and self.model.run is self.run and self.stopping == float("inf"):
-            self.stopping = trio.current_time()
-            died, reading = isinstance(self.run.verdict, EngineDied), watch.reading
-            self.before = None if died or reading is None else reading.available
+    @property
+    def reads(self) -> int:
+        """What is read to load it, in bytes: its file, or what it takes where there is none."""
+        found = self.model.entry.found
+        return found.size if found else self.promised
 
     @property
     def leaving(self) -> bool:
         """It is on its way out."""
-        ends = self.run.stop_request is not None or self.run.verdict is not None
+        ends = self.model.intent.stop is not None or self.run.outcome is not None
         return ends or self.model.state in (State.DRAINING, State.STOPPING)
 
     @property
@@ -137,12 +184,12 @@ class Grant:
             leaving=self.leaving,
             first_served=run.first_served,
             last_used=max(queue.last_used or 0.0, run.loaded_at or now),
-            rate=model.rate.per_second(now) if model.rate.weight else None,
-            last_asked=model.last_asked,
+            rate=model.demand.rate.per_second(now) if model.demand.rate.weight else None,
+            last_asked=model.demand.last_asked,
             ready_since=now if run.loaded_at is None else run.loaded_at,
             wanted_since=self.wanted_since,
             reload_seconds=reload_seconds,
-            refaults=model.refaults.by(now, reload_seconds).count,
+            refaults=model.demand.refaults.by(now, reload_seconds).count,
             rivals=rivals,
             ttl_expired=not queue.busy and now >= model.expires_at,
             grows=self.may_grow,
@@ -192,4 +239,4 @@ class Ask:
     @property
     def wanted(self) -> bool:
         """Somebody still wants it."""
-        return bool(self.model.load_wanted or self.model.queue.waiting)
+        return self.model.wanted

@@ -19,7 +19,6 @@ from ...memory.policy.eviction_cost import most_worth_first
 from ...memory.policy.inputs import RULES, LoadedModel, Machine, Rules
 from ...memory.policy.pressure import stays_under_pressure
 from ...memory.policy.rivals import Rivals
-from ...process.watched import Watched
 from ...units import Seconds
 from ..model.model import Model
 from .costs import CostSource
@@ -28,7 +27,7 @@ from .ledger import Ledger
 from .reclaim import Watch
 
 
-class MemoryView(Watched):
+class MemoryView:
     """The memory as it is now.
 
     Attributes:
@@ -36,7 +35,6 @@ class MemoryView(Watched):
     """
 
     def __init__(self, config: LiveConfig, watch: Watch, prices: CostSource) -> None:
-        super().__init__()
         self._config = config
         self.left: Decision | None = None
         self._watch = watch
@@ -107,7 +105,7 @@ class MemoryView(Watched):
         if model.entry.found:
             return model.entry.found.size
         held, ask = self._reserved.of(model), self._asks.get(model)
-        return held.promised if held else ask.bytes if ask else 0
+        return held.reads if held else ask.bytes if ask else 0
 
     def by_worth(self, models: list[Model]) -> list[Model]:
         """Some models, the most worth keeping first; those that wait to be let in come before all that are in."""

@@ -11,11 +11,11 @@ import trio
 from attrs import frozen
 
 from ...config.schema import ModelSpec
-from ...errors import EngineDied
 from ...process.activity import IDLE_CORES, Activity
 from ...process.logbook import LogBook
 from ...units import Seconds, format_seconds
 from .last_words import last_words
+from .outcome import Crashed
 from .run import Engine, Run
 
 PATIENCE = 5.0
@@ -121,7 +121,7 @@ async def watch_health(run: Run, engine: Engine, spec: ModelSpec, book: LogBook)
             )
             before = seen
         nursery.cancel_scope.cancel()
-    run.end(EngineDied(f"The engine of {spec.name} hangs: {proof}.", log_tail=last_words(run, book), retry_after=1))
+    run.end(Crashed(f"The engine of {spec.name} hangs: {proof}.", log_tail=last_words(run, book)))
 
 
 def _computes(before: Activity | None, now: Activity | None) -> bool:

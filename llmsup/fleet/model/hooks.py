@@ -37,13 +37,13 @@ async def before_stop(model: Model, run: Run, engine: Engine) -> None:
     """Let an engine that nobody uses any more prepare to be stopped. Not where it has to go at once: requests are being
     cut off, or the machine is critically short of memory. A stop that is forced meanwhile ends the preparation.
     """
-    if model.queue.in_flight or _urgent(run):
+    if model.queue.in_flight or _urgent(model, run):
         return
     deadline = trio.current_time() + BEFORE_STOP
     async with trio.open_nursery() as nursery:
 
         async def hurry() -> None:
-            await model.until(lambda: _urgent(run))
+            await model.until(lambda: _urgent(model, run))
             nursery.cancel_scope.cancel()
 
         nursery.start_soon(hurry)
@@ -54,9 +54,9 @@ async def before_stop(model: Model, run: Run, engine: Engine) -> None:
         nursery.cancel_scope.cancel()
 
 
-def _urgent(run: Run) -> bool:
-    forced = run.stop_request is not None and run.stop_request.force
-    return forced or (run.decision is not None and run.decision.level == "critical")
+def _urgent(model: Model, run: Run) -> bool:
+    stop = model.intent.stop
+    return (stop is not None and stop.force) or (run.decision is not None and run.decision.level == "critical")
 
 
 async def _told(doing: Awaitable[None], name: str, when: str) -> None:

@@ -6,8 +6,6 @@ It does not know how it is loaded and unloaded (`supervisor`), who else there is
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable
 
 import trio
 
@@ -15,20 +13,20 @@ from ...catalog.entry import Entry
 from ...config.schema import ModelSpec
 from ...engines.kinds import KINDS
 from ...engines.registry import Kinds
-from ...errors import Error, ModelFailed, ModelNotLoaded, ShuttingDown, StillRunning, Unloading
+from ...errors import Error, ModelFailed, ModelNotLoaded
 from ...memory.cost.estimate import Estimate, estimate
-from ...memory.policy.decision import Decision
-from ...memory.policy.eviction_cost import Rate
-from ...memory.policy.refaults import Refaults
 from ...process.events import Events
 from ...process.logbook import LogBook
 from ...process.watched import Watched
 from ...units import NEVER, Bytes, Seconds
 from .backoff import Backoff
+from .demand import Demand
 from .history import History
+from .intent import Intent, StopRequest
+from .outcome import SHUT_DOWN, Failure, Unloaded, as_error
 from .queue import Lease, RequestQueue
 from .run import Run
-from .states import Cause, State, StopRequest
+from .states import Cause, State
 
 log = logging.getLogger(__name__)
 
@@ -50,40 +48,23 @@ class Model(Watched):
             or never as it is (with this file, these settings, this engine).
         crashes: How often an engine of it died or hung since llmsup started.
         failure: Why it is `failed`.
-        load_wanted: It shall be loaded though no request waits, and isn't yet: a load that was asked for stays asked
-            for until the model is ready, can't be had, or somebody unloads it.
+        intent: What is wanted of it besides, and why.
         rest: When it may be started again after something went wrong.
-        retiring: It goes for good once nobody needs it any more.
-        no_eviction: That is only for its `preload`: nobody else goes for it, as long as no request waits.
         starved: Its last load died for want of memory, and is being tried once more.
         ports_tried: How many ports other programs took from its engine while it was being started.
-        rate: How often it is asked for.
-        last_asked: When the last request for it came (trio time), or minus infinity.
-        refaults: How often lately it was wanted again soon after an eviction.
+        demand: How it is asked for.
         history: What became of it so far.
     """
 
-    def __init__(
-        self,
-        entry: Entry,
-        book: LogBook,
-        events: Events | None = None,
-        told: Callable[[Model], None] | None = None,
-        kinds: Kinds = KINDS,
-    ) -> None:
-        """`events` gets its loads, unloads and transitions; `told` is called at every change that memory depends on;
-        `kinds` are those that its engine may be of.
-        """
+    def __init__(self, entry: Entry, book: LogBook, events: Events | None = None, kinds: Kinds = KINDS) -> None:
+        """`events` gets its loads, unloads and transitions; `kinds` are those that its engine may be of."""
         super().__init__()
         self.entry = self.served = entry
         self.book = book
         self.events = events or Events()
-        self._told = told
         self._kinds = kinds
         self.history = History()
-        self.rate = Rate()
-        self.last_asked = -math.inf
-        self.refaults = Refaults()
+        self.demand = Demand()
         self.queue = RequestQueue(entry.spec.max_in_flight, self._requests_changed, self.history.began)
         self.state = State.UNLOADED
         self.reason = "nobody asked for it yet"
@@ -91,25 +72,16 @@ class Model(Watched):
         self.run: Run | None = None
         self.load_seconds: float | None = None
         self.crashes = 0
-        self.failure: Error | None = None
+        self.failure: Failure | None = None
         self.rest = Backoff()
-        self.retiring = False
         self._needs: tuple[Entry | None, Estimate | None] = (None, None)  # computed once for an entry
-        self.no_eviction = self.load_wanted = entry.preloads
+        self.intent = Intent.of_new(preload=entry.preloads)
         self.starved = False
         self.ports_tried = 0
 
-    def notify(self) -> None:
-        super().notify()
-        if self._told is not None:
-            self._told(self)
-
     def _requests_changed(self) -> None:
-        """One more or one less among several who are served is nothing that anybody decides anew for."""
-        if self.queue.in_flight > 1 and not self.queue.waiting:
-            super().notify()
-        else:
-            self.notify()
+        """One more or one less among several who are served is nothing that anybody decides about memory anew for."""
+        self.notify(minor=self.queue.in_flight > 1 and not self.queue.waiting)
 
     @property
     def needs(self) -> Estimate | None:
@@ -145,11 +117,11 @@ class Model(Watched):
             Error: It could not be started lately, for this reason; it is tried again after a cool-down.
         """
         self._check()
-        if self.state is State.FAILED and self.failure is not None and self.retry_in > 0:
-            raise self.with_retry(self.failure)
-        self.last_asked = trio.current_time()
-        self.rate = self.rate.asked(self.last_asked, self.load_seconds)
-        return self.queue.enter(Seconds(min(ttl, self.spec.max_ttl)), client, self.last_asked)
+        if self._failed_lately is not None:
+            raise self.told_of(self._failed_lately)
+        now = trio.current_time()
+        self.demand.asked(now, self.load_seconds)
+        return self.queue.enter(Seconds(min(ttl, self.spec.max_ttl)), client, now)
 
     def look(self) -> Lease:
         """Take a ticket for one who only looks: nothing is loaded for it, nor kept loaded.
@@ -170,23 +142,19 @@ class Model(Watched):
     @property
     def would_wait(self) -> bool:
         """Whether a request that comes now has to wait, rather than being served or refused at once."""
-        refused = self.entry.refusal or (self.state is State.FAILED and self.failure is not None and self.retry_in > 0)
-        return not refused and self.queue.would_wait
+        return self.queue.would_wait and not self.entry.refusal and self._failed_lately is None
 
     def load(self, *, no_eviction: bool = False) -> None:
-        """Ask for the model to be loaded, whatever happened before. Take a ticket to wait for it.
-
-        Args:
-            no_eviction: Only if nobody has to go for it. Who has asked for it outright is not made modest by that.
+        """Ask for the model to be loaded, whatever happened before; `no_eviction`: only if nobody has to go for it. Who
+        wants to wait for it enters.
 
         Raises:
             ModelFailed: It can't be served as it is.
         """
         self._check()
-        if self.run is None and not self.load_wanted and not no_eviction:
+        if self.run is None and not self.intent.load and not no_eviction:
             self.served = self.entry  # what an engine refused once, another may take
-        self.no_eviction = no_eviction and (self.no_eviction or not self.load_wanted)
-        self.load_wanted = not self.stays_loaded
+        self.intent = self.intent.load_asked(no_eviction=no_eviction, loaded=self.stays_loaded)
         self.rest.forgo()
         self.notify()
 
@@ -198,58 +166,33 @@ class Model(Watched):
         Raises:
             StillRunning: The engine is gone, but not all that it started.
         """
-        self.load_wanted = False
+        self.intent = self.intent.load_over()
         run = self.run
         if run is None:
             return Bytes(0)
         if self.state is State.READY:
             await run.measure()
-        self.queue.refuse(self.unloading(reason))
-        run.stop_request = StopRequest(reason, force=force or (run.stop_request is not None and run.stop_request.force))
-        self.notify()
-        if self.state in (State.WAITING, State.STARTING):
-            run.end(self.unloading(reason))
+        self.queue.refuse(as_error(self.unloaded(reason, Cause.ASKED)))
+        if self.run is run:  # not over while it was measured
+            self.intent = self.intent.unload_asked(reason, force=force)
+            self.notify()
+            self._end_if_not_ready(reason, Cause.ASKED)
         await run.over.wait()
-        if run.engine is not None and run.engine.left:
-            left = ", ".join(run.engine.left)
-            raise StillRunning(
-                f"{self.spec.name} was unloaded, but its engine left something that llmsup could not end: {left}.",
-                hint="Look for it with ps or lsof, and end it by hand.",
-            )
+        run.check_nothing_is_left(self.spec.name)
         return run.gives_back(self.spec.memory) or Bytes(0)
 
-    def evict(self, decision: Decision, *, force: bool = False) -> None:
-        """Begin to unload it for want of memory; who comes from now on gets the next engine. The caller has seen in
-        this very moment that nobody is served or was let through; `force` is for one that is worked with all the same.
+    def stop(self, stop: StopRequest) -> None:
+        """Have the run end, which there must be. Nobody else is served by it, from now on rather than from when the
+        supervisor's turn comes.
         """
-        run = self.run
-        if (
-            run is None
-            or self.state is not State.READY
-            or run.stop_request is not None
-            or (self.queue.occupied and not force)
-        ):
-            raise RuntimeError(f"{self!r} can't be evicted")
-        for_whom = f"to make room for {decision.model}" if decision.model else "under memory pressure"
-        cause = Cause.ROOM if decision.model else Cause.PRESSURE
-        run.decision = decision
-        run.stop_request = StopRequest(f"{for_whom}: {decision.because}", cause, force=force, patient=not force)
-        self.refaults = self.refaults.evicted(trio.current_time(), self.load_seconds or 0.0)
+        self.intent = self.intent.stopping(stop)
         self.queue.close()
         self.notify()
+        self._end_if_not_ready(stop.reason, stop.cause)
 
-    def redefine(self, entry: Entry) -> None:
-        """Be this from now on. An engine that is wrong for it ends once those it serves are done, however long that
-        takes; who waits, and who comes meanwhile, gets the next one.
-        """
-        self.retiring = False
-        same = self.entry.runs_like(entry)
-        unseeing = self.served.found.unseeing if same and self.served.found else ""
-        self.entry, self.served = entry, entry.without_projector(unseeing) if unseeing else entry
-        if not same:
-            self._start_afresh("its settings or its file changed")
-        self.queue.set_limit(entry.spec.max_in_flight)
-        self.notify()
+    def _end_if_not_ready(self, reason: str, cause: Cause) -> None:
+        if self.run is not None and self.state in (State.WAITING, State.STARTING):
+            self.run.end(self.unloaded(reason, cause))
 
     def give_up_projector(self, why: str) -> None:
         """Be served without its projector, which an engine has refused, until its file or its settings change or
@@ -257,72 +200,34 @@ class Model(Watched):
         """
         self.served = self.entry.without_projector(why)
 
-    def _start_afresh(self, reason: str) -> None:
-        self.rest, self.failure = Backoff(), None  # what failed before may be what was mended
-        if self.entry.refusal:
-            self._stop_serving(reason)
-            return
-        if self.run is None:
-            if self.state is State.FAILED:
-                self.become(State.UNLOADED, reason)
-            return
-        self.load_wanted = self.load_wanted or self.spec.pinned
-        self.run.stop_request = self.run.stop_request or StopRequest(reason, Cause.CHANGED, patient=True)
-        self.queue.close()  # now, not when the supervisor's turn comes: nobody else is served as it was
-        if self.state in (State.WAITING, State.STARTING):
-            self.run.end(self.unloading(reason))
-
-    def _stop_serving(self, reason: str) -> None:
-        """It can't be loaded again; an engine that is ready serves those who are in, also those who wait."""
-        self.load_wanted = False
-        if self.run is not None and self.state in (State.READY, State.DRAINING):
-            self.run.stop_request = self.run.stop_request or StopRequest(reason, Cause.CHANGED, patient=True, last=True)
-            return
-        self.turn_away()
-        if self.run is not None:
-            self.run.end(self.unloading(reason))
-        elif self.state is State.FAILED:
-            self.become(State.UNLOADED, reason)
-
     def replace(self, run: Run, reason: str) -> None:
         """Have a new engine serve who comes from now on; this one ends once those it serves are done."""
-        if self.run is not run or run.verdict is not None:
-            return
-        self.load_wanted = self.load_wanted or self.spec.pinned
-        run.stop_request = run.stop_request or StopRequest(reason, Cause.CHANGED, patient=True)
-        self.queue.close()
-        self.notify()
+        if self.run is run and run.outcome is None:
+            self.intent = self.intent.back(pinned=self.spec.pinned)
+            self.stop(StopRequest(reason, Cause.CHANGED, patient=True))
 
     def turn_away(self) -> None:
         """Tell those who wait why it can't be served."""
-        self.load_wanted = False
+        self.intent = self.intent.load_over()
         self.queue.refuse(self._refused())
-
-    async def retire(self, reason: str) -> None:
-        """Be unloaded for good once nobody is served or waits, however long that takes."""
-        self.load_wanted, self.retiring = False, True
-        await self.until(lambda: not self.queue.busy)
-        if (run := self.run) is None:
-            return
-        run.stop_request = run.stop_request or StopRequest(reason, Cause.CHANGED, patient=True)
-        self.queue.close()
-        self.notify()
-        if self.state in (State.WAITING, State.STARTING):
-            run.end(self.unloading(reason))
-        await run.over.wait()
 
     def give_up(self) -> None:
         """End the engine at once, because llmsup stops: those who wait and those in flight are told so."""
-        self.load_wanted = False
-        self.queue.refuse(stopping())
+        self.intent = self.intent.load_over()
+        self.queue.refuse(as_error(SHUT_DOWN))
         if self.run is not None:
-            self.run.end(stopping())
+            self.run.end(SHUT_DOWN)
+
+    @property
+    def wanted(self) -> bool:
+        """Somebody wants it loaded, and it isn't: who asked for that, or requests that wait."""
+        return bool(self.intent.load or self.queue.waiting)
 
     @property
     def stays_loaded(self) -> bool:
         """It is loaded, and nobody has decided that it shall go."""
         run = self.run
-        return run is not None and run.loaded_at is not None and run.stop_request is None and run.verdict is None
+        return run is not None and run.loaded_at is not None and self.intent.stop is None and run.outcome is None
 
     @property
     def expires_at(self) -> float:
@@ -347,6 +252,10 @@ class Model(Watched):
 
     # Its errors...
 
+    @property
+    def _failed_lately(self) -> Failure | None:
+        return self.failure if self.state is State.FAILED and self.retry_in > 0 else None
+
     def _check(self) -> None:
         if self.entry.refusal:
             raise self._refused()
@@ -354,15 +263,10 @@ class Model(Watched):
     def _refused(self) -> ModelFailed:
         return ModelFailed(f"model {self.spec.name} can't be served: {self.entry.refusal}")
 
-    def unloading(self, reason: str) -> Unloading:
-        """What those are told who are cut off by an unload."""
-        return Unloading(f"{self.spec.name} was unloaded: {reason}.", retry_after=1)
+    def told_of(self, failure: Failure) -> Error:
+        """A failure as a client is told of it now: it may ask again after what is left of the cool-down."""
+        return as_error(failure, retry_in=max(1.0, self.retry_in))
 
-    def with_retry(self, failure: Error) -> Error:
-        """The failure as told now: one that waiting may cure has the seconds that are left of the cool-down."""
-        return failure.again() if failure.lasting else failure.again(retry_after=max(1.0, self.retry_in))
-
-
-def stopping() -> ShuttingDown:
-    """What those are told who are in when llmsup stops."""
-    return ShuttingDown("llmsup is shutting down.")
+    def unloaded(self, reason: str, cause: Cause) -> Unloaded:
+        """How a run ends that is wanted gone."""
+        return Unloaded(f"{self.spec.name} was unloaded: {reason}.", cause=cause)

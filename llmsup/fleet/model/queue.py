@@ -241,8 +241,8 @@ class RequestQueue:
 
     @property
     def _serves(self) -> bool:
-        # A life that has its verdict is over, even if its end has not been seen to yet: nobody may enter it.
-        return self._run is not None and not self._run.verdict
+        # A life that has its outcome is over, even if its end has not been seen to yet: nobody may enter it.
+        return self._run is not None and not self._run.outcome
 
     @property
     def _has_room(self) -> bool:

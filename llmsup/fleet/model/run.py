@@ -1,6 +1,6 @@
 """One life of a model: from the wish to have it loaded to the end of its engine.
 
-It does not know what to do next: `model` decides that from the verdict.
+It does not know what to do next: `supervisor` decides that from the outcome.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import trio
 from ...catalog.entry import Entry
 from ...engines.launch import Launch
 from ...engines.pool import Pool
-from ...errors import Error
+from ...errors import StillRunning
 from ...memory.cost.meter import Meter
 from ...memory.policy.decision import Decision
 from ...process.activity import Activity
 from ...process.logbook import LogBook
 from ...units import Bytes
-from .states import StopRequest
+from .outcome import Outcome
 
 
 class Engine(Protocol):
@@ -103,8 +103,7 @@ class Run:
         loaded_at: When it became ready (trio time).
         measured_at: When it was last measured (trio time).
         first_served: When it had answered its first request (trio time).
-        stop_request: That it be unloaded, if anybody wants that.
-        verdict: Why it ended, once that is known. The first verdict stays.
+        outcome: How it ended, once that is known. The first one stays.
         decision: That it should go for want of memory, if that is why.
         freed: What was seen to come back at its end, in bytes; None where nobody looked.
         scope: Cancelled at its end; everything that belongs to this life runs in it.
@@ -118,28 +117,27 @@ class Run:
         self.loaded_at: float | None = None
         self.measured_at: float | None = None
         self.first_served: float | None = None
-        self.stop_request: StopRequest | None = None
-        self.verdict: Error | None = None
+        self.outcome: Outcome | None = None
         self.decision: Decision | None = None
         self.freed: Bytes | None = None
         self.scope = trio.CancelScope()
         self.over = trio.Event()
         self._ended = trio.Event()
 
-    def end(self, verdict: Error) -> None:
-        """End this life. Only the first verdict counts."""
-        if self.verdict is None:
-            self.verdict = verdict
+    def end(self, outcome: Outcome) -> None:
+        """End this life. Only the first outcome counts."""
+        if self.outcome is None:
+            self.outcome = outcome
         self._ended.set()
         self.scope.cancel()
 
-    async def ended(self, patience: float) -> Error | None:
-        """The verdict, waited for up to `patience` seconds: a broken connection is often seen before the exit."""
+    async def ended(self, patience: float) -> Outcome | None:
+        """The outcome, waited for up to `patience` seconds: a broken connection is often seen before the exit."""
         with trio.move_on_after(patience):
             await self._ended.wait()
-        return self.verdict
+        return self.outcome
 
-    async def fate(self, patience: float) -> Error | None:
+    async def fate(self, patience: float) -> Outcome | None:
         """As `ended`, but no longer than it takes the engine to answer, which proves that it lives."""
         async with trio.open_nursery() as nursery:
 
@@ -150,7 +148,16 @@ class Run:
             nursery.start_soon(ask)
             await self.ended(patience)
             nursery.cancel_scope.cancel()
-        return self.verdict
+        return self.outcome
+
+    def check_nothing_is_left(self, name: str) -> None:
+        """The model of that name is unloaded. Raises StillRunning if something that its engine started is not."""
+        if self.engine is not None and self.engine.left:
+            left = ", ".join(self.engine.left)
+            raise StillRunning(
+                f"{name} was unloaded, but its engine left something that llmsup could not end: {left}.",
+                hint="Look for it with ps or lsof, and end it by hand.",
+            )
 
     @property
     def uptime(self) -> float:

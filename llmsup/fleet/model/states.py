@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import enum
 
-from attrs import frozen
-
 
 class State(enum.StrEnum):
     """unloaded → waiting → starting → ready → draining → stopping → unloaded; or failed, with a time to retry."""
@@ -33,21 +31,3 @@ class Cause(enum.StrEnum):
     CRASHED = "crashed"
     FAILED = "failed"  # it could not be loaded
     STOPPED = "stopped"  # llmsup did
-
-
-@frozen
-class StopRequest:
-    """A wish to have the model unloaded.
-
-    Attributes:
-        cause: In one word.
-        force: Don't let those who are served finish.
-        patient: Let them finish, however long that takes.
-        last: Serve those who wait, too.
-    """
-
-    reason: str
-    cause: Cause = Cause.ASKED
-    force: bool = False
-    patient: bool = False
-    last: bool = False

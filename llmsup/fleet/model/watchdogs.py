@@ -1,6 +1,6 @@
-"""What can go wrong with an engine: each watcher looks at one thing, and ends the life with a verdict.
+"""What can go wrong with an engine: each watcher looks at one thing, and ends the run with an outcome.
 
-It does not know what a verdict leads to: see `model`.
+It does not know what an outcome leads to: see `supervisor`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import trio
 
 from ...config.schema import ModelSpec
 from ...engines import ports
-from ...errors import EngineDied, LoadTimeout, ModelFailed, OutOfMemory, PortTaken, ProjectorRefused
 from ...process.activity import BUSY_CORES
 from ...process.child import describe_exit
 from ...process.logbook import LogBook
 from ...units import format_seconds
 from ..engine.oom import LOOKED_AT, complains_of_memory, may_be_the_system
 from ..engine.projectors import complains_of_projector
+from .admission import Grant
 from .last_words import first_complaint, last_words
 from .model import Model
+from .outcome import Crashed, FailedToStart, OutOfMemory, PortTaken, ProjectorRefused, TimedOut
 from .run import Engine, Run
 
 MEASURE_EVERY = 5.0
@@ -67,7 +68,7 @@ async def _watch_stall(run: Run, engine: Engine, spec: ModelSpec, book: LogBook)
 
 def _give_up(what: str, run: Run, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
     why = f"{spec.name} was given up: {what}; {engine.unready_because}."
-    run.end(LoadTimeout(why, log_tail=last_words(run, book)))
+    run.end(TimedOut(why, log_tail=last_words(run, book)))
 
 
 async def watch_exit(
@@ -81,15 +82,15 @@ async def watch_exit(
     code = await engine.wait()
     engine.pool.engine_ended()  # what it sent still reaches those who asked for it
     how, tail = describe_exit(code), last_words(run, book)
-    if may_be_the_system(code) and run.verdict is None and out_of_memory():
+    if may_be_the_system(code) and run.outcome is None and out_of_memory():
         what = f"The engine of {spec.name} {how}: the system killed it because there was no memory left."
-        run.end(OutOfMemory(what, hint=_LESS, log_tail=tail, retry_after=1))
+        run.end(OutOfMemory(what, _LESS, tail))
     elif code and (complaint := complains_of_memory(last_words(run, book, LOOKED_AT))):
         what = f"The engine of {spec.name} {how} for want of memory. It said: {complaint}"
-        run.end(OutOfMemory(what, hint=_LESS, log_tail=tail, retry_after=1))
+        run.end(OutOfMemory(what, _LESS, tail))
     elif _may_refuse(run, engine) and (complaint := complains_of_projector(last_words(run, book, LOOKED_AT))):
         what = f"The engine of {spec.name} can't use {engine.launch.projector}. It said: {complaint}"
-        run.end(ProjectorRefused(what, hint="It is served without that.", log_tail=tail))
+        run.end(ProjectorRefused(what, "It is served without that.", tail))
     elif code and run.loaded_at is None and ports.taken(engine.launch.address, tail):  # 0: a daemon of its own has it
         what = f"The engine of {spec.name} {how}: another program took its port. {first_complaint(tail)}"
         run.end(PortTaken(what, log_tail=tail))
@@ -99,10 +100,9 @@ async def watch_exit(
             what = (
                 f"{spec.name} can't be loaded: its command ended before it was ready, and left {_and(engine.remains)}."
             )
-        run.end(ModelFailed(what.rstrip(), hint=_hint(code, engine), log_tail=tail))
+        run.end(FailedToStart(what.rstrip(), _hint(code, engine), tail))
     else:
-        what, hint = f"The engine of {spec.name} {how}.", _hint(code, engine)
-        run.end(EngineDied(what, hint=hint, log_tail=tail, retry_after=1))
+        run.end(Crashed(f"The engine of {spec.name} {how}.", _hint(code, engine), tail))
 
 
 def _hint(code: int, engine: Engine) -> str:
@@ -129,7 +129,7 @@ def _may_refuse(run: Run, engine: Engine) -> bool:
     return run.loaded_at is None and engine.launch.projector is not None
 
 
-async def watch_footprint(run: Run, model: Model) -> None:
+async def watch_footprint(run: Run, model: Model, grant: Grant) -> None:
     """Look at what the engine costs: often while it loads, because others are admitted by what is still to come; as
     soon as it is ready; then now and then, because it grows with the prompts that it keeps.
     """
@@ -139,6 +139,7 @@ async def watch_footprint(run: Run, model: Model) -> None:
         before = meter.cost, meter.freeable, run.settled
         await run.measure()
         if (meter.cost, meter.freeable, run.settled) != before:
+            grant.measured()
             model.notify()
         if run.loaded_at is not None and run.settled:
             await trio.sleep(MEASURE_EVERY)

@@ -1,0 +1,145 @@
+"""How a run of a model ended, and what those are told who waited for it or were served by it.
+
+It does not know what an outcome leads to (`supervisor`). Which HTTP error a client gets is decided in `as_error`, and
+nowhere else.
+"""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from ... import errors
+from .states import Cause
+
+
+@frozen
+class _Ended:
+    """What all outcomes have in common.
+
+    Attributes:
+        message: A sentence that names the model and says what happened.
+        hint: What would help, or "".
+        log_tail: The last lines of the engine's log, where they tell more.
+    """
+
+    message: str
+    hint: str = ""
+    log_tail: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".rstrip()
+
+
+@frozen
+class Unloaded(_Ended):
+    """It was wanted gone. `cause`: by whom, in one word."""
+
+    cause: Cause = field(default=Cause.ASKED, kw_only=True)
+
+
+@frozen
+class ShutDown(_Ended):
+    """llmsup stops."""
+
+
+@frozen
+class Crashed(_Ended):
+    """The engine ended by itself though it was wanted, or hung."""
+
+
+@frozen
+class OutOfMemory(_Ended):
+    """The engine ended for want of memory."""
+
+
+@frozen
+class FailedToStart(_Ended):
+    """There is no engine, or it decided to end; it won't be tried again for a while.
+
+    Attributes:
+        lasting: Waiting alone doesn't cure it.
+    """
+
+    lasting: bool = field(default=True, kw_only=True)
+
+
+@frozen
+class TimedOut(_Ended):
+    """It was not ready in time, or showed no progress for too long."""
+
+
+@frozen
+class PortTaken(_Ended):
+    """Another program took the engine's port before the engine could."""
+
+
+@frozen
+class ProjectorRefused(_Ended):
+    """The engine can't use the projector that goes with the model; without one it may run."""
+
+
+@frozen
+class OutOfResources(_Ended):
+    """The system gave llmsup itself no process, file or port: nothing is wrong with the model."""
+
+
+@frozen
+class TooLarge(_Ended):
+    """It needs more memory than all models together may have."""
+
+
+Crash = Crashed | OutOfMemory
+"""The engine died under those that it served."""
+
+Failure = FailedToStart | TimedOut | PortTaken | ProjectorRefused
+"""It can't be started as it is."""
+
+Outcome = Unloaded | ShutDown | Crash | Failure | OutOfResources | TooLarge
+
+SHUT_DOWN = ShutDown("llmsup is shutting down.")
+
+
+def as_error(outcome: Outcome, *, retry_in: float | None = None) -> errors.Error:
+    """What one client is told: a new error each time, for one that is raised twice collects two tracebacks.
+
+    Args:
+        retry_in: Seconds after which waiting may have cured it, for an outcome that waiting cures.
+    """
+    error = _error(outcome)
+    if retry_in is not None and not error.lasting:
+        error.retry_after = retry_in
+    return error
+
+
+def _error(outcome: Outcome) -> errors.Error:
+    message, hint, tail = outcome.message, outcome.hint, outcome.log_tail
+    match outcome:
+        case Unloaded():
+            return errors.Unloading(message, hint=hint, log_tail=tail, retry_after=1)
+        case ShutDown():
+            return errors.ShuttingDown(message, hint=hint, log_tail=tail)
+        case Crashed() | OutOfMemory():
+            return errors.EngineDied(message, hint=hint, log_tail=tail, retry_after=1)
+        case FailedToStart(lasting=lasting):
+            return errors.ModelFailed(message, hint=hint, log_tail=tail, lasting=lasting)
+        case PortTaken():
+            return errors.ModelFailed(message, hint=hint, log_tail=tail, lasting=False)
+        case ProjectorRefused():
+            return errors.ModelFailed(message, hint=hint, log_tail=tail)
+        case TimedOut():
+            return errors.LoadTimeout(message, hint=hint, log_tail=tail)
+        case OutOfResources():
+            return errors.OutOfResources(message, hint=hint, log_tail=tail, retry_after=1)
+        case TooLarge():
+            return errors.ModelTooLarge(message, hint=hint, log_tail=tail)
+
+
+def not_started(error: errors.Error) -> Outcome:
+    """What it comes to that no engine was started: there was never one that could have crashed."""
+    match error:
+        case errors.OutOfResources():
+            return OutOfResources(error.message, error.hint)
+        case errors.ModelTooLarge():
+            return TooLarge(error.message, error.hint)
+        case _:  # a program or a file that isn't there, most of the time
+            return FailedToStart(error.message, error.hint, error.log_tail, lasting=error.lasting)
