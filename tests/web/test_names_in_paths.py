@@ -48,13 +48,12 @@ def app(monkeypatch: pytest.MonkeyPatch) -> list[App]:
 
 
 def routes(app: App) -> Iterator[tuple[str, str]]:
-    """Method and beginning of each route that ends with a name."""
+    """Method and beginning of each route that ends with a name; an engine's own paths have one in the middle."""
     for rule in app.url_map.iter_rules():
         if rule.arguments:
-            prefix = rule.rule.partition("/<")[0]
-            if rule.endpoint != "infer":  # whose rest is the engine's: `split_upstream` finds the name
-                assert all(isinstance(rule._converters[name], NameInPath) for name in rule.arguments), rule
-            yield "POST" if "POST" in (rule.methods or ()) and rule.endpoint != "infer" else "GET", prefix
+            assert all(isinstance(rule._converters[name], NameInPath) for name in rule.arguments), rule
+            yield "POST" if "POST" in (rule.methods or ()) else "GET", rule.rule.partition("/<")[0]
+    yield "GET", "/upstream"
 
 
 async def ask(served: Served, method: str, path: str) -> int:
