@@ -20,7 +20,7 @@ from ..catalog.disk.paths import resolve_path
 from ..catalog.found import Found
 from ..catalog.ollama.compat import find_llama_server
 from ..config.schema import Config, EngineSpec, ModelSpec
-from ..errors import SetupError
+from ..errors import Collected, SetupError
 from .command import launch as command
 from .command.launch import mentions
 from .cores import share_of, usable_cores
@@ -144,8 +144,12 @@ class EngineSelector:
         name = spec.name
         if Path(words[0]).name == LLAMA_SERVER:
             dialect = await self.probe.dialect(Path(words[0]))
-            own = llama_server.corrected_command(spec, words, dialect)
-            args = llama_server.corrected_args(spec, dialect)
+            problems = Collected()
+            with problems.noting():
+                own = llama_server.corrected_command(spec, words, dialect)
+            with problems.noting():
+                args = llama_server.corrected_args(spec, dialect)
+            problems.check()
             words, spec, name = own.words, evolve(spec, args=args.words), llama_server.alias_of(name)
             told, sampling = (*own.told, *args.told), {**own.sampling, **args.sampling}
         model = None
@@ -155,16 +159,21 @@ class EngineSelector:
         return evolve(launch, corrections=told, body_defaults={**launch.body_defaults, **sampling})
 
     async def _built_in(self, spec: ModelSpec, words: tuple[str, ...], socket: Path) -> Launch:
-        model = await self._model(spec)
+        problems = Collected()
+        model = Path()
+        with problems.noting():
+            model = await self._model(spec)
         share = share_of(spec, cores=self.cores(), several=self.several())
         threads = share.threads
-        if words:
-            dialect = await self.probe.dialect(Path(words[0]))
-            launch = llama_server.launch(
-                spec, command=words, dialect=dialect, model=model, socket=socket, threads=threads
-            )
-        else:
-            launch = llama_server.launch_bundled(spec, model=model, socket=socket, threads=threads)
+        with problems.noting():
+            if words:
+                dialect = await self.probe.dialect(Path(words[0]))
+                launch = llama_server.launch(
+                    spec, command=words, dialect=dialect, model=model, socket=socket, threads=threads
+                )
+            else:
+                launch = llama_server.launch_bundled(spec, model=model, socket=socket, threads=threads)
+        problems.check()
         return evolve(launch, env={**share.env, **launch.env})
 
     async def _llama_server(self, spec: ModelSpec, table: EngineSpec | None) -> tuple[str, ...]:
