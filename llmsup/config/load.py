@@ -29,7 +29,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     """Read a config file.
 
     Raises:
-        ConfigError: It has mistakes; all of them are told.
+        ConfigError: It has mistakes; all of them are told, but for what only this machine can tell.
         SetupError: It can't be read.
     """
     return parse(read_text(path), str(path), environ)
