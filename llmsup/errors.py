@@ -256,13 +256,23 @@ class SetupError(Error):
     code = "setup_error"
     lasting = True
 
+    @property
+    def each(self) -> tuple[SetupError, ...]:
+        """It, or all that it is made of, to be told one by one."""
+        return (self,)
+
 
 class SetupErrors(SetupError):
-    """Several things at once, all of them in `each`."""
+    """Several things at once, all of them in `parts`."""
 
-    def __init__(self, each: tuple[SetupError, ...]) -> None:
-        super().__init__(" ".join(map(str, each)))
-        self.each = each
+    def __init__(self, parts: tuple[SetupError, ...]) -> None:
+        super().__init__(" ".join(map(str, parts)))
+        self.parts = parts
+
+    @property
+    def each(self) -> tuple[SetupError, ...]:
+        """The parts."""
+        return self.parts
 
 
 class Collected:
@@ -274,7 +284,7 @@ class Collected:
     def add(self, *errors: SetupError) -> None:
         """Note these."""
         for error in errors:
-            self.errors += error.each if isinstance(error, SetupErrors) else (error,)
+            self.errors += error.each
 
     @contextmanager
     def noting(self) -> Iterator[None]:

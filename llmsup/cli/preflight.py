@@ -100,8 +100,9 @@ def _certificate(config: Config) -> Iterator[Finding]:
         try:
             context_of(server.certfile, server.keyfile)
         except SetupError as error:
-            key = "keyfile" if error.message.startswith("server.keyfile") else "certfile"
-            yield Finding(str(error), ("server", key))
+            for each in error.each:
+                key = "keyfile" if each.message.startswith("server.keyfile") else "certfile"
+                yield Finding(str(each), ("server", key))
 
 
 def _state(path: Path) -> Iterator[Finding]:

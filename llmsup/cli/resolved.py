@@ -24,7 +24,7 @@ from ..engines.launch import Launch, TcpAddress
 from ..engines.llama_server.probe import Probe
 from ..engines.missing import without_engine
 from ..engines.selector import EngineSelector, xllamacpp_installed
-from ..errors import SetupError, SetupErrors
+from ..errors import SetupError
 from ..memory.cost.cost import Cost, cost
 from ..memory.cost.estimate import Estimate, estimate
 from ..process.inheritance import Inheritance
@@ -125,7 +125,7 @@ async def _resolve(selector: EngineSelector, entry: Entry, source: str) -> Resol
         if not (entry.refusal and (entry.found or not spec.path)):  # then that is all that there is to say
             launch = await selector.plan(spec, SOCKET, entry.found, entry.engine)
     except SetupError as error:
-        problems |= dict.fromkeys(map(str, error.each if isinstance(error, SetupErrors) else (error,)))
+        problems |= dict.fromkeys(map(str, error.each))
     place = f" @ {source}: {dotted(('models', spec.name))}" if spec.name in selector.config.models else ""
     needs = estimate(spec, entry.found) if entry.found else None
     counts = cost(entry, needs, None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ssl
 
-from ..errors import SetupError
+from ..errors import Collected, SetupError
 
 _MAKE = "Both are PEM files: a certificate (with its chain) and its key without a password."
 
@@ -16,10 +16,13 @@ def context_of(certfile: str, keyfile: str) -> ssl.SSLContext:
     """A server's TLS.
 
     Raises:
-        SetupError: A file can't be read, is no PEM, or they don't belong together; the message names it.
+        SetupError: A file can't be read, is no PEM, or they don't belong together; the message names them.
     """
+    problems = Collected()
     for name, path, holds in (("certfile", certfile, "CERTIFICATE"), ("keyfile", keyfile, "PRIVATE KEY")):
-        _look(f"server.{name} {path}", path, holds)
+        with problems.noting():
+            _look(f"server.{name} {path}", path, holds)
+    problems.check()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
