@@ -23,7 +23,7 @@ from ..memory.policy.eviction_cost import loss
 from ..memory.policy.inputs import LoadedModel, Machine
 from ..units import Seconds
 from .answers import as_json
-from .status import finite, rounded, running_entry, wall
+from .status import finite, rounded, running_entry, standing, wall
 
 
 def memory(fleet: Fleet, governor: Governor) -> Blueprint:
@@ -72,7 +72,7 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
             {
                 **running_entry(model, footprint),
                 "model": model.spec.name,
-                "state": str(model.state),
+                "state": str(standing(model)[0]),
                 "since": wall(model.since),
                 "counts": _counts(model),
                 "min_residency": rounded(governor.floor),
