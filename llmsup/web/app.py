@@ -13,6 +13,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as QuartMethodNotAllowed
+from werkzeug.routing import PathConverter
 
 from ..bridge.scheduler import BridgeScheduler
 from ..config.schema import Server
@@ -33,6 +34,12 @@ from .memory import memory
 from .metrics import metrics
 
 log = logging.getLogger(__name__)
+
+
+class AnyPath(PathConverter):
+    """Whatever stands in a path, a line's end included: a name that has one is no model's, and is told so."""
+
+    regex = r"[^/](?s:.*?)"
 
 
 class App(QuartTrio):
@@ -60,6 +67,7 @@ def build_app(
     app.config["BODY_TIMEOUT"] = None  # `gateway.reading` has the bounds of a body
     app.use(gateway.server)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.converters["path"] = AnyPath
     app.url_map.merge_slashes = False  # paths are canonical (`gateway.paths`), and what is an engine's stays as it is
     for routes in (
         control(fleet, reconciler, governor),

@@ -66,14 +66,15 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
     @routes.get("/memory/<path:name>")
     async def one(name: str) -> Response:
         model = fleet.find_running(name)
+        state, _ = standing(model)
         footprint = governor.footprint(model)
         loaded = next((each for each in governor.loaded_models() if each.name == model.spec.name), None)
         return as_json(
             {
                 **running_entry(model, footprint),
                 "model": model.spec.name,
-                "state": str(standing(model)[0]),
-                "since": wall(model.since),
+                "state": str(state),
+                "since": None if state is not model.state else wall(model.since),
                 "counts": _counts(model),
                 "min_residency": rounded(governor.floor),
                 "resident": None if loaded is None else _resident(loaded, governor),
