@@ -156,3 +156,16 @@ def test_without_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port:
     nobody = CliRunner().invoke(main, ["ls", "--url", "http://127.0.0.1:1"])
     assert nobody.exit_code == 1
     assert "no server answers" in nobody.stderr
+
+
+def test_a_command_has_the_context_that_its_own_table_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is never told that of [defaults]."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = tmp_path / "llmsup.toml"
+    monkeypatch.setenv("LLMSUP_CONFIG", str(config))
+    config.write_text(
+        "server.listen = '127.0.0.1:0'\ndefaults.ctx_size = 2048\nmodels.a.command = 'srv ${PORT}'\n"
+        "[models.b]\ncommand = 'srv ${PORT}'\nctx_size = 512\n"
+    )
+    told = json.loads(CliRunner().invoke(main, ["ls", "--json"]).stdout)
+    assert {model["id"]: model["context_length"] for model in told} == {"a": None, "b": 512}
