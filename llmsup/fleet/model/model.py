@@ -53,7 +53,7 @@ class Model(Watched):
         load_wanted: It shall be loaded though no request waits, and isn't yet: a load that was asked for stays asked
             for until the model is ready, can't be had, or somebody unloads it.
         rest: When it may be started again after something went wrong.
-        retiring: It goes for good once nobody needs it any more.
+        retiring: Why it goes for good once nobody needs it any more; "" if it stays.
         no_eviction: That is only for its `preload`: nobody else goes for it, as long as no request waits.
         starved: Its last load died for want of memory, and is being tried once more.
         ports_tried: How many ports other programs took from its engine while it was being started.
@@ -93,7 +93,7 @@ class Model(Watched):
         self.crashes = 0
         self.failure: Error | None = None
         self.rest = Backoff()
-        self.retiring = False
+        self.retiring = ""
         self._needs: tuple[Entry | None, Estimate | None] = (None, None)  # computed once for an entry
         self.no_eviction = self.load_wanted = entry.preloads
         self.starved = False
@@ -226,7 +226,7 @@ class Model(Watched):
         """Be this from now on. An engine that is wrong for it ends once those it serves are done, however long that
         takes; who waits, and who comes meanwhile, gets the next one.
         """
-        self.retiring = False
+        self.retiring = ""
         same = self.entry.runs_like(entry)
         unseeing = self.served.found.unseeing if same and self.served.found else ""
         self.entry, self.served = entry, entry.without_projector(unseeing) if unseeing else entry
@@ -284,7 +284,7 @@ class Model(Watched):
 
     async def retire(self, reason: str) -> None:
         """Be unloaded for good once nobody is served or waits, however long that takes."""
-        self.load_wanted, self.retiring = False, True
+        self.load_wanted, self.retiring = False, reason
         await self.until(lambda: not self.queue.busy)
         if (run := self.run) is None:
             return
