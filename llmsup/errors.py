@@ -5,6 +5,8 @@ It does not know how an answer is sent: `web` turns these into JSON, `cli` into 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar, Self
 
 
@@ -300,6 +302,49 @@ class SetupError(Error):
 
     code = "setup_error"
     lasting = True
+
+    @property
+    def each(self) -> tuple[SetupError, ...]:
+        """It, or all that it is made of, to be told one by one."""
+        return (self,)
+
+
+class SetupErrors(SetupError):
+    """Several things at once, all of them in `parts`."""
+
+    def __init__(self, parts: tuple[SetupError, ...]) -> None:
+        super().__init__(" ".join(map(str, parts)))
+        self.parts = parts
+
+    @property
+    def each(self) -> tuple[SetupError, ...]:
+        """The parts."""
+        return self.parts
+
+
+class Collected:
+    """What goes wrong in several places, to be told at once."""
+
+    def __init__(self) -> None:
+        self.errors: list[SetupError] = []
+
+    def add(self, *errors: SetupError) -> None:
+        """Note these."""
+        for error in errors:
+            self.errors += error.each
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Note what goes wrong in the block, and go on behind it."""
+        try:
+            yield
+        except SetupError as error:
+            self.add(error)
+
+    def check(self) -> None:
+        """Raises SetupError: something did go wrong."""
+        if self.errors:
+            raise self.errors[0] if len(self.errors) == 1 else SetupErrors(tuple(self.errors))
 
 
 class ConfigError(SetupError):

@@ -75,14 +75,22 @@ class Entry:
 
     def runs_like(self, other: Entry) -> bool:
         """Whether an engine that was started for one of them is right for the other."""
-        return self.launched == other.launched
+        mine, theirs = (each.found.files if each.found else () for each in (self, other))
+        if len(mine) != len(theirs) or not all(one.same(another) for one, another in zip(mine, theirs, strict=True)):
+            return False
+        return self._around == other._around
 
     @property
     def launched(self) -> tuple[object, ...]:
         """All that its engine is started with. Its file is what it is, and not the way on which it was reached."""
+        return (self.found.files if self.found else (), *self._around)
+
+    @property
+    def _around(self) -> tuple[object, ...]:
+        """That, less its files."""
         settings = tuple(getattr(self.spec, field) for field in _AT_LAUNCH)
         found = self.found
-        file = (found.files, found.projector is not None, found.adapters) if found else self.spec.path
+        file = (found.projector is not None, len(found.adapters)) if found else self.spec.path
         seeing = ("without a projector",) if found and found.unseeing else ()
         return (settings, file, self.engine, self.refusal, self.name if self._tells_name else "", *seeing)
 

@@ -34,6 +34,11 @@ class Stamp:
     mtime_ns: int
     node: tuple[int, int] = field(default=(0, 0), eq=False)
 
+    def same(self, other: Stamp) -> bool:
+        """Whether it is the same state of the same file, also after that was moved or given another name."""
+        moved = self.node == other.node != (0, 0) and (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
+        return self == other or moved
+
 
 @frozen
 class Unreadable:

@@ -5,6 +5,7 @@ It does not know which models there are.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,8 +14,8 @@ from ..units import format_bytes
 WIDTH = 30
 
 
-def bar(memory: Mapping[str, Any]) -> str:
-    """The answer of `/memory` as a line."""
+def bar(memory: Mapping[str, Any], width: int | None = None) -> str:
+    """The answer of `/memory` as a line; as several where a terminal of `width` columns has no room for it."""
     ceiling, committed, available = (memory[f"{name}_bytes"] for name in ("ceiling", "committed", "available"))
     share = committed / ceiling if ceiling else 0.0
     full = min(round(share * WIDTH), WIDTH)
@@ -31,4 +32,14 @@ def bar(memory: Mapping[str, Any]) -> str:
         parts.append(f"pressure {memory['level']}: {memory['because']}".rstrip(": "))
     if memory["problem"]:
         parts.append(str(memory["problem"]))
-    return " · ".join(parts)
+    return _folded(parts, width)
+
+
+def _folded(parts: list[str], width: int | None) -> str:
+    lines = parts[:1]
+    for part in parts[1:]:
+        if width is None or len(f"{lines[-1]} · {part}") <= width:
+            lines[-1] += f" · {part}"
+        else:
+            lines += textwrap.wrap(part, width, initial_indent="  ", subsequent_indent="  ", break_long_words=False)
+    return "\n".join(lines)

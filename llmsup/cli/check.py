@@ -9,9 +9,12 @@ import json
 import shlex
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import click
 import trio
+from attrs import Factory, frozen
 
 from ..catalog.scan import scan_now
 from ..config import DEFAULT_PATH, find
@@ -20,9 +23,10 @@ from ..errors import ConfigError
 from ..memory.cost.estimate import Estimate
 from ..units import format_bytes, format_seconds
 from ..web.listing import PARTS
-from .configs import load
+from .configs import understand
 from .memory_report import report
 from .options import config_option, json_option
+from .preflight import findings
 from .progress import counting
 from .resolved import Resolved, resolve
 from .visible import visible
@@ -36,8 +40,9 @@ from .visible import visible
 def command(config: str | None, every: bool, memory: bool, as_json: bool) -> None:
     """Check the config and show what each model resolves to.
 
-    Every mistake is told at once, and makes the exit code 2. What an engine is told anew at each start stands there
-    as <socket> or <port>.
+    Every mistake is told at once, and makes the exit code 2: those of the file, and what is missing on this machine.
+    What may only be so for now is a warning. What an engine is told anew at each start stands there as <socket> or
+    <port>.
 
     \b
     Example:
@@ -49,32 +54,72 @@ def command(config: str | None, every: bool, memory: bool, as_json: bool) -> Non
         return
     path = find(config)
     source = str(path) if path else "the built-in defaults"
-    models: Sequence[Resolved] = ()
-    others = 0
-    try:
-        settings = load(path) if path else Config()
-        with counting("reading model files") as count:
-            snapshot = scan_now(settings, count)
-        models, others = trio.run(partial(resolve, settings, snapshot, source, found=every))
-        # a found file that can't be served is no mistake of the config's
-        mistakes = tuple(m for model in models if model.spec.name in settings.models for m in model.mistakes)
-    except ConfigError as error:
-        mistakes = error.mistakes
+    result = examine(path, source, found=every)
     if as_json:
-        click.echo(json.dumps({"config": str(path) if path else None, "models": [m.as_json() for m in models],
-                               "mistakes": mistakes}, indent=2))  # fmt: skip
-        raise click.exceptions.Exit(2 if mistakes else 0)
+        click.echo(json.dumps({"config": str(path) if path else None, **result.as_json()}, indent=2))
+        raise click.exceptions.Exit(2 if result.mistakes else 0)
     if path is None:
         click.echo(f"There is no config at {DEFAULT_PATH}; these are the built-in defaults.")
-    for model in models:
+    for model in result.models:
         if not model.mistakes:
             click.echo(describe(model) + "\n")
-        elif model.spec.name not in settings.models:
+        elif model.spec.name not in result.settings.models:
             click.echo(visible(f"{model.spec.name}: can't be served: {model.mistakes[0]}.") + "\n")
-    if mistakes:
-        raise ConfigError(mistakes, source)
-    more = f", and {others} more found on the disk (`llmsup ls`, or --all here)" if others else ""
-    click.echo(f"{source}: no mistakes, {len(models)} model{'s' if len(models) != 1 else ''}{more}")
+    for warning in result.warnings:
+        click.echo(visible(f"warning: {warning}"), err=True)
+    if result.mistakes:
+        raise ConfigError(result.mistakes, source)
+    warned = f", {_count(len(result.warnings), 'warning')}" if result.warnings else ""
+    more = f", and {result.others} more found on the disk (`llmsup ls`, or --all here)" if result.others else ""
+    click.echo(f"{source}: no mistakes{warned}, {_count(len(result.models), 'model')}{more}")
+
+
+@frozen(kw_only=True)
+class Result:
+    """What a look at a config came to.
+
+    Attributes:
+        settings: As far as they are understood.
+        others: How many models are served besides `models`.
+        mistakes: What can't work, a line each, with its place.
+        warnings: What may not.
+    """
+
+    settings: Config = Factory(Config)
+    models: Sequence[Resolved] = ()
+    others: int = 0
+    mistakes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        models = [model.as_json() for model in self.models]
+        return {"models": models, "mistakes": self.mistakes, "warnings": self.warnings}
+
+
+def examine(path: Path | None, source: str, *, found: bool) -> Result:
+    """Look at everything that `serve` would look at, and go on where something is wrong."""
+    try:
+        settings, wrong = understand(path) if path else (Config(), ())
+    except ConfigError as error:
+        return Result(mistakes=error.mistakes)
+    with counting("reading model files") as count:
+        snapshot = scan_now(settings, count)
+    whole = trio.run(partial(resolve, settings, snapshot, source, found=found))
+    # a found file that can't be served is no mistake of the config's
+    unstartable = [line for model in whole.models if model.spec.name in settings.models for line in model.mistakes]
+    others = list(findings(settings, whole.served, whole.missing, whole=not wrong))
+    return Result(
+        settings=settings,
+        models=whole.models,
+        others=len(whole.others),
+        mistakes=(*wrong, *unstartable, *(each.line(source) for each in others if each.lasting)),
+        warnings=tuple(each.line(source) for each in others if not each.lasting),
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def describe(model: Resolved) -> str:

@@ -60,6 +60,8 @@ def command(url: str | None, parts: bool, names: bool, left_out: bool, as_json: 
     if left_out:
         for file in catalog["left_out"]:
             click.echo(f"{visible(file['path'])}: {visible(file['reason'])}")
+        if not catalog["left_out"]:
+            click.echo("No file is left out.")
         return
     if models:
         (names_table(models) if names else table(models, parts=parts)).show()

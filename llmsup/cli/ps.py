@@ -16,7 +16,7 @@ from ..units import Bytes, Seconds, format_bytes, format_seconds
 from .bar import bar
 from .ls import without_engines
 from .options import json_option, url_option
-from .table import Column, Table
+from .table import Column, Table, width
 from .target import connect
 from .visible import visible
 
@@ -48,7 +48,9 @@ def command(url: str | None, as_json: bool) -> None:
     if running:
         table(running, time.time()).show()
         click.echo()
-        click.echo(visible(bar(memory := client.get("/memory"))))
+        memory = client.get("/memory")
+        for line in bar(memory, width()).splitlines():
+            click.echo(visible(line))
         if memory["nobody_goes"]:
             click.echo(visible(f"Nobody is unloaded for it: {memory['nobody_goes']}."))
     else:

@@ -6,7 +6,7 @@ It does not know how that is shown.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from ..config.wording import dotted
 from ..engines.kinds import KINDS
 from ..engines.launch import Launch, TcpAddress
 from ..engines.llama_server.probe import Probe
+from ..engines.missing import without_engine
 from ..engines.selector import EngineSelector
 from ..errors import SetupError
 from ..memory.cost.cost import Cost, cost
@@ -78,10 +79,25 @@ class Resolved:
         }
 
 
-async def resolve(
-    config: Config, snapshot: Snapshot, source: str, *, found: bool = False
-) -> tuple[list[Resolved], int]:
-    """Resolve every model of the config, as it would be started; and count those that are served besides.
+@frozen(kw_only=True)
+class Whole:
+    """What all of a config comes to.
+
+    Attributes:
+        models: Those that were looked at.
+        others: The names of those that are served besides.
+        served: Every model.
+        missing: Why there is no engine for those of the others that have none.
+    """
+
+    models: Sequence[Resolved] = ()
+    others: Sequence[str] = ()
+    served: Mapping[str, Entry] = Factory(dict)
+    missing: Mapping[str, str] = Factory(dict)
+
+
+async def resolve(config: Config, snapshot: Snapshot, source: str, *, found: bool = False) -> Whole:
+    """Resolve every model of the config, as it would be started.
 
     Args:
         source: What mistakes call the config.
@@ -93,7 +109,12 @@ async def resolve(
     served = await trio.to_thread.run_sync(entries, config, disk)
     selector.several = lambda: len(served) > 1
     others = [] if found else [name for name in served if name not in config.models]
-    return [await _resolve(selector, served[name], source) for name in served if name not in others], len(others)
+    return Whole(
+        models=[await _resolve(selector, served[name], source) for name in served if name not in others],
+        others=others,
+        served=served,
+        missing=await without_engine(selector, (served[name] for name in others)),
+    )
 
 
 async def _resolve(selector: EngineSelector, entry: Entry, source: str) -> Resolved:
@@ -106,7 +127,7 @@ async def _resolve(selector: EngineSelector, entry: Entry, source: str) -> Resol
         if not (entry.refusal and (entry.found or not spec.path)):  # then that is all that there is to say
             launch = await selector.plan(spec, SOCKET, entry.found, entry.engine)
     except SetupError as error:
-        problems[str(error)] = None
+        problems |= dict.fromkeys(map(str, error.each))
     place = f" @ {source}: {dotted(('models', spec.name))}" if spec.name in selector.config.now.models else ""
     needs = estimate(spec, entry.found) if entry.found else None
     counts = cost(entry, needs, None)

@@ -40,6 +40,11 @@ FEW_CLIENTS = 250
 
 CLOSING = Seconds(1)
 """How long a terminal may take to be gone after its SIGHUP: some send one first, and close it then."""
+NOTHING_TO_SERVE = (
+    "there are no models to serve: none were found in the catalog's roots; "
+    "put some there, add a [models.NAME] table to the config, or try `llmsup demo`"
+)
+OPEN = "whoever can reach %s can use, load and unload your models: set server.api_keys, or listen on 127.0.0.1"
 
 BOOK_LINES = 5000
 """Lines kept for `llmsup logs`, of everything together."""
@@ -180,19 +185,13 @@ async def _tell_if_nothing(reconciler: Reconciler, fleet: Fleet) -> None:
 
 def warn_of_nothing() -> None:
     """Tell that there is nothing to ask for, and what would help."""
-    log.warning(
-        "there are no models to serve: none were found in the catalog's roots; "
-        "put some there, add a [models.NAME] table to the config, or try `llmsup demo`"
-    )
+    log.warning(NOTHING_TO_SERVE)
 
 
 def _warn_if_open(config: Config, sockets: list[socket.socket]) -> None:
     open_to_others = [s for s in sockets if not is_loopback(s.getsockname()[0])]
     if open_to_others and not config.server.api_keys:
-        log.warning(
-            "whoever can reach %s can use, load and unload your models: set server.api_keys, or listen on 127.0.0.1",
-            ", ".join(addresses(open_to_others)),
-        )
+        log.warning(OPEN, ", ".join(addresses(open_to_others)))
 
 
 def _report(leaves: list[BaseException]) -> None:

@@ -14,7 +14,7 @@ from ..catalog.disk.lmstudio import model_roots
 from ..catalog.found import Found, Snapshot
 from ..config.checks import check_name
 from ..config.sampling import PARAMETERS
-from ..config.schema import Config
+from ..config.schema import Config, Server
 from ..config.write import Table, can_say, comment, commented_out, document
 from ..units import format_bytes
 from .visible import visible
@@ -43,7 +43,7 @@ def starting_config(config: Config, snapshot: Snapshot) -> str:
     """A config for the models that were found. It changes nothing until somebody changes it.
 
     Args:
-        config: What they were found with: its roots and its address are kept.
+        config: What they were found with: its roots, its address and its `state_dir` are kept.
     """
     served, others = parted(snapshot)
     parts: list[Table | str] = [_server(config, served), _catalog(config), _defaults(), _memory()]
@@ -72,6 +72,8 @@ def _server(config: Config, served: list[Found]) -> Table:
     table = Table(("server",))
     table.put("listen", config.server.listen, '"0.0.0.0:5005" opens it to the network; set api_keys then.')
     _show(table, "api_keys", ["a-long-secret"])
+    if config.server.state_dir != Server().state_dir:
+        table.put("state_dir", _short(config.server.state_dir), "Where what is measured and remembered is kept.")
     if chat := next((found for found in served if found.facts.kind == "chat"), None):
         _show(table, "default_model", chat.id, "Used when a request names no model.")
     return table

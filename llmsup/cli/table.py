@@ -5,6 +5,7 @@ It does not know what is in the rows.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,16 @@ from .visible import visible
 GAP = "  "
 NARROWEST = 20
 """Columns of the terminal that prose needs, to be readable beside the rest."""
+
+
+def width() -> int | None:
+    """Columns for what goes to stdout: the terminal's, or $COLUMNS where somebody exports it. None: there is no limit,
+    for a program that reads it wants a line for a row.
+    """
+    columns = os.environ.get("COLUMNS", "")
+    if sys.stdout.isatty() or (columns.isdecimal() and int(columns)):
+        return shutil.get_terminal_size().columns
+    return None
 
 
 @frozen
@@ -39,9 +50,9 @@ class Table:
     def show(self) -> None:
         """Print it on stdout."""
         if not sys.stdout.isatty():
-            click.echo(self.as_text())
+            click.echo(self.as_text(width()))
             return
-        head, *blocks = self.blocks(shutil.get_terminal_size().columns)
+        head, *blocks = self.blocks(width())
         click.echo("\n".join(click.style(line, bold=True) for line in head))
         for block in blocks:
             click.echo("\n".join(block))

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 from ..config import Contact, find, load_contact, parse_listen
 from ..config.schema import Server
-from ..errors import Error, SetupError
+from ..errors import Error
 from ..gateway.hosts import is_loopback
 from ..process.server_file import ServerFile, servers_of
 from .address import base_url, same_place, url_of
-from .client import Client
+from .client import WAY_OUT, Client, NoServer
 
 
 def connect(url: str | None, environ: Mapping[str, str] = os.environ) -> Client:
@@ -25,7 +25,8 @@ def connect(url: str | None, environ: Mapping[str, str] = os.environ) -> Client:
 
     Raises:
         ConfigError: No server runs, and the config has mistakes where it tells where one would be.
-        SetupError: The URL is none, the config can't be read, or it doesn't tell the port.
+        SetupError: The URL is none, or the config can't be read.
+        NoServer: None runs for this user, and the config doesn't tell the port.
     """
     key = environ.get("LLMSUP_API_KEY", "")
     contact, problem = _contact(environ)
@@ -80,7 +81,7 @@ def _first_key(server: Server) -> str:
 
 def _url_in(server: Server) -> str:
     if not parse_listen(server.listen)[1]:
-        raise SetupError("the config lets the server take any free port.", hint="Name the server with --url.")
+        raise NoServer("no server runs for this user, and the config lets it take any free port.", hint=WAY_OUT)
     return _usual(server)
 
 

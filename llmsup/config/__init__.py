@@ -6,7 +6,7 @@ It does not know what any value is for; once loaded, nobody reads the file again
 from .checks import parse_listen
 from .contact import Contact, load_contact
 from .find import DEFAULT_PATH, find
-from .load import load, parse
+from .load import load, parse, read_text, understand
 from .sampling import PARAMETERS
 from .schema import (
     Bridge,
@@ -42,4 +42,6 @@ __all__ = [
     "load_contact",
     "parse",
     "parse_listen",
+    "read_text",
+    "understand",
 ]

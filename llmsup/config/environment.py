@@ -12,6 +12,7 @@ from typing import Any, Final
 from .wording import Place, Report
 
 _REFERENCE = re.compile(r"\$\{env:([^}]*)\}")
+_MEANT = re.compile(r"\$\{\s*env\s*[:.]", re.IGNORECASE)
 
 UNSET: Final = object()
 """What a value becomes that needs a variable which is not set."""
@@ -28,13 +29,17 @@ def references(value: Any) -> frozenset[str]:
 def fill(value: Any, environ: Mapping[str, str], report: Report, place: Place) -> Any:
     """Replace the references in a value's strings, at any depth.
 
-    A variable that is not set is reported, and what holds it is left out, so that the rest can still be checked:
-    an item from its table, but a list as a whole, for without the item it would mean something else.
+    A variable that is not set is reported, and so is what was meant for a reference and is none. What holds it is left
+    out, so that the rest can still be checked: an item from its table, but a list as a whole, for without the item it
+    would mean something else.
     """
     if isinstance(value, str):
         unset = [name for name in _REFERENCE.findall(value) if name not in environ]
         for name in unset:
             report.add(f"environment variable {name!r} is not set", *place)
+        if meant := _MEANT.search(_REFERENCE.sub("", value)):
+            report.add(f'{meant[0]!r} begins no reference to a variable: write "${{env:NAME}}"', *place)
+            return UNSET
         return UNSET if unset else _REFERENCE.sub(lambda match: environ[match[1]], value)
     if isinstance(value, dict):
         table = {key: fill(item, environ, report, (*place, key)) for key, item in value.items()}

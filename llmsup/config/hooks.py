@@ -57,11 +57,16 @@ def _is_word(part: Any, parts: tuple[Any, ...]) -> bool:
 # Keys that take more than their type says; each means the same in every table that has it.
 _BY_KEY: Mapping[str, Hook] = {
     "api_keys": values.keys,
+    "certfile": values.word,
     "command": values.command,
+    "env": values.environment,
+    "keyfile": values.word,
+    "path": values.word,
     "presets": values.presets,
     "probe": values.probe,
     "sampling": values.sampling,
-    "set": values.json_table,
+    "set": values.body_table,
+    "strip": values.body_members,
 }
 
 
@@ -108,7 +113,6 @@ _TYPES: tuple[tuple[Any, Hook], ...] = (
     (Bytes, values.size),
     (tuple[str, ...], values.strings),
     (tuple[Path, ...], values.paths),
-    (Mapping[str, str], values.string_table),
 )
 for _class, _hook in _CLASSES:
     converter.register_structure_hook(_class, _hook)

@@ -17,6 +17,7 @@ from ..errors import ConfigError, SetupError
 from .consistency import Draft, check
 from .engine_words import EngineWord
 from .schema import Bridge, Catalog, Config, EngineSpec, Memory, ModelSpec, Server, Settings
+from .sound import sound
 from .tables import NOT_KEYS, Read, read_table
 from .wording import Place, Report, did_you_mean, got
 
@@ -30,7 +31,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ, *, engines: Iterab
     """Read a config file. Arguments as for `parse`.
 
     Raises:
-        ConfigError: It has mistakes; all of them are told.
+        ConfigError: It has mistakes; all of them are told, but for what only this machine can tell.
         SetupError: It can't be read.
     """
     return parse(read_text(path), str(path), environ, engines=engines)
@@ -97,24 +98,45 @@ def parse(
     Raises:
         ConfigError: It has mistakes; all of them are told, but of TOML's own syntax only the first.
     """
+    config, mistakes = understand(text_or_table, source, environ, engines=engines)
+    if mistakes:
+        raise ConfigError(mistakes, source)
+    return config
+
+
+def understand(
+    text_or_table: str | Mapping[str, Any],
+    source: str,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    engines: Iterable[EngineWord],
+) -> tuple[Config, tuple[str, ...]]:
+    """As `parse`, but what can be understood of a config with mistakes, and all of them: so that what is wrong with the
+    rest can be told as well. A key with a mistake has its default, and models about which that would tell lies are
+    left out.
+
+    Raises:
+        ConfigError: It isn't TOML.
+    """
     raw = tables_of(text_or_table, source) if isinstance(text_or_table, str) else dict(text_or_table)
     report = Report(source)
     draft = _read(raw, environ, engines, report)
-    for what, place in check(draft):
+    between = list(check(draft))
+    for what, place in between:
         report.add(what, *place)
-    if report.lines:
-        raise ConfigError(tuple(report.lines), source)
     defaults = draft.defaults.value
-    return Config(
+    fine = sound(draft, [place for _, place in between])
+    config = Config(
         server=draft.server.value,
         catalog=draft.catalog.value,
         defaults=defaults,
-        models={name: with_defaults(model, defaults) for name, model in draft.models.items()},
+        models={name: with_defaults(draft.models[name], defaults) for name in fine},
         memory=draft.memory.value,
         bridge=draft.bridge.value,
         engines={name: engine.value for name, engine in draft.engines.items()},
         secret_variables=frozenset().union(*(table.secrets for table in _tables(draft))),
     )
+    return config, tuple(report.lines)
 
 
 def _tables(draft: Draft) -> Iterator[Read[Any]]:

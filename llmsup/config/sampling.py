@@ -24,11 +24,14 @@ class Parameter:
         types: Python's types for it; `float` takes whole numbers too, and `bool` is no number.
         low: The least number, inclusive.
         high: The greatest number, inclusive.
+        items: What the strings in its list may be, none being any; a text has them between semicolons if they are
+            known. None: its list, if it can have one, has other things in it.
     """
 
     types: tuple[type, ...]
     low: float = -INF
     high: float = INF
+    items: tuple[str, ...] | None = None
 
     def check(self, value: Any) -> None:
         """Accept a value of this kind.
@@ -46,6 +49,16 @@ class Parameter:
             raise ValueError(f"must be {bounds}, not {value}")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"must be finite, not {value}")
+        if self.items is not None:
+            self._check_items(value if isinstance(value, list) else value.split(";"), self.items)
+
+    def _check_items(self, items: list[Any], known: tuple[str, ...]) -> None:
+        for item in items:
+            if type(item) is not str:
+                raise ValueError(f"expected strings in the list, {got(item)}")
+            if known and item not in known:
+                hint = did_you_mean(item, known) or f" (there are: {', '.join(known)})"
+                raise ValueError(f"there is no {item!r}{hint}")
 
 
 _WORDS: dict[type, str] = {
@@ -66,8 +79,15 @@ def _integer(low: float = -INF, high: float = INF) -> Parameter:
     return Parameter((int,), low, high)
 
 
-_FLAG, _TEXT, _TABLE, _LIST = (Parameter((type_,)) for type_ in (bool, str, dict, list))
-_TEXT_OR_LIST = Parameter((str, list))
+_FLAG, _TEXT, _TABLE = (Parameter((type_,)) for type_ in (bool, str, dict))
+_LIST, _TEXT_OR_LIST = Parameter((list,), items=()), Parameter((str, list), items=())
+
+# llama.cpp common/sampling.cpp; one that it doesn't know is left out there with a line in its log. The names with
+# dashes, and the short ones, are only understood in flags.
+_SAMPLERS = (
+    "penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature", "infill", "adaptive_p",
+    "top-n-sigma", "top-k", "typical-p", "typical", "typ-p", "typ", "top-p", "nucleus", "min-p", "temp",
+)  # fmt: skip
 
 PARAMETERS: Mapping[str, Parameter] = {
     "top_n_sigma": _number(),  # below 0 = off
@@ -94,7 +114,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "mirostat_tau": _number(0),
     "adaptive_target": _number(high=1),  # below 0 = off
     "adaptive_decay": _number(0, 0.99),
-    "samplers": _TEXT_OR_LIST,
+    "samplers": Parameter((str, list), items=_SAMPLERS),
     "seed": _integer(-1, 2**32 - 1),  # -1 = another one each time
     "n_predict": _integer(-1),  # -1 = no limit
     "max_tokens": _integer(-1),

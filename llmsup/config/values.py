@@ -51,6 +51,13 @@ string = exactly(str, "a string")
 table = exactly(dict, "a table")
 
 
+def word(value: Any, _type: Any) -> str:
+    """Take strings that the system takes: no path, no program's argument and no variable can have a NUL in it."""
+    if "\0" in string(value, str):
+        raise ValueError(f"there can't be a NUL character in it: {value!r}")
+    return str(value)
+
+
 def seconds(value: Any, _type: Any) -> Seconds:
     """Take "30m", "never" and numbers of seconds."""
     if type(value) is str:
@@ -75,7 +82,7 @@ def size(value: Any, _type: Any) -> Bytes:
 
 def path(value: Any, _type: Any) -> Path:
     """Take paths; `~` is expanded by the schema."""
-    if not string(value, str):
+    if not word(value, str):
         raise ValueError("a path can't be empty")
     return Path(value)
 
@@ -84,11 +91,11 @@ def command(value: Any, _type: Any) -> tuple[str, ...]:
     """Take a string, split like a shell would but without one, or a list; `~/` is expanded in every word."""
     if type(value) is str:
         try:
-            words = shlex.split(value)
+            words = shlex.split(word(value, str))
         except ValueError as error:  # "No closing quotation"
             raise ValueError(f"{error} in the command {value!r}") from None
     elif type(value) is list:
-        words = each(enumerate(value), lambda _, item: string(item, str))
+        words = each(enumerate(value), lambda _, item: word(item, str))
     else:
         raise ValueError(f"expected a command (a string or a list of strings), {got(value)}")
     if words and not words[0]:
@@ -127,11 +134,6 @@ def json_item(_index: str | int, value: Any) -> Any:
     return json(value, None)
 
 
-def json_table(value: Any, _type: Any) -> dict[str, Any]:
-    """Take a table of what can stand in a request's body."""
-    return dict(json(table(value, dict), None))
-
-
 def sampling(value: Any, _type: Any) -> dict[str, Any]:
     """Take a table of sampling parameters."""
 
@@ -160,7 +162,7 @@ def strings(value: Any, _type: Any) -> tuple[str, ...]:
     """Take a list of strings; one string is not a list of its letters."""
     if type(value) is not list:
         raise ValueError(f"expected a list of strings, {got(value)}")
-    return tuple(each(enumerate(value), lambda _, item: string(item, str)))
+    return tuple(each(enumerate(value), lambda _, item: word(item, str)))
 
 
 def paths(value: Any, _type: Any) -> tuple[Path, ...]:
@@ -170,6 +172,47 @@ def paths(value: Any, _type: Any) -> tuple[Path, ...]:
     return tuple(each(enumerate(value), lambda _, item: path(item, Path)))
 
 
-def string_table(value: Any, _type: Any) -> dict[str, str]:
-    """Take a table of strings."""
-    return dict(each(table(value, dict).items(), lambda key, item: (str(key), string(item, str))))
+def environment(value: Any, _type: Any) -> dict[str, str]:
+    """Take a table of variables for a program."""
+
+    def variable(name: str | int, item: Any) -> tuple[str, str]:
+        name = str(name)
+        if not name or "=" in name or "\0" in name:
+            raise ValueError(f"{name!r} can't name a variable: a name is not empty, and has no '=' in it")
+        return name, word(item, str)
+
+    return dict(each(table(value, dict).items(), variable))
+
+
+def body_table(value: Any, _type: Any) -> dict[str, Any]:
+    """Take a table of a body's members, by their paths in it."""
+
+    def member(path: str | int, item: Any) -> tuple[str, Any]:
+        check_member(str(path))
+        return str(path), json(item, None)
+
+    return dict(each(table(value, dict).items(), member))
+
+
+def body_members(value: Any, _type: Any) -> tuple[str, ...]:
+    """Take a list of a body's members, by their paths in it."""
+
+    def member(_index: str | int, item: Any) -> str:
+        check_member(path := str(string(item, str)))
+        return path
+
+    if type(value) is not list:
+        raise ValueError(f"expected a list of strings, {got(value)}")
+    return tuple(each(enumerate(value), member))
+
+
+def check_member(path: str) -> None:
+    """Accept the path of a member that may be changed: "chat_template_kwargs.enable_thinking".
+
+    Raises:
+        ValueError: It is none, or it is what llmsup goes by; the message is fit for a person.
+    """
+    if not all(path.split(".")):
+        raise ValueError(f"{path!r} is not the name of a body's member: a name, or names with dots between them")
+    if path.partition(".")[0] == "model":
+        raise ValueError(f"{path!r} can't be changed here: `upstream_model` is what an engine is asked for")

@@ -37,7 +37,13 @@ from .metrics import metrics
 log = logging.getLogger(__name__)
 
 
-class NameInPath(PathConverter):
+class AnyPath(PathConverter):
+    """Whatever stands in a path, a line's end included: a name that has one is no model's, and is told so."""
+
+    regex = r"[^/](?s:.*?)"
+
+
+class NameInPath(AnyPath):
     """A model's name at the end of a route, `<model:name>`. It may have slashes; as they come, where a path may have
     them, and encoded anywhere.
     """
@@ -67,7 +73,7 @@ def build_app(
     app.config["RESPONSE_TIMEOUT"] = None  # Quart's minute would cut streams short, without a word
     app.config["BODY_TIMEOUT"] = None  # `gateway.reading` has the bounds of a body
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.url_map.converters["model"] = NameInPath
+    app.url_map.converters |= {"path": AnyPath, "model": NameInPath}
     app.url_map.merge_slashes = False  # paths are canonical (`gateway.paths`), and what is an engine's stays as it is
     for routes in (
         control(fleet, reconciler, governor),

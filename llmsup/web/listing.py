@@ -10,6 +10,7 @@ from typing import Any
 
 from ..catalog.entry import Entry
 from ..catalog.labels import quant_in
+from ..config.schema import ModelSpec
 from ..memory.cost.cost import Cost
 from ..memory.cost.estimate import Estimate
 from ..units import Bytes
@@ -32,7 +33,7 @@ def listing(entry: Entry, needs: Estimate | None, cost: Cost, ceiling: Bytes, na
     known = cost if cost.least and not entry.refusal else None  # a guess is nothing to show
     return {
         "kind": spec.kind or ("unknown" if facts and facts.kind == "unknown" else "chat"),
-        "context_length": (needs.context.n_ctx_seq if needs else spec.ctx_size) or None,
+        "context_length": (needs.context.n_ctx_seq if needs else _stated(spec)) or None,
         "size_bytes": found.size if found else None,
         "architecture": (facts and facts.architecture) or None,
         # a file's name knows better than its header: UD-Q4_K_XL is no type of ggml's
@@ -51,6 +52,13 @@ def listing(entry: Entry, needs: Estimate | None, cost: Cost, ceiling: Bytes, na
         "names": list(names),
         "description": spec.description,
     }
+
+
+def _stated(spec: ModelSpec) -> int:
+    """The context of a model that nobody can estimate. Its command isn't told `ctx_size`, so that counts only where it
+    stands in the model's own table: who wrote the command knows.
+    """
+    return spec.ctx_size if "ctx_size" in spec.given else 0
 
 
 def _capabilities(entry: Entry) -> list[str]:

@@ -23,7 +23,7 @@ from ..memory.policy.eviction_cost import loss
 from ..memory.policy.inputs import LoadedModel, Machine
 from ..units import Seconds
 from .answers import as_json
-from .status import finite, rounded, running_entry, wall
+from .status import finite, rounded, running_entry, standing, wall
 
 
 def memory(fleet: Fleet, governor: Governor) -> Blueprint:
@@ -66,14 +66,15 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
     @routes.get("/memory/<model:name>")
     async def one(name: str) -> Response:
         model = fleet.find_running(name)
+        state, _ = standing(model)
         footprint = governor.footprint(model)
         loaded = next((each for each in governor.loaded_models() if each.name == model.spec.name), None)
         return as_json(
             {
                 **running_entry(model, footprint),
                 "model": model.spec.name,
-                "state": str(model.state),
-                "since": wall(model.since),
+                "state": str(state),
+                "since": None if state is not model.state else wall(model.since),
                 "counts": _counts(model),
                 "min_residency": rounded(governor.floor),
                 "resident": None if loaded is None else _resident(loaded, governor),

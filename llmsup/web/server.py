@@ -17,6 +17,7 @@ from ..errors import SetupError
 from ..process import descriptors
 from ..process.quick_stream import QuickStream
 from ..units import Seconds
+from .certificate import context_of
 from .clients import Clients
 from .conversation import Conversation
 from .pipe import Ends
@@ -162,14 +163,7 @@ class WebServer:
     def _tls(self) -> ssl.SSLContext | None:
         if not self._certfile or not self._keyfile:
             return None
-        try:
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            context.set_alpn_protocols(["http/1.1"])
-            context.load_cert_chain(self._certfile, self._keyfile)
-        except (OSError, ssl.SSLError) as error:
-            raise SetupError(f"server.certfile and server.keyfile can't be used: {error}.") from None
-        return context
+        return context_of(self._certfile, self._keyfile)
 
 
 def listen(address: str) -> list[socket.socket]:

@@ -34,9 +34,10 @@ def running_entry(model: Model, footprint: Cost | None) -> dict[str, Any]:
     run = model.run
     engine = run.engine if run else None
     spec = model.spec
+    state, reason = standing(model)
     return {
         "model": spec.name,
-        "state": _running(model),
+        "state": _RUNNING.get(state, str(state)),
         "pid": engine.pid if engine else None,
         "proxy": str(engine.launch.address) if engine else None,
         "cmd": shlex.join(engine.launch.argv) if engine else None,
@@ -53,16 +54,17 @@ def running_entry(model: Model, footprint: Cost | None) -> dict[str, Any]:
         "pinned": spec.pinned,
         "restarts": model.crashes,
         "description": spec.description,
-        "reason": model.reason,
+        "reason": reason,
         "progress": engine.progress if engine else None,
         "waits_for": model.queue.shortage or (model.reason if model.state is State.WAITING else None),
     }
 
 
-def _running(model: Model) -> str:
+def standing(model: Model) -> tuple[State, str]:
+    """Where it is in its life, and why. One that goes once nobody needs it is on its way out already."""
     if model.intent.retiring and model.state is State.READY:
-        return str(State.DRAINING)
-    return _RUNNING.get(model.state, str(model.state))
+        return State.DRAINING, model.intent.retiring
+    return model.state, model.reason
 
 
 def model_entry(

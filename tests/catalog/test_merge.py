@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from configs import parse
 from engine_kinds import kinds
 
@@ -221,5 +222,12 @@ def test_what_an_engine_sees(tmp_path: Path) -> None:
     assert not entry.runs_like(serve(tmp_path, "", found(tmp_path, "m", projector=Path("/p")))["m"])
     newer = Found(id="m", path=model.path, files=(Stamp(model.files[0].path, 1, 2),), facts=CHAT)
     assert not entry.runs_like(serve(tmp_path, "", newer)["m"])
+    stamp = evolve(model.files[0], node=(1, 2))
+    here, moved, copy = (
+        serve(tmp_path, "", evolve(model, files=(each,)))["m"]
+        for each in (stamp, evolve(stamp, path=Path("/else")), evolve(stamp, path=Path("/else"), node=(1, 3)))
+    )
+    assert here.runs_like(moved), "it has another name, and is the same file"
+    assert not here.runs_like(copy)
     one, other = (f"[models.m]\nengine = 'e'\n[engines.e]\ncommand = 'e {n} ${{PORT}}'" for n in (1, 2))
     assert not serve(tmp_path, one, model)["m"].runs_like(serve(tmp_path, other, model)["m"])

@@ -83,7 +83,7 @@ def test_the_config_tells_where(config: Path, text: str, url: str) -> None:
 
 def test_a_port_that_nobody_knows(config: Path) -> None:
     config.write_text('[server]\nlisten = "127.0.0.1:0"')
-    with pytest.raises(SetupError, match="--url"):
+    with pytest.raises(NoServer, match="--url"):
         connect(None)
 
 

@@ -17,7 +17,7 @@ from llmsup.catalog.gguf.facts import Facts, FoundKind
 from llmsup.cli import main
 from llmsup.cli.starting import starting_config
 from llmsup.config import Config
-from llmsup.config.schema import Catalog
+from llmsup.config.schema import Catalog, Server
 
 
 def found(id_: str, kind: FoundKind = "chat", *, problem: str = "", **facts: Any) -> Found:
@@ -51,7 +51,7 @@ def uncommented(text: str) -> str:
 def test_it_changes_nothing(tmp_path: Path) -> None:
     """It is what llmsup does by itself; the roots stay as they are where none of them exists."""
     for roots in ((tmp_path,), (tmp_path / "none", tmp_path / "nor this")):
-        config = Config(catalog=Catalog(roots=roots))
+        config = Config(server=Server(state_dir=tmp_path / "state"), catalog=Catalog(roots=roots))
         assert parse(starting_config(config, SNAPSHOT), "x") == config
         assert parse(starting_config(config, Snapshot()), "x") == config
 

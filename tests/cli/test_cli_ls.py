@@ -133,13 +133,14 @@ def test_what_a_reload_tells() -> None:
     assert told(nothing) == ["unchanged: 0 models"]
 
 
-def test_without_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one would serve is shown, from the same look at the same files."""
+@pytest.mark.parametrize("port", [0, 1])
+def test_without_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    """What one would serve is shown, from the same look at the same files; wherever it would be."""
     monkeypatch.setenv("HOME", str(tmp_path))
     tiny_llama(tmp_path / ".lmstudio/models/org/tiny/tiny-Q4_K_M.gguf")
     (tmp_path / ".lmstudio/models/org/tiny/broken.gguf").write_bytes(b"GGUF")
     (tmp_path / ".config/llmsup").mkdir(parents=True)
-    (tmp_path / ".config/llmsup/llmsup.toml").write_text("server.listen = '127.0.0.1:1'\n")
+    (tmp_path / ".config/llmsup/llmsup.toml").write_text(f"server.listen = '127.0.0.1:{port}'\n")
     shown = CliRunner().invoke(main, ["ls"])
     assert shown.exit_code == 0
     assert shown.stdout.splitlines()[1].split()[:4] == ["org/tiny", "chat", "Q4_K_M", "4096"]
@@ -150,6 +151,21 @@ def test_without_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert (model["id"], model["kind"], model["fits"]) == ("org/tiny", "chat", True)
     left_out = CliRunner().invoke(main, ["ls", "--left-out"]).stdout
     assert left_out.startswith(f"{tmp_path}/.lmstudio/models/org/tiny/broken.gguf: ")
+    (tmp_path / ".lmstudio/models/org/tiny/broken.gguf").unlink()
+    assert CliRunner().invoke(main, ["ls", "--left-out"]).stdout == "No file is left out.\n"
     nobody = CliRunner().invoke(main, ["ls", "--url", "http://127.0.0.1:1"])
     assert nobody.exit_code == 1
     assert "no server answers" in nobody.stderr
+
+
+def test_a_command_has_the_context_that_its_own_table_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is never told that of [defaults]."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = tmp_path / "llmsup.toml"
+    monkeypatch.setenv("LLMSUP_CONFIG", str(config))
+    config.write_text(
+        "server.listen = '127.0.0.1:0'\ndefaults.ctx_size = 2048\nmodels.a.command = 'srv ${PORT}'\n"
+        "[models.b]\ncommand = 'srv ${PORT}'\nctx_size = 512\n"
+    )
+    told = json.loads(CliRunner().invoke(main, ["ls", "--json"]).stdout)
+    assert {model["id"]: model["context_length"] for model in told} == {"a": None, "b": 512}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from llmsup.cli.bar import bar
 from llmsup.cli.ps import failures, nothing_loaded, table, waits
 
 NOW = 1_000_000.0
@@ -67,6 +68,25 @@ def test_a_clock_that_differs_from_the_servers() -> None:
 
 def model(id_: str, value: str = "unloaded", **status: Any) -> dict[str, Any]:
     return {"id": id_, "status": {"value": value, **status}}
+
+
+def test_the_bar_has_room() -> None:
+    """On a terminal of 80 columns, too."""
+    memory = {
+        "ceiling_bytes": 2 << 30, "committed_bytes": 1 << 30, "available_bytes": 3 << 30, "waiting": [{}],
+        "level": "warn", "because": "the compressor grows by 512 MiB a second, and 1.0 GiB is available of 16.0 GiB",
+        "problem": None,
+    }  # fmt: skip
+    whole = bar(memory)
+    assert "\n" not in whole
+    lines = bar(memory, 80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].endswith("1.0 GiB of 2.0 GiB (50%) · 3.0 GiB available")
+    assert lines[1:] == [
+        "  1 model waiting for memory",
+        "  pressure warn: the compressor grows by 512 MiB a second, and 1.0 GiB is",
+        "  available of 16.0 GiB",
+    ]
 
 
 def test_nothing_is_loaded() -> None:

@@ -31,6 +31,16 @@ def test_where_it_fits_it_is_a_table() -> None:
     assert MODELS.as_text().splitlines() == MODELS.as_text(82).splitlines() == wide
 
 
+@pytest.mark.parametrize(("columns", "lines"), [("", 3), ("0", 3), ("x", 3), ("82", 3), ("40", 9)])
+def test_where_nobody_looks_there_is_room_for_all(
+    columns: str, lines: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A program that reads it wants a line for a row; whoever exports $COLUMNS wants no more than that."""
+    monkeypatch.setenv("COLUMNS", columns)
+    MODELS.show()
+    assert len(capsys.readouterr().out.splitlines()) == lines
+
+
 def test_where_it_does_not_the_id_stands_alone() -> None:
     assert MODELS.as_text(81).splitlines() == [
         "MODEL",

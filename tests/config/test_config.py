@@ -181,6 +181,53 @@ def test_a_table_that_was_already_read() -> None:
         ("[defaults]\nargs = 'a b'", "expected a list of strings, got a string 'a b' @ defaults.args"),
         ("[defaults]\nargs = ['a', 1]", "expected a string, got a whole number 1 @ defaults.args[1]"),
         ("[defaults]\nenv = {A = 0}", "expected a string, got a whole number 0 @ defaults.env.A"),
+        (
+            '[defaults]\nenv = {"A=B" = "1"}',
+            "'A=B' can't name a variable: a name is not empty, and has no '=' in it @ defaults.env.\"A=B\"",
+        ),
+        (
+            '[defaults]\nenv = {"" = "1"}',
+            "'' can't name a variable: a name is not empty, and has no '=' in it @ defaults.env.\"\"",
+        ),
+        ('[defaults]\nenv = {A = "\\u0000"}', "there can't be a NUL character in it: '\\x00' @ defaults.env.A"),
+        ('[defaults]\nargs = ["\\u0000"]', "there can't be a NUL character in it: '\\x00' @ defaults.args[0]"),
+        ('[server]\ncertfile = "\\u0000"', "there can't be a NUL character in it: '\\x00' @ server.certfile"),
+        (
+            '[models.a.request]\nset = {"model" = "b"}',
+            (
+                "'model' can't be changed here: `upstream_model` is what an engine is asked for"
+                " @ models.a.request.set.model"
+            ),
+        ),
+        (
+            '[models.a.request]\nset = {"" = 1}',
+            (
+                "'' is not the name of a body's member: a name, or names with dots between them"
+                ' @ models.a.request.set.""'
+            ),
+        ),
+        (
+            '[models.a.request]\nstrip = ["x", "a..b"]',
+            (
+                "'a..b' is not the name of a body's member: a name, or names with dots between them"
+                " @ models.a.request.strip[1]"
+            ),
+        ),
+        (
+            '[models.a.request]\nstrip = ["model"]',
+            (
+                "'model' can't be changed here: `upstream_model` is what an engine is asked for"
+                " @ models.a.request.strip[0]"
+            ),
+        ),
+        (
+            '[server]\nstate_dir = "/x/${env:HOME"',
+            "'${env:' begins no reference to a variable: write \"${env:NAME}\" @ server.state_dir",
+        ),
+        (
+            '[defaults]\nargs = ["${Env.HOME}"]',
+            "'${Env.' begins no reference to a variable: write \"${env:NAME}\" @ defaults.args[0]",
+        ),
         ("[defaults]\nctx_size = -1", "must be at least 0, not -1 @ defaults.ctx_size"),
         ("[defaults]\nn_gpu_layers = -1", "must be at least 0, not -1 @ defaults.n_gpu_layers"),
         ("[defaults]\nthreads = 0", "must be at least 1, not 0 @ defaults.threads"),
@@ -454,6 +501,9 @@ def test_sampling_names(wrong: str, right: str) -> None:
         ("top_k = true", "expected a whole number, got true"),
         ("cache_prompt = 1", "expected true or false, got a whole number 1"),
         ("stop = 1", "expected a string or a list, got a whole number 1"),
+        ("stop = [1]", "expected strings in the list, got a whole number 1"),
+        ("samplers = ['top_k', 'typical_p']", "there is no 'typical_p' (did you mean 'typical-p'?)"),
+        ("samplers = 'top_k;temprature'", "there is no 'temprature' (did you mean 'temperature'?)"),
     ],
 )
 def test_sampling_values(text: str, what: str) -> None:

@@ -16,7 +16,7 @@ from llmsup.engines.bundled.flags import FLAGS
 from llmsup.engines.llama_server.flags import Dialect, check_args, render
 from llmsup.engines.llama_server.probe import parse_flags
 from llmsup.engines.sampling import FIELDS, WHOLE_CONTEXT, read_flag, request_fields
-from llmsup.errors import SetupError
+from llmsup.errors import SetupError, SetupErrors
 from llmsup.units import Bytes
 
 B10068 = Dialect(
@@ -206,6 +206,22 @@ def test_short_flags(args: tuple[str, ...], fine: bool) -> None:
     else:
         with pytest.raises(SetupError, match="args has '-foo', which"):
             check_args(spec(args=args), B10068, {})
+
+
+def test_all_that_is_wrong_is_told() -> None:
+    """Of the flags, and of the settings that there is no flag for."""
+    dialect = Dialect(frozenset({"--good", "--wants"}), "it", frozenset({"--wants"}))
+    with pytest.raises(SetupErrors) as caught:
+        check_args(spec(args=("--bad", "--wants", "--good", "--worse", "--wants")), dialect, {})
+    assert [each.message.removeprefix("model m: args has ") for each in caught.value.each] == [
+        "'--bad', which it does not know.",
+        "'--wants', but no value for it.",
+        "'--worse', which it does not know.",
+        "'--wants', but no value for it.",
+    ]
+    with pytest.raises(SetupErrors) as caught:
+        render(spec(parallel=4, ctx_size=512), dialect, threads=None)
+    assert len(caught.value.each) == 2
 
 
 def test_args_that_are_fine() -> None:

@@ -10,7 +10,7 @@ import trio
 from real_engines import llama_server
 
 from llmsup.engines.llama_server.flags import Dialect
-from llmsup.engines.llama_server.probe import Probe, parse_flags
+from llmsup.engines.llama_server.probe import Probe, parse_flags, parse_valued
 from llmsup.errors import SetupError
 from llmsup.units import Seconds
 
@@ -128,3 +128,17 @@ async def test_a_real_llama_server() -> None:
     dialect = await probe.dialect(binary)
     assert dialect.flags >= {"--model", "--host", "--alias", "--ctx-size", "--cache-ram", "--top-n-sigma"}
     assert (await probe.version(binary)).startswith("version")
+
+
+def test_which_flags_want_a_value() -> None:
+    """A word right behind the spellings; what they do stands in a column of its own, or below."""
+    valued = parse_valued(HELP.read_text())
+    assert valued >= {"-c", "--ctx-size", "-fa", "--flash-attn", "--lora-scaled", "--chat-template-kwargs", "-ctkd"}
+    assert not valued & {"--mmap", "--no-mmap", "-kvo", "--no-webui", "-v", "--swa-full", "--embeddings"}
+    layouts = {
+        "-c,    --ctx-size N      number": {"-c", "--ctx-size"},
+        "--mmap, --no-mmap       --mlock is another": set(),
+        "-a,    --alias,\n       --name NAME      wrapped": {"-a", "--alias", "--name"},
+        "--one-of-them-that-is-so-long-and-is-on what it does": set(),
+    }
+    assert {text: parse_valued(text) for text in layouts} == layouts

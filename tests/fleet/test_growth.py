@@ -15,6 +15,7 @@ from trio.testing import MockClock
 
 from llmsup.config.schema import Config, EngineSpec, GiB, Memory, ModelSpec, Server
 from llmsup.fleet.model.states import Cause
+from llmsup.memory.cost.process import Footprint
 from llmsup.memory.policy.admission import Claim, admit
 from llmsup.memory.policy.inputs import LoadedModel, Machine, Need
 from llmsup.units import Bytes, Seconds
@@ -52,6 +53,19 @@ async def test_what_they_do_grow_to_counts(autojump_clock: MockClock) -> None:
         assert (a.cost, a.grows) == (20 * GiB, 4 * GiB)
         await m.use("b")
         assert m.went() == [("a", Cause.ROOM)]
+
+
+async def test_who_keeps_no_prompts_grows_by_none(autojump_clock: MockClock) -> None:
+    """Not by what it counts for less since another has its file mapped, too."""
+    async with machine() as m:
+        m.serve(a=1)
+        await m.use("a")
+        meter = m.garage.engines[0].meter
+        meter.saw(Footprint(Bytes(GiB), Bytes(GiB)))
+        meter.saw(Footprint(Bytes(GiB), Bytes(GiB // 2)))
+        await trio.sleep(10)
+        (a,) = m.governor.loaded_models()
+        assert (a.cost, a.grows) == (GiB + GiB // 2, 0)
 
 
 @pytest.mark.parametrize("neighbour", [0.0, 1.5, 3.9])

@@ -48,6 +48,6 @@ def test_the_first_reason_stays_but_for_who_cannot_wait() -> None:
 
 
 def test_one_that_retires_may_be_kept() -> None:
-    retired = Intent(load=True).retired()
-    assert (retired.load, retired.retiring) == (False, True)
+    retired = Intent(load=True).retired("its file is gone")
+    assert (retired.load, retired.retiring) == (False, "its file is gone")
     assert retired.stopping(CHANGED).run_over().kept() == NOTHING

@@ -138,8 +138,13 @@ async def test_a_declared_memory_that_was_too_small_is_told(tmp_path: Path, capl
     with caplog.at_level(logging.WARNING):
         kept.keep(a, await lived(a.entry, 3 * GiB))
     assert "its declared `memory` is 1.0 GiB, and it took 3.0 GiB" in caplog.text
+    caplog.clear()
+    kept.keep(a, await lived(a.entry, 3 * GiB + MiB))
+    assert not caplog.text, "it was told"
+    kept.keep(a, await lived(a.entry, 4 * GiB))
+    assert "and it took 4.0 GiB" in caplog.text
     now = await kept.cost(a)
-    assert (now.source, now.bytes) == ("measured", 3 * GiB)
+    assert (now.source, now.bytes) == ("measured", 4 * GiB)
 
 
 async def test_what_it_grew_to_counts_unless_it_was_prompts(tmp_path: Path) -> None:

@@ -257,6 +257,15 @@ async def test_paths_and_methods_that_there_are_not() -> None:
         assert (got.status, got.error["code"]) == (405, "method_not_allowed")
 
 
+async def test_a_name_with_a_line_in_it_is_no_models() -> None:
+    """It is told like every other name that no model has."""
+    async with serving(fake("a")) as served:
+        for path in ("/memory/nl%0Ax", "/logs/nl%0Ax", "/logs/stream/nl%0Ax", "/v1/models/%0A"):
+            got = await served.client.get(path)
+            assert (got.status, got.error["code"]) == (404, "model_not_found"), path
+        assert (await served.client.get("/logs/nl%0Ax")).error["message"].startswith("There is no model 'nl\\nx'.")
+
+
 async def test_keys_origins_and_hosts_are_checked_before_anything_is_loaded() -> None:
     async with serving(fake("a"), server=Server(api_keys=("k1", "k2"))) as served:
 

@@ -13,6 +13,7 @@ from serving import PATIENCE, Served
 from llmsup.catalog.found import Stamp, Unreadable
 from llmsup.catalog.gguf.facts import Facts
 from llmsup.catalog.gguf.header_cache import HeaderCache
+from llmsup.cli.why import standing
 from llmsup.fleet.model.states import State
 from llmsup.units import Seconds
 
@@ -76,6 +77,34 @@ async def test_a_file_that_was_replaced_under_a_running_model(setting: Setting) 
         assert rest.endswith(b"data: [DONE]\n\n")
         assert (await served.client.post("/tokenize", model="pub/a", content="x")).status == 200
         assert await pid(served, "pub/a") != old
+
+
+async def test_a_file_that_was_moved_under_a_running_model(setting: Setting) -> None:
+    """It has another name, and is the same model: its engine stays, idle or not."""
+    setting.add("b")
+    async with setting.serving() as served:
+        assert (await served.client.chat("b")).status == 200
+        old = await pid(served, "b")
+        (setting.models / "b.gguf").rename(setting.models / "c.gguf")
+        done = await reload(served)
+        assert (done["added"], done["removed"]) == (["c"], ["b"])
+        assert await pid(served, "c") == old
+        assert (await served.client.chat("c")).status == 200
+        assert await pid(served, "c") == old
+
+
+async def test_why_tells_that_a_model_is_on_its_way_out(setting: Setting) -> None:
+    """Its file is gone, and somebody is still served by it."""
+    setting.write(args=SLOW)
+    path = setting.add("b")
+    async with setting.serving() as served, served.client.stream("b") as pieces:
+        await anext(pieces)
+        path.unlink()
+        await reload(served)
+        (running,) = (await served.client.get("/running")).json
+        why = (await served.client.get("/memory/b")).json
+        assert running["state"] == why["state"] == "draining"
+        assert next(standing(why, 0)) == "b is draining: it is no longer in the config or on the disk."
 
 
 @pytest.mark.slow

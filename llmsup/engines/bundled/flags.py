@@ -116,6 +116,7 @@ TABLE: Mapping[str, Flag] = {
 }
 
 FLAGS = frozenset(TABLE)
+VALUED = frozenset(flag for flag, how in TABLE.items() if how.read is not None)
 
 
 def apply(engine: Any, params: Any, flag: Flag, value: object) -> None:

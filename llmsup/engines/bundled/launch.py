@@ -12,11 +12,11 @@ from ...config.schema import ModelSpec
 from ..launch import Launch, UnixAddress
 from ..llama_server.command_line import CHILD_MODE, words_of
 from ..llama_server.flags import Dialect
-from .flags import FLAGS
+from .flags import FLAGS, VALUED
 
 NAME = "bundled"
 PROGRAM = (sys.executable, "-m", "llmsup.engines.bundled.process")
-DIALECT = Dialect(FLAGS, "the bundled engine")
+DIALECT = Dialect(FLAGS, "the bundled engine", VALUED)
 
 
 def launch(spec: ModelSpec, *, model: Path, socket: Path, threads: int | None) -> Launch:

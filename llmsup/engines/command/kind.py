@@ -13,6 +13,7 @@ from attrs import evolve
 
 from ...catalog.found import Found
 from ...config.schema import ModelSpec
+from ...errors import Collected
 from ..context import Context
 from ..finding import find_program, model_path
 from ..kind import Kind, Machine, Wanted
@@ -52,8 +53,12 @@ class Command(Kind):
         name = spec.name
         if Path(words[0]).name == LLAMA_SERVER:
             dialect = await machine.probe.dialect(Path(words[0]))
-            own = llama_server.corrected_command(spec, words, dialect)
-            args = llama_server.corrected_args(spec, dialect)
+            problems = Collected()
+            with problems.noting():
+                own = llama_server.corrected_command(spec, words, dialect)
+            with problems.noting():
+                args = llama_server.corrected_args(spec, dialect)
+            problems.check()
             words, spec, name = own.words, evolve(spec, args=args.words), llama_server.alias_of(name)
             told, sampling = (*own.told, *args.told), {**own.sampling, **args.sampling}
         model = None

@@ -5,15 +5,17 @@ It does not know where the binary and the model were found.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import evolve
 
 from ...config.schema import ModelSpec
+from ...errors import Collected
 from ..launch import Launch, UnixAddress
 from .flags import Dialect, check_args, render
 from .names import NAME
-from .spellings import Corrected, correct
+from .spellings import Corrected, corrections
 
 # Internal to llama.cpp, hence only a bonus: with this variable (any number will do) llama-server takes us for its
 # own router. It then prints lines `cmd_child_to_router:state:{...}` on its standard output, with the progress of
@@ -64,8 +66,12 @@ def launch(
         SetupError: The model's `args` have a flag that is ours or unknown, or the config asks for what this
             engine can't be told.
     """
-    words, body, corrected = words_of(spec, dialect, model, socket, threads, alias=alias_of(spec.name))
-    leading = corrected_command(spec, command, dialect)
+    problems = Collected()
+    with problems.noting():
+        leading = corrected_command(spec, command, dialect)
+    with problems.noting():
+        words, body, corrected = words_of(spec, dialect, model, socket, threads, alias=alias_of(spec.name))
+    problems.check()
     return Launch(
         engine=NAME,
         argv=(*leading.words, *words),
@@ -94,8 +100,14 @@ def corrected_args(spec: ModelSpec, dialect: Dialect, *, place: str = "args") ->
     Raises:
         SetupError: There is a flag that it doesn't know.
     """
-    corrected = correct(spec, dialect, place=place)
-    check_args(evolve(spec, args=corrected.words), dialect, {}, place=place)
+    return _checked(spec, dialect, {}, place=place)
+
+
+def _checked(spec: ModelSpec, dialect: Dialect, owned: Mapping[str, str], *, place: str = "args") -> Corrected:
+    corrected, problems = corrections(spec, dialect, place=place)
+    with problems.noting():
+        check_args(evolve(spec, args=corrected.words), dialect, owned, place=place)
+    problems.check()
     return corrected
 
 
@@ -108,9 +120,12 @@ def words_of(
     Raises:
         SetupError: As `launch`.
     """
-    corrected = correct(spec, dialect)
-    check_args(evolve(spec, args=corrected.words), dialect, _OWNED)
-    rendered = render(spec, dialect, threads=threads)
+    problems = Collected()
+    with problems.noting():
+        corrected = _checked(spec, dialect, _OWNED)
+    with problems.noting():
+        rendered = render(spec, dialect, threads=threads)
+    problems.check()
     # The user's own arguments come last: llama-server keeps the last of a flag given twice.
     words = ("--model", str(model), "--host", str(socket), "--alias", alias, *rendered.words, *corrected.words)
     return words, {**rendered.body_defaults, **corrected.sampling}, corrected

@@ -8,12 +8,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from attrs import Factory, frozen
 
 from ...config.schema import Kind, MiB, ModelSpec
-from ...errors import SetupError
+from ...errors import Collected, SetupError
 from ..sampling import FIELDS, Field, body_value, engine_value, flag_words, request_field
 
 _KINDS: Mapping[Kind | None, tuple[str, ...]] = {
@@ -35,10 +36,12 @@ class Dialect:
     Attributes:
         flags: Every spelling, with its dashes.
         name: The engine, for messages: a path or "bundled".
+        valued: Those that want a word behind them.
     """
 
     flags: frozenset[str]
     name: str
+    valued: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         return f"<Dialect {self.name}, {len(self.flags)} flags>"
@@ -63,15 +66,18 @@ def render(spec: ModelSpec, dialect: Dialect, *, threads: int | None) -> Rendere
         threads: How many to compute with, or None to leave it to the engine.
 
     Raises:
-        SetupError: The config asks for a setting that this engine has no flag for.
+        SetupError: The config asks for settings that this engine has no flag for; all of them are told.
     """
     words: list[str] = []
+    problems = Collected()
     for what, candidates, value in _settings(spec, threads):
         flag = dialect.pick(candidates)
         if flag is not None:
             words += (flag,) if value is None else (flag, str(value))
         elif what:
-            raise SetupError(f"model {spec.name}: {dialect.name} can't be given {what}: it has no {candidates[0]}.")
+            lacks = f"it has no {candidates[0]}"
+            problems.add(SetupError(f"model {spec.name}: {dialect.name} can't be given {what}: {lacks}."))
+    problems.check()
     body: dict[str, Any] = {}
     # An embedding or a rerank model samples nothing; its requests shall not carry [defaults.sampling].
     sampling = spec.sampling if spec.kind in (None, "chat") else {}
@@ -127,24 +133,26 @@ def check_args(spec: ModelSpec, dialect: Dialect, owned: Mapping[str, str], *, p
         place: What the words are called in a message.
 
     Raises:
-        SetupError: The model's `args` have such a flag.
+        SetupError: The model's `args` have such flags; all of them are told.
     """
+    problems = Collected()
     before = ""
-    for word in spec.args:
+    for word, after in pairwise((*spec.args, "")):
         value_of, before = before, word if word.startswith("-") else ""
         flag = re.sub(r"(?<=\w)_", "-", word.partition("=")[0]) if word.startswith("-") else ""
         where = f"model {spec.name}: {place} has {word!r}"
         if flag in owned:
-            raise SetupError(f"{where}, which llmsup sets itself.", hint=owned[flag])
+            problems.add(SetupError(f"{where}, which llmsup sets itself.", hint=owned[flag]))
         # what stands behind a flag may be its value, even if it looks like one: "--chat-template -x"
-        if not (_LONG_FLAG.fullmatch(flag) or (_SHORT_FLAG.fullmatch(flag) and not value_of)):
+        elif not (_LONG_FLAG.fullmatch(flag) or (_SHORT_FLAG.fullmatch(flag) and not value_of)):
             continue
-        if flag not in dialect.flags:
+        elif flag not in dialect.flags:
             near = difflib.get_close_matches(flag, dialect.flags, n=1, cutoff=0.7)
             hint = f"Did you mean {near[0]}?" if near else ""
-            raise SetupError(f"{where}, which {dialect.name} does not know.", hint=hint)
-        if "=" in word:
-            raise SetupError(
-                f"{where}; flag and value are two words here.",
-                hint=f'Write "{flag}", "{word.partition("=")[2]}".',
-            )
+            problems.add(SetupError(f"{where}, which {dialect.name} does not know.", hint=hint))
+        elif "=" in word:
+            hint = f'Write "{flag}", "{word.partition("=")[2]}".'
+            problems.add(SetupError(f"{where}; flag and value are two words here.", hint=hint))
+        elif flag in dialect.valued and (not after or after in dialect.flags):
+            problems.add(SetupError(f"{where}, but no value for it."))
+    problems.check()

@@ -12,6 +12,7 @@ from attrs import evolve
 
 from ...catalog.found import Found
 from ...config.schema import ModelSpec
+from ...errors import Collected
 from ..context import Context
 from ..cores import share_of
 from ..finding import model_path
@@ -47,10 +48,15 @@ class LlamaCpp(Kind):
 
     async def launch(self, wanted: Wanted, program: tuple[str, ...], socket: Path, machine: Machine) -> Launch:
         spec, found = wanted.spec, wanted.found
-        model = await model_path(spec, machine)
+        problems = Collected()
+        model = Path()
+        with problems.noting():
+            model = await model_path(spec, machine)
         share = share_of(spec, cores=machine.cores(), several=machine.several())
         filled = self.with_file(spec, found) if found else spec
-        launch = await self.command_line(filled, program, model, socket, share.threads, machine)
+        with problems.noting():
+            launch = await self.command_line(filled, program, model, socket, share.threads, machine)
+        problems.check()
         projector = self.projector(spec, found) if found else None
         return evolve(launch, env={**share.env, **launch.env}, projector=projector)
 

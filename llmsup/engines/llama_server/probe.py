@@ -6,6 +6,7 @@ It does not know what the flags are for.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import trio
@@ -21,25 +22,40 @@ from .flags import Dialect
 _HEAD = re.compile(r" {0,4}(?=-)")
 _MOST = Bytes(4 * 1024**2)  # a help text has some 20 KB, and backends announce themselves at length
 _FLAG = re.compile(r"(--?[A-Za-z][\w.-]*)(\s*,)?\s*")
+_COLUMN = 40
+_VALUE = re.compile(r"(?<=[\w.-]) (?=\S)")
 
 
 def parse_flags(help_text: str) -> frozenset[str]:
     """Every spelling of every flag in a help text, with its dashes."""
-    flags: set[str] = set()
+    return frozenset().union(*(names for names, _ in _flags(help_text)))
+
+
+def parse_valued(help_text: str) -> frozenset[str]:
+    """Those of them that want a word behind them: "--ctx-size N"."""
+    return frozenset().union(*(names for names, valued in _flags(help_text) if valued))
+
+
+def _flags(help_text: str) -> Iterator[tuple[tuple[str, ...], bool]]:
+    """The spellings of each flag, and whether it wants a value."""
+    spellings: list[str] = []
     goes_on = False  # the line before ended in a comma within its list of spellings
     for line in help_text.splitlines():
         head = _HEAD.match(line)
         if not head and not (goes_on and line.lstrip().startswith("-")):
             goes_on = False
             continue
+        if head and not goes_on:
+            spellings = []
         position, end = len(line) - len(line.lstrip()), len(line.rstrip())
         goes_on = True
         while goes_on and (match := _FLAG.match(line, position)):
-            flags.add(match[1])
+            spellings.append(match[1])
             position = match.end()
             goes_on = match[2] is not None
         goes_on = goes_on and position >= end
-    return frozenset(flags)
+        # Its value stands right behind it, and what it does in a column of its own, or in the next line.
+        yield tuple(spellings), position != _COLUMN and bool(_VALUE.match(line, position - 1))
 
 
 @frozen
@@ -81,13 +97,13 @@ class Probe:
         async with entry.lock:
             if entry.dialect is None:
                 text = await self._run(binary, "--help")
-                flags = parse_flags(text)
+                flags, valued = parse_flags(text), parse_valued(text)
                 # Without these it may be any program; better said now than by a model that doesn't start.
                 if not {"--model", "--host"} <= flags:
                     raise SetupError(
                         f"{binary} --help names no --model and --host: it is not a llama-server.{last_lines(text)}"
                     )
-                entry.dialect = Dialect(flags, str(binary))
+                entry.dialect = Dialect(flags, str(binary), valued)
             return entry.dialect
 
     async def version(self, binary: Path) -> str:

@@ -12,7 +12,7 @@ from attrs import Factory, define, frozen
 
 from ...config.schema import ModelSpec
 from ...config.spellings import canonical, flag_in, spellings
-from ...errors import SetupError
+from ...errors import Collected, SetupError
 from ..sampling import FIELD_OF, FIELDS, Field, body_value, read_flag
 from .flags import Dialect
 
@@ -66,14 +66,21 @@ def correct(spec: ModelSpec, dialect: Dialect, *, place: str = "args") -> Correc
         place: What the words are called when a correction is told.
 
     Raises:
-        SetupError: A sampling flag has a value that can't be one, or a flag's successor is a matter of choice.
+        SetupError: Sampling flags have values that can't be theirs, or a flag's successor is a matter of choice.
     """
+    corrected, problems = corrections(spec, dialect, place=place)
+    problems.check()
+    return corrected
+
+
+def corrections(spec: ModelSpec, dialect: Dialect, *, place: str = "args") -> tuple[Corrected, Collected]:
+    """As `correct`, with what can't be corrected beside it, and left out of the words."""
     if not spec.args:
-        return Corrected()
+        return Corrected(), Collected()
     work = _Work(spec, dialect, place)
     words = _split(spec.args, work.tell)
     words = _load_mode(words, dialect, work.tell)
-    return work.through(words)
+    return work.through(words), work.problems
 
 
 def _split(args: tuple[str, ...], tell: Callable[[str, str], None]) -> list[str]:
@@ -132,6 +139,7 @@ class _Work:
     out: list[str] = Factory(list)
     sampling: dict[str, Any] = Factory(dict)
     told: list[str] = Factory(list)
+    problems: Collected = Factory(Collected)
 
     def tell(self, old: str, new: str) -> None:
         self.told.append(f"{self.place}: {old} is {new} here" if new else f"{self.place}: {old} is not needed here")
@@ -141,7 +149,9 @@ class _Work:
         for at, word in rest:
             flag = flag_in(word)
             after = words[at + 1] if at + 1 < len(words) else None
-            used = self._one(word, flag, after) if flag else None
+            used: int | None = 0
+            with self.problems.noting():
+                used = self._one(word, flag, after) if flag else None
             if used is None:
                 self.out.append(word)
             elif used:

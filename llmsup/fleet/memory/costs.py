@@ -23,6 +23,9 @@ from ..model.run import Run
 
 log = logging.getLogger(__name__)
 
+MORE = 1.1
+"""Times what was declared, or was told already, is worth a warning."""
+
 
 class CostSource(Protocol):
     """What the governor asks about models' costs."""
@@ -59,6 +62,7 @@ class MeasuredCosts:
     def __init__(self, store: FootprintStore, build: Callable[[Entry], str]) -> None:
         self._store = store
         self._build = build
+        self._told: dict[tuple[str, int], int] = {}
         self._builds: MutableMapping[Model, str] = WeakKeyDictionary()
         self._lives: MutableMapping[Run, tuple[str, Bytes]] = WeakKeyDictionary()  # the key of each, and its prompts
 
@@ -117,13 +121,15 @@ class MeasuredCosts:
             return  # it never came to what it needs
         self._store.put(key, start)
         declared = model.spec.memory
-        if declared is not None and peak > declared * 1.1:
-            log.warning(
-                "%s: its declared `memory` is %s, and it took %s: declare that, or leave `memory` out",
-                model.spec.name,
-                format_bytes(declared),
-                format_bytes(Bytes(peak)),
-            )
+        if declared is None or peak <= max(declared, self._told.get((model.spec.name, declared), 0)) * MORE:
+            return
+        self._told[model.spec.name, declared] = peak
+        log.warning(
+            "%s: its declared `memory` is %s, and it took %s: declare that, or leave `memory` out",
+            model.spec.name,
+            format_bytes(declared),
+            format_bytes(Bytes(peak)),
+        )
 
     def _as_it_is(self, model: Model) -> tuple[str, Bytes]:
         """What a life is remembered by: that of its beginning, for the model may be another by its end."""

@@ -135,11 +135,13 @@ class Grant:
 
     @property
     def may_grow(self) -> int:
-        """What it may still come to hold, in bytes; what it has grown by since its start counts already."""
+        """What it may still come to hold, in bytes; what it has grown by since its start counts already. Never more
+        than its prompts: what it counts for may also be less than at its start, as others have its file mapped, too.
+        """
         start = self.promised
         if self.run.settled and self.run.engine is not None:
             start = self.run.engine.meter.start(self.grows) or start
-        return max(start + self.grows - self.cost, 0)
+        return min(max(start + self.grows - self.cost, 0), self.grows)
 
     @property
     def known(self) -> Cost:

@@ -41,13 +41,13 @@ class Intent:
         no_eviction: Nobody else goes for such a load, as long as no request waits: the last that was asked for was a
             `preload`.
         stop: That the run which is there shall end, and why.
-        retiring: It goes for good once nobody needs it any more.
+        retiring: Why it goes for good once nobody needs it any more; "" if it stays.
     """
 
     load: bool = False
     no_eviction: bool = False
     stop: StopRequest | None = None
-    retiring: bool = False
+    retiring: str = ""
 
     # Loads...
 
@@ -93,10 +93,10 @@ class Intent:
         """The run has ended."""
         return evolve(self, stop=None)
 
-    def retired(self) -> Self:
+    def retired(self, reason: str) -> Self:
         """It is to go for good."""
-        return evolve(self, load=False, retiring=True)
+        return evolve(self, load=False, retiring=reason)
 
     def kept(self) -> Self:
         """It isn't, after all."""
-        return evolve(self, retiring=False)
+        return evolve(self, retiring="")

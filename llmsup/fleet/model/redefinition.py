@@ -52,7 +52,7 @@ def _stop_serving(model: Model, reason: str) -> None:
 
 async def retire(model: Model, reason: str) -> None:
     """Have the model unloaded for good once nobody is served or waits, however long that takes."""
-    model.intent = model.intent.retired()
+    model.intent = model.intent.retired(reason)
     await model.until(lambda: not model.queue.busy)
     if (run := model.run) is not None:
         model.stop(StopRequest(reason, Cause.CHANGED, patient=True))

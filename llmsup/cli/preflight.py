@@ -1,0 +1,182 @@
+"""What `serve` would refuse or warn of on this machine: files and programs that aren't there, memory that isn't.
+
+It does not know how the config is read, nor whether each model can be started (`resolved`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+from ..catalog.entry import Entry
+from ..catalog.resolver import Names
+from ..config.checks import parse_listen
+from ..config.schema import Catalog, Config
+from ..config.wording import Place, dotted
+from ..engines.missing import lines_of
+from ..errors import ModelNotFound, SetupError
+from ..gateway.hosts import is_loopback
+from ..memory.cost.cost import cost
+from ..memory.cost.estimate import estimate
+from ..memory.machine.limits import ceiling, machine_total
+from ..units import Bytes, format_bytes
+from ..web.certificate import context_of
+from ..web.server import listen
+from .running import NOTHING_TO_SERVE, OPEN
+
+_NAMED = 3
+
+
+@frozen
+class Finding:
+    """One thing.
+
+    Attributes:
+        what: A sentence without its full stop.
+        place: Where it stands in the config; () is nowhere in it.
+        lasting: It can't work so; else it may be another in a moment, or may be meant.
+    """
+
+    what: str
+    place: Place = ()
+    lasting: bool = True
+
+    def line(self, source: str) -> str:
+        """As all mistakes are told."""
+        return f"{self.what.rstrip('.')} @ {source}{': ' if self.place else ''}{dotted(self.place)}"
+
+
+def findings(
+    config: Config, served: Mapping[str, Entry], missing: Mapping[str, str], *, whole: bool
+) -> Iterator[Finding]:
+    """Everything, in the order of the config.
+
+    Args:
+        served: Every model that would be served.
+        missing: Why there is no engine for those of them that have no table and no engine.
+        whole: The config has no mistakes: what it doesn't say it doesn't mean.
+    """
+    yield from _listening(config)
+    yield from _certificate(config)
+    yield from _state(config.server.state_dir)
+    folders = list(_folders(config.catalog))
+    if whole and config.server.default_model:
+        yield from _default_model(config, served, surely=not folders)
+    yield from folders
+    if whole and not served:
+        yield Finding(NOTHING_TO_SERVE, lasting=False)
+    for line in lines_of(missing):
+        yield Finding(line, lasting=False)
+    yield from _memory(config)
+    yield from _too_large(config, served)
+    if config.memory.probe != "auto":
+        yield from _program(config.memory.probe, ("memory", "probe"))
+    if config.bridge.command:
+        yield from _program(config.bridge.command, ("bridge", "command"))
+
+
+def _listening(config: Config) -> Iterator[Finding]:
+    """Any port will do: its own may be taken by the very server that is there."""
+    host, _ = parse_listen(config.server.listen)
+    try:
+        sockets = listen(f"[{host}]:0" if ":" in host else f"{host}:0")
+    except SetupError as error:
+        yield Finding(error.message.replace(f"{host}:0", config.server.listen), ("server", "listen"), lasting=False)
+        return
+    others = [each for each in sockets if not is_loopback(each.getsockname()[0])]
+    for each in sockets:
+        each.close()
+    if others and not config.server.api_keys:
+        yield Finding(OPEN % config.server.listen, ("server", "listen"), lasting=False)
+
+
+def _certificate(config: Config) -> Iterator[Finding]:
+    server = config.server
+    if server.certfile and server.keyfile:
+        try:
+            context_of(server.certfile, server.keyfile)
+        except SetupError as error:
+            for each in error.each:
+                key = "keyfile" if each.message.startswith("server.keyfile") else "certfile"
+                yield Finding(str(each), ("server", key))
+
+
+def _state(path: Path) -> Iterator[Finding]:
+    """The directory is made when it is needed; so the nearest one that is there has to allow that."""
+    place = ("server", "state_dir")
+    there = next((each for each in (path, *path.parents) if os.path.lexists(each)), Path("/"))
+    if not there.is_dir():
+        yield Finding(f"{there} is no directory: what llmsup remembers can't be written to {path}", place)
+    elif not os.access(there, os.W_OK | os.X_OK):
+        yield Finding(f"{there} can't be written to: name another folder, or change its permissions", place)
+
+
+def _folders(catalog: Catalog) -> Iterator[Finding]:
+    """Those that somebody wrote down: of llmsup's own ones hardly anybody has all."""
+    usual = Catalog()
+    named: list[tuple[Path, Place]] = [
+        (root, ("catalog", "roots", number)) for number, root in enumerate(catalog.roots) if root not in usual.roots
+    ]
+    if catalog.ollama is not None and catalog.ollama != usual.ollama:
+        named.append((catalog.ollama, ("catalog", "ollama")))
+    for path, place in named:
+        if not path.exists():
+            yield Finding(f"there is no {path}: its models are served once it is there", place, lasting=False)
+        elif not path.is_dir():
+            yield Finding(f"{path} is a file: name the folder that models are in", place)
+        elif not os.access(path, os.R_OK | os.X_OK):
+            yield Finding(f"{path} can't be looked into: check its permissions", place, lasting=False)
+
+
+def _default_model(config: Config, served: Mapping[str, Entry], *, surely: bool) -> Iterator[Finding]:
+    try:
+        Names({name: entry.called for name, entry in served.items()}).resolve(config.server.default_model)
+    except ModelNotFound as error:
+        yield Finding(error.message, ("server", "default_model"), lasting=surely)
+
+
+def _memory(config: Config) -> Iterator[Finding]:
+    memory, total = config.memory, machine_total()
+    if memory.probe != "auto":
+        return  # it may speak of another machine's
+    has = f"and this machine has {format_bytes(total)}"
+    if memory.limit != "auto" and memory.limit > total:
+        what = f"models may have {format_bytes(memory.limit)} together, {has}: it will swap before that is reached"
+        yield Finding(what, ("memory", "limit"), lasting=False)
+    if memory.limit == "auto" and memory.reserve != "auto" and memory.reserve >= total:
+        what = f"{format_bytes(memory.reserve)} are kept free, {has}: no model will fit"
+        yield Finding(what, ("memory", "reserve"), lasting=False)
+
+
+def _too_large(config: Config, served: Mapping[str, Entry]) -> Iterator[Finding]:
+    """Models that don't even fit alone; of those without a table only where somebody set how much there is."""
+    most = ceiling(config.memory)
+    large = {name: least for name, entry in served.items() if (least := _least(entry)) > most}
+    for name in (name for name in large if name in config.models):
+        what = f"it will never fit: it needs {format_bytes(large[name])}, and all models together may have"
+        remedy = "give it less context (ctx_size), or models more memory ([memory] limit)"
+        yield Finding(f"model {name}: {what} {format_bytes(most)}; {remedy}", ("models", name), lasting=False)
+    others = [name for name in large if name not in config.models]
+    if others and (config.memory.limit, config.memory.reserve) != ("auto", "auto"):
+        found = sum(name not in config.models for name in served)
+        text = f"{_some(others)} of {found} found on the disk will never fit, as models may have {format_bytes(most)}"
+        key = "limit" if config.memory.limit != "auto" else "reserve"
+        yield Finding(f"{text} together: `llmsup ls` shows what each needs", ("memory", key), lasting=False)
+
+
+def _least(entry: Entry) -> Bytes:
+    return Bytes(0) if entry.refusal else cost(entry, estimate(entry.spec, entry.found), None).least
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
+
+
+def _program(words: Sequence[str], place: Place) -> Iterator[Finding]:
+    if not shutil.which(os.path.expanduser(words[0])):
+        yield Finding(f"{words[0]} is not on PATH, or can't be run", place)
