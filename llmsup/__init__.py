@@ -14,7 +14,7 @@ what stands left of a `<` knows nothing of what stands right of it. `tests/test_
     engines/     how a model becomes a command line, and how an engine is spoken to (connection, pool)
                  sampling < launch < ports < bundled < llama_server, command < the rest
     memory/      who may stay and who goes · what the machine says · what a model costs, estimated and measured
-                 policy < machine < cost
+                 amounts < policy < machine < cost
     fleet/       a model's states, queue and runs · the governor: admission and eviction · names to models · reconciler
                  engine < model < memory < the rest
     bridge/      Ollama → LM Studio links, or the user's own program for it: when, and one at a time

@@ -11,7 +11,7 @@ import trio
 from attrs import define, field
 
 from ...errors import EngineDied
-from ...memory.cost.cost import Cost, Source
+from ...memory.cost.cost import Cost, Source, by_pool
 from ...memory.policy.inputs import LoadedModel
 from ...units import Bytes
 from ..model.model import Model
@@ -127,8 +127,8 @@ class Grant:
         model, queue, run = self.model, self.model.queue, self.run
         return LoadedModel(
             name=model.spec.name,
-            cost=self.cost,
-            freeable=self.gives_back,
+            cost=by_pool(self.cost),
+            freeable=by_pool(self.gives_back),
             priority=model.spec.priority,
             pinned=model.spec.pinned,
             in_flight=queue.in_flight,
