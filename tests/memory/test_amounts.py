@@ -73,4 +73,4 @@ def test_it_can_not_be_changed() -> None:
     given[HOST] = 0
     assert amounts[HOST] == GiB
     with pytest.raises(AttributeError):
-        amounts._bytes = {}  # type: ignore[misc]
+        amounts._bytes = {}
