@@ -6,6 +6,7 @@ It does not know which pools a machine has, nor what is taken from them.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Final, final
 
 from ..units import format_bytes
@@ -17,6 +18,9 @@ CEILING: Final = "ceiling"
 """No memory of its own: what all models together may have, wherever it is ([memory] limit)."""
 
 
+_NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
+
+
 @final
 class Amounts:
     """So many bytes of each pool, and none of any pool that isn't named. Below zero is what is lacking.
@@ -24,14 +28,11 @@ class Amounts:
     It can't change, and two that are alike are equal: a pool with nothing in it is not kept.
     """
 
-    __slots__ = ("_bytes",)
-    _bytes: Mapping[str, int]
+    __slots__ = ("_bytes",)  # nothing here changes it; attrs' frozen takes longer, and a decision makes many of these
 
-    def __init__(self, by_pool: Mapping[str, int] | None = None) -> None:
-        object.__setattr__(self, "_bytes", {pool: size for pool, size in by_pool.items() if size} if by_pool else {})
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError("Amounts can't be changed")
+    def __init__(self, by_pool: Mapping[str, int] = _NOTHING) -> None:
+        empty = 0 in by_pool.values()
+        self._bytes = {pool: size for pool, size in by_pool.items() if size} if empty else dict(by_pool)
 
     def __getitem__(self, pool: str) -> int:
         return self._bytes.get(pool, 0)
@@ -44,9 +45,11 @@ class Amounts:
         return bool(self._bytes)
 
     def __add__(self, other: Amounts) -> Amounts:
-        return add_up((self, other))
+        return add_up((self, other)) if other._bytes else self
 
     def __sub__(self, other: Amounts) -> Amounts:
+        if not other._bytes:
+            return self
         left = dict(self._bytes)
         for pool, size in other._bytes.items():
             left[pool] = left.get(pool, 0) - size
@@ -91,6 +94,6 @@ def add_up(amounts: Iterable[Amounts]) -> Amounts:
     """The sum of any number of them."""
     together: dict[str, int] = {}
     for each in amounts:
-        for pool in each:
-            together[pool] = together.get(pool, 0) + each[pool]
+        for pool, size in each._bytes.items():
+            together[pool] = together.get(pool, 0) + size
     return Amounts(together)

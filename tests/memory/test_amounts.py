@@ -72,5 +72,7 @@ def test_it_can_not_be_changed() -> None:
     amounts = Amounts(given)
     given[HOST] = 0
     assert amounts[HOST] == GiB
+    with pytest.raises(TypeError):
+        amounts[HOST] = 0  # type: ignore[index]
     with pytest.raises(AttributeError):
-        amounts._bytes = {}
+        amounts.host = 0  # type: ignore[attr-defined]

@@ -21,7 +21,7 @@ from ...memory.cost.cost import Cost, by_pool
 from ...memory.policy.admission import admit_all
 from ...memory.policy.decision import Decision
 from ...memory.policy.inputs import LoadedModel, Machine, Need
-from ...memory.policy.room import apart, room, tightest
+from ...memory.policy.room import apart, room, tightest, wanted
 from ...process.events import Events
 from ...units import Bytes, format_bytes
 from ..model.model import Model
@@ -199,7 +199,7 @@ class Governor(MemoryView):
         if ask.model.starved and any(not each.pinned for each in loaded_models):
             # What was enough by all that is known was not: at least one more has to go.
             free = room(machine, *apart(loaded_models, frozenset()))
-            most = max(round(most * 1.25), 1 + tightest(by_pool(most), free, machine))
+            most = max(round(most * 1.25), 1 + tightest(wanted(by_pool(most), machine), free))
         # More than it needs in any case must not keep it out where that is there.
         size = min(most, machine.ceiling) if ask.cost.fits(machine.ceiling) else most
         return Need(

@@ -8,7 +8,7 @@ Nobody is ever chosen unless all that are chosen together make the load possible
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from attrs import evolve, frozen
@@ -19,8 +19,8 @@ from .cheapest import Candidate, cheapest
 from .decision import Decision, Weighed
 from .eligibility import for_load, had_its_turn, until
 from .eviction_cost import points
-from .inputs import RANKS, RULES, LoadedModel, Machine, Need, Rules, takes
-from .room import apart, missing, room, tightest
+from .inputs import RANKS, RULES, LoadedModel, Machine, Need, Rules
+from .room import apart, missing, room, tightest, wanted
 
 
 @frozen
@@ -54,8 +54,9 @@ def admit(
     remain, going = apart(loaded_models, frozenset())
     now_free, later = room(machine, loaded_models, ()), room(machine, remain, going)
     claimed = room(machine, *apart(loaded_models, kept), add_up(claim.cost for claim in claims)) if claims else later
-    kept_back = missing(need.cost, claimed, machine)
-    lacks = missing(need.cost, later, machine).max(kept_back)
+    asked = wanted(need.cost, machine)
+    kept_back = missing(asked, claimed)
+    lacks = missing(asked, later).max(kept_back)
     weighed = tuple(for_load(each, machine, need, kept, rules) for each in loaded_models)
     seen = Decision(
         kind="admit",
@@ -69,19 +70,19 @@ def admit(
         level=machine.level,
         weighed=tuple(sorted(weighed, key=lambda each: (each.rank, each.loss, each.name))),
     )
-    size, free = format_bytes(need.cost.total), format_bytes(max(tightest(need.cost, later, machine), 0))
-    if never := _never(need, machine):
+    size, free = format_bytes(need.cost.total), format_bytes(max(tightest(asked, later), 0))
+    if never := _never(asked, machine):
         return evolve(seen, kind="refuse", because=never)
     if machine.level == "critical":
         return _wait(seen, loaded_models, "the machine is critically short of memory: nothing is loaded")
     if ZERO.covers(lacks):
-        if ZERO.covers(missing(need.cost, now_free, machine).max(kept_back)):
+        if ZERO.covers(missing(asked, now_free).max(kept_back)):
             return evolve(seen, because=f"it needs {size}, and {free} is free")
         return _wait(seen, loaded_models, f"it needs {size}, which is free as soon as those that are leaving are gone")
     if not need.evicts:
         return _wait(seen, loaded_models, f"it needs {size}, {free} is free, and nobody goes for what nobody waits for")
     free_to_go = [_candidate(each, machine) for each in weighed if not each.stays]
-    alone = None if claims else missing(need.cost, room(machine, (), loaded_models), machine)
+    alone = None if claims else missing(asked, room(machine, (), loaded_models))
     chosen = _enough(free_to_go, lacks, alone if len(free_to_go) == len(remain) else None, rules)
     if chosen:
         names = tuple(each.name for each in chosen)
@@ -167,13 +168,13 @@ def _enough(
     return tuple(sorted(candidates, key=lambda each: (each.rank, each.points, each.name)))
 
 
-def _never(need: Need, machine: Machine) -> str:
+def _never(asked: Mapping[str, int], machine: Machine) -> str:
     """Why it can't be loaded even when it is alone, or ""."""
-    wanted = takes(need.cost)
-    for name, pool in machine.pools.items():
-        if pool.total is not None and wanted[name] > pool.total:
+    for name, size in asked.items():
+        total = machine.pools[name].total
+        if total is not None and size > total:
             bound = "all models together may have" if name == CEILING else f"of {name} there are"
-            return f"it needs {format_bytes(wanted[name])}, and {bound} {format_bytes(pool.total)}"
+            return f"it needs {format_bytes(size)}, and {bound} {format_bytes(total)}"
     return ""
 
 

@@ -123,13 +123,14 @@ class Machine:
         """What is free of each pool when a model is gone: all that it counted for where that is all that is known,
         elsewhere what really comes back. (Its file's pages are the system's.)
         """
-        counted = {pool for pool, each in self.pools.items() if each.counted}
-        return takes(cost).within(counted) + freeable - freeable.within(counted)
+        taken = takes(cost)
+        counted = {name: taken[name] for name, pool in self.pools.items() if pool.counted}
+        return Amounts({**{pool: freeable[pool] for pool in freeable}, **counted})
 
 
 def takes(cost: Amounts) -> Amounts:
     """What a model that costs this takes of every pool: all of it counts under the ceiling, too."""
-    return cost + Amounts({CEILING: cost.total})
+    return Amounts({**{pool: cost[pool] for pool in cost}, CEILING: cost.total})
 
 
 def host_pools(ceiling: int, reserve: int = 0, available: int | None = None) -> dict[str, Pool]:

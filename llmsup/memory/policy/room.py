@@ -5,7 +5,7 @@ It does not know who may go, nor who asks.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from ..amounts import ZERO, Amounts, add_up
@@ -29,7 +29,7 @@ def room(
     make way for one that needs that half, and it is not left.
     """
     taken = takes(add_up(each.cost for each in remain) + promised)
-    back = add_up(each.freeable for each in gone) - add_up(each.pending for each in remain) - promised
+    back = add_up(each.freeable for each in gone) - add_up(each.pending for each in remain if each.loading) - promised
     free = {}
     for name, pool in machine.pools.items():
         if pool.available is not None:
@@ -42,19 +42,18 @@ def room(
     return Amounts(free)
 
 
-def concerned(cost: Amounts, machine: Machine) -> Collection[str]:
-    """The pools whose room a load depends on: those that it takes from; all, if it takes nothing."""
+def wanted(cost: Amounts, machine: Machine) -> dict[str, int]:
+    """What a load takes of each pool whose room it depends on: those that it takes from; all, if it takes nothing."""
+    taken = takes(cost)
     bounded = [name for name, pool in machine.pools.items() if pool.available is not None or pool.total is not None]
-    wanted = takes(cost)
-    return [pool for pool in bounded if wanted[pool]] or bounded
+    return {name: taken[name] for name in bounded if taken[name]} or dict.fromkeys(bounded, 0)
 
 
-def missing(cost: Amounts, room: Amounts, machine: Machine) -> Amounts:
-    """What a load lacks; below zero is what is left over."""
-    wanted = takes(cost)
-    return Amounts({pool: wanted[pool] - room[pool] for pool in concerned(cost, machine)})
+def missing(wanted: Mapping[str, int], room: Amounts) -> Amounts:
+    """What a load lacks of each pool; below zero is what is left over."""
+    return Amounts({pool: size - room[pool] for pool, size in wanted.items()})
 
 
-def tightest(cost: Amounts, room: Amounts, machine: Machine) -> int:
+def tightest(wanted: Mapping[str, int], room: Amounts) -> int:
     """How much is free for a load, in bytes: as much as in the pool that has the least for it."""
-    return min(room[pool] for pool in concerned(cost, machine))
+    return min(room[pool] for pool in wanted)
