@@ -61,7 +61,7 @@ class Amounts:
         for pool, size in theirs.items():
             if ours.get(pool, 0) < size:
                 return False
-        return all(size > 0 or pool in theirs for pool, size in ours.items())
+        return not ours or all(size > 0 or pool in theirs for pool, size in ours.items())
 
     def max(self, other: Amounts) -> Amounts:
         """Of each pool the larger of the two; with `ZERO`, what is not below zero."""

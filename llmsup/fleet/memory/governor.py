@@ -16,7 +16,7 @@ from attrs import evolve
 
 from ...config.schema import Memory
 from ...errors import ModelTooLarge
-from ...memory.amounts import HOST, ZERO, Amounts
+from ...memory.amounts import HOST, Amounts
 from ...memory.cost.cost import Cost, by_pool
 from ...memory.policy.admission import admit_all
 from ...memory.policy.decision import Decision
@@ -89,9 +89,7 @@ class Governor(MemoryView):
     @property
     def _restless(self) -> bool:
         """Something may have to be done though nothing changes."""
-        return bool(
-            self.asks or self.pressure.level != "normal" or not ZERO.covers(self._relieving.over(self.machine()))
-        )
+        return bool(self.asks or self.pressure.level != "normal" or self._relieving.over(self.machine()))
 
     # What a model asks...
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 from attrs import evolve
 
-from ...memory.amounts import CEILING, HOST, ZERO, Amounts
+from ...memory.amounts import CEILING, HOST, Amounts, add_up
 from ...memory.cost.cost import by_pool
 from ...memory.policy.decision import Decision
-from ...memory.policy.inputs import LoadedModel, Machine, Rules, takes
+from ...memory.policy.inputs import LoadedModel, Machine, Rules, taken
 from ...memory.policy.pressure import Relief, relieve
 from .ledger import Ledger
 
@@ -28,9 +28,9 @@ class Relieving:
         """By how much the models have grown beyond what they may have of each pool. Those that make way for another
         don't count: it has their room already, and theirs comes back.
         """
-        taken = takes(by_pool(sum(each.cost for each in self._reserved if not each.leaving)))
+        ours = add_up(by_pool(each.cost) for each in self._reserved if not each.leaving)
         bounds = {name: pool.total for name, pool in machine.pools.items() if pool.total is not None}
-        return (taken.within(bounds) - Amounts(bounds)).max(ZERO)
+        return Amounts({name: max(taken(ours, name) - total, 0) for name, total in bounds.items()})
 
     def step(
         self, machine: Machine, loaded_models: Callable[[], list[LoadedModel]], *, shortfall: Amounts, rules: Rules

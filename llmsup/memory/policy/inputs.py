@@ -123,14 +123,14 @@ class Machine:
         """What is free of each pool when a model is gone: all that it counted for where that is all that is known,
         elsewhere what really comes back. (Its file's pages are the system's.)
         """
-        taken = takes(cost)
-        counted = {name: taken[name] for name, pool in self.pools.items() if pool.counted}
-        return Amounts({**{pool: freeable[pool] for pool in freeable}, **counted})
+        return Amounts(
+            {name: taken(cost, name) if pool.counted else freeable[name] for name, pool in self.pools.items()}
+        )
 
 
-def takes(cost: Amounts) -> Amounts:
-    """What a model that costs this takes of every pool: all of it counts under the ceiling, too."""
-    return Amounts({**{pool: cost[pool] for pool in cost}, CEILING: cost.total})
+def taken(cost: Amounts, pool: str) -> int:
+    """What a model that costs this takes of a pool: under the ceiling all of it counts, wherever it is."""
+    return cost.total if pool == CEILING else cost[pool]
 
 
 def host_pools(ceiling: int, reserve: int = 0, available: int | None = None) -> dict[str, Pool]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from ..amounts import ZERO, Amounts, add_up
-from .inputs import LoadedModel, Machine, takes
+from .inputs import LoadedModel, Machine, taken
 
 
 def apart(loaded_models: Sequence[LoadedModel], kept: AbstractSet[str]) -> tuple[list[LoadedModel], list[LoadedModel]]:
@@ -28,14 +28,14 @@ def room(
     that this half is for others that grow while a model loads. Where none of our models remains, nobody would ever
     make way for one that needs that half, and it is not left.
     """
-    taken = takes(add_up(each.cost for each in remain) + promised)
+    ours = add_up(each.cost for each in remain) + promised
     back = add_up(each.freeable for each in gone) - add_up(each.pending for each in remain if each.loading) - promised
     free = {}
     for name, pool in machine.pools.items():
         if pool.available is not None:
             size = pool.available - (pool.reserve // 2 if remain or promised else 0) + back[name]
         elif pool.total is not None:
-            size = pool.total - taken[name]
+            size = pool.total - taken(ours, name)
         else:
             continue
         free[name] = min(size, 0) if machine.level == "warn" else size  # at "warn" no load may raise the total
@@ -44,9 +44,9 @@ def room(
 
 def wanted(cost: Amounts, machine: Machine) -> dict[str, int]:
     """What a load takes of each pool whose room it depends on: those that it takes from; all, if it takes nothing."""
-    taken = takes(cost)
     bounded = [name for name, pool in machine.pools.items() if pool.available is not None or pool.total is not None]
-    return {name: taken[name] for name in bounded if taken[name]} or dict.fromkeys(bounded, 0)
+    sizes = {name: taken(cost, name) for name in bounded}
+    return {name: size for name, size in sizes.items() if size} or sizes
 
 
 def missing(wanted: Mapping[str, int], room: Amounts) -> Amounts:
