@@ -15,7 +15,7 @@ what stands left of a `<` knows nothing of what stands right of it. `tests/test_
                  sampling < launch, cores, context < llama_server.flags < llama_server.probe
                  < kind < finding < llama_server < the rest
     memory/      who may stay and who goes · what the machine says · what a model costs, estimated and measured
-                 policy < machine < cost
+                 amounts < policy < machine < cost
     fleet/       a model's states, queue and runs · the governor: admission and eviction · names to models · reconciler
                  engine < model < memory < the rest
     bridge/      Ollama → LM Studio links, or the user's own program for it: when, and one at a time

@@ -16,7 +16,8 @@ from random import Random
 
 from attrs import define, evolve, field
 
-from llmsup.memory.policy.cheapest import Candidate, Deficit, cheapest
+from llmsup.memory.amounts import CEILING, HOST, ZERO, Amounts
+from llmsup.memory.policy.cheapest import Candidate, cheapest
 from llmsup.memory.policy.decision import Decision
 from tools.simulate_engine import Engine
 from tools.simulate_machine import Trace
@@ -69,9 +70,9 @@ class Clairvoyant(Llmsup):
             missing = self._missing(world, cost + promised, remain)
             here = [each for each in remain if each.state == "ready" and not each.model.pinned]
             free = [each for each in here if each.model.name not in kept]
-            if missing.met():
+            if ZERO.covers(missing):
                 now = self._missing(world, cost + promised, list(world.engines.values()))
-                decisions.append(Decision("admit" if now.met() and not gone else "evict", "", name))
+                decisions.append(Decision("admit" if ZERO.covers(now) and not gone else "evict", "", name))
                 promised += cost
                 continue
             turn = self.turns.get(number, self.turn)
@@ -95,15 +96,15 @@ class Clairvoyant(Llmsup):
         return world.now >= ends or next_use >= ends
 
     @staticmethod
-    def _missing(world: World, wanted: int, remain: Sequence[Engine]) -> Deficit:
+    def _missing(world: World, wanted: int, remain: Sequence[Engine]) -> Amounts:
         cost = sum(max(each.reserved, each.taken) for each in remain)
         ours = sum(each.taken for each in world.engines.values())
         rest = sum(max(each.reserved, each.taken) if each.state != "ready" else each.taken for each in remain)
         there = world.available + ours - rest
-        return Deficit(cost + wanted - world.host.ceiling, wanted - there)
+        return Amounts({CEILING: cost + wanted - world.host.ceiling, HOST: wanted - there})
 
     def _cheapest(
-        self, world: World, engines: Sequence[Engine], missing: Deficit, following: Mapping[str, float], number: int
+        self, world: World, engines: Sequence[Engine], missing: Amounts, following: Mapping[str, float], number: int
     ) -> tuple[str, ...]:
         candidates = []
         taste = self.tastes.get(number)
@@ -112,7 +113,8 @@ class Clairvoyant(Llmsup):
             until = max(following.get(each.model.name, world.now + NEVER_AGAIN) - world.now, 0.0) + 1.0
             chance = 4.0 ** dice.uniform(-2, 2) if dice else 1.0
             points = max(round(each.model.load_seconds / until**self.power * chance * 1e12), 1)
-            candidates.append(Candidate(each.model.name, max(each.reserved, each.taken), each.taken, 0, points))
+            frees = Amounts({CEILING: max(each.reserved, each.taken), HOST: each.taken})
+            candidates.append(Candidate(each.model.name, frees, 0, points))
         return tuple(each.name for each in cheapest(candidates, missing))
 
 

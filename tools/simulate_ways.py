@@ -9,9 +9,11 @@ from collections.abc import Sequence
 
 from attrs import Factory, define, evolve, field
 
+from llmsup.memory.amounts import HOST, Amounts
+from llmsup.memory.cost.cost import by_pool
 from llmsup.memory.policy.admission import admit_all
 from llmsup.memory.policy.decision import Decision
-from llmsup.memory.policy.inputs import RULES, LoadedModel, Machine, Need, Rules
+from llmsup.memory.policy.inputs import RULES, LoadedModel, Machine, Need, Rules, host_pools
 from llmsup.memory.policy.pressure import relieve
 from llmsup.memory.policy.rivals import Rivals
 from tools.simulate_engine import Engine
@@ -33,7 +35,7 @@ class Llmsup:
         for since, name in world.waiting():
             model = world.host.models[name]
             cost, load = world.past[name].cost, world.expected(model)
-            needs.append(Need(name, cost, model.priority, since, load, held=self.holds.get(name, frozenset())))
+            needs.append(Need(name, by_pool(cost), model.priority, since, load, held=self.holds.get(name, frozenset())))
         loaded_models = self._residents(world)
         self.rivals = self.rivals.seen(needs, loaded_models, world.now)
         loaded_models = [evolve(each, rivals=self.rivals.of(each.name)) for each in loaded_models]
@@ -42,7 +44,7 @@ class Llmsup:
         return decisions
 
     def relieve(self, world: World) -> Decision:
-        shortfall = max(world.host.reserve // 2 - world.available, 0)
+        shortfall = Amounts({HOST: max(world.host.reserve // 2 - world.available, 0)})
         return relieve(machine(world), self._residents(world), world.relief, shortfall=shortfall, rules=self.rules)
 
     def _residents(self, world: World) -> list[LoadedModel]:
@@ -51,8 +53,8 @@ class Llmsup:
             past = world.past[name]
             loaded = LoadedModel(
                 name,
-                cost=max(engine.reserved, engine.taken),
-                freeable=engine.taken,
+                cost=by_pool(max(engine.reserved, engine.taken)),
+                freeable=by_pool(engine.taken),
                 priority=engine.model.priority,
                 pinned=engine.model.pinned,
                 in_flight=engine.in_flight,
@@ -75,7 +77,7 @@ class Llmsup:
 def machine(world: World) -> Machine:
     """The world as a snapshot."""
     host = world.host
-    return Machine(host.ceiling, host.reserve, world.available, world.level, world.now)
+    return Machine(host_pools(host.ceiling, host.reserve, world.available), world.level, world.now)
 
 
 @define

@@ -17,6 +17,7 @@ from ..fleet.memory.decisions import Record
 from ..fleet.memory.governor import Governor
 from ..fleet.model.history import Entry
 from ..fleet.model.model import Model
+from ..memory.amounts import add_up
 from ..memory.machine.reading import Reading
 from ..memory.policy.decision import Decision, Weighed
 from ..memory.policy.eviction_cost import loss
@@ -36,10 +37,10 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
         return as_json(
             {
                 "ceiling_bytes": machine.ceiling,
-                "reserve_bytes": machine.reserve,
-                "committed_bytes": sum(each.cost for each in loaded_models),
+                "reserve_bytes": machine.host.reserve,
+                "committed_bytes": add_up(each.cost for each in loaded_models).total,
                 "kept_bytes": kept(machine, loaded_models),
-                "available_bytes": machine.available,
+                "available_bytes": machine.host.available,
                 "level": pressure.level,
                 "since": wall(pressure.since),
                 "because": pressure.because,
@@ -101,7 +102,7 @@ def kept(machine: Machine, loaded_models: Iterable[LoadedModel]) -> int:
     """The bytes under the ceiling that are kept for what models may still come to hold, until a load needs them."""
     committed, grows = 0, 0
     for each in loaded_models:
-        committed, grows = committed + each.cost, grows + each.grows
+        committed, grows = committed + each.cost.total, grows + each.grows
     return max(min(grows, machine.ceiling - committed), 0)
 
 
@@ -119,10 +120,10 @@ def _counts(model: Model) -> dict[str, Any]:
 def _resident(loaded: LoadedModel, governor: Governor) -> dict[str, Any]:
     return {
         "model": loaded.name,
-        "footprint_bytes": loaded.cost,
+        "footprint_bytes": loaded.cost.total,
         "footprint_source": governor.source(loaded.name),
         "grows_bytes": loaded.grows,
-        "freeable_bytes": loaded.freeable,
+        "freeable_bytes": loaded.freeable.total,
         "priority": loaded.priority,
         "pinned": loaded.pinned,
         "in_flight": loaded.in_flight,
@@ -160,7 +161,7 @@ def decision_as_json(decision: Decision) -> dict[str, Any]:
         "ceiling_bytes": decision.ceiling,
         "room_bytes": decision.room,
         "available_bytes": decision.available,
-        "missing_bytes": max(decision.deficit.cost, decision.deficit.freeable, 0),
+        "missing_bytes": max([0, *(decision.missing[pool] for pool in decision.missing)]),
         "weighed": _weighed(decision.weighed),
     }
 
@@ -169,8 +170,8 @@ def _weighed(weighed: Iterable[Weighed]) -> list[dict[str, Any]]:
     return [
         {
             "model": each.name,
-            "footprint_bytes": each.cost,
-            "freeable_bytes": each.freeable,
+            "footprint_bytes": each.cost.total,
+            "freeable_bytes": each.freeable.total,
             "rank": each.rank,
             "loss_seconds": finite(round(each.loss, 3)),
             "stays": each.stays or None,

@@ -14,6 +14,7 @@ from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
 from ..fleet.model.model import Model
 from ..fleet.model.states import State
+from ..memory.amounts import add_up
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -82,10 +83,10 @@ def _of_memory(governor: Governor) -> Iterable[Metric]:
     from prometheus_client.core import GaugeMetricFamily
 
     machine, loaded_models = governor.machine(), governor.loaded_models()
-    committed = sum(each.cost for each in loaded_models)
-    if machine.available is not None:
+    committed = add_up(each.cost for each in loaded_models).total
+    if machine.host.available is not None:
         yield GaugeMetricFamily(
-            "llmsup_memory_available_bytes", "What could be had without swapping.", machine.available
+            "llmsup_memory_available_bytes", "What could be had without swapping.", machine.host.available
         )
     yield GaugeMetricFamily("llmsup_memory_ceiling_bytes", "What all models together may have.", machine.ceiling)
     yield GaugeMetricFamily("llmsup_memory_committed_bytes", "What all models together count for.", committed)

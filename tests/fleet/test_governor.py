@@ -460,7 +460,7 @@ async def test_without_readings_footprints_decide(autojump_clock: MockClock) -> 
         await m.use("a")
         await m.use("b")
         assert m.loaded == ["a", "b"]
-        assert m.governor.machine().available is None
+        assert m.governor.machine().host.available is None
         await trio.sleep(60)
         await m.use("c")
         assert m.went() == [("a", Cause.ROOM)]
@@ -506,7 +506,7 @@ async def test_unloading_one_that_waits_for_memory(autojump_clock: MockClock) ->
         await m.fleet.models["b"].unload("for a test")
         assert m.ended == ["unloading"]
         assert m.governor.asks == []
-        assert sum(each.cost for each in m.governor.loaded_models()) == 40 * GiB
+        assert sum(each.cost.total for each in m.governor.loaded_models()) == 40 * GiB
 
 
 async def test_a_victim_of_a_load_that_is_given_up_is_not_lost(autojump_clock: MockClock) -> None:

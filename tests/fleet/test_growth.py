@@ -15,9 +15,10 @@ from trio.testing import MockClock
 
 from llmsup.config.schema import Config, EngineSpec, GiB, Memory, ModelSpec, Server
 from llmsup.fleet.model.states import Cause
+from llmsup.memory.cost.cost import by_pool
 from llmsup.memory.cost.process import Footprint
 from llmsup.memory.policy.admission import Claim, admit
-from llmsup.memory.policy.inputs import LoadedModel, Machine, Need
+from llmsup.memory.policy.inputs import LoadedModel, Machine, Need, host_pools
 from llmsup.units import Bytes, Seconds
 from llmsup.web.memory import kept
 
@@ -37,7 +38,7 @@ async def test_models_that_fit_beside_each_other_stay_beside_each_other(autojump
         assert m.went() == []
         loaded_models = m.governor.loaded_models()
         assert {each.grows for each in loaded_models} == {2 * GiB}
-        assert kept(m.governor.machine(), loaded_models) == 2 * GiB - sum(each.cost for each in loaded_models)
+        assert kept(m.governor.machine(), loaded_models) == 2 * GiB - sum(each.cost.total for each in loaded_models)
 
 
 async def test_what_they_do_grow_to_counts(autojump_clock: MockClock) -> None:
@@ -50,7 +51,7 @@ async def test_what_they_do_grow_to_counts(autojump_clock: MockClock) -> None:
         m.garage.engines[0].size = 20 * GiB
         await trio.sleep(10)
         (a,) = m.governor.loaded_models()
-        assert (a.cost, a.grows) == (20 * GiB, 4 * GiB)
+        assert (a.cost.total, a.grows) == (20 * GiB, 4 * GiB)
         await m.use("b")
         assert m.went() == [("a", Cause.ROOM)]
 
@@ -93,41 +94,41 @@ async def test_it_comes_though_all_others_have_to_go(autojump_clock: MockClock) 
         assert sorted(m.went()) == [("a", Cause.ROOM), ("b", Cause.ROOM)]
 
 
-ALONE = Machine(ceiling=60 * GiB, reserve=4 * GiB, available=20 * GiB, now=NOW)
+ALONE = Machine(host_pools(60 * GiB, reserve=4 * GiB, available=20 * GiB), now=NOW)
 IDLE: dict[str, Any] = {"first_served": NOW - 3600, "last_used": NOW - 600, "reload_seconds": 10.0}
 
 
 def loaded(name: str, gib: int, **given: Any) -> LoadedModel:
-    return LoadedModel(name, gib * GiB, gib * GiB, **{**IDLE, **given})
+    return LoadedModel(name, by_pool(gib * GiB), by_pool(gib * GiB), **{**IDLE, **given})
 
 
 def test_half_of_the_reserve_is_left_where_others_remain() -> None:
     """One that stays may grow, while a model loads."""
-    need = Need("new", 29 * GiB, since=NOW)
+    need = Need("new", by_pool(29 * GiB), since=NOW)
     pinned = loaded("pinned", 1, pinned=True)
     assert admit(need, ALONE, [loaded("a", 10)]).victims == ("a",)
     assert admit(need, ALONE, [loaded("a", 9), pinned]).kind == "wait"
     assert admit(need, ALONE, [loaded("a", 9), pinned]).hold == ()
-    assert admit(evolve(need, bytes=27 * GiB), ALONE, [loaded("a", 9), pinned]).victims == ("a",)
+    assert admit(evolve(need, cost=by_pool(27 * GiB)), ALONE, [loaded("a", 9), pinned]).victims == ("a",)
 
 
 def test_a_busy_one_is_held_for_one_that_only_fits_alone() -> None:
     """As for any other load."""
-    need = Need("new", 29 * GiB, since=NOW - 300)
+    need = Need("new", by_pool(29 * GiB), since=NOW - 300)
     decision = admit(need, ALONE, [loaded("a", 10, in_flight=1)])
     assert (decision.kind, decision.hold) == ("wait", ("a",))
 
 
 def test_what_waits_for_longer_is_not_alone() -> None:
     """Its room is promised."""
-    need = Need("new", 19 * GiB, since=NOW)
+    need = Need("new", by_pool(19 * GiB), since=NOW)
     assert admit(need, ALONE, []).kind == "admit"
-    assert admit(need, ALONE, [], claims=[Claim(GiB, frozenset())]).kind == "wait"
+    assert admit(need, ALONE, [], claims=[Claim(by_pool(GiB), frozenset())]).kind == "wait"
 
 
 def test_others_have_it() -> None:
     """Then nothing of ours can go, and the reason says who has it."""
-    decision = admit(Need("new", 21 * GiB, since=NOW), ALONE, [])
+    decision = admit(Need("new", by_pool(21 * GiB), since=NOW), ALONE, [])
     assert (decision.kind, decision.holders) == ("wait", ())
     assert decision.because == "it needs 21.0 GiB, and other programs leave only 20.0 GiB free"
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmsup.config.schema import GiB
+from llmsup.memory.cost.cost import by_pool
 from llmsup.memory.policy.decision import Decision
-from llmsup.memory.policy.inputs import Level, LoadedModel, Machine, Rules
+from llmsup.memory.policy.inputs import Level, LoadedModel, Machine, Rules, host_pools
 from llmsup.memory.policy.pressure import OUR_SHARE, SETTLE_CRITICAL, Relief, relieve
 
 NOW = 10_000.0
@@ -22,15 +23,17 @@ BUSY = Rules(evict_busy=True)
 def model(name: str, gib: float, **given: Any) -> LoadedModel:
     size = round(gib * GiB)
     idle = {"first_served": NOW - 3600, "last_used": NOW - 600, "reload_seconds": 10.0}
-    return LoadedModel(name, size, **{"freeable": size, **idle, **given})
+    return LoadedModel(name, by_pool(size), by_pool(size), **{**idle, **given})
 
 
 def pressed(
     *loaded_models: LoadedModel, level: Level = "critical", seconds: float = 60.0, rules: Rules = BUSY, **given: Any
 ) -> Decision:
     """A decision on a machine that has been at this level for so long."""
-    machine = Machine(ceiling=given.pop("ceiling", 30 * GiB), available=0, level=level, now=NOW, since=NOW - seconds)
-    return relieve(machine, loaded_models, given.pop("relief", Relief()), shortfall=2 * GiB, rules=rules)
+    pools = host_pools(given.pop("ceiling", 30 * GiB), available=0)
+    machine = Machine(pools, level=level, now=NOW, since=NOW - seconds)
+    relief = given.pop("relief", Relief())
+    return relieve(machine, loaded_models, relief, shortfall=by_pool(2 * GiB), rules=rules)
 
 
 WORKS = model("works", 10, in_flight=1)
@@ -82,7 +85,7 @@ def test_the_least_important_of_those_that_work() -> None:
     assert pressed(WORKS, model("b", 12, in_flight=1)).victims == ("b",)
 
 
-@pytest.mark.parametrize("given", [{"pinned": True}, {"loading": True}, {"freeable": 100 * MiB}])
+@pytest.mark.parametrize("given", [{"pinned": True}, {"loading": True}, {"freeable": by_pool(100 * MiB)}])
 def test_some_stay_all_the_same(given: dict[str, Any]) -> None:
     """What is pinned, what loads, and what would not help anyway."""
     decision = pressed(evolve(WORKS, **given), model("pinned", 10, pinned=True))
@@ -99,7 +102,7 @@ def test_what_is_small_depends_on_the_machine() -> None:
     """256 MiB on a large one; a thirty-second of the ceiling where that is less, else a small machine gives nothing."""
     small = model("small", 0.125)
     rest = model("pinned", 2, pinned=True)
-    large = pressed(small, evolve(rest, cost=20 * GiB, freeable=20 * GiB))
+    large = pressed(small, evolve(rest, cost=by_pool(20 * GiB), freeable=by_pool(20 * GiB)))
     assert [each.stays for each in large.weighed if each.name == "small"] == ["it would free only 128 MiB"]
     assert pressed(small, rest, ceiling=4 * GiB).victims == ("small",)
     assert pressed(small, rest, ceiling=4 * GiB + 64).kind == "leave"
@@ -107,17 +110,17 @@ def test_what_is_small_depends_on_the_machine() -> None:
 
 def test_our_models_have_too_little() -> None:
     """Then it can't be them, and none that works is cut off for it either."""
-    little = evolve(WORKS, freeable=round(30 * GiB * OUR_SHARE) - 1)
+    little = evolve(WORKS, freeable=by_pool(round(30 * GiB * OUR_SHARE) - 1))
     assert pressed(little).because == "our models have too little for the pressure to be theirs: 3.0 GiB"
-    assert pressed(evolve(little, freeable=little.freeable + 1)).kind == "evict"
+    assert pressed(evolve(little, freeable=little.freeable + by_pool(1))).kind == "evict"
 
 
 RESIDENTS = st.lists(
     st.builds(
         LoadedModel,
         name=st.uuids().map(str),
-        cost=st.integers(0, 20 * GiB),
-        freeable=st.integers(0, 20 * GiB),
+        cost=st.integers(0, 20 * GiB).map(by_pool),
+        freeable=st.integers(0, 20 * GiB).map(by_pool),
         priority=st.sampled_from(("low", "normal", "high")),
         pinned=st.booleans(),
         in_flight=st.integers(0, 2),

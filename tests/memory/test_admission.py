@@ -8,12 +8,14 @@ import pytest
 from attrs import evolve
 
 from llmsup.config.schema import GiB
+from llmsup.memory.amounts import CEILING, HOST, Amounts
+from llmsup.memory.cost.cost import by_pool
 from llmsup.memory.cost.load_speed import ASSUMED, Speed
 from llmsup.memory.policy.admission import Claim, admit, admit_all
-from llmsup.memory.policy.cheapest import Candidate, Deficit, cheapest
+from llmsup.memory.policy.cheapest import Candidate, cheapest
 from llmsup.memory.policy.decision import Decision
 from llmsup.memory.policy.eviction_cost import HALF_LIFE, VISIT, Rate, chance, loss, most_worth_first
-from llmsup.memory.policy.inputs import LoadedModel, Machine, Need, Rules
+from llmsup.memory.policy.inputs import LoadedModel, Machine, Need, Rules, host_pools
 from llmsup.memory.policy.pressure import BACK_OFF, SETTLE, SETTLE_CRITICAL, Relief, relieve
 from llmsup.memory.policy.refaults import QUIET, SOON, Refaults
 from llmsup.memory.policy.rivals import Rivals
@@ -22,19 +24,25 @@ NOW = 10_000.0
 RULES = Rules()
 
 
-def machine(**given: Any) -> Machine:
-    return Machine(**{"ceiling": 30 * GiB, "now": NOW, **given})
+def machine(
+    *, ceiling: int = 30 * GiB, reserve: int = 0, available: int | None = None, now: float = NOW, **given: Any
+) -> Machine:
+    return Machine(host_pools(ceiling, reserve, available), now=now, **given)
 
 
-def model(name: str, gib: float, **given: Any) -> LoadedModel:
+def model(name: str, gib: float, *, freeable: int | None = None, **given: Any) -> LoadedModel:
     """A model that is idle for ten minutes and may go."""
     size = round(gib * GiB)
     idle = {"first_served": NOW - 3600, "last_used": NOW - 600, "reload_seconds": 10.0}
-    return LoadedModel(name, size, **{"freeable": size, **idle, **given})
+    return LoadedModel(name, by_pool(size), by_pool(size if freeable is None else freeable), **{**idle, **given})
 
 
 def need(gib: float, **given: Any) -> Need:
-    return Need("new", round(gib * GiB), **{"since": NOW, **given})
+    return Need("new", by_pool(round(gib * GiB)), **{"since": NOW, **given})
+
+
+def both(size: int) -> Amounts:
+    return Amounts({CEILING: size, HOST: size})
 
 
 def why(decision: Decision, name: str) -> str:
@@ -61,7 +69,7 @@ def test_the_cheapest_goes_and_the_decision_says_why() -> None:
     decision = admit(need(12), machine(), loaded_models)
     assert decision.victims == ("forgotten",)
     assert decision.room == 3 * GiB
-    assert decision.deficit.cost == 9 * GiB
+    assert decision.missing[CEILING] == 9 * GiB
     assert [each.name for each in decision.weighed] == ["forgotten", "busy"]
     assert decision.weighed[0].loss < decision.weighed[1].loss
     assert "it needs 12.0 GiB, and 3.0 GiB is free; forgotten can go for" in decision.because
@@ -124,7 +132,7 @@ def test_the_memory_that_is_really_there_counts_too() -> None:
     loaded_models = [model("mapped", 10, freeable=1 * GiB), model("anonymous", 8)]
     decision = admit(need(4), machine(available=6 * GiB, reserve=8 * GiB), loaded_models)
     assert decision.victims == ("anonymous",)
-    assert decision.deficit.freeable == 2 * GiB
+    assert decision.missing[HOST] == 2 * GiB
 
 
 def test_a_load_in_progress_has_its_memory_reserved() -> None:
@@ -226,7 +234,7 @@ def test_who_passed_a_load_is_held_while_it_loads() -> None:
     there = machine(available=15 * GiB)
     assert admit(wants, there, [busy, loading]).hold == ("b", "busy")
     assert admit(wants, there, [busy, evolve(loading, wanted_since=NOW - 60)]).hold == ()
-    small = Need("small", 2 * GiB, since=NOW)
+    small = Need("small", by_pool(2 * GiB), since=NOW)
     assert [each.kind for each in admit_all([wants, small], there, [busy, loading])] == ["wait", "admit"]
 
 
@@ -249,7 +257,7 @@ def test_nobody_is_held_in_vain() -> None:
 
 def test_loads_that_fit_together_go_together() -> None:
     """And the third, for which the other two leave no room, waits."""
-    needs = [Need(name, 12 * GiB, since=NOW + i) for i, name in enumerate("abc")]
+    needs = [Need(name, by_pool(12 * GiB), since=NOW + i) for i, name in enumerate("abc")]
     assert [(each.model, each.kind) for each in admit_all(needs, machine(), [])] == [
         ("a", "admit"),
         ("b", "admit"),
@@ -259,7 +267,7 @@ def test_loads_that_fit_together_go_together() -> None:
 
 def test_one_victim_makes_room_for_one_load() -> None:
     """Two that wait don't each count on the same model's going."""
-    first, second = (Need(name, 20 * GiB, since=NOW) for name in "ab")
+    first, second = (Need(name, by_pool(20 * GiB), since=NOW) for name in "ab")
     decisions = admit_all([first, second], machine(), [model("old", 25)])
     assert [(each.model, each.kind, each.victims) for each in decisions] == [
         ("a", "evict", ("old",)),
@@ -270,16 +278,19 @@ def test_one_victim_makes_room_for_one_load() -> None:
 def test_no_load_waits_behind_one_that_it_does_not_compete_with() -> None:
     """A small one goes past a large one that waits for a busy model, but not with the room that it is going to have."""
     busy = model("busy", 20, in_flight=1)
-    large, small = Need("large", 24 * GiB, since=NOW - 60), Need("small", 4 * GiB, since=NOW)
+    large, small = (
+        Need("large", by_pool(24 * GiB), since=NOW - 60),
+        Need("small", by_pool(4 * GiB), since=NOW),
+    )
     wait, passes = admit_all([small, large], machine(), [busy])
     assert (wait.model, wait.hold, passes.kind) == ("large", ("busy",), "admit")
-    _, stays_behind = admit_all([evolve(small, bytes=8 * GiB), large], machine(), [busy])
+    _, stays_behind = admit_all([evolve(small, cost=by_pool(8 * GiB)), large], machine(), [busy])
     assert stays_behind.kind == "wait"
 
 
 def test_a_claimed_model_is_not_taken_by_another() -> None:
     """It is kept for the load that has waited for it."""
-    claims = [Claim(20 * GiB, frozenset({"idle"}))]
+    claims = [Claim(by_pool(20 * GiB), frozenset({"idle"}))]
     decision = admit(need(15), machine(), [model("idle", 20)], claims=claims)
     assert why(decision, "idle") == "kept for one that has waited longer"
     assert decision.kind == "wait"
@@ -287,23 +298,23 @@ def test_a_claimed_model_is_not_taken_by_another() -> None:
 
 def test_the_more_important_load_is_decided_first() -> None:
     """Although it came later."""
-    needs = [Need("a", 20 * GiB, since=NOW - 9), Need("b", 20 * GiB, "high", since=NOW)]
+    needs = [Need("a", by_pool(20 * GiB), since=NOW - 9), Need("b", by_pool(20 * GiB), "high", since=NOW)]
     assert [(each.model, each.kind) for each in admit_all(needs, machine(), [])] == [("b", "admit"), ("a", "wait")]
 
 
 def test_greedy_takes_nothing_superfluous() -> None:
     """Beyond the exact search: what was taken first and is no longer needed, stays."""
-    small = [Candidate(f"s{i:02}", 1, 1, 1, 1) for i in range(20)]
-    assert len(cheapest(small, Deficit(5, 5))) == 5
-    assert cheapest([*small, Candidate("large", 30, 30, 1, 2)], Deficit(5, 5)) == (Candidate("large", 30, 30, 1, 2),)
+    small = [Candidate(f"s{i:02}", both(1), 1, 1) for i in range(20)]
+    assert len(cheapest(small, both(5))) == 5
+    assert cheapest([*small, Candidate("large", both(30), 1, 2)], both(5)) == (Candidate("large", both(30), 1, 2),)
 
 
 def test_greedy_spares_the_important() -> None:
     """Of the higher rank only what the lower can't make up for."""
-    low = [Candidate(f"l{i:02}", 1, 1, 0, 1000) for i in range(20)]
-    high = [Candidate(f"h{i:02}", 1, 1, 1, 1) for i in range(20)]
-    assert {each.rank for each in cheapest(low + high, Deficit(20, 0))} == {0}
-    assert sum(each.rank for each in cheapest(low + high, Deficit(23, 0))) == 3
+    low = [Candidate(f"l{i:02}", both(1), 0, 1000) for i in range(20)]
+    high = [Candidate(f"h{i:02}", both(1), 1, 1) for i in range(20)]
+    assert {each.rank for each in cheapest(low + high, Amounts({CEILING: 20}))} == {0}
+    assert sum(each.rank for each in cheapest(low + high, Amounts({CEILING: 23}))) == 3
 
 
 # --- worth, rivals, speed ---------------------------------------------------------------------------------------------
@@ -381,7 +392,7 @@ def test_who_waits_for_one_while_another_is_asked_for_makes_them_rivals() -> Non
     assert seen.of("a") == {"new": NOW}
     assert seen.of("new") == {"a": NOW}
     assert Rivals().seen([wants], [evolve(here, loading=True, waiting=1)], NOW).of("a") == {"new": NOW}
-    assert Rivals().seen([wants, Need("z", 1, since=NOW)], [], NOW).of("z") == {"new": NOW}
+    assert Rivals().seen([wants, Need("z", by_pool(1), since=NOW)], [], NOW).of("z") == {"new": NOW}
 
 
 def test_one_client_that_asks_now_this_now_that_makes_no_rivals() -> None:
@@ -406,7 +417,7 @@ def test_a_load_is_expected_to_be_as_fast_as_those_before() -> None:
 
 
 def press(level: str, loaded_models: list[LoadedModel], relief: Relief | None = None, **given: Any) -> Decision:
-    given = {"shortfall": 2 * GiB, "relief": relief or Relief(), **given}
+    given = {"shortfall": by_pool(2 * GiB), "relief": relief or Relief(), **given}
     return relieve(machine(level=level, available=0), loaded_models, **given)
 
 
@@ -427,7 +438,7 @@ def test_when_critical_one_that_works_goes_after_its_equals() -> None:
 def test_one_goes_at_a_time_and_the_one_that_ends_it() -> None:
     """Not the least worth of all, if it would not be enough, and a cheap one can do it alone."""
     loaded_models = [model("tiny", 1, last_used=NOW - 5000), model("large", 10), model("dear", 10, last_used=NOW - 90)]
-    decision = press("warn", loaded_models, shortfall=8 * GiB)
+    decision = press("warn", loaded_models, shortfall=by_pool(8 * GiB))
     assert decision.victims == ("large",)
     assert "short of 8.0 GiB (warn); large frees 10.0 GiB" in decision.because
 
@@ -441,7 +452,7 @@ def test_models_that_have_more_than_they_may() -> None:
 def test_if_it_takes_all_of_them_the_least_worth_begins() -> None:
     """One step, then it is looked at again."""
     loaded_models = [model("a", 10, last_used=NOW - 900), model("b", 10), model("low", 10, priority="low")]
-    assert press("critical", loaded_models, shortfall=99 * GiB).victims == ("low",)
+    assert press("critical", loaded_models, shortfall=by_pool(99 * GiB)).victims == ("low",)
 
 
 def test_at_warn_what_was_used_a_moment_ago_stays() -> None:
@@ -479,7 +490,7 @@ def test_two_steps_in_vain_say_that_the_pressure_is_not_ours() -> None:
     assert (decision.kind, decision.because) == ("leave", "the pressure is not ours: left alone for another 60 s")
     assert relief.ended().until == NOW - 60 + BACK_OFF
     later = evolve(machine(level="critical"), now=NOW - 60 + BACK_OFF)
-    assert relieve(later, [model("a", 10)], relief, shortfall=GiB).kind == "evict"
+    assert relieve(later, [model("a", 10)], relief, shortfall=by_pool(GiB)).kind == "evict"
 
 
 def test_a_step_that_helped_wipes_out_one_that_did_not() -> None:

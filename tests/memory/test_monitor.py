@@ -61,7 +61,7 @@ async def test_it_is_started_after_its_first_look(start: Start, autojump_clock: 
     setting = await start(takes=0.5)
     assert setting.watch.reading == LINUX
     machine = setting.watch.machine(7.0)
-    assert (machine.ceiling, machine.reserve, machine.available) == (28 * GiB, 4 * GiB, 20 * GiB)
+    assert (machine.ceiling, machine.host.reserve, machine.host.available) == (28 * GiB, 4 * GiB, 20 * GiB)
     assert (machine.level, machine.now) == ("normal", 7.0)
     assert repr(setting.watch) == "<MachineWatch normal, 20.0 GiB available of 32.0 GiB>"
 
@@ -107,13 +107,13 @@ async def test_a_group_of_our_own(start: Start, autojump_clock: Clock) -> None:
     setting = await start(group)
     await trio.sleep(60)
     machine = setting.watch.machine(0)
-    assert (machine.ceiling, machine.reserve, machine.level) == (1136 * mib, 64 * mib, "normal")
+    assert (machine.ceiling, machine.host.reserve, machine.level) == (1136 * mib, 64 * mib, "normal")
     setting.camera.view = evolve(group, available=Bytes(20 * mib))
     await trio.sleep(60)
     assert setting.watch.machine(0).level == "warn"
     setting.camera.view = evolve(group, own_group=False)
     await trio.sleep(60)
-    assert setting.watch.machine(0).reserve == 600 * mib
+    assert setting.watch.machine(0).host.reserve == 600 * mib
 
 
 async def test_a_probe_is_not_hurried(start: Start, autojump_clock: Clock) -> None:
@@ -174,7 +174,11 @@ async def test_a_probe_that_fails(start: Start, autojump_clock: Clock, caplog: p
     assert setting.watch.reading is None
     assert (setting.watch.pressure.level, setting.watch.pressure.shortfall) == ("normal", 0)
     machine = setting.watch.machine(0)
-    assert (machine.available, machine.level, machine.ceiling) == (None, "normal", 28 * GiB)  # the total is still known
+    assert (machine.host.available, machine.level, machine.ceiling) == (
+        None,
+        "normal",
+        28 * GiB,
+    )  # the total is still known
     await trio.sleep(3600)
     said = [each.message for each in caplog.records if "probe" in each.message]
     assert said == [f"{BROKEN} The last reading counts for 10 s; after that models are let in by what they cost alone."]
@@ -304,7 +308,7 @@ async def test_other_settings(start: Start, autojump_clock: Clock) -> None:
     memory = Memory(probe=("y",), interval=Seconds(7), limit=Bytes(3 * GiB), reserve=Bytes(GiB))
     setting.config.replace(Config(memory=memory))
     machine = setting.watch.machine(0)
-    assert (machine.ceiling, machine.reserve) == (3 * GiB, GiB)
+    assert (machine.ceiling, machine.host.reserve) == (3 * GiB, GiB)
     await setting.watch.change()
     began = trio.current_time()
     await setting.watch.change()

@@ -9,17 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmsup.config.schema import GiB
+from llmsup.memory.cost.cost import by_pool
 from llmsup.memory.policy.admission import admit, admit_all
-from llmsup.memory.policy.inputs import LoadedModel, Machine, Need
+from llmsup.memory.policy.inputs import LoadedModel, Machine, Need, host_pools
 
 NOW = 10_000.0
-MACHINE = Machine(ceiling=30 * GiB, now=NOW)
-MODEST = Need("new", 10 * GiB, since=NOW - 60, evicts=False)
+MACHINE = Machine(host_pools(30 * GiB), now=NOW)
+MODEST = Need("new", by_pool(10 * GiB), since=NOW - 60, evicts=False)
 
 
 def model(name: str, gib: int, **given: Any) -> LoadedModel:
     idle = {"first_served": NOW - 3600, "last_used": NOW - 600, "reload_seconds": 10.0}
-    return LoadedModel(name, gib * GiB, **{"freeable": gib * GiB, **idle, **given})
+    return LoadedModel(name, by_pool(gib * GiB), by_pool(gib * GiB), **{**idle, **given})
 
 
 def test_it_is_let_in_where_there_is_room() -> None:
@@ -51,12 +52,12 @@ def test_it_waits_for_those_that_leave_anyway() -> None:
 
 def test_what_can_never_fit_is_refused() -> None:
     """Whether anybody waits or not."""
-    assert admit(evolve(MODEST, bytes=31 * GiB), MACHINE, []).kind == "refuse"
+    assert admit(evolve(MODEST, cost=by_pool(31 * GiB)), MACHINE, []).kind == "refuse"
 
 
 def test_nothing_is_kept_for_it() -> None:
     """Who comes after it and is waited for gets what there is."""
-    wanted = Need("wanted", 5 * GiB, since=NOW)
+    wanted = Need("wanted", by_pool(5 * GiB), since=NOW)
     no_eviction, other = admit_all([MODEST, wanted], MACHINE, [model("a", 25)])
     assert (no_eviction.kind, other.kind) == ("wait", "admit")
 
@@ -70,7 +71,9 @@ def test_who_is_modest_changes_nothing_for_residents(
 ) -> None:
     """Whoever goes or is held, it is for one that is waited for."""
     here = [model(f"r{i}", size, in_flight=busy, pinned=pinned) for i, (size, busy, pinned) in enumerate(loaded_models)]
-    wanted = [Need(f"n{i}", size * GiB, since=NOW - 60, evicts=evicts) for i, (size, evicts) in enumerate(needs)]
+    wanted = [
+        Need(f"n{i}", by_pool(size * GiB), since=NOW - 60, evicts=evicts) for i, (size, evicts) in enumerate(needs)
+    ]
     for need, decision in zip(wanted, admit_all(wanted, MACHINE, here), strict=True):
         assert decision.model == need.model
         assert need.evicts or not (decision.victims or decision.hold)

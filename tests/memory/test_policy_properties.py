@@ -9,25 +9,33 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmsup.memory.amounts import CEILING, HOST, Amounts
+from llmsup.memory.cost.cost import by_pool
 from llmsup.memory.policy.admission import admit, admit_all
-from llmsup.memory.policy.cheapest import Candidate, Deficit, cheapest
+from llmsup.memory.policy.cheapest import Candidate, cheapest
 from llmsup.memory.policy.decision import Decision
-from llmsup.memory.policy.inputs import RANKS, LoadedModel, Machine, Need, Rules
+from llmsup.memory.policy.inputs import RANKS, LoadedModel, Machine, Need, Rules, host_pools
 from llmsup.memory.policy.pressure import Relief, relieve
 
 NOW = 1000.0
 
 SIZES = st.integers(0, 20)
+TAKEN = SIZES.map(by_pool)
 PRIORITIES = st.sampled_from(("low", "normal", "high"))
 SECONDS = st.sampled_from((0.0, 10.0, 29.0, 31.0, 200.0, 900.0, 1000.0))
 
-CANDIDATES = st.builds(Candidate, st.just(""), SIZES, SIZES, st.integers(-1, 2), st.integers(1, 9))
-DEFICITS = st.builds(Deficit, st.integers(-5, 60), st.integers(-5, 60))
+
+def both(ceiling: int, host: int) -> Amounts:
+    return Amounts({CEILING: ceiling, HOST: host})
+
+
+CANDIDATES = st.builds(Candidate, st.just(""), st.builds(both, SIZES, SIZES), st.integers(-1, 2), st.integers(1, 9))
+LACKS = st.builds(both, st.integers(-5, 60), st.integers(-5, 60))
 RESIDENTS = st.builds(
     LoadedModel,
     name=st.just(""),
-    cost=SIZES,
-    freeable=SIZES,
+    cost=TAKEN,
+    freeable=TAKEN,
     priority=PRIORITIES,
     pinned=st.booleans(),
     in_flight=st.integers(0, 1),
@@ -48,21 +56,24 @@ RESIDENTS = st.builds(
 IDLE = st.builds(
     LoadedModel,
     name=st.just(""),
-    cost=SIZES,
-    freeable=SIZES,
+    cost=TAKEN,
+    freeable=TAKEN,
     first_served=st.just(0.0),
     last_used=SECONDS,
     reload_seconds=st.floats(1, 100),
 )
 MACHINES = st.builds(
     Machine,
-    ceiling=st.integers(0, 100),
-    reserve=st.integers(0, 10),
-    available=st.none() | st.integers(0, 100),
+    st.builds(
+        host_pools,
+        ceiling=st.integers(0, 100),
+        reserve=st.integers(0, 10),
+        available=st.none() | st.integers(0, 100),
+    ),
     level=st.sampled_from(("normal", "normal", "warn", "critical")),
     now=st.just(NOW),
 )
-NEEDS = st.builds(Need, st.just("new"), st.integers(0, 100), PRIORITIES, SECONDS, st.floats(0, 60))
+NEEDS = st.builds(Need, st.just("new"), st.integers(0, 100).map(by_pool), PRIORITIES, SECONDS, st.floats(0, 60))
 RULES = st.builds(Rules, min_residency=st.sampled_from((0.0, 0.0, 30.0, 600.0)))
 
 
@@ -78,13 +89,20 @@ def short(need: Need, machine: Machine, remain: list[LoadedModel], gone: list[Lo
     """Whether room is missing, reckoned anew: the ceiling, and the machine's memory less half of the reserve, unless
     nobody else remains.
     """
-    if sum(each.cost for each in remain) + need.bytes > machine.ceiling:
+    if sum(each.cost.total for each in remain) + need.cost.total > machine.ceiling:
         return True
-    if machine.available is None:
+    available, reserve = machine.host.available, machine.host.reserve
+    if available is None:
         return False
-    promised = sum(max(each.cost - each.freeable, 0) for each in remain if each.loading)
-    there = machine.available + sum(each.freeable for each in gone) - promised - (machine.reserve // 2 if remain else 0)
-    return need.bytes > there
+    promised = sum(max(each.cost.total - each.freeable.total, 0) for each in remain if each.loading)
+    there = available + sum(each.freeable.total for each in gone) - promised - (reserve // 2 if remain else 0)
+    return need.cost.total > there
+
+
+def enough(chosen: Iterable[Candidate], lacks: Amounts) -> bool:
+    """Whether they free what is missing, reckoned anew."""
+    freed = [each.frees for each in chosen]
+    return all(sum(each[pool] for each in freed) >= lacks[pool] for pool in (CEILING, HOST))
 
 
 def losses(chosen: tuple[Candidate, ...]) -> tuple[int, ...]:
@@ -122,7 +140,7 @@ def test_an_idle_model_without_rivals_is_never_waited_for(
     assert {each.name for each in decision.weighed if not each.stays} == {each.name for each in free}
     others = [each for each in alone if each not in free and not each.leaving]
     gone = [each for each in alone if each.leaving or each in free]
-    if machine.level == "normal" and need.bytes <= machine.ceiling and not short(need, machine, others, gone):
+    if machine.level == "normal" and need.cost.total <= machine.ceiling and not short(need, machine, others, gone):
         leaving = [each for each in alone if each.leaving]
         assert decision.kind != "wait" or not short(need, machine, [e for e in alone if not e.leaving], leaving)
 
@@ -159,7 +177,7 @@ def test_a_users_floor_never_grows(
         for refaults in (0, 1, 30):
             here = evolve(each, refaults=refaults)
             (weighed,) = admit(need, machine, [here], rules=rules).weighed
-            (pressed,) = relieve(machine, [here], Relief(), shortfall=10, rules=rules).weighed
+            (pressed,) = relieve(machine, [here], Relief(), shortfall=by_pool(10), rules=rules).weighed
             for why in (weighed.stays, pressed.stays):
                 assert "at least" not in why or (f"at least {floor:.0f} s" in why and machine.now < began + floor)
 
@@ -183,7 +201,7 @@ def test_pressure_takes_at_most_one_and_none_that_is_protected(
     loaded_models: list[LoadedModel], machine: Machine
 ) -> None:
     """And none at all without it."""
-    decision = relieve(machine, loaded_models, Relief(), shortfall=10)
+    decision = relieve(machine, loaded_models, Relief(), shortfall=by_pool(10))
     assert len(decision.victims) == (decision.kind == "evict")
     assert decision.kind == "leave" or machine.level != "normal"
     assert not any(protected(each) for each in loaded_models if each.name in decision.victims)
@@ -197,7 +215,7 @@ def test_a_decision_does_what_it_says(loaded_models: list[LoadedModel], machine:
     staying = [each for each in loaded_models if not each.leaving]
     gone = leaving + [each for each in staying if each.name in decision.victims]
     remain = [each for each in staying if each.name not in decision.victims]
-    assert (decision.kind == "refuse") == (need.bytes > machine.ceiling)
+    assert (decision.kind == "refuse") == (need.cost.total > machine.ceiling)
     if decision.kind == "admit":
         assert not short(need, machine, loaded_models, [])
     if decision.kind == "evict":
@@ -206,7 +224,7 @@ def test_a_decision_does_what_it_says(loaded_models: list[LoadedModel], machine:
         assert machine.level != "normal" or short(need, machine, staying, leaving)
     if decision.kind in ("wait", "refuse"):
         assert decision.victims == ()
-    if machine.level == "normal" and not short(need, machine, loaded_models, []) and need.bytes <= machine.ceiling:
+    if machine.level == "normal" and not short(need, machine, loaded_models, []) and need.cost.total <= machine.ceiling:
         assert decision.kind == "admit"
     if decision.hold:
         assert decision.kind == "wait"
@@ -236,8 +254,8 @@ def test_more_memory_never_costs_more(
     loaded_models: list[LoadedModel], machine: Machine, need: Need, more: int
 ) -> None:
     """A higher ceiling and more headroom: no load that was possible becomes impossible, and no loss is greater."""
-    available = None if machine.available is None else machine.available + more
-    richer = evolve(machine, ceiling=machine.ceiling + more, available=available)
+    available = None if machine.host.available is None else machine.host.available + more
+    richer = evolve(machine, pools=host_pools(machine.ceiling + more, machine.host.reserve, available))
     before, after = admit(need, machine, loaded_models), admit(need, richer, loaded_models)
     better = {"refuse": 0, "wait": 1, "evict": 2, "admit": 3}
     assert better[after.kind] >= better[before.kind]
@@ -260,45 +278,40 @@ def test_together_they_never_promise_more_than_there_is(
     victims = [name for each in decisions for name in each.victims]
     assert len(victims) == len(set(victims))
     promised = sum(each.bytes for each in decisions if each.kind in ("admit", "evict"))
-    remain = sum(each.cost for each in loaded_models if not each.leaving and each.name not in victims)
+    remain = sum(each.cost.total for each in loaded_models if not each.leaving and each.name not in victims)
     assert not promised or remain + promised <= machine.ceiling
 
 
-@given(st.lists(CANDIDATES, max_size=40).map(candidates), DEFICITS)
-def test_the_set_covers_the_deficit_or_is_empty(some: list[Candidate], deficit: Deficit) -> None:
+@given(st.lists(CANDIDATES, max_size=40).map(candidates), LACKS)
+def test_the_set_covers_the_deficit_or_is_empty(some: list[Candidate], lacks: Amounts) -> None:
     """Empty if nothing is missing or if all together are not enough; never a victim too many."""
-
-    def covers(chosen: tuple[Candidate, ...]) -> bool:
-        missing = deficit.less(sum(each.cost for each in chosen), sum(each.freeable for each in chosen))
-        return missing.met()
-
-    chosen = cheapest(some, deficit)
-    assert bool(chosen) == (covers(tuple(some)) and not deficit.met())
-    assert not chosen or covers(chosen)
+    chosen = cheapest(some, lacks)
+    assert bool(chosen) == (enough(some, lacks) and not enough((), lacks))
+    assert not chosen or enough(chosen, lacks)
     for each in chosen if len(some) <= 12 else ():
-        assert not covers(tuple(other for other in chosen if other is not each))
+        assert not enough((other for other in chosen if other is not each), lacks)
 
 
-@given(st.lists(CANDIDATES, max_size=8).map(candidates), DEFICITS)
-def test_up_to_twelve_it_is_the_best_of_all_sets(some: list[Candidate], deficit: Deficit) -> None:
+@given(st.lists(CANDIDATES, max_size=8).map(candidates), LACKS)
+def test_up_to_twelve_it_is_the_best_of_all_sets(some: list[Candidate], lacks: Amounts) -> None:
     """By brute force: the loss of each rank, the number, what is freed beyond need, the names."""
 
     def key(given: Iterable[Candidate]) -> tuple[tuple[int, ...], int, int, list[str]]:
         chosen = tuple(given)
         ordered = sorted(chosen, key=lambda each: (each.rank, each.points, each.name))
-        freed = sum(each.cost + each.freeable for each in chosen)
+        freed = sum(each.frees[CEILING] + each.frees[HOST] for each in chosen)
         return losses(chosen), len(chosen), freed, [each.name for each in ordered]
 
     sets = [each for size in range(1, len(some) + 1) for each in combinations(some, size)]
-    enough = [each for each in sets if deficit.less(sum(c.cost for c in each), sum(c.freeable for c in each)).met()]
-    expected = set(min(enough, key=key)) if enough and not deficit.met() else set()
-    assert set(cheapest(some, deficit)) == expected
+    that_do = [each for each in sets if enough(each, lacks)]
+    expected = set(min(that_do, key=key)) if that_do and not enough((), lacks) else set()
+    assert set(cheapest(some, lacks)) == expected
 
 
-@given(st.lists(CANDIDATES, min_size=4, max_size=9).map(candidates), DEFICITS)
-def test_greedy_is_never_better_and_never_blind_to_importance(some: list[Candidate], deficit: Deficit) -> None:
+@given(st.lists(CANDIDATES, min_size=4, max_size=9).map(candidates), LACKS)
+def test_greedy_is_never_better_and_never_blind_to_importance(some: list[Candidate], lacks: Amounts) -> None:
     """The optimum bounds it; and it touches no rank that the optimum spares."""
-    greedy, best = cheapest(some, deficit, exact=0), cheapest(some, deficit)
+    greedy, best = cheapest(some, lacks, exact=0), cheapest(some, lacks)
     assert bool(greedy) == bool(best)
     assert losses(greedy) >= losses(best)
     assert max((each.rank for each in greedy), default=0) == max((each.rank for each in best), default=0)

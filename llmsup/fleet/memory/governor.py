@@ -15,11 +15,12 @@ from attrs import evolve
 
 from ...config.live import LiveConfig
 from ...errors import ModelTooLarge
-from ...memory.cost.cost import Cost
+from ...memory.amounts import HOST, Amounts
+from ...memory.cost.cost import Cost, by_pool
 from ...memory.policy.admission import admit_all
 from ...memory.policy.decision import Decision
 from ...memory.policy.inputs import LoadedModel, Machine, Need
-from ...memory.policy.room import apart, room
+from ...memory.policy.room import apart, room, tightest, wanted
 from ...process.events import Events
 from ..model.model import Model
 from ..model.states import Cause
@@ -99,7 +100,7 @@ class Governor(MemoryView):
     @property
     def _restless(self) -> bool:
         """Something may have to be done though nothing changes."""
-        return bool(self.asks or self.pressure.level != "normal" or self._relieving.over(self.machine()) > 0)
+        return bool(self.asks or self.pressure.level != "normal" or self._relieving.over(self.machine()))
 
     # What a model asks...
 
@@ -182,12 +183,12 @@ class Governor(MemoryView):
         if ask.model.starved and any(not each.pinned for each in loaded_models):
             # What was enough by all that is known was not: at least one more has to go.
             free = room(machine, *apart(loaded_models, frozenset()))
-            most = max(round(most * 1.25), 1 + min(each for each in free if each is not None))
+            most = max(round(most * 1.25), 1 + tightest(wanted(by_pool(most), machine), free))
         # More than it needs in any case must not keep it out where that is there.
         size = min(most, machine.ceiling) if ask.cost.fits(machine.ceiling) else most
         return Need(
             model=ask.name,
-            bytes=size,
+            cost=by_pool(size),
             priority=ask.model.spec.priority,
             since=ask.first,
             load_seconds=self.load_seconds(ask.model),
@@ -245,7 +246,10 @@ class Governor(MemoryView):
     def _relieve(self) -> None:
         machine = self.machine()
         decision = self._relieving.step(
-            machine, lambda: self._residents(machine.now), shortfall=self.pressure.shortfall, rules=self.rules
+            machine,
+            lambda: self._residents(machine.now),
+            shortfall=Amounts({HOST: self.pressure.shortfall}),
+            rules=self.rules,
         )
         self.left = decision if decision is not None and decision.kind == "leave" else None
         if decision is None:

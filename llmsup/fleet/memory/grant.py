@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import trio
 from attrs import define, field
 
-from ...memory.cost.cost import Cost, Source
+from ...memory.cost.cost import Cost, Source, by_pool
 from ...memory.policy.decision import Decision
 from ...memory.policy.inputs import LoadedModel
 from ...units import Bytes, format_bytes
@@ -176,8 +176,8 @@ class Grant:
         model, queue, run = self.model, self.model.queue, self.run
         return LoadedModel(
             name=model.spec.name,
-            cost=self.cost,
-            freeable=self.gives_back,
+            cost=by_pool(self.cost),
+            freeable=by_pool(self.gives_back),
             priority=model.spec.priority,
             pinned=model.spec.pinned,
             in_flight=queue.in_flight,

@@ -9,8 +9,10 @@ from collections.abc import Callable
 
 from attrs import evolve
 
+from ...memory.amounts import CEILING, HOST, Amounts, add_up
+from ...memory.cost.cost import by_pool
 from ...memory.policy.decision import Decision
-from ...memory.policy.inputs import LoadedModel, Machine, Rules
+from ...memory.policy.inputs import LoadedModel, Machine, Rules, taken
 from ...memory.policy.pressure import Relief, relieve
 from .ledger import Ledger
 
@@ -22,28 +24,32 @@ class Relieving:
         self._reserved = reserved
         self._relief = Relief()
 
-    def over(self, machine: Machine) -> int:
-        """Bytes by which the models have grown beyond what they may have; 0 or less: they have not. Those that make
-        way for another don't count: it has their room already, and theirs comes back.
+    def over(self, machine: Machine) -> Amounts:
+        """By how much the models have grown beyond what they may have of each pool. Those that make way for another
+        don't count: it has their room already, and theirs comes back.
         """
-        return sum(each.cost for each in self._reserved if not each.leaving) - machine.ceiling
+        ours = add_up(by_pool(each.cost) for each in self._reserved if not each.leaving)
+        bounds = {name: pool.total for name, pool in machine.pools.items() if pool.total is not None}
+        return Amounts({name: max(taken(ours, name) - total, 0) for name, total in bounds.items()})
 
     def step(
-        self, machine: Machine, loaded_models: Callable[[], list[LoadedModel]], *, shortfall: int, rules: Rules
+        self, machine: Machine, loaded_models: Callable[[], list[LoadedModel]], *, shortfall: Amounts, rules: Rules
     ) -> Decision | None:
         """Who goes now, or why nobody does; None: nobody has to.
 
         Args:
             loaded_models: Who has memory.
-            shortfall: Bytes that are missing until the pressure ends.
+            shortfall: What is missing until the pressure ends, of each pool that is short.
         """
         grown = machine.level == "normal"
         if grown:
-            shortfall = self.over(machine)
-            if shortfall <= 0:
+            over = self.over(machine)
+            if not over:
                 if not any(each.leaving for each in self._reserved):  # a step of this spell may not be over yet
                     self._relief = self._relief.ended()
                 return None
+            # The ceiling is no memory that could come back: whatever the host gets back is below it again.
+            shortfall = over - over.within({CEILING}) + Amounts({HOST: over[CEILING]})
             machine = evolve(machine, level="warn")  # prompts that are kept: as slow to come as to go
         return relieve(machine, loaded_models(), self._relief, shortfall=shortfall, grown=grown, rules=rules)
 

@@ -13,6 +13,7 @@ from attrs import frozen
 from ...catalog.entry import Entry
 from ...config.schema import GiB
 from ...units import Bytes
+from ..amounts import HOST, Amounts
 from .estimate import Estimate
 
 Source = Literal["declared", "measured", "estimated"]
@@ -63,6 +64,13 @@ def cost(entry: Entry, needs: Estimate | None, measured: Bytes | None) -> Cost:
     if entry.found is None:
         return Cost(UNKNOWN, "estimated", Bytes(0))
     return Cost(entry.found.size, "estimated", entry.found.size)
+
+
+def by_pool(size: int) -> Amounts:
+    """So many bytes of a model, by the pool that they are in: the machine's own memory, for all that is known. This is
+    the place to say what lies on which device.
+    """
+    return Amounts({HOST: size})
 
 
 def prompts(needs: Estimate | None) -> Bytes:

@@ -20,7 +20,7 @@ from ...errors import SetupError
 from ...process.events import Events
 from ...process.watched import Watched
 from ...units import Bytes, format_bytes, format_seconds
-from ..policy.inputs import Machine
+from ..policy.inputs import Machine, host_pools
 from .devices import list_devices, working_set
 from .limits import ceiling, machine_total, reserve
 from .pressure import Gauge, Pressure, higher
@@ -132,9 +132,11 @@ class MemoryMonitor(Watched):
         """The machine as the policy sees it. What can't be read is left out: footprints alone decide then."""
         reading = self.reading
         return Machine(
-            ceiling=ceiling(self.settings, self.total, self.gpu_limit, own_group=self.own_group),
-            reserve=self.reserve,
-            available=None if reading is None else reading.available,
+            host_pools(
+                ceiling=ceiling(self.settings, self.total, self.gpu_limit, own_group=self.own_group),
+                reserve=self.reserve,
+                available=None if reading is None else reading.available,
+            ),
             level=self.pressure.level,
             now=now,
             since=self.pressure.since,

@@ -8,18 +8,19 @@ Nobody is ever chosen unless all that are chosen together make the load possible
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from attrs import evolve, frozen
 
 from ...units import format_bytes
-from .cheapest import Candidate, Deficit, cheapest
+from ..amounts import CEILING, ZERO, Amounts, add_up
+from .cheapest import Candidate, cheapest
 from .decision import Decision, Weighed
 from .eligibility import for_load, had_its_turn, until
 from .eviction_cost import points
 from .inputs import RANKS, RULES, LoadedModel, Machine, Need, Rules
-from .room import apart, deficit, least, room, say
+from .room import apart, missing, room, tightest, wanted
 
 
 @frozen
@@ -29,7 +30,7 @@ class Claim:
     Others may be loaded in the meantime where they don't take what it needs.
     """
 
-    bytes: int
+    cost: Amounts
     hold: frozenset[str]
 
 
@@ -52,42 +53,43 @@ def admit(
     kept = {name for claim in claims for name in claim.hold}
     remain, going = apart(loaded_models, frozenset())
     now_free, later = room(machine, loaded_models, ()), room(machine, remain, going)
-    claimed = room(machine, *apart(loaded_models, kept), sum(claim.bytes for claim in claims)) if claims else later
-    missing = deficit(need, least(later, claimed))
+    claimed = room(machine, *apart(loaded_models, kept), add_up(claim.cost for claim in claims)) if claims else later
+    asked = wanted(need.cost, machine)
+    kept_back = missing(asked, claimed)
+    lacks = missing(asked, later).max(kept_back)
     weighed = tuple(for_load(each, machine, need, kept, rules) for each in loaded_models)
     seen = Decision(
         kind="admit",
         because="",
         model=need.model,
-        bytes=need.bytes,
+        bytes=need.cost.total,
         ceiling=machine.ceiling,
-        room=later[0],
-        available=machine.available,
-        deficit=missing,
+        room=later[CEILING],
+        available=machine.host.available,
+        missing=lacks,
         level=machine.level,
         weighed=tuple(sorted(weighed, key=lambda each: (each.rank, each.loss, each.name))),
     )
-    size, free = format_bytes(need.bytes), say(later)
-    if need.bytes > machine.ceiling:
-        ceiling = format_bytes(machine.ceiling)
-        return evolve(seen, kind="refuse", because=f"it needs {size}, and all models together may have {ceiling}")
+    size, free = format_bytes(need.cost.total), format_bytes(max(tightest(asked, later), 0))
+    if never := _never(asked, machine):
+        return evolve(seen, kind="refuse", because=never)
     if machine.level == "critical":
         return _wait(seen, loaded_models, "the machine is critically short of memory: nothing is loaded")
-    if missing.met():
-        if deficit(need, least(now_free, claimed)).met():
+    if ZERO.covers(lacks):
+        if ZERO.covers(missing(asked, now_free).max(kept_back)):
             return evolve(seen, because=f"it needs {size}, and {free} is free")
         return _wait(seen, loaded_models, f"it needs {size}, which is free as soon as those that are leaving are gone")
     if not need.evicts:
         return _wait(seen, loaded_models, f"it needs {size}, {free} is free, and nobody goes for what nobody waits for")
-    free_to_go = [_candidate(each) for each in weighed if not each.stays]
-    alone = None if claims else deficit(need, room(machine, (), loaded_models))
-    chosen = _enough(free_to_go, missing, alone if len(free_to_go) == len(remain) else None, rules)
+    free_to_go = [_candidate(each, machine) for each in weighed if not each.stays]
+    alone = None if claims else missing(asked, room(machine, (), loaded_models))
+    chosen = _enough(free_to_go, lacks, alone if len(free_to_go) == len(remain) else None, rules)
     if chosen:
         names = tuple(each.name for each in chosen)
         lost = sum(each.points for each in chosen) / 1e6
         because = f"it needs {size}, and {free} is free; {', '.join(names)} can go for {lost:.3g} s of expected reload"
         return evolve(seen, kind="evict", because=because, victims=names)
-    hold = _held_for(need, machine, loaded_models, kept, missing, alone, rules)
+    hold = _held_for(need, machine, loaded_models, kept, lacks, alone, rules)
     if loaded_models:
         blocked = f"it needs {size}, {free} is free, and no idle models that may go make up for the rest"
     else:
@@ -114,9 +116,9 @@ def admit_all(
         decisions.append(decision)
         if decision.kind in ("admit", "evict"):
             world = [evolve(each, leaving=True) if each.name in decision.victims else each for each in world]
-            world.append(LoadedModel(need.model, need.bytes, 0, priority=need.priority, loading=True))
+            world.append(LoadedModel(need.model, need.cost, ZERO, priority=need.priority, loading=True))
         elif decision.hold:
-            claims.append(Claim(need.bytes, frozenset(decision.hold)))
+            claims.append(Claim(need.cost, frozenset(decision.hold)))
     return tuple(decisions)
 
 
@@ -125,8 +127,8 @@ def _held_for(
     machine: Machine,
     loaded_models: Sequence[LoadedModel],
     kept: AbstractSet[str],
-    missing: Deficit,
-    alone: Deficit | None,
+    lacks: Amounts,
+    alone: Amounts | None,
     rules: Rules,
 ) -> tuple[str, ...]:
     """Who is to be held so that this load comes about: the cheapest set, if all were idle that had their turn.
@@ -143,16 +145,16 @@ def _held_for(
             continue
         seen = for_load(idle, machine, need, kept, rules)
         if not seen.stays:
-            candidates.append(_candidate(seen))
+            candidates.append(_candidate(seen, machine))
     everybody = len(candidates) == sum(not each.leaving for each in loaded_models)
     already = [each for each in candidates if each.name in need.held]
-    chosen = cheapest(already, missing, exact=rules.exact)
-    chosen = chosen or _enough(candidates, missing, alone if everybody else None, rules)
+    chosen = cheapest(already, lacks, exact=rules.exact)
+    chosen = chosen or _enough(candidates, lacks, alone if everybody else None, rules)
     return tuple(each.name for each in chosen)
 
 
 def _enough(
-    candidates: Sequence[Candidate], missing: Deficit, alone: Deficit | None, rules: Rules
+    candidates: Sequence[Candidate], lacks: Amounts, alone: Amounts | None, rules: Rules
 ) -> tuple[Candidate, ...]:
     """The cheapest set that makes up for what is missing. Where none does: all of them, if that is enough because
     nobody else remains (`room.room`).
@@ -160,16 +162,26 @@ def _enough(
     Args:
         alone: What would be missing then; None: somebody else remains all the same.
     """
-    chosen = cheapest(candidates, missing, exact=rules.exact)
-    if chosen or alone is None or not alone.met():
+    chosen = cheapest(candidates, lacks, exact=rules.exact)
+    if chosen or alone is None or not ZERO.covers(alone):
         return chosen
     return tuple(sorted(candidates, key=lambda each: (each.rank, each.points, each.name)))
 
 
-def _candidate(seen: Weighed) -> Candidate:
-    return Candidate(seen.name, seen.cost, seen.freeable, seen.rank, points(seen.loss))
+def _never(asked: Mapping[str, int], machine: Machine) -> str:
+    """Why it can't be loaded even when it is alone, or ""."""
+    for name, size in asked.items():
+        total = machine.pools[name].total
+        if total is not None and size > total:
+            bound = "all models together may have" if name == CEILING else f"of {name} there are"
+            return f"it needs {format_bytes(size)}, and {bound} {format_bytes(total)}"
+    return ""
+
+
+def _candidate(seen: Weighed, machine: Machine) -> Candidate:
+    return Candidate(seen.name, machine.frees(seen.cost, seen.freeable), seen.rank, points(seen.loss))
 
 
 def _wait(seen: Decision, loaded_models: Sequence[LoadedModel], because: str) -> Decision:
-    largest = sorted(loaded_models, key=lambda each: (-each.cost, each.name))
+    largest = sorted(loaded_models, key=lambda each: (-each.cost.total, each.name))
     return evolve(seen, kind="wait", because=because, holders=tuple(each.name for each in largest))

@@ -11,7 +11,7 @@ from typing import Literal
 from attrs import frozen
 
 from ...units import format_bytes
-from .cheapest import NOTHING, Deficit
+from ..amounts import ZERO, Amounts
 from .inputs import Level
 
 Kind = Literal["admit", "evict", "wait", "refuse", "leave"]
@@ -30,15 +30,15 @@ class Weighed:
     """
 
     name: str
-    cost: int
-    freeable: int
+    cost: Amounts
+    freeable: Amounts
     rank: int
     loss: float
     stays: str = ""
 
     def __repr__(self) -> str:
         why = f", stays: {self.stays}" if self.stays else ""
-        return f"<{self.name} {format_bytes(self.cost)}, loss {self.loss:.3g} s{why}>"
+        return f"<{self.name} {format_bytes(self.cost.total)}, loss {self.loss:.3g} s{why}>"
 
 
 @frozen
@@ -57,9 +57,9 @@ class Decision:
         hold: With "wait": who takes no new request until this load had its turn; everybody else's hold ends.
         again: With "wait": when time alone may change the answer (on the machine's clock); `inf`: it can't.
         holders: With "wait": who has the memory, for the 503.
-        room: What was free under the ceiling and on the machine, or None where that was not known; less than nothing
-            when more is promised than there is.
-        deficit: What was missing.
+        room: What was free under the ceiling; less than nothing when more is promised than there is.
+        available: What was available of the machine's memory, or None where that was not known.
+        missing: What was missing, of each pool.
         weighed: All that could be considered, the least worth keeping first.
     """
 
@@ -76,7 +76,7 @@ class Decision:
     ceiling: int = 0
     room: int = 0
     available: int | None = None
-    deficit: Deficit = NOTHING
+    missing: Amounts = ZERO
     level: Level = "normal"
     weighed: tuple[Weighed, ...] = ()
 

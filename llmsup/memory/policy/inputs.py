@@ -1,18 +1,19 @@
 """What a decision about memory is made from: the machine, who is loaded, who asks; all of it frozen.
 
 It does not know where the numbers come from, nor what is decided. Times are seconds of one clock, whichever it is;
-sizes are bytes.
+sizes are bytes, by pool where it matters in which memory they are.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from attrs import Factory, frozen
 
 from ...config.schema import Priority
+from ..amounts import CEILING, HOST, ZERO, Amounts
 
 Level = Literal["normal", "warn", "critical"]
 
@@ -65,24 +66,76 @@ RULES = Rules()
 
 
 @frozen
+class Pool:
+    """A memory that models take from, or a bound on what they take, at one moment.
+
+    One with neither a total nor anything available keeps nobody out.
+
+    Attributes:
+        total: What models together may have of it: a load that needs more is refused. None: no such bound.
+        available: What could be had of it now without swapping. None: that can't be read, or it isn't a memory; what is
+            left of the total is what the models there don't count for.
+        reserve: What shall stay free of it for everything else; half of it is left of what is available.
+    """
+
+    total: int | None = None
+    available: int | None = None
+    reserve: int = 0
+
+    @property
+    def counted(self) -> bool:
+        """What models count for is all that is known of it."""
+        return self.available is None and self.total is not None
+
+
+@frozen
 class Machine:
     """The machine at one moment.
 
     Attributes:
-        ceiling: What all models together may take.
-        reserve: What shall stay free for everything else.
-        available: What could be had now without swapping, or None where that can't be read.
+        pools: What models take memory from, by name.
         level: How hard the machine is pressed.
         now: The moment.
         since: When the level became what it is.
     """
 
-    ceiling: int
-    reserve: int = 0
-    available: int | None = None
+    pools: Mapping[str, Pool]
     level: Level = "normal"
     now: float = 0.0
     since: float = -math.inf
+
+    @property
+    def ceiling(self) -> int:
+        """What all models together may take."""
+        return self.pools[CEILING].total or 0
+
+    @property
+    def host(self) -> Pool:
+        """Its own memory."""
+        return self.pools[HOST]
+
+    def may_have(self, pools: Iterable[str]) -> int:
+        """What models may have of some pools: of one without a total, what all may have together."""
+        totals = [self.pools[pool].total for pool in pools]
+        return sum(self.ceiling if total is None else total for total in totals)
+
+    def frees(self, cost: Amounts, freeable: Amounts) -> Amounts:
+        """What is free of each pool when a model is gone: all that it counted for where that is all that is known,
+        elsewhere what really comes back. (Its file's pages are the system's.)
+        """
+        return Amounts(
+            {name: taken(cost, name) if pool.counted else freeable[name] for name, pool in self.pools.items()}
+        )
+
+
+def taken(cost: Amounts, pool: str) -> int:
+    """What a model that costs this takes of a pool: under the ceiling all of it counts, wherever it is."""
+    return cost.total if pool == CEILING else cost[pool]
+
+
+def host_pools(ceiling: int, reserve: int = 0, available: int | None = None) -> dict[str, Pool]:
+    """The pools of a machine all of whose memory is its own."""
+    return {CEILING: Pool(total=ceiling), HOST: Pool(available=available, reserve=reserve)}
 
 
 @frozen
@@ -110,8 +163,8 @@ class LoadedModel:
     """
 
     name: str
-    cost: int
-    freeable: int
+    cost: Amounts
+    freeable: Amounts
     priority: Priority = "normal"
     pinned: bool = False
     in_flight: int = 0
@@ -136,11 +189,11 @@ class LoadedModel:
         return EXPIRED if self.ttl_expired else RANKS[self.priority]
 
     @property
-    def pending(self) -> int:
+    def pending(self) -> Amounts:
         """What it has reserved and is still going to take; only while it loads, because a ready model's `cost` also
         holds pages of its file that the system may drop.
         """
-        return max(self.cost - self.freeable, 0) if self.loading else 0
+        return (self.cost - self.freeable).max(ZERO) if self.loading else ZERO
 
     def here_for(self, now: float) -> float:
         """Seconds since its first answer; since it became ready, if nobody has asked it yet."""
@@ -156,7 +209,7 @@ class Need:
     """A model that wants to be loaded.
 
     Attributes:
-        bytes: What it takes when it starts.
+        cost: What it takes when it starts.
         since: When the oldest request that waits for it came.
         load_seconds: What the load is going to take, known or expected.
         evicts: Others may go for it. (Not for a `preload` that nobody waits for.)
@@ -164,7 +217,7 @@ class Need:
     """
 
     model: str
-    bytes: int
+    cost: Amounts
     priority: Priority = "normal"
     since: float = math.inf
     load_seconds: float = 0.0

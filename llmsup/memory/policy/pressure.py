@@ -5,12 +5,13 @@ It does not know how pressure is read (it is a level), nor what an unload takes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from attrs import evolve, frozen
 
 from ...units import format_bytes
-from .cheapest import Candidate, Deficit, cheapest
+from ..amounts import HOST, ZERO, Amounts, add_up
+from .cheapest import Candidate, cheapest
 from .decision import Decision, Left, Weighed
 from .eligibility import stays, weigh
 from .eviction_cost import points
@@ -72,7 +73,7 @@ def relieve(
     loaded_models: Sequence[LoadedModel],
     relief: Relief,
     *,
-    shortfall: int,
+    shortfall: Amounts,
     grown: bool = False,
     rules: Rules = RULES,
 ) -> Decision:
@@ -82,11 +83,12 @@ def relieve(
     there is any left. If all together can't cover it, it is the least worth of all that may go.
 
     Args:
-        shortfall: Bytes that are missing until the pressure ends; 0 while it is easing.
+        shortfall: What is missing until the pressure ends, of each pool that is short; nothing while it is easing.
         grown: It is not the machine that is short: the models have so much more than they may.
     """
+    short = frozenset(shortfall) or frozenset({HOST})
     weighed = tuple(
-        weigh(each, machine, rules, stays_under_pressure(each, machine, rules))
+        weigh(each, machine, rules, stays_under_pressure(each, machine, rules, short))
         for each in sorted(loaded_models, key=lambda each: each.name)
     )
     left, because = relief.rests(machine)
@@ -95,73 +97,85 @@ def relieve(
         because=because,
         left=left,
         ceiling=machine.ceiling,
-        room=machine.ceiling - sum(each.cost for each in loaded_models),
-        available=machine.available,
-        deficit=Deficit(0, shortfall),
+        room=machine.ceiling - add_up(each.cost for each in loaded_models).total,
+        available=machine.host.available,
+        missing=shortfall,
         level=machine.level,
         weighed=tuple(sorted(weighed, key=lambda each: (each.rank, each.loss, each.name))),
     )
     if left:
         return seen
-    if shortfall <= 0:
+    if ZERO.covers(shortfall):
         return evolve(seen, left="easing", because="enough is free again; the level only waits to be sure")
     if any(each.leaving for each in loaded_models):
         return evolve(seen, left="leaving", because="one is leaving: its memory comes back first")
-    ours = sum(each.freeable for each in loaded_models)
-    if ours < machine.ceiling * OUR_SHARE:
+    ours = add_up(each.freeable for each in loaded_models).within(short).total
+    if ours < machine.may_have(short) * OUR_SHARE:
         because = f"our models have too little for the pressure to be theirs: {format_bytes(ours)}"
         return evolve(seen, left="too little", because=because)
     # Work goes on in small requests: what had one a moment ago is as good as busy, and goes last among its equals.
     at_work = {each.name for each in loaded_models if machine.now - each.last_used < rules.at_work}
     may_go = [
-        Candidate(each.name, each.cost, each.freeable, each.rank * 2 + (each.name in at_work), points(each.loss))
+        Candidate(
+            each.name,
+            machine.frees(each.cost, each.freeable),
+            each.rank * 2 + (each.name in at_work),
+            points(each.loss),
+        )
         for each in weighed
         if not each.stays
     ]
     if not may_go:
-        return _busiest_last(seen, machine, loaded_models, rules)
-    chosen = cheapest(may_go, Deficit(0, shortfall), exact=rules.exact) or may_go
-    victim = min(chosen, key=lambda each: (each.rank, each.points, -each.freeable, each.name))
-    short = f"the machine is short of {format_bytes(shortfall)} ({machine.level})"
+        return _busiest_last(seen, machine, loaded_models, short, rules)
+    chosen = cheapest(may_go, shortfall, exact=rules.exact) or may_go
+    gives = {each.name: each.freeable.within(short).total for each in weighed}
+    victim = min(chosen, key=lambda each: (each.rank, each.points, -gives[each.name], each.name))
+    problem = f"the machine is short of {format_bytes(shortfall.total)} ({machine.level})"
     if grown:
-        short = f"all models together have {format_bytes(shortfall)} more than they may"
-    frees = f"{victim.name} frees {format_bytes(victim.freeable)}, for {victim.points / 1e6:.3g} s of expected reload"
-    because = f"{short}; {frees}"
+        problem = f"all models together have {format_bytes(shortfall.total)} more than they may"
+    frees, lost = format_bytes(gives[victim.name]), f"{victim.points / 1e6:.3g} s of expected reload"
+    because = f"{problem}; {victim.name} frees {frees}, for {lost}"
     return evolve(seen, kind="evict", because=because, victims=(victim.name,))
 
 
-def _busiest_last(seen: Decision, machine: Machine, loaded_models: Sequence[LoadedModel], rules: Rules) -> Decision:
+def _busiest_last(
+    seen: Decision, machine: Machine, loaded_models: Sequence[LoadedModel], short: Collection[str], rules: Rules
+) -> Decision:
     """The least important of those that work, if that is allowed and it is high time; else "leave"."""
     critical_for = machine.now - machine.since if machine.level == "critical" else 0.0
     if not rules.evict_busy or critical_for < rules.busy_after:
         return evolve(seen, left="none may go", because=f"no model may go now ({_who(seen.weighed)})")
     idle = [evolve(each, in_flight=0, waiting=0) for each in loaded_models if each.in_flight or each.waiting]
-    busy = [weigh(each, machine, rules, stays_under_pressure(each, machine, rules)) for each in idle]
+    busy = [weigh(each, machine, rules, stays_under_pressure(each, machine, rules, short)) for each in idle]
     if not (may_go := [each for each in busy if not each.stays]):
         because = f"no model may go now, not even one that works ({_who(seen.weighed)})"
         return evolve(seen, left="none may go", because=because)
-    victim = min(may_go, key=lambda each: (each.rank, each.loss, -each.freeable, each.name))
+    gives = {each.name: each.freeable.within(short).total for each in may_go}
+    victim = min(may_go, key=lambda each: (each.rank, each.loss, -gives[each.name], each.name))
     because = (
         f"the machine has been critically short of memory for {critical_for:.0f} s and no idle model may go; "
-        f"{victim.name} works, and frees {format_bytes(victim.freeable)} (evict_busy)"
+        f"{victim.name} works, and frees {format_bytes(gives[victim.name])} (evict_busy)"
     )
     return evolve(seen, kind="evict", because=because, victims=(victim.name,), force=True)
 
 
 def _who(weighed: Sequence[Weighed], most: int = 5) -> str:
     """Those that stay, the largest first, each with its reason."""
-    largest = sorted(weighed, key=lambda each: (-each.freeable, each.name))
+    largest = sorted(weighed, key=lambda each: (-each.freeable.total, each.name))
     more = f"; and {len(largest) - most} more" if len(largest) > most else ""
     return "; ".join(f"{each.name}: {each.stays}" for each in largest[:most]) + more
 
 
-def stays_under_pressure(loaded: LoadedModel, machine: Machine, rules: Rules) -> str:
-    """Why a model may not be unloaded now to end a shortage, or ""."""
+def stays_under_pressure(
+    loaded: LoadedModel, machine: Machine, rules: Rules, short: Collection[str] = frozenset({HOST})
+) -> str:
+    """Why a model may not be unloaded now to end a shortage of these pools, or ""."""
     why = stays(loaded, machine, rules)
     if why:
         return why
-    if loaded.freeable < min(rules.small, machine.ceiling * rules.small_share):
-        return f"it would free only {format_bytes(loaded.freeable)}"
+    frees = loaded.freeable.within(short).total
+    if frees < min(rules.small, machine.may_have(short) * rules.small_share):
+        return f"it would free only {format_bytes(frees)}"
     silence = machine.now - loaded.last_used
     enough = min(rules.warn_loads * loaded.reload_seconds, rules.warn_most)
     early = loaded.rank not in (EXPIRED, RANKS["low"]) and silence < enough

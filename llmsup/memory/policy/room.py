@@ -1,19 +1,15 @@
-"""How much room there is for a load: under the ceiling, and on the machine.
+"""How much room there is for a load in each pool, and what it lacks.
 
 It does not know who may go, nor who asks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from ...units import format_bytes
-from .cheapest import Deficit
-from .inputs import LoadedModel, Machine, Need
-
-Room = tuple[int, int | None]
-"""What is free under the ceiling, and on the machine if that is known."""
+from ..amounts import ZERO, Amounts, add_up
+from .inputs import LoadedModel, Machine, taken
 
 
 def apart(loaded_models: Sequence[LoadedModel], kept: AbstractSet[str]) -> tuple[list[LoadedModel], list[LoadedModel]]:
@@ -23,32 +19,41 @@ def apart(loaded_models: Sequence[LoadedModel], kept: AbstractSet[str]) -> tuple
     return remain, [each for each, goes in zip(loaded_models, gone, strict=True) if goes]
 
 
-def room(machine: Machine, remain: Sequence[LoadedModel], gone: Sequence[LoadedModel], promised: int = 0) -> Room:
-    """What is free when some residents are gone and something is promised to others.
+def room(
+    machine: Machine, remain: Sequence[LoadedModel], gone: Sequence[LoadedModel], promised: Amounts = ZERO
+) -> Amounts:
+    """What is free of each pool when some models are gone and something is promised to others.
 
-    Half of the reserve is left of the headroom that is there now: the ceiling keeps the whole of it free of our own
-    models, so that this half is for others that grow while a model loads. Where none of our models remains, nobody
-    would ever make way for one that needs that half, and it is not left.
+    Half of the reserve is left of what is available now: the ceiling keeps the whole of it free of our own models, so
+    that this half is for others that grow while a model loads. Where none of our models remains, nobody would ever
+    make way for one that needs that half, and it is not left.
     """
-    ours = machine.ceiling - sum(each.cost for each in remain) - promised
-    there = None
-    if machine.available is not None:
-        back = sum(each.freeable for each in gone) - sum(each.pending for each in remain)
-        spare = machine.reserve // 2 if remain or promised else 0
-        there = machine.available - spare + back - promised
-    if machine.level == "warn":  # no load may raise the total
-        return min(ours, 0), None if there is None else min(there, 0)
-    return ours, there
+    ours = add_up(each.cost for each in remain) + promised
+    back = add_up(each.freeable for each in gone) - add_up(each.pending for each in remain if each.loading) - promised
+    free = {}
+    for name, pool in machine.pools.items():
+        if pool.available is not None:
+            size = pool.available - (pool.reserve // 2 if remain or promised else 0) + back[name]
+        elif pool.total is not None:
+            size = pool.total - taken(ours, name)
+        else:
+            continue
+        free[name] = min(size, 0) if machine.level == "warn" else size  # at "warn" no load may raise the total
+    return Amounts(free)
 
 
-def least(one: Room, other: Room) -> Room:
-    there = None if one[1] is None or other[1] is None else min(one[1], other[1])
-    return min(one[0], other[0]), there
+def wanted(cost: Amounts, machine: Machine) -> dict[str, int]:
+    """What a load takes of each pool whose room it depends on: those that it takes from; all, if it takes nothing."""
+    bounded = [name for name, pool in machine.pools.items() if pool.available is not None or pool.total is not None]
+    sizes = {name: taken(cost, name) for name in bounded}
+    return {name: size for name, size in sizes.items() if size} or sizes
 
 
-def deficit(need: Need, room: Room) -> Deficit:
-    return Deficit(need.bytes - room[0], 0 if room[1] is None else need.bytes - room[1])
+def missing(wanted: Mapping[str, int], room: Amounts) -> Amounts:
+    """What a load lacks of each pool; below zero is what is left over."""
+    return Amounts({pool: size - room[pool] for pool, size in wanted.items()})
 
 
-def say(room: Room) -> str:
-    return format_bytes(max(room[0] if room[1] is None else min(room[0], room[1]), 0))
+def tightest(wanted: Mapping[str, int], room: Amounts) -> int:
+    """How much is free for a load, in bytes: as much as in the pool that has the least for it."""
+    return min(room[pool] for pool in wanted)

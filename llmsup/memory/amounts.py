@@ -1,0 +1,99 @@
+"""Bytes by pool: what a model takes, what is free, what is missing. Every sum about memory is one of these.
+
+It does not know which pools a machine has, nor what is taken from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Final, final
+
+from ..units import format_bytes
+
+HOST: Final = "host"
+"""The machine's own memory."""
+
+CEILING: Final = "ceiling"
+"""No memory of its own: what all models together may have, wherever it is ([memory] limit)."""
+
+
+_NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
+
+
+@final
+class Amounts:
+    """So many bytes of each pool, and none of any pool that isn't named. Below zero is what is lacking.
+
+    It can't change, and two that are alike are equal: a pool with nothing in it is not kept.
+    """
+
+    __slots__ = ("_bytes",)  # nothing here changes it; attrs' frozen takes longer, and a decision makes many of these
+
+    def __init__(self, by_pool: Mapping[str, int] = _NOTHING) -> None:
+        empty = 0 in by_pool.values()
+        self._bytes = {pool: size for pool, size in by_pool.items() if size} if empty else dict(by_pool)
+
+    def __getitem__(self, pool: str) -> int:
+        return self._bytes.get(pool, 0)
+
+    def __iter__(self) -> Iterator[str]:
+        """The pools of which there is anything, or anything lacking."""
+        return iter(self._bytes)
+
+    def __bool__(self) -> bool:
+        return bool(self._bytes)
+
+    def __add__(self, other: Amounts) -> Amounts:
+        return add_up((self, other)) if other._bytes else self
+
+    def __sub__(self, other: Amounts) -> Amounts:
+        if not other._bytes:
+            return self
+        left = dict(self._bytes)
+        for pool, size in other._bytes.items():
+            left[pool] = left.get(pool, 0) - size
+        return Amounts(left)
+
+    def covers(self, other: Amounts) -> bool:
+        """Whether there is at least as much of every pool."""
+        ours, theirs = self._bytes, other._bytes
+        for pool, size in theirs.items():
+            if ours.get(pool, 0) < size:
+                return False
+        return not ours or all(size > 0 or pool in theirs for pool, size in ours.items())
+
+    def max(self, other: Amounts) -> Amounts:
+        """Of each pool the larger of the two; with `ZERO`, what is not below zero."""
+        return Amounts({pool: max(self[pool], other[pool]) for pool in (*self, *other)})
+
+    def within(self, pools: Collection[str]) -> Amounts:
+        """What of it is in these pools."""
+        return Amounts({pool: size for pool, size in self._bytes.items() if pool in pools})
+
+    @property
+    def total(self) -> int:
+        """Of all pools together."""
+        return sum(self._bytes.values())
+
+    def __eq__(self, other: object) -> bool:
+        return self._bytes == other._bytes if isinstance(other, Amounts) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._bytes.items()))
+
+    def __repr__(self) -> str:
+        parts = [f"{pool} {format_bytes(size)}" for pool, size in self._bytes.items()]
+        return f"<{', '.join(parts) or 'nothing'}>"
+
+
+ZERO: Final = Amounts()
+
+
+def add_up(amounts: Iterable[Amounts]) -> Amounts:
+    """The sum of any number of them."""
+    together: dict[str, int] = {}
+    for each in amounts:
+        for pool, size in each._bytes.items():
+            together[pool] = together.get(pool, 0) + size
+    return Amounts(together)
