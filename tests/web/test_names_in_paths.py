@@ -14,6 +14,7 @@ import llmsup.tree
 from llmsup.cli import main
 from llmsup.cli.address import base_url
 from llmsup.cli.client import model_path
+from llmsup.gateway.api import ROUTES
 from llmsup.web.app import App, NameInPath, build_app
 
 NAMES = (
@@ -48,12 +49,12 @@ def app(monkeypatch: pytest.MonkeyPatch) -> list[App]:
 
 
 def routes(app: App) -> Iterator[tuple[str, str]]:
-    """Method and beginning of each route that ends with a name; an engine's own paths have one in the middle."""
+    """Method and beginning of each route that ends with a name; and of the one whose rest is the engine's."""
+    yield "GET", "/upstream"
     for rule in app.url_map.iter_rules():
         if rule.arguments:
             assert all(isinstance(rule._converters[name], NameInPath) for name in rule.arguments), rule
             yield "POST" if "POST" in (rule.methods or ()) else "GET", rule.rule.partition("/<")[0]
-    yield "GET", "/upstream"
 
 
 async def ask(served: Served, method: str, path: str) -> int:
@@ -68,9 +69,9 @@ async def test_every_route_knows_every_name(app: list[App], name: str) -> None:
     """Encoded as a part of a path is, and as the commands do it."""
     async with serving(fake("m", aliases=(name,))) as served:
         tried = list(routes(app[0]))
-        assert {prefix for _, prefix in tried} >= {"/v1/models", "/logs", "/logs/stream", "/memory", "/upstream"}
+        assert {prefix for _, prefix in tried} >= {"/v1/models", "/logs", "/logs/stream", "/memory"}
         for method, prefix in tried:
-            rest = "/props" if prefix == "/upstream" else ""
+            rest = "/props?autoload=true" if prefix == "/upstream" else ""
             for path in (f"{prefix}/{quote(name, safe='')}", model_path(prefix, name)):
                 assert await ask(served, method, path + rest) == 200, (method, path)
             assert await ask(served, method, f"{prefix}/nothing%2Fsuch{rest}") == 404
@@ -91,10 +92,10 @@ async def test_a_slash_that_is_encoded_parts_nothing() -> None:
 async def test_a_url_with_a_path_is_still_the_server(app: list[App]) -> None:
     """Whatever path of ours somebody has copied along, with and without a proxy's before it."""
     async with serving(fake("m")):
-        for rule in app[0].url_map.iter_rules():
-            path = rule.rule.replace("<model:name>", "org/m").replace("<path:rest>", "m/props")
+        paths = [rule.rule.replace("<model:name>", "org/m") for rule in app[0].url_map.iter_rules()]
+        for path in (*paths, "/upstream/m/props", *(route.path.replace("*", "0") for route in ROUTES)):
             for base in ("http://box:81", "http://box:81/llm"):
-                assert base_url(base + path) == base
+                assert base_url(base + path) == base, path
 
 
 @pytest.mark.parametrize("command", [["why"], ["logs"], ["logs", "-n", "3"], ["load"], ["unload"]])
