@@ -66,7 +66,7 @@ async def test_who_keeps_no_prompts_grows_by_none(autojump_clock: MockClock) -> 
         meter.saw(Footprint(Bytes(GiB), Bytes(GiB // 2)))
         await trio.sleep(10)
         (a,) = m.governor.loaded_models()
-        assert (a.cost, a.grows) == (GiB + GiB // 2, 0)
+        assert (a.cost, a.grows) == (by_pool(Bytes(GiB + GiB // 2)), 0)
 
 
 @pytest.mark.parametrize("neighbour", [0.0, 1.5, 3.9])

@@ -10,6 +10,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
@@ -17,6 +18,7 @@ from serving import PATIENCE, fake, serving
 from trio.testing import wait_all_tasks_blocked
 
 from llmsup.config.schema import Server
+from llmsup.gateway.reading import read_body
 from llmsup.gateway.room import Room, Share
 from llmsup.process.watched import Watched
 from llmsup.units import Bytes
@@ -77,14 +79,16 @@ def log(caplog: pytest.LogCaptureFixture) -> Iterator[Log]:
 
 
 @asynccontextmanager
-async def leaving(port: int, sent: bytes, how: str, log: Log) -> AsyncIterator[trio.SocketStream]:
-    """A client that has sent this much, and goes once that has come as far as it can. (Of one whose reset comes before
-    it was accepted, nothing is seen at all.)
+async def leaving(
+    port: int, sent: bytes, how: str, log: Log, arrived: trio.Event | None = None
+) -> AsyncIterator[trio.SocketStream]:
+    """A client that has sent this much, and goes once that has `arrived`, or has come as far as it can. (Of one whose
+    reset comes before it was accepted, or that leaves Hypercorn in the moment of its head, nothing is seen at all.)
     """
     async with await trio.open_tcp_stream("127.0.0.1", port) as client:
         with trio.fail_after(PATIENCE):
             await client.send_all(sent)
-            await wait_all_tasks_blocked(0.01)
+            await (wait_all_tasks_blocked(0.01) if arrived is None else arrived.wait())
         yield client
         if how == "reset":
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -105,9 +109,16 @@ def only(log: Log, line: str) -> None:
 
 @ways
 @pytest.mark.parametrize("stage", SENDING)
-async def test_while_it_sends(log: Log, stage: str, how: str) -> None:
+async def test_while_it_sends(log: Log, stage: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrived = trio.Event()
+
+    async def reading(*parts: Any, **more: Any) -> Any:
+        arrived.set()
+        return await read_body(*parts, **more)
+
+    monkeypatch.setattr("llmsup.gateway.gateway.read_body", reading)
     async with serving(fake("m")) as served:
-        async with leaving(served.client.port, SENDING[stage], how, log):
+        async with leaving(served.client.port, SENDING[stage], how, log, None if stage == "head" else arrived):
             pass
         line = await log.line("client left")
         await served.client.get("/health")  # whatever else would be said has been said
