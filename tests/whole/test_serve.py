@@ -548,13 +548,15 @@ def test_a_terminal_shows_how_far_the_first_look_is(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_bad_certificate_is_one_line(tmp_path: Path) -> None:
+    """It tells of both files, each by its name."""
     config = tmp_path / "l.toml"
     config.write_text(f'[server]\ncertfile = "{config}"\nkeyfile = "{config}"\n')
     command = [sys.executable, "-m", "llmsup", "serve", "--listen", "127.0.0.1:0", "--config", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("llmsup: server.certfile and server.keyfile can't be used")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"llmsup: server.certfile {config} can't be used: ")
+    assert f" server.keyfile {config} can't be used: " in line
 
 
 @pytest.mark.parametrize("command", ["serve", "demo"])
