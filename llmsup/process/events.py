@@ -1,7 +1,4 @@
-"""What happened, in order, for those who follow it: a bounded ring of numbered events.
-
-It does not know what the events mean nor how they are told.
-"""
+"""A bounded ring of numbered events that others can follow."""
 
 from __future__ import annotations
 
@@ -20,10 +17,10 @@ class Event:
     """One event.
 
     Attributes:
-        number: Grows by one with each.
+        number: One more than the event before.
         at: Unix seconds.
         kind: "model", "load", "unload", "pressure", "decision" ...
-        data: JSON values.
+        data: JSON values by name.
     """
 
     number: int
@@ -33,28 +30,28 @@ class Event:
 
 
 class Events(Watched):
-    """The last events. Who writes never waits; who reads too slowly misses some, and sees that by the numbers."""
+    """The last events. Writers never wait; a reader that is too slow misses some, and can tell by the numbers."""
 
     def __init__(self, capacity: int = 1000) -> None:
         super().__init__()
         self._events: deque[Event] = deque(maxlen=capacity)
         self.written = 0
-        """How many there ever were, and the number of the newest."""
+        """How many events there ever were, which is the number of the newest."""
         self.closed = False
-        """Nothing more will come."""
+        """No more events will come."""
 
     def write(self, kind: str, **data: Any) -> None:
-        """Add one."""
+        """Add an event."""
         self.written += 1
         self._events.append(Event(self.written, round(time.time(), 3), kind, data))
         self.notify()
 
     def close(self) -> None:
-        """Let those who follow come to an end."""
+        """Let followers finish."""
         self.closed = True
         self.notify()
 
     def since(self, seen: int) -> tuple[Event, ...]:
-        """Those after number `seen` that are kept, oldest first."""
+        """The kept events after number `seen`, oldest first."""
         new = min(self.written - seen, len(self._events))
         return tuple(self._events)[len(self._events) - new :] if new > 0 else ()

@@ -1,7 +1,4 @@
-"""The last lines that something wrote, bounded, readable by many at their own pace.
-
-It does not know where lines come from nor where they go.
-"""
+"""The last lines of some output, bounded, and readable by many at their own pace."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from .watched import Watched
 class LogBook(Watched):
     """A bounded ring of numbered lines.
 
-    A reader that is slower than the writer misses lines and is told how many; the writer never waits
+    A reader that is slower than the writer misses lines and is told how many. The writer never waits
     (llama-swap's #875: a slow reader of logs must not stall an engine).
     """
 
@@ -26,11 +23,11 @@ class LogBook(Watched):
         self.prefix = prefix
         """What its lines begin with in the parent."""
         self.written = 0
-        """How many lines were ever written; grows by one a line."""
+        """How many lines were ever written, which is the number of the newest."""
         self._closed = False
 
     def write(self, line: str) -> None:
-        """Add one line, without its line end; control characters are made visible, and what is too long is cut."""
+        """Add one line, without its line end; control characters are made visible, and a long line is cut."""
         line = line_of(line)
         self._lines.append(line)
         self.written += 1
@@ -39,7 +36,7 @@ class LogBook(Watched):
             self._parent.write(f"{self.prefix}{line}")
 
     def close(self) -> None:
-        """Let those who follow come to an end; lines may still be written."""
+        """Let followers finish; lines may still be written."""
         self._closed = True
         self.notify()
 
@@ -54,15 +51,15 @@ class LogBook(Watched):
         return lines if count is None else lines[max(0, len(lines) - count) :]
 
     def since(self, seen: int) -> tuple[int, tuple[str, ...]]:
-        """What was written after line number `seen`: how many lines of it are lost, and the rest."""
+        """What was written after line number `seen`: how many of those lines are lost, and the others."""
         new = self.written - seen
         kept = min(new, len(self._lines))
         return new - kept, self.tail(kept) if kept else ()
 
     async def follow(self, seen: int) -> AsyncGenerator[str, None]:
-        """Yield every line after line number `seen`, until `close`; a gap is told as a line of its own."""
+        """Yield every line after line number `seen`, until `close`; a gap is reported as a line."""
         while not self._closed or self.written > seen:
-            await self.until(lambda: self.written > seen or self._closed)  # noqa: B023 -- awaited in this very turn
+            await self.until(lambda: self.written > seen or self._closed)  # noqa: B023 -- awaited in the same iteration
             lost, lines = self.since(seen)
             seen = self.written
             if lost:

@@ -1,7 +1,4 @@
-"""A program that is run for what it prints: within a time, up to a length, and gone afterwards with all it started.
-
-It does not know what the program says.
-"""
+"""Runs a program for its output: with a time limit, a size limit, and nothing of it left running afterwards."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from ..units import Seconds
 from .inheritance import Inheritance
 
 MOST = 64 * 1024
-"""Bytes that are read of what it prints."""
+"""Bytes of output that are read at most."""
 
 _TAIL = 300
 
@@ -27,9 +24,9 @@ async def run(argv: Sequence[str], *, name: str, timeout: Seconds, inheritance: 
     """Run a program; returns its standard output.
 
     Args:
-        name: What it is called in messages.
-        timeout: In seconds, for all of it.
-        inheritance: Its environment; None: ours, without what is ours alone.
+        name: What to call it in messages.
+        timeout: In seconds, for the whole run.
+        inheritance: Builds its environment; None: ours, without our secrets.
 
     Raises:
         SetupError: It can't be run, failed, took longer, or printed more than 64 KiB.
@@ -55,7 +52,7 @@ async def run(argv: Sequence[str], *, name: str, timeout: Seconds, inheritance: 
                 nursery.start_soon(read, process.stdout, out)
                 nursery.start_soon(read, process.stderr, err)
                 code = await process.wait()
-                nursery.cancel_scope.deadline = trio.current_time() + 1  # somebody that it left behind has the pipe
+                nursery.cancel_scope.deadline = trio.current_time() + 1  # a process left behind may hold the pipe
     if too_long:
         raise SetupError(f"{name} printed more than {MOST // 1024} KiB.")
     if code is None:
@@ -69,7 +66,7 @@ async def run(argv: Sequence[str], *, name: str, timeout: Seconds, inheritance: 
 
 @contextlib.asynccontextmanager
 async def _process(argv: Sequence[str], name: str, env: Mapping[str, str]) -> AsyncIterator[trio.Process]:
-    """The program in a group of its own, which is killed on the way out."""
+    """The program in its own process group, which is killed on the way out."""
     try:
         process = await trio.lowlevel.open_process(
             list(argv),

@@ -1,7 +1,4 @@
-"""Values that one task owns and others wait on.
-
-It does not know what the values mean; see `fleet` for that.
-"""
+"""Values that one task owns and others wait on."""
 
 from __future__ import annotations
 
@@ -11,24 +8,26 @@ import trio
 
 
 class Watched:
-    """State that its owner announces and anybody can wait for, by a predicate.
+    """State whose changes its owner announces, and on which any task can wait by a predicate.
 
-    Level-triggered: a waiter looks at what *is*, so nothing is missed between a look and a wait, and nobody
-    needs a lock. Compare `trio.Event`, which can happen only once: each announcement uses up one of those.
+    Level-triggered: a waiter checks the current state, so nothing is missed between a check and a wait, and no lock is
+    needed. A `trio.Event` can happen only once: each announcement uses one up.
     """
 
     def __init__(self) -> None:
-        self._changed: trio.Event | None = None  # none as long as nobody waits: each request announces a few changes
+        # None while no task waits: each request announces a few changes, which should cost nothing.
+        self._changed: trio.Event | None = None
 
     def notify(self) -> None:
-        """Wake everybody who waits, so that they look again."""
+        """Wake all waiting tasks, so that they check again."""
         if self._changed is not None:
             self._changed.set()
             self._changed = None
 
     async def until(self, predicate: Callable[[], object]) -> None:
-        """Wait until `predicate` holds. When it holds already, this returns at once and is no checkpoint:
-        what was seen true is still true in the next line.
+        """Wait until `predicate` holds.
+
+        If it already does, this returns without a checkpoint, so it still holds on the next line.
         """
         while not predicate():
             await self.change()
