@@ -1,7 +1,4 @@
-"""Which models are served: the config's tables and what was found on the disk, put together.
-
-It does not know how files are found (`scan`), nor what becomes of the models (`fleet`).
-"""
+"""Which models are served: joins the config's tables with what was found on the disk."""
 
 from __future__ import annotations
 
@@ -29,10 +26,10 @@ _OLLAMA_MISSING = "only Ollama's own llama-server can run it ({why}), and that i
 
 @frozen(kw_only=True)
 class Disk:
-    """What can be served from.
+    """What is on this machine to serve.
 
     Attributes:
-        snapshot: The models that were found, those of the config's paths included.
+        snapshot: The models that were found, including those at the config's paths.
         ollama_server: Whether the llama-server that comes with Ollama is installed.
     """
 
@@ -40,15 +37,15 @@ class Disk:
     ollama_server: bool = False
 
     def unreadable(self, path: Path) -> str:
-        """Why a file was left out, as a clause; "" if it wasn't."""
+        """Why a file was left out, a clause; "" if it wasn't."""
         real = os.path.realpath(path)
         return next((left.reason for left in self.snapshot.left_out if os.path.realpath(left.path) == real), "")
 
 
 def entries(config: Config, disk: Disk) -> dict[str, Entry]:
-    """Every model that is served, by id: first the config's, in its order, then those that were found, by name.
+    """Every model that is served, by id: first the config's, in its order, then the others, by name.
 
-    Looks for the files that the config's paths mean, so it is for a worker thread.
+    It looks up the config's paths on the disk, so run it in a worker thread.
     """
     config = evolve(config, catalog=evolve(config.catalog, roots=model_roots(config.catalog)))
     plain_last = sorted(disk.snapshot.models.values(), key=lambda found: not found.adapters)
@@ -76,7 +73,7 @@ def entries(config: Config, disk: Disk) -> dict[str, Entry]:
 def _configured(
     config: Config, spec: ModelSpec, disk: Disk, by_file: Mapping[object, Found], called: Names
 ) -> Entry | None:
-    """The model of a table; None while its file's header is still to be read."""
+    """The model of a table; None while its file's header is still unread."""
     engine = _engine(config, spec)
     foreign = bool(spec.command) or (engine is not None and engine.name != "llama-server")
     if not spec.path:
@@ -102,12 +99,12 @@ def _node(path: Path) -> tuple[int, int] | None:
 
 
 def _engine(config: Config, spec: ModelSpec) -> EngineSpec | None:
-    """The [engines.NAME] table that a model uses; "auto" may use the one that says which llama-server."""
+    """The [engines.NAME] table that a model uses; with "auto" that may be the one for llama-server."""
     return config.engines.get("llama-server" if spec.engine == "auto" else spec.engine)
 
 
 def _by_name(spec: ModelSpec, engine: EngineSpec | None, disk: Disk, called: Names) -> Entry | None:
-    """A table without a path is about the model that was found under its name."""
+    """A table without a path refers to the model that was found under its name."""
     try:
         found = disk.snapshot.models[called.resolve(spec.name).id]
     except ModelNotFound as error:
@@ -119,20 +116,20 @@ def _by_name(spec: ModelSpec, engine: EngineSpec | None, disk: Disk, called: Nam
 
 def _on_its_own(config: Config, found: Found, disk: Disk) -> Entry:
     settings = {name: getattr(config.defaults, name) for name in _SETTINGS}
-    # [defaults] preload is for the models that somebody wrote down, not for every file there is.
+    # [defaults] preload applies to the models listed in the config, not to every file on the disk.
     spec = ModelSpec(name=found.id, **{**settings, "preload": False})
     return _of_file(spec, _engine(config, spec), found, disk)
 
 
 def _of_file(spec: ModelSpec, engine: EngineSpec | None, found: Found, disk: Disk) -> Entry:
-    """The settings, filled up with what the file and Ollama's parameters say."""
+    """The settings, completed with what the file and Ollama's parameters say."""
     own = {name: value for name, value in spec.sampling.items() if f"sampling.{name}" in spec.given}
     shared, variants = _ollamas(found, own)
     filled = evolve(
         spec,
         path=str(found.path),
         kind=spec.kind or (None if found.facts.kind == "unknown" else found.facts.kind),
-        # who chose an engine for this very model shall have it
+        # an engine chosen explicitly for this model is respected
         engine="auto" if found.ollama_only and "engine" not in spec.given else spec.engine,
         ctx_size=spec.ctx_size if "ctx_size" in spec.given else found.ctx_size or spec.ctx_size,
         sampling={**spec.sampling, **shared, **own},
@@ -147,7 +144,7 @@ def _of_file(spec: ModelSpec, engine: EngineSpec | None, found: Found, disk: Dis
 
 
 def _with_companions(spec: ModelSpec, found: Found, disk: Disk) -> Found:
-    """The file, with what the model's `args` have an engine load beside it."""
+    """The file, with the others that the model's `args` make an engine load."""
     named = companions(spec)
     there = {path: disk.snapshot.beside[path] for path in named.all if path in disk.snapshot.beside}
     if not there:
@@ -167,8 +164,8 @@ def _with_companions(spec: ModelSpec, found: Found, disk: Disk) -> Found:
 
 
 def _ollamas(found: Found, own: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Mapping[str, Any]]]:
-    """Ollama's parameters, less what the model's own table says: those that hold for the file, and, if its names differ
-    in them, those of each name.
+    """Ollama's parameters, except those that the model's own table sets: those common to the file and, if its names
+    differ in them, those of each name.
     """
     by_name = {name: {k: v for k, v in said.items() if k not in own} for name, said in found.ollama.items()}
     said = list(by_name.values())
@@ -178,7 +175,7 @@ def _ollamas(found: Found, own: Mapping[str, Any]) -> tuple[Mapping[str, Any], d
 
 
 def _variant(name: str, variants: Mapping[str, Any]) -> str:
-    """Which of Ollama's names with parameters of their own a name stands for; "" if it is none of them."""
+    """Which of Ollama's names with separate parameters a name stands for; "" if none."""
     short = name.removeprefix("registry.ollama.ai/").removeprefix("library/")
     return next((tag for tag in (name, short, f"{short}:latest") if tag in variants), "")
 
