@@ -1,7 +1,4 @@
-"""What a llama-server makes of a model's settings: how much context for how many sequences, in which batches and types.
-
-It does not know what any of it costs in memory.
-"""
+"""What a llama-server makes of a model's settings: context size, sequences, batch sizes and cache types."""
 
 from __future__ import annotations
 
@@ -18,32 +15,32 @@ from .given import FALSE, MOST, TRUE, Given
 
 Flash = Literal["on", "off", "auto"]
 
-# Of llama.cpp's common/common.h and tools/server/server.cpp.
+# Defaults of llama.cpp's common/common.h and tools/server/server.cpp.
 _BATCH, _UBATCH, _AUTO_SLOTS, _CACHE_RAM = 2048, 512, 4, 8192
 
 
 @frozen(kw_only=True)
 class Context:
-    """The engine's context as its log names it, in tokens where nothing else is said.
+    """The engine's context in the terms of its log, in tokens unless stated otherwise.
 
     Attributes:
-        n_ctx: Of all sequences together.
-        n_ctx_seq: The most that one sequence can have; in a unified cache that is all of it.
+        n_ctx: The context of all sequences together.
+        n_ctx_seq: The most that one sequence can have; with a unified cache, all of it.
         sequences: How many requests can run at once (`n_seq_max`).
-        unified: The sequences share one cache; otherwise each has its part.
+        unified: Whether the sequences share one cache; otherwise each has its part.
         batch: The most that is submitted at once (`n_batch`).
         ubatch: The most that is computed at once (`n_ubatch`).
-        outputs: Of how many tokens at once the result is kept (`n_outputs_max`).
-        type_k: The cache's type for keys, as ggml names it: "f16", "q8_0".
+        outputs: For how many tokens at once results are kept (`n_outputs_max`).
+        type_k: The cache's type for keys, by ggml's name: "f16", "q8_0".
         type_v: The same for values.
-        swa_full: Layers with a sliding window get a cache as long as the others.
-        flash: Whether attention is fused; "auto" is on wherever the device can.
-        kv_offload: The cache may be on the GPU.
-        projector: An `mmproj` file is loaded.
-        embeddings: It answers with vectors or ranks, and not with text.
+        swa_full: Whether layers with a sliding window get a cache as long as the others.
+        flash: Whether attention is fused; "auto" is on wherever the device supports it.
+        kv_offload: Whether the cache may be on the GPU.
+        projector: Whether an `mmproj` file is loaded.
+        embeddings: Whether it returns vectors or ranks instead of text.
         draft_type_k: The type for keys in the cache of a draft model, which has the same context.
         draft_type_v: The same for values.
-        cache_ram: The most bytes that old prompts may take in memory, besides all that is estimated.
+        cache_ram: The most bytes that cached prompts may take in memory, on top of the estimate.
     """
 
     n_ctx: int
@@ -68,11 +65,11 @@ class Context:
 def context(spec: ModelSpec, facts: Facts, environ: Mapping[str, str] | None = None) -> Context:
     """What a llama-server would log for these settings (llama.cpp src/llama-context.cpp, tools/server/server.cpp).
 
-    Without a context size it takes the model's trained one; its `--fit` may then make that smaller to leave 1 GiB
-    free, so this is the most that it can be. What it can't read counts as not given: the engine itself refuses it.
+    Without a context size it takes the one that the model was trained for; its `--fit` may then reduce that to leave
+    1 GiB free, so this is an upper bound. Invalid values count as not given: the engine itself refuses them.
 
     Args:
-        spec: With the flags that go with its file already in `args`.
+        spec: The settings, with the flags for its file already in `args`.
         environ: What the engine inherits; None: our own environment.
     """
     given = Given(spec, os.environ if environ is None else environ)
@@ -88,7 +85,7 @@ def context(spec: ModelSpec, facts: Facts, environ: Mapping[str, str] | None = N
     ubatch = max(given.number("--ubatch-size", default=_UBATCH), 0)
     batch = given.number("--batch-size", default=_BATCH)
     if embeddings and ubatch:
-        batch = min(batch, ubatch)  # the server's own rule: all of an input in one physical batch
+        batch = min(batch, ubatch)  # the server's rule: an input must fit into one physical batch
     if facts.numbers.get("attention.causal") is not False:
         batch = min(batch, tokens)
     batch = max(batch, 1)
@@ -116,13 +113,13 @@ def context(spec: ModelSpec, facts: Facts, environ: Mapping[str, str] | None = N
 
 
 def _cache_ram(given: Given, spec: ModelSpec) -> Bytes:
-    """Of what has no limit (-1) llama-server's own is taken: nobody knows how far it grows."""
+    """The limit; for "no limit" (-1) llama-server's default, as there is no telling how far it grows."""
     mib = given.number("--cache-ram", -(-spec.cache_ram // MiB))
     return Bytes((_CACHE_RAM if mib < 0 else mib) * MiB)
 
 
 def _padded(tokens: int) -> int:
-    """llama.cpp makes each sequence's cache a multiple of 256 cells."""
+    """Round up: llama.cpp makes each sequence's cache a multiple of 256 cells."""
     return max(-(-tokens // 256), 1) * 256
 
 
