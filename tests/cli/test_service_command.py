@@ -146,7 +146,7 @@ def test_a_foreign_file_stays(unit: Path, systemctl: Tool) -> None:
     for words in (("install",), ("uninstall",), ("status",)):
         done = run(*words)
         assert done.exit_code == 1
-        assert "was not written by `llmsup service install`, so it stays as it is" in done.stderr
+        assert "was not written by `llmsup service install`, so it is left alone" in done.stderr
     assert unit.read_text() == "[Service]\nExecStart=/mine\n"
     unit.unlink()
     unit.symlink_to("/dev/null")
