@@ -2,14 +2,15 @@
 """What llmsup costs: the same requests to the same engine and model, directly, through llmsup, and through
 llama-server's own router (and through llama-swap, with --llama-swap), in turns, side by side in one table.
 
-It measures the time that is added to a small request, to a stream's first and following chunks, and to a cold start;
-the CPU time and the memory of what stands between client and engine; and, with --idle, what llmsup costs when nobody
-asks. Clients talk TCP on loopback to all of them. Behind that llmsup talks to its engine on a Unix socket, and the
-router to its own on another TCP port, as they always do.
+It measures the time added to a small request, to a stream's first and following chunks, and to a cold start; the CPU
+time and the memory of whatever is between client and engine; and, with --idle, what llmsup costs when idle. Clients
+talk TCP on loopback to all of them. Behind that, llmsup talks to its engine on a Unix socket, and the router to its
+engines on other TCP ports, as they always do.
 
 It does not measure the engine (a small model on the CPU, to have something real behind the proxy), the network, TLS,
 API keys, many models under memory pressure, or large bodies. The client runs on the same machine and takes its share
-of the cores: numbers of different machines, or of different runs on a busy one, don't compare; columns of one run do.
+of the cores: numbers from different machines, or from different runs on a busy one, aren't comparable; the columns of
+one run are.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def arguments() -> argparse.Namespace:
 
 
 def measure(samples: Samples, options: argparse.Namespace, engine: Path, model: Path, directory: Path) -> list[str]:
-    """Start everything, measure, end everything; returns the names of the ways that there are."""
+    """Start everything, measure, end everything; returns the names of the available ways."""
     parts, rounds = options.only or PARTS, options.rounds
     with ExitStack() as stack:
         enter = stack.enter_context
@@ -111,14 +112,14 @@ def measure(samples: Samples, options: argparse.Namespace, engine: Path, model: 
 
 
 def say(line: str) -> None:
-    """Tell whoever waits."""
+    """Print progress."""
     print(f"... {line}", file=sys.stderr, flush=True)
 
 
 def main() -> int:
     """Measure and show; 1 if it can't be done, or if any request failed."""
     options = arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything that was started is ended
     samples = Samples()
     try:
         engine, model = find_engine(options.engine), demo.fetch()
@@ -146,7 +147,7 @@ def main() -> int:
 
 
 def show_idle(samples: Samples) -> Sequence[str]:
-    """The table of what llmsup costs when nobody asks."""
+    """The table of what llmsup costs when idle."""
     return table(samples, ["unused", "one loaded"], {"Nobody asks, ten models are configured": IDLE})
 
 

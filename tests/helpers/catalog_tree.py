@@ -149,7 +149,7 @@ class Tree:
         for name, target, reason in (
             ("gone.gguf", "nowhere.gguf", "not there"),
             ("gone", "../nowhere", "not there"),
-            ("self.gguf", "self.gguf", "looked at"),
+            ("self.gguf", "self.gguf", "it can't be read"),
         ):
             (folder / name).symlink_to(target)
             self._left(folder / name, reason)
