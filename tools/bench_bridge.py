@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""How long the built-in bridge takes for a store of many models: with the catalog's header cache, as in llmsup, and
-reading all headers itself; when all links are new, and when none is.
+"""How long the built-in bridge takes for a store of many models.
+
+It measures runs with the catalog's header cache, as in llmsup, and runs that read all headers; with all links new, and
+with none new.
 
 It creates a store in which each manifest has its own blob, some of them with a vocabulary of a realistic size. It does
 not measure a cold disk: the files were just written and are still in the file cache.

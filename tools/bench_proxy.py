@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""What llmsup costs: the same requests to the same engine and model, directly, through llmsup, and through
-llama-server's own router (and through llama-swap, with --llama-swap), in turns, side by side in one table.
+"""What llmsup costs: the same requests to the same engine, directly, through llmsup and through llama-server's router.
+
+With --llama-swap they also go through llama-swap. The ways take turns, and are shown side by side in one table.
 
 It measures the time added to a small request, to a stream's first and following chunks, and to a cold start; the CPU
 time and the memory of whatever is between client and engine; and, with --idle, what llmsup costs when idle. Clients
@@ -43,10 +44,10 @@ from tools.bench_table import IDLE, SECTIONS, SLOW_ROAD, table, verdicts
 PARTS = ("latency", "stream", "crowd", "large", "cold")
 
 ADVICE = """\
-A run takes a minute and a half, --idle another three quarters. Close what else is busy: a browser is enough to
+A run takes a minute and a half, --idle another three quarters. Close other busy programs: a browser is enough to
 double a p99. Look at the differences within a run, and run it twice before you believe one; cold starts wobble
 most. While you work on one thing, `--only stream --rounds 9` is quicker and steadier than everything. A slowest
-request of five seconds or more is no noise: somebody waited for a kept connection to time out. It exits with 1 if
+request of five seconds or more isn't noise: something waited for a kept connection to time out. It exits with 1 if
 any request failed; a missed target is for you to judge.
 """
 

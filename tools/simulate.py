@@ -59,7 +59,7 @@ def verdicts(trace: str, tallies: Mapping[str, Tally], known: Tally | None = Non
     seen = [
         ("no out-of-memory death", ours.deaths == 0),
         ("no futile eviction", ours.futile == 0),
-        ("nobody refused", ours.refusals == 0),
+        ("none refused", ours.refusals == 0),
         (f"waits add up to at most {BEST} times those of the best that survives", sum(ours.waits) <= BEST * least),
         (f"the 95 % quantile is at most {BEST} times the best", ours.waited(0.95) <= BEST * p95),
     ]

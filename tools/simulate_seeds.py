@@ -46,7 +46,7 @@ class Scene:
         """The targets that are not met."""
         ours, p95 = sum(self.ours.waits), self.ours.waited(0.95)
         seen = {
-            "nobody is refused, nothing dies, no eviction is futile": not (
+            "none is refused, nothing dies, no eviction is futile": not (
                 self.ours.refusals or self.ours.deaths or self.ours.futile
             ),
             f"the sum of waits is at most {BEST} times the best": ours <= BEST * self.best_sum,

@@ -51,7 +51,7 @@ class GuardKeeper(Watched):
         self._inheritance = inheritance
         self._python = python or sys.executable
         self._process: trio.Process | None = None
-        # Keeps the order: the lines that a new guard starts with are never older than those that follow.
+        # One message at a time: no line may overtake the initial lines of a new guard, which would then be outdated.
         self._telling = trio.Lock()
         self._lacked = False
         self._told = False

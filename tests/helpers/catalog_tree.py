@@ -147,8 +147,8 @@ class Tree:
         (folder / "z.gguf.aria2").touch()
         (folder / ".hidden.gguf").touch()
         for name, target, reason in (
-            ("gone.gguf", "nowhere.gguf", "not there"),
-            ("gone", "../nowhere", "not there"),
+            ("gone.gguf", "nowhere.gguf", "dangling"),
+            ("gone", "../nowhere", "dangling"),
             ("self.gguf", "self.gguf", "it can't be read"),
         ):
             (folder / name).symlink_to(target)
