@@ -1,6 +1,6 @@
-"""The errors that cross rooms: each knows its HTTP status, its code and what would help.
+"""The errors that cross rooms: each has an HTTP status, a code and a hint.
 
-It does not know how an answer is sent: `web` turns these into JSON, `cli` into lines.
+`web` turns them into JSON, `cli` into lines.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ class Error(Exception):
 
     Attributes:
         message: One sentence that names the thing and the place.
-        hint: What would help, or "".
+        hint: A remedy, or "".
         param: The request field at fault, or None.
-        retry_after: Seconds after which asking again may help, or None.
-        lasting: Waiting doesn't cure it: clients shall not ask again by themselves.
-        log_tail: The last lines that the engine wrote, where an engine is at fault.
+        retry_after: Seconds after which a retry may help, or None.
+        lasting: Waiting won't cure it, so clients should not retry by themselves.
+        log_tail: The last lines of the engine's output, if an engine is at fault.
     """
 
     status: ClassVar[int] = 500
@@ -50,7 +50,7 @@ class Error(Exception):
         return f"{self.message} {self.hint}".rstrip()
 
     def again(self, *, retry_after: float | None = None, lasting: bool | None = None) -> Self:
-        """The same error for another client: an exception that is raised twice collects two tracebacks."""
+        """A copy for another client: an exception that is raised twice collects two tracebacks."""
         same = type(self).__new__(type(self), *self.args)
         same.__dict__.update(self.__dict__)
         if lasting is not None:
@@ -64,7 +64,7 @@ class Error(Exception):
 
 
 class BadRequest(Error):
-    """The request can't be understood, whatever model it is for."""
+    """The request is malformed, whatever model it is for."""
 
     status, code, type = 400, "invalid_request", "invalid_request_error"
 
@@ -94,19 +94,19 @@ class ModelRequired(BadRequest):
 
 
 class InvalidApiKey(Error):
-    """The server wants a key and this one is missing or wrong."""
+    """The server requires a key, and the request's is missing or wrong."""
 
     status, code, type = 401, "invalid_api_key", "authentication_error"
 
 
 class ForbiddenOrigin(Error):
-    """A web page that is not ours to trust is driving the request."""
+    """The request comes from a web page of an untrusted origin."""
 
     status, code, type = 403, "forbidden_origin", "permission_error"
 
 
 class NotFound(Error):
-    """No such path."""
+    """There is no such path."""
 
     status, code, type = 404, "not_found", "invalid_request_error"
 
@@ -118,12 +118,12 @@ class ModelNotFound(NotFound):
 
 
 class MethodNotAllowed(Error):
-    """The path exists, but not for this method."""
+    """The path exists, but doesn't support this method."""
 
     status, code, type = 405, "method_not_allowed", "invalid_request_error"
 
     def __init__(self, message: str, *, allowed: tuple[str, ...]) -> None:
-        """`allowed`: the methods that the path takes."""
+        """`allowed`: the methods that the path supports."""
         super().__init__(message)
         self.allowed = allowed
 
@@ -177,7 +177,7 @@ class VersionNotSupported(BadRequest):
 
 
 class QueueFull(Error):
-    """More requests wait for models than `server.max_queue`."""
+    """More requests are waiting for models than `server.max_queue`."""
 
     status, code, type = 429, "queue_full", "rate_limit_error"
 
@@ -186,13 +186,13 @@ class QueueFull(Error):
 
 
 class EngineDied(Error):
-    """The engine ended under the request; the message has its exit code or signal."""
+    """The engine ended during the request; the message has its exit code or signal."""
 
     status, code = 502, "engine_died"
 
 
 class EngineBadAnswer(Error):
-    """The engine lives, but what it sent is not HTTP, or it hung up without an answer."""
+    """The engine is alive, but sent something other than HTTP, or closed the connection without an answer."""
 
     status, code = 502, "engine_bad_answer"
     lasting = True
@@ -201,7 +201,7 @@ class EngineBadAnswer(Error):
 class ModelFailed(Error):
     """The model can't be started; it is tried again after a cool-down, or on an explicit load.
 
-    Lasting, unless it is said otherwise: its engine decided to end, and would again.
+    Lasting by default: its engine exited by itself, and would do so again.
     """
 
     status, code = 503, "model_failed"
@@ -225,7 +225,7 @@ class ModelNotLoaded(Error):
 
 
 class Unloading(Error):
-    """The model was unloaded on purpose while the request waited for it or was served by it."""
+    """The model was deliberately unloaded while the request was waiting for it or being served by it."""
 
     status, code = 503, "unloading"
 
@@ -262,7 +262,7 @@ class TooManyConnections(Error):
 
 
 class BodiesFull(Error):
-    """The bodies of other requests have all the memory that there is for bodies."""
+    """Other requests' bodies take up all the memory set aside for bodies."""
 
     status, code = 503, "bodies_full"
 
@@ -288,7 +288,7 @@ class StillRunning(Error):
 
 
 class BridgeFailed(Error):
-    """A run of the bridge failed; `log_tail` has the last lines of the user's program, if one does it."""
+    """A run of the bridge failed; `log_tail` has the last lines of the user's program, if there is one."""
 
     status, code = 502, "bridge_failed"
     lasting = True

@@ -1,7 +1,4 @@
-"""Durations and sizes: parsed once at the edge, printed for people.
-
-It knows nothing of what is measured.
-"""
+"""Durations and sizes: parsed once at the edge, formatted for people."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ _SIZE_FACTORS = {
 
 
 def parse_seconds(text: str) -> Seconds:
-    """Read "90s", "30m", "1h30m", "250ms", "never" or a plain number of seconds.
+    """Parse "90s", "30m", "1h30m", "250ms", "never" or a plain number of seconds.
 
     Raises:
         ValueError: It is none of these; the message is fit for a person.
@@ -52,7 +49,7 @@ def parse_seconds(text: str) -> Seconds:
 
 
 def parse_bytes(text: str) -> Bytes:
-    """Read "8GiB", "512MiB", "1.5GB" or a plain number of bytes.
+    """Parse "8GiB", "512MiB", "1.5GB" or a plain number of bytes.
 
     Raises:
         ValueError: It is none of these; the message is fit for a person.
@@ -67,7 +64,7 @@ def parse_bytes(text: str) -> Bytes:
 
 
 def format_seconds(seconds: float) -> str:
-    """Print a duration the way a person would say it: "0.42 s", "90 s", "3 m 12 s", "30 m", "1 h 30 m", "never"."""
+    """Format a duration for people: "0.42 s", "90 s", "3 m 12 s", "30 m", "1 h 30 m", "never"."""
     if math.isinf(seconds):
         return "never"
     if seconds < 0.1:
@@ -89,7 +86,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_bytes(size: float) -> str:
-    """Print a size in binary units: "512 MiB", "8.3 GiB"."""
+    """Format a size in binary units: "512 MiB", "8.3 GiB"."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(size) < 1023.5:
             return f"{size:.0f} {unit}" if unit in ("B", "KiB") or size >= 100 else f"{size:.1f} {unit}"

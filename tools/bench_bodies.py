@@ -1,6 +1,6 @@
 """How long `/health` takes while large bodies come in, and how much memory they take: python -m tools.bench_bodies.
 
-It does not know whether that is little: the target is 50 ms during any body up to `max_body`.
+The target is 50 ms during any body up to `max_body`; it is not checked here.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ Body = tuple[str, int, Iterable[bytes]]
 
 
 def filled(begin: bytes, filler: bytes, size: int, end: bytes, kind: str = "application/json") -> Body:
-    """A body of about so many bytes of filler."""
+    """A body with about so many bytes of filler."""
     block = filler * max(1, MIB // len(filler))
     count = max(1, size // len(block))
     return kind, len(begin) + count * len(block) + len(end), itertools.chain([begin], [block] * count, [end])
 
 
 def bodies() -> Iterator[tuple[str, int, Body]]:
-    """What to send: what it is called, how many of it at the same time, and the body."""
+    """What to send: a name, how many at the same time, and the body."""
     model = b'{"model":"m",'
     yield "256 MiB: one string", 1, filled(model + b'"a":"', b"A", 255 * MIB, b'"}')
     yield "256 MiB: escapes", 1, filled(model + b'"a":"', b"\\n", 255 * MIB, b'"}')
@@ -59,7 +59,7 @@ def bodies() -> Iterator[tuple[str, int, Body]]:
 
 
 def send(port: int, body: Body, said: list[str]) -> None:
-    """Send one, as fast as it is taken, and note the answer's status."""
+    """Send one as fast as it is accepted, and record the response's status."""
     kind, size, pieces = body
     with socket.create_connection(("127.0.0.1", port)) as sock:
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\n"
@@ -69,7 +69,7 @@ def send(port: int, body: Body, said: list[str]) -> None:
             for piece in pieces:
                 sock.sendall(piece)
         except OSError:
-            pass  # cut off; the answer is there all the same
+            pass  # cut off, but the response is there
         try:
             status = sock.recv(65536)[9:12]
         except OSError:
@@ -78,7 +78,7 @@ def send(port: int, body: Body, said: list[str]) -> None:
 
 
 def measure(port: int, process: psutil.Process, count: int, body: Body) -> tuple[list[float], int, list[str]]:
-    """Ask for `/health` until all of them are answered: seconds each, the most memory seen, and the answers."""
+    """Request `/health` until all bodies are answered: the seconds of each, the peak memory, and the responses."""
     kind, size, pieces = body
     copies = itertools.tee(pieces, count)
     said: list[str] = []
@@ -98,7 +98,7 @@ def measure(port: int, process: psutil.Process, count: int, body: Body) -> tuple
 
 
 def main() -> None:
-    """Start a llmsup with an engine that is a fake, and send it one kind of body after another."""
+    """Start llmsup with a fake engine, and send it one kind of body after another."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
@@ -129,7 +129,7 @@ def main() -> None:
 
 
 def warm_up(port: int) -> None:
-    """Wait until it answers, and have the model loaded."""
+    """Wait until it answers and the model is loaded."""
     for _ in range(300):
         try:
             connection = http.client.HTTPConnection("127.0.0.1", port)

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""How long the built-in bridge takes over a store of many models: with what the catalog has read of them, as in
-llmsup, and having to read all headers itself; when all links are new, and when none is.
+"""How long the built-in bridge takes for a store of many models.
 
-It makes a store of manifests with a blob of their own each, some of them with a vocabulary as large as real ones
-have. It does not measure a cold disk: the files were just written, and the system still has them in memory.
+It measures runs with the catalog's header cache, as in llmsup, and runs that read all headers; with all links new, and
+with none new.
+
+It creates a store in which each manifest has its own blob, some of them with a vocabulary of a realistic size. It does
+not measure a cold disk: the files were just written and are still in the file cache.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ TARGET = 2.0
 
 
 def fill(store: Path, count: int, large: int, vocabulary: int) -> None:
-    """Make the store; so many of the models have a large vocabulary."""
+    """Create the store; so many of the models have a large vocabulary."""
     tokens = [f"token {number}" for number in range(vocabulary)]
     for number in range(count):
         more = {"tokenizer.ggml.tokens": tokens} if number < large else {}

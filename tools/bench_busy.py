@@ -1,7 +1,4 @@
-"""How fast some models of one llmsup are when they are busy, and what everybody else took of the cores meanwhile.
-
-It does not know how the models differ.
-"""
+"""How fast several models of one llmsup are when busy, and what other programs took of the cores meanwhile."""
 
 from __future__ import annotations
 
@@ -14,18 +11,18 @@ import trio
 from attrs import Factory, define, frozen
 
 from tools.bench_drive import Client, Failed, Request
-from tools.bench_ways import Source
+from tools.bench_ways import Way
 
 QUIET = 0.1
-"""Cores that others may take in a window that counts."""
+"""Cores that other programs may take in a window that counts."""
 
 PATIENCE = 10.0
-"""Seconds that models have to begin their answers: two that ruin each other take long even for that."""
+"""Seconds in which models must begin their answers: two that slow each other down take long even for that."""
 
 
 @frozen
 class Window:
-    """Tokens/s of all the models together, and the cores that others took meanwhile."""
+    """Tokens/s of all the models together, and the cores that other programs took meanwhile."""
 
     rate: float
     others: float
@@ -36,15 +33,15 @@ class Meter:
     """Measures windows.
 
     Attributes:
-        way: The llmsup that has the models.
+        way: The llmsup that serves the models.
         failed: What went wrong.
     """
 
-    way: Source
+    way: Way
     failed: list[str] = Factory(list)
 
     async def window(self, models: Sequence[str], seconds: float) -> Window:
-        """Keep some models busy for so long, counted from when all of them have begun to answer."""
+        """Keep some models busy for so long, counted from when all of them have started to answer."""
         counts, begun = dict.fromkeys(models, 0), {model: trio.Event() for model in models}
 
         async def work(model: str) -> None:
@@ -99,11 +96,11 @@ def _busy() -> float:
 
 @define
 class Cell:
-    """What is known of one row, alone or in pairs.
+    """The measurements of one row, alone or in pairs.
 
     Attributes:
-        quiet: The windows in which others took next to nothing.
-        loud: All the rest.
+        quiet: The windows in which other programs took next to nothing.
+        loud: All other windows.
     """
 
     quiet: list[Window] = Factory(list)
@@ -111,7 +108,7 @@ class Cell:
 
     @property
     def windows(self) -> list[Window]:
-        """Those that count: the quiet ones, or, where there are none, the half of the rest with the least noise."""
+        """The windows that count: the quiet ones or, if there are none, the less noisy half of the others."""
         return self.quiet or sorted(self.loud, key=lambda window: window.others)[: (len(self.loud) + 1) // 2]
 
     @property

@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""How long it takes to know all models: at the first start, and at every one after it.
+"""How long it takes to know all models: at the first start, and at every later one.
 
-It makes a tree of models as they lie on people's disks (publishers' folders, split files, projectors, Ollama's store,
-links between them, and litter); some have vocabularies as large as real ones have, the others have none to speak of.
-It measures the look through the folders, the reading of all headers, the putting together, and then the same with what
-the first start kept.
+It creates a tree of models like those on people's disks (publishers' folders, split files, projectors, Ollama's store,
+links between them, and unrelated files); some have vocabularies of realistic size, the others tiny ones. It measures
+scanning the folders, reading all headers and building the catalog, and then the same with what the first start saved.
 
-It does not measure a cold disk: the files were just written, and the system still has them in memory. The middle of
-several runs is shown.
+It does not measure a cold disk: the files were just written and are still in the file cache. The median of several
+runs is shown.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ from llmsup.catalog.gguf.header_cache import HeaderCache  # noqa: E402 -- after 
 from llmsup.config.schema import Catalog  # noqa: E402 -- after the path
 
 TARGET = 0.5
-"""Seconds that a start may take over 500 models that are known already."""
+"""Seconds that a start may take with 500 models that are already known."""
 
 T = TypeVar("T")
 
 
 @define
 class Clock:
-    """Seconds by what they were spent on, one for each run."""
+    """Seconds by what they were spent on, one value per run."""
 
     spent: dict[str, list[float]] = Factory(dict)
 
@@ -56,7 +55,7 @@ class Clock:
         return result
 
     def middle(self, what: str) -> float:
-        """The middle run's seconds."""
+        """The median in seconds."""
         return median(self.spent[what])
 
 
@@ -77,7 +76,7 @@ class Writer:
 
 
 def first_start(clock: Clock, catalog: Catalog, kept: Path) -> tuple[Snapshot, int]:
-    """Nothing is known yet. Returns the models, and how many files were read."""
+    """A start with nothing known. Returns the models, and how many files were read."""
     kept.unlink(missing_ok=True)
     headers = HeaderCache(kept)
     headers.load()
@@ -90,7 +89,7 @@ def first_start(clock: Clock, catalog: Catalog, kept: Path) -> tuple[Snapshot, i
 
 
 def next_start(clock: Clock, catalog: Catalog, kept: Path) -> Snapshot:
-    """Everything is known."""
+    """A start with everything known."""
     headers = HeaderCache(kept)
     clock.time("load", headers.load)
     seen = clock.time("survey again", lambda: survey(catalog))
@@ -100,7 +99,7 @@ def next_start(clock: Clock, catalog: Catalog, kept: Path) -> Snapshot:
 
 
 def main() -> None:
-    """Make the tree, start several times, print the table."""
+    """Create the tree, start several times, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=int, default=500, help="how many (500)")
     parser.add_argument("--large", type=int, default=30, help="how many of them have a real vocabulary (30)")

@@ -1,6 +1,6 @@
-"""From nothing to an answer's first byte: by hand, through llmsup, and through llama-server's router.
+"""Cold starts up to an answer's first byte: by hand, through llmsup, and through llama-server's router.
 
-It does not know how the others are started; the engine by hand it starts itself, as a script would.
+"By hand" starts the engine here, as a script would.
 """
 
 from __future__ import annotations
@@ -16,48 +16,48 @@ from llmsup.engines.launch import UnixAddress
 from tools.bench_drive import Client, Failed, Request, stream_once, until_answers
 from tools.bench_measures import chat, turns
 from tools.bench_samples import Samples
-from tools.bench_ways import HEALTH, MODEL, Source, process, with_host
+from tools.bench_ways import HEALTH, MODEL, Way, process, with_host
 
 ASK = chat(MODEL, 2)
 
 
-async def cold(samples: Samples, ways: Sequence[Source], command: Sequence[str], directory: Path, rounds: int) -> None:
+async def cold(samples: Samples, ways: Sequence[Way], command: Sequence[str], directory: Path, rounds: int) -> None:
     """Milliseconds to the first byte of a stream, in turns.
 
     Args:
-        command: What llmsup runs; by hand it is run with another socket. The direct way means by hand.
-        directory: For that socket.
+        command: The command that llmsup runs; by hand it is run with another socket. The direct way means by hand.
+        directory: Where to put that socket.
     """
     for way in turns(ways, rounds):
         if way.name == "direct":
             seconds = await by_hand(command, directory)
         else:
             await unload(way)
-            await trio.sleep(0.2)  # the one that went gives its memory back
+            await trio.sleep(0.2)  # until the unloaded model's memory is freed
             began = time.perf_counter()
             seconds = await first_byte(way) - began
         samples.add("cold", way.name, 1000 * seconds)
 
 
 async def by_hand(command: Sequence[str], directory: Path) -> float:
-    """Start the engine, ask every 5 ms whether it is ready, send the request."""
+    """Start the engine, poll every 5 ms whether it is ready, send the request."""
     address = UnixAddress(directory / "hand.sock")
     address.path.unlink(missing_ok=True)
     began = time.perf_counter()
     with process(with_host(command, str(address.path)), directory / "hand.log") as child:
-        way = Source("direct", address, child.pid)
+        way = Way("direct", address, child.pid)
         await until_answers(address, HEALTH, every=0.005)
         return await first_byte(way) - began
 
 
-async def first_byte(way: Source) -> float:
-    """Ask; return when the first byte came."""
+async def first_byte(way: Way) -> float:
+    """Send a request; return when the first byte has arrived."""
     began = time.perf_counter()
     return began + (await stream_once(way.address, ASK)).first
 
 
-async def unload(way: Source) -> None:
-    """Have the model unloaded; return when it is."""
+async def unload(way: Way) -> None:
+    """Unload the model; return when it is unloaded."""
     client = Client(way.address)
     try:
         await client.ask(Request("/models/unload", {"model": MODEL}))

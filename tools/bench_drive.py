@@ -1,7 +1,6 @@
-"""The benchmark's client: asks over kept connections, as fast as it is answered, and keeps the times.
+"""The benchmark's client: sends requests over persistent connections, as fast as they are answered, and records times.
 
-It does not know what answers. It uses llmsup's own connections to engines, whose cost (some 0.05 ms a
-request) is in every column.
+It uses llmsup's own connections to engines, whose cost (some 0.05 ms a request) is in every column.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ HEADERS = [(b"content-type", b"application/json"), (b"user-agent", b"llmsup-benc
 
 
 class Failed(Exception):
-    """A request that had no good answer."""
+    """A request that was not answered successfully."""
 
 
 @frozen
 class Request:
-    """What is asked, again and again; None as body means GET."""
+    """The request to repeat; None as body means GET."""
 
     path: str
     body: dict[str, Any] | None = None
@@ -35,7 +34,7 @@ class Request:
 
 @define
 class Load:
-    """What came of many requests: the time of each in seconds, what went wrong, and how long all of it took."""
+    """The results of many requests: the seconds of each, what went wrong, and how long it took altogether."""
 
     latencies: list[float] = Factory(list)
     errors: list[str] = Factory(list)
@@ -52,13 +51,13 @@ class Stream:
 
 
 class Client:
-    """One client, one connection; it is opened again where the server has closed it, within the measured time."""
+    """One client with one connection; if the server has closed it, reopening it is part of the measured time."""
 
     def __init__(self, address: Address) -> None:
         self._pool = Pool(lambda: connect(address))
 
     async def start(self, request: Request) -> Answer:
-        """Send a request and wait for the head of a good answer.
+        """Send a request and wait for the head of a successful response.
 
         Raises:
             Failed: There is none.
@@ -75,7 +74,7 @@ class Client:
         return answer
 
     async def ask(self, request: Request) -> bytes:
-        """Send a request and read the whole of a good answer. Raises Failed."""
+        """Send a request and read the whole successful response. Raises Failed."""
         return await self._rest(await self.start(request))
 
     async def stream(self, request: Request) -> Stream:
@@ -114,7 +113,7 @@ class Client:
 
 
 async def stream_once(address: Address, request: Request) -> Stream:
-    """One stream, on a connection of its own. Raises Failed."""
+    """One stream on a separate connection. Raises Failed."""
     client = Client(address)
     try:
         return await client.stream(request)
@@ -123,7 +122,7 @@ async def stream_once(address: Address, request: Request) -> Stream:
 
 
 async def load(address: Address, request: Request, *, connections: int, seconds: float) -> Load:
-    """Ask for so long over so many connections; each asks again as soon as it is answered."""
+    """Send requests for so long over so many connections, each the next as soon as one is answered."""
     done = Load()
     start = time.perf_counter()
 
@@ -146,7 +145,7 @@ async def load(address: Address, request: Request, *, connections: int, seconds:
 
 
 async def until_answers(address: Address, request: Request, *, every: float = 0.005, patience: float = 60) -> None:
-    """Ask until there is a good answer. Raises Failed."""
+    """Repeat a request until it succeeds. Raises Failed."""
     deadline = time.monotonic() + patience
     while True:
         client = Client(address)

@@ -1,6 +1,6 @@
-"""What llmsup costs when nobody asks: its CPU time and memory, the guard's beside it, with ten models configured.
+"""What llmsup costs when idle: its CPU time and memory, and its guard's, with ten models configured.
 
-It does not know whether that is little: the table has the targets.
+The targets are in `bench_table`.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import trio
 
 from tools.bench_cold import first_byte
 from tools.bench_samples import Samples
-from tools.bench_ways import Source
+from tools.bench_ways import Way
 
 SETTLE = 3.0
-"""Seconds after which a start, or a request, has left no more work behind."""
+"""Seconds after which a start, or a request, leaves no more work to do."""
 
 
-async def idle(samples: Samples, way: Source, seconds: float) -> None:
-    """Look for so many seconds with no model loaded, and as long after one request, its model still loaded."""
+async def idle(samples: Samples, way: Way, seconds: float) -> None:
+    """Measure for so many seconds with no model loaded, and as long after one request, with its model still loaded."""
     await _look(samples, way, "unused", seconds)
     await first_byte(way)
     await _look(samples, way, "one loaded", seconds)
 
 
-async def _look(samples: Samples, way: Source, when: str, seconds: float) -> None:
+async def _look(samples: Samples, way: Way, when: str, seconds: float) -> None:
     await trio.sleep(SETTLE)
     watched = {"llmsup": psutil.Process(way.pid), "guard": guard_of(way)}
     before = {who: _cpu(process) for who, process in watched.items()}
@@ -39,8 +39,8 @@ async def _look(samples: Samples, way: Source, when: str, seconds: float) -> Non
         samples.add(f"{who} rss", when, memory.rss / 2**20)
 
 
-def guard_of(way: Source) -> psutil.Process:
-    """The orphan guard that llmsup runs beside itself."""
+def guard_of(way: Way) -> psutil.Process:
+    """The orphan guard that llmsup runs."""
     children = psutil.Process(way.pid).children()
     return next(child for child in children if any(word.endswith("guard.py") for word in child.cmdline()))
 

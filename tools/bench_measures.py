@@ -1,7 +1,4 @@
-"""What is measured under work: added latency, the cost of a streamed chunk, and memory over many requests.
-
-It does not know how the ways are started, nor how the numbers are shown.
-"""
+"""The measurements under load: added latency, the cost of a streamed chunk, and memory over many requests."""
 
 from __future__ import annotations
 
@@ -13,31 +10,31 @@ import trio
 
 from tools.bench_drive import Client, Failed, Request, Stream, load, stream_once
 from tools.bench_samples import Samples
-from tools.bench_ways import MODEL, Source
+from tools.bench_ways import MODEL, Way
 
 TOKENIZE = Request("/tokenize", {"model": MODEL, "content": "The quick brown fox jumps over the lazy dog."})
 ALONE, MANY, CROWD = 1, 16, 64
 
 
 def chat(model: str, tokens: int) -> Request:
-    """A streamed answer of exactly so many tokens, the same every time."""
+    """A request for a streamed answer of exactly so many tokens, the same every time."""
     messages = [{"role": "user", "content": "Tell me about the sea."}]
     body = {"model": model, "messages": messages, "max_tokens": tokens, "stream": True}
     return Request("/v1/chat/completions", {**body, "seed": 1, "temperature": 0, "ignore_eos": True})
 
 
-def turns(ways: Sequence[Source], rounds: int) -> list[Source]:
-    """The ways in turn, each round beginning with another one, so that noise and order hit all of them."""
+def turns(ways: Sequence[Way], rounds: int) -> list[Way]:
+    """The ways in turn, each round starting with another one, so that noise and order affect all alike."""
     return [ways[(number + n) % len(ways)] for number in range(rounds) for n in range(len(ways))]
 
 
-def memory(way: Source) -> float:
-    """MiB of memory that the process has for itself."""
+def memory(way: Way) -> float:
+    """MiB of the process's private memory."""
     uss: int = psutil.Process(way.pid).memory_full_info().uss
     return uss / 2**20
 
 
-async def latency(samples: Samples, ways: Sequence[Source], *, rounds: int) -> None:
+async def latency(samples: Samples, ways: Sequence[Way], *, rounds: int) -> None:
     """Small requests, in each round first over one connection, then over many."""
     for way in ways:
         done = await load(way.address, TOKENIZE, connections=MANY, seconds=1)  # also to warm up
@@ -57,8 +54,8 @@ async def latency(samples: Samples, ways: Sequence[Source], *, rounds: int) -> N
         samples.add("memory", way.name, memory(way))
 
 
-async def large(samples: Samples, ways: Sequence[Source], model: str, *, rounds: int) -> None:
-    """A body of a megabyte, there and back: the fake engine answers with what it got."""
+async def large(samples: Samples, ways: Sequence[Way], model: str, *, rounds: int) -> None:
+    """A body of a megabyte, there and back: the fake engine echoes it."""
     request = Request("/v1/chat/completions", {"model": model, "messages": [], "text": "x" * 2**20})
     for warm in (False, True):
         for way in turns(ways, rounds if warm else 1):
@@ -68,7 +65,7 @@ async def large(samples: Samples, ways: Sequence[Source], model: str, *, rounds:
                 samples.add("large", way.name, *(1000 * each for each in done.latencies))
 
 
-async def streams(samples: Samples, ways: Sequence[Source], *, rounds: int, tokens: int) -> None:
+async def streams(samples: Samples, ways: Sequence[Way], *, rounds: int, tokens: int) -> None:
     """The real engine's streams, one at a time."""
     for warm in (False, True):
         for way in turns(ways, rounds if warm else 1):
@@ -79,17 +76,17 @@ async def streams(samples: Samples, ways: Sequence[Source], *, rounds: int, toke
 
 
 async def chunks(
-    samples: Samples, ways: Sequence[Source], model: str, *, rounds: int, measure: str, together: int
+    samples: Samples, ways: Sequence[Way], model: str, *, rounds: int, measure: str, together: int
 ) -> None:
-    """A fake engine's streams, so many together: the CPU time for each chunk, and how long it takes to come."""
-    request = chat(model, 0)  # the fake has its own idea of how many
+    """A fake engine's streams, so many together: the CPU time per chunk, and how long it takes to arrive."""
+    request = chat(model, 0)  # the fake decides by itself how many
     for way in ways:
         await stream_once(way.address, request)
     for way in turns(ways, rounds):
         used = way.cpu()
         got: list[Stream] = []
 
-        async def stream(way: Source, got: list[Stream]) -> None:
+        async def stream(way: Way, got: list[Stream]) -> None:
             got.append(await stream_once(way.address, request))
 
         async with trio.open_nursery() as nursery:
@@ -100,9 +97,9 @@ async def chunks(
         samples.add(f"{measure} {together}", way.name, 1e6 * max(each.seconds for each in got) / events)
 
 
-async def crowd(samples: Samples, way: Source, model: str, *, together: int, patience: float = 300) -> None:
-    """So many slow streams at once, each on a connection of its own: the most memory that the process has for itself
-    meanwhile, and whether any place is still taken afterwards.
+async def crowd(samples: Samples, way: Way, model: str, *, together: int, patience: float = 300) -> None:
+    """So many slow streams at once, each on a separate connection: the peak of the process's private memory, and
+    whether any slot is still taken afterwards.
     """
     request, failed, most = chat(model, 0), list[str](), 0.0
 
@@ -118,7 +115,7 @@ async def crowd(samples: Samples, way: Source, model: str, *, together: int, pat
             most = max(most, memory(way))
             await trio.sleep(0.5)
 
-    await stream_once(way.address, request)  # while it loads, one client may not have that many places
+    await stream_once(way.address, request)  # load it first: during a load, one client may not take that many slots
     with trio.move_on_after(patience) as late:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch)
@@ -133,8 +130,8 @@ async def crowd(samples: Samples, way: Source, model: str, *, together: int, pat
     samples.add("crowd lost", way.name, await _in_flight(way, model))
 
 
-async def _in_flight(way: Source, model: str) -> int:
-    """How many requests llmsup still counts, once it has had a moment to see the clients leave."""
+async def _in_flight(way: Way, model: str) -> int:
+    """How many requests llmsup still counts, after it has had a moment to notice that the clients left."""
     client = Client(way.address)
     try:
         for _ in range(20):

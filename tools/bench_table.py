@@ -1,7 +1,4 @@
-"""The numbers as a table, beside each other, with what they should be.
-
-It does not know how they were had.
-"""
+"""Formats the numbers as a table, side by side, with their targets."""
 
 from __future__ import annotations
 
@@ -16,12 +13,12 @@ from tools.bench_samples import Samples, Sum, growth, late_growth, p99
 WIDTH, COLUMN = 42, 17
 
 SLOW_ROAD = "server.fast = false"
-"""llmsup with everything going through Hypercorn, as it once did."""
+"""llmsup with everything going through Hypercorn, as it used to."""
 
 
 @frozen
 class Row:
-    """One line: what it says, which measure, how it is summed up, and how it compares to the first column."""
+    """One line: its label, which measure, how it is summarised, and how it compares to the first column."""
 
     text: str
     measure: str
@@ -83,7 +80,7 @@ IDLE: Sequence[Row] = (
 
 
 def table(samples: Samples, ways: Sequence[str], sections: dict[str, Sequence[Row]]) -> list[str]:
-    """Lines: for each section that has numbers its name and its rows, for each way a column; "-" is no number."""
+    """The lines: each section that has numbers, with its name and rows; a column per way; "-" for no number."""
     lines = ["", f"{'':{WIDTH}}" + "".join(f"{way:>{COLUMN}}" for way in ways)]
     for title, rows in sections.items():
         shown = [row for row in rows if row.measure in samples.numbers]
@@ -106,13 +103,13 @@ def _cells(samples: Samples, row: Row, ways: Sequence[str]) -> list[str]:
 
 
 def _ratio(samples: Samples, measure: str, whose: str = "router") -> float | None:
-    """Ours, as a multiple of another way's."""
+    """llmsup's number as a multiple of another way's."""
     ours, theirs = samples.sum(measure, "llmsup"), samples.sum(measure, whose)
     return ours / theirs if ours is not None and theirs else None
 
 
 def verdicts(samples: Samples) -> list[str]:
-    """One line for each target that there are numbers for."""
+    """One line for each target with numbers."""
     hand, ours = samples.sum("cold", "direct"), samples.sum("cold", "llmsup")
     rate, swap = _ratio(samples, "rate 16"), _ratio(samples, "rate 16", "llama-swap")
     slowest = [max(each) for measure in ("latency 16", "first burst") for each in _ours(samples, measure)]
@@ -149,6 +146,6 @@ def _ours(samples: Samples, measure: str) -> list[list[float]]:
 
 
 def _worst(samples: Samples, *measures: str) -> float | None:
-    """The largest sum of some measures, over the times when they were looked at."""
+    """The largest sum of some measures, over the times when they were taken."""
     times = samples.numbers.get(measures[0], {})
     return max((sum(samples.numbers[m][when][-1] for m in measures) for when in times), default=None)

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""What two busy models do to each other on a CPU, and what it costs one alone that they don't: tokens/s of one model
-alone and of two at once, in several shares of the cores, side by side.
+"""How much two busy models slow each other down on a CPU, and what preventing that costs a model that is alone.
 
-All of them are the same model in one llmsup, each an engine of its own: as llmsup starts them when there are several
-(`threads = "auto"`), and with `threads` and `env` set to the other ways. Each window is a few seconds of streams, one
-client a model; the windows of all ways take turns.
+It measures tokens/s of one model alone and of two at once, with several shares of the cores, side by side.
 
-It does not measure prompts (they are short), nor models on a GPU (there are no layers there), nor memory. Whatever else
-runs takes cores, too, and one busy neighbour is enough to ruin an engine that has all of them. So what others take is
-measured in each window, and a window in which that is too much does not count.
+All of them are the same model in one llmsup, each with its own engine: as llmsup starts them when there are several
+(`threads = "auto"`), and with `threads` and `env` set for the alternatives. Each window is a few seconds of streams,
+one client per model; the windows of all rows take turns.
+
+It does not measure prompts (they are short), models on a GPU (no layers are offloaded), or memory. Other programs take
+cores too, and one busy one is enough to ruin an engine that uses all of them. So what they take is measured in each
+window, and a window in which that is too much does not count.
 """
 
 from __future__ import annotations
@@ -57,18 +58,18 @@ class Share:
 ALL, OURS = "all", "auto"
 
 ENOUGH = 3
-"""Quiet windows that it takes to judge."""
+"""Quiet windows needed for a verdict."""
 
 
 def shares(cores: int) -> list[Share]:
-    """The rows. Waiting on the kernel instead of spinning is asked of OpenMP, which most builds for Linux have."""
+    """The rows. Waiting in the kernel instead of spinning is an OpenMP setting; most builds for Linux use OpenMP."""
     rows = [
         Share(ALL, f"all cores ({cores})", cores),
         Share(OURS, 'as llmsup starts it ("auto")', "auto"),
         Share("passive", f"all cores ({cores}), passive waiting", cores, PASSIVE),
         Share("brief", f"all cores ({cores}), brief spinning", cores, {"GOMP_SPINCOUNT": "1000"}),
     ]
-    # With one thread there is nobody to wait for; with more ours waits passively.
+    # With one thread there is nothing to wait for; with more, ours waits passively.
     return rows if cores < 4 else [*rows, Share("half", f"half the cores ({cores // 2}), spinning", cores // 2)]
 
 
@@ -104,7 +105,7 @@ async def measure(meter: Meter, rows: Sequence[Share], options: argparse.Namespa
             print(f"... {least} of {options.windows}", file=sys.stderr, flush=True)
             shown = least
         key = min(wanting, key=lambda key: (len(cells[key].quiet), len(cells[key].loud)))
-        await trio.sleep(0.2)  # an engine needs a moment to see that its client is gone
+        await trio.sleep(0.2)  # an engine needs a moment to notice that its client is gone
         if not late and cells[key].loud and (await meter.window((), 0.2)).others > QUIET:
             continue
         window = await meter.window([f"{key[0]}-{n + 1}" for n in range(key[1])], options.seconds)
@@ -135,7 +136,7 @@ def table(cells: Cells, rows: Sequence[Share]) -> list[str]:
 
 
 def verdict(cells: Cells) -> tuple[bool | None, list[str]]:
-    """Whether the target is met, None if others took too much to tell; a line for it, and one for its price."""
+    """Whether the target is met, None if other programs took too much to tell; a line on that, and one on the cost."""
     asked = [cells[cell] for cell in ((ALL, 1), (OURS, 1), (OURS, 2))]
     if any(len(cell.quiet) < ENOUGH for cell in asked):
         return None, [f"UNKNOWN two busy models together: in too few windows others took less than {QUIET} cores"]
@@ -159,7 +160,7 @@ def main() -> int:
     add("--seconds", type=float, default=1.5, metavar="S", help="length of a window (default 1.5; 4 for large models)")
     add("--patience", type=float, default=10, metavar="MINUTES", help="how long to wait for quiet ones (default 10)")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything that was started is ended
     rows = shares(usable_cores())
     try:
         engine = find_engine(options.engine)

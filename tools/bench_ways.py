@@ -1,7 +1,4 @@
-"""The ways to an engine that are compared, each a process that is started here and ended for certain.
-
-It does not know what is measured.
-"""
+"""The ways to reach an engine that are compared; each is a process that is started here and reliably ended."""
 
 from __future__ import annotations
 
@@ -41,11 +38,11 @@ FAKES = {
 
 
 @frozen
-class Source:
-    """One column: where to ask, and the process that is asked.
+class Way:
+    """One column: an address, and the process behind it.
 
     Attributes:
-        pid: Of the process that listens there, be it the engine itself or something in front of it.
+        pid: The process that listens there, which may be the engine or something in front of it.
     """
 
     name: str
@@ -60,7 +57,7 @@ class Source:
 
 @contextmanager
 def process(argv: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program, its output going to a file, and end it and its group on the way out."""
+    """Run a program with its output in a file, and end it and its group on the way out."""
     with log.open("ab") as out:
         child = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, cwd=log.parent, start_new_session=True
@@ -73,7 +70,7 @@ def process(argv: Sequence[str], log: Path, env: Mapping[str, str] | None = None
             child.wait(20)
         except subprocess.TimeoutExpired:
             print(f"{argv[0]} (pid {child.pid}) does not end: killing it", file=sys.stderr)
-        with suppress(OSError):  # nothing is left, mostly
+        with suppress(OSError):  # usually nothing is left
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
 
@@ -91,8 +88,8 @@ def line_in(log: Path, pattern: str, child: subprocess.Popen[bytes], patience: f
 
 
 @contextmanager
-def llmsup(directory: Path, config: dict[str, Any]) -> Iterator[Source]:
-    """`llmsup serve` with a config and a home directory of its own."""
+def llmsup(directory: Path, config: dict[str, Any]) -> Iterator[Way]:
+    """`llmsup serve` with its own config and home directory."""
     directory.mkdir()
     home = directory / "home"
     home.mkdir()
@@ -102,11 +99,11 @@ def llmsup(directory: Path, config: dict[str, Any]) -> Iterator[Source]:
     argv = [sys.executable, "-m", "llmsup", "serve", "--config", str(file), "--listen", f"{LOOPBACK}:0"]
     with process(argv, log, env) as child:
         port = int(line_in(log, r"listening on \S+:(\d+)", child)[1])
-        yield Source("llmsup", TcpAddress(LOOPBACK, port), child.pid)
+        yield Way("llmsup", TcpAddress(LOOPBACK, port), child.pid)
 
 
-async def command_of(way: Source) -> list[str]:
-    """The command line of the engine that llmsup runs now."""
+async def command_of(way: Way) -> list[str]:
+    """The command line of the engine that llmsup is running."""
     client = Client(way.address)
     [entry] = json.loads(await client.ask(Request("/running")))
     await client.close()
@@ -114,24 +111,24 @@ async def command_of(way: Source) -> list[str]:
 
 
 def with_host(command: Sequence[str], *host: str) -> list[str]:
-    """The same command line, listening elsewhere."""
+    """The same command line with another address to listen on."""
     at = list(command).index("--host")
     return [*command[:at], "--host", *host, *command[at + 2 :]]
 
 
 @contextmanager
-def direct(directory: Path, command: Sequence[str]) -> Iterator[Source]:
+def direct(directory: Path, command: Sequence[str]) -> Iterator[Way]:
     """The engine itself, on a TCP port."""
     address = TcpAddress(LOOPBACK, free_port())
     argv = with_host(command, address.host, "--port", str(address.port))
     with process(argv, directory / "direct.log") as child:
         trio.run(until_answers, address, HEALTH)
-        yield Source("direct", address, child.pid)
+        yield Way("direct", address, child.pid)
 
 
 @contextmanager
-def router(directory: Path, command: Sequence[str], model: Path) -> Iterator[Source]:
-    """llama-server's own router, which gives its children the same flags."""
+def router(directory: Path, command: Sequence[str], model: Path) -> Iterator[Way]:
+    """llama-server's own router, which passes the same flags to its children."""
     models = directory / "models"
     models.mkdir()
     (models / f"{MODEL}.gguf").symlink_to(model)
@@ -142,13 +139,13 @@ def router(directory: Path, command: Sequence[str], model: Path) -> Iterator[Sou
         del words[at : at + 2]
     with process(words, directory / "router.log") as child:
         trio.run(until_answers, address, HEALTH)
-        yield Source("router", address, child.pid)
+        yield Way("router", address, child.pid)
 
 
 @contextmanager
-def llama_swap(directory: Path, program: Path, command: Sequence[str]) -> Iterator[Source]:
-    """llama-swap in front of an engine with the same flags, and of the same fake ones as llmsup's. Its config is JSON,
-    which is YAML; it splits commands as a shell does, and gives `${PORT}` a number.
+def llama_swap(directory: Path, program: Path, command: Sequence[str]) -> Iterator[Way]:
+    """llama-swap in front of an engine with the same flags, and of the same fake ones as llmsup. Its config is JSON,
+    which is valid YAML; it splits commands like a shell, and replaces `${PORT}`.
     """
     file, address = directory / "llama-swap.yaml", TcpAddress(LOOPBACK, free_port())
     commands = {MODEL: with_host(command, LOOPBACK, "--port", "${PORT}")}
@@ -164,13 +161,13 @@ def llama_swap(directory: Path, program: Path, command: Sequence[str]) -> Iterat
     argv = [str(program), "-config", str(file), "-listen", f"{address.host}:{address.port}"]
     with process(argv, directory / "llama-swap.log") as child:
         trio.run(until_answers, address, HEALTH)
-        yield Source("llama-swap", address, child.pid)
+        yield Way("llama-swap", address, child.pid)
 
 
 @contextmanager
-def fake(directory: Path, *switches: str) -> Iterator[Source]:
+def fake(directory: Path, *switches: str) -> Iterator[Way]:
     """The tests' fake engine, on a TCP port."""
     log = directory / f"fake{'-'.join(switches)}.log"
     with process([sys.executable, str(FAKE), "--port", "0", *switches], log) as child:
         port = int(line_in(log, r"listening on http://\S+:(\d+)", child)[1])
-        yield Source("direct", TcpAddress(LOOPBACK, port), child.pid)
+        yield Way("direct", TcpAddress(LOOPBACK, port), child.pid)

@@ -2,7 +2,7 @@
 
     .venv/bin/python tools/check_estimates.py [ARCHITECTURE...]
 
-Exits with 1 if a cache differs by a byte that the log shows, or a compute buffer is far from its estimate.
+Exits with 1 if a cache differs from the log at all, or a compute buffer is far from its estimate.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ LOWEST, HIGHEST = 0.98, 1.6
 
 
 def row(name: str, args: tuple[str, ...], said: Estimate, log: Measured) -> tuple[str, bool]:
-    """One line of the table, and whether it is fine."""
+    """One line of the table, and whether it passes."""
     caches = [(said.kv, log.mib("KV"), len(log.buffers.get("KV", ())))]
     caches += [(said.recurrent, log.mib("RS"), len(log.buffers.get("RS", ())))]
     exact = all(abs(ours / 2**20 - theirs) <= 0.005 * max(lines, 1) + 1e-9 for ours, theirs, lines in caches)
     needed = log.mib("compute") + log.mib("output")
-    if said.context.embeddings:  # results grow with the input, which no log tells
+    if said.context.embeddings:  # the output buffer grows with the input, which is never logged
         needed += said.context.outputs * (len(VOCABULARY) + 256) * 4 / 2**20
     ratio = said.compute / 2**20 / needed
-    # What is rounded up weighs much in a miniature.
+    # Rounding weighs heavily in a miniature.
     fine = exact and ratio > LOWEST and (ratio < HIGHEST or said.compute < needed * 2**20 + 2**22)
     parts = [f"{ours / 2**20:9.2f} {theirs:9.2f}" for ours, theirs, _ in caches]
     line = f"{name:22} {' '.join(args):48} {' '.join(parts)} {said.compute / 2**20:8.2f} {needed:8.2f} {ratio:5.2f}"

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Have models loaded at given hours, so that nobody waits for them.
+"""Keep models loaded at given hours, so that requests don't have to wait for them.
 
-    keep_warm.py --hours 8-17 qwen3-4b nomic-embed     # stay, and look every 10 minutes
+    keep_warm.py --hours 8-17 qwen3-4b nomic-embed     # keep running, and check every 10 minutes
     keep_warm.py --once qwen3-4b                       # now, for cron: */10 8-17 * * 1-5
 
-Within --hours each model is asked for with POST /models/load, which answers when it is loaded. One that is loaded
-already stays, and its ttl begins anew. Hours are local time: "8-17" is from 8:00 to 17:59, "22-5" goes over midnight,
-"8,12-13" is both; all if it isn't given. It needs llmsup's address ($LLMSUP_URL or --url), and its key, if it has one,
-in $LLMSUP_API_KEY.
+Within --hours each model is requested with POST /models/load, which answers when it is loaded. A model that is already
+loaded stays loaded, and its ttl starts over. Hours are local time: "8-17" is from 8:00 to 17:59, "22-5" crosses
+midnight, "8,12-13" is both; without --hours it is all day. It needs llmsup's address ($LLMSUP_URL or --url), and its
+key, if it has one, in $LLMSUP_API_KEY.
 
-Exit codes with --once: 0 all are loaded, or it is not the hour; 1 it failed; 2 bad usage.
+Exit codes with --once: 0 all are loaded, or it is outside the hours; 1 it failed; 2 bad usage.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ import urllib.request
 from typing import Any
 
 PATIENCE = 3600
-"""Seconds for one answer: a large model on a slow disk takes its time, and so does a queue for memory."""
+"""Seconds to wait for an answer: a large model on a slow disk takes a while, and so does a queue for memory."""
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""No proxy stands between this machine and itself."""
+"""Opens URLs without a proxy, as the server is on this machine."""
 
 
 class Failed(Exception):
-    """The server can't be asked, or said no."""
+    """The server can't be reached, or refused."""
 
 
 def plain(text: object) -> str:
-    """What came from elsewhere, without what a terminal would obey."""
+    """Foreign text without control characters, safe for a terminal."""
     return "".join(c if c.isprintable() else "?" for c in str(text))
 
 
 def load(url: str, model: str) -> dict[str, Any]:
-    """Ask for a model; returns the answer once it is loaded. Raises Failed."""
+    """Load a model; returns the answer once it is loaded. Raises Failed."""
     headers = {"Content-Type": "application/json"}
     if key := os.environ.get("LLMSUP_API_KEY"):
         headers["Authorization"] = f"Bearer {key}"
     try:
         body = json.dumps({"model": model}).encode()
-        request = urllib.request.Request(f"{url}/models/load", body, headers)  # noqa: S310 -- `address` looks
+        request = urllib.request.Request(f"{url}/models/load", body, headers)  # noqa: S310 -- `address` checks it
         with DIRECT.open(request, timeout=PATIENCE) as answer:
             done = json.load(answer)
     except urllib.error.HTTPError as error:
@@ -59,7 +59,7 @@ def load(url: str, model: str) -> dict[str, Any]:
         raise Failed(f"{model!a}: {said}") from None
     except (OSError, http.client.HTTPException) as error:
         raise Failed(f"{model!a}: no answer from {url}: {getattr(error, 'reason', error)}") from None
-    except ValueError as error:  # not JSON, or no URL
+    except ValueError as error:  # not JSON, or not a URL
         raise Failed(f"{model!a}: {error}; is {url} llmsup?") from None
     if not isinstance(done, dict) or done.get("success") is not True:
         raise Failed(f"{model!a}: {url} does not say that it is loaded; is that llmsup?")
@@ -67,7 +67,7 @@ def load(url: str, model: str) -> dict[str, Any]:
 
 
 def look(url: str, models: list[str]) -> bool:
-    """Have all of them loaded, one after the other; tells whether that worked, and prints what did not."""
+    """Load all of them, one after the other; returns whether that worked, and prints failures."""
     fine = True
     for model in models:
         try:
@@ -81,7 +81,7 @@ def look(url: str, models: list[str]) -> bool:
 
 
 def address(text: str) -> str:
-    """The server's, from the command line or the environment."""
+    """The server's address, from the command line or the environment."""
     parts = urllib.parse.urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise argparse.ArgumentTypeError(f"{text!r} is not like http://127.0.0.1:5005")
@@ -89,7 +89,7 @@ def address(text: str) -> str:
 
 
 def hours(text: str) -> frozenset[int]:
-    """ "8-17,20" from the command line; the end of a range is meant, too, as in cron."""
+    """Parse "8-17,20" from the command line; the end of a range is included, as in cron."""
     found: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.partition("-")
@@ -101,7 +101,7 @@ def hours(text: str) -> frozenset[int]:
 
 
 def pause(text: str) -> float:
-    """Minutes from the command line."""
+    """Parse minutes from the command line."""
     value = float(text)
     if not 0.01 <= value <= 1440:
         raise ValueError
@@ -109,7 +109,7 @@ def pause(text: str) -> float:
 
 
 def main() -> int:
-    """Look, once or for ever."""
+    """Check, once or for ever."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", metavar="MODEL", help="any of its names")
     parser.add_argument("--hours", type=hours, default=hours("0-23"), metavar="HOURS", help="as in 8-17,20 (all)")

@@ -1,7 +1,4 @@
-"""A memory control group of one's own, of whichever version this machine has; only root may make one.
-
-It does not know what runs in it.
-"""
+"""Creates a memory control group of whichever version this machine has; that takes root."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from llmsup.memory.machine.files import read_file
 
 
 class NoGroup(Exception):
-    """None can be made here; the message says why."""
+    """No group can be created here; the message says why."""
 
 
 @frozen
@@ -28,29 +25,29 @@ class Bounded:
     group: Group
 
     def command(self, words: Sequence[str]) -> list[str]:
-        """A command that runs within the group, with all that it starts."""
+        """A command line that runs another command within the group, with everything that it starts."""
         return ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', str(self.group.path / "cgroup.procs"), *words]
 
     @property
     def oom_kills(self) -> int:
-        """How many of its processes were killed for want of memory."""
+        """How many of its processes the OOM killer has killed."""
         killed = oom_kills(self.group, read_file)
         assert killed is not None
         return killed
 
     @property
     def peak(self) -> int:
-        """The most that it ever used, file cache included, in bytes; 0 where the kernel doesn't keep that."""
+        """Its peak memory, file cache included, in bytes; 0 where the kernel doesn't record it."""
         name = "memory.peak" if self.group.version == 2 else "memory.max_usage_in_bytes"
         return int(read_file(self.group.path / name) or b"0")
 
 
 @contextmanager
 def bounded(limit: int, name: str = "llmsup-test") -> Iterator[Bounded]:
-    """A group beside our own whose processes may have so many bytes together; they end when the block is left.
+    """A group next to our own whose processes may use so many bytes together; they are ended with the block.
 
     Raises:
-        NoGroup: This machine has no memory controller, or we may not make a group.
+        NoGroup: This machine has no memory controller, or we may not create a group.
     """
     version, parent = _parent()
     group = Group(parent / f"{name}-{os.getpid()}", version)
@@ -83,7 +80,7 @@ def _parent() -> tuple[Version, Path]:
         if group.version == 1 and (group.path / "memory.limit_in_bytes").exists():
             return 1, group.path
     for group in (group for group in groups if group.version == 2):
-        # A group with processes of its own may not hand the controller on, so that the new one is made further up.
+        # A group that has processes can't delegate the controller, so the new one is created further up.
         if "memory" in (group.path / "cgroup.subtree_control").read_text().split():
             return 2, group.path
     root = next((group.path for group in reversed(groups) if group.version == 2), None)

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Unload the model that is least worth keeping while this machine's memory is too full.
 
-    pressure_unloader.py                         # look every 10 s, for ever
-    pressure_unloader.py --once --threshold 85   # one look, for cron: * * * * *
+    pressure_unloader.py                         # check every 10 s, for ever
+    pressure_unloader.py --once --threshold 85   # check once, for cron: * * * * *
 
-A look asks GET /running, whose last entry is the one to take first, and, if more than --threshold percent of the memory
-is in use, unloads that one with POST /models/unload. Models that are pinned or in use are left alone. It needs
-llmsup's address ($LLMSUP_URL or --url), its key, if it has one, in $LLMSUP_API_KEY, and psutil.
+If more than --threshold percent of the memory is in use, it unloads the last entry of GET /running, which is the least
+worth keeping, with POST /models/unload. Models that are pinned or in use are left alone. It needs llmsup's address
+($LLMSUP_URL or --url), its key, if it has one, in $LLMSUP_API_KEY, and psutil.
 
-Exit codes with --once: 0 it is done, or there was nothing to do; 1 it failed; 2 bad usage.
+Exit codes with --once: 0 done, or nothing to do; 1 it failed; 2 bad usage.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from typing import Any
 import psutil
 
 PATIENCE = 300
-"""Seconds for one answer: an unload lets requests finish first."""
+"""Seconds to wait for an answer: an unload lets requests finish first."""
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""No proxy stands between this machine and itself."""
+"""Opens URLs without a proxy, as the server is on this machine."""
 
 
 class Failed(Exception):
-    """The server can't be asked, or said no."""
+    """The server can't be reached, or refused."""
 
 
 def plain(text: object) -> str:
-    """What came from elsewhere, without what a terminal would obey."""
+    """Foreign text without control characters, safe for a terminal."""
     return "".join(c if c.isprintable() else "?" for c in str(text))
 
 
 def ask(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
-    """GET, or POST if there is a body; returns what the answer's JSON says. Raises Failed."""
+    """GET, or POST if there is a body; returns the decoded JSON. Raises Failed."""
     headers = {"Content-Type": "application/json"}
     if key := os.environ.get("LLMSUP_API_KEY"):
         headers["Authorization"] = f"Bearer {key}"
     data = None if body is None else json.dumps(body).encode()
     try:
-        request = urllib.request.Request(url + path, data, headers)  # noqa: S310 -- `address` looks
+        request = urllib.request.Request(url + path, data, headers)  # noqa: S310 -- `address` checks it
         with DIRECT.open(request, timeout=PATIENCE) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
@@ -60,12 +60,12 @@ def ask(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
         raise Failed(f"{url}{path}: {said}") from None
     except (OSError, http.client.HTTPException) as error:
         raise Failed(f"no answer from {url}: {getattr(error, 'reason', error)}") from None
-    except ValueError as error:  # not JSON, or no URL
+    except ValueError as error:  # not JSON, or not a URL
         raise Failed(f"{url}{path}: {error}; is that llmsup?") from None
 
 
 def look(url: str, threshold: float) -> str:
-    """Look once; returns what was done, or "" where there is nothing to do. Raises Failed."""
+    """Check once; returns what was done, or "" if there was nothing to do. Raises Failed."""
     used = psutil.virtual_memory().percent
     if used <= threshold:
         return ""
@@ -85,7 +85,7 @@ def look(url: str, threshold: float) -> str:
 
 
 def address(text: str) -> str:
-    """The server's, from the command line or the environment."""
+    """The server's address, from the command line or the environment."""
     parts = urllib.parse.urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise argparse.ArgumentTypeError(f"{text!r} is not like http://127.0.0.1:5005")
@@ -93,7 +93,7 @@ def address(text: str) -> str:
 
 
 def percent(text: str) -> float:
-    """A threshold from the command line."""
+    """Parse a threshold from the command line."""
     value = float(text)
     if not 0 <= value <= 100:
         raise ValueError
@@ -101,7 +101,7 @@ def percent(text: str) -> float:
 
 
 def pause(text: str) -> float:
-    """An interval from the command line."""
+    """Parse an interval from the command line."""
     value = float(text)
     if not 0.1 <= value <= 86400:
         raise ValueError
@@ -109,7 +109,7 @@ def pause(text: str) -> float:
 
 
 def main() -> int:
-    """Look, once or for ever."""
+    """Check, once or for ever."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threshold", type=percent, default=90, metavar="PERCENT", help="of all memory (90)")
     parser.add_argument("--interval", type=pause, default=10, metavar="SECONDS", help="between two looks (10)")

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Replays request traces against a machine and its models, under llmsup's memory policy and under those of others.
+"""Replays request traces against a machine and its models, under llmsup's memory policy and those of other programs.
 
-A trace is a CSV (time, model, seconds, client) with the machine in a TOML file beside it; without arguments, the ones
-in traces/. Time is virtual, nothing is random: hours take a second or two.
+A trace is a CSV (time, model, seconds, client) with the machine in a TOML file next to it; without arguments, those in
+traces/ are used. Time is virtual and nothing is random: hours take a second or two.
 
-It does not simulate that models slow each other down, nor the file cache: a reload takes as long as the first load.
+It does not simulate models slowing each other down, or the file cache: a reload takes as long as the first load.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from tools.simulate_machine import Trace, read_trace
 from tools.simulate_tally import Tally, table
 from tools.simulate_traces import TRACES
 from tools.simulate_ways import ways
-from tools.simulate_world import Source, World
+from tools.simulate_world import Policy, World
 
 BEST = 1.25
-"""How much worse than the best real policy the sum of the waits may be, and their 95 % quantile."""
+"""How much worse than the best real policy the sum of the waits and their 95 % quantile may be."""
 
 KNOWN = 2.0
-"""The same of the sum, compared with one who knows the future."""
+"""The same for the sum, compared with the clairvoyant policy."""
 
 
-def simulate(trace: Trace, among: Sequence[Source] | None = None) -> dict[str, Tally]:
+def simulate(trace: Trace, among: Sequence[Policy] | None = None) -> dict[str, Tally]:
     """Run a trace under each policy."""
     return {way.name: World(trace, way).run() for way in among or ways()}
 
 
 def bounds(trace: Trace, replays: int = 0) -> dict[str, Tally]:
-    """What one who knows the future could reach (`simulate_future`), and a machine on which nobody ever has to go."""
+    """The two bounds (`simulate_future`): a clairvoyant policy, and a machine on which nothing is ever evicted."""
     return {"clairvoyant": clairvoyant(trace, replays=replays), "everything fits": everything_fits(trace)}
 
 
 def verdicts(trace: str, tallies: Mapping[str, Tally], known: Tally | None = None) -> list[str]:
-    """What the targets say of one trace: "met" or "MISSED", and why.
+    """Whether one trace meets the targets: "met" or "MISSED", and why.
 
-    A policy survives a trace if nothing dies of it and everybody is answered.
+    A policy survives a trace if no model is killed and every request is answered.
 
     Args:
-        known: What the clairvoyant policy came to.
+        known: The clairvoyant policy's result.
     """
     ours, *others = tallies.values()
     survivors = [each for each in others if not each.deaths and not each.refusals]
@@ -59,7 +59,7 @@ def verdicts(trace: str, tallies: Mapping[str, Tally], known: Tally | None = Non
     seen = [
         ("no out-of-memory death", ours.deaths == 0),
         ("no futile eviction", ours.futile == 0),
-        ("nobody refused", ours.refusals == 0),
+        ("none refused", ours.refusals == 0),
         (f"waits add up to at most {BEST} times those of the best that survives", sum(ours.waits) <= BEST * least),
         (f"the 95 % quantile is at most {BEST} times the best", ours.waited(0.95) <= BEST * p95),
     ]
@@ -73,7 +73,7 @@ def verdicts(trace: str, tallies: Mapping[str, Tally], known: Tally | None = Non
 
 
 def plot(trace: str, tallies: Mapping[str, Tally], ceiling: int, total: int, folder: Path) -> Path:
-    """Draw memory over time, one row a policy; returns the picture's path."""
+    """Draw memory over time, one row per policy; returns the picture's path."""
     import matplotlib as mpl
 
     mpl.use("Agg")

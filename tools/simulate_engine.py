@@ -1,7 +1,4 @@
-"""A model in the simulated world: while it is loaded, and what is remembered of it.
-
-It does not know the world.
-"""
+"""A model in the simulated world: while it is loaded, and its history."""
 
 from __future__ import annotations
 
@@ -16,12 +13,12 @@ from tools.simulate_machine import Model
 
 @define(eq=False)
 class Engine:
-    """A model that takes memory.
+    """A loaded or loading model.
 
     Attributes:
         reserved: Bytes that it counts for at least.
-        wanted_since: When the first who waited for it came.
-        after: Whose leaving its start waits for.
+        wanted_since: When the first request that waited for it arrived.
+        after: The models that must be gone before it starts.
     """
 
     model: Model
@@ -37,13 +34,13 @@ class Engine:
 
     @property
     def taken(self) -> int:
-        """Bytes that it really has."""
+        """Bytes that it actually takes."""
         return 0 if self.state == "waiting" else self.model.taken(self.served)
 
 
 @define(eq=False)
 class Past:
-    """What is remembered of a model, loaded or not."""
+    """The history of a model, loaded or not."""
 
     cost: int
     rate: Rate = Factory(Rate)

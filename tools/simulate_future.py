@@ -1,12 +1,10 @@
-"""What could be reached by one who knows the future: a bound that no real policy can be asked to beat.
+"""What a policy that knows the future could reach: a bound that no real policy can be expected to beat.
 
-It does not know how any real policy decides.
-
-Two bounds. *Everything fits*: each model is loaded once, and nobody ever goes. *Clairvoyant*: loads on demand, as all
-do, but knows what each client is going to ask. Of those that may go it takes the set that loses least: load seconds
-over the time until the next use (Belady's rule, with sizes and load times). When a model that is still used makes way
-no such rule can tell, so that it is searched for: how long each turn may last, over many replays of the same trace.
-Single loads are then decided otherwise at random, and what helps is kept.
+There are two bounds. *Everything fits*: each model is loaded once and never evicted. *Clairvoyant*: loads on demand, as
+all policies do, but knows each client's future requests. Of the models that may be evicted it takes the set that loses
+least: load seconds over the time until the next use (Belady's rule, with sizes and load times). When a model that is
+still in use should make way, no such rule can tell, so the length of each turn is found by searching over many replays
+of the same trace. Then decisions about single loads are changed at random, and improvements are kept.
 """
 
 from __future__ import annotations
@@ -26,16 +24,16 @@ from tools.simulate_ways import Llmsup
 from tools.simulate_world import World
 
 AHEAD = 150
-"""Requests that each client is followed for."""
+"""How many future requests of each client are considered."""
 
 TURNS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-"""Lengths of a turn that are tried, in loads of both models."""
+"""Lengths of a turn to try, in loads of both models."""
 
 POWERS = (1.0, 3.0)
-"""Of the time until the next use: 1 is the cheapest a second, 3 comes near to whoever is used last."""
+"""Exponents of the time until the next use: 1 picks the lowest cost per second, 3 almost always the last one used."""
 
 NEVER_AGAIN = 1e6
-"""Seconds until the next use of a model that has none."""
+"""Seconds until the next use for a model that is not used again."""
 
 
 @define
@@ -43,10 +41,11 @@ class Clairvoyant(Llmsup):
     """Belady with sizes and load times.
 
     Attributes:
-        power: Of the time until the next use, in what a model's going loses.
-        turn: A model that is used again within a turn's rest stays until its turn is over; in loads of both models.
-        turns: The same for single loads, by their number: what a search has found.
-        tastes: Single loads, by their number, whose victims are chosen with another seed's dice on the scales.
+        power: The exponent of the time until the next use, in the cost of evicting a model.
+        turn: A model that is used again within the rest of its turn stays until the turn is over; in loads of both
+            models.
+        turns: The same for single loads by number, as found by the search.
+        tastes: Random seeds for single loads by number, which perturb the choice of victims.
     """
 
     name: str = "clairvoyant"
@@ -119,10 +118,10 @@ class Clairvoyant(Llmsup):
 
 
 def clairvoyant(trace: Trace, *, replays: int = 0) -> Tally:
-    """The least sum of waits that was found, among runs in which everybody is answered.
+    """The lowest sum of waits found, among runs in which every request is answered.
 
     Args:
-        replays: Beyond one for each length of a turn: tries with single loads decided otherwise (a hill climb).
+        replays: Beyond one per length of a turn: attempts with single loads changed (hill climbing).
     """
     best, way = _played(trace, Clairvoyant())
     for power in POWERS:
@@ -148,7 +147,7 @@ def clairvoyant(trace: Trace, *, replays: int = 0) -> Tally:
 
 
 def everything_fits(trace: Trace) -> Tally:
-    """On a machine that has memory for all of it."""
+    """The result on a machine with memory for everything."""
     roomy = evolve(trace.host, total=trace.host.total + 2 * sum(each.estimate for each in trace.host.models.values()))
     return World(evolve(trace, host=roomy), Llmsup(name="everything fits")).run()
 

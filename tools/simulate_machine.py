@@ -1,7 +1,4 @@
-"""What is simulated: a machine, its models and the requests to them, as the files in traces/ say.
-
-It does not know what happens to them.
-"""
+"""The input of a simulation: a machine, its models and the requests to them, read from the files in traces/."""
 
 from __future__ import annotations
 
@@ -19,22 +16,22 @@ from llmsup.memory.machine.limits import reserve
 from llmsup.units import Bytes, parse_bytes
 
 STEP = 5.0
-"""Seconds between two steps of the neighbour."""
+"""Seconds between two steps of the other program's memory."""
 
 GROWTH = 50
 """Requests after which a prompt cache is full."""
 
 MARGIN = 1.10
-"""What an estimate is multiplied with, as long as nothing was measured."""
+"""The factor on an estimate until something was measured."""
 
 
 @frozen
 class Model:
-    """A model as it really is.
+    """A model's actual properties.
 
     Attributes:
         bytes: What it takes once it is loaded.
-        grows: What its prompt cache adds in the course of `GROWTH` requests.
+        grows: Bytes that its prompt cache adds in the course of `GROWTH` requests.
         load_seconds: How long a load takes.
     """
 
@@ -51,7 +48,7 @@ class Model:
 
     @property
     def estimate(self) -> int:
-        """Its cost, before it was ever measured."""
+        """Its cost before it was ever measured, in bytes."""
         return round((self.bytes + self.grows) * MARGIN)
 
 
@@ -61,7 +58,7 @@ class Host:
 
     Attributes:
         total: Its memory, in bytes.
-        neighbour: What another program takes, from when on: (second, bytes), a step every 5 s.
+        neighbour: What another program takes, and from when: (second, bytes), a step every 5 s.
     """
 
     total: int
@@ -70,12 +67,12 @@ class Host:
 
     @property
     def reserve(self) -> int:
-        """What the config's "auto" leaves free; half of it is what the system itself takes."""
+        """What the config's "auto" keeps free, in bytes; the system itself takes half of it."""
         return reserve(Memory(), Bytes(self.total))
 
     @property
     def ceiling(self) -> int:
-        """For all models together."""
+        """Bytes for all models together."""
         return self.total - self.reserve
 
 
@@ -85,7 +82,7 @@ class Request:
 
     Attributes:
         time: When it is sent, in seconds; later if its client still waits for an answer.
-        seconds: The work that it is.
+        seconds: How long it takes to serve.
         client: Sends one request at a time; "": this request depends on no other.
     """
 
@@ -97,19 +94,19 @@ class Request:
 
 @frozen
 class Trace:
-    """What happens, and where."""
+    """A machine, and the requests to it."""
 
     name: str
     host: Host
     requests: tuple[Request, ...] = Factory(tuple)
 
     def until(self, seconds: float) -> Trace:
-        """The beginning of it."""
+        """The first part of it."""
         return Trace(self.name, self.host, tuple(each for each in self.requests if each.time < seconds))
 
 
 def read_trace(path: Path) -> Trace:
-    """Read `NAME.csv` (time, model, seconds and, where one request follows from another's answer, client) and the
+    """Read `NAME.csv` (time, model, seconds and, where a request depends on another's answer, client) and the
     machine in `NAME.toml` beside it.
 
     Raises:
@@ -129,7 +126,7 @@ def read_trace(path: Path) -> Trace:
 
 def read_host(table: Mapping[str, Any]) -> Host:
     """Read the machine: `total`, `[models.NAME]` with `memory`, `grows` and `load` (seconds), and
-    `neighbour = [[second, "1GiB"], ...]`, points that are joined by straight lines.
+    `neighbour = [[second, "1GiB"], ...]`, points connected by straight lines.
     """
     models = {
         name: Model(
@@ -147,7 +144,7 @@ def read_host(table: Mapping[str, Any]) -> Host:
 
 
 def _steps(points: Sequence[tuple[float, int]]) -> Iterator[tuple[float, int]]:
-    """Join the points by steps."""
+    """Interpolate between the points in steps."""
     for (start, less), (end, more) in pairwise(points):
         number = max(round((end - start) / STEP), 1) if less != more else 1
         for step in range(number):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Plays scenes of many seeds that nothing was tuned on, and says whether the policy's targets hold there.
+"""Replays scenes with many seeds that nothing was tuned on, and reports whether the policy's targets hold there.
 
-The requests of all seeds of a scene count together. It takes some seconds a seed; the bound takes most of them.
+The requests of all seeds of a scene count together. It takes some seconds per seed, most of them for the bound.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from tools.simulate_world import World
 
 @define
 class Scene:
-    """What one scene came to, over all seeds.
+    """The results of one scene, over all seeds.
 
     Attributes:
-        ours: Of llmsup.
-        best_sum, best_p95: Of the best policy that answered everybody on all seeds; not the same one, perhaps.
+        ours: llmsup's.
+        best_sum, best_p95: The best of the policies that answered every request with all seeds; they may be different
+            policies.
         known: The clairvoyant sum.
     """
 
@@ -45,7 +46,7 @@ class Scene:
         """The targets that are not met."""
         ours, p95 = sum(self.ours.waits), self.ours.waited(0.95)
         seen = {
-            "nobody is refused, nothing dies, no eviction is futile": not (
+            "none is refused, nothing dies, no eviction is futile": not (
                 self.ours.refusals or self.ours.deaths or self.ours.futile
             ),
             f"the sum of waits is at most {BEST} times the best": ours <= BEST * self.best_sum,
@@ -74,7 +75,7 @@ def play(name: str, seeds: Sequence[int], *, replays: int = 0, hours: float = ma
     """One scene, or its first hours."""
     host = read_trace(TRACES / f"{name}.csv").host
     traces = [Trace(name, host, requests(name, seed)).until(hours * 3600) for seed in seeds]
-    runs = [[World(trace, way).run() for way in ways()] for trace in traces]  # each time policies without a memory
+    runs = [[World(trace, way).run() for way in ways()] for trace in traces]  # fresh policies each time, without state
     ours, *others = (together(of_one) for of_one in zip(*runs, strict=True))
     survive = [each for each in others if not each.deaths and not each.refusals]
     return Scene(
@@ -87,7 +88,7 @@ def play(name: str, seeds: Sequence[int], *, replays: int = 0, hours: float = ma
 
 
 def together(tallies: Iterable[Tally]) -> Tally:
-    """Several runs as one."""
+    """Combine several runs into one."""
     whole = Tally()
     for each in tallies:
         whole.waits += each.waits

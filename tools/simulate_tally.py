@@ -1,7 +1,4 @@
-"""What a run is judged by, and the table of several.
-
-It does not know how they came about.
-"""
+"""The figures by which a run is judged, and a table of several runs."""
 
 from __future__ import annotations
 
@@ -17,10 +14,10 @@ class Tally:
     """The numbers of one run.
 
     Attributes:
-        reload_seconds: Of all loads but the first of each model.
+        reload_seconds: Seconds of all loads except each model's first.
         futile: Evictions for a load that did not happen.
-        pressure: Evictions because the machine was short of memory; they are among the evictions.
-        memory: Over time: (second, bytes of all models, bytes of the neighbour).
+        pressure: Evictions because the machine was short of memory; also counted as evictions.
+        memory: Over time: (second, bytes of all models, bytes of the other program).
     """
 
     loads: int = 0
@@ -36,7 +33,7 @@ class Tally:
     memory: list[tuple[float, int, int]] = Factory(list)
 
     def waited(self, share: float) -> float:
-        """The wait in seconds that this share of all answered requests stayed within."""
+        """The quantile of the waits of all answered requests, in seconds."""
         return sorted(self.waits)[min(int(share * len(self.waits)), len(self.waits) - 1)] if self.waits else 0.0
 
     def figures(self) -> dict[str, float]:
@@ -57,7 +54,7 @@ class Tally:
 
 
 def table(trace: str, tallies: Mapping[str, Tally]) -> list[str]:
-    """One trace, one line a policy; a Markdown table."""
+    """A Markdown table for one trace, with one line per policy."""
     rows = {name: {key: f"{value:g}" for key, value in tally.figures().items()} for name, tally in tallies.items()}
     heads = list(next(iter(rows.values())))
     widths = [max(len(head), *(len(row[head]) for row in rows.values())) for head in heads]

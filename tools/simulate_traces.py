@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the request traces in traces/, the same ones each time (or others, with --seed).
 
-It does not know the policies: who asks for what, and when, was written down before any of them was tuned.
+They were fixed before any policy was tuned; don't change them to suit one.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ HOUR = 3600.0
 
 
 def agent(chance: random.Random) -> Iterator[Request]:
-    """A coding agent, one step after the other: plan, look up, write, test, write; now and then a picture or a review.
-    Six hours with pauses, while its person reads."""
+    """A coding agent, step by step: plan, look up, write, test, write; now and then a picture or a review. Six hours,
+    with pauses while its user reads."""
     now = 0.0
     while now < 6 * HOUR:
         steps = [("embedder", 0.3), ("reranker", 0.5), ("planner", chance.uniform(10, 40)), ("titles", 1.0)]
@@ -45,7 +45,7 @@ def agent(chance: random.Random) -> Iterator[Request]:
 
 def chat(chance: random.Random) -> Iterator[Request]:
     """A person's chats over eight hours: one model per conversation, titles for each, a 120B about once an hour; the
-    editor's completions and a search index go on beside it."""
+    editor's completions and a search index run at the same time."""
     yield from _conversations(chance, 8 * HOUR, {"chat-32b": 5, "vision-12b": 2, "coder-30b": 3, "big-120b": 1.5})
     for begin in (0.5, 2.0, 4.5, 6.0):
         now = begin * HOUR
@@ -59,7 +59,7 @@ def chat(chance: random.Random) -> Iterator[Request]:
 
 
 def batch(chance: random.Random) -> Iterator[Request]:
-    """Two workers summarise documents without a pause for four hours; a person chats with another model meanwhile."""
+    """Two workers summarise documents non-stop for four hours; a person chats with another model meanwhile."""
     for worker in ("worker 1", "worker 2"):
         now = 0.0
         while now < 4 * HOUR:
@@ -70,8 +70,8 @@ def batch(chance: random.Random) -> Iterator[Request]:
 
 
 def pingpong(chance: random.Random) -> Iterator[Request]:
-    """Two programs that know nothing of each other ask two models that don't fit together, every few seconds, for two
-    hours; a third asks a small one that fits beside either."""
+    """Two unrelated programs use two models that don't fit together, every few seconds, for two hours; a third uses a
+    small one that fits beside either."""
     for client, model in (("left", "ping"), ("right", "pong"), ("third", "small")):
         now = chance.uniform(0, 5)
         while now < 2 * HOUR:
@@ -90,7 +90,7 @@ def neighbour(chance: random.Random) -> Iterator[Request]:
 
 
 def swift(chance: random.Random) -> Iterator[Request]:
-    """Four clients that ask six small models without a pause, for five minutes; a load takes half a second."""
+    """Four clients that use six small models non-stop for five minutes; a load takes half a second."""
     names = ["tiny", "small", "middle", "large", "larger", "huge"]
     for client in ("one", "two", "three", "four"):
         now = 0.0
@@ -101,8 +101,8 @@ def swift(chance: random.Random) -> Iterator[Request]:
 
 
 def person(chance: random.Random) -> Iterator[Request]:
-    """One person who asks two large models that don't fit together, now this, now that, every 10 to 60 seconds, for
-    four hours."""
+    """One person who alternates between two large models that don't fit together, every 10 to 60 seconds, for four
+    hours."""
     now = chance.uniform(0, 60)
     while now < 4 * HOUR:
         seconds = chance.uniform(5, 25)
@@ -123,8 +123,8 @@ def agent_small(chance: random.Random) -> Iterator[Request]:
 
 
 def crowd(chance: random.Random) -> Iterator[Request]:
-    """Twelve people at one machine with eight models, some liked much more than others (Zipf), for two hours.
-    Each stays with a model for a few questions."""
+    """Twelve people on one machine with eight models, some much more popular than others (Zipf), for two hours. Each
+    stays with a model for a few requests."""
     names = [f"model-{number}" for number in range(1, 9)]
     shares = [1 / number for number in range(1, 9)]
     for client in range(1, 13):
@@ -139,8 +139,8 @@ def crowd(chance: random.Random) -> Iterator[Request]:
 
 
 def overnight(chance: random.Random) -> Iterator[Request]:
-    """A batch job that has one model to itself from 2 am, and goes on until 10; from 8 on a person chats with another
-    that doesn't fit beside it."""
+    """A batch job that uses one model from 2 am to 10 am; from 8 am a person chats with another one that doesn't fit
+    beside it."""
     now = 0.0
     while now < 8 * HOUR:
         seconds = chance.uniform(10, 50)

@@ -1,6 +1,6 @@
-"""The policies that are compared: llmsup's, and those of others as their sources show them.
+"""The policies that are compared: llmsup's, and those of other programs, after their source code.
 
-None of them knows the future of the trace. All know the same costs, and have the same `queue_timeout` and no ttl.
+None of them knows the future of the trace. All use the same costs, the same `queue_timeout`, and no ttl.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from llmsup.memory.policy.inputs import RULES, LoadedModel, Machine, Need, Rules
 from llmsup.memory.policy.pressure import relieve
 from llmsup.memory.policy.rivals import Rivals
 from tools.simulate_engine import Engine
-from tools.simulate_world import Source, World
+from tools.simulate_world import Policy, World
 
 
 @define
@@ -82,14 +82,14 @@ def machine(world: World) -> Machine:
 
 @define
 class Lru:
-    """The least recently used idle model goes, one after the other, until the next one fits.
+    """Evict the least recently used idle models, one after the other, until the next model fits.
 
     As in Ollama, llama-swap and llama-server's router: a busy model is waited for, requests for a loaded model
     overtake the queue, and the queue is one, first come, first served.
 
     Attributes:
-        most: How many may be loaded together; None: as many as fit by bytes.
-        fair: Nobody overtakes: the least recently used busy model gets no more requests while the queue waits for it.
+        most: How many may be loaded together; None: as many as fit in memory.
+        fair: No overtaking: the least recently used busy model gets no more requests while the queue waits for it.
             (None of them does that; without it a steady stream to one model starves another.)
     """
 
@@ -108,7 +108,7 @@ class Lru:
         return decisions
 
     def relieve(self, world: World) -> None:
-        """None of them looks at the machine again once a model is loaded."""
+        """Does nothing: none of them checks the machine again once a model is loaded."""
 
     def _one(self, world: World, name: str, before: Sequence[str]) -> Decision:
         cost = world.past[name].cost
@@ -133,8 +133,8 @@ class Lru:
         return taken + cost <= world.host.ceiling
 
 
-def ways() -> tuple[Source, ...]:
-    """All that are compared; llmsup's first."""
+def ways() -> tuple[Policy, ...]:
+    """All policies, llmsup's first."""
     return (
         Llmsup(),
         Lru("LRU by bytes"),

@@ -1,6 +1,6 @@
-"""The simulated world: requests come, models load, work, grow, leave and die, in virtual seconds.
+"""The simulated world: requests arrive; models load, serve, grow, are unloaded and killed, in virtual seconds.
 
-It does not know who decides what; it carries out what a `Source` decides, and counts.
+It carries out what a `Policy` decides, and keeps count.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from tools.simulate_machine import Host, Model, Request, Trace
 from tools.simulate_tally import Tally
 
 UNLOAD = 1.0
-"""Seconds from a decision until an idle model's memory is back."""
+"""Seconds from a decision until an idle model's memory is free again."""
 
 QUEUE_TIMEOUT = 600.0
 TICK = 1.0
 COOL_DOWN = 10.0
-"""Seconds before a model that the system killed is started again."""
+"""Seconds before a model that the system killed is restarted."""
 
 
-class Source(Protocol):
-    """A policy: who is loaded and who goes."""
+class Policy(Protocol):
+    """Decides which models are loaded and which are evicted."""
 
     name: str
     reserves: bool
-    """Whether a load that evicts is certain from then on; else it is asked about again when the victim is gone."""
+    """Whether a load that evicts is final; otherwise the policy is asked again when the victim is gone."""
 
     def admit(self, world: World) -> Sequence[Decision]:
-        """Decide about the models that somebody waits for."""
+        """Decide about the models that requests are waiting for."""
         ...
 
     def relieve(self, world: World) -> Decision | None:
@@ -51,13 +51,13 @@ class World:
     """One run of one trace under one policy."""
 
     trace: Trace
-    way: Source
+    way: Policy
     now: float = 0.0
     engines: dict[str, Engine] = Factory(dict)
     queues: dict[str, deque[tuple[float, Request]]] = Factory(dict)
     past: dict[str, Past] = Factory(dict)
     held: dict[str, float] = Factory(dict)
-    """The models that take no new requests, and since when."""
+    """The models that accept no new requests, and since when."""
     level: Level = "normal"
     relief: Relief = Factory(Relief)
     speed: Speed = Factory(Speed)
@@ -69,7 +69,7 @@ class World:
     _retried: set[Request] = Factory(set)
     _clients: dict[str, deque[Request]] = Factory(dict)
     _present: dict[str, tuple[Request, float | None]] = Factory(dict)
-    """What each client is at, and when that is over if it has begun."""
+    """Each client's current request, and when it ends if it has started."""
 
     @property
     def host(self) -> Host:
@@ -83,7 +83,7 @@ class World:
         return self.host.total - self.host.reserve // 2 - self._neighbour - ours
 
     def run(self) -> Tally:
-        """Play the trace to its end."""
+        """Replay the trace to its end."""
         self.past = {name: Past(model.estimate) for name, model in self.host.models.items()}
         for when, size in self.host.neighbour:
             self._at(when, lambda size=size: self._neighbour_takes(size))  # type: ignore[misc]
@@ -102,16 +102,16 @@ class World:
         return self.tally
 
     def expected(self, model: Model) -> float:
-        """Seconds that a load of it is expected to take, by what was seen so far."""
+        """Seconds that loading it is expected to take, by the loads so far."""
         known = self.past[model.name].reload_seconds
         return self.speed.expected(model.bytes) if known is None else known
 
     def serves(self, name: str, since: float) -> bool:
-        """Whether one who came then is served in the model's present turn."""
+        """Whether a request that arrived then is served in the model's current turn."""
         return since <= self.held.get(name, self.now)
 
     def waiting(self) -> list[tuple[float, str]]:
-        """The models that aren't there and that somebody waits for, by the time of the first who does."""
+        """The models that aren't loaded but are waited for, by the arrival of the first waiting request."""
         return sorted(
             (queue[0][0], name)
             for name, queue in self.queues.items()
@@ -119,8 +119,9 @@ class World:
         )
 
     def next_use(self, ahead: int) -> dict[str, float]:
-        """When each model is asked for next, if nobody has to wait any more; each client is followed for so many
-        requests. Only who may know the future may ask."""
+        """When each model is requested next, if nothing has to wait any more, from so many future requests of each
+        client. Only for policies that may know the future.
+        """
         found: dict[str, float] = {}
         for client, (request, over) in self._present.items():
             free = over
@@ -188,7 +189,7 @@ class World:
                 self._at(self.now + request.seconds, lambda e=engine, r=request: self._done(e, r))  # type: ignore[misc]
 
     def _done(self, engine: Engine, request: Request) -> None:
-        if engine.state == "dead":  # under the request, which is tried once more
+        if engine.state == "dead":  # during the request, which is retried once
             if request in self._retried:
                 self._refuse(request)
             else:
@@ -259,7 +260,7 @@ class World:
         self._neighbour = size
 
     def _look(self) -> None:
-        """What follows from what has just happened."""
+        """Handle the consequences of what has just happened."""
         while self.available < 0 and any(engine.taken for engine in self.engines.values()):
             victim = max(self.engines.values(), key=lambda engine: engine.taken)
             self._die(victim)
@@ -295,7 +296,7 @@ class World:
             self._load(decision.model, [n for n, e in self.engines.items() if e.state == "leaving"])
 
     def _die(self, engine: Engine) -> None:
-        """The system kills the largest."""
+        """The system kills the largest model."""
         name = engine.model.name
         self.tally.deaths += 1
         self.past[name].rests_until = self.now + COOL_DOWN

@@ -1,7 +1,4 @@
-"""One run, whichever way the config wants it; how it went is a value, whatever happens.
-
-It does not know when to run.
-"""
+"""One run of the bridge, built-in or the user's own program as the config says; failures are returned, not raised."""
 
 from __future__ import annotations
 
@@ -26,13 +23,13 @@ from .run import BridgeRun, links_in
 log = logging.getLogger(__name__)
 
 PATIENCE = Seconds(5)
-"""How long another llmsup is waited for, which uses the same folder."""
+"""Seconds to wait for another llmsup that is using the same folder."""
 
 _TICK = Seconds(0.05)
 
 
 async def bridge(config: Config, orphans: Orphans, wall: Callable[[], float]) -> BridgeRun:
-    """Run once; what goes wrong is in the result.
+    """Run once; what went wrong is in the result.
 
     Args:
         wall: Unix seconds.
@@ -43,18 +40,18 @@ async def bridge(config: Config, orphans: Orphans, wall: Callable[[], float]) ->
         run = await (_script(run, config, orphans) if run.command else _builtin(run, config))
     except Error as error:
         run = evolve(run, error=str(error))
-    except Exception as error:  # serving goes on, and it is tried again when it is time
+    except Exception as error:  # serving goes on, and the next scheduled run tries again
         log.exception("a bug in llmsup's bridge")
         run = evolve(run, error=f"A bug in llmsup: {type(error).__name__}. Its log has the details.")
     return evolve(run, seconds=trio.current_time() - began)
 
 
 async def try_out(config: Config, wall: Callable[[], float]) -> BridgeRun:
-    """Tell what the built-in bridge would do.
+    """Say what the built-in bridge would do.
 
     Raises:
-        BadRequest: A program of the user's does it, which can't be asked.
-        Error: Even that can't be told.
+        BadRequest: The bridge is a program of the user's, which has no dry run.
+        Error: The store or the folder can't be read.
     """
     if config.bridge.command:
         raise BadRequest(
@@ -70,7 +67,7 @@ async def try_out(config: Config, wall: Callable[[], float]) -> BridgeRun:
 async def _builtin(run: BridgeRun, config: Config) -> BridgeRun:
     timeout = config.bridge.timeout
     with trio.move_on_after(timeout):
-        # A disk that hangs keeps the thread, and with it the lock: no second one gets at the links.
+        # If the disk hangs, the thread keeps the lock, so no second run can touch the links.
         done = await _patiently(partial(builtin.run, config, dry_run=run.dry_run))
         outcome = done.outcome
         return evolve(
@@ -85,7 +82,7 @@ async def _builtin(run: BridgeRun, config: Config) -> BridgeRun:
     raise SetupError(f"The disk took longer than {format_seconds(timeout)} (bridge.timeout).")
 
 
-async def _patiently(bridge_once: Callable[[], builtin.Bridged]) -> builtin.Bridged:
+async def _patiently(bridge_once: Callable[[], builtin.BridgeOutcome]) -> builtin.BridgeOutcome:
     end = trio.current_time() + PATIENCE
     while True:
         try:
@@ -93,7 +90,7 @@ async def _patiently(bridge_once: Callable[[], builtin.Bridged]) -> builtin.Brid
         except Locked:
             if trio.current_time() >= end:
                 raise
-        await trio.sleep(_TICK)  # the system tells nobody when a lock gets free
+        await trio.sleep(_TICK)  # there is no way to wait for an flock without blocking a thread
 
 
 def _links(config: Config) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""One run of the built-in bridge: Ollama's store is read, and the links are as they should be.
+"""One run of the built-in bridge: reads Ollama's store and brings the links up to date.
 
-It does not know when it runs. It blocks on the disk, so it is for a worker thread.
+It blocks on the disk, so run it in a worker thread.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _NO_LM_STUDIO = "LM Studio is not installed, so nothing was linked; bridge.targe
 
 
 @frozen
-class Bridged:
-    """What a run came to.
+class BridgeOutcome:
+    """The result of a run.
 
     Attributes:
         skipped: The models that have no link, and why.
-        note: Why there was nothing to do, a sentence; "" if there was.
+        note: Why there was nothing to do, a sentence; "" if there was something.
     """
 
     outcome: LinkChange
@@ -42,66 +42,68 @@ class Bridged:
     note: str = ""
 
 
-def run(config: Config, *, dry_run: bool = False) -> Bridged:
+def run(config: Config, *, dry_run: bool = False) -> BridgeOutcome:
     """Bridge once.
 
     Raises:
-        Locked: Another llmsup is at it, in the same folder.
-        SetupError: The folder can't be used, or its ledger can't.
+        Locked: Another llmsup is linking into the same folder.
+        SetupError: The folder or its ledger can't be used.
     """
-    # Ollama's store is bridged also if the catalog doesn't read it itself.
+    # Ollama's store is bridged even if the catalog doesn't read it.
     store = ollama.store(config.catalog.ollama) or ollama.store(ollama.DEFAULT)
     assert store is not None
     known = HeaderCache(config.server.state_dir / HEADERS)
-    known.load()  # what the catalog has read already; what we read is not kept, as it reads that, too
+    known.load()  # only read: the catalog reads the same headers and saves them itself
     store = Path(os.path.abspath(store))
     target, folder = lmstudio.bridge_target(config.bridge.target), lmstudio.models_folder()
     moved = _leave_former(store, target, dry_run=dry_run) if config.bridge.target == "auto" else ()
     if target is None:
-        return Bridged(LinkChange(removed=moved), note=_NO_LM_STUDIO)
+        return BridgeOutcome(LinkChange(removed=moved), note=_NO_LM_STUDIO)
     if config.bridge.target == "auto" and not (target.parent.is_dir() or target.parent.parent.is_dir()):
-        return Bridged(LinkChange(removed=moved), note=f"LM Studio's folder {target.parent} is not there now.")
+        return BridgeOutcome(LinkChange(removed=moved), note=f"LM Studio's folder {target.parent} doesn't exist now.")
     done = bridge(store, target, look(known), folder=folder, dry_run=dry_run)
     return evolve(done, outcome=evolve(done.outcome, removed=(*done.outcome.removed, *moved)))
 
 
 def _leave_former(store: Path, target: Path | None, *, dry_run: bool) -> tuple[str, ...]:
-    """Take our links out of folders that LM Studio doesn't use, or not any more; returns those that were there."""
+    """Remove our links from folders that LM Studio doesn't use, or no longer uses; returns the links removed."""
     removed: list[str] = []
     for former in (Path(os.path.expanduser(folder)) for folder in lmstudio.FORMER):
         if (target and former.resolve() == target.resolve()) or not (former / ledger.FILE).exists():
             continue
-        with suppress(OSError, SetupError), locked(former):  # it is no worse than it was
+        with suppress(OSError, SetupError), locked(former):  # best effort: the links stay where they are
             outcome = bring_about(Plan(), former, store, dry_run=dry_run)
             removed += (str(former / path) for path in outcome.removed)
             if not dry_run and not ledger.read(former):
                 ledger.forget(former)
-        with suppress(OSError):  # somebody else's is in it
+        with suppress(OSError):  # not empty: other files are in it
             if not dry_run:
                 former.rmdir()
     return tuple(removed)
 
 
-def bridge(store: Path, target: Path, look: Look, *, folder: Path | None = None, dry_run: bool = False) -> Bridged:
-    """`run`, with the places given, which must be absolute: links are read from elsewhere.
+def bridge(
+    store: Path, target: Path, look: Look, *, folder: Path | None = None, dry_run: bool = False
+) -> BridgeOutcome:
+    """`run`, with the paths given; they must be absolute, since they end up in links.
 
     Args:
-        folder: Where LM Studio has all its models, if it is installed.
+        folder: LM Studio's models folder, if it is installed.
     """
     try:
         if not any((store / folder).is_dir() for folder in ("manifests", "manifests-v2")):
-            return Bridged(_without_store(store, target))
+            return BridgeOutcome(_without_store(store, target))
         if target.resolve().is_relative_to(store.resolve()):
-            raise SetupError(f"bridge.target {target} lies in Ollama's store.", hint="Choose another folder.")
+            raise SetupError(f"bridge.target {target} is inside Ollama's store.", hint="Choose another folder.")
         wanted = _plan(store, look, Elsewhere.seen(folder, target))
         if not wanted.links and not ledger.read(target):
-            return Bridged(LinkChange(), wanted.skipped)  # nothing to do: no folder is made for it
+            return BridgeOutcome(LinkChange(), wanted.skipped)  # nothing to do, so don't create the folder
         if dry_run:
-            return Bridged(bring_about(wanted, target, store, dry_run=True), wanted.skipped)
+            return BridgeOutcome(bring_about(wanted, target, store, dry_run=True), wanted.skipped)
         target.mkdir(parents=True, exist_ok=True)
         with locked(target):
-            # Read again under the lock: somebody else may have made them meanwhile.
-            return Bridged(bring_about(wanted, target, store), wanted.skipped)
+            # The ledger is read again under the lock: another llmsup may have made the links meanwhile.
+            return BridgeOutcome(bring_about(wanted, target, store), wanted.skipped)
     except FileExistsError:
         raise SetupError(f"bridge.target {target} is not a folder.", hint="Move it away, or choose another.") from None
     except OSError as error:
@@ -112,7 +114,7 @@ def bridge(store: Path, target: Path, look: Look, *, folder: Path | None = None,
 
 
 def look(known: HeaderCache) -> Look:
-    """What a blob's header says: from what was read before, else from the file."""
+    """What a blob's header says: from the cache, else from the file."""
 
     def header(path: Path) -> Facts | Unreadable:
         try:
@@ -132,7 +134,7 @@ def _plan(store: Path, look: Look, elsewhere: Elsewhere) -> Plan:
 
 
 def _without_store(store: Path, target: Path) -> LinkChange:
-    """A disk that isn't there now may come back: its links are left."""
+    """A disk that isn't mounted may come back, so links into it are left alone."""
     links = len(ledger.read(target))
     if not links:
         return LinkChange()

@@ -1,6 +1,6 @@
-"""What LM Studio has of Ollama's models without a link of ours: its own files, hard links, links that others made.
+"""Which of Ollama's models LM Studio already has without our links: its own files, hard links, others' links.
 
-It does not know which links there should be. It blocks on the disk, so it is for a worker thread.
+It blocks on the disk, so run it in a worker thread.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from ..catalog.disk.walk import Candidate, Walk
 from . import ledger
 
 Node = tuple[int, int]
-"""Device and inode: hard links and links have those of what they lead to."""
+"""Device and inode: a hard link or symbolic link has those of its target."""
 
 
 @frozen
 class Elsewhere:
-    """Where each file is, by what it really is, less our own links; `target`: the bridge's folder."""
+    """Where each file is found, by device and inode, our own links left out; `target`: the bridge's folder."""
 
     files: Mapping[Node, tuple[Path, ...]]
     target: Path
 
     @classmethod
     def seen(cls, folder: Path | None, target: Path) -> Elsewhere:
-        """Look through LM Studio's folder, and through the bridge's, where a program of the user's may link, too.
+        """Scan LM Studio's folder and the bridge's, where the user's own bridge program may also have made links.
 
         Args:
             folder: LM Studio's; None if it isn't installed.
@@ -43,10 +43,11 @@ class Elsewhere:
         return cls({node: tuple(paths) for node, paths in files.items()}, target)
 
     def has(self, blob: Path, link: str) -> str:
-        """Where LM Studio has a blob of Ollama's; "" if it hasn't.
+        """Where LM Studio has one of Ollama's blobs; "" if it hasn't.
 
         Args:
-            link: The path under the target of the link that is wanted: one that somebody made there is as good.
+            link: Path of the wanted link, under the target. One that someone else made there will do, so it isn't
+                reported.
         """
         try:
             status = os.stat(blob)
@@ -71,9 +72,9 @@ def _is_ours(path: Path, ours: Mapping[tuple[str, str], tuple[str, ...]]) -> boo
     try:
         return os.readlink(path) in ours.get(_place(path), ())
     except OSError:
-        return False  # no link
+        return False  # not a link
 
 
 def _place(path: Path) -> tuple[str, str]:
-    """A link's own place, by whichever way its folder is reached."""
+    """Where a link itself is, the same however its folder is reached."""
     return os.path.realpath(path.parent), path.name

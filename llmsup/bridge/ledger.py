@@ -1,7 +1,4 @@
-"""The list of the links that we made, beside them: it proves which may be replaced and removed.
-
-It does not know which links there should be.
-"""
+"""The list of links that we made, kept beside them: only what is on it may be replaced or removed."""
 
 from __future__ import annotations
 
@@ -26,8 +23,8 @@ class LinkRecord:
     """One link of ours.
 
     Attributes:
-        model: Whose it is, as Ollama calls it.
-        targets: What it leads to; two while it is being changed, in case we are ended in between.
+        model: The model it is for, by Ollama's name.
+        targets: What it leads to; two while it is being changed, in case we are killed in between.
     """
 
     model: str
@@ -35,10 +32,10 @@ class LinkRecord:
 
 
 def read(target: Path) -> dict[str, LinkRecord]:
-    """Our links, by path under the target; none if there is no list.
+    """Our links, by path under the target; empty if there is no list.
 
     Raises:
-        SetupError: It can't be read, or isn't one that we wrote.
+        SetupError: The list can't be read, or isn't one that we wrote.
     """
     file = target / FILE
     try:
@@ -63,13 +60,13 @@ def write(target: Path, entries: Mapping[str, LinkRecord]) -> None:
 
 
 def forget(target: Path) -> None:
-    """Remove the list, and what else we have beside it. Raises OSError."""
+    """Remove the list and its lock file. Raises OSError."""
     for file in (target / FILE, target / LOCK):
         file.unlink(missing_ok=True)
 
 
 def _entries(said: Any) -> dict[str, LinkRecord]:
-    """Raises ValueError, KeyError, TypeError, AttributeError: it is no list of ours."""
+    """Raises ValueError, KeyError, TypeError, AttributeError if it isn't one of our lists."""
     if said["format"] != _FORMAT:
         raise ValueError("another format")
     entries: dict[str, LinkRecord] = {}

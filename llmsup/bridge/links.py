@@ -1,6 +1,6 @@
-"""Makes the links that should be there, and removes those of ours that should not: nothing else is ever touched.
+"""Makes the planned links and removes those of ours that are no longer planned; nothing else is ever touched.
 
-It does not know why a link should be there (`plan`). It blocks on the disk, so it is for a worker thread.
+Which links there should be is decided in `plan`. It blocks on the disk, so run it in a worker thread.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from .plan import Link, Plan
 
 @frozen(kw_only=True)
 class LinkChange:
-    """What became of the links; paths are relative to the target.
+    """What was changed; paths are relative to the target.
 
     Attributes:
-        made: New ones, and those that lead elsewhere now.
-        removed: Those whose model is gone.
-        kept: Those that were right already.
-        problems: What stood in the way, each a sentence.
+        made: New links, and those that lead elsewhere now.
+        removed: Links whose model is gone.
+        kept: Links that were already right.
+        problems: What couldn't be done and why, each a sentence.
     """
 
     made: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class LinkChange:
 
 @define
 class _Work:
-    """What there is to do, and what was found out on the way; `make` tells whether one of ours is replaced."""
+    """What there is to do, and what was learnt on the way; `make` says whether a link of ours is replaced."""
 
     make: dict[str, tuple[Link, bool]] = Factory(dict)
     remove: list[str] = Factory(list)
@@ -47,11 +47,11 @@ class _Work:
 
 
 def bring_about(plan: Plan, target: Path, store: Path, *, dry_run: bool = False) -> LinkChange:
-    """Have the links as planned. What can't be done is told, and the rest is done. One at a time (`lock`).
+    """Make the links match the plan; what can't be done is reported and the rest is done. Hold `lock` around it.
 
     Args:
-        store: Ollama's: a link of ours into another one is only removed once it leads nowhere.
-        dry_run: Only tell.
+        store: Ollama's. A link of ours into another store is only removed once it is dangling.
+        dry_run: Only report what would be done.
 
     Raises:
         SetupError: The ledger can't be read; nothing was changed.
@@ -87,16 +87,16 @@ def _sort_out(plan: Plan, target: Path, store: Path, ours: Mapping[str, LinkReco
             try:
                 there, _ = _what_is_at(target, path)
             except OSError:
-                continue  # what can't be seen now is still ours
+                continue  # unreadable now, but still ours
             if there not in entry.targets:
-                work.forget.append(path)  # removed or changed by somebody
+                work.forget.append(path)  # someone has removed or changed it
             elif not os.path.exists(there) or (Path(there).is_relative_to(store) and plan.is_gone(entry.model)):
                 work.remove.append(path)
     return work
 
 
 def _what_is_at(target: Path, path: str) -> tuple[str, str]:
-    """Where the link at a path leads, or what else is there, a clause; both "" if nothing is. Raises OSError."""
+    """Where the link at a path leads, or a clause on what else is there; both "" if nothing is. Raises OSError."""
     try:
         if not stat.S_ISDIR(os.lstat(target / path.partition("/")[0]).st_mode):
             return "", "its folder is a file, or a link to elsewhere"
@@ -109,14 +109,14 @@ def _what_is_at(target: Path, path: str) -> tuple[str, str]:
 
 
 def _do(work: _Work, target: Path, before: Mapping[str, LinkRecord]) -> tuple[list[str], list[str]]:
-    """Make and remove; returns what was."""
+    """Make and remove links; returns those made and those removed."""
     ours = {path: entry for path, entry in before.items() if path not in work.forget}
     planned = dict(ours)
     for path, (link, _) in work.make.items():
         old = ours[path].targets if path in ours else ()
         planned[path] = LinkRecord(link.model, tuple(dict.fromkeys((*old, str(link.blob)))))
     if planned != before:
-        ledger.write(target, planned)  # first: whatever happens to us then, we shall know our own
+        ledger.write(target, planned)  # before the links: if we are killed half-way, the next run still recognises ours
     made: list[str] = []
     removed: list[str] = []
     for path, (link, replaces) in work.make.items():
@@ -135,7 +135,7 @@ def _do(work: _Work, target: Path, before: Mapping[str, LinkRecord]) -> tuple[li
             continue
         removed.append(path)
         del ours[path]
-    # One that was being changed when an earlier run ended may have two targets still.
+    # A link that was being changed when an earlier run was killed may still have two targets.
     ours |= {path: evolve(ours[path], targets=(os.readlink(target / path),)) for path in work.kept if path in ours}
     if ours != planned:
         ledger.write(target, ours)
@@ -145,9 +145,9 @@ def _do(work: _Work, target: Path, before: Mapping[str, LinkRecord]) -> tuple[li
 def _make(path: Path, blob: Path, *, replaces: bool) -> None:
     path.parent.mkdir(exist_ok=True)
     if not replaces:
-        path.symlink_to(blob)  # whole at once, and it fails where something has come to be there meanwhile
+        path.symlink_to(blob)  # atomic, and fails if something has appeared there meanwhile
         return
-    scratch = path.with_name(f".{path.name}.new")  # nobody else's: we hold the lock
+    scratch = path.with_name(f".{path.name}.new")  # no clash: we hold the lock
     if scratch.is_symlink():
         scratch.unlink()
     scratch.symlink_to(blob)
@@ -159,7 +159,7 @@ def _make(path: Path, blob: Path, *, replaces: bool) -> None:
 
 
 def _remove(path: Path, entry: LinkRecord) -> None:
-    if os.readlink(path) in entry.targets:  # still
+    if os.readlink(path) in entry.targets:  # checked again, right before the removal
         path.unlink()
-    with suppress(OSError):  # something else is in it
+    with suppress(OSError):  # not empty
         path.parent.rmdir()

@@ -1,7 +1,4 @@
-"""One at a time: a lock between all llmsups that use the same folder.
-
-It does not know what is done under it. The system frees it when its holder ends, however that happens.
-"""
+"""A lock between all llmsups that link into the same folder; the kernel frees it however its holder ends."""
 
 from __future__ import annotations
 
@@ -16,15 +13,15 @@ from .ledger import LOCK
 
 
 class Locked(SetupError):
-    """Another llmsup has it."""
+    """Another llmsup holds the lock."""
 
 
 @contextmanager
 def locked(target: Path) -> Iterator[None]:
-    """Hold the lock of a folder, which must be there; never waits.
+    """Hold the lock of an existing folder; never waits.
 
     Raises:
-        Locked: Somebody else holds it.
+        Locked: Another process holds it.
         OSError: The folder can't be written to.
     """
     file = os.open(target / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

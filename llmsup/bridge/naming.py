@@ -1,23 +1,20 @@
-"""Where the link to one of Ollama's models lies, which tells all of its name.
-
-It does not know what is linked.
-"""
+"""The path of the link to one of Ollama's models, which encodes its whole name."""
 
 from __future__ import annotations
 
 SEPARATOR = "~"
-"""Stands in no name of Ollama's (`catalog.ollama.places`), so two names can't become one."""
+"""Occurs in none of Ollama's names (`catalog.ollama.places`), so two names can't become one."""
 
-_PORT = "+"  # for the ":" before a registry's port, which macOS shows as "/"; it stands in no name either
+_PORT = "+"  # for the ":" before a registry's port, which macOS shows as "/"; in no name either
 
 
 def folder_of(name: str) -> str:
     """The folder of a model: "llama3.1~8b", "bob~x~latest", "hf.co~org~repo~Q4_K_M".
 
-    Each model has one of its own: LM Studio takes a projector for that of all models beside it.
+    One folder per model: LM Studio applies a projector to every model in the same folder.
 
     Args:
-        name: As Ollama shows it, with the tag always.
+        name: As Ollama shows it, always with the tag.
     """
     *front, last = name.split("/")
     model, _, tag = last.rpartition(":")
@@ -25,7 +22,7 @@ def folder_of(name: str) -> str:
 
 
 def weights_of(name: str) -> str:
-    """The link to a model's weights, under the target: two levels, as LM Studio wants them."""
+    """The link to a model's weights, under the target: two levels, as LM Studio expects."""
     folder = folder_of(name)
     return f"{folder}/{folder}.gguf"
 

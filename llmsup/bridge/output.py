@@ -1,7 +1,4 @@
-"""What a program prints, however much: the beginning goes to the log, the last lines are kept, the rest is counted.
-
-It does not know the program.
-"""
+"""A program's output, bounded: the first lines go to the log, the last ones are kept, the rest is only counted."""
 
 from __future__ import annotations
 
@@ -10,10 +7,10 @@ from collections.abc import Callable
 from ..process.logbook import LogBook
 
 LOGGED = 200
-"""Lines of one run that go to the log: a program that never stops must not push everything else out of it."""
+"""Lines of one run that go to the log: a program that never stops must not flood it."""
 
 KEPT = 20
-"""Last lines that are kept."""
+"""How many of the last lines are kept."""
 
 _LONGEST = 65536
 
@@ -22,7 +19,7 @@ class Output:
     """Takes bytes, in whatever pieces they come.
 
     Attributes:
-        lines: How many whole lines there were.
+        lines: How many complete lines there were.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -33,10 +30,10 @@ class Output:
         self._rest = b""
 
     def take(self, piece: bytes) -> None:
-        """Some more of it."""
+        """Take the next piece."""
         *lines, rest = (self._rest + piece).split(b"\n")
         self._rest = rest[-_LONGEST:]
-        # Lines in the middle would be pushed out at once; to decode millions of them would hold up everybody.
+        # Lines in the middle would be dropped at once, and decoding millions of them would hold up the event loop.
         logged = max(0, LOGGED - self.lines)
         for line in (*lines[:logged], *lines[logged:][-KEPT:]):
             self._keep(line, say=logged > 0)
@@ -44,7 +41,7 @@ class Output:
         self.lines += len(lines)
 
     def end(self) -> tuple[str, ...]:
-        """It was all; returns the last lines."""
+        """Mark the end of the output; returns the last lines."""
         if self._rest:
             self._keep(self._rest, say=self.lines < LOGGED)
         if self.lines > LOGGED:

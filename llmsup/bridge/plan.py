@@ -1,7 +1,4 @@
-"""Which links there should be, by what is in Ollama's store: pure.
-
-It does not know which links there are.
-"""
+"""Which links there should be, given what is in Ollama's store: pure. `links` makes them."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ class Link:
     Attributes:
         path: Where, under the target: "llama3.1~8b/llama3.1~8b.gguf".
         blob: What it leads to.
-        model: Whose it is, as Ollama calls it.
+        model: The model it is for, by Ollama's name.
     """
 
     path: str
@@ -39,7 +36,7 @@ class Link:
 
 @frozen
 class Skipped:
-    """A model that gets no link; `reason` is a clause: "a cloud model: its weights are not here"."""
+    """A model that gets no link; `reason` is a clause, such as "a cloud model: its weights are not here"."""
 
     model: str
     reason: str
@@ -47,14 +44,13 @@ class Skipped:
 
 @frozen(kw_only=True)
 class Plan:
-    """What there should be.
+    """The links there should be.
 
     Attributes:
         links: By path.
         skipped: The models without links, by name.
-        doubtful: Manifests that are there and can't be read: namespace, model, tag. Half a manifest may be one that
-            is being written.
-        blind: Something of the store can't be looked into, so what isn't seen needn't be gone.
+        doubtful: Namespace, model and tag of manifests that exist but can't be read: they may be half written.
+        blind: Part of the store can't be read, so a model that isn't seen may still be there.
     """
 
     links: tuple[Link, ...] = ()
@@ -63,7 +59,7 @@ class Plan:
     blind: bool = False
 
     def is_gone(self, model: str) -> bool:
-        """Whether a model without links here is one that Ollama has no more, or has otherwise."""
+        """Whether a model without links in this plan was removed from Ollama, or can't be linked any more."""
         *front, last = model.split("/")
         name, _, tag = last.rpartition(":")
         return not self.blind and (front[-1] if front else "library", name, tag) not in self.doubtful
@@ -80,10 +76,10 @@ def plan(
     """Decide on the links.
 
     Args:
-        models: The store's.
-        left_out: The manifests that gave no model.
-        has: Where LM Studio has a blob already, without a link of ours, and not at the given link's path; "" if it
-            hasn't.
+        models: All models of the store.
+        left_out: The manifests that yielded no model.
+        has: Takes a blob and its wanted link; returns where else LM Studio already has the blob, not counting our
+            links, or "".
         blind: See `Plan`.
     """
     links: dict[str, Link] = {}
@@ -96,10 +92,10 @@ def plan(
         reason = _why_not(model, look)
         if not reason and (there := has(model.blob, wanted[0].path)):
             reason = f"LM Studio has its weights already: {printable(there)}"
-        # Where the case of names doesn't count, two of Ollama's could be one file; "mmproj" is a name like any other.
+        # On a case-insensitive disk two of Ollama's names could be one file; a model may also be called "mmproj".
         holder = next((links[key].model for key in map(_key, wanted) if key in links), "")
         if holder and not reason:
-            reason = f"its link would be that of {holder}, too"
+            reason = f"its link would have the same path as that of {holder}"
         if reason:
             skipped.append(Skipped(model.name, reason))
         else:
@@ -118,7 +114,7 @@ def _key(link: Link) -> str:
 
 
 def _name(manifest: Path) -> str:
-    """What a manifest that gives no model is about: its path from the registry's name on."""
+    """A name for a manifest that yields no model: its path from the registry's name on."""
     parts = manifest.parts
     after = next((at + 1 for at, part in enumerate(parts) if part in ("manifests", "manifests-v2")), len(parts) - 1)
     return "/".join(parts[after:]) or str(manifest)

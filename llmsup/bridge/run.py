@@ -1,7 +1,4 @@
-"""What one run of the bridge came to.
-
-It does not know how bridging is done.
-"""
+"""The record of one run of the bridge."""
 
 from __future__ import annotations
 
@@ -24,15 +21,15 @@ class BridgeRun:
         started_at: In Unix seconds.
         seconds: How long it took.
         command: The user's program; "" for the built-in bridge.
-        dry_run: Nothing was done, only told.
-        exit_code: The program's, -N for signal N; None if there was none, or it was ended.
-        made: Links that are new or lead elsewhere now, by their path under the target.
+        dry_run: Nothing was changed, only reported.
+        exit_code: The program's, -N for signal N; None if there was no program, or it was killed after its timeout.
+        made: Links that are new or lead elsewhere now, by path under the target.
         removed: Links that are gone.
-        kept: How many stayed as they were.
+        kept: How many were left unchanged.
         skipped: Ollama's models that have no link, and why.
-        problems: What stood in the way, each a sentence; the rest was done.
-        note: Why there was nothing to do, a sentence; "" if there was.
-        lines: The last that the program printed.
+        problems: What couldn't be done and why, each a sentence; the rest was done.
+        note: Why there was nothing to do, a sentence; "" if there was something.
+        lines: The last lines that the program printed.
         error: Why it failed, a sentence; "" if it didn't.
     """
 
@@ -51,7 +48,7 @@ class BridgeRun:
     error: str = ""
 
     def __str__(self) -> str:
-        """In a line: "2 links made, 1 removed, 5 kept in 0.12 s"."""
+        """One line: "2 links made, 1 removed, 5 kept in 0.12 s"."""
         links = "link" if len(self.made) == 1 else "links"
         done = f"{len(self.made)} {links} made, {len(self.removed)} removed, {self.kept} kept"
         took = f"{done} in {format_seconds(self.seconds)}"
@@ -60,7 +57,7 @@ class BridgeRun:
         return f"{took}. {self.note}" if self.note else took
 
     def told(self) -> dict[str, Any]:
-        """For `/bridge` and the `bridge` event."""
+        """As JSON, for `/bridge` and the `bridge` event."""
         return {
             "success": not self.error,
             "started_at": round(self.started_at, 3),
@@ -80,14 +77,14 @@ class BridgeRun:
 
 
 def links_in(target: Path) -> dict[str, str]:
-    """All links under a target and where they lead, by path: what a program did is what is otherwise afterwards.
+    """All links under a target and where they lead, by path; comparing before and after shows what a program did.
 
-    It blocks on the disk, so it is for a worker thread.
+    It blocks on the disk, so run it in a worker thread.
     """
     links: dict[str, str] = {}
     for folder in _entries(target):
         for entry in [folder] if folder.is_symlink() else _entries(Path(folder.path)):
-            with suppress(OSError):  # it went while we looked
+            with suppress(OSError):  # removed while we were scanning
                 if entry.is_symlink():
                     links[os.path.relpath(entry.path, target)] = os.readlink(entry.path)
     return links

@@ -1,6 +1,6 @@
-"""Runs the bridge: once at the start, then on its schedule, or when somebody asks; one run at a time.
+"""Runs the bridge: once at the start, then on its schedule or on request; one run at a time.
 
-It does not know how bridging is done (`builtin`, `script`), nor what becomes of the models then.
+What a run does is in `bridging`.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ LOOK_AGAIN = Seconds(60)
 
 
 Bridging = Callable[[Config, Orphans, Callable[[], float]], Awaitable[BridgeRun]]
-"""Runs once, given what time it is in Unix seconds; what goes wrong is in the result."""
+"""Runs once; the clock gives Unix seconds. What went wrong is in the result."""
 
 
 class BridgeScheduler(Watched):
     """The one task that bridges.
 
     Attributes:
-        last: The last run that ended; None before that.
-        running: Whether there is one just now.
-        over: No more runs will come.
+        last: The last completed run; None before the first one has ended.
+        running: Whether a run is in progress.
+        over: There will be no more runs.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class BridgeScheduler(Watched):
         jitter: Callable[[], float] = random.random,
         bridge: Bridging = bridge,
     ) -> None:
-        """`rescan`: has the catalog look at the disk. `told`: takes an event's kind, and
-        what it says by name. `wall`: Unix seconds. `jitter`: from 0 to 1. `bridge`: does one run.
+        """`rescan`: makes the catalog scan the disk. `told`: takes an event's kind and its data by keyword. `wall`:
+        Unix seconds. `jitter`: from 0 to 1. `bridge`: does one run.
         """
         super().__init__()
         self.last: BridgeRun | None = None
@@ -68,37 +68,37 @@ class BridgeScheduler(Watched):
         self._wall = wall
         self._jitter = jitter
         self._bridge = bridge
-        self._since = wall()  # when it last ran, else when we began
+        self._since = wall()  # when it last ran, else when we started
         self._late = jitter()
         self._begun = self._ended = 0
-        self._asked = 0  # up to which run somebody asked for one
+        self._asked = 0  # the highest run number that was requested
         self._warned: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
-        return f"<Keeper {'running' if self.running else 'waiting'}, {self.last or 'no run yet'}>"
+        return f"<BridgeScheduler {'running' if self.running else 'waiting'}, {self.last or 'no run yet'}>"
 
     @property
     def schedule(self) -> Schedule:
-        """What the config asks for now."""
+        """The schedule that the current config asks for."""
         return Schedule.of(self._config.now.bridge)
 
     async def target(self) -> Path | None:
-        """Where the links go; None: nowhere, as LM Studio isn't installed."""
+        """Where the links go; None if LM Studio isn't installed."""
         return await trio.to_thread.run_sync(bridge_target, self._config.now.bridge.target)
 
     @property
     def next_run(self) -> float:
-        """When it is time again, in Unix seconds; `inf`: never."""
+        """When the next run is due, in Unix seconds; `inf`: never."""
         return self.schedule.after(self._since, late=self._late)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Go on until cancelled; a run that fails is told, and tried again when it is time."""
+        """Run until cancelled; a run that fails is reported, and the next one comes on schedule."""
         task_status.started()
         try:
             if not self.schedule.off:
                 if not self._config.now.bridge.command:
-                    # What the catalog reads at a start anyway comes first: it is then known to us, and two readers
-                    # of all headers would hold up serving.
+                    # The catalog's first scan comes first: we then find all headers in its cache, and two tasks
+                    # reading every header at once would hold up serving.
                     await self._look_at_the_disk()
                 await self._once()
             while True:
@@ -109,11 +109,12 @@ class BridgeScheduler(Watched):
             self.notify()
 
     async def run_now(self) -> BridgeRun:
-        """Run once more, after the run that goes on if there is one: that may have looked before what the caller
-        means was there. Returns what it came to. Leaving doesn't end it.
+        """Run once more and return the result; cancelling the call doesn't cancel the run.
+
+        If a run is in progress, another one follows it: the first may have read the store before the caller's change.
 
         Raises:
-            ShuttingDown: It is too late for that.
+            ShuttingDown: llmsup is stopping.
         """
         number = self._begun + 1
         self._asked = max(self._asked, number)
@@ -127,15 +128,15 @@ class BridgeScheduler(Watched):
         """What a run would do now.
 
         Raises:
-            BadRequest: A program of the user's does it, which can't be asked.
-            Error: Even that can't be told.
+            BadRequest: The bridge is a program of the user's, which has no dry run.
+            Error: The store or the folder can't be read.
         """
         return await try_out(self._config.now, self._wall)
 
     async def _until_it_is_time(self) -> None:
         while self._asked <= self._begun:
             now = self._wall()
-            self._since = min(self._since, now)  # somebody set the clock back
+            self._since = min(self._since, now)  # the clock was set back
             left = self.next_run - now
             if left <= 0:
                 return
@@ -160,7 +161,7 @@ class BridgeScheduler(Watched):
         except ShuttingDown:
             pass
         except Error as error:
-            log.warning("the models were not looked for after a run of the bridge: %s", error)
+            log.warning("the models could not be rescanned after a run of the bridge: %s", error)
 
     def _log(self, run: BridgeRun) -> None:
         (log.warning if run.error else log.info)("bridge: %s", run)

@@ -1,7 +1,4 @@
-"""One run of the user's own bridge: a child in a group of its own, that ends in time and leaves nobody behind.
-
-It does not know when it runs, nor what it should do.
-"""
+"""One run of the user's own bridge program: in its own process group, within its timeout, leaving nothing behind."""
 
 from __future__ import annotations
 
@@ -20,29 +17,29 @@ from ..units import Seconds
 from .output import Output
 
 GRACE = Seconds(2)
-"""From SIGTERM to SIGKILL, for one that took too long."""
+"""Seconds from SIGTERM to SIGKILL, for a program that took too long."""
 
 LAST_WORDS = Seconds(1)
-"""How long its output is read once it has ended: somebody that it left behind may hold the pipe for ever."""
+"""Seconds to go on reading once it has ended: a process that it left behind may hold the pipe open for ever."""
 
 
 @frozen
-class Ended:
-    """How it went; `exit_code`: -N for signal N, None if it took too long and was ended."""
+class ScriptExit:
+    """How it ended; `exit_code`: -N for signal N, None if it took too long and was killed."""
 
     exit_code: int | None
     lines: tuple[str, ...]
 
 
-async def run(command: Sequence[str], *, orphans: Orphans, timeout: Seconds, say: Callable[[str], None]) -> Ended:
-    """Run it, and end all that it leaves behind.
+async def run(command: Sequence[str], *, orphans: Orphans, timeout: Seconds, say: Callable[[str], None]) -> ScriptExit:
+    """Run the program, and end every process that it leaves behind.
 
     Args:
         timeout: In seconds.
         say: Writes one line of its output to the log.
 
     Raises:
-        SetupError: It is not there, or can't be run.
+        SetupError: It doesn't exist, or can't be run.
     """
     _check(command[0])
     output = Output(say)
@@ -63,11 +60,11 @@ async def run(command: Sequence[str], *, orphans: Orphans, timeout: Seconds, say
                     nursery.cancel_scope.deadline = trio.current_time() + LAST_WORDS
     except OSError as error:
         raise SetupError(f"{command[0]} can't be run: {error.strerror or error}.") from None
-    return Ended(code, output.end())
+    return ScriptExit(code, output.end())
 
 
 def _check(program: str) -> None:
-    """Tell the usual mistakes apart; a name without a folder is looked for on PATH."""
+    """Give each of the usual mistakes its own message; a name without a folder is looked up on PATH."""
     if "/" not in program:
         return
     path = Path(program)
@@ -77,6 +74,6 @@ def _check(program: str) -> None:
     except OSError as error:
         raise SetupError(f"{where} can't be run: {error.strerror or error}.", hint="Check the path.") from None
     if not stat.S_ISREG(mode):
-        raise SetupError(f"{where} can't be run: it is no file.", hint="Name the program in it.")
+        raise SetupError(f"{where} can't be run: it is not a file.", hint="Name the program in it.")
     if not os.access(path, os.X_OK):
         raise SetupError(f"{where} can't be run: it is not executable.", hint=f"chmod +x {program}")

@@ -1,7 +1,7 @@
-"""From what lies on the disk, and what is known of it so far, to models with names that last.
+"""Builds the catalog's models, with stable names, from a survey of the disk and the headers read so far: pure.
 
-It opens nothing and does not know the time: the same files have the same names, in whatever order they were seen; and
-keep them when others come (`ids` remembers them).
+The same files get the same names in whatever order they were seen, and keep them when others appear (`ids` remembers
+them between runs).
 """
 
 from __future__ import annotations
@@ -17,37 +17,39 @@ from .found import Found, LeftOut, Snapshot, Stamp
 from .gguf.facts import Facts
 from .labels import printable
 from .ollama.compat import ollama_only
-from .sources import Source, Sources, fame, places
+from .sources import Source, Sources, fame, model_folders
 from .unserved import names_of
 
 Key = tuple[Path, tuple[Path, ...]]
-"""What makes a model one: its first real file, and the adapters that Ollama puts on it."""
+"""A model's identity: its first real file, and the adapters that Ollama puts on it."""
 
 
 def build(survey: Survey, known: Headers, before: Mapping[Key, str] | None = None) -> Snapshot:
-    """Put the models together. A folder comes in as a whole, once all its headers were read, and nothing comes in whose
-    name or files could still change by what is read later.
+    """Put the models together.
+
+    A folder is taken as a whole once all its headers were read, and no model is included whose name or files could
+    still change by what is read later.
 
     Args:
         known: The headers that were read so far.
-        before: The ids that models had until now. Those that are still names of theirs stay.
+        before: The ids that models had until now. A model keeps its id as long as that is one of its names.
     """
     models: dict[Key, Sources] = {}
     left_out: dict[Path, LeftOut] = {}
     waiting: set[Path] = set()
     claimed: set[str] = set()
-    for place in places(survey):
-        if all(candidate.stamp in known for candidate in place.candidates):
-            contents = sort_out(place.candidates, known)
+    for folder in model_folders(survey):
+        if all(candidate.stamp in known for candidate in folder.candidates):
+            contents = sort_out(folder.candidates, known)
             for candidate, reason in contents.left_out:
                 gone = LeftOut(candidate.path, reason, names_of(candidate.published))
                 left_out.setdefault(candidate.stamp.path, gone)
-            for bundle, label in zip(contents.models, place.labels(contents.models), strict=True):
-                way = Source(place.rank, bundle, label)
+            for bundle, label in zip(contents.models, folder.labels(contents.models), strict=True):
+                way = Source(folder.rank, bundle, label)
                 models.setdefault((bundle.first.stamp.path, ()), Sources()).folders.append(way)
         else:
-            waiting.update(candidate.stamp.path for candidate in place.candidates)
-            claimed.update(place.claims())
+            waiting.update(candidate.stamp.path for candidate in folder.candidates)
+            claimed.update(folder.claims())
     for stored in sorted(survey.ollama, key=lambda one: fame(one.model.name)):
         if reason := _why_not(stored, known):
             names = (stored.model.name, *stored.model.aliases)
@@ -73,7 +75,7 @@ def build(survey: Survey, known: Headers, before: Mapping[Key, str] | None = Non
 
 
 def _why_not(stored: Stored, known: Headers) -> str:
-    """Why what Ollama's store has is no model, as far as is known; "" if it is one."""
+    """Why an entry of Ollama's store is not a model, as far as is known; "" if it is one."""
     header = known.get(stored.blob)
     if header is None or (isinstance(header, Facts) and header.role == "model"):
         return ""
@@ -82,8 +84,8 @@ def _why_not(stored: Stored, known: Headers) -> str:
 
 
 def _settled(models: Mapping[Key, Sources], waiting: set[Path], claimed: Iterable[str]) -> dict[Key, Sources]:
-    """The models whose ids are certain, though some files are still to be read: none of these can be a better way to
-    one of them, or take its id, or take the id of another that would then take its id.
+    """The models whose ids are certain, though some files are still unread: no unread file can be a better source for
+    one of them, take its id, or take the id of another model that would then take its id.
     """
     claimed = set(claimed)
     certain = dict(models)
@@ -103,13 +105,13 @@ def _all_ids(ways: Sources) -> Iterable[str]:
 
 
 def _is_claimed(id_: str, claimed: set[str]) -> bool:
-    """Whether an id, or the folder that it is a quantisation in, is claimed."""
+    """Whether an id is claimed, or the folder's id that it adds a quantisation to."""
     return id_ in claimed or any(id_[:at] in claimed for at, letter in enumerate(id_) if letter == "@")
 
 
 def _name(models: Mapping[Key, Sources], asked: Collection[Path]) -> tuple[dict[str, Sources], list[LeftOut]]:
-    """Each model's id, and the models that have none since an earlier root has it. What was asked for by its path is
-    then called so, as the config may have a better name for it.
+    """Each model's id, and the models that have none because an earlier root has it. One that the config asked for by
+    path is then called by its path, as the config may have a better name for it.
     """
     named: dict[str, Sources] = {}
     nameless: list[LeftOut] = []
@@ -161,7 +163,7 @@ def _found(id_: str, ways: Sources, survey: Survey, known: Headers) -> Found:
 
 
 def _projector(ways: Sources, known: Headers) -> tuple[Path, Stamp, Facts] | None:
-    """The projector of the best way that has one."""
+    """The projector of the best source that has one."""
     beside = [
         (way.bundle.projector.path, way.bundle.projector.stamp, way.bundle.projector_facts)
         for way in ways.folders
@@ -177,7 +179,7 @@ def _projector(ways: Sources, known: Headers) -> tuple[Path, Stamp, Facts] | Non
 
 
 def _problem(stored: Iterable[Stored], facts: Facts) -> str:
-    """Why a model of the store can't be served, a clause; "" if it can."""
+    """Why a model in Ollama's store can't be served, a clause; "" if it can."""
     if facts.split[1] > 1:
         return f"it is part {facts.split[0] + 1} of {facts.split[1]}, and Ollama's store names no parts"
     problems = [one.model.problem for one in stored]

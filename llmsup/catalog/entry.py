@@ -1,7 +1,4 @@
-"""One model as it is served: what was configured for it, and the file that was found for it.
-
-It does not know whether it is loaded.
-"""
+"""One model as it is served: its settings, and the file that was found for it."""
 
 from __future__ import annotations
 
@@ -13,8 +10,8 @@ from ..config.schema import EngineSpec, ModelSpec
 from .found import Found
 from .resolver import Called
 
-# What an engine is started with, besides its file; everything else about a model can change while its engine runs. (Its
-# name as well, though llama-server is told it as an alias: that is only what it calls itself in its answers.)
+# What an engine is started with, besides its file; everything else about a model can change while its engine runs. That
+# includes the name, though llama-server gets it as an alias: it only uses it to label its answers.
 _AT_LAUNCH = (
     "kind",
     "engine",
@@ -36,11 +33,11 @@ class Entry:
     """One model.
 
     Attributes:
-        spec: Its settings, with what its file says filled in where the config is silent.
+        spec: Its settings, completed from its file where the config says nothing.
         found: Its file; None if it has none, or if that is missing.
         engine: The [engines.NAME] table that it uses, if any.
-        preset: The preset that its id itself stands for, or "".
-        also: Other names that it answers to if no other model does, each with its preset or "".
+        preset: The preset that its id itself implies, or "".
+        also: Other names that it answers to unless another model has them too, each with its preset or "".
         refusal: Why it can't be served: a sentence; "" if it can.
     """
 
@@ -59,22 +56,22 @@ class Entry:
     @property
     def called(self) -> Called:
         """All its names."""
-        paths = self.found.paths if self.found and self.also else ()  # two tables on one file: the first has them
+        paths = self.found.paths if self.found and self.also else ()  # of two tables for one file, the first gets them
         return Called(self.spec.aliases, self.spec.presets, self.also, self.preset, paths)
 
     def without_projector(self, why: str) -> Entry:
-        """The same with nothing to see or hear with; `why`: a clause."""
+        """The same entry without its projector, so that it can't see or hear; `why`: a clause."""
         if self.found is None:
             return self
         return evolve(self, found=evolve(self.found, projector=None, projector_facts=None, unseeing=why))
 
     @property
     def preloads(self) -> bool:
-        """Whether it is loaded before anybody asks."""
+        """Whether it is loaded before the first request for it."""
         return self.spec.preload and not self.refusal
 
     def runs_like(self, other: Entry) -> bool:
-        """Whether an engine that was started for one of them is right for the other."""
+        """Whether an engine started for one of them can serve the other."""
         mine, theirs = (each.found.files if each.found else () for each in (self, other))
         if len(mine) != len(theirs) or not all(one.same(another) for one, another in zip(mine, theirs, strict=True)):
             return False
@@ -82,12 +79,12 @@ class Entry:
 
     @property
     def launched(self) -> tuple[object, ...]:
-        """All that its engine is started with. Its file is what it is, and not the way on which it was reached."""
+        """Everything that its engine is started with. A file counts by identity, not by the path to it."""
         return (self.found.files if self.found else (), *self._around)
 
     @property
     def _around(self) -> tuple[object, ...]:
-        """That, less its files."""
+        """The same without its files."""
         settings = tuple(getattr(self.spec, field) for field in _AT_LAUNCH)
         found = self.found
         file = (found.projector is not None, len(found.adapters)) if found else self.spec.path
@@ -96,6 +93,6 @@ class Entry:
 
     @property
     def _tells_name(self) -> bool:
-        """Whether its command is told the name, as a word that may mean anything to it."""
+        """Whether its command line contains the model's name, which may then mean anything to the program."""
         words = (*self.spec.command, *(self.engine.command if self.engine else ()), *self.spec.args)
         return any("${NAME}" in word for word in words)

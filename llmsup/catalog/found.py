@@ -1,6 +1,6 @@
-"""What a look at the disk gives: models with their files, and what was left out and why.
+"""The result of scanning the disk: models with their files, and what was left out and why.
 
-It does not know what was configured, nor what is loaded.
+What the config says about them is joined to it in `merge`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Source = Literal["folder", "ollama"]
 
 @frozen
 class Stamp:
-    """One state of one real file: a file that was replaced, or is still being written, has another.
+    """One state of one real file: it changes when the file is replaced or written to.
 
     Attributes:
-        path: The real path, links resolved; of several hard links the one that was found first.
+        path: The real path, links resolved; of several hard links, the one found first.
         size: In bytes.
         mtime_ns: When it was last written.
-        node: Device and inode, which tell hard links; (0, 0) if that is not known.
+        node: Device and inode, by which hard links are recognised; (0, 0) if unknown.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class Stamp:
 
 @frozen
 class Unreadable:
-    """A file that is no GGUF, or not a whole one; `reason` is a clause: "it ends within its tensor table"."""
+    """A file that isn't a GGUF, or is incomplete; `reason` is a clause: "it ends within its tensor table"."""
 
     reason: str
 
@@ -53,7 +53,7 @@ class LeftOut:
 
     Attributes:
         reason: A clause: "a LoRA adapter".
-        names: What it may be asked for as.
+        names: The names that a client may ask for it by.
     """
 
     path: Path
@@ -63,25 +63,25 @@ class LeftOut:
 
 @frozen(kw_only=True)
 class Found:
-    """One model that can be given to an engine.
+    """One model that an engine can be started with.
 
     Attributes:
         id: Its name in the catalog: `publisher/model`, `publisher/model@Q4_K_M`, or Ollama's `llama3.1:8b`.
-        path: What the engine is given: the file as it was reached, of a split model the first part.
+        path: What the engine is given: the file by the path where it was found; of a split model, the first part.
         files: All its real files in their present state: parts, projector, adapters.
-        facts: Its header; a split model's is the first part's, with `weights` and `parameters` of all parts.
-        names: Other names that it may answer to, the best known first; several models may claim the same.
-        paths: Where its parts lie, by all ways to them: names that are not shown.
+        facts: Its header; a split model's is the first part's, with the `weights` and `parameters` of all parts.
+        names: Other names that it may answer to, the best known first; several models may claim the same name.
+        paths: All paths to its parts: it answers to them, but they are not shown.
         projector: Its `mmproj` file, or None.
         projector_facts: That file's header.
         draft_facts: The header of the draft model that its `args` name, if they do.
-        extras: What else they have an engine load: adapters, control vectors.
+        extras: Other files that its `args` make an engine load: adapters, control vectors.
         adapters: LoRA adapters that belong to it (Ollama's `ADAPTER`).
         source: Where its canonical name comes from.
-        ollama: Its names in Ollama's store, each with the sampling that this name stands for.
+        ollama: Its names in Ollama's store, each with the sampling parameters of that name.
         ctx_size: Tokens of context that Ollama's parameters ask for; 0: none.
-        unseeing: Why it is served without its projector, a clause; "" if nothing speaks against that.
-        ollama_only: Why only Ollama's own build can run it, a clause; "" if any can.
+        unseeing: Why it is served without its projector, a clause; "" if it has none or uses it.
+        ollama_only: Why only Ollama's own build can run it, a clause; "" if any build can.
         problem: Why it can't be served, a clause: "part 2 of 3 is missing"; "" if it can.
     """
 
@@ -110,7 +110,7 @@ class Found:
 
     @property
     def size(self) -> Bytes:
-        """What it takes on the disk, all its files together."""
+        """Bytes on the disk, of all its files together."""
         return Bytes(sum(stamp.size for stamp in self.files))
 
 
@@ -119,9 +119,8 @@ class Snapshot:
     """The whole catalog at one moment.
 
     Attributes:
-        beside: The files that models' `args` name, as far as they are there, and their headers, as far as those are
-            read.
-        complete: Every file's header was read.
+        beside: Those of the files named in models' `args` that exist, with their headers; None: not read yet.
+        complete: Whether every file's header was read.
     """
 
     models: Mapping[str, Found] = Factory(dict)

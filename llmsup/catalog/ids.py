@@ -1,7 +1,6 @@
-"""Which ids models were given, kept from one run to the next: a name that a client was told is not given up because the
-same file has got another one.
+"""The ids that models were given, kept from one run to the next, so that a name in clients' settings stays valid.
 
-It does not know what a model may be called (`naming`, `ways`).
+Which names a model may have is decided in `labels` and `sources`.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ LARGEST_FILE = 8 * 1024**2
 @frozen
 class _Document:
     format: int
-    ids: dict[str, tuple[str, ...]]  # the first real file, then the adapters
+    ids: dict[str, tuple[str, ...]]  # the first real file, then the adapters, by id
 
 
 class Ids:
-    """Ids by what makes a model one. `load` and `save` use the disk; one call at a time, from any thread."""
+    """Ids by the models' identity. `load` and `save` block on the disk; one call at a time, from any thread."""
 
     def __init__(self, file: Path) -> None:
         """`file`: where they are kept."""
@@ -36,7 +35,7 @@ class Ids:
         self._saved: dict[str, Key] = {}
 
     def load(self) -> None:
-        """Take what was saved; a file that is missing, damaged or of another version has nothing."""
+        """Load what was saved; a file that is missing, damaged or of another version counts as empty."""
         self._models = {}
         try:
             if self._file.stat().st_size <= LARGEST_FILE:
@@ -51,12 +50,12 @@ class Ids:
 
     @property
     def given(self) -> Mapping[Key, str]:
-        """The id that each model had last."""
+        """The last id of each model."""
         return {key: id_ for id_, key in self._models.items()}
 
     def note(self, models: Mapping[str, Found]) -> None:
-        """Take note of the ids that are given now. A model that isn't there keeps its id, unless it is another's now: a
-        manifest that is just being written comes back.
+        """Record the ids that models have now. A model that is missing keeps its id unless another one has it by now:
+        it may come back, as when its manifest is just being rewritten.
         """
         here = {_key(found): id_ for id_, found in models.items()}
         kept = {id_: key for id_, key in self._models.items() if key not in here and id_ not in models}
@@ -66,7 +65,7 @@ class Ids:
         """Write the ids of these models; nothing is written if nothing changed.
 
         Returns:
-            Why they could not be written, a sentence; None if all is well.
+            Why they could not be written, a sentence; None on success.
         """
         texts = {id_: self._models[id_] for id_ in models if id_ in self._models and _is_text(self._models[id_])}
         if texts == self._saved:
@@ -85,7 +84,7 @@ def _key(found: Found) -> Key:
 
 
 def _is_text(key: Key) -> bool:
-    """Whether all is UTF-8, as JSON is."""
+    """Whether all paths can be written as UTF-8 JSON."""
     try:
         "".join(map(str, (key[0], *key[1]))).encode()
     except UnicodeEncodeError:

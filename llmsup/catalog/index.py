@@ -1,6 +1,6 @@
-"""What lies on the disk, and what is known of it: surveyed, read file by file, remembered for the next start.
+"""The index of model files on the disk: surveyed, read file by file, remembered for the next start.
 
-It does not know what is served (`served`), nor when to look (`fleet.reconciler`).
+What is served of it is decided in `merge`, and when to rescan in `fleet.reconciler`.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from .gguf.header_cache import HeaderCache
 from .ids import Ids
 
 HEADERS = "headers.json"
-"""The file in `state_dir` that remembers what was read of model files."""
+"""The file in `state_dir` that keeps what was read of model files."""
 
 IDS = "ids.json"
-"""The file beside it that remembers which ids models were given."""
+"""The file beside it that keeps the ids that models were given."""
 
 
 class Library:
-    """The files of all models. For worker threads, one call at a time; `pending` may be read from anywhere.
+    """All model files. Call it from worker threads, one call at a time; `pending` may be read from anywhere.
 
     Attributes:
-        pending: How many files' headers are still to be read.
+        pending: How many headers are still unread.
     """
 
     def __init__(self, headers: Path) -> None:
-        """`headers`: the file that remembers what was read."""
+        """`headers`: the file that keeps what was read."""
         self.pending = 0
         self._headers = HeaderCache(headers)
         self._ids = Ids(headers.with_name(IDS))
@@ -46,10 +46,10 @@ class Library:
         self._survey = Survey()
         self._known: dict[Stamp, Facts | Unreadable] = {}
         self._unread: list[Stamp] = []
-        self._first = 0  # so many of those are the config's own
+        self._first = 0  # so many of them are named in the config, and come first
 
     def survey(self, config: Config) -> None:
-        """Look what there is, without opening it: in the catalog's roots, and where the config's paths lead."""
+        """List the files in the catalog's roots and at the config's paths, without opening them."""
         if not self._loaded:
             self._headers.load()
             self._ids.load()
@@ -68,7 +68,7 @@ class Library:
         self.pending = len(unread)
 
     def read(self, budget: Seconds = Seconds(math.inf), *, first_only: bool = False) -> None:
-        """Read headers for so many seconds; `first_only`: none but those of the config's own files."""
+        """Read headers for so many seconds; `first_only`: only those of files that the config names."""
         end = time.monotonic() + budget
         while self._unread and time.monotonic() < end and (self._first > 0 or not first_only):
             stamp = self._unread.pop(0)
@@ -83,16 +83,16 @@ class Library:
         return found
 
     def save(self) -> str | None:
-        """Keep what was read for the next start; returns why that can't be done, if it can't."""
+        """Save what was read for the next start; returns why that failed, or None."""
         return self._headers.save(self._known)
 
     def save_ids(self, served: Iterable[str]) -> str | None:
-        """Keep the ids of models that are served for the next start; returns why that can't be done, if it can't."""
+        """Save the ids of the served models for the next start; returns why that failed, or None."""
         return self._ids.save(served)
 
 
 def configured(config: Config) -> list[Path]:
-    """The files that the config's paths mean; those that mean none are told when they are put together."""
+    """The files that the config's paths mean; a path that matches none is reported in `merge`."""
     paths = []
     roots = model_roots(config.catalog)
     for spec in config.models.values():

@@ -1,6 +1,6 @@
-"""What a model in a folder is called, by where it lies and by its quantisation.
+"""What a model in a folder may be called, by its path and its quantisation.
 
-It does not know what the files hold, nor whether somebody else has the same name.
+Conflicts between models of different folders are settled in `build`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
-# As llama.cpp's tools name them (ggml's types and src/llama.h's LLAMA_FTYPE), with the tails that publishers add:
+# As llama.cpp's tools name them (ggml's types and src/llama.h's LLAMA_FTYPE), with the suffixes that publishers add:
 # unsloth's UD-Q4_K_XL, bartowski's Q6_K_L, ik_llama.cpp's IQ4_KS and Q4_K_R4.
 _QUANT = re.compile(
     r"""(?<![a-z0-9])
@@ -31,8 +31,8 @@ class Label:
     """What one model in a folder can be called.
 
     Attributes:
-        ids: The one it should have, then what to take if another model in the same root has that.
-        names: All the others, the best known first.
+        ids: The preferred one, then those to use if another model in the same root has it.
+        names: All other names, the best known first.
     """
 
     ids: tuple[str, ...]
@@ -41,12 +41,12 @@ class Label:
 
 @frozen(kw_only=True)
 class Placement:
-    """How one model lies in its folder.
+    """Where one model is in its folder.
 
     Attributes:
-        stem: Its file's name, without the suffix and without the number of a part.
-        relative: Its file's path under the root, that of the first part if there are several.
-        quant: "Q4_K_M"; "" if nobody knows.
+        stem: Its file's name without suffix and part number.
+        relative: Its file's path under the root; of a split model, the first part's.
+        quant: "Q4_K_M"; "" if unknown.
         links: Stem and relative path of links to the same file in the same folder.
     """
 
@@ -57,14 +57,14 @@ class Placement:
 
 
 def split_name(name: str) -> tuple[str, int, int]:
-    """A file's stem, which part it is (from 1) and of how many; (stem, 1, 1) for a whole one."""
+    """A file's stem, which part it is (from 1) and of how many; (stem, 1, 1) if it isn't split."""
     if (match := _PART.fullmatch(name)) and 1 <= int(match["number"]) <= int(match["total"]):
         return match["stem"], int(match["number"]), int(match["total"])
     return (name[:-5] if name.lower().endswith(".gguf") else name), 1, 1
 
 
 def quant_in(stem: str) -> str:
-    """The quantisation that a file's name tells, as people write it; "" if it tells none. The last one counts."""
+    """The quantisation in a file's name, in the usual notation; "" if there is none. The last one counts."""
     found = _QUANT.findall(stem)
     return str(found[-1]).upper().replace("FP16", "F16").replace("FP32", "F32") if found else ""
 
@@ -75,8 +75,8 @@ def without_quant(stem: str) -> str:
 
 
 def printable(text: str) -> str:
-    """A name that can be printed, sent as JSON and typed: composed as keyboards do it (macOS's folders may not be),
-    and what is not to be seen, or is no character at all, as the bytes on the disk in URL notation: "%0A".
+    """A name that can be printed, sent as JSON and typed: in composed form, as keyboards produce it (names on macOS may
+    not be), with invisible characters and undecodable bytes in URL notation: "%0A".
     """
     if text.isascii() and text.isprintable():
         return text
@@ -85,13 +85,13 @@ def printable(text: str) -> str:
 
 
 def _escaped(character: str) -> str:
-    undecoded = "\udc80" <= character <= "\udcff"  # how Python says a byte that is no UTF-8
+    undecoded = "\udc80" <= character <= "\udcff"  # how Python represents an undecodable byte
     data = character.encode("utf-8", "surrogateescape" if undecoded else "surrogatepass")
     return "".join(f"%{byte:02X}" for byte in data)
 
 
 def is_loose(folder: str) -> bool:
-    """Whether a folder under a root holds models on their own; from `publisher/model` on it is one model's."""
+    """Whether a folder under a root holds independent models; from `publisher/model` on, a folder is one model's."""
     return "/" not in folder
 
 
@@ -111,13 +111,13 @@ def label_folder(folder: str, models: Sequence[Placement]) -> list[Label]:
 
 
 def label_outsider(path: str, stem: str) -> Label:
-    """What a file that is under no root is called: its whole path, which is nobody else's."""
+    """What a file that is under no root is called: its whole path, which is unique."""
     return Label((printable(path),), (printable(stem), printable(path.rpartition("/")[2])))
 
 
 def claims(folder: str, stem: str, relative: str) -> tuple[str, ...]:
-    """The ids that a file may come to have, whatever else lies in the folder and whatever it holds; each of them may
-    be followed by "@" and more.
+    """The ids that a file may come to have, whatever else is in the folder and whatever the file contains; each may be
+    followed by "@" and a suffix.
     """
     own = f"{folder}/{stem}" if folder else stem
     return tuple(printable(id_) for id_ in (own if is_loose(folder) else folder, _bare(relative), relative))
@@ -140,7 +140,7 @@ def _names(model: Placement, id_: str, base: str) -> Iterator[str]:
         yield relative
     bases = [base]
     above, _, last = base.rpartition("/")
-    if "/" in above and _QUANT.fullmatch(last):  # publisher/model/Q4_K_M/..., as some publishers sort large models
+    if "/" in above and _QUANT.fullmatch(last):  # publisher/model/Q4_K_M/..., as some publishers arrange large models
         bases.append(above)
     bases.append(without_quant(model.stem) or model.stem)
     every = dict.fromkeys(name for b in bases for name in (b, _short(b), _GGUF.sub("", b), _short(_GGUF.sub("", b))))

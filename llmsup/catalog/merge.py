@@ -1,8 +1,4 @@
-"""Which models are served: the config's tables and what was found on the disk, put together.
-
-It does not know how files are found (`index`), what runs them (`Engines` is asked), nor what becomes of the models
-(`fleet`).
-"""
+"""Which models are served: joins the config's tables with what was found on the disk."""
 
 from __future__ import annotations
 
@@ -45,10 +41,10 @@ class Engines(Protocol):
 
 @frozen(kw_only=True)
 class Disk:
-    """What can be served from.
+    """What is on this machine to serve.
 
     Attributes:
-        snapshot: The models that were found, those of the config's paths included.
+        snapshot: The models that were found, including those at the config's paths.
         engines: What they can be served by.
     """
 
@@ -56,15 +52,15 @@ class Disk:
     engines: Engines
 
     def unreadable(self, path: Path) -> str:
-        """Why a file was left out, as a clause; "" if it wasn't."""
+        """Why a file was left out, a clause; "" if it wasn't."""
         real = os.path.realpath(path)
         return next((left.reason for left in self.snapshot.left_out if os.path.realpath(left.path) == real), "")
 
 
 def entries(config: Config, disk: Disk) -> dict[str, Entry]:
-    """Every model that is served, by id: first the config's, in its order, then those that were found, by name.
+    """Every model that is served, by id: first the config's, in its order, then the others, by name.
 
-    Looks for the files that the config's paths mean, so it is for a worker thread.
+    It looks up the config's paths on the disk, so run it in a worker thread.
     """
     config = evolve(config, catalog=evolve(config.catalog, roots=model_roots(config.catalog)))
     plain_last = sorted(disk.snapshot.models.values(), key=lambda found: not found.adapters)
@@ -92,7 +88,7 @@ def entries(config: Config, disk: Disk) -> dict[str, Entry]:
 def _configured(
     config: Config, spec: ModelSpec, disk: Disk, by_file: Mapping[object, Found], called: Names
 ) -> Entry | None:
-    """The model of a table; None while its file's header is still to be read."""
+    """The model of a table; None while its file's header is still unread."""
     engine = disk.engines.table_of(spec, config.engines)
     foreign = disk.engines.takes_directories(spec)
     if not spec.path:
@@ -118,7 +114,7 @@ def _node(path: Path) -> tuple[int, int] | None:
 
 
 def _by_name(spec: ModelSpec, engine: EngineSpec | None, disk: Disk, called: Names) -> Entry | None:
-    """A table without a path is about the model that was found under its name."""
+    """A table without a path refers to the model that was found under its name."""
     try:
         found = disk.snapshot.models[called.resolve(spec.name).id]
     except ModelNotFound as error:
@@ -130,13 +126,13 @@ def _by_name(spec: ModelSpec, engine: EngineSpec | None, disk: Disk, called: Nam
 
 def _on_its_own(config: Config, found: Found, disk: Disk) -> Entry:
     settings = {name: getattr(config.defaults, name) for name in _SETTINGS}
-    # [defaults] preload is for the models that somebody wrote down, not for every file there is.
+    # [defaults] preload applies to the models listed in the config, not to every file on the disk.
     spec = ModelSpec(name=found.id, **{**settings, "preload": False})
     return _of_file(spec, disk.engines.table_of(spec, config.engines), found, disk)
 
 
 def _of_file(spec: ModelSpec, engine: EngineSpec | None, found: Found, disk: Disk) -> Entry:
-    """The settings, filled up with what the file and Ollama's parameters say."""
+    """The settings, completed with what the file and Ollama's parameters say."""
     own = {name: value for name, value in spec.sampling.items() if f"sampling.{name}" in spec.given}
     shared, variants = _ollamas(found, own)
     filled = evolve(
@@ -157,7 +153,7 @@ def _of_file(spec: ModelSpec, engine: EngineSpec | None, found: Found, disk: Dis
 
 
 def _with_companions(spec: ModelSpec, found: Found, disk: Disk) -> Found:
-    """The file, with what the model's `args` have an engine load beside it."""
+    """The file, with the others that the model's `args` make an engine load."""
     named = companions(spec)
     there = {path: disk.snapshot.beside[path] for path in named.all if path in disk.snapshot.beside}
     if not there:
@@ -177,8 +173,8 @@ def _with_companions(spec: ModelSpec, found: Found, disk: Disk) -> Found:
 
 
 def _ollamas(found: Found, own: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Mapping[str, Any]]]:
-    """Ollama's parameters, less what the model's own table says: those that hold for the file, and, if its names differ
-    in them, those of each name.
+    """Ollama's parameters, except those that the model's own table sets: those common to the file and, if its names
+    differ in them, those of each name.
     """
     by_name = {name: {k: v for k, v in said.items() if k not in own} for name, said in found.ollama.items()}
     said = list(by_name.values())
@@ -188,7 +184,7 @@ def _ollamas(found: Found, own: Mapping[str, Any]) -> tuple[Mapping[str, Any], d
 
 
 def _variant(name: str, variants: Mapping[str, Any]) -> str:
-    """Which of Ollama's names with parameters of their own a name stands for; "" if it is none of them."""
+    """Which of Ollama's names with separate parameters a name stands for; "" if none."""
     short = name.removeprefix("registry.ollama.ai/").removeprefix("library/")
     return next((tag for tag in (name, short, f"{short}:latest") if tag in variants), "")
 

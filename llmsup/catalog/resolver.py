@@ -1,7 +1,4 @@
-"""What models are called: from the name in a request to the one model that is meant.
-
-It does not know what a model is, only its id and its other names.
-"""
+"""Resolves the name in a request to the one model that is meant."""
 
 from __future__ import annotations
 
@@ -24,15 +21,15 @@ class Match:
 
 
 MANY = 500
-"""So many names of files are not all looked at for a near one; those that were given are."""
+"""With more names than this, only given names are searched for similar ones, not those of files."""
 
-_ONLY_SO = "A file is served if it lies under one of [catalog] roots, or is a model's `path` in the config."
+_ONLY_SO = "A file is served if it is under one of [catalog] roots, or is a model's `path` in the config."
 
 LONGEST = 4096
-"""Characters of a name that is worth a second look: longer than any path (PATH_MAX)."""
+"""Characters up to which other spellings of a name are tried: longer than any path (PATH_MAX)."""
 
 Tier = dict[str, set[Match]]
-"""Names of one rank, each with all that it could mean."""
+"""Names of one rank, each with everything that it could mean."""
 
 
 @frozen
@@ -40,12 +37,12 @@ class Called:
     """What one model is called besides its id.
 
     Attributes:
-        preset: The preset that its id stands for, or "".
-        paths: Where its file lies: names that are not told.
-        aliases: Names that somebody gave it.
-        presets: Each is asked for as `model:preset`.
-        also: Names that it has by what its file is called, each with the preset that it stands for, or "". Others may
-            have the same, and then it is nobody's.
+        preset: The preset that its id implies, or "".
+        paths: The paths of its file, as names: accepted, but not suggested.
+        aliases: Names that the config gives it.
+        presets: Each can be requested as `model:preset`.
+        also: Names derived from its file, each with the preset that it implies, or "". Several models may have the
+            same one, and then none answers to it.
     """
 
     aliases: Iterable[str] = ()
@@ -56,13 +53,14 @@ class Called:
 
 
 class Names:
-    """All names of all models. A given name wins over one from a file, and an exact one over one that differs in
-    case, and that over one that is only written otherwise (`written.bare`); what fits several models then is nobody's
-    name.
+    """All names of all models.
+
+    A given name wins over one from a file. An exact match wins over one that differs in case, and that over another
+    spelling (`spellings.bare`). A name that then fits several models means none of them.
     """
 
     def __init__(self, models: Mapping[str, Called], left_out: Iterable[LeftOut] = ()) -> None:
-        """`models`: by id; where a name was given twice, the first has it. `left_out`: what is not served, and why."""
+        """`models`: by id; a name given twice is the first one's. `left_out`: what is not served, and why."""
         given: Tier = {}
         for id_, called in models.items():
             given.setdefault(id_, {Match(id_, called.preset)})
@@ -95,17 +93,17 @@ class Names:
         return set()
 
     def find(self, name: str) -> Match | None:
-        """The model that is meant, or None if there is none, or if it could be several."""
+        """The model that is meant; None if there is none, or several."""
         candidates = self._candidates(name)
         return next(iter(candidates)) if len(candidates) == 1 else None
 
     def was_given(self, name: str) -> bool:
-        """Whether it is an id, an alias, or one of their presets: whatever files turn up, it stays that."""
+        """Whether it is an id, an alias, or one with a preset: no file that turns up can change what it means."""
         given, _, presets, *_ = self._exact
         return name in given or name in presets
 
     def own(self, id_: str, names: Iterable[str]) -> list[str]:
-        """Those of these names that mean this model and no other."""
+        """The names among these that mean this model and no other."""
         matches = ((name, self.find(name)) for name in names)
         return [name for name, match in matches if match is not None and match.id == id_]
 
@@ -113,7 +111,7 @@ class Names:
         """The model that is meant.
 
         Raises:
-            ModelNotFound: There is none, or it could be several; the message names the nearest.
+            ModelNotFound: There is none, or several; the message names the nearest ones.
         """
         match = self.find(name)
         if match is not None:
@@ -128,17 +126,17 @@ class Names:
         raise ModelNotFound(f"There is no model {shown!r}{self._instead(shown)}.", param="model", hint=hint)
 
     def _instead(self, name: str) -> str:
-        """What there is instead: the nearest names, of different models, or some if none is near."""
+        """What there is instead: the most similar names, of different models, or any if none is similar."""
         given, found, presets, *_ = self._exact
         if not given:
             return ": there are no models at all"
-        # Looking for what is near costs 0.03 ms a name, and everybody else waits meanwhile.
+        # Searching for similar names takes 0.03 ms a name, and blocks the event loop.
         tiers = (found, presets, given) if len(found) + len(presets) < MANY else (given,)
         known = {each.casefold(): (each, match) for tier in tiers for each, (match, *_) in reversed(tier.items())}
         near = difflib.get_close_matches(name.casefold(), known, n=12, cutoff=0.4)
         nearest: dict[Match, str] = {}
         for each, match in map(known.__getitem__, near):
-            nearest.setdefault(match, each)  # of each model its best
+            nearest.setdefault(match, each)  # each model's best match
         if nearest:
             return f". The nearest names: {', '.join(map(repr, [*nearest.values()][:3]))}"
         some = sorted(given, key=str.casefold)
@@ -147,7 +145,7 @@ class Names:
 
 
 def _claimed(names: Iterable[tuple[str, Match]]) -> Tier:
-    """Names that files have: several may have the same."""
+    """Names derived from files: several models may have the same."""
     tier: Tier = {}
     for name, match in names:
         tier.setdefault(name, set()).add(match)
@@ -155,7 +153,7 @@ def _claimed(names: Iterable[tuple[str, Match]]) -> Tier:
 
 
 def _by(key: Callable[[str], str], names: Tier) -> Tier:
-    """The same names by what is left of them."""
+    """The same names, by a simplified spelling."""
     tier: Tier = {}
     for name, matches in names.items():
         tier.setdefault(key(name), set()).update(matches)

@@ -1,7 +1,4 @@
-"""A look at the disk from beginning to end, for commands that don't talk to a server.
-
-It does not know what is done with what it finds.
-"""
+"""A complete scan of the disk, for commands that don't talk to a server."""
 
 from __future__ import annotations
 
@@ -13,11 +10,11 @@ from .found import Snapshot
 from .index import HEADERS, Library
 
 STEP = Seconds(0.1)
-"""How often the caller hears of the progress."""
+"""Seconds between progress reports to the caller."""
 
 
 def scan_now(config: Config, on_progress: Callable[[int, int], None] | None = None) -> Snapshot:
-    """Find every model. `on_progress(read, of)` is called while files' headers have to be read for the first time."""
+    """Find every model. `on_progress(read, of)` is called while headers have to be read for the first time."""
     library = Library(config.server.state_dir / HEADERS)
     library.survey(config)
     of = library.pending

@@ -1,6 +1,6 @@
-"""The ways to one model: folders that it lies in or is linked from, and Ollama's names for it.
+"""The sources of one model: folders that contain it or a link to it, and Ollama's names for it.
 
-It does not know which of the names are free.
+Which of the names are free is decided in `build`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ STORE = -1
 
 
 @frozen
-class Place:
+class ModelFolder:
     """One folder's files.
 
     Attributes:
-        rank: Its root's place among all; the first one wins.
+        rank: The position of its root; the first one wins.
         folder: Its path under the root.
         candidates: All files there that may matter.
-        outside: It is under no root: a file there was asked for by its path.
+        outside: It is under no root: the config asks for a file there by path.
     """
 
     rank: int
@@ -40,30 +40,30 @@ class Place:
         """What the folder's models are called."""
         if self.outside:
             return [label_outsider(str(model.first.path), model.stem) for model in models]
-        return label_folder(self.folder, [_lying(model) for model in models])
+        return label_folder(self.folder, [_placement(model) for model in models])
 
     def claims(self) -> Iterator[str]:
-        """The ids that its models may come to have, as far as they could be another's too."""
+        """The ids that its models may come to have, except those that can't clash with another model's."""
         if not self.outside:
             for candidate in self.candidates:
                 yield from claims(self.folder, split_name(candidate.name)[0], candidate.published)
 
 
-def places(survey: Survey) -> Iterator[Place]:
-    """All folders with candidates in them, the first root's first."""
+def model_folders(survey: Survey) -> Iterator[ModelFolder]:
+    """All folders with candidates in them, those of the first root first."""
     ranks = {root: rank for rank, root in enumerate(survey.roots)}
     folders: dict[tuple[int, str], list[Candidate]] = {}
     for candidate in survey.candidates:
         folders.setdefault((ranks[candidate.root], candidate.folder), []).append(candidate)
     for (rank, folder), candidates in sorted(folders.items(), key=lambda item: item[0]):
-        yield Place(rank, folder, tuple(candidates))
+        yield ModelFolder(rank, folder, tuple(candidates))
     for rank, group in enumerate(survey.extra, start=len(ranks)):
-        yield Place(rank, "", group, outside=True)
+        yield ModelFolder(rank, "", group, outside=True)
 
 
 @frozen
 class Source:
-    """A way through a folder."""
+    """A model as one folder has it."""
 
     rank: int
     bundle: Bundle
@@ -71,17 +71,17 @@ class Source:
 
     @property
     def order(self) -> tuple[bool, int, bool, bool, str]:
-        """The best way comes first: not the bridge's, in the first root, with all parts, without links."""
+        """Sorts the best source first: not from the bridge, in the first root, complete, not through links."""
         first = self.bundle.first
         return (first.bridged, self.rank, self.bundle.problem != "", first.linked, first.relative)
 
 
 @define(eq=False)
 class Sources:
-    """All ways to one model, there is at least one; after `sort` the best comes first.
+    """All sources of one model, at least one; after `sort` the best comes first.
 
     Attributes:
-        before: The id that it had until now, or "".
+        before: The id that the model had until now, or "".
     """
 
     folders: list[Source] = Factory(list)
@@ -89,23 +89,23 @@ class Sources:
     before: str = ""
 
     def sort(self) -> None:
-        """Put them in an order that does not depend on how they were found."""
+        """Put them in an order that doesn't depend on the order of discovery."""
         self.folders.sort(key=lambda way: way.order)
         self.stored.sort(key=lambda one: fame(one.model.name))
 
     @property
     def best(self) -> Source | None:
-        """The way that names it and that it is reached by; None: Ollama's store is.
+        """The folder that gives the model its id and its path; None: Ollama's store does.
 
-        The bridge's links only add names to what is in a store that is read directly: a model that runs when its
-        link is made must not become another one by that.
+        The bridge's links only add names to a model of a store that is read directly: a model that is running when its
+        link is made must not turn into another one.
         """
         best = self.folders[0] if self.folders else None
         return None if best is not None and best.bundle.first.bridged and self.stored else best
 
     @property
     def order(self) -> tuple[Any, ...]:
-        """Who names first: folders before the store, then root by root; in each who has an id that stays."""
+        """Who gets its id first: folders before the store, then root by root; in each, those that keep an id."""
         new = not self._kept
         if self.best is None:
             return (1, new, *fame(self.stored[0].model.name))
@@ -114,18 +114,18 @@ class Sources:
 
     @property
     def rank(self) -> int:
-        """Where its id is from."""
+        """Rank of the source of its id."""
         return self.best.rank if self.best else STORE
 
     @property
     def path(self) -> Path:
-        """The file as it is reached on the best way."""
+        """The path of its file in the best source."""
         return self.best.bundle.first.path if self.best else self.stored[0].model.blob
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The id that it should have, then what to take if that is gone. One that it had stays as long as it is one of
-        its names: clients have it in their settings, though another name may be the better one by now.
+        """The preferred id, then those to use if it is taken. An id that the model had comes first as long as it is one
+        of its names: clients have it in their settings, even if another name would be better by now.
         """
         ids = self.best.label.ids if self.best else tuple(printable(one.model.name) for one in self.stored)
         return tuple(dict.fromkeys((*self._kept, *ids)))
@@ -136,7 +136,7 @@ class Sources:
 
     @property
     def names(self) -> Collection[str]:
-        """All that it can be called, the best known first, each once."""
+        """All its possible names, the best known first, each once."""
         names: dict[str, None] = {}
         for way in self.folders:
             names |= dict.fromkeys((*way.label.ids[:1], *way.label.names))
@@ -146,7 +146,7 @@ class Sources:
 
     @property
     def paths(self) -> Iterable[str]:
-        """Where its parts lie, and the names of those that have no GGUF's: Ollama's and Hugging Face's blobs."""
+        """The paths of its parts, and the file names of those without `.gguf`: Ollama's and Hugging Face's blobs."""
         candidates = [one for way in self.folders for one in (*way.bundle.parts, *way.bundle.links)]
         paths = [path for one in candidates for path in (one.relative, one.path, one.stamp.path)]
         paths += [path for one in self.stored for path in (one.model.blob, one.blob.path)]
@@ -155,10 +155,10 @@ class Sources:
 
 
 def fame(name: str) -> tuple[bool, int, str]:
-    """The order of Ollama's names: its own library's before others', then the shortest."""
+    """Sort key of Ollama's names: its own library's before others', then the shortest."""
     return ("/" in name, len(name), name)
 
 
-def _lying(model: Bundle) -> Placement:
+def _placement(model: Bundle) -> Placement:
     links = tuple((split_name(link.name)[0], link.published) for link in model.links)
     return Placement(stem=model.stem, relative=model.first.published, quant=model.quant, links=links)

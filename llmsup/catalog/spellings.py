@@ -1,7 +1,4 @@
-"""The ways to write one name: what people copy from a disk, from another program or from a web page.
-
-It does not know which names there are.
-"""
+"""Alternative spellings of a name, as people copy it from a disk, another program or a web page."""
 
 from __future__ import annotations
 
@@ -16,17 +13,17 @@ _HUB_FILE = re.compile(r"([^/]+/[^/]+)/(?:blob|resolve|raw|tree)/[^/]+(?=/|$)")
 
 
 def folded(name: str) -> str:
-    """A name regardless of case, and of how its letters are composed: macOS's folders have them taken apart."""
+    """A name without distinctions of case and Unicode composition: macOS stores names decomposed."""
     if name.isascii():
         return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def bare(name: str) -> str:
-    """A name without all that it can be written with or without: `.gguf` and a part's number, where it is found
-    (`hf.co/`, the address of a page of it, `~/`, `./`), the width of its characters, and what can't be seen in it.
+    """A name without its optional parts: `.gguf` and a part number, a location (`hf.co/`, the address of a web page,
+    `~/`, `./`), wide or narrow forms of characters, and invisible characters.
 
-    Two names that are the same then may still mean different models; the one that is exactly so comes first.
+    Two names that become the same may still mean different models; an exact match takes precedence.
     """
     text = folded(printable(name.strip()))
     if not text.isascii():

@@ -1,25 +1,22 @@
-"""What a file that is not served may be asked for as, so that whoever asks hears why.
-
-It does not know why.
-"""
+"""The names that clients may use for a file that isn't served, so that the error can say why it isn't."""
 
 from __future__ import annotations
 
 from .labels import is_loose, printable
 
 UNFINISHED = (".part", ".partial", ".download", ".crdownload", ".incomplete", ".gguf.tmp")
-"""What downloaders append: wget's and LM Studio's, Firefox', Safari's, Chrome's, Hugging Face's, and scripts'."""
+"""Suffixes that downloaders append: wget and LM Studio, Firefox, Safari, Chrome, Hugging Face, and scripts."""
 
 STARTED = "downloading_"
-"""What LM Studio puts before the name."""
+"""The prefix that LM Studio adds to the name."""
 
 
 def names_of(relative: str) -> tuple[str, ...]:
-    """The names of a file under a root: its path, its own name, and its folder if that is a model's; those that an
-    unfinished download will have, too.
+    """The names of a file under a root: its path, its name, and its folder if that is one model's; for an unfinished
+    download, also those that it will have.
 
     Args:
-        relative: Where it lies under the root.
+        relative: Its path under the root.
     """
     folder, _, name = relative.rpartition("/")
     whole = name

@@ -1,1 +1,1 @@
-"""Operating-system processes and what it takes to own them: nothing here knows what a model is."""
+"""Operating-system processes and what it takes to own them; nothing in here is about models."""

@@ -1,7 +1,4 @@
-"""How often something may crash before it is left alone, and how long to wait in between.
-
-It does not know what crashed.
-"""
+"""How often something may crash before it is given up on, and how long to wait in between."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ class RestartBudget:
     Loading a model is slow, so the window is longer than OTP's 5 s.
 
     Attributes:
-        restarts: How many crashes within `window` are forgiven.
+        restarts: How many crashes within `window` are tolerated.
         window: In seconds.
     """
 
@@ -43,18 +40,18 @@ class RestartBudget:
 
 @define
 class Cooldown:
-    """How long a failed model rests before one trial load: 10 s · 2ⁿ, at most 5 minutes (LocalAI's figures)."""
+    """How long to wait before a failed model gets one trial load: 10 s · 2ⁿ, at most 5 minutes (LocalAI's figures)."""
 
     first: Seconds = Seconds(10)
     longest: Seconds = Seconds(300)
     _failures: int = 0
 
     def next(self) -> Seconds:
-        """Record a failure; returns the rest that follows it, in seconds."""
+        """Record a failure; returns the wait that follows it, in seconds."""
         rest = min(float(self.longest), self.first * 2 ** min(self._failures, 30))
         self._failures += 1
         return Seconds(rest)
 
     def forget(self) -> None:
-        """It worked: the next failure is a first one again."""
+        """Record a success: the next failure counts as the first again."""
         self._failures = 0

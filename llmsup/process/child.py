@@ -1,8 +1,7 @@
-"""One child process in a group of its own: started under guard, its output read, ended for certain.
+"""One child process in its own process group: started under the guard, its output read, reliably ended.
 
-All that came of it ends with it, also what left the group.
-
-It does not know what runs in it, nor whether that is any use: see `fleet`.
+Everything that it started ends with it, including what left the group. Whether the program is healthy is judged in
+`fleet.engine`.
 """
 
 from __future__ import annotations
@@ -32,18 +31,18 @@ from .shortage import insist, note
 log = logging.getLogger(__name__)
 
 UNFINISHED_EVERY = 5.0
-"""Seconds between lines that tell how far an unfinished one is: a bar of ten minutes leaves 120 of the book's 1,000."""
+"""Seconds between snapshots of an unfinished line: a progress bar of ten minutes takes 120 of the log's 1,000 lines."""
 
 # The child waits for a line from us before it becomes the engine. So a group is known to the guard before the
-# engine exists, and if we die in between, `read` sees the end of the pipe and there never is an engine.
+# engine exists, and if we die in between, `read` sees the end of the pipe and no engine is ever started.
 GATE = ("/bin/sh", "-c", 'read -r go && exec "$@"', "llmsup-gate")
 
 
 SPAWN_PATIENCE = Seconds(5)
-"""How long it is tried to start a process while the system lets us start none."""
+"""Seconds to keep trying while the system refuses to start a process."""
 
 SWEEP = 5.0
-"""Seconds for which those are looked for and killed that turn up after the end of the group."""
+"""Seconds to look for, and kill, processes that turn up after the group has ended."""
 
 Found = dict[int, tuple[psutil.Process, Row]]
 
@@ -55,7 +54,7 @@ class Child:
         pid: Also the id of its process group and session.
         argv: Its command line.
         received: How many bytes of its output `lines` has read so far.
-        left: What could not be ended with it, for people. Known at its end.
+        left: Descriptions of the processes that could not be ended with it. Known once it has ended.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class Child:
         mark: str,
         orphans: Orphans,
     ) -> None:
-        """`mark`: what all that it starts is marked with; `orphans`: knows those that were seen to leave it."""
+        """`mark`: carried by all that it starts; `orphans`: has the processes that were seen to leave its group."""
         self.pid = process.pid
         self.argv = argv
         self.received = 0
@@ -84,13 +83,14 @@ class Child:
         return self._process.returncode
 
     async def wait(self) -> int:
-        """Wait for its end; returns the exit code, or -N for signal N."""
+        """Wait for it to end; returns the exit code, or -N for signal N."""
         return await self._process.wait()
 
     async def lines(self) -> AsyncGenerator[str, None]:
-        """Yield its output line by line until the last writer closes it; of a line that doesn't end (dots, a bar that
-        is drawn anew) every now and then what there is of it. Somebody must always read this (or `chunks`): a pipe
-        that nobody drains stops the child at 64 KiB.
+        """Yield its output line by line until the last writer closes it. What there is of an unfinished line (dots, a
+        progress bar that is redrawn) is yielded every now and then.
+
+        Always read this or `chunks`: an undrained pipe blocks the child at 64 KiB.
         """
         assert self._process.stdout is not None
         lines, told = Lines(), trio.current_time()
@@ -121,29 +121,29 @@ class Child:
                 yield bytes(chunk)
 
     async def end_input(self) -> None:
-        """Close its standard input: a program that asks something is told that nobody answers."""
+        """Close its standard input, so that a program that prompts for something sees the end of input."""
         await self._close(self._process.stdin)
 
     async def _tell(self, line: bytes) -> None:
-        """Write to its standard input: a line fits into any pipe, so this doesn't wait for a reader."""
+        """Write to its standard input; a line fits into an empty pipe, so this doesn't wait for a reader."""
         assert self._process.stdin is not None
-        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # nobody reads: `wait` tells
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # it ended: `wait` tells
             await self._process.stdin.send_all(line)
 
     async def remains(self) -> tuple[str, ...]:
-        """Who is left of it, or of what it started, each as "4711 (llama-server)"; where that can't be told, nobody.
-        Dearer than a look at its exit code: all processes are looked at.
+        """What survives of it and its descendants, each as "4711 (llama-server)"; empty where that is unknown.
+
+        More expensive than checking its exit code: it lists all processes of the machine.
         """
         return tuple(describe(process) for process, _ in (await self._kin() or {}).values())
 
     async def _stop(self, grace: Seconds, last_words: bytes) -> None:
-        """TERM, TERM again at half time, KILL at the end; then KILL whatever else is left of the group, and whoever
-        left it.
+        """TERM, TERM again at half time, KILL at the end; then KILL what else is left of the group, and what left it.
 
-        The input ends right after the first TERM: whoever still reads it must not wait for more. The second TERM is
-        for llama-server, which takes it as "at once" (a first one waits for requests).
+        The input is closed right after the first TERM, so that no reader waits for more. The second TERM is for
+        llama-server, which takes it as "at once" (a first one waits for requests).
         """
-        # Before anybody ends: descent is only seen while the parents live.
+        # Before anything ends: descent is only visible while the parents live.
         strays = [process for process, row in (await self._kin() or {}).values() if row.group != self.pid]
         for words in (last_words, b""):
             if self.returncode is None or any(map(lives, strays)):
@@ -153,29 +153,30 @@ class Child:
                 await self._close(self._process.stdin)
                 with trio.move_on_after(grace / 2):
                     await self._process.wait()
-                    # They may be what the engine really is, so they have their time. Not our children: only the clock.
+                    # One of them may be the real engine, so they get the grace period too. They aren't our
+                    # children, so we can only poll.
                     while any(map(lives, strays)):  # noqa: ASYNC110
                         await trio.sleep(0.01)
-        # The leader is gone or won't go. Grandchildren get no second question: they had their SIGTERM.
+        # The leader is gone or refuses to go. Grandchildren get no second chance: they had their SIGTERM.
         self._signal(signal.SIGKILL)
         tell(strays, signal.SIGKILL)
         await self._process.wait()
         with trio.move_on_after(2):  # an init that is slow to reap must not hold us up
-            while alive(self.pid):  # not our children any more, or adopted ones: there is only the clock
+            while alive(self.pid):  # no longer our children, or adopted: we can only poll
                 reap(-self.pid)
                 await trio.sleep(0.005)
         await self._sweep({process.pid: process for process in strays})
 
     async def _sweep(self, killed: dict[int, psutil.Process]) -> None:
-        """End whoever is still there, however far it went; take note of those who can't be ended.
+        """Kill the survivors, wherever they have gone, and record those that can't be killed.
 
-        `killed`: those that were killed already. They may be ours to reap, and may need a moment to die: with their
-        parents gone nothing else tells whose they were.
+        `killed`: those that were already killed. They may be ours to reap and may take a moment to die; with their
+        parents gone, nothing else shows where they came from.
         """
         found: Found | None = None
         with trio.move_on_after(SWEEP):
             while True:
-                await self._orphans.look()  # whose parents have ended just now is ours by now
+                await self._orphans.look()  # whatever lost its parent just now has been adopted by us
                 found = await self._kin()
                 if found == {} and not any(map(lives, killed.values())):
                     break
@@ -193,7 +194,7 @@ class Child:
         self.left += tuple(f"{who}, unless another engine started it" for who in doubtful)
 
     async def _kin(self) -> Found | None:
-        """Those that belong to it and live; None where that can't be told now."""
+        """Its living descendants; None where they can't be listed right now."""
         look = partial(find, (self.pid,), mark=self._mark, known=self._orphans.strays(self.pid))
         try:
             return await trio.to_thread.run_sync(look, abandon_on_cancel=True)
@@ -221,19 +222,19 @@ async def run_child(
 ) -> AsyncIterator[Child]:
     """Start a program in a process group of its own, and end that whole group on the way out.
 
-    Its standard error goes where its standard output goes. Its standard input stays open, and empty, for as long
-    as we live: programs that end when it closes end with us.
+    Its standard error goes where its standard output goes. Its standard input stays open, and empty, while we live, so
+    programs that end when it closes end with us.
 
     Args:
         argv: The command line; argv[0] is looked up on PATH.
-        orphans: Told of the group before the program starts.
-        env: The whole environment of the program, but for its mark (`Inheritance.environment`).
+        orphans: Learns of the group before the program starts.
+        env: The program's whole environment except for its mark (`Inheritance.environment`).
         stop_grace: Seconds from the first SIGTERM to SIGKILL, on the way out.
-        farewell: Written to its standard input right after SIGTERM, before that ends.
+        farewell: Written to its standard input right after SIGTERM, before that is closed.
 
     Raises:
         SetupError: There is no such program.
-        OutOfResources: The system doesn't let us start a process now.
+        OutOfResources: The system has no process or file descriptor for us at the moment.
         OSError: It can't be started.
     """
     program = shutil.which(argv[0], path=env.get("PATH"))
@@ -259,7 +260,7 @@ async def run_child(
         await orphans.add(child.pid, mark)
         mark_limit(child.pid, mark)
         await child._tell(b"\n")
-        last_words = farewell  # not before: a line is what the gate waits for
+        last_words = farewell  # not earlier: a line is what the gate waits for
         yield child
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + stop_grace + SWEEP + 10):

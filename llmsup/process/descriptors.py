@@ -1,30 +1,27 @@
-"""How many files and sockets this process may have open, and how many of them clients may take.
-
-It does not know who opens them.
-"""
+"""How many files and sockets this process may have open, and how many of them clients may take."""
 
 from __future__ import annotations
 
 import resource
 
 ENOUGH = 65536
-"""What the limit is raised to. Beyond that is of no use, and engines inherit it: some programs go through all numbers
-up to their limit when they start another one, which takes minutes where it is a billion (containers have that)."""
+"""What the limit is raised to. More would be of no use, and engines inherit it: some programs close every number up
+to their limit before they start another, which takes minutes where it is a billion (as in some containers)."""
 
 STEPS = (ENOUGH, 24576, 10240)
-"""What is tried, where the hard limit allows it. macOS has "unlimited" as hard limit, and refuses what is beyond
+"""Values to try, where the hard limit allows them. macOS has "unlimited" as its hard limit and refuses anything above
 kern.maxfilesperproc with EINVAL; its man page setrlimit(2) promises OPEN_MAX, 10240."""
 
 RESERVE = 96
-"""Descriptors that are for everything else than clients: about 20 for llmsup itself, and per engine its pipes, its pid
-and the connections that ask for its health and props, which is 5."""
+"""Descriptors kept for everything but clients: about 20 for llmsup itself and 5 per engine (its pipes, its pid and the
+connections that ask for its health and props)."""
 
 FEWEST = 8
-"""Clients that are let in however low the limit is."""
+"""Clients that are accepted however low the limit is."""
 
 
 def raise_limit() -> int:
-    """Raise the soft limit as far as is allowed and of use; returns what it is then. It is never lowered."""
+    """Raise the soft limit as far as is allowed and useful; returns the new limit. It is never lowered."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return ENOUGH
@@ -46,5 +43,5 @@ def limit() -> int:
 
 
 def for_clients(limit: int) -> int:
-    """How many connections clients may have: each may need a second one, to an engine."""
+    """How many connections clients may have: each may need a second descriptor, to an engine."""
     return max(FEWEST, (limit - RESERVE) // 2)

@@ -1,7 +1,4 @@
-"""What happened, in order, for those who follow it.
-
-It does not know what the events mean nor how they are told.
-"""
+"""A bounded ring of numbered events that others can follow."""
 
 from __future__ import annotations
 
@@ -19,10 +16,10 @@ class Event:
     """One event.
 
     Attributes:
-        number: Grows by one with each.
+        number: One more than the event before.
         at: Unix seconds.
         kind: "model", "load", "unload", "pressure", "decision" ...
-        data: JSON values.
+        data: JSON values by name.
     """
 
     number: int
@@ -32,15 +29,15 @@ class Event:
 
 
 class Events(Ring[Event]):
-    """The last events; who misses some sees that by their numbers."""
+    """The last events; a reader that misses some can tell by their numbers."""
 
     def __init__(self, capacity: int = 1000) -> None:
         super().__init__(capacity)
 
     def write(self, kind: str, **data: Any) -> None:
-        """Add one."""
+        """Add an event."""
         self.add(Event(self.written + 1, round(time.time(), 3), kind, data))
 
     def since(self, seen: int) -> tuple[Event, ...]:
-        """Those after number `seen` that are kept, oldest first."""
+        """The kept events after number `seen`, oldest first."""
         return self.after(seen)[1]

@@ -1,6 +1,6 @@
-"""llmsup's side of the guard: keeps one running, whatever happens to it, and passes on what it must know.
+"""llmsup's side of the guard: keeps one running, whatever happens to it, and sends it its messages.
 
-It does not know what it must know: `orphans` does. Nothing that goes wrong here may end llmsup.
+What it is sent is decided in `orphans`. Nothing that goes wrong here may end llmsup.
 """
 
 from __future__ import annotations
@@ -24,33 +24,35 @@ from .watched import Watched
 log = logging.getLogger(__name__)
 
 PATIENCE = Seconds(5)
-"""How long a program that is to be started waits for a guard, while there is none."""
+"""Seconds that starting a program waits for a guard while there is none."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 30.0
-"""Seconds before a guard is started again that ended soon; one that lived longer than the latter starts afresh."""
+"""Seconds before a guard that ended early is restarted: the first and the longest delay. One that lived longer than the
+longest starts over with the first."""
 
 LAST_WORK = guard.GRACE + guard.SWEEP + 1
-"""Seconds that the guard is given to end what an orderly stop has left: nothing, as a rule."""
+"""Seconds that the guard gets to end what an orderly stop has left over: usually nothing."""
 
 FOLDERS = (Path(guard.__file__).parents[2], Path(psutil.__file__).parents[1])
 """Where the guard finds `llmsup` and psutil."""
 
 
-class Guarding(Watched):
-    """The guard's keeper.
+class GuardKeeper(Watched):
+    """Starts the guard, restarts it and talks to it.
 
     Attributes:
-        pid: Of the guard, while there is one that has been told everything.
+        pid: The guard's, while there is one that has been told everything.
     """
 
     def __init__(self, everything: Callable[[], Iterable[str]], inheritance: Inheritance, python: str) -> None:
-        """`everything`: all lines that a new guard must know; `python`: runs it."""
+        """`everything`: all lines that a new guard must be told; `python`: the interpreter that runs it."""
         super().__init__()
         self._everything = everything
         self._inheritance = inheritance
         self._python = python or sys.executable
         self._process: trio.Process | None = None
-        self._telling = trio.Lock()  # first come, first told: what a new guard learns is never older than what follows
+        # One message at a time: no line may overtake the initial lines of a new guard, which would then be outdated.
+        self._telling = trio.Lock()
         self._lacked = False
         self._told = False
 
@@ -59,7 +61,7 @@ class Guarding(Watched):
         return self._process.pid if self._process is not None and self._told else None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep a guard running; a new one learns everything again. Started once a first one was tried."""
+        """Keep a guard running; a new one is told everything again. Reports started after the first attempt."""
         pause = FIRST_PAUSE
         try:
             while True:
@@ -72,14 +74,14 @@ class Guarding(Watched):
                 await trio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
         finally:
-            # Closing the pipe is the message: the guard ends what is left (nothing, after an orderly stop) and exits.
+            # Closing the pipe is the signal: the guard ends what is left (nothing, after an orderly stop) and exits.
             if self._process is not None and self._process.stdin is not None:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + LAST_WORK):
                     await trio.aclose_forcefully(self._process.stdin)
                     await self._process.wait()
 
     async def _once(self, task_status: trio.TaskStatus[None]) -> str:
-        """One guard, from its start to its end; says how it ended."""
+        """Run one guard until it ends; returns how it ended."""
         try:
             process = await trio.lowlevel.open_process(
                 [self._python, "-I", "-S", guard.__file__, *map(str, FOLDERS)],
@@ -105,11 +107,11 @@ class Guarding(Watched):
         return f"the orphan guard ended with {code}"
 
     async def tell(self, line: str) -> None:
-        """Have the guard know a line, if there is one; else the next one learns it with everything else."""
+        """Send a line to the guard, if there is one; else the next guard gets it with everything else."""
         await self._tell(line)
 
     async def insist(self, line: str) -> None:
-        """The same, and wait for a guard, but not for ever: then it is logged that there is none."""
+        """The same, but wait a while for a guard if there is none; if none comes, that is logged."""
         with trio.move_on_after(PATIENCE):
             await self.until(lambda: self._process is not None or self._lacked)
         if self._process is None and not self._lacked:
@@ -123,6 +125,6 @@ class Guarding(Watched):
             if process is None or process.stdin is None:
                 return
             text = "".join(self._everything()) if line is None else line
-            # A few bytes always fit the pipe. A guard that died is replaced, and the next one knows everything.
+            # A few bytes always fit into the pipe. A guard that died is replaced, and the next one is told everything.
             with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, OSError):
                 await process.stdin.send_all(text.encode("utf-8", "surrogateescape"))

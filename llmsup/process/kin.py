@@ -1,8 +1,8 @@
-"""Who belongs to a child of ours: its process group, its session, all that descends from it, and all with its mark.
+"""Which processes belong to a child of ours: its group, its session, its descendants, and all with its mark.
 
 A process can leave its group (`set -m`), its session (`setsid`) and its parent (a daemon forks twice), and wipe its
-environment; some do all of that. It does not know why anybody should end. The guard uses this as well, so it imports
-nothing but `marks`, psutil and the standard library.
+environment; some do all of that. The guard uses this as well, so it imports nothing but `marks`, psutil and the
+standard library.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import psutil
 from .marks import marks_of
 
 LISTS = 20
-"""How many lists of all processes are made at most, where more and more are started meanwhile."""
+"""How often the processes are listed at most, if new ones keep appearing."""
 
 
 class Row(NamedTuple):
@@ -32,16 +32,16 @@ class Row(NamedTuple):
 
 
 Table = dict[int, tuple[psutil.Process, Row]]
-"""The processes that live, by their number. A `psutil.Process` knows when it began, so it is never mixed up with one
-that has the same number later.
+"""The living processes by number. A `psutil.Process` knows when it started, so it is never confused with a later one
+of the same number.
 """
 
 
 def members(
     rows: Collection[Row], leaders: Collection[int], *, mark: str = "", known: Collection[int] = ()
 ) -> frozenset[int]:
-    """The numbers of those that belong to these leaders, or have a mark that begins with `mark`, or are known, and of
-    their descendants.
+    """The numbers of the processes that belong to these leaders, have a mark that begins with `mark` or are `known`,
+    and of all their descendants.
     """
     children: dict[int, list[int]] = {}
     for row in rows:
@@ -63,13 +63,13 @@ def members(
 
 
 def table() -> Table:
-    """All that live, with their marks. Takes some ten milliseconds: not for the event loop.
+    """All living processes with their marks. Takes some tens of milliseconds: not for the event loop.
 
-    One that ended before its turn may have started another after the list was made. So there are more lists, until one
-    has nobody new.
+    A process that ended before it was read may have started another one after the list was made, so the listing is
+    repeated until nothing new turns up.
 
     Raises:
-        OSError: They can't be looked at, for want of file descriptors for one.
+        OSError: They can't be read, for lack of file descriptors for example.
     """
     found: Table = {}
     seen: set[int] = set()
@@ -95,7 +95,7 @@ def _read(pids: Iterable[int], found: Table) -> None:
 def find(
     leaders: Collection[int], *, mark: str = "", known: Iterable[psutil.Process] = ()
 ) -> dict[int, tuple[psutil.Process, Row]]:
-    """Those that live and belong to these leaders (`members`), but never ourselves. Raises what `table` raises."""
+    """The living processes that belong to these leaders (`members`), never ourselves. Raises what `table` raises."""
     there = table()
     same = [process.pid for process in known if process.pid in there and there[process.pid][0] == process]
     found = members([row for _, row in there.values()], leaders, mark=mark, known=same)
@@ -103,24 +103,24 @@ def find(
 
 
 def lives(process: psutil.Process) -> bool:
-    """Whether this very process runs; one that has ended and waits for its parent to take note does not."""
+    """Whether this very process still runs; a zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
-    except OSError:  # it can't be looked at, for a reason of ours
+    except OSError:  # it can't be read, for a reason on our side
         return True
 
 
 def tell(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
-    """Send a signal to those of them that still are who they were."""
+    """Send a signal to those that are still the same process."""
     for process in processes:
         with contextlib.suppress(psutil.Error, OSError):
             process.send_signal(number)
 
 
 def describe(process: psutil.Process) -> str:
-    """What a person would look for: "4711 (llama-server)"."""
+    """A process as people would look it up: "4711 (llama-server)"."""
     try:
         return f"{process.pid} ({process.name()})"
     except (psutil.Error, OSError):
@@ -128,9 +128,7 @@ def describe(process: psutil.Process) -> str:
 
 
 def reap(pid: int) -> None:
-    """Take note of the end of a child that we adopted; `-PGID`: of all that we adopted out of a group. Nothing
-    happens where there is none.
-    """
+    """Reap an adopted child; `-PGID`: every adopted child of a group. Does nothing where there is none."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(pid, os.WNOHANG) != (0, 0):
             pass

@@ -1,8 +1,8 @@
-"""What a llmsup leaves that is killed together with its guard: the next one with the same `state_dir` ends it.
+"""What is left of a llmsup that was killed together with its guard: the next one with the same `state_dir` ends it.
 
-Each llmsup has a file there with what its guard would know, and holds a lock on it for as long as it lives. So whoever
-gets that lock knows that the other is dead, whatever numbers its processes had, in whichever container it ran; and what
-it has started says so itself, by its mark. It does not know what that was.
+Each llmsup has a file there with what its guard would be told, and holds a lock on it while it lives. So whoever gets
+that lock knows that the other is dead, whatever its process numbers were and in whichever container it ran; what it had
+started is recognised by its mark.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ log = logging.getLogger(__name__)
 _NAME = "children-{}"
 
 _LINES = re.compile(rb"#([0-9a-f]{10})\n(@.*\n)*")
-"""What stands in the file: the guard's language."""
+"""The file's format: the guard's messages."""
 
 
 class Leftovers:
-    """The file of this llmsup, and those of others that are dead."""
+    """The file of this llmsup, and those that dead ones left."""
 
     def __init__(self, state_dir: Path, inheritance: Inheritance, sockets: Path) -> None:
         """`sockets`: the directory of the engines' sockets."""
@@ -42,10 +42,10 @@ class Leftovers:
         self._sockets = sockets
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep the file, and end what others have left, until cancelled. Started once the file is there."""
+        """Keep the file, and end what dead llmsups have left, until cancelled. Reports started once the file exists."""
         with self._recorded():
             task_status.started()
-            # A call that waits for processes to end: at our own end there is no need to wait for that.
+            # It waits for processes to end; when we stop, there is no need to wait for it.
             await trio.to_thread.run_sync(end_all, self._state_dir, abandon_on_cancel=True)
             await trio.sleep_forever()
 
@@ -54,7 +54,7 @@ class Leftovers:
         path = self._state_dir / _NAME.format(self._inheritance.token)
         with contextlib.ExitStack() as leaving:
             try:
-                with replacing(path) as file:  # locked and whole from the first moment on
+                with replacing(path) as file:  # locked and complete from the moment it is visible
                     leaving.callback(os.close, os.dup(file.fileno()))  # the lock lives as long as one of the two
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     file.write(f"#{self._inheritance.token}\n".encode() + b"@%b\n" % os.fsencode(self._sockets))
@@ -69,7 +69,7 @@ class Leftovers:
 
 
 def end_all(state_dir: Path) -> None:
-    """End what those have left that are dead, and remove their files. Takes seconds where there is anything to end."""
+    """End what dead llmsups left behind, and remove their files. Takes seconds if there is anything to end."""
     with contextlib.suppress(OSError):
         for path in sorted(state_dir.glob(_NAME.format("*"))):
             with contextlib.suppress(OSError), path.open("rb") as file:
@@ -80,16 +80,16 @@ def end_all(state_dir: Path) -> None:
 
 
 def _end(file: BinaryIO) -> bool:
-    """Whether that was such a file, and all is done. Raises OSError if the processes can't be looked at now."""
+    """Returns whether it was such a file and all is done. Raises OSError if the processes can't be listed now."""
     lines = file.read()
     if not (match := _LINES.fullmatch(lines)):
         return False
     token = match[1].decode()
     found = _family(token)
-    if any(process.pid == os.getpid() for process in found):  # we run under what it has left
+    if any(process.pid == os.getpid() for process in found):  # we ourselves run under one of its leftovers
         return False
     guards = [process for process in found if f"{token}.{GUARD}" in marks_of(process)]
-    if guards:  # it is at work
+    if guards:  # its guard is already ending them
         psutil.wait_procs(guards, timeout=guard.GRACE + guard.SWEEP + 1)
         found = _family(token)
     ours = guard.Guard(kin)
@@ -100,7 +100,7 @@ def _end(file: BinaryIO) -> bool:
         ours.end()
         left = ", ".join(map(kin.describe, _family(token)))
         log.warning(
-            "a llmsup that was killed has left processes; ended: %s%s", names, f"; but not {left}" if left else ""
+            "a llmsup that was killed left processes behind; ended: %s%s", names, f"; but not {left}" if left else ""
         )
     ours.sweep()
     return True

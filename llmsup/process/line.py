@@ -1,17 +1,14 @@
-"""One line of a log: printable, and of bounded length, whatever it is made of.
-
-It does not know where lines come from nor where they go.
-"""
+"""One line of a log: made printable and cut to a bounded length."""
 
 from __future__ import annotations
 
 MAX_LINE = 4096
-"""Characters kept of one line: a JSON dump on one line must not push out all the rest."""
+"""Characters kept of one line: a JSON dump on one line must not push out everything else."""
 
 
 def visible(text: str) -> str:
-    r"""Write control characters as `\n`, `\x1b`: whatever a request or an engine says, it can neither begin a line
-    of its own nor talk to the terminal. Tabs stay.
+    r"""Write control characters as `\n`, `\x1b`: whatever a request or an engine says, it can neither start a new
+    line nor control the terminal. Tabs stay.
     """
     if text.isprintable():
         return text
@@ -20,5 +17,5 @@ def visible(text: str) -> str:
 
 def line_of(text: str) -> str:
     """`text` as a line of a log: `visible`, and no longer than `MAX_LINE` characters."""
-    # Cut before, too: what is thrown away anyway shall not be looked at character by character.
+    # Cut first as well, so that text which is thrown away isn't processed character by character.
     return visible(text.rstrip()[:MAX_LINE])[:MAX_LINE]

@@ -1,30 +1,27 @@
-"""A program's output cut into lines, as a person at a terminal would have seen them.
-
-It does not know where the output comes from, nor what time it is.
-"""
+"""A program's output cut into lines, as a person at a terminal would have seen them."""
 
 from __future__ import annotations
 
 LONGEST = 65536
-"""Bytes kept of a line without an end: it must not fill our memory."""
+"""Bytes kept of a line that doesn't end: it must not fill our memory."""
 
 
 class Lines:
-    """Cuts bytes into lines. A carriage return overwrites: of a bar that is drawn again and again in one line, only
-    what it shows in the end becomes a line, or what it shows when somebody asks (`unfinished`).
+    """Cuts bytes into lines. A carriage return overwrites: a progress bar redrawn in place becomes a line only as it
+    looks at the end, or when `unfinished` is called.
     """
 
     def __init__(self) -> None:
         self._rest = b""
-        self._told = b""  # what was given away of a line that is overwritten
-        self._begun = False  # part of the present line was given away
+        self._told = b""  # what was already returned of a line that is being overwritten
+        self._begun = False  # part of the current line was already returned
 
     def feed(self, data: bytes) -> list[str]:
-        """Take the next bytes; gives the lines that they end, without their ends."""
+        """Take the next bytes; returns the lines that they complete, without line ends."""
         *ended, rest = (self._rest + data).split(b"\n")
         lines = [text for line in ended if (text := self._end(line)) is not None]
         shown = _shown(rest)[-LONGEST:]
-        if b"\r" in rest:  # what was overwritten is forgotten, that something was isn't
+        if b"\r" in rest:  # forget what was overwritten, but not that something was
             shown = b"\r" + shown + (b"\r" if rest.endswith(b"\r") else b"")
         self._rest = shown
         return lines
@@ -37,14 +34,12 @@ class Lines:
 
     @property
     def pending(self) -> bool:
-        """The present line shows something that was not given away yet."""
+        """Whether the current line shows something that was not returned yet."""
         shown = _shown(self._rest)
         return bool(shown.strip()) and shown != self._told
 
     def unfinished(self) -> str:
-        """Give away what the present line shows so far: of one that grows what has come since the last time, of one
-        that is overwritten all of it.
-        """
+        """What the current line shows so far: the new part of a line that grows, all of a line that is overwritten."""
         shown, self._begun = _shown(self._rest), True
         if b"\r" in self._rest:
             self._told = shown
@@ -53,14 +48,14 @@ class Lines:
         return _text(shown)
 
     def close(self) -> list[str]:
-        """There is no more: gives the last line if it has no end."""
+        """End the input; returns the last line if it had no line end."""
         rest, self._rest = self._rest, b""
         text = self._end(rest) if rest else None
         return [] if text is None else [text]
 
 
 def _shown(line: bytes) -> bytes:
-    """What is left to see of a line: what was written last that isn't blank (a bar is wiped with spaces)."""
+    """What a terminal would show of a line: the last text that isn't blank (a bar is wiped with spaces)."""
     if b"\r" not in line:
         return line
     written = [part for part in line.split(b"\r") if part]

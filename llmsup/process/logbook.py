@@ -1,7 +1,4 @@
-"""The last lines that something wrote, each one fit for a log.
-
-It does not know where lines come from nor where they go.
-"""
+"""The last lines of some output, each one fit for a log."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ class LogBook(Ring[str]):
         self.prefix = prefix
 
     def write(self, line: str) -> None:
-        """Add one line, without its line end; control characters are made visible, and what is too long is cut."""
+        """Add one line, without its line end; control characters are made visible, and a long line is cut."""
         line = line_of(line)
         self.add(line)
         if self._parent is not None:
@@ -37,11 +34,11 @@ class LogBook(Ring[str]):
         return self._kept[-1] if self._kept else ""
 
     def since(self, seen: int) -> tuple[int, tuple[str, ...]]:
-        """What was written after line number `seen`: how many lines of it are lost, and the rest."""
+        """What was written after line number `seen`: how many of those lines are lost, and the others."""
         return self.after(seen)
 
     async def follow(self, seen: int) -> AsyncGenerator[str, None]:
-        """Yield every line after line number `seen`, until `close`; a gap is told as a line of its own."""
+        """Yield every line after line number `seen`, until `close`; a gap is reported as a line."""
         while await self.news(seen):
             lost, lines = self.after(seen)
             seen = self.written

@@ -1,6 +1,6 @@
-"""The service manager's ear: tells systemd when llmsup is ready and when it stops (sd_notify(3)).
+"""Tells systemd when llmsup is ready and when it stops (sd_notify(3)).
 
-It does not know what is served. Telling never fails: a service manager that doesn't listen is no reason not to serve.
+It never raises: a service manager that doesn't listen is no reason not to serve.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from ..units import Seconds
 log = logging.getLogger(__name__)
 
 PATIENCE = Seconds(1)
-"""How long a socket whose queue is full may hold us up."""
+"""Seconds that a socket whose queue is full may hold us up."""
 
 
 class Notifier:
-    """What listens at $NOTIFY_SOCKET, or nobody.
+    """Sends to $NOTIFY_SOCKET, or nowhere.
 
     Attributes:
-        address: A Unix datagram socket's path, or "@" and an abstract name (sd_notify(3)); "" for nobody.
+        address: A Unix datagram socket's path, or "@" and an abstract name (sd_notify(3)); "" sends nowhere.
     """
 
     def __init__(self, address: str = "") -> None:
@@ -31,18 +31,18 @@ class Notifier:
 
     @classmethod
     def take(cls, environ: MutableMapping[str, str] = os.environ) -> Notifier:
-        """The one that the environment names. It is taken out of there: an engine that knows the protocol, too
-        (a container's runtime does), must not speak for us.
+        """The one that the environment names. The variable is removed: an engine that also speaks the protocol (a
+        container runtime does) must not report in our name.
         """
         return cls(environ.pop("NOTIFY_SOCKET", ""))
 
     def ready(self, status: str) -> None:
-        """Say that requests are answered; `status` is a line for people. Once `stopping` is said, nothing."""
+        """Report that requests are answered; `status` is a line for people. Does nothing after `stopping`."""
         if not self._stopping:
             self._tell(f"READY=1\nSTATUS={' '.join(status.split())}")
 
     def stopping(self) -> None:
-        """Say that it ends, as often as one likes."""
+        """Report that llmsup is stopping; may be called repeatedly."""
         if not self._stopping:
             self._stopping = True
             self._tell("STOPPING=1\nSTATUS=stopping")

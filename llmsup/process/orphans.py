@@ -1,6 +1,6 @@
-"""What we started and must not outlive us: its process groups, and what has left them.
+"""The processes that we started and that must not outlive us: process groups, and what has left them.
 
-It does not know what runs in them, nor how the guard is kept (`guarding`).
+Keeping the guard itself alive is `guarding`'s part.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import trio
 from attrs import Factory, define
 
 from . import subreaper
-from .guarding import Guarding
+from .guarding import GuardKeeper
 from .inheritance import Inheritance
 from .kin import Row, describe, lives, members, reap, tell
 from .marks import marks_of
@@ -26,20 +26,20 @@ from .shortage import is_ours, note
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 5.0
-"""Seconds between looks for processes that leave their group: descent is only seen while the parents live."""
+"""Seconds between scans for processes that leave their group: descent is only visible while the parents live."""
 
 CERTAIN = 10.0
-"""After so many seconds a zombie that may be one of ours is nobody else's to reap."""
+"""Seconds after which we reap a zombie that may be ours, as no one else has."""
 
 
 @define(eq=False)
-class Group:
+class ProcessGroup:
     """A process group that we started.
 
     Attributes:
-        mark: What its members are marked with.
-        began: When its leader did, in Unix seconds.
-        strays: Those that were seen to come from it and to leave it.
+        mark: The mark of its members.
+        began: When its leader started, in Unix seconds.
+        strays: Processes that were seen to come from it and leave it.
     """
 
     mark: str
@@ -51,20 +51,20 @@ class Orphans:
     """The processes that must not outlive us.
 
     Attributes:
-        inheritance: The environment of what we start, with its mark.
+        inheritance: Builds the environment of what we start, with its mark.
     """
 
     def __init__(self, directory: Path, inheritance: Inheritance | None = None, *, python: str = "") -> None:
-        """`directory`: where engines put their sockets, which the guard removes at the very end; `python`: runs the
-        guard; "" for the one that runs us.
+        """`directory`: where engines put their sockets, which the guard removes at the very end; `python`: the
+        interpreter for the guard; "" for our own.
         """
         self.inheritance = inheritance or Inheritance()
         self._directories = [directory]
-        self._groups: dict[int, Group] = {}
-        self._unclaimed: dict[int, psutil.Process] = {}  # adopted, and nobody knows whose
-        self._suspects: dict[int, float] = {}  # zombies that may be ours, since when (trio time)
-        self._before: frozenset[int] = frozenset()  # children that were there before us
-        self._guarding = Guarding(self._lines, self.inheritance, python)
+        self._groups: dict[int, ProcessGroup] = {}
+        self._unclaimed: dict[int, psutil.Process] = {}  # adopted, of unknown origin
+        self._suspects: dict[int, float] = {}  # zombies that may be ours, and since when (trio time)
+        self._before: frozenset[int] = frozenset()  # children that existed before `run`
+        self._guarding = GuardKeeper(self._lines, self.inheritance, python)
 
     @property
     def guard_pid(self) -> int | None:
@@ -72,29 +72,29 @@ class Orphans:
         return self._guarding.pid
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep a guard and look for strays, until cancelled. Started once the guard was."""
+        """Keep a guard running and look for strays, until cancelled. Reports started once the guard has started."""
         self._before = frozenset(child.pid for child, _ in await self._descendants())
         async with trio.open_nursery() as nursery:
             await nursery.start(self._guarding.run)
             task_status.started()
             while True:
                 await trio.sleep(LOOK_EVERY)
-                if self._groups or subreaper.adopts():  # what was adopted may end when nothing runs any more
+                if self._groups or subreaper.adopts():  # adopted processes may end after the last group
                     await self.look()
 
     async def add(self, group: int, mark: str = "") -> None:
-        """Register a process group, whose members have this mark. When this returns, the guard will end it even if we
-        are killed now.
+        """Register a process group whose members have this mark. Once this returns, the guard ends it even if we are
+        killed right away.
         """
         began = 0.0
         with contextlib.suppress(psutil.Error):
             began = psutil.Process(group).create_time()
-        self._groups[group] = Group(mark, began)
+        self._groups[group] = ProcessGroup(mark, began)
         await self._guarding.insist(f"+{group}\n")
 
     async def remove(self, group: int) -> None:
-        """Forget a process group that has ended, and its strays. Whoever may have been one of them, but also another
-        group's, ends with the last of these groups.
+        """Forget a process group that has ended, and its strays. A process that may also be another group's ends with
+        the last of the groups that it may belong to.
         """
         if self._groups.pop(group, None) is not None:
             forsaken = [process for process in self._unclaimed.values() if not self._may_be_of(process)]
@@ -102,17 +102,17 @@ class Orphans:
         await self._guarding.tell(f"-{group}\n")
 
     async def use(self, directory: Path) -> None:
-        """Sockets are here from now on; the guard removes this directory, too."""
+        """Use this directory for sockets from now on; the guard removes it as well."""
         self._directories.append(directory)
         await self._guarding.tell(f"@{directory}\n")
 
     def strays(self, group: int) -> list[psutil.Process]:
-        """Those that were seen to come from a group and to leave it, and live."""
+        """The living processes that were seen to come from a group and leave it."""
         ours = self._groups.get(group)
         return [process for process in ours.strays.values() if lives(process)] if ours else []
 
     def doubtful(self, group: int) -> list[psutil.Process]:
-        """Those that may come from a group, but also from another one, and live."""
+        """The living processes that may come from a group, or from another one."""
         ours = self._groups.get(group)
         return [process for process in self._unclaimed.values() if ours in self._may_be_of(process) and lives(process)]
 
@@ -129,7 +129,7 @@ class Orphans:
     # Looking...
 
     async def look(self) -> None:
-        """Look for processes that have left their group, and have the guard know them."""
+        """Look for processes that have left their group, and report them to the guard."""
         descendants = await self._descendants()
         rows = [row for _, row in descendants]
         found: list[int] = []
@@ -148,7 +148,7 @@ class Orphans:
             await self._guarding.tell(f"={pid}\n")
 
     def _adopted(self, descendants: list[tuple[psutil.Process, Row]]) -> list[int]:
-        """Take note of children that we didn't start, and of the end of those that have ended."""
+        """Record children that we didn't start, and reap those that have ended."""
         self._unclaimed = {pid: process for pid, process in self._unclaimed.items() if lives(process)}
         claimed = {pid for strays in self._all_strays() for pid in strays}
         not_theirs = {*self._groups, self.guard_pid, *self._before}
@@ -158,7 +158,7 @@ class Orphans:
             if row.parent != os.getpid() or row.pid in not_theirs:
                 continue
             if not lives(process):
-                # What we start has a session of its own, or ours, and somebody who waits for it.
+                # What we start ourselves has its own session or ours, and a task that waits for it.
                 adopted = row.pid in claimed or row.session not in (row.pid, os.getsid(0))
                 since = self._suspects[row.pid] = seen.get(row.pid, trio.current_time())
                 if adopted or trio.current_time() - since >= CERTAIN:
@@ -175,18 +175,18 @@ class Orphans:
         return found
 
     def _whose(self, process: psutil.Process) -> dict[int, psutil.Process] | None:
-        """Among whose strays one belongs that we adopted; None: we started it ourselves."""
+        """The strays that an adopted process belongs to; None if we started it ourselves."""
         marks = [mark for mark in marks_of(process) if mark.startswith(f"{self.inheritance.token}.")]
         for group in self._groups.values():
             if group.mark in marks:
                 return group.strays
         if marks or _begins(process):
             return None
-        # It has rid itself of its mark. It is clear whose it is where there is only one that was there before it.
+        # It has shed its mark. Its origin is only clear if exactly one group existed before it did.
         may_be_of = self._may_be_of(process)
         return may_be_of[0].strays if len(may_be_of) == 1 else self._unclaimed
 
-    def _may_be_of(self, process: psutil.Process) -> list[Group]:
+    def _may_be_of(self, process: psutil.Process) -> list[ProcessGroup]:
         with contextlib.suppress(psutil.Error):
             return [group for group in self._groups.values() if group.began <= process.create_time()]
         return []
@@ -201,7 +201,7 @@ class Orphans:
 
 
 def _descendants() -> list[tuple[psutil.Process, Row]]:
-    """All that descend from us, zombies too; some milliseconds: not for the event loop."""
+    """All our descendants, zombies included; some milliseconds: not for the event loop."""
     found = []
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
@@ -211,8 +211,8 @@ def _descendants() -> list[tuple[psutil.Process, Row]]:
 
 
 def _begins(process: psutil.Process) -> bool:
-    """Whether it is a child that we forked a moment ago, and that is still a copy of us, or becoming what it will be:
-    without its mark, either way.
+    """Whether it is a child that we forked a moment ago and that has not exec'd yet, or is about to: it has no mark in
+    either case.
     """
     try:
         return process.cmdline() in ([], psutil.Process().cmdline())

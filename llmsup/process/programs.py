@@ -1,7 +1,4 @@
-"""A program that is run for what it prints: within a time, up to a length, and gone afterwards with all it started.
-
-It does not know what the program says.
-"""
+"""Runs a program for its output: with a time limit, a size limit, and nothing of it left running afterwards."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from ..units import Bytes, Seconds
 from .inheritance import Inheritance
 
 MOST = Bytes(64 * 1024)
-"""What is read of what it prints, if nothing else is said."""
+"""What is read of its output at most, unless stated otherwise."""
 
 _TAIL = 300
 
@@ -53,9 +50,9 @@ async def run(
     """Run a program; returns its standard output.
 
     Args:
-        name: What it is called in messages.
-        timeout: In seconds, for all of it.
-        env: Its environment; None: ours, without what is ours alone.
+        name: What to call it in messages.
+        timeout: In seconds, for the whole run.
+        env: Its environment; None: ours, without our secrets.
         cwd: Its working directory; None: ours.
         together: What it writes to its standard error belongs to its output.
         most: How many bytes it may print.
@@ -83,7 +80,7 @@ async def run(
                     if stream is not None:
                         nursery.start_soon(read, stream, into)
                 code = await process.wait()
-                nursery.cancel_scope.deadline = trio.current_time() + 1  # somebody that it left behind has the pipe
+                nursery.cancel_scope.deadline = trio.current_time() + 1  # a process left behind may hold the pipe
     output = bytes(err or out).decode(errors="replace")
     if too_long:
         raise ProgramFailed(f"{name} printed more than {most // 1024} KiB.", output=output)
@@ -120,7 +117,7 @@ def last_lines(output: str) -> str:
 async def _process(
     argv: Sequence[str], name: str, env: Mapping[str, str], cwd: str | None, together: bool
 ) -> AsyncIterator[trio.Process]:
-    """The program in a group of its own, which is killed on the way out."""
+    """The program in its own process group, which is killed on the way out."""
     try:
         process = await trio.lowlevel.open_process(
             list(argv),

@@ -1,8 +1,7 @@
-"""A socket as a stream that first does what can be done at once.
+"""A socket stream that tries to read or write at once before it waits.
 
-trio's own gives up its turn at every read and write, also when the bytes are there, and its users open a cancel scope
-for each deadline, also when nothing has to be waited for. Where thousands of small messages are relayed a second,
-that is most of the work. It does not know what the bytes mean.
+trio's own yields at every read and write even when the bytes are there, and its users open a cancel scope for each
+deadline even when there is nothing to wait for. With thousands of small messages a second, that is most of the work.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ import socket
 import trio
 
 READ = 65536
-"""Bytes asked of the socket at a time."""
+"""Bytes to ask the socket for at a time."""
 
 IN_A_ROW = 16
-"""So often somebody may go on at once; then it is others' turn, who may have waited for long."""
+"""How often in a row a stream may skip the checkpoint; then other tasks get their turn."""
 
 
 _HUNG_UP = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
@@ -28,7 +27,7 @@ class QuickStream(trio.abc.HalfCloseableStream):
     """A connected socket's stream.
 
     Attributes:
-        socket: Of the standard library; it doesn't block.
+        socket: The standard library's, non-blocking.
     """
 
     def __init__(self, connected: socket.socket) -> None:
@@ -39,13 +38,13 @@ class QuickStream(trio.abc.HalfCloseableStream):
 
     @classmethod
     def of(cls, stream: trio.SocketStream) -> QuickStream:
-        """Take over the socket of trio's stream, which is of no use any more, with the options that trio has set."""
+        """Take over the socket of trio's stream, with the options that trio has set; don't use that stream any more."""
         return cls(socket.socket(fileno=stream.socket.detach()))
 
     # At once...
 
     def receive_now(self) -> bytes | None:
-        """What is there; b"" at the end; None: nothing is there, or it is others' turn.
+        """The bytes that are there; b"" at the end; None: there are none, or other tasks are due.
 
         Raises:
             trio.BrokenResourceError, trio.ClosedResourceError: As in trio.
@@ -62,7 +61,7 @@ class QuickStream(trio.abc.HalfCloseableStream):
             raise self._gone() from None
 
     def send_now(self, data: bytes | bytearray | memoryview) -> int:
-        """Send what can be sent; returns how many bytes that was. Raises as `receive_now` does."""
+        """Send what can be sent at once; returns how many bytes that was. Raises as `receive_now` does."""
         if self._in_a_row >= IN_A_ROW:
             self._in_a_row = 0
             return 0
@@ -76,12 +75,12 @@ class QuickStream(trio.abc.HalfCloseableStream):
 
     @property
     def readable(self) -> bool:
-        """Something is there, or the end."""
+        """Whether there are bytes to read, or the end."""
         return bool(self._look())
 
     @property
     def hung_up(self) -> bool:
-        """The other side has closed its sending side, or is gone, whatever it has sent before that."""
+        """Whether the other side has closed its sending side, or is gone, whatever it has sent before that."""
         return bool(self._look() & _HUNG_UP)
 
     def _look(self) -> int:
@@ -92,7 +91,7 @@ class QuickStream(trio.abc.HalfCloseableStream):
             self._poll.register(self.socket.fileno(), select.POLLIN | _HUNG_UP)
         return next((bits for _, bits in self._poll.poll(0)), 0)
 
-    # As in trio, but for one thing: who receives waits first, as `receive_now` has been tried...
+    # As in trio, except that receiving waits first, since `receive_now` has been tried...
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next bytes; b"" at the end."""
@@ -125,7 +124,7 @@ class QuickStream(trio.abc.HalfCloseableStream):
         self._in_a_row = 0
 
     async def send_eof(self) -> None:
-        """Close our side."""
+        """Close the sending side."""
         await trio.lowlevel.checkpoint()
         try:
             self.socket.shutdown(socket.SHUT_WR)
@@ -133,23 +132,23 @@ class QuickStream(trio.abc.HalfCloseableStream):
             raise self._gone() from None
 
     async def aclose(self) -> None:
-        """Close it; who waits for it is told so."""
+        """Close it; tasks that wait on it get `ClosedResourceError`."""
         self.close()
         await trio.lowlevel.checkpoint()
 
     def close(self) -> None:
-        """Close it now."""
+        """Close it, without a checkpoint."""
         if not self.closed:
             trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
 
     @property
     def closed(self) -> bool:
-        """It was closed, by us."""
+        """Whether we have closed it."""
         return self.socket.fileno() < 0
 
     def wake(self) -> None:
-        """Have whoever waits get `ClosedResourceError`, though it isn't closed."""
+        """Make waiting tasks get `ClosedResourceError`, though it isn't closed."""
         if not self.closed:
             trio.lowlevel.notify_closing(self.socket)
 

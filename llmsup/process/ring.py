@@ -1,7 +1,4 @@
-"""The last things that somebody wrote, bounded and numbered, readable by many at their own pace.
-
-It does not know what they are.
-"""
+"""A bounded ring of numbered things, readable by many at their own pace."""
 
 from __future__ import annotations
 
@@ -14,12 +11,12 @@ T = TypeVar("T")
 
 
 class Ring(Watched, Generic[T]):
-    """A bounded ring of numbered things. Who writes never waits; who reads too slowly misses some, and can tell
+    """A bounded ring of numbered things. Writers never wait; a reader that is too slow misses some, and can tell
     (llama-swap's #875: a slow reader of logs must not stall an engine).
 
     Attributes:
-        written: How many there ever were, and the number of the newest.
-        closed: Those who follow may come to an end.
+        written: How many there ever were, which is the number of the newest.
+        closed: Nothing more will come; followers may finish.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -35,7 +32,7 @@ class Ring(Watched, Generic[T]):
         self.notify()
 
     def close(self) -> None:
-        """Let those who follow come to an end."""
+        """Let followers finish."""
         self.closed = True
         self.notify()
 

@@ -1,7 +1,6 @@
-"""What a running server leaves in its `state_dir` for the commands of its own user: where it answers, and a key.
+"""What a running server leaves in its `state_dir` for its own user's commands: where it listens, and a key.
 
-A config may be edited while its server runs, so it doesn't tell where the server is, nor which keys it takes. It does
-not know who reads it, nor how one asks a server.
+The config can't tell them: it may have been edited since the server started.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ log = logging.getLogger(__name__)
 _NAME = "server-{}.json"
 
 SAME = Seconds(2)
-"""How far apart two readings of one process's start may be: Linux tells it from the boot on, and the clock is set."""
+"""Seconds that two readings of a process's start may differ by: Linux counts from boot, and the clock gets adjusted."""
 
 
 def new_token() -> str:
-    """A key that nobody can guess."""
+    """An unguessable key."""
     return secrets.token_urlsafe(32)
 
 
@@ -39,9 +38,9 @@ class ServerFile:
     """One server.
 
     Attributes:
-        pid: Its process; `began` is when that began, in Unix seconds: the number alone may be another one's by now.
+        pid: Its process; `began` is when that started, in Unix seconds, as the number may have been reused.
         urls: Where a client on this machine reaches it, one for each address that it listens on.
-        token: A key that it takes for as long as it runs.
+        token: A key that it accepts while it runs.
         config: Its config's path, or "" if it has none.
     """
 
@@ -53,7 +52,7 @@ class ServerFile:
 
     @property
     def runs(self) -> bool:
-        """Whether it is still there."""
+        """Whether it still runs."""
         try:
             process = psutil.Process(self.pid)
             return abs(process.create_time() - self.began) <= SAME and process.status() != psutil.STATUS_ZOMBIE
@@ -63,9 +62,9 @@ class ServerFile:
 
 @contextlib.contextmanager
 def left_in(state_dir: Path, *, urls: tuple[str, ...], token: str, config: Path | None) -> Iterator[None]:
-    """Leave the file of this process while the block runs; those of servers that were killed are removed.
+    """Keep this process's file there while the block runs; those of servers that were killed are removed.
 
-    One that can't be written is told in the log: the commands then go by the config.
+    If it can't be written, that is logged, and the commands go by the config.
     """
     began = psutil.Process().create_time()
     text = {
@@ -92,7 +91,7 @@ def left_in(state_dir: Path, *, urls: tuple[str, ...], token: str, config: Path 
 
 
 def servers_of(state_dir: Path) -> list[ServerFile]:
-    """The servers that run, the newest first."""
+    """The running servers, newest first."""
     found = [file for path in _files(state_dir) if (file := _read(path)) and file.runs]
     return sorted(found, key=lambda file: file.began, reverse=True)
 
@@ -105,7 +104,7 @@ def _files(state_dir: Path) -> list[Path]:
 
 
 def _read(path: Path) -> ServerFile | None:
-    """One file, if it is this user's: nobody else may say where this user's commands go."""
+    """One file, if it belongs to this user: no one else may redirect this user's commands."""
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_uid != os.getuid():
@@ -118,12 +117,12 @@ def _read(path: Path) -> ServerFile | None:
             token=str(read["token"]),
             config=str(read["config"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):  # it is going, or another version's, or nobody's
+    except (OSError, ValueError, KeyError, TypeError):  # being removed, another version's, or damaged
         return None
 
 
 def _sweep(state_dir: Path) -> None:
-    """Remove what servers left that could not do it themselves."""
+    """Remove the files of servers that were killed."""
     for path in _files(state_dir):
         file = _read(path)
         if file is not None and not file.runs:

@@ -1,7 +1,4 @@
-"""Faults of our own: the system gives us no file, no process, no memory. Nobody else may be blamed for them.
-
-It does not know what was tried.
-"""
+"""Shortages of our own: the system has no file, process or memory for llmsup; no engine or client is to blame."""
 
 from __future__ import annotations
 
@@ -22,16 +19,16 @@ from ..units import Seconds
 T = TypeVar("T")
 
 _OURS = frozenset(
-    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.EADDRNOTAVAIL}  # no port left: ours
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.EADDRNOTAVAIL}  # out of local ports
 )
 
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 1.0
-"""Seconds between two tries."""
+"""Seconds between two attempts."""
 
 
 class OncePer(logging.Filter):
-    """Lets a logger say something once in so many seconds; what is left out in between is counted."""
+    """Lets a logger write one line per interval, in seconds; the lines suppressed in between are counted."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -57,14 +54,14 @@ log.addFilter(OncePer(60))
 
 
 def is_ours(error: BaseException) -> bool:
-    """Whether an error says that the system gives us nothing more, rather than anything about whom we spoke to."""
+    """Whether an error means that the system refuses us resources, and says nothing about the other side."""
     if isinstance(error, RuntimeError):  # threading's: "can't start new thread"
         return "start new thread" in str(error)
     return isinstance(error, OSError) and error.errno in _OURS
 
 
 def explain(error: BaseException, what: str) -> OutOfResources:
-    """Such an error as one for people; `what` could not be done: "start the engine of x"."""
+    """Turn such an error into one for people; `what` could not be done, such as "start the engine of x"."""
     number = error.errno if isinstance(error, OSError) else errno.EAGAIN
     because, hint = {
         errno.EMFILE: (f"it has all the {_files()} files open that it may", "Raise the limit: ulimit -n."),
@@ -76,15 +73,15 @@ def explain(error: BaseException, what: str) -> OutOfResources:
 
 
 def note(error: BaseException, what: str) -> None:
-    """Log such an error; once a minute at most, whatever it is about."""
+    """Log such an error; once a minute at most for all of them."""
     log.warning("%s", explain(error, what))
 
 
 async def insist(attempt: Callable[[], Awaitable[T]], what: str, *, patience: Seconds) -> T:
-    """Try something until the system lets us, for at most `patience` seconds.
+    """Retry until the system lets us, for at most `patience` seconds.
 
     Raises:
-        OutOfResources: It never did.
+        OutOfResources: It didn't.
         BaseException: Whatever else `attempt` raises.
     """
     end, pause = trio.current_time() + patience, FIRST_PAUSE

@@ -1,7 +1,4 @@
-"""The directory of the engines' sockets: private, with a short path, and there when it is needed.
-
-It does not know what listens in it.
-"""
+"""The directory of the engines' sockets: private, with a short path, and recreated when it is gone."""
 
 from __future__ import annotations
 
@@ -20,19 +17,19 @@ from ..errors import SetupError
 log = logging.getLogger(__name__)
 
 LONGEST = 80
-"""Bytes of the directory's path: macOS allows 104 for that of a socket (sys/un.h), Linux 108."""
+"""Bytes that the directory's path may have: macOS allows a socket's path 104 (sys/un.h), Linux 108."""
 
 TOUCH_EVERY = 3600.0
-"""Seconds. Cleaners go by age: systemd-tmpfiles takes what nobody touched for 10 days, macOS for 3; the XDG Base
-Directory specification wants files in $XDG_RUNTIME_DIR touched every 6 hours.
+"""Seconds between touches. Cleaners go by age: systemd-tmpfiles removes what was not touched for 10 days, macOS for 3;
+the XDG Base Directory specification wants files in $XDG_RUNTIME_DIR touched every 6 hours.
 """
 
 
 class SocketDirectory:
-    """A directory that only we can enter, made anew when a cleaner has taken it.
+    """A directory that only we can enter, recreated when a cleaner has removed it.
 
     Attributes:
-        path: Where it is. It stays there unless somebody else has taken the name.
+        path: Where it is. That only changes if someone else has taken the name.
     """
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
@@ -40,27 +37,27 @@ class SocketDirectory:
         self.path = self._new()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep cleaners off it, until cancelled."""
+        """Keep it from being cleaned up, until cancelled."""
         task_status.started()
         while True:
             await trio.sleep(TOUCH_EVERY)
             self.touch()
 
     def touch(self) -> None:
-        """Make it, and what is in it, look used."""
-        with contextlib.suppress(OSError):  # `ready` makes it anew where it is needed
+        """Touch it and what is in it."""
+        with contextlib.suppress(OSError):  # `ready` recreates it where it is needed
             for name in ("", *os.listdir(self.path)):
                 os.utime(self.path / name, follow_symlinks=False)
 
     async def ready(self, moved: Callable[[Path], Awaitable[None]]) -> Path:
-        """The directory, made anew if it is gone; `moved` is told of the new one if it had to go elsewhere.
+        """The directory, recreated if it is gone; `moved` is called with the new path if it had to go elsewhere.
 
         Raises:
-            SetupError: There is no place where it could be.
+            SetupError: No directory could be created for it.
         """
         with contextlib.suppress(FileExistsError, FileNotFoundError):
             os.mkdir(self.path, 0o700)
-            log.warning("%s, with the engines' sockets, was removed by somebody; it is made anew", self.path)
+            log.warning("%s, with the engines' sockets, was removed, perhaps by a cleaner; recreating it", self.path)
         if not is_private(self.path):
             before, self.path = self.path, self._new()
             log.warning("%s isn't ours any more: the engines' sockets are in %s now", before, self.path)
@@ -69,7 +66,7 @@ class SocketDirectory:
 
     def _new(self) -> Path:
         runtime = self._environ.get("XDG_RUNTIME_DIR", "")
-        if runtime and is_private(Path(runtime)):  # never cleaned while we are logged in
+        if runtime and is_private(Path(runtime)):  # never cleaned while the user is logged in
             with contextlib.suppress(OSError):
                 return self._short(runtime)
         try:
@@ -88,7 +85,7 @@ class SocketDirectory:
 
 
 def is_private(path: Path) -> bool:
-    """Whether it is a real directory of our own that nobody else may enter."""
+    """Whether it is a real directory that we own and no one else may enter."""
     try:
         state = os.lstat(path)
     except OSError:

@@ -1,7 +1,4 @@
-"""Values that one task owns and others wait on.
-
-It does not know what the values mean; see `fleet` for that.
-"""
+"""Values that one task owns and others wait on."""
 
 from __future__ import annotations
 
@@ -11,18 +8,19 @@ import trio
 
 
 class Watched:
-    """State that its owner announces and anybody can wait for, by a predicate.
+    """State whose changes its owner announces, and on which any task can wait by a predicate.
 
-    Level-triggered: a waiter looks at what *is*, so nothing is missed between a look and a wait, and nobody
-    needs a lock. Compare `trio.Event`, which can happen only once: each announcement uses up one of those.
+    Level-triggered: a waiter checks the current state, so nothing is missed between a check and a wait, and no lock is
+    needed. A `trio.Event` can happen only once: each announcement uses one up.
     """
 
     def __init__(self) -> None:
-        self._changed: trio.Event | None = None  # none as long as nobody waits: each request announces a few changes
-        self._lent: set[trio.Event] = set()  # of those who wait for several at once
+        # None while no task waits: each request announces a few changes, which should cost nothing.
+        self._changed: trio.Event | None = None
+        self._lent: set[trio.Event] = set()  # of tasks that wait for several things at once
 
     def notify(self, *, minor: bool = False) -> None:
-        """Wake everybody who waits, so that they look again. `minor`: it is nothing to those who wait for several."""
+        """Wake all waiting tasks, so that they check again. `minor`: not those that wait for several things at once."""
         if self._changed is not None:
             self._changed.set()
             self._changed = None
@@ -36,8 +34,9 @@ class Watched:
         self._lent = {each for each in self._lent if not each.is_set()} | {event}
 
     async def until(self, predicate: Callable[[], object]) -> None:
-        """Wait until `predicate` holds. When it holds already, this returns at once and is no checkpoint:
-        what was seen true is still true in the next line.
+        """Wait until `predicate` holds.
+
+        If it already does, this returns without a checkpoint, so it still holds on the next line.
         """
         while not predicate():
             await self.change()

@@ -321,7 +321,7 @@ async def test_the_command(machine: Machine) -> None:
         assert told.exit_code == 0
         assert told.stdout.splitlines()[:2] == [
             "would be made: x~latest/x~latest.gguf",
-            "not linked: registry.ollama.ai/library/broken/latest: it is no manifest, or a damaged one",
+            "not linked: registry.ollama.ai/library/broken/latest: it is not a manifest, or is damaged",
         ]
         assert "1 link would be made, 0 removed, 0 kept in" in told.stdout
         told = await cli(served)

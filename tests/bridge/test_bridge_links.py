@@ -15,7 +15,7 @@ import pytest
 from gguf_files import tiny_llama
 
 from llmsup.bridge import builtin, ledger, links, lock
-from llmsup.bridge.builtin import Bridged
+from llmsup.bridge.builtin import BridgeOutcome
 from llmsup.bridge.links import LinkChange
 from llmsup.catalog.gguf.header_cache import HeaderCache
 from llmsup.errors import SetupError
@@ -37,7 +37,7 @@ class Setting:
         gguf = tiny_llama(self.base / "made" / f"{content or name}.gguf".replace("/", "_"), name=content or name)
         return ollama_store.add(self.store, name, gguf)
 
-    def bridge(self, *, dry_run: bool = False) -> Bridged:
+    def bridge(self, *, dry_run: bool = False) -> BridgeOutcome:
         return builtin.bridge(
             self.store, self.target, builtin.look(HeaderCache(self.base / "headers.json")), dry_run=dry_run
         )
@@ -341,7 +341,7 @@ def test_a_target_in_the_store(setting: Setting) -> None:
     setting.add("x")
     setting.target = setting.store / "blobs"
     before = sorted(os.listdir(setting.target))
-    with pytest.raises(SetupError, match="lies in Ollama's store"):
+    with pytest.raises(SetupError, match="inside Ollama's store"):
         setting.run()
     assert sorted(os.listdir(setting.target)) == before
 

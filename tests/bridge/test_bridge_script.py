@@ -16,7 +16,7 @@ from serving import PATIENCE
 
 from llmsup.bridge import script
 from llmsup.bridge.output import KEPT, LOGGED, Output
-from llmsup.bridge.script import Ended
+from llmsup.bridge.script import ScriptExit
 from llmsup.errors import SetupError
 from llmsup.process.orphans import Orphans
 from llmsup.units import NEVER, Seconds
@@ -31,7 +31,7 @@ async def orphans(nursery: trio.Nursery, tmp_path: Path) -> AsyncIterator[Orphan
         own.cancel_scope.cancel()
 
 
-async def run(orphans: Orphans, *command: str, timeout: float = NEVER, said: list[str] | None = None) -> Ended:
+async def run(orphans: Orphans, *command: str, timeout: float = NEVER, said: list[str] | None = None) -> ScriptExit:
     with trio.fail_after(PATIENCE):
         say = (lambda _: None) if said is None else said.append
         return await script.run(command, orphans=orphans, timeout=Seconds(timeout), say=say)
@@ -45,12 +45,12 @@ async def test_its_output_and_exit_code(orphans: Orphans) -> None:
     """Both outputs, control characters made visible, a last line without an end."""
     said: list[str] = []
     ended = await run(orphans, "sh", "-c", r"echo one; printf 'two\033[2J\n' >&2; printf three; exit 3", said=said)
-    assert ended == Ended(3, ("one", "two\\x1b[2J", "three"))
+    assert ended == ScriptExit(3, ("one", "two\\x1b[2J", "three"))
     assert said == ["one", "two\\x1b[2J", "three"]
 
 
 async def test_it_may_ask_but_nobody_answers(orphans: Orphans) -> None:
-    assert await run(orphans, "sh", "-c", "read answer || echo nobody") == Ended(0, ("nobody",))
+    assert await run(orphans, "sh", "-c", "read answer || echo nobody") == ScriptExit(0, ("nobody",))
 
 
 @pytest.mark.slow
@@ -115,7 +115,7 @@ async def test_100_mb_without_a_line_end(orphans: Orphans) -> None:
     ("make", "what"),
     [
         (lambda path: None, "No such file"),
-        (lambda path: path.mkdir(), "it is no file"),
+        (lambda path: path.mkdir(), "it is not a file"),
         (lambda path: path.write_text("#!/bin/sh\n"), "it is not executable. chmod [+]x"),
     ],
 )
@@ -134,7 +134,7 @@ async def test_one_that_is_not_on_the_path(orphans: Orphans) -> None:
 
 
 async def test_one_killed_by_a_signal(orphans: Orphans) -> None:
-    assert await run(orphans, "sh", "-c", "kill -9 $$") == Ended(-9, ())
+    assert await run(orphans, "sh", "-c", "kill -9 $$") == ScriptExit(-9, ())
 
 
 async def test_leaving_ends_it(orphans: Orphans, tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_loops_end_and_no_folder_is_looked_into_twice(tmp_path: Path) -> None:
     link(root / "p/self", "self")
     link(root / "outer", tmp_path)
     assert [(c.relative, c.linked) for c in walked(root).candidates] == [("p/m/x.gguf", False)]
-    assert left_out(root) == {"p/self": "it can't be looked at: Too many levels of symbolic links"}
+    assert left_out(root) == {"p/self": "it can't be read: Too many levels of symbolic links"}
 
 
 def test_what_leads_nowhere_is_told(tmp_path: Path) -> None:
@@ -149,10 +149,10 @@ def test_what_leads_nowhere_is_told(tmp_path: Path) -> None:
         return os.scandir(path)
 
     assert left_out(tmp_path, removing) == {
-        "x.gguf": "a link to what is not there",
-        "folder": "a link to what is not there",
+        "x.gguf": "a dangling link",
+        "folder": "a dangling link",
         "pipe.gguf": "it is not a regular file",
-        "going": "it can't be looked into: No such file or directory",
+        "going": "it can't be listed: No such file or directory",
     }
 
 
@@ -168,7 +168,7 @@ def test_a_folder_that_may_not_be_read_is_told_and_its_neighbours_are_found(tmp_
 
     walk = walked(tmp_path, refusing)
     assert [candidate.relative for candidate in walk.candidates] == ["b/m/x.gguf"]
-    assert [left.reason for left in walk.left_out.values()] == ["it can't be looked into: Permission denied"]
+    assert [left.reason for left in walk.left_out.values()] == ["it can't be listed: Permission denied"]
 
 
 def test_an_entry_that_goes_after_it_was_listed(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_an_entry_that_goes_after_it_was_listed(tmp_path: Path) -> None:
         (tmp_path / "x.gguf").unlink()
         yield entries
 
-    assert left_out(tmp_path, stale) == {"x.gguf": "it can't be looked at: No such file or directory"}
+    assert left_out(tmp_path, stale) == {"x.gguf": "it can't be read: No such file or directory"}
 
 
 def test_too_many_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,8 +201,8 @@ def test_roots_that_are_not_folders(tmp_path: Path) -> None:
     file, gone = put(tmp_path / "file"), link(tmp_path / "link", "nowhere")
     reasons = {left.path: left.reason for left in surveyed(file, gone).left_out}
     assert reasons == {
-        file: "it can't be looked into: Not a directory",
-        gone: "it can't be looked into: No such file or directory",
+        file: "it can't be listed: Not a directory",
+        gone: "it can't be listed: No such file or directory",
     }
 
 

@@ -117,7 +117,7 @@ def test_the_projector_of_a_model(disk: Disk, model: str, projectors: list[str],
     assert found.projector == disk.base / f"root/p/m/{chosen}.gguf"
     assert found.projector_facts == PROJECTOR
     assert [stamp.path.stem for stamp in found.files] == [model, chosen]
-    assert set(disk.left_out().values()) <= {"a projector, and another one here is preferred"}
+    assert set(disk.left_out().values()) <= {"a projector, but another one here is preferred"}
     assert len(disk.left_out()) == len(projectors) - 1
 
 
@@ -159,10 +159,10 @@ def test_projectors_among_loose_files(disk: Disk) -> None:
     ("name", "header", "reason"),
     [
         ("x", Facts(architecture="llama", role="adapter"), "a LoRA adapter"),
-        ("x", Facts(architecture="llama", role="draft"), "a draft model, which only makes another one faster"),
-        ("mtp-x", MODEL, "a draft model, which only makes another one faster"),
-        ("DSpark-x", MODEL, "a draft model, which only makes another one faster"),
-        ("dflash-x", MODEL, "a draft model, which only makes another one faster"),
+        ("x", Facts(architecture="llama", role="draft"), "a draft model, which only speeds up another one"),
+        ("mtp-x", MODEL, "a draft model, which only speeds up another one"),
+        ("DSpark-x", MODEL, "a draft model, which only speeds up another one"),
+        ("dflash-x", MODEL, "a draft model, which only speeds up another one"),
         ("x", Facts(architecture="", role="imatrix"), "an importance matrix"),
         ("imatrix_unsloth", MODEL, "an importance matrix"),
         ("x", BROKEN, "it is empty"),

@@ -12,7 +12,7 @@ import pytest
 from gguf_files import tiny_llama
 
 from llmsup.bridge import builtin, ledger
-from llmsup.bridge.builtin import Bridged
+from llmsup.bridge.builtin import BridgeOutcome
 from llmsup.catalog.disk.lmstudio import bridge_target, model_roots, models_folder
 from llmsup.catalog.gguf.header_cache import HeaderCache
 from llmsup.catalog.scan import scan_now
@@ -158,7 +158,8 @@ def test_a_folder_on_a_disk_that_is_not_there(home: Path, config: Config) -> Non
     """Nothing is made in its place."""
     settings(home / ".lmstudio", {"downloadsFolder": f"{home}/volumes/disk/models"})
     done = builtin.run(config)
-    assert (done.outcome.made, done.note) == ((), f"LM Studio's folder {home}/volumes/disk/models is not there now.")
+    assert done.outcome.made == ()
+    assert f"{home}/volumes/disk/models" in done.note
     assert not (home / "volumes").exists()
 
 
@@ -201,7 +202,7 @@ def blob(home: Path) -> Path:
     return found
 
 
-def told(done: Bridged, there: Path) -> bool:
+def told(done: BridgeOutcome, there: Path) -> bool:
     (skipped,) = done.skipped
     return skipped.reason == f"LM Studio has its weights already: {there}"
 

@@ -260,7 +260,7 @@ def test_digests_that_are_paths(tmp_path: Path, digest: str) -> None:
     for kind in ("model", "projector", "adapter", "params"):
         bad = {"mediaType": ollama_store.MEDIA + kind, "digest": digest}
         ollama_store.add(tmp_path, "x", GGUF, layers=[bad])
-        assert reason(tmp_path) == "it is a damaged manifest: one of its digests is none"
+        assert reason(tmp_path) == "it is a damaged manifest: one of its digests is invalid"
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_damaged_manifests(tmp_path: Path, content: bytes) -> None:
     ollama_store.add(tmp_path, "good", GGUF)
     models, left_out = read_store(tmp_path)
     assert [model.name for model in models] == ["good:latest"]
-    assert left_out == [LeftOut(bad, "it is no manifest, or a damaged one")]
+    assert left_out == [LeftOut(bad, "it is not a manifest, or is damaged")]
 
 
 def test_a_huge_manifest(tmp_path: Path) -> None:
@@ -315,8 +315,8 @@ def test_manifests_that_are_no_files(tmp_path: Path) -> None:
     told = {left.path.name: left.reason for left in left_out}
     assert told.pop("loop").startswith("it can't be read: ")
     assert told == {
-        "pipe": "it is no regular file",
-        "folder": "it is no regular file",
+        "pipe": "it is not a regular file",
+        "folder": "it is not a regular file",
         "dangling": "it can't be read: No such file or directory",
     }
 

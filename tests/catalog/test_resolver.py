@@ -222,7 +222,7 @@ def test_what_people_copy(name: str, id_: str) -> None:
         ("lora", "it is not served: a LoRA adapter."),
         ("p/m/lora.gguf", "it is not served: a LoRA adapter."),
         ("/m/lora.gguf", "it is not served: a LoRA adapter."),
-        ("/somewhere/else.gguf", "A file is served if it lies under one of [catalog] roots"),
+        ("/somewhere/else.gguf", "A file is served if it is under one of [catalog] roots"),
     ],
 )
 def test_what_is_not_served_and_why(name: str, why: str) -> None:

@@ -215,8 +215,8 @@ def test_macros_within_macros_and_the_models_own() -> None:
 @pytest.mark.parametrize(
     ("keys", "note"),
     [
-        ({"cmd": "x ${nope} ${PORT}"}, r"not served, as its cmd can't be read: ${nope} is no macro of this file."),
-        ({"cmd": "x ${a}", "macros": {"a": "${b}", "b": "${a}"}}, "its macros go round in circles"),
+        ({"cmd": "x ${nope} ${PORT}"}, r"not served, as its cmd can't be read: ${nope} is not a macro of this file."),
+        ({"cmd": "x ${a}", "macros": {"a": "${b}", "b": "${a}"}}, "its macros are circular"),
         ({"cmd": "x ${a}", "macros": {"a": "${b}${b}", "b": "${a}${a}"}}, "its macros make it too long"),
         ({"cmd": "# only"}, "its cmd is only comments"),
         ({"cmd": "llama-server -hf a/b"}, "it names no file, only --hf-repo a/b"),
@@ -291,7 +291,7 @@ _LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     ("text", "mistake"),
     [
         ("models: [", r"not valid YAML: expected the node content.* @ c.yaml:1:10"),
-        ("a: 1\nb:\n  c: 1\n  c: 2", r"the key 'c' stands here twice @ c.yaml:4:3"),
+        ("a: 1\nb:\n  c: 1\n  c: 2", r"the key 'c' is given twice @ c.yaml:4:3"),
         ("a: *b", r"undefined alias 'b' @ c.yaml:1:4"),
         ("a: &a [*a]", r"recursive node @ c.yaml:1:4"),
         ("a: !!python/object/apply:os.system [x]", r"could not determine a constructor.* @ c.yaml:1:4"),
@@ -400,10 +400,10 @@ KEYS = ", ".join(f"k{number}: 1" for number in range(1000))
 @pytest.mark.parametrize(
     ("text", "mistake"),
     [
-        (f"a: &a {{{KEYS}}}\nmodels:\n  <<: [{', '.join(['*a'] * 20_000)}]\n", "more is merged here than bears sense"),
-        (f"a: &a {{{KEYS}}}\nb: {{<<: [&b {{<<: *a}}{', *b' * 3000}]}}\n", "more is merged here than bears sense"),
-        (f"s: &s [{', '.join(['x'] * 5000)}]\nm: [{', '.join(['{aliases: *s}'] * 2000)}]\n", "more is merged here"),
-        (f"a: &a {{}}\nb: {{{', '.join(['<<: *a'] * 1000)}}}\n", "the key '<<' stands here twice"),
+        (f"a: &a {{{KEYS}}}\nmodels:\n  <<: [{', '.join(['*a'] * 20_000)}]\n", "too much is merged here"),
+        (f"a: &a {{{KEYS}}}\nb: {{<<: [&b {{<<: *a}}{', *b' * 3000}]}}\n", "too much is merged here"),
+        (f"s: &s [{', '.join(['x'] * 5000)}]\nm: [{', '.join(['{aliases: *s}'] * 2000)}]\n", "too much is merged here"),
+        (f"a: &a {{}}\nb: {{{', '.join(['<<: *a'] * 1000)}}}\n", "the key '<<' is given twice"),
     ],
     ids=["many", "merged in place", "aliases", "many times"],
 )

@@ -146,12 +146,12 @@ def test_a_foreign_file_stays(unit: Path, systemctl: Tool) -> None:
     for words in (("install",), ("uninstall",), ("status",)):
         done = run(*words)
         assert done.exit_code == 1
-        assert "was not written by `llmsup service install`, so it stays as it is" in done.stderr
+        assert "was not written by `llmsup service install`, so it is left alone" in done.stderr
     assert unit.read_text() == "[Service]\nExecStart=/mine\n"
     unit.unlink()
     unit.symlink_to("/dev/null")
     for word in ("install", "uninstall"):
-        assert "is a link to /dev/null, so it stays" in run(word).stderr
+        assert "is a link to /dev/null, so it is left" in run(word).stderr
     assert unit.is_symlink()
     unit.unlink()
     unit.mkdir()

@@ -147,9 +147,9 @@ class Tree:
         (folder / "z.gguf.aria2").touch()
         (folder / ".hidden.gguf").touch()
         for name, target, reason in (
-            ("gone.gguf", "nowhere.gguf", "not there"),
-            ("gone", "../nowhere", "not there"),
-            ("self.gguf", "self.gguf", "looked at"),
+            ("gone.gguf", "nowhere.gguf", "dangling"),
+            ("gone", "../nowhere", "dangling"),
+            ("self.gguf", "self.gguf", "it can't be read"),
         ):
             (folder / name).symlink_to(target)
             self._left(folder / name, reason)

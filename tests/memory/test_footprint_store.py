@@ -154,9 +154,9 @@ GOOD = json.dumps({"format": FORMAT, "seen": {"a": {"bytes": 9, "at": 1.0}}}).en
     ],
 )
 def test_a_damaged_file(file: Path, data: bytes) -> None:
-    """Half-written, overwritten, of another program: said once, and everything is measured anew."""
+    """Half-written, overwritten, of another program: said once, and everything is measured again."""
     store = FootprintStore(written(file, data))
-    assert store.load() == f"{file} is damaged; what models cost is measured anew."
+    assert store.load() == f"{file} is damaged; what models cost is measured again."
     assert store.get("a") is None
     store.put("a", Bytes(5))
     assert store.save() is None
@@ -180,7 +180,7 @@ def test_a_file_that_is_too_large(file: Path) -> None:
     """It is not read."""
     written(file, b" " * (LARGEST_FILE + 1))
     problem = FootprintStore(file).load()
-    assert problem == f"{file} is too large to be ours; what models cost is measured anew."
+    assert problem == f"{file} is too large to be ours; what models cost is measured again."
 
 
 def test_a_full_store_is_not_too_large(file: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_directory_in_its_place(file: Path) -> None:
     """It can neither be read nor written; both are said, with the place, and the directory stays."""
     (file / "precious").mkdir(parents=True)
     store = FootprintStore(file)
-    assert store.load() == f"{file} can't be read (Is a directory); what models cost is measured anew."
+    assert store.load() == f"{file} can't be read (Is a directory); what models cost is measured again."
     store.put("a", Bytes(5))
     problem = store.save()
     assert problem is not None

@@ -63,7 +63,7 @@ async def test_it_is_started_after_its_first_look(start: Start, autojump_clock: 
     machine = setting.watch.machine(7.0)
     assert (machine.ceiling, machine.host.reserve, machine.host.available) == (28 * GiB, 4 * GiB, 20 * GiB)
     assert (machine.level, machine.now) == ("normal", 7.0)
-    assert repr(setting.watch) == "<MachineWatch normal, 20.0 GiB available of 32.0 GiB>"
+    assert repr(setting.watch) == "<MemoryMonitor normal, 20.0 GiB available of 32.0 GiB>"
 
 
 async def test_it_looks_at_every_interval(start: Start, autojump_clock: Clock) -> None:
@@ -181,10 +181,12 @@ async def test_a_probe_that_fails(start: Start, autojump_clock: Clock, caplog: p
     )  # the total is still known
     await trio.sleep(3600)
     said = [each.message for each in caplog.records if "probe" in each.message]
-    assert said == [f"{BROKEN} The last reading counts for 10 s; after that models are let in by what they cost alone."]
+    assert said == [
+        f"{BROKEN} The last reading counts for 10 s; after that models are admitted by their own cost alone."
+    ]
     assert [event.data["level"] for event in setting.told()] == ["critical", "normal"]
     assert setting.told()[-1].data["reason"] == "the machine's memory can't be read"
-    assert repr(setting.watch) == "<MachineWatch normal, unknown available of 32.0 GiB>"
+    assert repr(setting.watch) == "<MemoryMonitor normal, unknown available of 32.0 GiB>"
 
 
 async def test_a_probe_that_recovers(start: Start, autojump_clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
@@ -358,7 +360,7 @@ async def test_a_llama_server_that_can_not_say(tmp_path: Path, caplog: pytest.Lo
     setting = Setting()
     await setting.watch.learn_working_set((str(tmp_path / "nowhere"),))
     assert setting.watch.working_set is None
-    assert caplog.records[0].message.startswith("what the GPU may wire is not known: ")
+    assert caplog.records[0].message.startswith("how much memory the GPU may wire is unknown: ")
 
 
 async def test_a_kernel_that_can_not_wake_us(

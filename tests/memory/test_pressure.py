@@ -13,7 +13,7 @@ from looks import LINUX, MAC, RESERVE, held, shown, stalling, with_free
 from llmsup.config.schema import GiB
 from llmsup.memory.machine.pressure import CALM, GAP, UNREADABLE, Gauge, Pressure, higher
 from llmsup.memory.machine.reading import Level, Reading
-from llmsup.memory.machine.signals import LEAST, signs
+from llmsup.memory.machine.signals import LEAST, signals
 from llmsup.memory.machine.watermarks import marks
 from llmsup.units import Bytes
 
@@ -253,7 +253,7 @@ def test_what_holds_of_any_looks(looks: Sequence[tuple[float, Reading]]) -> None
         now += step
         was, gauge = gauge, gauge.look(reading, now, RESERVE)
         level, shortfall = gauge.pressure.level, gauge.pressure.shortfall
-        seen = signs(reading, marks(reading.total, RESERVE), gauge.some, gauge.full)
+        seen = signals(reading, marks(reading.total, RESERVE), gauge.some, gauge.full)
         pressing = any(each.there for each in seen)
         if level == "normal":
             assert (shortfall > 0) == pressing

@@ -12,19 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmsup.errors import SetupError
-from llmsup.memory.machine.probe import Answer, ask, parse_answer
+from llmsup.memory.machine.probe import ProbeAnswer, ask, parse_answer
 from llmsup.units import Bytes, Seconds
 
 
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
-        ('{"total": 100, "available": 7, "level": "warn"}', Answer(Bytes(100), Bytes(7), "warn")),
-        ('\n {"available": 0}\n\n', Answer(available=Bytes(0))),
-        ('{"level": "critical", "total": null}', Answer(level="critical")),
+        ('{"total": 100, "available": 7, "level": "warn"}', ProbeAnswer(Bytes(100), Bytes(7), "warn")),
+        ('\n {"available": 0}\n\n', ProbeAnswer(available=Bytes(0))),
+        ('{"level": "critical", "total": null}', ProbeAnswer(level="critical")),
     ],
 )
-def test_answers(text: str, answer: Answer) -> None:
+def test_answers(text: str, answer: ProbeAnswer) -> None:
     """A key may be missing or null, which is unknown; 0 is 0."""
     assert parse_answer(text.encode()) == answer
 
@@ -37,7 +37,7 @@ def test_answers(text: str, answer: Answer) -> None:
         ("12 GiB free", "'12 GiB free', which is not one JSON object"),
         ('{"total": 1}{"total": 1}', "which is not one JSON object"),
         ('{"total": 1', "which is not one JSON object"),
-        ("[1]", "no object: got a list"),
+        ("[1]", "not an object: got a list"),
         ("{}", "it says nothing"),
         ('{"total": null, "available": null, "level": null}', "it says nothing"),
         ('{"total": "100"}', "\"total\" is a whole number of bytes, got a string '100'"),
@@ -65,7 +65,7 @@ def test_what_is_no_answer(text: str, said: str) -> None:
 def test_any_bytes_are_refused_or_understood(data: bytes) -> None:
     """Nothing else is raised."""
     try:
-        assert parse_answer(data) != Answer()
+        assert parse_answer(data) != ProbeAnswer()
     except ValueError:
         return
 
@@ -77,7 +77,7 @@ def python(source: str) -> tuple[str, ...]:
 async def test_a_probe_that_works() -> None:
     """What it prints on standard error is its own affair."""
     source = 'import sys; sys.stderr.write("hm"); print(\'{"total": 100, "available": 7, "level": "normal"}\')'
-    assert await ask(python(source)) == Answer(Bytes(100), Bytes(7), "normal")
+    assert await ask(python(source)) == ProbeAnswer(Bytes(100), Bytes(7), "normal")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ async def test_what_a_probe_leaves_behind_does_not_hold_us_up() -> None:
     """It answered; that something it started still has its output open is no reason to wait for that."""
     with trio.fail_after(8):
         answer = await ask(("/bin/sh", "-c", "sleep 1000 & echo '{\"available\": 5}'"), timeout=Seconds(30))
-    assert answer == Answer(available=Bytes(5))
+    assert answer == ProbeAnswer(available=Bytes(5))
 
 
 async def test_cancelling_ends_it() -> None:

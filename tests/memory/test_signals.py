@@ -12,15 +12,15 @@ from looks import LINUX, MAC, RESERVE, stalling, with_free
 
 from llmsup.config.schema import GiB
 from llmsup.memory.machine.reading import Reading, Stall
-from llmsup.memory.machine.signals import LEAST, Sign, say_available, signs
-from llmsup.memory.machine.stalls import Recent
+from llmsup.memory.machine.signals import LEAST, Signal, say_available, signals
+from llmsup.memory.machine.stalls import RecentStall
 from llmsup.memory.machine.watermarks import marks
 from llmsup.units import Bytes
 
 MiB = 1024**2
 SIZES = st.none() | st.integers(0, 2**42)
 STALLS = st.none() | st.builds(Stall, *[st.floats(0, 100)] * 3, st.integers(0, 2**50))
-RECENT = st.none() | st.builds(Recent, st.floats(0, 100), st.integers(0, 2**50))
+RECENT = st.none() | st.builds(RecentStall, st.floats(0, 100), st.integers(0, 2**50))
 READINGS = st.builds(
     Reading,
     total=SIZES,
@@ -33,10 +33,10 @@ READINGS = st.builds(
 )
 
 
-def found(reading: Reading, some: float | None = None, full: float | None = None) -> dict[str, Sign]:
+def found(reading: Reading, some: float | None = None, full: float | None = None) -> dict[str, Signal]:
     """The signs by name; `some` and `full` are the shares of just now."""
-    now_some, now_full = (None if share is None else Recent(share, 1) for share in (some, full))
-    seen = signs(reading, marks(reading.total, RESERVE), now_some, now_full)
+    now_some, now_full = (None if share is None else RecentStall(share, 1) for share in (some, full))
+    seen = signals(reading, marks(reading.total, RESERVE), now_some, now_full)
     assert len({each.name for each in seen}) == len(seen)
     return {each.name: each for each in seen}
 
@@ -178,9 +178,11 @@ def test_what_is_said_of_the_available() -> None:
 
 
 @given(READINGS, RECENT, RECENT, st.integers(0, 2**40))
-def test_what_holds_of_every_sign(reading: Reading, some: Recent | None, full: Recent | None, reserve: int) -> None:
+def test_what_holds_of_every_sign(
+    reading: Reading, some: RecentStall | None, full: RecentStall | None, reserve: int
+) -> None:
     """What is there is not gone, and something is missing; a sign that doesn't move is not there."""
-    for sign in signs(reading, marks(reading.total, reserve), some, full):
+    for sign in signals(reading, marks(reading.total, reserve), some, full):
         assert not (sign.there and sign.eased)
         assert sign.moves or not sign.there
         assert sign.missing > 0
@@ -190,11 +192,11 @@ def test_what_holds_of_every_sign(reading: Reading, some: Recent | None, full: R
 
 @given(READINGS, RECENT, RECENT)
 def test_there_are_signs_as_soon_as_anything_is_known(
-    reading: Reading, some: Recent | None, full: Recent | None
+    reading: Reading, some: RecentStall | None, full: RecentStall | None
 ) -> None:
     """Whoever finds none has read nothing."""
     nothing = reading.available is None and reading.level is None
-    assert (not signs(reading, marks(reading.total, RESERVE), some, full)) == nothing
+    assert (not signals(reading, marks(reading.total, RESERVE), some, full)) == nothing
 
 
 @given(st.integers(0, 2**40), st.integers(1, 2**40))

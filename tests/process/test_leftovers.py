@@ -220,7 +220,7 @@ def test_as_a_user_sees_it(tmp_path: Path) -> None:
         assert len(guards) == 1
         assert strays.runs(engine)
         with _serve(config, tmp_path / "second"):
-            assert f"{engine} (" in _said(tmp_path / "second", "was killed has left processes")
+            assert f"{engine} (" in _said(tmp_path / "second", "was killed left processes")
             assert not strays.runs(engine)
 
 

@@ -1,1 +1,1 @@
-"""Folders of model files: walked, surveyed, and put together to models."""
+"""Folders of model files: walked, surveyed, and grouped into models."""

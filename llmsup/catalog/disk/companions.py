@@ -1,6 +1,6 @@
-"""The files besides a model's own that its `args` and its environment have a llama-server load.
+"""The files besides the model's own that its `args` and environment make a llama-server load.
 
-It does not know whether they are there, nor what is in them.
+They are only named here: whether they exist is for `survey` to find out.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _SCALE = re.compile(r":[0-9.eE+-]+$")
 
 @frozen
 class Companions:
-    """What else is loaded.
+    """The additional files.
 
     Attributes:
-        draft: The model that guesses ahead.
-        projector: What lets it see or hear.
+        draft: The draft model, for speculative decoding.
+        projector: The `mmproj` file, which lets the model see or hear.
         others: Adapters, control vectors, a vocoder.
     """
 
@@ -39,12 +39,12 @@ class Companions:
 
     @property
     def all(self) -> tuple[Path, ...]:
-        """Each of them."""
+        """All of them."""
         return (*(path for path in (self.draft, self.projector) if path), *self.others)
 
 
 def companions(spec: Settings, environ: Mapping[str, str] | None = None) -> Companions:
-    """The files that are named, as they are named.
+    """The files that a model's settings name, spelled as they are there.
 
     Args:
         environ: What the engine inherits; None: our own environment.
@@ -63,7 +63,7 @@ def companions(spec: Settings, environ: Mapping[str, str] | None = None) -> Comp
 
 
 def _files(flag: str, value: str) -> Iterator[str]:
-    """A list has commas, and each file its scale behind it; older builds take the scale as a word of its own."""
+    """Split a list at its commas, and each file from its scale; older builds take the scale as a separate word."""
     for part in value.split(","):
         yield _SCALE.sub("", part) if flag.endswith("-scaled") else part
 

@@ -1,6 +1,6 @@
-"""The files of one folder put together to models: parts of split files, projectors, and what is no model.
+"""Groups the files of one folder into models: parts of split files, projectors, and what is not a model.
 
-It does not know what the models are called, nor what lies in other folders.
+What the models are called is decided in `labels` and `build`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from .walk import Candidate
 
 Headers = Mapping[Stamp, Facts | Unreadable]
 
-_DRAFTS = ("mtp-", "dspark-", "dflash-")  # llama.cpp common/preset.cpp: what its router takes for a draft
+_DRAFTS = ("mtp-", "dspark-", "dflash-")  # llama.cpp common/preset.cpp: the prefixes by which its router tells drafts
 NO_MODEL = {
     "projector": "a projector without a model",
     "adapter": "a LoRA adapter",
-    "draft": "a draft model, which only makes another one faster",
+    "draft": "a draft model, which only speeds up another one",
     "imatrix": "an importance matrix",
 }
-"""Why a file of some role is not served on its own."""
+"""Why a file is not served on its own, by its role."""
 
 _OUTDATED = "another revision of it is served: the one that was downloaded last"
 
@@ -37,11 +37,11 @@ class Bundle:
     Attributes:
         stem: The file's name without suffix and part number.
         parts: Its files; only one if it isn't split.
-        facts: Its header, summed up over the parts.
+        facts: Its header, with sizes summed over the parts.
         projector: The projector that goes with it.
-        projector_facts: That one's header.
+        projector_facts: The projector's header.
         problem: Why it can't be served, a clause; "" if it can.
-        links: Other ways to its first file in the same folder.
+        links: Links in the same folder to its first file.
     """
 
     stem: str
@@ -54,29 +54,29 @@ class Bundle:
 
     @property
     def first(self) -> Candidate:
-        """The file that an engine is given."""
+        """The file to start an engine with."""
         return self.parts[0]
 
     @property
     def quant(self) -> str:
-        """Its quantisation: by its name, as publishers say more there than headers can; "" if nobody knows."""
+        """Its quantisation: by its name, where publishers say more than a header can, else by its header; or ""."""
         return quant_in(self.stem) or self.facts.quantisation
 
 
 @frozen
 class Contents:
-    """What a folder holds; what was left out has its reason."""
+    """The models of a folder, and the files left out, each with the reason."""
 
     models: tuple[Bundle, ...]
     left_out: tuple[tuple[Candidate, str], ...]
 
 
 def sort_out(candidates: Iterable[Candidate], headers: Headers) -> Contents:
-    """Put a folder's files together. Every one's header must be known."""
+    """Group a folder's files into models. All their headers must be known."""
     groups: dict[tuple[str, str, int], list[Candidate]] = {}
     for candidate in sorted(candidates, key=lambda candidate: candidate.name):
         stem, _, total = split_name(candidate.name)
-        # The parts of one model lie in one folder, though Hugging Face's cache has a folder for each revision.
+        # A model's parts are in one real folder, though Hugging Face's cache has a folder for each revision.
         key = (candidate.place, stem, total) if total > 1 else (candidate.place, candidate.name, 1)
         groups.setdefault(key, []).append(candidate)
     models: list[Bundle] = []
@@ -101,7 +101,7 @@ def sort_out(candidates: Iterable[Candidate], headers: Headers) -> Contents:
 
 
 def _why_not(name: str, facts: Sequence[Facts]) -> str:
-    """Why a readable file is neither a model nor a projector; "" if it is."""
+    """Why a readable file is neither a model nor a projector; "" if it is either."""
     lower = name.lower()
     if lower.startswith("imatrix"):
         return NO_MODEL["imatrix"]
@@ -120,7 +120,7 @@ def _bundle(parts: Sequence[Candidate], facts: Sequence[Facts], headers: Headers
 
 
 def _problem(parts: Sequence[Candidate], headers: Headers) -> str:
-    """What keeps the parts from being one model, a clause; "" if nothing does."""
+    """Why the parts don't make a complete model, a clause; "" if they do."""
     total = split_name(parts[0].name)[2]
     numbers = [split_name(part.name)[1] for part in parts]
     missing = sorted(set(range(1, total + 1)).difference(numbers))
@@ -142,7 +142,7 @@ def _problem(parts: Sequence[Candidate], headers: Headers) -> str:
 
 
 def _without_links(models: Iterable[Bundle]) -> list[Bundle]:
-    """One model per real file, though several names in the folder lead to it."""
+    """One model per real file, even if several names in the folder lead to it."""
     by_file: dict[object, list[Bundle]] = {}
     for model in models:
         by_file.setdefault(model.first.stamp.path, []).append(model)
@@ -154,7 +154,7 @@ def _without_links(models: Iterable[Bundle]) -> list[Bundle]:
 
 
 def _newest(models: Iterable[Bundle]) -> tuple[list[Bundle], list[Bundle]]:
-    """Of several revisions of a file the whole one that was downloaded last, and the others."""
+    """Of several revisions of a file, the complete one that was downloaded last; and the others."""
     by_name: dict[str, dict[str, Bundle]] = {}
     same_place: list[Bundle] = []
     for model in models:
@@ -174,7 +174,7 @@ def _revision(model: Bundle) -> tuple[bool, int, str]:
 
 
 def _paired(models: Sequence[Bundle], projectors: Sequence[tuple[Candidate, Facts]]) -> tuple[Bundle, ...]:
-    """The models, each with its projector if one goes with it."""
+    """The models, each with its projector if there is one."""
     pieces = [Piece(model.stem, model.facts) for model in models]
     fit: dict[str, list[tuple[Candidate, Facts]]] = {}
     for projector, facts in projectors:
@@ -191,16 +191,16 @@ def _with_nearest(model: Bundle, fit: Sequence[tuple[Candidate, Facts]]) -> Bund
 
 
 def _unused(projector: Candidate, facts: Facts, models: Sequence[Bundle]) -> str:
-    """Why no model has a projector, a clause."""
+    """Why a projector is not used by any model, a clause."""
     if not models:
         return NO_MODEL["projector"]
     fit = chosen_models(_piece(projector, facts), [Piece(model.stem, model.facts) for model in models])
     if fit:
-        return "a projector, and another one here is preferred"
+        return "a projector, but another one here is preferred"
     misfits = [misfit(facts, model.facts, printable(model.stem)) for model in models]
     if all(misfits):
         return f"a projector for another model: {misfits[0]}"
-    return "a projector, and nothing tells which of the models here it is for"
+    return "a projector, but it is unclear which of the models here it is for"
 
 
 def _piece(projector: Candidate, facts: Facts) -> Piece:

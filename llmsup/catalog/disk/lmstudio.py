@@ -1,7 +1,6 @@
 """Where LM Studio keeps its models, and whether it is installed.
 
-It does not know what lies there. Facts: lmstudio-js packages/lms-common-server/src/findLMStudioHome.ts, lms
-src/subcommands/importCmd.ts.
+Sources: lmstudio-js packages/lms-common-server/src/findLMStudioHome.ts, lms src/subcommands/importCmd.ts.
 """
 
 from __future__ import annotations
@@ -15,21 +14,21 @@ from typing import Literal
 from ...config.schema import Catalog
 
 BRIDGE = "ollama"
-"""The folder of links among LM Studio's publishers."""
+"""The bridge's folder, among LM Studio's folders of publishers."""
 
 FORMER = (Path("~/.cache/lm-studio/models/ollama"), Path("~/.lmstudio/models/ollama"))
-"""Where links went, or may have gone, before LM Studio was asked for its folder."""
+"""Where links may have been made before llmsup looked up LM Studio's own setting."""
 
 _POINTER = "~/.lmstudio-home-pointer"
-_HOMES = ("~/.cache/lm-studio", "~/.lmstudio")  # in the order in which it looks itself
+_HOMES = ("~/.cache/lm-studio", "~/.lmstudio")  # in LM Studio's own order
 _LARGEST_SETTINGS = 1 << 20
 
 
 def models_folder(environ: Mapping[str, str] | None = None) -> Path | None:
-    """The folder that LM Studio downloads to; None if it isn't installed. It blocks on the disk.
+    """The folder that LM Studio downloads to; None if it isn't installed. Blocks on the disk.
 
     Args:
-        environ: The environment; ours if None.
+        environ: The environment; None: ours.
     """
     home = _home(os.environ if environ is None else environ)
     if home is None:
@@ -40,8 +39,8 @@ def models_folder(environ: Mapping[str, str] | None = None) -> Path | None:
 
 
 def bridge_target(configured: Path | Literal["auto"]) -> Path | None:
-    """Where the bridge's links go: what was configured holds; else LM Studio's folder, and None where there is no
-    LM Studio. It blocks on the disk.
+    """Where the bridge's links go: the configured folder, else one in LM Studio's; None if LM Studio isn't installed.
+    Blocks on the disk.
     """
     if configured != "auto":
         return Path(os.path.abspath(configured))
@@ -50,9 +49,7 @@ def bridge_target(configured: Path | Literal["auto"]) -> Path | None:
 
 
 def model_roots(catalog: Catalog) -> tuple[Path, ...]:
-    """The catalog's roots; left at their default, the folder that LM Studio uses is one of them. It blocks on the
-    disk.
-    """
+    """The catalog's roots; by default LM Studio's own folder is one of them. Blocks on the disk."""
     if catalog.roots != Catalog().roots:
         return catalog.roots
     folder = models_folder()
@@ -72,7 +69,7 @@ def _home(environ: Mapping[str, str]) -> Path | None:
 
 
 def _is_home(home: Path) -> bool:
-    """Whether LM Studio was there: not if there is nothing but links that a bridge made where it wasn't installed."""
+    """Whether LM Studio has used this folder; links that a bridge made without LM Studio don't count."""
     return bool(_names(home) - {"models"} or _names(home / "models") - {BRIDGE})
 
 

@@ -1,7 +1,4 @@
-"""Which file a model's `path` means: one file, found under a catalog root or at an absolute path.
-
-It does not open the file, and does not know what its name stands for.
-"""
+"""Resolves a model's `path` to one file, under a catalog root or at an absolute path; the file isn't opened."""
 
 from __future__ import annotations
 
@@ -17,20 +14,20 @@ from ..labels import split_name
 
 
 def resolve_path(spec: ModelSpec, roots: Iterable[Path], *, directories: bool = False) -> Path:
-    """Find the one file that a model's `path` means. A split model is its first shard.
+    """Find the one file that a model's `path` means; of a split model, the first shard.
 
     Args:
-        roots: Where a relative path is looked for.
-        directories: A directory is as good as a file; some engines' models are.
+        roots: Where to look for a relative path.
+        directories: Accept directories too; some engines' models are.
 
     Raises:
         SetupError: Nothing matches, or several models do; the message names them, or the roots looked in.
     """
     pattern = os.path.expanduser(spec.path)
     tops = [""] if Path(pattern).is_absolute() else [str(root.expanduser()) for root in roots]
-    # os.path's questions are answered with no where Path's raise: a name that is too long, a folder that is closed
+    # os.path answers False where Path raises: for a name that is too long, or a folder that we may not enter
     for spelt in dict.fromkeys((pattern, *(unicodedata.normalize(form, pattern) for form in ("NFC", "NFD")))):
-        # a name that is typed has its letters composed, one that macOS wrote has them taken apart
+        # a typed name has composed characters, one written by macOS decomposed ones
         reached = [path for top in tops for path in _matches(top, spelt)]
         found = {path for path in reached if os.path.isfile(path) or (directories and os.path.isdir(path))}
         if models := _distinct(found):
@@ -47,16 +44,16 @@ def resolve_path(spec: ModelSpec, roots: Iterable[Path], *, directories: bool = 
 
 def _matches(top: str, pattern: str) -> list[Path]:
     whole = Path(top, pattern)
-    if os.path.exists(whole) or not glob.has_magic(pattern):  # a name may have brackets of its own
+    if os.path.exists(whole) or not glob.has_magic(pattern):  # a file's name may contain brackets
         return [whole]
-    # Not recursive: "**" would walk round and round where links lead back.
+    # Not recursive: "**" would go round in circles where links lead back.
     paths = [Path(top, found) for found in glob.glob(pattern, root_dir=top or None)]
-    # A projector lies beside its model and is none itself; "*.gguf" shall mean the model.
+    # A projector is kept beside its model but isn't one; "*.gguf" must match only the model.
     return [path for path in paths if "mmproj" not in path.name.lower() or "mmproj" in pattern.lower()]
 
 
 def _distinct(paths: Iterable[Path]) -> list[Path]:
-    """One path per model: a file that is reached twice through links counts once, and so do a model's shards."""
+    """One path per model: a file reached twice through links counts once, and so do a model's shards."""
     models: dict[object, Path] = {}
     for path in sorted(paths):
         stem, _, parts = split_name(path.name)

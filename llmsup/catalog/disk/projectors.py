@@ -1,7 +1,4 @@
-"""Which projector goes with which model of the same folder, by what their headers and their names tell.
-
-It does not know what else the folder holds, nor what an engine says to them.
-"""
+"""Which projector goes with which model of the same folder, judged by their headers and names."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from attrs import frozen
 from ..gguf.facts import Facts
 from ..labels import quant_in, split_name, without_quant
 
-_PRECISIONS = ("F16", "BF16", "Q8_0", "F32")  # the best first: what engines are tried with; F32 only costs memory
+_PRECISIONS = ("F16", "BF16", "Q8_0", "F32")  # best first: the one that engines are tested with; F32 only costs memory
 
 _ARCHITECTURES: Mapping[str, tuple[str, ...]] = {
     "gemma3": ("gemma3",),
@@ -28,8 +25,8 @@ _ARCHITECTURES: Mapping[str, tuple[str, ...]] = {
     "qwen2.5vl_merger": ("qwen2vl", "qwen25vl"),
     "qwen3vl_merger": ("qwen3vl", "qwen35", "qwen4"),
 }
-"""How the architectures begin that a type of projector was made for (llama.cpp tools/mtmd/clip-impl.h), where it was
-made for one family alone. Types that are used by many (mlp, pixtral, idefics3, internvl) tell nothing."""
+"""For projector types made for a single family (llama.cpp tools/mtmd/clip-impl.h), the prefixes of its architectures.
+Types that many families use (mlp, pixtral, idefics3, internvl) tell nothing."""
 
 
 @frozen
@@ -37,7 +34,7 @@ class Piece:
     """A model or a projector of a folder.
 
     Attributes:
-        stem: Its file's name, without the suffix and without the number of a part.
+        stem: Its file's name without suffix and part number.
         facts: Its header.
     """
 
@@ -46,17 +43,17 @@ class Piece:
 
 
 def says_projector(name: str) -> bool:
-    """Whether a file's name says that it is one, as llama.cpp's converter calls them."""
+    """Whether a file is named like a projector, as llama.cpp's converter names them."""
     return "mmproj" in name.lower()
 
 
 def misfit(projector: Facts, model: Facts, called: str = "the model") -> str:
-    """Why a projector can't be a model's, by their headers: a clause; "" if it may be.
+    """Why a projector can't go with a model, judged by their headers: a clause; "" if it may.
 
-    llama.cpp refuses one that doesn't give vectors of the model's width (tools/mtmd/mtmd.cpp).
+    llama.cpp refuses one whose vectors don't have the model's width (tools/mtmd/mtmd.cpp).
 
     Args:
-        called: The model, in the clause.
+        called: What to call the model in the clause.
     """
     type_ = _text(projector, "projector_type") or _text(projector, "vision.projector_type")
     made_for = _ARCHITECTURES.get(type_, ())
@@ -70,8 +67,8 @@ def misfit(projector: Facts, model: Facts, called: str = "the model") -> str:
 
 
 def chosen_models(projector: Piece, models: Sequence[Piece]) -> list[Piece]:
-    """The models of a folder that a projector goes with: of those that it can be for, the ones that its name or its
-    header names; else all, if they are one model in several versions.
+    """The models of a folder that a projector goes with: of the compatible ones, those that its name or header points
+    to; else all, if they are versions of one model.
     """
     possible = [model for model in models if not misfit(projector.facts, model.facts)]
     if called := _called(projector.stem, models):
@@ -82,7 +79,7 @@ def chosen_models(projector: Piece, models: Sequence[Piece]) -> list[Piece]:
 
 
 def distance(projector: Piece, stem: str) -> tuple[int, int]:
-    """How far a projector is from a model: by what their names have in common from the beginning, then by precision.
+    """How far a projector is from a model: by the common beginning of their names, then by precision.
 
     Args:
         stem: The model's.
@@ -95,7 +92,7 @@ def distance(projector: Piece, stem: str) -> tuple[int, int]:
 
 
 def siblings(name: str, names: Iterable[str]) -> list[str]:
-    """What of a folder may belong to one of its files, as far as names tell: the other parts, and projectors."""
+    """Which files of a folder may belong to one of them, judged by name: its other parts, and projectors."""
     ggufs = [other for other in names if other.lower().endswith(".gguf") and other != name]
     stem, _, total = split_name(name)
     parts = [other for other in ggufs if total > 1 and split_name(other)[::2] == (stem, total)]
@@ -107,7 +104,7 @@ def siblings(name: str, names: Iterable[str]) -> list[str]:
 
 
 def _called(projector: str, models: Iterable[Piece]) -> Collection[Piece]:
-    """The models that a projector's name names: one name begins with the other."""
+    """The models that a projector's name points to: one name begins with the other."""
     core = _core(projector)
     return [
         model for model in models if core and (_begins(_base(model.stem), core) or _begins(core, _base(model.stem)))
@@ -115,7 +112,7 @@ def _called(projector: str, models: Iterable[Piece]) -> Collection[Piece]:
 
 
 def _kin(projector: Facts, model: Facts) -> bool:
-    """Whether the headers say that both were made of the same model, or the one for the other's family."""
+    """Whether by the headers both were made from the same model, or the projector for the model's family."""
     if projector.name and projector.name.casefold() == model.name.casefold():
         return True
     type_ = _text(projector, "projector_type") or _text(projector, "vision.projector_type")
@@ -124,23 +121,23 @@ def _kin(projector: Facts, model: Facts) -> bool:
 
 
 def _one_family(stems: Iterable[str]) -> bool:
-    """Whether names are those of one model: all begin with the shortest of them, quantisations aside."""
+    """Whether the names are one model's: apart from quantisations, all begin with the shortest of them."""
     bases = sorted({_base(stem) for stem in stems}, key=len)
     return all(_begins(base, bases[0]) for base in bases)
 
 
 def _begins(name: str, start: str) -> bool:
-    """Whether a name begins with another, as a whole word: "gemma-3-12b" does not begin with "gemma-3-1"."""
+    """Whether a name begins with another, in whole words: "gemma-3-12b" does not begin with "gemma-3-1"."""
     return start != "" and name.startswith(start) and not name[len(start) : len(start) + 1].isalnum()
 
 
 def _base(stem: str) -> str:
-    """A model's name without its quantisation; the whole of a name that is nothing else."""
+    """A model's name without its quantisation; unchanged if nothing else would be left."""
     return (without_quant(stem) or stem).casefold()
 
 
 def _core(projector: str) -> str:
-    """A projector's name without what makes it one: "mmproj-gemma-3-4b-it-f16" is "gemma-3-4b-it"."""
+    """A projector's name without the projector part: "mmproj-gemma-3-4b-it-f16" is "gemma-3-4b-it"."""
     return without_quant(re.sub("mmproj", "", projector, flags=re.IGNORECASE)).casefold()
 
 

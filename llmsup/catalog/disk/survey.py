@@ -1,6 +1,6 @@
-"""What lies on the disk, in all places where models are looked for: files and links, none of them opened.
+"""Which files and links there are in all places where models are looked for.
 
-It does not know what the files hold. Ollama's manifests are the exception: they are read (`ollama`).
+No model file is opened. Ollama's manifests are small, and are read (`ollama`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .walk import Candidate, Walk
 
 @frozen
 class Stored:
-    """A model of Ollama's store, with the real files that it is made of, as far as they are there."""
+    """A model of Ollama's store, with those of its real files that exist."""
 
     model: OllamaModel
     blob: Stamp
@@ -37,12 +37,12 @@ class Survey:
     Attributes:
         roots: The catalog's roots, the most important first.
         candidates: The files under them.
-        asked: Files that were asked for by their path, wherever they lie.
-        extra: For each of them that is under no root: itself and what may belong to it.
+        asked: Files that the config asks for by path, wherever they are.
+        extra: For each of those that is under no root: itself and the files that may belong to it.
         ollama: The models of Ollama's store.
-        beside: Files that models' `args` name, by how they are named there.
-        store: That store's real place; None if it isn't looked at.
-        left_out: What is known to be no model without opening it.
+        beside: Files that models' `args` name, by the path written there.
+        store: The real path of Ollama's store; None if it isn't read.
+        left_out: What can be told not to be a model without opening it.
     """
 
     roots: tuple[Path, ...] = ()
@@ -68,12 +68,12 @@ class Survey:
 def survey(
     settings: Catalog, *, extra: Iterable[Path] = (), beside: Iterable[Path] = (), bridge: Path | None = None
 ) -> Survey:
-    """Look through the roots and Ollama's store. It blocks on the disk, so it is for a worker thread.
+    """Scan the roots and Ollama's store. It blocks on the disk, so run it in a worker thread.
 
     Args:
-        extra: Files that are wanted wherever they lie; one that is not there is passed over.
+        extra: Files that are wanted wherever they are; missing ones are skipped.
         beside: Files that models' `args` name.
-        bridge: Where a bridge makes links into Ollama's store.
+        bridge: Where the bridge makes links into Ollama's store.
     """
     roots = tuple(dict.fromkeys(root.absolute() for root in model_roots(settings)))
     left_out: dict[str, LeftOut] = {}
@@ -82,10 +82,10 @@ def survey(
         walk = Walk(root)
         walk.run()
         candidates += walk.candidates
-        left_out = walk.left_out | left_out  # the first root's way to it stays
+        left_out = walk.left_out | left_out  # the path under the first root wins
     place = store(settings.ollama)
     stored, not_stored = _stored(place)
-    first: dict[tuple[int, int], Stamp] = {}  # hard links are one file, too: LM Studio's importer makes them
+    first: dict[tuple[int, int], Stamp] = {}  # hard links are one file: LM Studio's importer makes them
     candidates = [
         evolve(one, stamp=first.setdefault(one.stamp.node, one.stamp), bridged=_is_bridged(one, bridge))
         for one in candidates
@@ -124,7 +124,7 @@ def _stored(place: Path | None) -> tuple[tuple[Stored, ...], list[LeftOut]]:
         try:
             blob = _stamp(model.blob)
         except OSError as error:
-            reason = model.problem or f"the weights of Ollama's {model.name} can't be looked at: {error.strerror}"
+            reason = model.problem or f"the weights of Ollama's {model.name} can't be read: {error.strerror}"
             left_out.append(LeftOut(model.blob, reason, (model.name, *model.aliases)))
             continue
         projectors = {path: stamp for path in model.projectors if (stamp := _stamp_if_there(path))}
@@ -134,7 +134,7 @@ def _stored(place: Path | None) -> tuple[tuple[Stored, ...], list[LeftOut]]:
 
 
 def _group(path: Path) -> tuple[Candidate, ...]:
-    """A file and what may belong to it beside it; () if there is no such file."""
+    """A file and the ones next to it that may belong to it; () if there is no such file."""
     try:
         with os.scandir(path.parent) as listing:
             names = sorted(entry.name for entry in listing)
@@ -144,19 +144,19 @@ def _group(path: Path) -> tuple[Candidate, ...]:
     for name in siblings(path.name, names):
         try:
             found.append(_alone(path.parent / name))
-        except OSError:  # a dangling link, or a folder of that name: as good as not there
+        except OSError:  # a dangling link, or a folder of that name: counts as missing
             continue
     return tuple(found)
 
 
 def _alone(path: Path) -> Candidate:
-    """A file that is under no root. Raises OSError: It is not there, or no regular file."""
+    """A file that is under no root. Raises OSError: It doesn't exist, or isn't a regular file."""
     stamp = _stamp(path)
     return Candidate(path, stamp, path.parent, path.name, linked=stamp.path != path)
 
 
 def _stamp(path: Path) -> Stamp:
-    """The real file that a path leads to. Raises OSError: It is not there, or no regular file."""
+    """The real file that a path leads to. Raises OSError: It doesn't exist, or isn't a regular file."""
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise OSError(0, "it is not a regular file")

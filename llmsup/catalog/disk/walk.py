@@ -1,7 +1,4 @@
-"""Every GGUF under one folder, links followed: looked at, never opened.
-
-It does not know what the files are for, nor what they will be called.
-"""
+"""Finds every GGUF under one folder, following links; no file is opened."""
 
 from __future__ import annotations
 
@@ -22,25 +19,25 @@ DEEPEST = 8
 """Folders between a root and a file; LM Studio uses two, the Hugging Face cache three."""
 
 MOST_FOLDERS = 10_000
-"""In one root: a link to "/" must not become a walk through the whole disk."""
+"""Folders in one root: a link to "/" must not become a walk through the whole disk."""
 
 _HUB_CACHE = re.compile(r"(?:.*/)?models--(?P<repo>[^/]+)/snapshots/[^/]+(?P<below>/.+)?", re.DOTALL)
-"""huggingface_hub's file_download.py, repo_folder_name; what a snapshot has are links into `blobs`."""
+"""huggingface_hub's file_download.py, repo_folder_name; a snapshot holds links into `blobs`."""
 
 Scandir = Callable[[str], AbstractContextManager[Iterable[os.DirEntry[str]]]]
 
 
 @frozen
 class Candidate:
-    """A file that may be a model, or go with one.
+    """A file that may be a model, or belong to one.
 
     Attributes:
-        path: As it was reached.
+        path: The path by which it was reached.
         stamp: The real file.
-        root: What it was found under.
-        relative: Where under it, with "/" between the folders.
+        root: The root that it was found under.
+        relative: Its path under the root, with "/" between the folders.
         linked: Whether a link below the root led to it.
-        bridged: Whether that link is one of those into Ollama's store that a bridge makes.
+        bridged: Whether that link is one that the bridge made into Ollama's store.
     """
 
     path: Path
@@ -57,25 +54,25 @@ class Candidate:
 
     @property
     def folder(self) -> str:
-        """Those folders as they name what is in them: in Hugging Face's cache `org/repo`, whatever the revision."""
+        """Those folders as they are used in names: in Hugging Face's cache `org/repo`, whatever the revision."""
         if match := _HUB_CACHE.fullmatch(f"{self.root}/{self.place}".rstrip("/")):
             return match["repo"].replace("--", "/", 1) + (match["below"] or "")
         return self.place
 
     @property
     def published(self) -> str:
-        """Where it is under those."""
+        """The file's path with `folder` in place of the real folders."""
         return f"{self.folder}/{self.name}" if self.folder else self.name
 
     @property
     def name(self) -> str:
-        """The file's own name."""
+        """The file's name."""
         return self.relative.rpartition("/")[2]
 
 
 @frozen
 class _Folder:
-    """One to look into; `relative` is "" or ends with "/"."""
+    """A folder to list; `relative` is "" or ends with "/"."""
 
     path: str
     real: str
@@ -86,14 +83,16 @@ class _Folder:
 
 @define
 class Walk:
-    """A look through one root, breadth first and by name; links to folders come last, so that what really lies there
-    is reached on its own way. No real folder is looked into twice, so loops end.
+    """A walk through one root, breadth first and by name.
+
+    Links to folders come last, so that a file is reached by its real path where it has one under the root. No real
+    folder is listed twice, so loops end.
 
     Attributes:
-        root: A root that is not there is an empty one.
+        root: A missing root counts as empty.
         scandir: Lists a folder.
-        candidates: What was found.
-        left_out: What was not taken, by its real place.
+        candidates: The files that were found.
+        left_out: What was not taken, by real path.
     """
 
     root: Path
@@ -105,7 +104,7 @@ class Walk:
     _links: deque[_Folder] = Factory(deque)
 
     def run(self) -> None:
-        """Look through it all."""
+        """Walk the whole root."""
         top = str(self.root)
         if not os.path.lexists(top):
             return
@@ -113,13 +112,13 @@ class Walk:
         while self._real_folders or self._links:
             folder = (self._real_folders or self._links).popleft()
             if len(self._seen) >= MOST_FOLDERS:
-                reason = f"{self.root} has more than {MOST_FOLDERS} folders: this one and others were not looked into"
+                reason = f"{self.root} has more than {MOST_FOLDERS} folders: this one and others were not searched"
                 self._leave_out(folder.path, folder.real, reason)
                 return
             try:
                 self._look_into(folder)
             except OSError as error:
-                self._leave_out(folder.path, folder.real, f"it can't be looked into: {error.strerror}")
+                self._leave_out(folder.path, folder.real, f"it can't be listed: {error.strerror}")
 
     def _look_into(self, folder: _Folder) -> None:
         status = os.stat(folder.path)
@@ -135,7 +134,7 @@ class Walk:
                 self._look_at(entry, folder, sidecar=f"{entry.name}.aria2" in names)
             except OSError as error:
                 gone = isinstance(error, FileNotFoundError) and entry.is_symlink()
-                reason = "a link to what is not there" if gone else f"it can't be looked at: {error.strerror}"
+                reason = "a dangling link" if gone else f"it can't be read: {error.strerror}"
                 self._leave_out(entry.path, f"{folder.real}/{entry.name}", reason)
 
     def _look_at(self, entry: os.DirEntry[str], folder: _Folder, *, sidecar: bool) -> None:
@@ -160,7 +159,7 @@ class Walk:
     def _note_folder(self, entry: os.DirEntry[str], above: _Folder, *, link: bool) -> None:
         real = os.path.realpath(entry.path) if link else f"{above.real}/{entry.name}"
         if above.depth == DEEPEST:
-            self._leave_out(entry.path, real, f"it lies more than {DEEPEST} folders deep, and was not looked into")
+            self._leave_out(entry.path, real, f"it is more than {DEEPEST} folders deep, and was not searched")
             return
         relative = f"{above.relative}{entry.name}/"
         queue = self._links if link else self._real_folders
@@ -177,8 +176,8 @@ def _concerns_us(name: str) -> bool:
 
 
 def _why_not(name: str, status: os.stat_result, *, sidecar: bool) -> str:
-    """Why a file is no candidate, by its name and kind; "" if it is one. `sidecar`: aria2's beside it, which goes
-    when the download ends.
+    """Why a file is not a candidate, by its name and type; "" if it is. `sidecar`: aria2's control file is beside it,
+    which is removed when the download completes.
     """
     lower = name.lower()
     if lower.endswith(".imatrix"):

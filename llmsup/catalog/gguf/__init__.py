@@ -1,1 +1,1 @@
-"""GGUF files: their headers read, summarised and remembered. Files are not trusted."""
+"""GGUF files: reading, summarising and caching their headers. Files are not trusted."""

@@ -1,7 +1,4 @@
-"""What the headers of files said, kept from one run to the next: 500 models are known at once, without opening them.
-
-It does not know which files there are.
-"""
+"""Facts from files' headers, kept from one run to the next: 500 models are known at once without opening them."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from .reader import BadGguf, read_header
 from .summary import summarise
 
 FORMAT = 2
-"""Goes up when Facts change, or what is put into them: what an older version kept is then read again."""
+"""Raised when Facts, or what is put into them, change: what an older version saved is then read again."""
 
 
 @frozen
@@ -45,7 +42,7 @@ class _Document:
 class HeaderCache:
     """Facts by the state of the file that they were read from.
 
-    `load` and `save` use the disk as `read` does; one call at a time, from any thread.
+    `load`, `read` and `save` block on the disk; one call at a time, from any thread.
     """
 
     def __init__(self, file: Path) -> None:
@@ -55,7 +52,7 @@ class HeaderCache:
         self._on_disk: frozenset[Stamp] = frozenset()
 
     def load(self) -> None:
-        """Take what was saved; a file that is missing, damaged or of another version has nothing."""
+        """Load what was saved; a file that is missing, damaged or of another version counts as empty."""
         self._known, self._on_disk = {}, frozenset()
         try:
             data = self._file.read_bytes()
@@ -76,7 +73,7 @@ class HeaderCache:
     def read(self, stamp: Stamp) -> Facts | Unreadable:
         """Read a file's header and remember what it says, if the file is still in this state.
 
-        What the system refuses is told, and tried again the next time: it has nothing to do with the file's state.
+        A failure to read is returned but not remembered: it has nothing to do with the file's state.
         """
         try:
             said = _read(stamp)
@@ -93,7 +90,7 @@ class HeaderCache:
         The file is replaced as a whole.
 
         Returns:
-            Why it could not be written, a sentence; None if all is well.
+            Why it could not be written, a sentence; None on success.
         """
         self._known = {stamp: self._known[stamp] for stamp in keep if stamp in self._known}
         stamps = frozenset(self._known)
@@ -126,7 +123,7 @@ def _kept(stamp: Stamp, said: Facts | Unreadable) -> _Kept:
 
 
 def _is_text(path: Path) -> bool:
-    """Whether a path is UTF-8, as JSON is; a file with another name is read again in each run."""
+    """Whether a path can be written as UTF-8 JSON; files with other names are read again in each run."""
     try:
         str(path).encode()
     except UnicodeEncodeError:

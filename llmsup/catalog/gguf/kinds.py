@@ -1,6 +1,6 @@
-"""What a GGUF is for, and what a model can be asked for: told from its header.
+"""What a GGUF is for, and what a model can do, judged by its header.
 
-It does not know how a header is read, nor what the config says about the model.
+A `kind` in the config overrides this, in `merge`.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _EMBEDDERS = {
     "nomic-bert-moe",
     "t5encoder",
 }
-"""Architectures that only embed (llama.cpp src/llama-arch.cpp)."""
+"""Architectures that only produce embeddings (llama.cpp src/llama-arch.cpp)."""
 
 _DRAFTS = {"dflash", "dflash-draft", "dspark", "eagle", "eagle2", "eagle3", "gemma4-assistant", "medusa", "mtp"}
-"""Architectures that only guess ahead for another model."""
+"""Architectures that only draft for another model."""
 
 _NOT_SERVED = {
-    # llama.cpp's server has no encoder-decoder models (its PR 8993), and none that fill in words in any order.
+    # llama.cpp's server runs no encoder-decoder models (its PR 8993), and no diffusion models for text.
     "t5", "dream", "llada", "llada-moe", "rnd1",
-    # They have tokenizers, and are other programs': speech.
+    # Speech: they have tokenizers, but are for other programs.
     "bark", "dia", "kokoro", "parler-tts", "piper", "vits", "wavtokenizer-dec", "whisper",
-    # Images and films, as ComfyUI and stable-diffusion.cpp have them.
+    # Images and video, as used by ComfyUI and stable-diffusion.cpp.
     "aura", "cosmos", "flux", "hidream", "hyvid", "ltxv", "lumina2", "qwen_image", "sd1", "sd3", "sdxl", "wan",
 }  # fmt: skip
 
@@ -47,19 +47,19 @@ _EMBEDS = re.compile(r"(?<![a-z])embed(?:s|der|dings?)?(?![a-z])", re.IGNORECASE
 
 
 def text(header: Header, key: str) -> str:
-    """A string of the metadata; "" if it isn't there or isn't one."""
+    """A string of the metadata; "" if it is missing or isn't a string."""
     value = header.metadata.get(key)
     return value if isinstance(value, str) else ""
 
 
 def number(header: Header, key: str) -> int:
-    """A number of the metadata that counts something; 0 if it isn't there or isn't one."""
+    """A count in the metadata; 0 if it is missing or isn't one."""
     value = header.metadata.get(key)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63 else 0
 
 
 def role_of(header: Header, file_name: str = "") -> Role:
-    """What the file is for. Its name is asked only where the header names no architecture and no type."""
+    """What the file is for. Its name is only considered if the header has neither an architecture nor a type."""
     architecture, type_ = text(header, "general.architecture").lower(), text(header, "general.type").lower()
     if type_ == "adapter" or "adapter.type" in header.metadata or architecture == "controlvector":
         return "adapter"
@@ -77,7 +77,7 @@ def role_of(header: Header, file_name: str = "") -> Role:
 
 
 def _only_guesses(header: Header, architecture: str) -> bool:
-    """Whether it has no layers but those that predict further tokens: a model's MTP part in a file of its own."""
+    """Whether its only layers are those that predict further tokens: a model's MTP part in a separate file."""
     guessing = number(header, f"{architecture}.nextn_predict_layers")
     if not guessing or number(header, "split.count") > 1:
         return False
@@ -101,10 +101,10 @@ def _role_by_name(header: Header, file_name: str) -> Role:
 
 
 def kind_of(header: Header, file_name: str = "") -> tuple[FoundKind, str]:
-    """What a model can be asked for, and how it makes one vector of many ("" if the header doesn't say).
+    """What a model can do, and how it pools token vectors into one ("" if the header doesn't say).
 
-    An architecture that we never heard of is a chat model if it has layers and a vocabulary: llama.cpp may know it.
-    Names are asked only where the header doesn't say how it pools; what ranks needs a head that no name gives.
+    An unknown architecture is a chat model if it has layers and a vocabulary: llama.cpp may know it. Names are only
+    considered where the header gives no pooling type; a reranker must have a classifier head whatever its name.
     """
     architecture = text(header, "general.architecture")
     if architecture.lower() in _NOT_SERVED or any(key.startswith("diffusion.") for key in header.metadata):
@@ -126,7 +126,7 @@ def kind_of(header: Header, file_name: str = "") -> tuple[FoundKind, str]:
 
 
 def _has_tokenizer(header: Header) -> bool:
-    """Whether it has a vocabulary; llama.cpp's "none" and "no_vocab" are none."""
+    """Whether it has a vocabulary; llama.cpp's "none" and "no_vocab" mean that it hasn't."""
     if text(header, "tokenizer.ggml.model") in ("none", "no_vocab"):
         return False
     return bool(header.counts.get("tokenizer.ggml.tokens")) or "tokenizer.ggml.model" in header.metadata

@@ -1,6 +1,6 @@
-"""Reads a GGUF's header: what the model is, not its weights. Files are not trusted.
+"""Reads a GGUF's header, without the weights. Files are not trusted.
 
-It does not know what the keys mean. The format: ggml's docs/gguf.md; what llama.cpp takes: ggml/src/gguf.cpp.
+The format: ggml's docs/gguf.md; what llama.cpp accepts: ggml/src/gguf.cpp.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["BadGguf", "Header", "Tensor", "read_header"]
 MOST_KEYS = 16_384
 MOST_TENSORS = 32_768
 MOST_STRINGS = 4 << 20
-"""In all arrays together; a vocabulary of 262 144 tokens with its merges has 0.8 million."""
+"""Strings in all arrays together; a vocabulary of 262,144 tokens with its merges has 0.8 million."""
 
 _KEY = 64 << 10
 _NAME = 1 << 10
@@ -44,7 +44,7 @@ def read_header(path: Path) -> Header:
     templates after 1 MiB; arrays of more than 1024 numbers or 64 strings are only counted.
 
     Raises:
-        BadGguf: It is no GGUF, or not a whole one.
+        BadGguf: It isn't a GGUF, or is incomplete.
         OSError: It can't be read.
     """
     file = open_regular(path)
@@ -71,7 +71,7 @@ def _read(window: Window) -> Header:
 
 
 def _version(window: Window) -> int:
-    """The format's version; it tells the byte order too, as small numbers look large in the other one."""
+    """The format's version; it also reveals the byte order, as a small number looks huge in the wrong one."""
     if not window.size:
         raise BadGguf("it is empty")
     magic = window.take(min(4, window.size))
@@ -88,8 +88,8 @@ def _version(window: Window) -> int:
 
 
 def _metadata(window: Window, count: int) -> tuple[dict[str, Value], dict[str, int]]:
-    """The values that are kept, and how long every array is. llama.cpp refuses a key that comes twice; here the last
-    one counts.
+    """The values that are kept, and the length of every array. llama.cpp refuses duplicate keys; here the last one
+    counts.
     """
     window.part = "metadata"
     metadata: dict[str, Value] = {}
@@ -121,7 +121,7 @@ def _scalar(window: Window, kind: int, key: str) -> Scalar:
 
 
 def _array(window: Window, kind: int, length: int, key: str) -> Value | None:
-    """An array if it is short; it is gone past in any case."""
+    """An array if it is short, else None; it is consumed in any case."""
     if kind == _ARRAY:
         raise BadGguf(f"its key {key[:80]!r} holds an array of arrays")
     if kind == _TEXT:
@@ -145,7 +145,7 @@ def _code(kind: int, key: str) -> str:
 
 
 def _tensors(window: Window, count: int, alignment: Value) -> tuple[Tensor, ...]:
-    """The table, with all the data that it speaks of known to be within the file."""
+    """The tensor table; all the data that it refers to is checked to be within the file."""
     if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
         raise BadGguf(f"its general.alignment is {str(alignment)[:80]!r} instead of a power of two")
     table: list[tuple[str, list[int], int, int]] = []
@@ -180,6 +180,6 @@ def _tensors(window: Window, count: int, alignment: Value) -> tuple[Tensor, ...]
 
 
 def _both(size: int, needed: int) -> str:
-    """Two sizes as people say them, or to the byte if they would read the same."""
+    """Two sizes for people; in bytes if they would otherwise read the same."""
     there, whole = format_bytes(size), format_bytes(needed)
     return f"{there} of {whole}" if there != whole else f"{size} of {needed} bytes"

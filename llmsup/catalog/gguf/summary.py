@@ -1,7 +1,4 @@
-"""A header in short: of all that a GGUF says about itself, what is worth keeping.
-
-It does not know how a header is read, nor what its numbers cost in memory.
-"""
+"""Summarises a header: picks what is worth keeping of all that a GGUF says about itself."""
 
 from __future__ import annotations
 
@@ -67,7 +64,7 @@ _OTHERS = ("split.", "clip.", "adapter.")
 _BETWEEN = ("mm.", "resampler.", "adapter.")
 _LAYER = re.compile(r"((?:\w+\.)*)(?:blk|\w*blocks|layers?)\.\d+\.(.+)")
 
-# What a model has stays far below these; they keep a file that lies from filling the cache.
+# Real models stay far below these; they keep a malicious file from filling the cache.
 _MOST_NUMBERS, _MOST_ITEMS, _MOST_NAMES = 256, 8192, 256
 _LONGEST = 200
 
@@ -75,12 +72,12 @@ _LONGEST = 200
 def summarise(header: Header, file_size: int, *, file_name: str = "") -> Facts:
     """Keep what matters.
 
-    `numbers` has the architecture's own values without its prefix, and by their full key those of `general.`,
-    `split.`, `clip.` and `adapter.` that tell what belongs together.
+    `numbers` has the architecture's own values without its prefix, and those of `general.`, `split.`, `clip.` and
+    `adapter.` that show which files belong together, by their full key.
 
     Args:
-        file_size: In bytes; tensors that share their data don't weigh more.
-        file_name: A second opinion where the header is silent.
+        file_size: In bytes; the weights never count for more, as tensors may share their data.
+        file_name: Considered where the header is silent.
     """
     architecture = text(header, "general.architecture")
     role = role_of(header, file_name)
@@ -111,12 +108,12 @@ def summarise(header: Header, file_size: int, *, file_name: str = "") -> Facts:
 
 
 def _clean(text: str) -> str:
-    """Text that can be printed: a file's name for itself may hold anything."""
+    """Printable text: the name in a header may contain anything."""
     return "".join(char if char.isprintable() else " " for char in text[:_LONGEST]).strip()
 
 
 def _template(header: Header) -> str:
-    """All its chat templates; some models have one for tools besides the usual one."""
+    """All its chat templates; some models have a second one for tools."""
     return "\n".join(text(header, key) for key in header.metadata if key.startswith("tokenizer.chat_template"))
 
 
@@ -151,17 +148,17 @@ def _numbers(header: Header, prefix: str) -> dict[str, Value]:
 
 
 def _sayable(value: Value) -> Value | None:
-    """A value that JSON can say and a terminal can show; None if it has none."""
+    """A value that can be stored as JSON and shown in a terminal; None if it can't."""
     if isinstance(value, tuple):
         items = tuple(_sayable(item) for item in value)
-        return None if None in items else items  # type: ignore[return-value]  # an item is no tuple
+        return None if None in items else items  # type: ignore[return-value]  # an item is never a tuple
     if isinstance(value, str):
         return _clean(value)
     return value if math.isfinite(value) else None
 
 
 def _tensors(header: Header) -> tuple[dict[str, int], frozenset[str]]:
-    """What the tensors outside of the layers take, the largest first, and what those inside are called."""
+    """The sizes of the tensors outside the layers, largest first, and the names of those inside."""
     named: dict[str, int] = {}
     layers: set[str] = set()
     for tensor in header.tensors:
@@ -174,7 +171,7 @@ def _tensors(header: Header) -> tuple[dict[str, int], frozenset[str]]:
 
 
 def _widths(header: Header) -> frozenset[int]:
-    """The dimensions of what stands between a projector's encoders and the model (llama.cpp tools/mtmd/clip-impl.h)."""
+    """The dimensions of the tensors between a projector's encoders and the model (llama.cpp tools/mtmd/clip-impl.h)."""
     between = (tensor for tensor in header.tensors if tensor.name.startswith(_BETWEEN))
     return frozenset(sorted({size for tensor in between for size in tensor.shape})[-_MOST_NAMES:])
 

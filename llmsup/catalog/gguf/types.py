@@ -1,7 +1,4 @@
-"""What stands in a GGUF's header, and how large its tensors' types are.
-
-It does not know how a header is read.
-"""
+"""The contents of a GGUF's header, and the sizes of the tensor types."""
 
 from __future__ import annotations
 
@@ -42,7 +39,7 @@ BLOCKS: Mapping[int, tuple[str, int, int]] = {
     28: ("F64", 1, 8),
     29: ("IQ1_M", 256, 56),
     30: ("BF16", 1, 2),
-    # 31 to 33 were Q4_0 in other orders for the CPU; written until November 2024, and no longer read.
+    # 31 to 33 were Q4_0 rearranged for CPUs: written until November 2024, no longer readable.
     31: ("Q4_0_4_4", 32, 18),
     32: ("Q4_0_4_8", 32, 18),
     33: ("Q4_0_8_8", 32, 18),
@@ -53,11 +50,11 @@ BLOCKS: Mapping[int, tuple[str, int, int]] = {
     41: ("Q1_0", 128, 18),
     42: ("Q2_0", 64, 18),
 }
-"""By the number of a tensor's type: its name, elements of a block, bytes of a block (ggml.c, type_traits)."""
+"""By the number of a tensor's type: its name, elements per block, bytes per block (ggml.c, type_traits)."""
 
 
 class BadGguf(Exception):
-    """The file is no GGUF, or not a whole one; `reason` is a clause: "it ends within its tensor table"."""
+    """The file isn't a GGUF, or is incomplete; `reason` is a clause: "it ends within its tensor table"."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -69,10 +66,10 @@ class Tensor:
     """One line of the tensor table.
 
     Attributes:
-        name: As it stands there: `blk.0.attn_q.weight`.
+        name: As in the file: `blk.0.attn_q.weight`.
         shape: Elements in each dimension, the row's length first.
-        type: `Q4_K`, or `type 77` if that is none we know.
-        bytes: What it takes in the file; for a type we don't know, all up to the next tensor.
+        type: `Q4_K`, or `type 77` for an unknown type.
+        bytes: Its size in the file; for an unknown type, everything up to the next tensor.
     """
 
     name: str
@@ -83,13 +80,13 @@ class Tensor:
 
 @frozen
 class Header:
-    """All of a file but its tensors' data, less long arrays.
+    """Everything in a file except the tensors' data and long arrays.
 
     Attributes:
-        version: Of the format: 2 or 3.
-        big_endian: How its numbers are written; llama.cpp reads only those written as its machine writes them.
+        version: The format's version: 2 or 3.
+        big_endian: The byte order; llama.cpp reads only that of its machine.
         metadata: Scalars, strings and short arrays by their full key.
-        counts: The length of every array, also of those that are not in `metadata`.
+        counts: The length of every array, including those that are not in `metadata`.
         tensors: In the order of the table.
     """
 

@@ -1,7 +1,6 @@
-"""A file seen through a window that moves forward: nothing is read twice, and never much at once.
+"""Reads a file through a window that only moves forward: nothing is read twice, and never much at once.
 
-It does not know what stands in the file. It reads instead of mapping: a mapped file that is cut short under us would
-end the process with SIGBUS.
+It reads instead of mapping, because a mapped file that is truncated meanwhile would kill the process with SIGBUS.
 """
 
 from __future__ import annotations
@@ -15,24 +14,24 @@ from ...units import format_bytes
 from .types import BadGguf
 
 WINDOW = 1 << 17
-"""Bytes that are read at once."""
+"""Bytes to read at once."""
 
 DEEPEST = 256 << 20
-"""Bytes that a header may take: ten times what the largest vocabularies do."""
+"""Bytes that a header may have: ten times what the largest vocabularies take."""
 
 MOST_KEPT = 24 << 20
-"""Bytes of memory that what is kept of a header may take."""
+"""Bytes of memory that the kept part of a header may take."""
 
 Read = Callable[[int, int], bytes]
-"""Some of the `int` bytes at the `int`th; none at the file's end."""
+"""Takes a length and an offset; returns at most that many bytes, none at the file's end."""
 
 
 class Window:
-    """A place in a file.
+    """A position in a file.
 
     Attributes:
         size: Of the file, in bytes.
-        part: What is being read, for messages: "metadata".
+        part: The part being read, for messages: "metadata".
     """
 
     def __init__(self, read: Read, size: int) -> None:
@@ -41,17 +40,17 @@ class Window:
         self.order = "<"
         self._read = read
         self._data = b""
-        self._base = 0  # where in the file the data begins
-        self._at = 0  # where in the data we are; beyond its end if bytes were skipped
+        self._base = 0  # the data's offset in the file
+        self._at = 0  # the position in the data; beyond its end if bytes were skipped
         self._left = MOST_KEPT
 
     @property
     def position(self) -> int:
-        """Where in the file we are."""
+        """The offset in the file."""
         return self._base + self._at
 
     def _fill(self, need: int) -> None:
-        """Have so many bytes in the data from where we are."""
+        """Make sure that there are so many bytes in the data from the current position."""
         start = self.position
         if start + need > self.size:
             raise BadGguf(f"it ends within its {self.part}")
@@ -68,14 +67,14 @@ class Window:
         self._data, self._base, self._at = b"".join(pieces), start, 0
 
     def take(self, length: int) -> bytes:
-        """The next bytes; at most a few windows of them may be asked for."""
+        """The next bytes; at most a few windows' worth."""
         if self._at + length > len(self._data):
             self._fill(length)
         self._at += length
         return self._data[self._at - length : self._at]
 
     def skip(self, length: int) -> None:
-        """Go on without reading."""
+        """Move on without reading."""
         if self.position + length > self.size:
             raise BadGguf(f"it ends within its {self.part}")
         self._at += length
@@ -86,14 +85,14 @@ class Window:
         return struct.unpack(wanted, self.take(struct.calcsize(wanted)))
 
     def length_of_string(self) -> int:
-        """The length that stands before a string's bytes."""
+        """The length prefix of a string."""
         length: int = self.unpack("Q")[0]
         if length > self.size:
             raise BadGguf(f"a string of {format_bytes(length)} does not fit the file")
         return length
 
     def string(self, longest: int) -> str:
-        """The next string, cut after so many bytes; what is not UTF-8 in it becomes U+FFFD."""
+        """The next string, cut after so many bytes; invalid UTF-8 becomes U+FFFD."""
         length = self.length_of_string()
         kept = min(length, longest)
         self.keep(100 + 4 * kept)
@@ -102,7 +101,7 @@ class Window:
         return text
 
     def skip_strings(self, count: int) -> None:
-        """Go past so many strings: they have no table, so each one's length has to be looked at."""
+        """Skip so many strings: there is no index, so each length has to be read."""
         length_at = struct.Struct(f"{self.order}Q").unpack_from
         left = count
         while left:
@@ -118,14 +117,14 @@ class Window:
         self.skip(0)
 
     def keep(self, size: int) -> None:
-        """Account for memory that something of the header takes, in bytes."""
+        """Account for memory that a kept value takes, in bytes."""
         self._left -= size
         if self._left < 0:
             raise BadGguf("its header holds more than any model's does")
 
 
 def open_regular(path: str | os.PathLike[str]) -> int:
-    """Open a file for reading; never waits, as opening a named pipe would.
+    """Open a file for reading without ever blocking, as a named pipe would.
 
     Raises:
         OSError: It can't be opened.

@@ -1,12 +1,11 @@
 """Which GGUFs only Ollama's own build of llama.cpp can run.
 
-It does not know whether that build is installed (`engines.ollama`), nor whether a file is in Ollama's store. A file
-that Ollama only stores, made by llama.cpp's converter, has none of the marks below.
+Being in Ollama's store is not enough: a file that was made by llama.cpp's converter has none of the marks below.
 
-Ollama's own converter (its convert/) wrote files that llama.cpp refuses, or runs wrongly without a word: other names of
-architectures, keys and tensors, and projectors in the model's own file. Its llama-server translates them while it loads
-(its llama/compat/, as of llama.cpp b10729). What is marked here is what Ollama's translators look for, as far as
-llama.cpp as it is stumbles over it:
+Ollama's own converter (its convert/) wrote files that llama.cpp refuses, or silently runs wrong: other names of
+architectures, keys and tensors, and projectors in the model's own file. Its llama-server translates them on loading
+(its llama/compat/, as of llama.cpp b10729). The marks are those that Ollama's translators look for and that upstream
+llama.cpp can't handle:
 
     mark                                            what llama.cpp does (its src/)
     architecture that only Ollama has               "unknown model architecture" (llama-arch.cpp)
@@ -24,8 +23,7 @@ llama.cpp as it is stumbles over it:
     LLaVA's projector without a type                "unknown projector type" (tools/mtmd/clip.cpp)
 
 Not marked: Llama 3 files with an old tokenizer entry, which llama.cpp runs; Snowflake Arctic Embed 2, whose mark
-(tokenizer.ggml.precompiled_charsmap as strings) is not kept in Facts; mllama, which neither
-of them translates or has.
+(tokenizer.ggml.precompiled_charsmap as strings) is not kept in Facts; mllama, which neither supports.
 """
 
 from __future__ import annotations
@@ -37,24 +35,24 @@ from attrs import frozen
 from ..gguf.facts import Facts
 
 _UNKNOWN = ("deepseekocr", "glm4moelite", "glmocr", "gptoss", "nemotron_h_omni", "olmo3", "qwen25vl")
-"""Architectures that llama.cpp has under other names."""
+"""Architectures that llama.cpp knows by other names."""
 
 _SEEING = (
     *("deepseekocr", "gemma3", "gemma4", "glmocr", "llama4", "mistral3", "nemotron_h_omni"),
     *("qwen25vl", "qwen35", "qwen35moe", "qwen3vl", "qwen3vlmoe"),
 )
-"""Architectures whose projectors Ollama's llama-server takes out of the model's own file."""
+"""Architectures whose projectors Ollama's llama-server extracts from the model's own file."""
 
 
 @frozen
 class _Marks:
-    """What gives one architecture's files away; any of these will do.
+    """How files of one architecture are recognised; any of these is enough.
 
     Attributes:
-        tensors: Starts of tensors' names, those of layers without their number.
+        tensors: Prefixes of tensor names, those of layers without their number.
         whole: Whole names of tensors.
-        keys: Starts of keys, without the architecture.
-        lacks: Keys that llama.cpp requires and its converter always writes.
+        keys: Prefixes of keys, without the architecture.
+        lacks: Missing keys that llama.cpp requires and its converter always writes.
     """
 
     tensors: tuple[str, ...] = ()
@@ -91,7 +89,7 @@ _MARKS: Mapping[str, _Marks] = {
 
 
 def ollama_only(facts: Facts) -> str:
-    """Why llama.cpp as it is can't run a file that Ollama's build of it can, as a clause; "" if it can."""
+    """Why upstream llama.cpp can't run a file that Ollama's build can, a clause; "" if it can."""
     architecture = facts.architecture
     if facts.role == "projector":
         return _old_projector(facts)
@@ -99,7 +97,7 @@ def ollama_only(facts: Facts) -> str:
         return ""
     if architecture in _UNKNOWN:
         return f"{architecture!r} is Ollama's own name for an architecture"
-    if facts.split != (0, 1):  # a part has not all tensors and keys, and Ollama never splits
+    if facts.split != (0, 1):  # a part lacks tensors and keys, and Ollama never splits
         return ""
     marks = _MARKS.get(architecture, _Marks())
     if facts.vision_inside and marks.tensors[:2] == _SEES:
@@ -117,22 +115,23 @@ def ollama_only(facts: Facts) -> str:
 
 
 def sees_with_itself(facts: Facts) -> bool:
-    """Whether Ollama's llama-server takes a model's own file as its `--mmproj`, too.
+    """Whether Ollama's llama-server accepts the model's own file as its `--mmproj`.
 
-    So Ollama starts it, for the architectures whose projectors it translates (llm/llama_server.go, compatClipArches).
+    Ollama starts it that way for the architectures whose projectors it translates (llm/llama_server.go,
+    compatClipArches).
     """
     return facts.vision_inside and facts.role == "model" and facts.architecture in _SEEING
 
 
 def _of_its_kind(facts: Facts) -> str:
-    """The marks that are no mere names."""
+    """The marks that take more than comparing names."""
     by, named = "Ollama's converter wrote it", facts.named
     if facts.architecture == "lfm2" and "output_norm.weight" in named and "token_embd_norm.weight" not in named:
         return f"{by}, with another name for 'token_embd_norm'"
     sections = facts.numbers.get("rope.dimension_sections")
     if facts.architecture in ("qwen35", "qwen35moe") and isinstance(sections, tuple) and len(sections) == 3:
         return f"{by}, with three of the four rope.dimension_sections"
-    # A table of one row for each token takes a whole number of bytes a token, whatever its type.
+    # A table with one row per token has a whole number of bytes per token, whatever its type.
     rows, tokens = named.get("per_layer_token_embd.weight", 0), facts.vocabulary
     if facts.architecture == "gemma3n" and tokens and rows % tokens:
         return f"{by}, with per-layer embeddings for fewer tokens than it has"

@@ -1,6 +1,6 @@
 """Ollama's manifests: which blobs a model is made of. They are not trusted.
 
-It does not know where manifests lie (`ollama_places`) nor what the blobs hold. Facts: Ollama's manifest/manifest.go.
+Finding them is `places`' part. Source: Ollama's manifest/manifest.go.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ import msgspec
 from ..gguf.window import open_regular
 
 LARGEST_MANIFEST = 4 << 20
-"""In bytes. One with weights for MLX has a line for each tensor, some 200 bytes; one with a GGUF has ten lines."""
+"""In bytes. A manifest with weights for MLX has a line of some 200 bytes per tensor; one with a GGUF has ten lines."""
 
-_RUNNERS = ("llamacpp", "ollama")  # of a list of manifests, in our order; the third that there is runs MLX
+_RUNNERS = ("llamacpp", "ollama")  # in our order of preference; the third that exists runs MLX
 _MEDIA = "application/vnd.ollama.image."
 _DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
 
 
 class Unusable(Exception):
-    """There is no model to be had from it; the text is a clause: "it is no manifest"."""
+    """The manifest yields no model; the text is a clause: "it is not a manifest"."""
 
 
 class Layer(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """One blob of a model."""
 
-    media_type: str  # required, so that a manifest of many empty ones takes no memory
+    media_type: str  # required, so that a list of many empty layers is refused and takes no memory
     digest: str = ""
 
 
-class _Entry(msgspec.Struct, frozen=True, rename="camel"):
-    """One of a list of manifests: for a program that can run the model, in words or as the digest of a blob."""
+class _Alternative(msgspec.Struct, frozen=True, rename="camel"):
+    """One entry of a list of manifests, for a program that can run the model: inline, or as the digest of a blob."""
 
     runner: str
     config: Layer | None = None
@@ -45,22 +45,22 @@ class _Entry(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Manifest(msgspec.Struct, frozen=True, rename="camel"):
-    """What a model is made of."""
+    """The blobs that a model is made of."""
 
     config: Layer | None = None
     layers: tuple[Layer, ...] | None = None
-    manifests: tuple[_Entry, ...] | None = None
+    manifests: tuple[_Alternative, ...] | None = None
 
     def blobs(self, kind: str) -> tuple[str, ...]:
-        """The digests of its layers of a kind: "model", "projector", "params", ..."""
+        """The digests of its layers of one kind: "model", "projector", "params", ..."""
         return tuple(layer.digest for layer in self.layers or () if layer.media_type == _MEDIA + kind)
 
 
 def read_manifest(path: Path, blobs: Path) -> Manifest:
-    """Read one; of a list of manifests, the one that llama.cpp can do most with.
+    """Read a manifest; of a list of manifests, the one that suits llama.cpp best.
 
     Raises:
-        Unusable: It is none, or a damaged one.
+        Unusable: It isn't a manifest, or is damaged.
     """
     manifest = _parse(read_small(path, LARGEST_MANIFEST))
     if manifest.manifests is None:
@@ -80,11 +80,11 @@ def _parse(data: bytes) -> Manifest:
     try:
         return msgspec.json.decode(data, type=Manifest)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise Unusable("it is no manifest, or a damaged one") from error
+        raise Unusable("it is not a manifest, or is damaged") from error
 
 
 def read_json(path: Path, largest: int) -> Any:
-    """Decode a small JSON file of any shape; None if it is missing, too large or no JSON."""
+    """Decode a small JSON file of any shape; None if it is missing, too large or not JSON."""
     try:
         return msgspec.json.decode(read_small(path, largest))
     except (Unusable, msgspec.MsgspecError, ValueError, RecursionError):
@@ -92,17 +92,17 @@ def read_json(path: Path, largest: int) -> Any:
 
 
 def read_small(path: Path, largest: int) -> bytes:
-    """Read a file that is expected to be small, and is not waited for if it is a named pipe.
+    """Read a file that is expected to be small; never blocks, even on a named pipe.
 
     Raises:
-        Unusable: It can't be read, is no regular file or larger than so many bytes.
+        Unusable: It can't be read, isn't a regular file, or is larger than `largest` bytes.
     """
     try:
         file = open_regular(path)
         try:
             status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode):
-                raise Unusable("it is no regular file")
+                raise Unusable("it is not a regular file")
             if status.st_size > largest:
                 raise Unusable(f"it is larger than {largest >> 20} MiB, which no GGUF's manifest is")
             with open(file, "rb", closefd=False) as source:
@@ -114,24 +114,24 @@ def read_small(path: Path, largest: int) -> bytes:
 
 
 def blob_path(digest: str, blobs: Path) -> Path | None:
-    """Where a digest's blob lies; None if it is no digest, but a path that leads elsewhere, say."""
+    """Where a digest's blob is; None if it isn't a digest, but a path that leads elsewhere, for example."""
     match = _DIGEST.fullmatch(digest)
     return blobs / f"sha256-{match[1]}" if match else None
 
 
 def printable(text: str) -> str:
-    """Text of a manifest, fit for a terminal and not too long."""
+    """Text from a manifest, made safe for a terminal and cut to a reasonable length."""
     shown = "".join(char if char.isprintable() else "?" for char in text[:60])
     return shown + "..." if len(text) > 60 else shown
 
 
 def all_blobs(digests: Iterable[str], blobs: Path) -> tuple[Path, ...]:
-    """Where these blobs lie.
+    """Where these blobs are.
 
     Raises:
-        Unusable: One is no digest.
+        Unusable: One of the digests is invalid.
     """
     paths = tuple(blob_path(digest, blobs) for digest in digests)
     if None in paths:
-        raise Unusable("it is a damaged manifest: one of its digests is none")
+        raise Unusable("it is a damaged manifest: one of its digests is invalid")
     return tuple(path for path in paths if path is not None)

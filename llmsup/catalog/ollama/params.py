@@ -1,7 +1,4 @@
-"""What an Ollama model's PARAMETERs mean for llama.cpp: sampling, and how large its context shall be.
-
-It does not know where they are stored.
-"""
+"""Translates an Ollama model's PARAMETERs for llama.cpp: sampling, and the context size."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ _NAMES: Mapping[str, str] = {
 """Ollama's names (api/types.go, struct Options) and llama.cpp's request fields (its tools/server/README.md)."""
 
 IGNORED: Mapping[str, str] = {
-    "num_keep": "what a full context keeps: our engines don't shift their context",
+    "num_keep": "what to keep when the context is full: our engines don't shift their context",
     "num_batch": "the machine's business, not the model's: the engine knows better",
     "num_gpu": "the machine's business; the config has n_gpu_layers",
     "main_gpu": "the machine's business",
@@ -54,7 +51,7 @@ IGNORED: Mapping[str, str] = {
     "shift": "about a request, not a model",
     "truncate": "about a request, not a model",
 }
-"""Parameters that are left out on purpose, and why."""
+"""Parameters that are deliberately left out, and why."""
 
 LARGEST_CONTEXT = 2**31 - 1
 """llama.cpp's --ctx-size is an int32_t."""
@@ -64,7 +61,7 @@ _MOST_STOPS, _LONGEST_STOP = 256, 1024
 
 @frozen
 class Params:
-    """What a model's PARAMETERs come to.
+    """A model's PARAMETERs, translated.
 
     Attributes:
         sampling: llama.cpp's request fields.
@@ -76,7 +73,7 @@ class Params:
 
 
 def params(said: Any) -> Params:
-    """Translate a `params` blob's JSON; values of a wrong type or out of range are as good as not there."""
+    """Translate a `params` blob's JSON; values of a wrong type or out of range are ignored."""
     if not isinstance(said, dict):
         return Params()
     sampling: dict[str, Any] = {}
@@ -98,12 +95,12 @@ def params(said: Any) -> Params:
 
 
 def _whole(value: Any) -> Any:
-    """A number that was written as 40.0: Ollama reads every number as a float and cuts it (api/types.go, FromMap)."""
+    """Accept 40.0 as an integer: Ollama reads every number as a float and truncates it (api/types.go, FromMap)."""
     return int(value) if isinstance(value, float) and abs(value) < 2**53 else value
 
 
 def _stops(value: Any) -> Any:
-    """The strings that end an answer; Ollama has always a list of them."""
+    """The strings that end an answer; in Ollama always a list."""
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list):

@@ -1,6 +1,6 @@
-"""Where Ollama's manifests lie, which is what its models are called.
+"""Where Ollama's manifests are; their paths are the models' names.
 
-It does not know what stands in them. Facts: Ollama's manifest/paths.go, types/model/name.go.
+Sources: Ollama's manifest/paths.go, types/model/name.go.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ..found import LeftOut
 MOST_MANIFESTS = 10_000
 
 DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG = "registry.ollama.ai", "library", "latest"
-_SAME_HOST = "ollama.com"  # what newer versions call the default host, in manifests-v2
-_FOLDERS = ("manifests-v2", "manifests")  # a name that is in both is read from the first
+_SAME_HOST = "ollama.com"  # newer versions' name for the default host, in manifests-v2
+_FOLDERS = ("manifests-v2", "manifests")  # a name that is in both is read from the first one
 
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}")
 _NAMESPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}")
@@ -26,8 +26,8 @@ _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 
 
 @frozen
-class Place:
-    """Where a manifest lies, which is what its model is called."""
+class ManifestPath:
+    """The path of a manifest, and the model's name that it spells out."""
 
     path: Path
     host: str
@@ -37,12 +37,12 @@ class Place:
 
     @property
     def name(self) -> str:
-        """The name as Ollama shows it, with the tag always."""
+        """The name as Ollama shows it, always with the tag."""
         return f"{self._front}{self.model}:{self.tag}"
 
     @property
     def aliases(self) -> tuple[str, ...]:
-        """Other spellings that Ollama takes for it: without ":latest", with "library/", with the host."""
+        """Other spellings that Ollama accepts for it: without ":latest", with "library/", with the host."""
         fronts = [self._front]
         if self.host == DEFAULT_HOST:
             fronts += [f"{self.namespace}/", f"{self.host}/{self.namespace}/"]
@@ -57,9 +57,9 @@ class Place:
         return f"{self.host}/{self.namespace}/"
 
 
-def manifests(root: Path) -> tuple[list[Place], list[LeftOut]]:
-    """All manifests of a store, by name, and the folders and files that can't be looked at or have no model's name."""
-    found: dict[str, Place] = {}
+def manifests(root: Path) -> tuple[list[ManifestPath], list[LeftOut]]:
+    """All manifests of a store, by name, and the folders and files that can't be read or aren't named like a model."""
+    found: dict[str, ManifestPath] = {}
     left_out: list[LeftOut] = []
     files = (path for folder in _FOLDERS for path in _files(root / folder, 4, left_out))
     for seen, path in enumerate(files):
@@ -73,13 +73,13 @@ def manifests(root: Path) -> tuple[list[Place], list[LeftOut]]:
             continue
         if host.casefold() in (DEFAULT_HOST, _SAME_HOST):
             host = DEFAULT_HOST
-        place = Place(path, host, namespace, model, tag)
+        place = ManifestPath(path, host, namespace, model, tag)
         found.setdefault(place.name, place)
     return sorted(found.values(), key=lambda place: place.name), left_out
 
 
 def _files(folder: Path, depth: int, left_out: list[LeftOut]) -> Iterator[Path]:
-    """The files so many levels below; what begins with a dot is none: Ollama's unfinished ones, a Mac's .DS_Store."""
+    """The files so many levels below, without hidden ones: Ollama's unfinished manifests, a Mac's .DS_Store."""
     try:
         with os.scandir(folder) as listing:
             names = sorted(entry.name for entry in listing if not entry.name.startswith("."))

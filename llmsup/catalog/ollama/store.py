@@ -1,6 +1,6 @@
-"""The models of Ollama's store, read directly: Ollama need not run, nor be installed.
+"""The models of Ollama's store, read directly: Ollama need not be running, or even installed.
 
-It does not know what is in their weights. Facts: Ollama's server/images.go, types/model/config.go, envconfig/config.go.
+Weights aren't opened here. Sources: Ollama's server/images.go, types/model/config.go, envconfig/config.go.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from attrs import Factory, evolve, frozen
 from ..found import LeftOut
 from .manifest import Manifest, Unusable, all_blobs, printable, read_json, read_manifest
 from .params import Params, params
-from .places import Place, manifests
+from .places import ManifestPath, manifests
 
 DEFAULT = Path("~/.ollama/models")
-"""Where Ollama keeps its models if nobody says otherwise (envconfig/config.go, Models)."""
+"""Where Ollama keeps its models by default (envconfig/config.go, Models)."""
 
 SERVICE = Path("/usr/share/ollama/.ollama/models")
 """Where they are on Linux if Ollama runs as a service: its user's home is /usr/share/ollama (scripts/install.sh)."""
 
-_LARGEST_BLOB = 1 << 20  # of the small ones: parameters, the config
+_LARGEST_BLOB = 1 << 20  # of the small blobs: parameters, the config
 _MOST_EXTRAS = 64
 
 
 @frozen(kw_only=True)
 class OllamaModel:
-    """One name of Ollama's, and the files that it stands for.
+    """One of Ollama's names, and the files that it stands for.
 
     Attributes:
-        name: As Ollama shows it, with the tag always: "llama3.1:8b", "bob/x:latest", "hf.co/org/repo:Q4_K_M".
-        aliases: Other spellings that Ollama takes for it.
+        name: As Ollama shows it, always with the tag: "llama3.1:8b", "bob/x:latest", "hf.co/org/repo:Q4_K_M".
+        aliases: Other spellings that Ollama accepts for it.
         blob: The weights.
-        projectors: What lets it see or hear, the one that is used first.
+        projectors: The projectors, which let it see or hear; the first one is used.
         adapters: LoRA adapters.
         sampling: What its PARAMETERs ask for, as llama.cpp's request fields.
         ctx_size: Tokens of context that they ask for; 0: none.
-        model_type: How large it says it is, "8.0B"; "" if it doesn't.
+        model_type: Its size by its own account, "8.0B"; "" if it doesn't say.
         file_type: Its quantisation, "Q4_K_M"; "" if it doesn't say.
         problem: Why it can't be run, a clause: "its projector is missing"; "" if it can.
     """
@@ -65,14 +65,14 @@ def store(
     platform: str = sys.platform,
     service: Path = SERVICE,
 ) -> Path | None:
-    """Where Ollama's models are, as far as can be told; None if they shall not be looked at.
+    """Where Ollama's models probably are; None if they are not wanted.
 
-    What was configured holds. Left at its default, it is where $OLLAMA_MODELS says; on Linux, where a service keeps
-    them if the default isn't there and the service's store can be read.
+    A configured path is used as given. The default becomes $OLLAMA_MODELS if that is set; else, on Linux, the service's
+    store if the default doesn't exist and the service's can be read.
 
     Args:
         configured: `[catalog] ollama`, its `~` expanded; None: off.
-        environ: The environment; ours if None.
+        environ: The environment; None: ours.
         service: The service's store.
     """
     default = Path(os.path.expanduser(DEFAULT))
@@ -88,10 +88,10 @@ def store(
 
 
 def read_store(root: Path) -> tuple[list[OllamaModel], list[LeftOut]]:
-    """Read all manifests of a store. It blocks on the disk, so it is for a worker thread.
+    """Read all manifests of a store. It blocks on the disk, so run it in a worker thread.
 
     Returns:
-        Its models, by name, and the manifests that give none; a store that isn't there has neither.
+        Its models, by name, and the manifests that yield none; a missing store has neither.
     """
     places, left_out = manifests(root)
     models = []
@@ -105,7 +105,7 @@ def read_store(root: Path) -> tuple[list[OllamaModel], list[LeftOut]]:
     return models, left_out
 
 
-def _model(place: Place, blobs: Path, unfinished: frozenset[str]) -> OllamaModel:
+def _model(place: ManifestPath, blobs: Path, unfinished: frozenset[str]) -> OllamaModel:
     manifest = read_manifest(place.path, blobs)
     config = _config(manifest, blobs)
     weights = all_blobs(manifest.blobs("model"), blobs)
@@ -141,7 +141,7 @@ def _model(place: Place, blobs: Path, unfinished: frozenset[str]) -> OllamaModel
 
 
 class _Config:
-    """The config blob: short texts by name, "" for what it doesn't say."""
+    """The config blob: short texts by key, "" for a missing one."""
 
     def __init__(self, said: Any) -> None:
         self._said = said if isinstance(said, dict) else {}
@@ -165,7 +165,7 @@ def _params(manifest: Manifest, blobs: Path) -> Params:
 
 
 def _unfinished(blobs: Path) -> frozenset[str]:
-    """The names of blobs that are being downloaded, or were: `sha256-…-partial`, and `-partial-0` for its pieces."""
+    """The names of blobs with unfinished downloads: `sha256-…-partial`, and `-partial-0` for the pieces."""
     try:
         with os.scandir(blobs) as listing:
             names = [entry.name for entry in listing]
@@ -174,7 +174,7 @@ def _unfinished(blobs: Path) -> frozenset[str]:
     return frozenset(name.partition("-partial")[0] for name in names if "-partial" in name)
 
 
-def _trouble(which: str, blob: Path, place: Place, unfinished: frozenset[str]) -> str:
+def _trouble(which: str, blob: Path, place: ManifestPath, unfinished: frozenset[str]) -> str:
     """Why a blob can't be used, a clause that begins with `which`; "" if it can."""
     try:
         return "" if stat.S_ISREG(os.stat(blob).st_mode) else f"{which} no regular file"

@@ -1,6 +1,6 @@
-"""llama-swap's YAML as llmsup's TOML: what each of its keys becomes, and what becomes of none.
+"""Converts llama-swap's YAML to llmsup's TOML: what each key becomes, and which have no counterpart.
 
-It does not know where the file came from, nor where the result goes. Nothing that stands in the file is ever run.
+Nothing in the file is ever run.
 """
 
 from .whole import Imported, convert

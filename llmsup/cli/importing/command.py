@@ -1,7 +1,4 @@
-"""A model's `cmd`: split as llama-swap does, and a llama-server's flags read into llmsup's keys.
-
-It does not know the model's other keys. Nothing here is run.
-"""
+"""A model's `cmd`: split as llama-swap does, with a llama-server's flags converted to llmsup's keys. Nothing is run."""
 
 from __future__ import annotations
 
@@ -20,14 +17,14 @@ from ...engines.sampling import FIELD_OF, FIELDS, Field, read_flag
 ELSEWHERE = ("--hf-repo", "--hf-file", "--model-url", "--docker-repo")
 """Flags that let llama-server fetch its model."""
 
-# Ours to say, whatever stood there: with the number of words that belong to it.
+# Flags that llmsup sets itself, whatever the command says: with the number of words that each takes.
 _OURS = {"--host": 1, "--port": 1, "--reuse-port": 0, "--offline": 0, "--no-ui": 0}
 _LEFT_OUT = {
     **dict.fromkeys(("--api-key", "--api-key-file"), "engines answer only to llmsup; put keys into [server] api_keys"),
     **dict.fromkeys(("--ssl-key-file", "--ssl-cert-file"), "engines answer only to llmsup; see [server] certfile"),
     "--api-prefix": "llmsup asks the engine under its own paths",
 }
-# These limit or extend what a request says, as request fields don't: they stay flags.
+# These limit or extend what a request says, which request fields can't do: they stay flags.
 _STAY_FLAGS = ("max_tokens", "logit_bias", "stop")
 
 
@@ -36,12 +33,12 @@ class Flags:
     """What a llama-server's command line says.
 
     Attributes:
-        path: Of --model, or "".
+        path: The value of --model, or "".
         keys: llmsup's keys.
-        sampling: As request fields.
-        aliases: Of --alias.
+        sampling: Sampling parameters, as request fields.
+        aliases: The values of --alias.
         args: What stays a flag.
-        elsewhere: The flags that let it fetch its model.
+        elsewhere: The flags that make it download its model.
         notes: What was left out or not understood: flags, each with a clause.
     """
 
@@ -55,10 +52,10 @@ class Flags:
 
 
 def split(cmd: str) -> tuple[str, ...]:
-    """Split a command: lines that are comments are dropped, a backslash continues a line, quotes as in a shell.
+    """Split a command: comment lines are dropped, a backslash continues a line, quotes work as in a shell.
 
     Raises:
-        ValueError: A quotation doesn't end.
+        ValueError: A quote isn't closed.
     """
     lines = [line for line in cmd.splitlines() if not line.lstrip().startswith("#")]
     return tuple(shlex.split(re.sub(r"\\\s*\n", " ", "\n".join(lines))))
@@ -102,7 +99,7 @@ _KINDS = {"--embeddings": "embedding", "--reranking": "rerank"}
 
 
 def read_flags(words: tuple[str, ...]) -> Flags:
-    """Read a llama-server's command line (without the program); what is no key of llmsup's stays a flag."""
+    """Read a llama-server's command line (without the program); what has no key in llmsup stays a flag."""
     read = Flags()
     rest = [part for word in words for part in _parts(word)]
     at = 0
@@ -117,13 +114,13 @@ def read_flags(words: tuple[str, ...]) -> Flags:
 
 
 def _parts(word: str) -> tuple[str, ...]:
-    """`--flag=value` as two words; llama-server takes only these."""
+    """Split `--flag=value` into two words, the only form that llama-server accepts."""
     flag, equals, value = word.partition("=")
     return (flag, value) if equals and flag.startswith("--") and flag_in(flag) else (word,)
 
 
 def _one(read: Flags, flag: str, after: str | None) -> int | None:
-    """Read one flag. Returns how many words after it belong to it; None: it stays a flag."""
+    """Read one flag. Returns how many words after it belong to it; None if it stays a flag."""
     if flag in _OURS:
         return _OURS[flag]
     if flag in _KINDS:
@@ -161,7 +158,7 @@ def _sampling(read: Flags, flag: str, name: str, after: str | None) -> int | Non
         value = read_flag(known, after or "", read.sampling.get(name))
         PARAMETERS[name].check(value)
         if not can_say(value):
-            raise ValueError(value)  # noqa: TRY301 -- it is handled as a bad value
+            raise ValueError(value)  # noqa: TRY301 -- handled like any bad value
     except (ValueError, RecursionError):
         if not switch and flag_in(after or "") == "":
             read.notes.append((flag, f"stays a flag, as {after!r} can't be read as {name}"))

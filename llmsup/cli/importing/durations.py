@@ -1,7 +1,4 @@
-"""llama-swap's numbers of seconds as a person writes durations.
-
-It does not know which key they are for.
-"""
+"""Writes llama-swap's numbers of seconds as people write durations."""
 
 from __future__ import annotations
 
@@ -19,5 +16,5 @@ def duration(seconds: float) -> str | float:
 
 
 def seconds_in(value: object) -> float | None:
-    """A number of seconds, or None where it is none."""
+    """A number of seconds, or None if it isn't one."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,7 +1,4 @@
-"""A model's `filters`: what llama-swap changes in bodies, as [models.NAME.request] and as presets.
-
-It does not know the model's other keys.
-"""
+"""A model's `filters`, which change request bodies, as [models.NAME.request] and presets."""
 
 from __future__ import annotations
 
@@ -16,11 +13,11 @@ from .macros import text
 
 
 def convert(name: tuple[str, ...], filters: Any, note: Callable[[str, str], None]) -> list[Table]:
-    """The tables below a model's own.
+    """The tables below a model's own table.
 
     Args:
         name: The model's table.
-        note: Takes what is left out: its key, and why.
+        note: Called with each key that is left out, and why.
     """
     return _Filters(name, note).run(filters) if isinstance(filters, dict) else []
 
@@ -58,7 +55,7 @@ class _Filters:
             request.put("set", wanted)
 
     def _preset(self, model: str, params: Any) -> None:
-        """What a model's second name sets is a preset, where it is sampling and the name is MODEL:PRESET."""
+        """Make a preset of a second name's parameters, if they are for sampling and the name is MODEL:PRESET."""
         key = f"filters.setParamsByID.{model}"
         base, _, preset = model.rpartition(":")
         if base != self.name[-1] or not preset or not isinstance(params, dict):

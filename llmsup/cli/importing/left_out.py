@@ -1,7 +1,4 @@
-"""What of llama-swap's whole file has no counterpart, and why.
-
-It does not know the models' own keys.
-"""
+"""Which top-level keys of llama-swap's file have no counterpart, and why; a model's keys are in `model`."""
 
 from __future__ import annotations
 
@@ -12,11 +9,11 @@ from ...config.wording import dotted
 from .macros import text
 
 _PLACES = {
-    "startPort": "not needed: llama-server gets a socket of its own, and other commands a free port",
+    "startPort": "not needed: llama-server gets its own socket, and other commands a free port",
     "logLevel": "no counterpart: `llmsup serve -v` logs in more detail",
     "logTimeFormat": "no counterpart; see [server] log_format",
     "logToStdout": "not needed: `llmsup logs` shows what the engines and llmsup itself wrote",
-    "logRequests": "not needed: llama-swap has given it up, too",
+    "logRequests": "not needed: llama-swap has dropped it, too",
     "metricsMaxInMemory": "no counterpart: llmsup keeps no table of requests",
     "captureBuffer": "no counterpart: llmsup keeps no bodies",
     "store": "no counterpart: llmsup keeps no table of requests",
@@ -45,18 +42,18 @@ _TAKEN = (
 
 
 def left_out(raw: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]], preloaded: set[str]) -> Iterator[str]:
-    """A line for each key of the whole file that is not taken over.
+    """A line for each top-level key that is not taken over.
 
     Args:
-        models: Those that can be imported.
-        preloaded: Names that are to be loaded at the start.
+        models: The models that can be imported.
+        preloaded: Names of models to load at the start.
     """
     if not models:
         yield "models: there are none."
     given = raw.get("models")
     for name in given if isinstance(given, dict) else ():
         if name not in models:
-            yield f"{dotted(('models', name))}: it is no table."
+            yield f"{dotted(('models', name))}: it is not a table."
     for key in raw:
         if key in _PLACES:
             yield f"{key}: {_PLACES[key]}."
@@ -74,12 +71,12 @@ def left_out(raw: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]], pr
 
 
 def items(value: Any) -> list[Any]:
-    """A list's items; of anything else none."""
+    """A list's items; none for anything else."""
     return value if isinstance(value, list) else []
 
 
 def inside(value: Any, *path: str) -> Any:
-    """What stands in tables within tables, or None."""
+    """A value in nested tables, or None."""
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value

@@ -1,7 +1,4 @@
-"""llama-swap's macros: `${name}` in a string is replaced by what the file says of it.
-
-It does not know which strings those are.
-"""
+"""llama-swap's macros: `${name}` in a string is replaced by its definition in the file."""
 
 from __future__ import annotations
 
@@ -18,20 +15,20 @@ _ROUNDS = 20
 
 
 def text(value: Any) -> str:
-    """A scalar as llama-swap would write it into a string."""
+    """A scalar as llama-swap would insert it into a string."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def expand(value: str, macros: Mapping[str, str], model: str = "") -> str:
-    """Replace the macros in a string, also those within macros.
+    """Replace the macros in a string, including those within macros.
 
     `${env.X}` becomes `${env:X}`, which llmsup's own config understands, and `${MODEL_ID}` the model's name; `${PORT}`
     stays for the model's start.
 
     Raises:
-        ValueError: A macro is unknown, or they go round in circles; the message is a clause.
+        ValueError: A macro is unknown or circular; the message is a clause.
     """
 
     def replaced(match: re.Match[str]) -> str:
@@ -43,7 +40,7 @@ def expand(value: str, macros: Mapping[str, str], model: str = "") -> str:
         if name == "MODEL_ID" and model:
             return model
         if name not in macros:
-            raise ValueError(f"${{{name}}} is no macro of this file{did_you_mean(name, macros)}")
+            raise ValueError(f"${{{name}}} is not a macro of this file{did_you_mean(name, macros)}")
         return macros[name]
 
     for _ in range(_ROUNDS):
@@ -53,7 +50,7 @@ def expand(value: str, macros: Mapping[str, str], model: str = "") -> str:
         if len(new) > _LONGEST:
             raise ValueError("its macros make it too long")
         value = new
-    raise ValueError("its macros go round in circles")
+    raise ValueError("its macros are circular")
 
 
 def expand_all(value: Any, macros: Mapping[str, str], model: str) -> Any:
@@ -72,6 +69,6 @@ def expand_all(value: Any, macros: Mapping[str, str], model: str) -> Any:
 
 
 def read(value: Any) -> dict[str, str]:
-    """The macros of a `macros` table: scalars only; others are no macros."""
+    """The macros of a `macros` table; only scalars count."""
     table = value if isinstance(value, dict) else {}
     return {name: text(item) for name, item in table.items() if not isinstance(item, dict | list)}

@@ -1,6 +1,6 @@
 """One model of llama-swap's file as its [models.NAME] table.
 
-It does not know the other models; what they share comes in a `Setting`.
+What the models of a file share comes in a `Setting`.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ _KNOWN = (
 
 @frozen(kw_only=True)
 class Setting:
-    """What a model is imported into.
+    """What the rest of the file says that affects a model.
 
     Attributes:
-        macros: The file's own.
-        program: The llama-server that [engines.llama-server] will name; models of another keep their command.
-        preload: Whether the model is to be loaded at the start.
-        persistent: Whether it is in a group whose members nobody evicts.
-        never_idle: Whether a model without a `ttl` of its own is never unloaded for being idle.
-        free: Whether a name is to be had as an alias of a model; asking takes it.
+        macros: The file's macros.
+        program: The llama-server that [engines.llama-server] will name; models with another one keep their command.
+        preload: Whether to load the model at the start.
+        persistent: Whether it is in a group whose members are never evicted.
+        never_idle: Whether a model without a `ttl` is never unloaded for being idle.
+        free: Whether a model may have a name as its alias; calling it claims the name.
     """
 
     macros: Mapping[str, str]
@@ -57,13 +57,13 @@ class Setting:
 
 
 @define
-class Imported:
-    """One model, imported.
+class ImportedModel:
+    """One model, converted.
 
     Attributes:
         tables: Its own table and those below it.
-        notes: What of it was left out or changed, each with its key: "cmdStop: ...".
-        problem: Why it can't be served as it is, a clause; "" if it can.
+        notes: What was left out or changed, each with its key: "cmdStop: ...".
+        problem: Why it can't be served without further changes, a clause; "" if it can.
     """
 
     tables: list[Table] = Factory(list)
@@ -75,7 +75,7 @@ def words_of(name: str, raw: Mapping[str, Any], macros: Mapping[str, str]) -> tu
     """A model's command, its macros expanded.
 
     Raises:
-        ValueError: It has none, or it can't be read; the message is a clause.
+        ValueError: It has no command, or one that can't be read; the message is a clause.
     """
     cmd = raw.get("cmd")
     if isinstance(cmd, list):
@@ -91,8 +91,8 @@ def words_of(name: str, raw: Mapping[str, Any], macros: Mapping[str, str]) -> tu
     return words
 
 
-def convert(name: str, raw: Mapping[str, Any], words: tuple[str, ...] | str, setting: Setting) -> Imported:
-    """Import one model; `words` is its command, or why it has none."""
+def convert(name: str, raw: Mapping[str, Any], words: tuple[str, ...] | str, setting: Setting) -> ImportedModel:
+    """Convert one model; `words` is its command, or why it has none."""
     return _Conversion(name, raw, setting).run(words)
 
 
@@ -105,9 +105,9 @@ class _Conversion:
         self.raw: dict[str, Any] = {}
         self.table = Table(("models", name))
         self.below: list[Table] = []
-        self.result = Imported()
+        self.result = ImportedModel()
 
-    def run(self, words: tuple[str, ...] | str) -> Imported:
+    def run(self, words: tuple[str, ...] | str) -> ImportedModel:
         self._expand()
         flags = Flags()
         if isinstance(words, str):
@@ -135,7 +135,7 @@ class _Conversion:
     # -- notes
 
     def _note(self, key: str, what: str) -> None:
-        """Name what was not taken over, at its place and in the list."""
+        """Report what was not taken over, both in the model's table and in the list."""
         self.table.say(f"{key}: {what}.")
         self.result.notes.append(f"{key}: {what}.")
 
@@ -201,7 +201,7 @@ class _Conversion:
             self.table.put("health", check)
 
     def _with_port(self, words: tuple[str, ...], fixed: str) -> tuple[str, ...]:
-        """The command with ${PORT} where it says where to listen."""
+        """The command with ${PORT} as the port to listen on."""
         if fixed.isdecimal():
             word = re.compile(rf"(?<!\d){fixed}(?!\d)")
             found = [at for at, each in enumerate(words) if word.search(each)]
@@ -223,7 +223,7 @@ class _Conversion:
             if alias != self.name and self.setting.free(alias, self.name):
                 names.append(alias)
             elif alias != self.name:
-                self._note("aliases", f"{alias!r} is left out, as another model is called so")
+                self._note("aliases", f"{alias!r} is left out, as another model has that name")
         if names:
             self.table.put("aliases", names)
         said = [text(self.raw.get(key)).strip() for key in ("name", "description")]
@@ -243,7 +243,7 @@ class _Conversion:
             if ttl == 0 or (not own and self.setting.never_idle):
                 self.table.put("pinned", True, "From a persistent group: no other model's load unloads it.")
             else:
-                # pinned would also keep it when it is idle, against its ttl
+                # `pinned` would keep it even past its ttl
                 self.table.put("priority", "high", "From a persistent group: it is among the last to be unloaded.")
         if self.setting.preload:
             self.table.put("preload", True)
@@ -264,7 +264,7 @@ class _Conversion:
         if env := {key.strip(): value for key, equals, value in pairs if equals and key.strip()}:
             self.table.put("env", env)
         for number, (key, equals, _) in enumerate(pairs, start=1):
-            if not (equals and key.strip()):  # its text may be a secret
+            if not (equals and key.strip()):  # don't quote it: it may be a secret
                 self._note("env", f"entry {number} is left out, as it is not NAME=VALUE")
 
     def _other_keys(self) -> None:

@@ -1,7 +1,4 @@
-"""YAML from anywhere, read within bounds: only plain values, no key twice, and mistakes with their line and column.
-
-It does not know any key.
-"""
+"""Reads untrusted YAML: plain values only, bounded, no duplicate keys, and mistakes with line and column."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from ...errors import ConfigError
 from ...units import format_bytes
 
 LARGEST = 1 << 19
-"""Bytes of YAML; that is room for more than a thousand models."""
+"""Bytes of YAML: enough for more than a thousand models."""
 
 _MOST_VALUES = 100_000
 _DEEPEST = 50
@@ -24,9 +21,9 @@ _MERGE = "tag:yaml.org,2002:merge"
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, nearer to YAML 1.2, as llama-swap's reader is: `on` is a word and 1:30 no number."""
+    """PyYAML's safe loader, closer to YAML 1.2 as llama-swap's is: `on` is a string and 1:30 isn't a number."""
 
-    copied = 0  # values written out again so far, as an anchor was named
+    copied = 0  # values repeated so far by references to anchors
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: ARG002, FBT001, FBT002, RUF100 -- PyYAML's
         self.flatten_mapping(node)
@@ -34,7 +31,7 @@ class _Loader(yaml.SafeLoader):
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(None, None, "a key must be one word", key_node.start_mark)
-            # 3.10 is a model's name here, not a number, and so it is among its aliases
+            # 3.10 as a key is a model's name, not a number; the same goes for aliases
             if key_node.value == "aliases" and isinstance(value_node, yaml.SequenceNode):
                 self._copy(len(value_node.value), value_node)
                 table[key_node.value] = [each.value for each in value_node.value if isinstance(each, yaml.ScalarNode)]
@@ -43,7 +40,7 @@ class _Loader(yaml.SafeLoader):
         return table
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Merge `<<`; a key that stands there twice is an error, and growth by merging merged tables is bounded."""
+        """Merge `<<`; a duplicate key is an error, and growth by merging merged tables is bounded."""
         if getattr(node, "merged", False):
             return
         node.merged = True  # type: ignore[attr-defined]
@@ -51,24 +48,24 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             if isinstance(key_node, yaml.ScalarNode):
                 if key_node.value in seen:
-                    problem = f"the key {key_node.value!r} stands here twice"
+                    problem = f"the key {key_node.value!r} is given twice"
                     raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
                 seen.add(key_node.value)
         for key_node, value_node in node.value:
             if key_node.tag == _MERGE:
                 for table in value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]:
                     if isinstance(table, yaml.MappingNode):
-                        self.flatten_mapping(table)  # first, or what it merges itself would not be counted
+                        self.flatten_mapping(table)  # first, else what it merges itself would not be counted
                         self._copy(1 + len(table.value), node)
         super().flatten_mapping(node)
         latest = {key.value if isinstance(key, yaml.ScalarNode) else id(key): (key, value) for key, value in node.value}
         node.value = list(latest.values())
 
     def _copy(self, values: int, node: yaml.Node) -> None:
-        """`<<: [*a, *a, ...]` copies a's keys each time: what is small on the page must not be endless work."""
+        """Count copies: `<<: [*a, *a, ...]` copies a's keys each time, so a small file could cause endless work."""
         self.copied += values
         if self.copied > _MOST_VALUES:
-            raise yaml.constructor.ConstructorError(None, None, "more is merged here than bears sense", node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, "too much is merged here", node.start_mark)
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -101,10 +98,10 @@ def read(data: bytes, source: str) -> dict[str, Any]:
     """Read YAML that is one table.
 
     Args:
-        source: What mistakes call it.
+        source: What messages call it.
 
     Raises:
-        ConfigError: It is too large, no YAML, no table, or grows beyond bounds; with line and column if it has them.
+        ConfigError: It is too large, not YAML, not a table, or grows beyond bounds; with line and column if known.
     """
     if len(data) > LARGEST:
         raise ConfigError((f"larger than {format_bytes(LARGEST)}: this is no llama-swap config @ {source}",), source)
@@ -130,7 +127,7 @@ def read(data: bytes, source: str) -> dict[str, Any]:
 
 
 def _bounded(value: Any) -> None:
-    """Refuse what is small only on paper: anchors within anchors, written out, can be larger than any memory."""
+    """Refuse what only looks small: nested anchors, expanded, can be larger than any memory."""
     count = 0
     stack = [(value, 0)]
     while stack:
@@ -139,6 +136,6 @@ def _bounded(value: Any) -> None:
         if count > _MOST_VALUES or depth > _DEEPEST:
             raise ValueError("its anchors repeat too much" if count > _MOST_VALUES else "nested too deeply")
         if isinstance(item, str):
-            item.encode()  # half of a surrogate pair could not be written again
+            item.encode()  # half of a surrogate pair couldn't be written out
         inside = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
         stack += [(each, depth + 1) for each in inside]

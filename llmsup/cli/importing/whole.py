@@ -1,7 +1,4 @@
-"""llama-swap's whole file as one TOML text, and the list of what was left out.
-
-It does not know how one model is imported.
-"""
+"""Converts llama-swap's whole file to one TOML text, with a list of what was left out; each model in `model`."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ _LARGEST = 1 << 21
 
 
 class _AnyVariable(dict[str, str]):
-    """An environment in which every variable is set: whether they are is for `llmsup check` to say."""
+    """An environment in which every variable is set: reporting missing ones is up to `llmsup check`."""
 
     def __contains__(self, _name: object) -> bool:
         return True
@@ -42,12 +39,12 @@ class _AnyVariable(dict[str, str]):
 
 @frozen
 class Imported:
-    """What an import comes to.
+    """The result of an import.
 
     Attributes:
         text: TOML that llmsup accepts.
-        notes: What was left out or changed, a line each, with its place.
-        private: There are API keys in it, or environment variables, which may be secret.
+        notes: What was left out or changed, one line each, with its place.
+        private: Whether it contains API keys, or environment variables, which may be secret.
     """
 
     text: str
@@ -101,7 +98,7 @@ class _Whole:
         if without:
             header += ["", "Not taken over:", *(f"- {note}" for note in without)]
         keys = any(line.startswith("api_keys = ") and line != "api_keys = []" for line in server.lines)
-        # What is in a model's environment may be secret, too: HF_TOKEN, for one.
+        # A model's environment may also contain secrets, such as HF_TOKEN.
         tables = self.raw.get("models")
         env = isinstance(tables, dict) and any(isinstance(each, dict) and each.get("env") for each in tables.values())
         return Imported(document(header, parts), tuple(self.notes), keys or env)
@@ -130,7 +127,7 @@ class _Whole:
         if listen:
             host, _ = parse_listen(listen)
             if not is_loopback(host) and not keys:
-                table.say("This is open to the whole network, and api_keys is empty: anybody there may use the models.")
+                table.say("This is open to the whole network, and api_keys is empty: anyone there may use the models.")
                 self.notes.append("listen: open to the network, and there are no apiKeys.")
             table.put("listen", listen)
         else:
@@ -143,7 +140,7 @@ class _Whole:
     def _listen(self, said: str) -> str:
         if not said:
             return ""
-        listen = f"0.0.0.0{said}" if said.startswith(":") else said  # noqa: S104 -- what it means there
+        listen = f"0.0.0.0{said}" if said.startswith(":") else said  # noqa: S104 -- what ":8080" means in llama-swap
         try:
             parse_listen(listen)
         except ValueError:
@@ -209,7 +206,7 @@ class _Whole:
     # -- what several models share
 
     def _program(self) -> str:
-        """The llama-server that most models are started with; "" where none is."""
+        """The llama-server that most models are started with; "" if there is none."""
         programs = Counter(
             words[0]
             for words in self.words.values()
@@ -218,7 +215,7 @@ class _Whole:
         return programs.most_common(1)[0][0] if programs else ""
 
     def _free(self, alias: str, name: str) -> bool:
-        """Who has a name in its `aliases` comes before who has it only in its command."""
+        """Whether a model may have an alias: names in `aliases` take precedence over those in commands."""
         return alias not in self.models and self.owners.setdefault(alias, name) == name
 
     def _is_among(self, name: str, spec: Mapping[str, Any], names: set[str]) -> bool:
@@ -241,7 +238,7 @@ class _Whole:
 
 
 def _mistake(toml: str) -> str:
-    """Why llmsup would not accept a part of a config, a clause; "" if it would."""
+    """Why llmsup would reject a part of a config, a clause; "" if it wouldn't."""
     try:
         parse(toml, "", _AnyVariable(), engines=KINDS.words)
     except ConfigError as error:

@@ -1,7 +1,4 @@
-"""`llmsup service`: llmsup as a launchd agent or a systemd user unit.
-
-It does not know how a server runs: the service runs `llmsup serve`.
-"""
+"""`llmsup service`: runs `llmsup serve` as a launchd agent or a systemd user unit."""
 
 from .commands import command
 

@@ -1,6 +1,6 @@
-"""`llmsup service install|uninstall|status|print`: what each does, and what it says.
+"""`llmsup service install|uninstall|status|print`: what each does, and what it prints.
 
-It does not know the two managers apart, but by name.
+Whatever differs between launchd and systemd is behind `manager.Manager`.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def install(config: str | None, names: tuple[str, ...]) -> None:
     anew = written_before(here.file)
     job = make_job(config, names)
     must_start(job)
-    if not anew:  # the one that runs then is most likely the service itself
+    if not anew:  # a server that runs then is most likely the service itself
         must_be_free(job.listen)
     put(here.file, here.text(job))
     click.echo(f"Wrote {visible(str(here.file))}")
@@ -135,7 +135,7 @@ def _health(url: str | None) -> tuple[bool, str]:
 
 
 def _mistakes() -> str:
-    """Why no server could start: what is wrong in its config, or ""."""
+    """Why the server couldn't start: what is wrong in its config, or ""."""
     try:
         path = find(None)
         if path:
@@ -148,7 +148,7 @@ def _mistakes() -> str:
 
 
 def _unless_missing(act: Callable[[], None], hint: str) -> None:
-    """What the manager does if there is one: without one, nothing runs that could be stopped."""
+    """Run one of the manager's actions; if there is no manager, there is nothing running to stop."""
     try:
         act()
     except ToolFailed as error:

@@ -1,6 +1,6 @@
-"""What a service manager is to run: the command, its environment, and how long it may take to start and to stop.
+"""What the service manager runs: the command, its environment, and how long it may take to start and stop.
 
-It does not know launchd nor systemd, nor where their files are.
+How it is written down is in `launchd` and `systemd`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ...units import Seconds
 from .surroundings import read_there, surroundings, unwritable
 
 START = Seconds(120)
-"""How long it may take until requests are answered. A warm start takes a second; Python's first one on a cold disk
-takes longer, and llmsup itself gives the first look at the models three seconds."""
+"""Seconds that it may take until requests are answered. A warm start takes a second; Python's first one on a cold disk
+takes longer, and llmsup itself allows three seconds for the first scan for models."""
 
 REST = Seconds(20)
-"""What stopping may take beside `shutdown_grace` and `stop_grace`: last words on open connections, engines' memory that
-is waited for, the guard."""
+"""Seconds that stopping may take on top of `shutdown_grace` and `stop_grace`: final messages on open connections,
+waiting for engines' memory to be freed, the guard."""
 
 
 @frozen
@@ -31,15 +31,15 @@ class Job:
 
     Attributes:
         arguments: The command, its program an absolute path.
-        environment: What is set beside what the manager sets.
+        environment: What is set in addition to what the manager sets.
         home: The working directory.
-        listen: The address that it listens on, as the config has it.
+        listen: The address to listen on, as in the config.
         start: Seconds until it must be ready.
-        stop: Seconds that it may take to stop; `inf` if there is no end.
+        stop: Seconds that it may take to stop; `inf`: no limit.
     """
 
     arguments: tuple[str, ...]
-    environment: Mapping[str, str] = field(repr=False)  # there may be secrets in it
+    environment: Mapping[str, str] = field(repr=False)  # it may contain secrets
     home: str
     listen: str
     start: Seconds
@@ -50,20 +50,21 @@ def make_job(config: str | None, names: Iterable[str], environ: Mapping[str, str
     """Make the job that serves what `llmsup serve --config CONFIG` does in this terminal.
 
     Args:
-        config: The config's path, as --config takes it; None: the one that is found.
+        config: The config's path, as given to --config; None: the usual one.
         names: Variables of the environment to take along.
 
     Raises:
         ConfigError: The config has mistakes.
-        SetupError: It isn't there, or needs a variable that the service would not have; or a path can't be written.
+        SetupError: It doesn't exist, or needs a variable that the service wouldn't have; or a path can't be
+            represented.
     """
     environment = surroundings(names, environ)
     path = find(config, environ)
     settings = read_there(path, environment, environ)
-    # -P: a directory that happens to be called llmsup in the home directory must not be taken for us (python(1)).
+    # -P: a directory in the home directory that happens to be called llmsup must not be imported (python(1)).
     words = [_python(), "-P", "-m", "llmsup", "serve"]
     if path is not None:
-        words += ["--config", os.path.abspath(path)]  # links stay: what they lead to may be replaced
+        words += ["--config", os.path.abspath(path)]  # links are kept: their target may be replaced
     home = os.path.expanduser("~")
     for text in (home, *words):
         _check("The path", text)
@@ -73,7 +74,7 @@ def make_job(config: str | None, names: Iterable[str], environ: Mapping[str, str
 
 
 def longest_stop(config: Config) -> Seconds:
-    """How long an orderly end may take: requests finish, then all engines stop at the same time."""
+    """Seconds that an orderly stop may take: requests finish, then all engines stop at the same time."""
     engines = max(s.stop_grace for s in (config.defaults, *config.models.values()))
     return Seconds(config.server.shutdown_grace + engines + REST)
 
@@ -88,4 +89,4 @@ def _check(what: str, text: str) -> None:
 def _python() -> str:
     if not sys.executable:
         raise SetupError("Python doesn't know where it is itself.", hint="Start llmsup by its full path.")
-    return os.path.abspath(sys.executable)  # not resolved: a venv is a link to another Python
+    return os.path.abspath(sys.executable)  # not resolved: a venv's Python is a link to another one

@@ -1,7 +1,4 @@
-"""launchd's side: where agents live, and how launchctl(1) is told about ours.
-
-It does not know what stands in the file: see `launchd`.
-"""
+"""Where launchd agents are kept, and how launchctl(1) installs ours; the file's contents are in `launchd`."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from .manager import Name, ServiceState
 from .tool import PATIENCE, ToolFailed, ask
 
 _EVERY = 0.2
-"""Seconds between looks whether a service is gone: launchd doesn't call back."""
+"""Seconds between checks whether a service is gone: launchd has no way to wait for it."""
 
 
 class Launchctl:
@@ -40,14 +37,14 @@ class Launchctl:
         return plist(job, str(self._log))
 
     def start(self, *, anew: bool) -> None:
-        """Bootstrap the agent, after what is left of an earlier one is gone. Raises ToolFailed, SetupError."""
+        """Bootstrap the agent once an earlier one is gone. Raises ToolFailed, SetupError."""
         try:
-            self._log.parent.mkdir(parents=True, exist_ok=True)  # launchd makes the file, but not its directory
+            self._log.parent.mkdir(parents=True, exist_ok=True)  # launchd creates the file, but not its directory
         except OSError as error:
             raise SetupError(f"{self._log.parent} can't be made: {error.strerror or error}.") from None
         if anew:
             self.stop()
-        ask("launchctl", "enable", self._target)  # one that somebody disabled can't be bootstrapped
+        ask("launchctl", "enable", self._target)  # a disabled service can't be bootstrapped
         ask(*self._bootstrap)
 
     def stop(self) -> None:
@@ -57,7 +54,7 @@ class Launchctl:
         trouble = None
         try:
             ask("launchctl", "bootout", self._target)
-        except ToolFailed as error:  # it fails with EINPROGRESS, too, while a service takes its time
+        except ToolFailed as error:  # it also fails, with EINPROGRESS, while a service takes its time
             trouble = error
         deadline = time.monotonic() + (PATIENCE if trouble is None or trouble.exit_code == _IN_PROGRESS else 0)
         while self._known():
@@ -66,7 +63,7 @@ class Launchctl:
             time.sleep(_EVERY)
 
     def forget(self) -> None:
-        """Nothing: launchd reads the directory at login."""
+        """Does nothing: launchd reads the directory at login."""
 
     def standing(self) -> ServiceState:
         """What `launchctl print` shows, which is meant for people and has changed before. Raises ToolFailed."""
@@ -92,8 +89,8 @@ _IN_PROGRESS = 36
 
 
 def read_print(text: str) -> ServiceState:
-    """Read `state = running`, `pid = 123`, `last exit code = 1` out of `launchctl print`'s text: the first of each,
-    as sections about other things follow.
+    """Extract `state = running`, `pid = 123`, `last exit code = 1` from `launchctl print`'s text: the first of each, as
+    unrelated sections follow.
     """
     found = dict(reversed(re.findall(r"^\s*([a-z ]+?) = (.*?)\s*$", text, re.MULTILINE)))
     parts = [found.get("state", "loaded")]

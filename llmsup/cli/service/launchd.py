@@ -1,7 +1,4 @@
-"""The text of a launchd agent. Every fact about its keys is from launchd.plist(5).
-
-It does not know where the file goes nor how launchd is told: see `launchctl`.
-"""
+"""The text of a launchd agent's file, after launchd.plist(5); installing it is in `launchctl`."""
 
 from __future__ import annotations
 
@@ -13,15 +10,16 @@ from .job import Job
 from .place import MARK
 
 LABEL = "local.llmsup"
-"""What launchd calls it: unique, in reverse-domain style; "local" is nobody's domain."""
+"""The agent's label: unique, in reverse-domain style; "local" is not a registrable domain."""
 
 OPEN_FILES = 8192
-"""A waiting request holds one file, a streaming one two. launchd's own soft limit is 256 (`launchctl limit maxfiles`),
-systemd's 1024 (systemd.exec(5), "Limits"), and `max_queue` alone is 1000."""
+"""A waiting request takes one descriptor, a streaming one two. launchd's own soft limit is 256 (`launchctl limit
+maxfiles`), systemd's 1024 (systemd.exec(5), "Limits"), and `max_queue` alone is 1000.
+"""
 
 
 def plist(job: Job, log: str) -> str:
-    """The agent's file; `log` is the absolute path of the file that gets what it prints."""
+    """The agent's file; `log` is the absolute path of the file for its output."""
     keys: dict[str, Any] = {
         "Label": LABEL,
         "ProgramArguments": list(job.arguments),  # execvp(3)'s vector: nothing in it is expanded
@@ -29,8 +27,8 @@ def plist(job: Job, log: str) -> str:
         "WorkingDirectory": job.home,  # else it is /
         "RunAtLoad": True,  # at login, and when it is bootstrapped
         "KeepAlive": True,  # started again however it ended, at most every 10 s (ThrottleInterval)
-        "ProcessType": "Interactive",  # no throttling of CPU and I/O, which jobs get that are taken for background work
-        "ExitTimeOut": 0 if math.isinf(job.stop) else math.ceil(job.stop),  # SIGTERM to SIGKILL; 0 is for ever
+        "ProcessType": "Interactive",  # no throttling of CPU and I/O, as for background jobs
+        "ExitTimeOut": 0 if math.isinf(job.stop) else math.ceil(job.stop),  # from SIGTERM to SIGKILL; 0: no limit
         "SoftResourceLimits": {"NumberOfFiles": OPEN_FILES},
         "StandardOutPath": log,  # appended to
         "StandardErrorPath": log,

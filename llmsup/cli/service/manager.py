@@ -1,7 +1,4 @@
-"""What the command needs of a service manager, whichever it is, and which one this machine has.
-
-It does not know what a job's file looks like to either.
-"""
+"""The interface to a service manager, and which one this machine has."""
 
 from __future__ import annotations
 
@@ -20,10 +17,10 @@ Name = Literal["launchd", "systemd"]
 
 @frozen
 class ServiceState:
-    """What the manager says of the service.
+    """What the manager reports about the service.
 
     Attributes:
-        runs: Whether it runs, as far as the manager knows.
+        runs: Whether the manager considers it running.
         text: Its state in the manager's own words.
     """
 
@@ -35,11 +32,11 @@ class Manager(Protocol):
     """One user's service manager.
 
     Attributes:
-        name: What people call it.
-        file: Where it looks for the job's file.
-        log: How to look at what the service wrote.
-        way: What to type to have the file taken over, where we could not.
-        note: What a person should know once it is installed, or "".
+        name: Its name.
+        file: Where it expects the job's file.
+        log: The command that shows the service's output.
+        way: The commands to load the file by hand, if we could not.
+        note: What the user should know once it is installed, or "".
     """
 
     name: Name
@@ -52,16 +49,16 @@ class Manager(Protocol):
         """The job's file."""
 
     def start(self, *, anew: bool) -> None:
-        """Take the file over and start the service; `anew`: one of ours may run already. Raises ToolFailed."""
+        """Load the file and start the service; `anew`: an earlier one may still be running. Raises ToolFailed."""
 
     def stop(self) -> None:
-        """Stop the service, and don't start it at the next login. One that is not known is fine. Raises ToolFailed."""
+        """Stop the service and don't start it at the next login; does nothing if it isn't loaded. Raises ToolFailed."""
 
     def forget(self) -> None:
-        """Take note that the file is gone. Raises ToolFailed."""
+        """Make the manager notice that the file is gone. Raises ToolFailed."""
 
     def standing(self) -> ServiceState:
-        """How it is. Raises ToolFailed."""
+        """The service's state. Raises ToolFailed."""
 
 
 def usual() -> Name:
@@ -70,7 +67,7 @@ def usual() -> Name:
 
 
 def manager(name: Name) -> Manager:
-    """The manager of that name, of the user that we are."""
+    """The manager of that name, for the current user."""
     from .launchctl import Launchctl
     from .systemctl import Systemctl
 

@@ -1,7 +1,4 @@
-"""The file of a service: whose it is, how it is written and removed.
-
-It does not know what stands in it.
-"""
+"""The service's file: checking that it is ours, writing and removing it."""
 
 from __future__ import annotations
 
@@ -11,19 +8,19 @@ from ...config.write import write_whole
 from ...errors import SetupError
 
 MARK = "Written by `llmsup service install`, which writes it anew; `llmsup service uninstall` removes it."
-"""A comment in the file's head. Without it the file is somebody else's."""
+"""A comment at the top of the file. A file without exactly this text isn't ours, so it must never change."""
 
 _HEAD = 4096
-"""Bytes in which the mark must stand."""
+"""How many bytes at the start must contain the mark."""
 
 
 def written_before(path: Path) -> bool:
-    """Tell whether there is a file of ours.
+    """Whether there is a file of ours.
 
     Raises:
-        SetupError: There is something else, which must stay as it is.
+        SetupError: There is something else, which must not be touched.
     """
-    if path.is_symlink():  # `systemctl mask` makes one, to /dev/null (systemctl(1)), and so do people with dotfiles
+    if path.is_symlink():  # made by `systemctl mask`, to /dev/null (systemctl(1)), and by people with dotfiles
         raise _not_ours(path, f"is a link to {path.readlink()}")
     try:
         with path.open("rb") as file:
@@ -31,14 +28,14 @@ def written_before(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise SetupError(f"{path} can't be read: {error.strerror or error}.", hint="Look what it is.") from None
+        raise SetupError(f"{path} can't be read: {error.strerror or error}.", hint="Check what it is.") from None
     if MARK.encode() not in head:
         raise _not_ours(path, "was not written by `llmsup service install`")
     return True
 
 
 def put(path: Path, text: str) -> None:
-    """Write the file, whole or not at all, for its owner's eyes only: there may be secrets in it.
+    """Write the file, whole or not at all, readable only by its owner: it may contain secrets.
 
     Raises:
         SetupError: It can't be written.
@@ -59,4 +56,4 @@ def remove(path: Path) -> None:
 
 
 def _not_ours(path: Path, why: str) -> SetupError:
-    return SetupError(f"{path} {why}, so it stays as it is.", hint="Move it away if it is not needed.")
+    return SetupError(f"{path} {why}, so it is left alone.", hint="Move it away if it is not needed.")

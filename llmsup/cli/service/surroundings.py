@@ -1,7 +1,4 @@
-"""The environment of a service: what a terminal has and a service has not, and what is taken along.
-
-It does not know how it is written down.
-"""
+"""The environment of the service, and what of the terminal's it needs to be given."""
 
 from __future__ import annotations
 
@@ -17,36 +14,37 @@ from ..configs import load
 
 USUAL = (
     "/opt/homebrew/bin",  # Homebrew on Apple Silicon
-    "/usr/local/bin",  # Homebrew on Intel, and what people install by hand
+    "/usr/local/bin",  # Homebrew on Intel, and manual installations
     "/usr/bin",
     "/bin",
     "/usr/sbin",
     "/sbin",
 )
-"""Where programs are, whatever the terminal's PATH says. launchd's own is /usr/bin:/bin:/usr/sbin:/sbin."""
+"""Where programs usually are, whatever the terminal's PATH says. launchd's default is
+/usr/bin:/bin:/usr/sbin:/sbin."""
 
 _GIVEN = ("HOME", "USER", "LOGNAME", "SHELL")
-"""What both managers set by themselves (systemd.exec(5), "Environment Variables in Spawned Processes")."""
+"""Variables that both managers set themselves (systemd.exec(5), "Environment Variables in Spawned Processes")."""
 
 _OURS = ("OLLAMA_MODELS",)
-"""What llmsup reads from the environment: it must find the same models as in the terminal."""
+"""Variables that llmsup reads: the service must find the same models as in the terminal."""
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
 def surroundings(names: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """What is set beside what the manager sets: PATH, what llmsup reads, and the variables of these names.
+    """What to set in addition to what the manager sets: PATH, the variables that llmsup reads, and these `names`.
 
     Raises:
-        SetupError: There is no such variable.
+        SetupError: One of these variables isn't set here.
     """
     found = {"PATH": search_path(environ.get("PATH", "")), **_taken(names, environ)}
     return found | {name: environ[name] for name in _OURS if environ.get(name)}
 
 
 def search_path(path: str) -> str:
-    """The terminal's PATH, so that the service finds the same programs, and after it the usual places. What depends on
-    the current directory, and what can't be written down, is left out.
+    """The terminal's PATH, so that the service finds the same programs, followed by the usual places. Relative entries
+    and those that can't be written to the file are left out.
     """
     ours = [place for place in path.split(":") if place.startswith("/") and not unwritable(place)]
     return ":".join(dict.fromkeys((*ours, *USUAL)))
@@ -55,8 +53,8 @@ def search_path(path: str) -> str:
 def unwritable(text: str) -> str:
     """The first character of a text that neither manager's file can hold, or "".
 
-    Control characters: systemd takes none in a command's path nor in variables (systemd.service(5), systemd.exec(5)),
-    XML 1.0 has no way to write them. Surrogates: bytes that are no UTF-8.
+    Control characters: systemd accepts none in a command's path or in variables (systemd.service(5), systemd.exec(5)),
+    and XML 1.0 can't represent them. Surrogates: bytes that aren't UTF-8.
     """
     return next((c for c in text if unicodedata.category(c) in ("Cc", "Cs") or c in "\ufffe\uffff"), "")
 
@@ -72,7 +70,7 @@ def _taken(names: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Asked(UserDict[str, str]):
-    """An environment that remembers what was asked for in vain."""
+    """An environment that records which missing variables were looked up."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         super().__init__(environ)
@@ -89,12 +87,12 @@ def read_there(path: Path | None, environment: Mapping[str, str], environ: Mappi
     """The config as the service will read it.
 
     Args:
-        environment: The service's, beside what every manager sets.
-        environ: The terminal's.
+        environment: The service's environment, without what every manager sets.
+        environ: The terminal's environment.
 
     Raises:
         ConfigError: It has mistakes.
-        SetupError: It can't be read, or only with variables that the service would not have.
+        SetupError: It can't be read, or needs variables that the service wouldn't have.
     """
     if path is None:
         return Config()
@@ -102,7 +100,7 @@ def read_there(path: Path | None, environment: Mapping[str, str], environ: Mappi
     try:
         return load(path, asked)
     except ConfigError:
-        load(path, environ)  # what is wrong here, too, is told first
+        load(path, environ)  # report mistakes that don't depend on the service first
         names = ", ".join(f"${name}" for name in asked.missed)
         options = " ".join(f"--env {name}" for name in asked.missed)
         raise SetupError(

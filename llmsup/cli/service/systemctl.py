@@ -1,7 +1,4 @@
-"""systemd's side: where user units live, and how systemctl(1) is told about ours.
-
-It does not know what stands in the file: see `systemd`.
-"""
+"""Where systemd user units are kept, and how systemctl(1) installs ours; the file's contents are in `systemd`."""
 
 from __future__ import annotations
 
@@ -36,7 +33,7 @@ class Systemctl:
         """Enable and start the unit; returns when requests are answered. Raises ToolFailed."""
         for words in self.way:
             ask(*words)
-        if anew:  # `enable --now` leaves one alone that runs
+        if anew:  # `enable --now` doesn't restart a running unit
             ask(*_USER, "restart", UNIT)
 
     def stop(self) -> None:
@@ -44,11 +41,11 @@ class Systemctl:
         ask(*_USER, "disable", "--now", UNIT)
 
     def forget(self) -> None:
-        """Have systemd look at its files. Raises ToolFailed."""
+        """Make systemd reload its unit files. Raises ToolFailed."""
         ask(*_USER, "daemon-reload")
 
     def standing(self) -> ServiceState:
-        """What `systemctl show` says. Raises ToolFailed."""
+        """The state by `systemctl show`. Raises ToolFailed."""
         return read_show(ask(*_USER, "show", UNIT))
 
 
@@ -66,6 +63,6 @@ def read_show(text: str) -> ServiceState:
     if found.get("UnitFileState", "enabled") != "enabled":
         parts.append(f"{found['UnitFileState']} at login")
     runs = active in ("active", "reloading")
-    if runs and found.get("StatusText"):  # of one that has ended it is still the last
+    if runs and found.get("StatusText"):  # after it has ended, this would still be the last one
         parts.append(found["StatusText"])
     return ServiceState(runs=runs, text=", ".join(parts))

@@ -1,7 +1,4 @@
-"""The text of a systemd user unit.
-
-It does not know where the file goes nor how systemd is told: see `systemctl`.
-"""
+"""The text of a systemd user unit; installing it is in `systemctl`."""
 
 from __future__ import annotations
 
@@ -21,11 +18,11 @@ _PLAIN = re.compile(r"[A-Za-z0-9_/.,:=@+-]+", re.ASCII)
 def unit(job: Job) -> str:
     """The unit's file."""
     environment = "".join(f"Environment={_word(f'{name}={value}')}\n" for name, value in job.environment.items())
-    # systemd.service(5): notify waits for READY=1 (see process/notify.py); a bad config (exit code 2) is not cured by
-    # starting again; OOMPolicy=continue: when the kernel ends an engine for its memory, llmsup says so and lives on.
-    # Not every system has a /bin/kill, as the manual's example does; every shell has its own.
-    # systemd.kill(5): mixed asks llmsup alone, which stops its engines in order, and kills what is left after it.
-    # TimeoutStopSec holds until then: `shutdown_grace`, `stop_grace` and a rest.
+    # systemd.service(5): notify waits for READY=1 (see process/notify.py); restarting doesn't cure a bad config (exit
+    # code 2); OOMPolicy=continue: when the kernel kills an engine for its memory, llmsup reports it and goes on.
+    # Not every system has the /bin/kill of the manual's example; every shell has a built-in one.
+    # systemd.kill(5): mixed sends SIGTERM to llmsup alone, which stops its engines in order, and kills what is left
+    # after TimeoutStopSec: `shutdown_grace`, `stop_grace` and a margin.
     return f"""\
 # {MARK}
 [Unit]
@@ -50,10 +47,10 @@ WantedBy=default.target
 
 
 def command_line(words: tuple[str, ...]) -> str:
-    """A command for ExecStart=. "$" begins a variable there, "$$" is a plain one (systemd.service(5), "Command lines").
+    """A command for ExecStart=, with "$" written as "$$" (systemd.service(5), "Command lines").
 
-    A program's own path is taken as it is, and refused with a quote or a backslash in it ("Executable name contains
-    special characters"). Such a one is started by a shell, which becomes it.
+    The program's path can't be quoted, and is refused if it contains a quote or a backslash ("Executable name contains
+    special characters"). Such a program is started through a shell that execs it.
     """
     if any(c in "$\"'\\" for c in words[0]):
         words = ("/bin/sh", "-c", 'exec "$0" "$@"', *words)
@@ -61,7 +58,7 @@ def command_line(words: tuple[str, ...]) -> str:
 
 
 def _word(text: str) -> str:
-    """One word, quoted (systemd.syntax(7), "Quoting"), with "%" kept from being a specifier (systemd.unit(5))."""
+    """One word, quoted (systemd.syntax(7), "Quoting"), with "%" escaped, which starts specifiers (systemd.unit(5))."""
     if _PLAIN.fullmatch(text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"'

@@ -1,7 +1,4 @@
-"""Asking a service manager's own program, launchctl or systemctl.
-
-It does not know what is asked.
-"""
+"""Runs a service manager's own program, launchctl or systemctl."""
 
 from __future__ import annotations
 
@@ -13,15 +10,15 @@ from ...process.programs import ProgramFailed, run_now
 from ...units import Seconds
 
 PATIENCE = Seconds(600)
-"""How long one question may take: systemctl waits until the service has started, or has stopped."""
+"""Seconds that one call may take: systemctl waits until the service has started or stopped."""
 
 
 class ToolFailed(Error):
-    """The program said no, or could not be asked.
+    """The program failed, or could not be run.
 
     Attributes:
-        missing: It is not on this machine.
-        exit_code: What it ended with; None: it could not be asked.
+        missing: Whether it isn't on this machine.
+        exit_code: Its exit code; None if it could not be run.
     """
 
     code = "tool_failed"
@@ -33,10 +30,10 @@ class ToolFailed(Error):
 
 
 def ask(*words: str) -> str:
-    """Run the program; returns what it prints.
+    """Run the program; returns its output.
 
     Raises:
-        ToolFailed: It is not there, it failed, or it took longer than `PATIENCE`.
+        ToolFailed: It is missing, it failed, or it took longer than `PATIENCE`.
     """
     told = f"`{shown([words])}`"
     try:
@@ -51,5 +48,5 @@ def ask(*words: str) -> str:
 
 
 def shown(commands: Sequence[Sequence[str]]) -> str:
-    """Commands as one types them."""
+    """Commands as typed in a shell."""
     return " && ".join(shlex.join(words) for words in commands)

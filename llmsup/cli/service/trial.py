@@ -1,7 +1,4 @@
-"""What is tried before a service is installed, so that it is not started in vain, again and again.
-
-It does not know the managers.
-"""
+"""Checks before a service is installed, so that the manager doesn't restart a broken one over and over."""
 
 from __future__ import annotations
 
@@ -14,13 +11,15 @@ from .tool import shown
 
 
 def must_be_ourselves() -> None:
-    """Find out whether we are root for somebody else: the files would be in the wrong hands. Raises SetupError."""
+    """Refuse to run as root through sudo: the files would belong to the wrong user. Raises SetupError."""
     if os.getuid() == 0 and "SUDO_USER" in os.environ:
-        raise SetupError("this is root, by sudo, and the service is yours.", hint="Do it without sudo.")
+        raise SetupError(
+            "this is running as root through sudo, but the service is for your own user.", hint="Run it without sudo."
+        )
 
 
 def must_start(job: Job) -> None:
-    """Start the service's program for its version, as the manager will: with nothing of this terminal's.
+    """Run the service's program with --version as the manager would start it, without this terminal's environment.
 
     Raises:
         SetupError: It does not start.
@@ -40,8 +39,8 @@ def must_start(job: Job) -> None:
 
 
 def must_be_free(listen: str) -> None:
-    """Find out whether a server runs already, in a terminal, say: the service would be started in vain, again and
-    again. Raises SetupError.
+    """Refuse if a server is already running, in a terminal for example: the service could not bind its address. Raises
+    SetupError.
     """
     from ...web.server import listen as bind
 

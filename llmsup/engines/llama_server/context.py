@@ -21,11 +21,11 @@ _CACHE_RAM = 8192
 def context(spec: ModelSpec, facts: Facts, environ: Mapping[str, str] | None = None) -> Context:
     """What a llama-server would log for these settings (llama.cpp src/llama-context.cpp, tools/server/server.cpp).
 
-    Without a context size it takes the model's trained one; its `--fit` may then make that smaller to leave 1 GiB
-    free, so this is the most that it can be. What it can't read counts as not given: the engine itself refuses it.
+    Without a context size it takes the one that the model was trained for; its `--fit` may then reduce that to leave
+    1 GiB free, so this is an upper bound. Invalid values count as not given: the engine itself refuses them.
 
     Args:
-        spec: With the flags that go with its file already in `args`.
+        spec: The settings, with the flags for its file already in `args`.
         environ: What the engine inherits; None: our own environment.
     """
     given = Given(spec, os.environ if environ is None else environ)
@@ -41,7 +41,7 @@ def context(spec: ModelSpec, facts: Facts, environ: Mapping[str, str] | None = N
     ubatch = max(given.number("--ubatch-size", default=UBATCH), 0)
     batch = given.number("--batch-size", default=BATCH)
     if embeddings and ubatch:
-        batch = min(batch, ubatch)  # the server's own rule: all of an input in one physical batch
+        batch = min(batch, ubatch)  # the server's rule: an input must fit into one physical batch
     if facts.numbers.get("attention.causal") is not False:
         batch = min(batch, tokens)
     batch = max(batch, 1)
@@ -68,13 +68,13 @@ def context(spec: ModelSpec, facts: Facts, environ: Mapping[str, str] | None = N
 
 
 def _cache_ram(given: Given, spec: ModelSpec) -> Bytes:
-    """Of what has no limit (-1) llama-server's own is taken: nobody knows how far it grows."""
+    """The limit; for "no limit" (-1) llama-server's default, as there is no telling how far it grows."""
     mib = given.number("--cache-ram", -(-spec.cache_ram // MiB))
     return Bytes((_CACHE_RAM if mib < 0 else mib) * MiB)
 
 
 def _padded(tokens: int) -> int:
-    """llama.cpp makes each sequence's cache a multiple of 256 cells."""
+    """Round up: llama.cpp makes each sequence's cache a multiple of 256 cells."""
     return max(-(-tokens // 256), 1) * 256
 
 

@@ -1,6 +1,6 @@
-"""What a model's own arguments and environment say of the settings that decide about memory.
+"""What a model's own arguments and environment say about the settings that affect memory.
 
-It does not know what an engine makes of them (`context`), nor the settings that llmsup itself gives.
+`context` combines them with llmsup's settings and the engine's defaults.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from ...config.schema import ModelSpec
 from ...config.spellings import flags_of
 
 TRUE, FALSE = ("on", "enabled", "true", "1"), ("off", "disabled", "false", "0")
-"""What llama.cpp takes for yes and no (common/arg.cpp)."""
+"""The words that llama.cpp accepts for yes and no (common/arg.cpp)."""
 
 MOST = 2**31 - 1
-"""It counts in int32."""
+"""The largest number: llama.cpp uses int32."""
 
-# Variables stand in for flags that aren't given (llama.cpp common/arg.cpp).
+# Environment variables apply where the flag isn't given (llama.cpp common/arg.cpp).
 _VARIABLES: Mapping[str, str] = {
     "--ctx-size": "LLAMA_ARG_CTX_SIZE",
     "--parallel": "LLAMA_ARG_N_PARALLEL",
@@ -49,7 +49,7 @@ _SWITCHES: Mapping[str, tuple[str, bool]] = {
 
 
 class Given:
-    """A model's own arguments, where the last of a flag counts, and the variables behind them."""
+    """A model's own arguments, of which the last of a flag counts, with environment variables as the fallback."""
 
     def __init__(self, spec: ModelSpec, environ: Mapping[str, str]) -> None:
         self._words = dict(_words(spec.args))
@@ -60,7 +60,7 @@ class Given:
         return self._words.get(flag) or self._environ.get(_VARIABLES[flag], "")
 
     def number(self, flag: str, ours: int = 0, default: int = 0) -> int:
-        """A flag's value, else what llmsup itself gives as this flag (0: nothing), else the variable's."""
+        """A flag's value, else what llmsup itself passes for it (0: nothing), else the variable's."""
         if (value := _integer(self._words.get(flag, ""))) is not None:
             return value
         variable = _integer(self._environ.get(_VARIABLES[flag], ""))

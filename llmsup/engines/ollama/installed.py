@@ -20,17 +20,17 @@ def find_llama_server(
     exists: Callable[[str], bool] = os.path.isfile,
     realpath: Callable[[str], str] = os.path.realpath,
 ) -> Path | None:
-    """The llama-server of an installed Ollama, or None if there is none (or one from before it had one: May 2026).
+    """The llama-server of an installed Ollama, or None if there is none (Ollama has had one since May 2026).
 
-    It is where Ollama itself looks for it (package llm, llamaCppBinaryCandidates): in ../lib/ollama from its program on
-    Linux, in lib/ollama beside its program if that is Homebrew's (Formula/o/ollama.rb), and right beside it in a Mac's
-    app and archive. The program is the one on the PATH, else where its installers put it.
+    It is where Ollama itself looks for it (package llm, llamaCppBinaryCandidates): relative to its program, in
+    ../lib/ollama on Linux, in lib/ollama with Homebrew (Formula/o/ollama.rb), and next to it in the app and the archive
+    for the Mac. The program is the one on the PATH, else where its installers put it.
 
     Args:
         which: Finds a program on the PATH.
-        platform: As `sys.platform` has it.
-        exists: Whether there is a file of that name.
-        realpath: Follows links.
+        platform: As in `sys.platform`.
+        exists: Whether a file exists.
+        realpath: Resolves links.
     """
     programs = [program] if (program := which("ollama")) else []
     places = _candidates([*programs, *_PROGRAMS.get(platform, ())], platform, realpath)
@@ -55,6 +55,6 @@ def _candidates(programs: Iterable[str], platform: str, realpath: Callable[[str]
         prefix = os.path.dirname(folder)
         yield os.path.join(prefix, "lib", "ollama", NAME)
         yield os.path.join(folder, "lib", "ollama", NAME)
-        # In a folder of programs, what is called llama-server may well be llama.cpp's own.
+        # In a general folder of programs, llama-server may well be llama.cpp's own.
         if platform == "darwin" and os.path.basename(folder) != "bin":
             yield os.path.join(folder, NAME)

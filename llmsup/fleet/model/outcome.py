@@ -49,7 +49,7 @@ class Crashed(_Ended):
 
 @frozen
 class OutOfMemory(_Ended):
-    """The engine ended for want of memory."""
+    """The engine ended because it ran out of memory."""
 
 
 @frozen
@@ -75,7 +75,7 @@ class PortTaken(_Ended):
 
 @frozen
 class ProjectorRefused(_Ended):
-    """The engine can't use the projector that goes with the model; without one it may run."""
+    """The engine can't use the model's projector; without one it may run."""
 
 
 @frozen

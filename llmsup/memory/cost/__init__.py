@@ -1,1 +1,1 @@
-"""What a model takes: declared, measured before, or estimated from its header; and what its engine is seen to take."""
+"""What a model costs in memory: declared, measured earlier or estimated from its header; and measuring its engine."""

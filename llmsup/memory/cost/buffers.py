@@ -1,6 +1,6 @@
-"""What an engine says of its own buffers: llama-server's lines "CPU KV buffer size = 45.00 MiB".
+"""What an engine logs about its buffers: llama-server's lines "CPU KV buffer size = 45.00 MiB".
 
-It does not know what the system says of the same process. Lines come with `--verbosity 4`; without it there are none.
+The lines are only there with `--verbosity 4`.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ from attrs import Factory, define
 
 from ...units import Bytes
 
-# llama.cpp src/llama-{model,context,kv-cache,memory-recurrent}.cpp: "%s: %10s %s buffer size = %8.2f MiB", behind a
-# prefix that differs between builds. The bound on digits keeps a line from being more than a machine can have.
+# llama.cpp src/llama-{model,context,kv-cache,memory-recurrent}.cpp: "%s: %10s %s buffer size = %8.2f MiB", after a
+# prefix that differs between builds. The limit on digits keeps a line from claiming more than any machine has.
 _LINE = re.compile(
     r"(\w{1,64}): +([\w.:-]{1,48}) +(model|KV|compute|output|RS) buffer size = +([0-9]{1,9}\.[0-9]{2}) MiB", re.ASCII
 )
 _MAPPED = "_Mapped"
-"""The part of the file that is mapped and not read: the system may drop it, and read it again."""
+"""The part of the file that is mapped instead of read: the system may drop it and read it again."""
 
 _MADE_ANEW = ("compute", "output")
-"""Kinds that a context may allocate again; the last word counts. Of the others several may stand beside each other
-under one name: a cache for the layers with a window and one for those without are both a `llama_kv_cache`.
+"""Kinds that a context may reallocate, so the last line counts. Several buffers of the other kinds may share a name and
+add up: a cache for the layers with a window and one for those without are both a `llama_kv_cache`.
 """
 
 _PROBE = re.compile(r"print_info: no_alloc += ([01])\b")
-"""llama.cpp src/llama-model.cpp: whether a model is only looked at, as `--fit` does, and nothing is allocated."""
+"""llama.cpp src/llama-model.cpp: whether a model is only inspected, as `--fit` does, without allocating anything."""
 
 _MODEL, _CONTEXT, _AGAIN = "loaded meta data with", "constructing llama_context", "load_model: loading model"
 
 
 @define
 class Buffers:
-    """One engine's buffers: of all models and contexts in it, since a draft model stands beside the main one."""
+    """One engine's buffers, of all models and contexts in it: a draft model is loaded beside the main one."""
 
     _sizes: dict[tuple[int, str, str, str], Bytes] = Factory(dict)
     _part: int = 0  # a model's weights, or one context
@@ -47,7 +47,7 @@ class Buffers:
             self._part += 1
         elif match := _PROBE.search(text):
             self._probing = match[1] == "1"
-        elif _AGAIN in text:  # the first time, or a llama-server that slept (--sleep-idle-seconds) and freed all
+        elif _AGAIN in text:  # first load, or after sleeping (--sleep-idle-seconds), which frees everything
             self._sizes.clear()
             self._probing = False
 
@@ -60,12 +60,12 @@ class Buffers:
 
     @property
     def known(self) -> bool:
-        """It said anything."""
+        """Whether it has logged any buffers."""
         return bool(self._sizes)
 
     @property
     def mapped(self) -> Bytes:
-        """Of the model's file, in bytes."""
+        """What is mapped of the model's file, in bytes."""
         return Bytes(sum(size for (_, _, device, _), size in self._sizes.items() if device.endswith(_MAPPED)))
 
     @property

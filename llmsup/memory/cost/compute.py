@@ -1,14 +1,12 @@
-"""What an engine needs besides weights and caches to compute one batch: an approximation, a little high on purpose.
+"""What an engine needs besides weights and caches to compute one batch: an approximation, deliberately a little high.
 
-It does not know the caches' size, nor what llama.cpp's allocator really does.
-
-No formula is exact: ggml's allocator reuses a buffer as soon as it is free, and what is left over depends on the order.
-So each step of a layer is counted in floats a token, as the tensors that must live at once there, and the largest step
-wins. The factors were fitted to what b10068 logs on the CPU as "compute" and "output buffer size", at several
-contexts, batches and sizes of 31 architectures, real models' sizes among them. The estimate is 0.99 to 1.57 times the
-log's, 1.13 in the middle; for the sizes of real models 1.01 to 1.38, without fused attention 1.02 to 1.32
-(tools/check_estimates.py). Not compared: rwkv6, minimax-01, and any GPU. With vectors more is counted than the log says
-(`_output`).
+No formula is exact: ggml's allocator reuses a buffer as soon as it is free, and what remains depends on the order. So
+each step of a layer is counted in floats per token, as the tensors that must exist at the same time, and the largest
+step wins. The factors were fitted to what b10068 logs on the CPU as "compute" and "output buffer size", at several
+contexts, batches and sizes of 31 architectures, including the sizes of real models. The estimate is 0.99 to 1.57 times
+the log's, with a median of 1.13; for the sizes of real models 1.01 to 1.38, without fused attention 1.02 to 1.32
+(tools/check_estimates.py). Not compared: rwkv6, minimax-01, and any GPU. For embeddings more is counted than the log
+says (`_output`).
 """
 
 from __future__ import annotations
@@ -22,12 +20,12 @@ from .sliding_window import windows
 
 _FLOAT = 4
 _MARGIN = 1.05
-_MARGIN_UNFUSED = 1.15  # the scores leave holes that nothing else fits into
-_SMALL = 256 * 1024  # positions, indices, and what is rounded up
+_MARGIN_UNFUSED = 1.15  # the scores leave gaps in the buffer that nothing else fits into
+_SMALL = 256 * 1024  # positions, indices and rounding
 
 
 _GATE_INSIDE = frozenset({"chatglm", "glm4", "granite_swa", "modern-bert", "neo-bert", "phi3", "plamo2", "plamo3"})
-"""Architectures whose gate and its other half are one tensor (llama.cpp src/models/*.cpp)."""
+"""Architectures with the gate and up projections in one tensor (llama.cpp src/models/*.cpp)."""
 
 
 def compute_bytes(facts: Facts, context: Context, window_cells: int) -> int:
@@ -45,7 +43,7 @@ def compute_bytes(facts: Facts, context: Context, window_cells: int) -> int:
     )
     masks = _masks(facts, context, window_cells) * (4 if unfused else 2)
     if has_indexer(facts):
-        masks += context.n_ctx_seq * context.ubatch * (8 if unfused else 6)  # its scores, and the mask made of them
+        masks += context.n_ctx_seq * context.ubatch * (8 if unfused else 6)  # its scores and their mask
     inputs = _per_layer_inputs(facts) * context.ubatch
     margin = _MARGIN_UNFUSED if unfused else _MARGIN
     return int(((max(steps) + inputs) * _FLOAT + masks) * margin) + _output(facts, context) + _SMALL
@@ -70,13 +68,13 @@ def _attention(facts: Facts, context: Context, *, unfused: bool) -> int:
 
 
 def _encoder(facts: Facts) -> tuple[Layer, ...]:
-    """A model without a cache attends all the same, to the batch itself."""
+    """A model without a cache attends too, to the batch itself."""
     width = number(facts, "embedding_length")
     return (Layer(width, width),) if without_cache(facts) else ()
 
 
 def _feed_forward(facts: Facts) -> int:
-    """Floats a token: both halves and their product; of experts, as many as are used, or the rows that they gave."""
+    """Floats per token: both halves and their product; with experts, those of the used ones, or their output rows."""
     width = number(facts, "embedding_length")
     wide = max(per_layer(facts, "feed_forward_length", MOST_LAYERS))
     gated = "ffn_gate.weight" in facts.layer_tensors or facts.architecture in _GATE_INSIDE
@@ -90,7 +88,7 @@ def _feed_forward(facts: Facts) -> int:
 
 
 def _recurrent(facts: Facts, context: Context) -> int:
-    """The projections of a recurrent layer and the states of all sequences."""
+    """Floats for the projections of a recurrent layer and the states of all sequences."""
     if not recurrent_layers(facts):
         return 0
     width, inner = number(facts, "embedding_length"), number(facts, "ssm.inner_size")
@@ -109,7 +107,7 @@ def _recurrent(facts: Facts, context: Context) -> int:
 
 
 def _head(facts: Facts, context: Context) -> int:
-    """The logits of all tokens whose result is kept; encoders have none."""
+    """The logits of all tokens whose results are kept; encoders have none."""
     if without_cache(facts):
         return 0
     return (
@@ -118,7 +116,7 @@ def _head(facts: Facts, context: Context) -> int:
 
 
 def _masks(facts: Facts, context: Context, window_cells: int) -> int:
-    """Which cells each token may look at, in elements: one mask for all layers alike, one for those with a window."""
+    """Attention masks in elements: one for the layers with full attention, one for those with a window."""
     if without_cache(facts):
         return context.ubatch * context.ubatch * (2 if "attention.sliding_window" in facts.numbers else 1)
     if not attention_layers(facts):
@@ -128,17 +126,17 @@ def _masks(facts: Facts, context: Context, window_cells: int) -> int:
 
 
 def _per_layer_inputs(facts: Facts) -> int:
-    """Floats a token of embeddings that each layer has of its own (gemma3n, gemma4), with their projection."""
+    """Floats per token of per-layer embeddings (gemma3n, gemma4), with their projection."""
     own = number(facts, "embedding_length_per_layer_input")
     streams = max(number(facts, "altup.num_inputs"), 1) - 1
     return 4 * own * layer_count(facts)[0] + 2 * streams * number(facts, "embedding_length")
 
 
 def _output(facts: Facts, context: Context) -> int:
-    """Where results are kept for the server, in bytes (llama.cpp src/llama-context.cpp, `output_reserve`).
+    """The buffer that holds results for the server, in bytes (llama.cpp src/llama-context.cpp, `output_reserve`).
 
-    With vectors it grows at the first long input to a row for each of its tokens, and each row has room for logits,
-    even an encoder's: 480 tokens of a model with a vocabulary of 100,258 took 188 MiB that the log never told of.
+    For embeddings it grows with the first long input to one row per token, and each row has room for logits, even an
+    encoder's: 480 tokens of a model with a vocabulary of 100,258 took 188 MiB that were never logged.
     """
     if not context.embeddings:
         return facts.vocabulary * context.sequences * _FLOAT

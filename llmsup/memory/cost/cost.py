@@ -1,7 +1,6 @@
-"""What a model is going to cost: declared, else measured before, else estimated. The one figure that `ls`, `check`,
-`/v1/models` and the policy go by.
+"""What a model is going to cost: declared, else measured earlier, else estimated.
 
-It does not know what is loaded, nor where measurements are kept.
+This is the one figure that `ls`, `check`, `/v1/models` and the policy use.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from .estimate import Estimate
 Source = Literal["declared", "measured", "estimated"]
 
 UNKNOWN = Bytes(1 * GiB)
-"""What a model with a command and no file is taken to cost, until it was measured. A guess refuses nobody."""
+"""What a model with a command and no file is assumed to cost until it is measured. It is never refused for a guess."""
 
 
 @frozen
 class Cost:
-    """What a model counts for.
+    """A model's cost.
 
     Attributes:
-        bytes: What it takes when it starts: so much room it needs to be let in.
+        bytes: What it takes when it starts, which must be available to admit it.
         source: How that is known.
-        least: What it needs in any case, in bytes: more than all models may have, and it is refused.
-        grows: What it may come to hold on top of `bytes`: the prompts that it keeps. Nobody is unloaded and nothing is
-            kept out for that. If it comes to it, it counts as what it is.
+        least: What it needs in any case, in bytes: if that is above the ceiling, it is refused.
+        grows: What it may come to hold on top of `bytes`, in bytes: the prompts that it caches. Nothing is unloaded or
+            kept out for this; once it has grown, its measured size counts.
     """
 
     bytes: Bytes
@@ -40,18 +39,18 @@ class Cost:
     grows: Bytes = Bytes(0)
 
     def fits(self, ceiling: int) -> bool:
-        """Whether the model is let in when it is alone, where all models together may have so many bytes."""
+        """Whether the model is admitted when it is alone; `ceiling`: the bytes that all models together may have."""
         return self.least <= ceiling
 
 
 def cost(entry: Entry, needs: Estimate | None, measured: Bytes | None) -> Cost:
     """What a model is going to cost.
 
-    A declared cost is believed until more was seen, and is all that there is. A measurement replaces an estimate, also
-    where it is smaller.
+    A declared cost is believed until more is measured, and includes any growth. A measurement replaces an estimate,
+    even if it is smaller.
 
     Args:
-        measured: What it took at its last start.
+        measured: What it took at its last start, in bytes.
     """
     declared = entry.spec.memory
     if declared is not None:
@@ -74,7 +73,7 @@ def by_pool(size: int) -> Amounts:
 
 
 def prompts(needs: Estimate | None) -> Bytes:
-    """What the prompts that an engine keeps (llama-server's `--cache-ram`) may take; one that answers with vectors or
-    ranks keeps none, and of a command nobody knows.
+    """Bytes that an engine's prompt cache (llama-server's `--cache-ram`) may take; 0 for an engine that returns vectors
+    or ranks, as it caches none, and for a command, as that is unknown.
     """
     return Bytes(0) if needs is None or needs.context.embeddings else needs.context.cache_ram

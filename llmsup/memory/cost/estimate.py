@@ -1,10 +1,8 @@
-"""What a model will cost in memory once it is loaded, told from its file's header and its settings.
+"""Estimates what a model will take in memory once it is loaded, from its file's header and its settings.
 
-It does not know what is free, nor what the same model cost when it was last measured.
-
-Not counted: the prompts that it keeps (`Context.cache_ram`), what a GPU's driver takes in the process, MTP layers put
-to use, and copies of weights in another layout (repacking on a CPU, tied embeddings on a GPU that doesn't share the
-memory).
+Not counted: the prompt cache (`Context.cache_ram`), what a GPU's driver takes in the process, MTP layers in use, and
+copies of weights in another layout (repacking on a CPU, tied embeddings on a GPU with its own memory). Earlier
+measurements take precedence; that is decided in `cost`.
 """
 
 from __future__ import annotations
@@ -24,8 +22,8 @@ from .kv_cache import kv_bytes, window_cells
 from .recurrent import state_bytes
 
 ENGINE = Bytes(28 * MiB)
-"""What the process itself takes, its program, its vocabulary and its threads: b10068 on the CPU, with SmolLM2 loaded at
-1,024 to 24,576 tokens of context, took 18 to 28 MiB more than all other parts (13 more after a long request).
+"""What the process itself takes: program, vocabulary and threads. b10068 on the CPU, with SmolLM2 loaded at 1,024 to
+24,576 tokens of context, took 18 to 28 MiB more than all other parts (13 more after a long request).
 """
 
 
@@ -37,11 +35,11 @@ class Estimate:
         weights: All tensors, and the adapters' files.
         kv: The cache of keys and values; exact.
         recurrent: The states of recurrent layers; exact.
-        compute: For one batch; approximate, rather high.
-        draft: The draft model that its `args` name: its weights, cache and compute buffers.
-        projector: The `mmproj` file's tensors, and what it computes with; approximate.
-        context: What the settings come to.
-        engine: For the process itself; approximate.
+        compute: The buffers for one batch; approximate, on the high side.
+        draft: The draft model that its `args` name: weights, cache and compute buffers.
+        projector: The `mmproj` file's tensors and its compute buffers; approximate.
+        context: The engine's context, as derived from the settings.
+        engine: The process itself; approximate.
     """
 
     weights: Bytes
@@ -61,10 +59,10 @@ class Estimate:
 
 
 def estimate(spec: ModelSpec, found: Found | None, kinds: Kinds = KINDS) -> Estimate | None:
-    """What the model will take; None for a model with its own command, or whose file llama.cpp doesn't serve. What the
-    settings come to is for the kind of engine to say that is going to run it.
+    """Estimate a model; None for one with its own command, or whose file llama.cpp doesn't serve. What the settings
+    come to is for the kind of engine to say that is going to run it.
 
-    With `ctx_size` 0 the engine's `--fit` may take less context than is counted here.
+    With `ctx_size` 0 the engine's `--fit` may choose a smaller context than is counted here.
     """
     if found is None or found.facts.role != "model":
         return None
@@ -86,8 +84,8 @@ def estimate(spec: ModelSpec, found: Found | None, kinds: Kinds = KINDS) -> Esti
 
 
 def _draft(facts: Facts | None, context: Context) -> Bytes:
-    """A draft model gets the context of the one that it guesses for, and a cache of its own types (llama.cpp
-    tools/server/server-context.cpp; so b10068 logs it).
+    """A draft model gets the same context as its main model, with its own cache types (llama.cpp
+    tools/server/server-context.cpp; confirmed by b10068's log).
     """
     if facts is None:
         return Bytes(0)
@@ -102,7 +100,7 @@ def _adapters(found: Found) -> int:
 
 
 def _projector(facts: Facts | None) -> Bytes:
-    """Its tensors, and one picture: for each patch the two halves of a feed-forward layer and four rows.
+    """Its tensors, plus one image: for each patch, both halves of a feed-forward layer and four rows.
 
     Not compared with a real engine; for gemma3's (896 pixels, 4096 patches) it gives 207 MiB.
     """

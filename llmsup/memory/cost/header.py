@@ -1,6 +1,6 @@
-"""Numbers of a header, read as llama.cpp reads them: one for all layers, or one a layer.
+"""Numbers of a header, read as llama.cpp reads them: one for all layers, or one per layer.
 
-It does not know what they mean. A header may claim anything, so every number is bounded.
+A header may claim anything, so every number is bounded.
 """
 
 from __future__ import annotations
@@ -8,19 +8,19 @@ from __future__ import annotations
 from ...catalog.gguf.facts import Facts, Value
 
 MOST_LAYERS = 512
-"""More than that llama.cpp doesn't load (src/llama-hparams.h, LLAMA_MAX_LAYERS)."""
+"""The most that llama.cpp loads (src/llama-hparams.h, LLAMA_MAX_LAYERS)."""
 
 _MOST = 2**32 - 1
 
 
 def number(facts: Facts, key: str, default: int = 0) -> int:
-    """One of the architecture's numbers; `default` if it isn't there or isn't a count."""
+    """One of the architecture's numbers; `default` if it is missing or isn't a count."""
     value = _count(facts.numbers.get(key))
     return default if value is None else value
 
 
 def numbers(facts: Facts, key: str) -> tuple[int, ...]:
-    """An array of numbers or of yes and no; empty if it isn't one."""
+    """An array of numbers or booleans; empty if it isn't one."""
     value = facts.numbers.get(key)
     if not isinstance(value, tuple):
         return ()
@@ -28,7 +28,7 @@ def numbers(facts: Facts, key: str) -> tuple[int, ...]:
 
 
 def per_layer(facts: Facts, key: str, layers: int, default: int = 0) -> tuple[int, ...]:
-    """A number that the header has once for all layers, or once for each."""
+    """A number that the header gives once for all layers, or once for each."""
     told = numbers(facts, key)
     if told:
         return (*told[:layers], *(0,) * (layers - len(told)))
@@ -36,7 +36,7 @@ def per_layer(facts: Facts, key: str, layers: int, default: int = 0) -> tuple[in
 
 
 def layer_count(facts: Facts) -> tuple[int, int]:
-    """All layers, and those among them that a model runs through; the rest predict further tokens (MTP)."""
+    """The number of all layers, and of those that are always run; the others predict further tokens (MTP)."""
     layers = min(number(facts, "block_count"), MOST_LAYERS)
     return layers, max(layers - number(facts, "nextn_predict_layers"), 0) or layers
 

@@ -1,16 +1,15 @@
 """What the cache of keys and values takes, to the byte: layers x cells x the type's blocks.
 
-It does not know recurrent layers, nor where the cache lies.
+Recurrent layers are in `recurrent`.
 
-Compared with the logs of llama-server b10068 and b10434 (tests/memory/test_estimate_real.py,
-tools/check_estimates.py): bert,
-cohere2, deepseek2, deepseek32, exaone4, falcon-h1, gemma2, gemma3, gemma3n, gemma4, gemma-embedding, glm4moe, gpt-oss,
-granitehybrid, jamba, kimi-linear, lfm2, llama, llama4, mamba, mamba2, nemotron_h, olmo2, phi3, qwen3, qwen3moe,
-qwen3next, qwen35, rwkv7, smallthinker. All others are what llama.cpp's source says (build 11434); among them those with
-something of their own: afmoe, arwkv7, bailingmoe3, cohere2moe, dots3note, exaone-moe, glm-dsa, glm5-next, granite_swa,
+Compared with the logs of llama-server b10068 and b10434 (tests/memory/test_estimate_real.py, tools/check_estimates.py):
+bert, cohere2, deepseek2, deepseek32, exaone4, falcon-h1, gemma2, gemma3, gemma3n, gemma4, gemma-embedding, glm4moe,
+gpt-oss, granitehybrid, jamba, kimi-linear, lfm2, llama, llama4, mamba, mamba2, nemotron_h, olmo2, phi3, qwen3,
+qwen3moe, qwen3next, qwen35, rwkv7, smallthinker. All others follow llama.cpp's source (build 11434); among them those
+with special cases: afmoe, arwkv7, bailingmoe3, cohere2moe, dots3note, exaone-moe, glm-dsa, glm5-next, granite_swa,
 hy_v4, kimi-k3, laguna, lfm2moe, maple, mellum, mimo2, minimax-01, minimax-m3, muse-glimmer, nemotron_h_moe, plamo2,
-plamo3, qwen35moe, qwen4exp, rwkv6, rwkv6qwen2, spark2_5, step35. Too high: deepseek4, which compresses what it keeps,
-and MTP layers, of which newer builds keep nothing. Too low: nanbeige, which uses its layers several times.
+plamo3, qwen35moe, qwen4exp, rwkv6, rwkv6qwen2, spark2_5, step35. Too high: deepseek4, which compresses its cache, and
+MTP layers, for which newer builds cache nothing. Too low: nanbeige, which uses its layers several times.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ BLOCKS: Mapping[str, tuple[int, int]] = {
     "q4_0": (32, 18),
     "iq4_nl": (32, 18),
 }
-"""Elements and bytes of a type's block (llama.cpp ggml/src/ggml-common.h), for all types that a cache may have."""
+"""Elements and bytes per block (llama.cpp ggml/src/ggml-common.h), for all types that a cache may have."""
 
 _WITHOUT = frozenset(
     {"bert", "clef", "dream", "eurobert", "gemma-embedding", "jina-bert-v2", "jina-bert-v3", "llada", "llada-moe"}
@@ -46,12 +45,12 @@ _WITHOUT = frozenset(
 
 _KPOOL: Mapping[str, int] = {"glm5-next": 3, "qwen4exp": 2}
 _INDEXED = frozenset({"deepseek32", "dots3note", "glm-dsa", "glm5-next", "hy_v4", "minimax-m3", "qwen4exp"})
-"""Architectures that cache the keys of an indexer too (src/llama-kv-cache-dsa.cpp, -msa.cpp, -hybrid-idx.cpp)."""
+"""Architectures that also cache an indexer's keys (src/llama-kv-cache-dsa.cpp, -msa.cpp, -hybrid-idx.cpp)."""
 
 
 @frozen
 class Layer:
-    """What one layer keeps of a token, in elements: keys, values, and whether only within the window."""
+    """What one layer caches per token, in elements: keys, values, and whether only within the window."""
 
     keys: int
     values: int
@@ -59,12 +58,12 @@ class Layer:
 
 
 def without_cache(facts: Facts) -> bool:
-    """Whether it attends only to the batch that it computes: encoders, and models that fill in words in any order."""
+    """Whether it attends only to the current batch: encoders and diffusion models."""
     return facts.architecture in _WITHOUT
 
 
 def attention_layers(facts: Facts) -> tuple[Layer, ...]:
-    """The layers that have a cache, with the caches of indexers as layers of their own."""
+    """The layers that have a cache; the caches of indexers count as separate layers."""
     if facts.architecture in RECURRENT or without_cache(facts):
         return ()
     total, layers = layer_count(facts)
@@ -76,7 +75,7 @@ def attention_layers(facts: Facts) -> tuple[Layer, ...]:
         kv_heads = per_layer(facts, "attention.head_count_kv", total)
     size = number(facts, "embedding_length") // heads[0] if heads and heads[0] else 0
     found: list[Layer] = []
-    # Layers that predict further tokens have a cache in older builds, whether they are used or not (glm4moe in b10068).
+    # In older builds, layers that predict further tokens have a cache whether they are used or not (glm4moe in b10068).
     plain = not window and not recurrent and not has_indexer(facts)
     for layer in range(min(total if plain else layers, _first_shared(facts, total))):
         if layer in recurrent:
@@ -92,15 +91,15 @@ def attention_layers(facts: Facts) -> tuple[Layer, ...]:
 
 
 def has_indexer(facts: Facts) -> bool:
-    """Whether it picks the tokens that a layer attends to, by keys that it caches too."""
+    """Whether an indexer, which caches keys too, picks the tokens that a layer attends to."""
     return facts.architecture in _INDEXED and number(facts, "attention.indexer.top_k") > 0
 
 
 def kv_bytes(facts: Facts, context: Context) -> int:
     """The whole cache in bytes (llama.cpp src/llama-kv-cache.cpp, src/llama-kv-cache-iswa.cpp).
 
-    Layers that look through a window have cells for it and for one batch; in a unified cache for the window of each
-    sequence. Without fused attention values are kept transposed, and then each layer has as many as the widest.
+    Layers with a window have cells for the window and one batch; in a unified cache, for the window of each sequence.
+    Without fused attention values are stored transposed, and then each layer has as many as the widest.
     """
     layers = attention_layers(facts)
     full = context.n_ctx_seq
@@ -117,7 +116,7 @@ def kv_bytes(facts: Facts, context: Context) -> int:
 
 
 def window_cells(facts: Facts, context: Context) -> int:
-    """How many cells a sequence's (or the unified) cache has for a layer with a window; all, if there is no window."""
+    """Cells of a sequence's (or the unified) cache for a layer with a window; all of them without a window."""
     window, _ = windows(facts, layer_count(facts)[1])
     if not window or context.swa_full:
         return context.n_ctx_seq
@@ -126,7 +125,7 @@ def window_cells(facts: Facts, context: Context) -> int:
 
 
 def row_bytes(elements: int, type_: str) -> int:
-    """Bytes of so many elements; a type that isn't known counts as f16, and llama-server refuses it."""
+    """Bytes of so many elements; an unknown type, which llama-server refuses, counts as f16."""
     block, size = BLOCKS.get(type_, BLOCKS["f16"])
     return -(-elements // block) * size
 
@@ -137,12 +136,12 @@ def _length(facts: Facts, key: str, swa: str, size: int) -> int:
 
 
 def _is_mla(facts: Facts) -> bool:
-    """Keys and values are one compressed row, and only that is kept (src/llama-hparams.cpp, `is_mla`)."""
+    """Whether keys and values are cached as one compressed row (src/llama-hparams.cpp, `is_mla`)."""
     return bool(number(facts, "attention.key_length_mla") and number(facts, "attention.value_length_mla"))
 
 
 def _first_shared(facts: Facts, layers: int) -> int:
-    """The first layer that reads another's cache and has none (src/models/gemma3n.cpp, gemma4.cpp)."""
+    """The first layer that has no cache and reads another's (src/models/gemma3n.cpp, gemma4.cpp)."""
     if facts.architecture == "gemma3n":
         return 20
     if facts.architecture == "gemma4":

@@ -1,6 +1,6 @@
-"""What one running engine costs, by what it said of itself and what the system was seen to count.
+"""What one running engine costs, by its own log and by the system's accounting.
 
-It does not know what was promised to it, nor what the same model cost in another life.
+What is reserved for it is in the ledger (`fleet.memory`); what earlier runs cost, in `store`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from .process import Footprint
 
 @define
 class Meter:
-    """The highest seen over one life: prompts that are kept let an engine grow, and what it took once it takes again.
+    """The highest values measured in one run: the prompt cache makes an engine grow, and what it took once it may take
+    again.
 
-    Two parts: what is its *own* (anonymous, shared, swapped, compressed, and on a GPU), which only its end gives
-    back; and what it has *mapped* of its file, which the system may drop, but which the model needs all the same: it
-    counts under the ceiling, and frees nothing.
+    There are two parts. Its *own* memory (anonymous, shared, swapped, compressed, and on a GPU) is only freed when it
+    ends. What it has *mapped* of its file the system may drop, but the model needs it all the same: it counts under
+    the ceiling, and ending the engine doesn't free it.
     """
 
     buffers: Buffers = Factory(Buffers)
@@ -29,11 +30,11 @@ class Meter:
     _at_start: Bytes | None = field(default=None, init=False)
 
     def line(self, text: str) -> None:
-        """Take a line of its log."""
+        """Process a line of its log."""
         self.buffers.line(text)
 
     def saw(self, footprint: Footprint, gpu: Bytes | None = None) -> None:
-        """Take a measurement. `gpu`: what it has on devices with a memory of their own, in bytes; None: not known."""
+        """Record a measurement. `gpu`: what it has on devices with their own memory, in bytes; None: unknown."""
         self._now = Bytes(footprint.held + (gpu or 0))
         self._own = max(self._own, self._now)
         if footprint.droppable is not None:
@@ -42,15 +43,15 @@ class Meter:
 
     @property
     def freeable(self) -> Bytes | None:
-        """What only its end gives back, in bytes, when last measured; None: not yet."""
+        """What ending it would free, in bytes, at the last measurement; None: not measured yet."""
         return self._now
 
     def gives_back(self, declared: int | None) -> Bytes | None:
-        """What only its end gives back, in bytes; None: not measured yet.
+        """What ending it frees, in bytes; None: not measured yet.
 
         Args:
-            declared: What its table says that it takes, in bytes. What can't be seen of that here is elsewhere (in a
-                container, on a server that its command only talks to), and is believed to come back as well.
+            declared: What its config table says it takes, in bytes. Any part of that which isn't measured here must be
+                elsewhere (in a container, on a server that its command only talks to) and is assumed to be freed too.
         """
         if self._now is None or self.cost is None:
             return None
@@ -60,7 +61,7 @@ class Meter:
     def cost(self) -> Bytes | None:
         """What it counts for under the ceiling now, in bytes; None: not measured yet.
 
-        A file that two engines have mapped is shared out between them by the system's own count.
+        The system's accounting divides a file that two engines have mapped between them.
         """
         if self._now is None:
             return None
@@ -69,24 +70,24 @@ class Meter:
 
     @property
     def peak(self) -> Bytes | None:
-        """What it takes when nobody shares its file, in bytes: for the next time. None: not measured yet."""
+        """What it takes when no other engine shares its file, in bytes: for the next run. None: not measured yet."""
         if self._now is None:
             return None
         return Bytes(self._most_own + max(self.buffers.mapped, self._most_mapped))
 
     def started(self) -> None:
-        """It has become ready: what is known now is what it takes at its start. Only the first call counts."""
+        """Record that it is ready: the values so far are what it takes at its start. Only the first call counts."""
         if self._at_start is None:
             self._at_start = self.peak
 
     def start(self, prompts: int) -> Bytes | None:
-        """What its next start is going to take, in bytes; None: it was not measured since it was ready.
+        """What its next start is going to take, in bytes; None: it was not measured after it became ready.
 
-        An engine that takes more only once it works (an image generator, say) is expected to do that again; what may
-        be prompts that it kept is not counted.
+        An engine that takes more once it is used (an image generator, for example) is expected to do so again; what
+        may be cached prompts is not counted.
 
         Args:
-            prompts: So many bytes it may have kept of them.
+            prompts: How many bytes of cached prompts it may have.
         """
         if self._at_start is None or self.peak is None:
             return None
@@ -94,5 +95,5 @@ class Meter:
 
     @property
     def _most_own(self) -> int:
-        # Pages that were never touched are promised all the same: the engine's word counts if it is the higher one.
+        # Untouched pages may still be used later, so the engine's own figure counts if it is higher.
         return max(self._own, self.buffers.own)

@@ -1,6 +1,6 @@
-"""What a running engine costs in memory.
+"""Measures what a running engine takes in memory, by the system's accounting.
 
-It does not know which model the process serves, nor what it has on a GPU with a memory of its own.
+Memory on a GPU of its own is measured elsewhere (`machine.nvidia`).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _LINE = re.compile(rb"^(\w+):\s+([0-9]{1,15}) kB$", re.MULTILINE | re.ASCII)
 
 @frozen
 class Footprint:
-    """What a process costs, in bytes.
+    """What a process takes, in bytes.
 
     Attributes:
-        held: What only its end gives back: its own memory, in RAM, compressed or swapped out.
-        droppable: Its share of mapped files, which the system may drop and read again; None where that isn't told.
+        held: What is only freed when it ends: its own memory, in RAM, compressed or swapped out.
+        droppable: Its share of mapped files, which the system may drop and read again; None where that is unknown.
     """
 
     held: Bytes
@@ -46,10 +46,10 @@ def footprint_of_group(pid: int, measure: Measure | None = None) -> Footprint | 
     """The memory of a process and its descendants; None if it can't be read. Some milliseconds, for a large map more:
     not for the event loop.
 
-    Not the resident size, which counts what several engines map in each of them (two engines on one file each show
-    all of it) and forgets what is swapped out or compressed.
+    Not the resident size, which counts shared mappings in each process (two engines on one file each show all of it)
+    and leaves out what is swapped out or compressed.
 
-    A descendant that ends meanwhile counts nothing; without the leader there is no answer.
+    A descendant that ends meanwhile counts as 0; without the leader, the result is None.
     """
     measure = measure or this_system()
     leader = measure(pid)
@@ -61,7 +61,7 @@ def footprint_of_group(pid: int, measure: Measure | None = None) -> Footprint | 
 
 
 def this_system(platform: str = sys.platform) -> Measure:
-    """How a process is measured here: Linux by its proportional share, a Mac by its `phys_footprint`."""
+    """How a process is measured on this system: Linux by its proportional share, a Mac by its `phys_footprint`."""
     if platform == "linux":
         return measure_linux
     if platform == "darwin":
@@ -70,19 +70,19 @@ def this_system(platform: str = sys.platform) -> Measure:
 
 
 def measure_linux(pid: int, read: Read = read_file) -> Footprint | None:
-    """From smaps_rollup; before Linux 5.4, which lacks the parts, from the process's status."""
+    """From smaps_rollup; before Linux 5.4, where it lacks the parts, from the process's status."""
     return parse_rollup(read(Path(f"/proc/{pid}/smaps_rollup"))) or parse_status(read(Path(f"/proc/{pid}/status")))
 
 
 def parse_rollup(data: bytes) -> Footprint | None:
     """/proc/PID/smaps_rollup (Linux Documentation/filesystems/proc.rst): the proportional share of anonymous, shared
-    and swapped pages is held, that of files is droppable. None if it doesn't have these parts.
+    and swapped pages is held, that of files is droppable. None if these parts are missing.
     """
     return _parts(data, ("Pss_Anon", "Pss_Shmem"), "SwapPss", "Pss_File")
 
 
 def parse_status(data: bytes) -> Footprint | None:
-    """/proc/PID/status (since Linux 4.5). It divides nothing between processes, so mapped files are left out."""
+    """/proc/PID/status (since Linux 4.5). It doesn't divide shared pages, so mapped files are left out."""
     return _parts(data, ("RssAnon", "RssShmem"), "VmSwap", None)
 
 

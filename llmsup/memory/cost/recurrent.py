@@ -1,6 +1,6 @@
-"""The state that recurrent layers keep of each sequence, instead of a cache that grows with the context.
+"""The state that recurrent layers keep per sequence, instead of a cache that grows with the context.
 
-It does not know the layers that attend (`kv_cache`).
+Attention layers are in `kv_cache`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ RECURRENT = frozenset({"arwkv7", "mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv
 _NO_KV_HEADS = frozenset(
     {"bailingmoe3", "glm5-next", "granitehybrid", "jamba", "kimi-k3", "kimi-linear", "lfm2", "lfm2moe", "plamo2"}
 )
-"""Hybrid ones whose recurrent layers are those without KV heads (src/models/*.cpp, `is_recr_impl`)."""
+"""Hybrid architectures whose recurrent layers are those without KV heads (src/models/*.cpp, `is_recr_impl`)."""
 
 _INTERVAL: Mapping[str, int] = {"minimax-01": 8, "qwen35": 4, "qwen35moe": 4, "qwen3next": 4, "qwen4exp": 4}
-"""Hybrid ones where one of so many layers attends, unless the header says another number or lists them."""
+"""Hybrid architectures where one in so many layers attends, unless the header gives another number or lists them."""
 
 
 def recurrent_layers(facts: Facts) -> frozenset[int]:
@@ -45,10 +45,10 @@ def recurrent_layers(facts: Facts) -> frozenset[int]:
 
 
 def state_bytes(facts: Facts, sequences: int) -> int:
-    """What all recurrent layers keep of all sequences, in bytes.
+    """What all recurrent layers keep for all sequences, in bytes.
 
-    llama.cpp src/llama-memory-recurrent.cpp: one row a sequence and layer, R for the last inputs and S for the state;
-    rows for taking back speculated tokens are not counted.
+    llama.cpp src/llama-memory-recurrent.cpp: one row per sequence and layer, R for the last inputs and S for the state;
+    rows for rolling back speculated tokens are not counted.
     """
     inputs, state = state_row(facts)
     return (inputs + state) * _FLOAT * len(recurrent_layers(facts)) * max(sequences, 1)

@@ -1,7 +1,4 @@
-"""Which layers of a model look back only through a sliding window, by architecture.
-
-It does not know how large a layer's cache is.
-"""
+"""Which layers of a model attend only within a sliding window, by architecture."""
 
 from __future__ import annotations
 
@@ -18,11 +15,11 @@ class Pattern:
     """How an architecture's layers alternate, where the header doesn't say it layer by layer.
 
     Attributes:
-        period: One of so many layers sees everything; 0: none does, 1: all do.
+        period: One in so many layers has full attention; 0: none has, 1: all have.
         dense_first: That layer is the first of its period, not the last.
-        default: The window in tokens where the header has none; 0: then there are no windows.
+        default: The window in tokens if the header has none; 0: then there are no windows.
         fixed: The window in tokens whatever the header says; 0: the header's.
-        layers: Only models with so many layers have windows; 0: all.
+        layers: Only models with this number of layers have windows; 0: all models.
     """
 
     period: int
@@ -50,21 +47,21 @@ _PATTERNS: Mapping[str, Pattern] = {
     "olmo2": Pattern(4),  # OLMo 3 too
     "plamo3": Pattern(8),
     "smallthinker": Pattern(4, dense_first=True, fixed=4096),
-    # The header says it layer by layer.
+    # The header lists the layers.
     **dict.fromkeys(("dots3note", "gemma4", "granite_swa", "maple", "mimo2", "spark2_5", "step35"), Pattern(1)),
 }
-"""llama.cpp src/models/*.cpp, `load_arch_hparams`. An architecture that isn't here has no windows there, whatever its
-header says: llama and phi3 keep everything.
+"""llama.cpp src/models/*.cpp, `load_arch_hparams`. Other architectures have no windows in llama.cpp, whatever the
+header says: llama and phi3 cache everything.
 """
 
 _KEY, _PATTERN_KEY = "attention.sliding_window", "attention.sliding_window_pattern"
 
 
 def windows(facts: Facts, layers: int) -> tuple[int, frozenset[int]]:
-    """The window in tokens, and the layers that have it; (0, none) for a model without.
+    """The window in tokens, and the layers that have it; (0, empty) for a model without windows.
 
     Args:
-        layers: How many layers to look at: those that predict further tokens (MTP) have no window.
+        layers: How many layers to consider: those that predict further tokens (MTP) have no window.
     """
     pattern = _PATTERNS.get(facts.architecture)
     if pattern is None or (pattern.layers and pattern.layers != layers):

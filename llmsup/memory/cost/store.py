@@ -1,6 +1,6 @@
-"""What models were seen to cost, in memory and in seconds of their loads, kept from one run to the next.
+"""Measured costs of models, in bytes and in seconds of load time, kept from one run of llmsup to the next.
 
-It does not know what makes two loads alike: its caller names each by a key.
+The caller makes the keys, and so decides which loads count as alike.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .load_speed import Speed
 
 FORMAT = 1
 MOST = 2000
-"""Entries; beyond, those that were not seen for the longest time are forgotten."""
+"""The most entries; beyond that the least recently seen are dropped."""
 
 LARGEST_FILE = 4 * 1024**2
 _ABSURD = 2**50
@@ -26,14 +26,14 @@ _ABSURD_SECONDS = 7 * 24 * 3600.0
 
 @frozen
 class _Seen:
-    """Of one key, when last; what was never seen is 0 (as a file of before load times were kept has it)."""
+    """What is known for one key, and when it was last seen; 0 where nothing is (older files have no load times)."""
 
     bytes: int
     at: float
     seconds: float = 0.0
 
     def believed(self) -> _Seen:
-        """Itself, without what can't be."""
+        """The same without impossible values."""
         return _Seen(
             self.bytes if 0 < self.bytes < _ABSURD else 0,
             self.at,
@@ -52,10 +52,10 @@ class _Document:
 
 
 class FootprintStore:
-    """What was seen, by key. `load` and `save` use the disk; one call at a time, from any thread.
+    """Measurements by key. `load` and `save` block on the disk; one call at a time, from any thread.
 
     Attributes:
-        speed: How fast this machine has loaded models, whichever they were.
+        speed: How fast this machine has loaded models, over all models.
     """
 
     def __init__(self, file: Path) -> None:
@@ -67,47 +67,47 @@ class FootprintStore:
         self._told = ""
 
     def load(self) -> str | None:
-        """Take what was saved.
+        """Load what was saved.
 
         Returns:
-            Why there is nothing, a sentence, if there should be something; it is then measured anew.
+            Why an existing file couldn't be used, a sentence, or None; costs are then measured again.
         """
         self._seen, self.speed = {}, Speed()
         try:
             if self._file.stat().st_size > LARGEST_FILE:
-                return f"{self._file} is too large to be ours; what models cost is measured anew."
+                return f"{self._file} is too large to be ours; what models cost is measured again."
             document = msgspec.json.decode(self._file.read_bytes(), type=_Document)
         except FileNotFoundError:
             return None
         except OSError as error:
-            return f"{self._file} can't be read ({error.strerror or error}); what models cost is measured anew."
+            return f"{self._file} can't be read ({error.strerror or error}); what models cost is measured again."
         except (msgspec.MsgspecError, ValueError, RecursionError):
-            return f"{self._file} is damaged; what models cost is measured anew."
+            return f"{self._file} is damaged; what models cost is measured again."
         if document.format == FORMAT:
             believed = {key: seen.believed() for key, seen in document.seen.items()}
             self._seen = {key: seen for key, seen in believed.items() if seen.bytes or seen.seconds}
-            speed = document.speed  # sums: the last and half of those before
+            speed = document.speed  # weighted sums: the last load plus half of those before
             if 0 < speed.bytes < 2 * _ABSURD and 0 < speed.seconds < 2 * _ABSURD_SECONDS:
                 self.speed = speed
         return None
 
     def get(self, key: str) -> Bytes | None:
-        """What it was seen to take, in bytes; None: nothing yet."""
+        """Its measured size in bytes; None: not measured yet."""
         seen = self._seen.get(key)
         return Bytes(seen.bytes) if seen is not None and seen.bytes else None
 
     def load_seconds(self, key: str) -> float | None:
-        """How long its last load took, in seconds; None: there was none yet."""
+        """How long its last load took, in seconds; None: not loaded yet."""
         seen = self._seen.get(key)
         return (seen.seconds or None) if seen is not None else None
 
     def put(self, key: str, size: Bytes) -> None:
-        """Remember what a run has come to; the last run counts, not the highest of all: files and prompts change."""
+        """Record a run's size; the last run counts, not the highest ever: files and prompts change."""
         if 0 < size < _ABSURD:
             self._note(evolve(self._seen.pop(key, _NOTHING), bytes=size), key)
 
     def loaded(self, key: str, seconds: float, size: int) -> None:
-        """Remember how long a load took, and how fast the machine was; `size`: what was read for it, in bytes."""
+        """Record how long a load took, and so how fast the machine was; `size`: the bytes that were read for it."""
         if 0 < seconds < _ABSURD_SECONDS:
             if 0 < size < _ABSURD:
                 self.speed = self.speed.seen(size, seconds)
@@ -120,11 +120,11 @@ class FootprintStore:
         self._dirty = True
 
     def save(self) -> str | None:
-        """Write what is new; the file is replaced as a whole, and only its owner may read it. What could not be written
-        is tried again the next time.
+        """Write what is new; the file is replaced as a whole, and only its owner may read it. After a failure, the next
+        call tries again.
 
         Returns:
-            Why it could not be written, a sentence; None if all is well, or if that was said already.
+            Why it could not be written, a sentence; None on success, or if that was already reported.
         """
         if not self._dirty:
             return None

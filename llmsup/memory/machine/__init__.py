@@ -1,1 +1,1 @@
-"""What the machine says about its memory, one small file a source, and how hard it is pressed."""
+"""What the machine reports about its memory, one small file per source, and the pressure level derived from it."""

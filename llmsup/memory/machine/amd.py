@@ -1,6 +1,6 @@
-"""AMD's devices, through what the amdgpu driver writes under /sys.
+"""AMD's devices, through the amdgpu driver's files under /sys.
 
-It does not know which process is an engine.
+They have no figures per process: an engine's share can't be read here.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from .reading import Gpu
 
 CARDS = Path("/sys/class/drm")
 
-_CARD = re.compile(r"card[0-9]{1,4}")  # "card0-HDMI-A-1" is a socket of it
+_CARD = re.compile(r"card[0-9]{1,4}")  # "card0-HDMI-A-1" is a connector of it
 
 
 def cards(root: Path = CARDS) -> tuple[Path, ...]:
-    """The devices whose driver tells their memory, each as its directory."""
+    """The directories of the devices whose driver reports their memory."""
     try:
         found = sorted(path for path in root.iterdir() if _CARD.fullmatch(path.name))
     except OSError:
@@ -27,7 +27,7 @@ def cards(root: Path = CARDS) -> tuple[Path, ...]:
 
 
 def gpu(device: Path, read: Read = read_file) -> Gpu:
-    """One device. GTT is memory of the host that it may use; on an APU most of a model is there.
+    """One device. GTT is host memory that it may use; on an APU most of a model is there.
 
     Linux Documentation/gpu/amdgpu/driver-misc.rst, "GPU Memory Usage Information"; all are bytes.
     """

@@ -1,7 +1,4 @@
-"""Control groups, of both versions: which bound our memory, and what is left within them.
-
-It does not know what the machine has.
-"""
+"""Control groups of both versions: which of them limit our memory, and how much is left within them."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ _USUAL: dict[Version, tuple[str, Path]] = {
     2: ("/", Path("/sys/fs/cgroup")),
 }
 _LONGEST = 4096
-_UNBOUNDED = 2**62  # version 1 writes "no limit" as the greatest number of whole pages
+_UNBOUNDED = 2**62  # version 1 writes "no limit" as the largest number of whole pages
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
@@ -42,10 +39,10 @@ class Bound:
     """A group with a limit.
 
     Attributes:
-        group: Which.
+        group: The group.
         limit: In bytes.
-        file: Where the limit stands.
-        used: What can't be had back by dropping file cache, in bytes; None if it can't be read.
+        file: The file with the limit.
+        used: What can't be freed by dropping file cache, in bytes; None if it can't be read.
     """
 
     group: Group
@@ -63,7 +60,7 @@ def own_groups(read: Read) -> tuple[Group, ...]:
     """The groups that our process is in, the innermost first, each version's from its mount point down.
 
     Linux Documentation/admin-guide/cgroup-v2.rst ("/proc/$PID/cgroup"), cgroup-v1/cgroups.rst, and proc(5) for
-    mountinfo, whose `root` is the group that stands at the mount point: in a container often our own.
+    mountinfo, whose `root` is the group at the mount point: in a container often our own.
     """
     mounts = _USUAL | parse_mounts(read(MOUNTS))
     groups: list[Group] = []
@@ -78,8 +75,8 @@ def own_groups(read: Read) -> tuple[Group, ...]:
 def parse_membership(data: bytes) -> dict[Version, str]:
     """The group in version 2's hierarchy and the one of version 1's memory controller, as absolute paths.
 
-    A line is "0::/a/b" or "4:cpu,memory:/a/b". A path with ".." is that of a process outside of its namespace: what
-    is mounted here isn't its group.
+    A line is "0::/a/b" or "4:cpu,memory:/a/b". A path with ".." belongs to a process outside its namespace: what is
+    mounted here isn't its group.
     """
     found: dict[Version, str] = {}
     for line in data.decode(errors="replace").splitlines():
@@ -95,7 +92,7 @@ def parse_membership(data: bytes) -> dict[Version, str]:
 
 
 def parse_mounts(data: bytes) -> dict[Version, tuple[str, Path]]:
-    """Where the hierarchies are mounted: for each version the group at the mount point, and the mount point."""
+    """Where the hierarchies are mounted: by version, the group at the mount point, and the mount point."""
     found: dict[Version, tuple[str, Path]] = {}
     for line in data.decode(errors="replace").splitlines():
         head, _, tail = line.partition(" - ")
@@ -111,23 +108,24 @@ def parse_mounts(data: bytes) -> dict[Version, tuple[str, Path]]:
 
 
 def bounds(groups: tuple[Group, ...], read: Read) -> tuple[Bound, ...]:
-    """Those of the groups that have a limit."""
+    """The groups that have a limit."""
     first = next((group for group in groups if group.version == 1), None)
     found = (_bound(group, read, innermost=group is first) for group in groups)
     return tuple(bound for bound in found if bound)
 
 
 def cgroup_limit(read: Read) -> Bytes | None:
-    """The least that our control group or one above it may have, in bytes; None: no bound."""
+    """The lowest limit of our control group and those above it, in bytes; None: no limit."""
     return min((bound.limit for bound in bounds(own_groups(read), read)), default=None)
 
 
 def own_limit(groups: tuple[Group, ...], found: tuple[Bound, ...]) -> Bytes | None:
-    """The limit of the group that our process is in itself (a container's, a systemd unit's), in bytes; None where it
-    has none, or a group above it has a tighter one: others than we may live there.
+    """The limit of our process's own group (a container's, a systemd unit's), in bytes.
+
+    None where it has none, or a group above it has a tighter one, in which other processes may run as well.
 
     Args:
-        groups: Ours, as `own_groups` gives them.
+        groups: Our groups, from `own_groups`.
         found: Those of them that have a limit.
     """
     tightest = min(found, key=lambda bound: bound.limit, default=None)
@@ -137,12 +135,12 @@ def own_limit(groups: tuple[Group, ...], found: tuple[Bound, ...]) -> Bytes | No
     if tightest.file.name == "memory.stat" and any(
         bound.limit <= tightest.limit for bound in found if bound != tightest
     ):
-        return None  # version 1 tells it of all groups above; this is the limit of one that is there to be seen
+        return None  # version 1 reports the least of all groups above; this is one of theirs
     return tightest.limit
 
 
 def oom_kills(group: Group, read: Read) -> int | None:
-    """How many processes of a group and those below it were ever killed for want of memory."""
+    """How many processes in a group and those below it the OOM killer has killed so far."""
     file = "memory.events" if group.version == 2 else "memory.oom_control"
     return pairs(read(group.path / file)).get("oom_kill")
 
@@ -152,33 +150,33 @@ def _bound(group: Group, read: Read, *, innermost: bool) -> Bound | None:
     if not limits:
         return None
     limit, file = limits[0]
-    seen = file.name != "memory.stat"  # the group above whose limit this is can't be seen, nor what it uses
+    seen = file.name != "memory.stat"  # the limit of a group above that isn't visible, nor is its usage
     return Bound(group, Bytes(limit), file, _used(group, read) if seen else None)
 
 
 def _limits(group: Group, read: Read, *, innermost: bool) -> Iterator[tuple[int, Path]]:
-    """Above `memory.high` a group is throttled until it hardly moves, so that bounds it too."""
+    """Above `memory.high` a group is throttled almost to a halt, so that counts as a limit too."""
     for name in ("memory.max", "memory.high") if group.version == 2 else ("memory.limit_in_bytes",):
         limit = number(read(group.path / name))
         if limit is not None and limit < _UNBOUNDED:
             yield limit, group.path / name
     if group.version == 1 and innermost:
-        # The least of all groups above, those outside of a container too (cgroup-v1/memory.rst, 5.2).
+        # The least of all groups above, including those outside a container (cgroup-v1/memory.rst, 5.2).
         limit = pairs(read(group.path / "memory.stat")).get("hierarchical_memory_limit")
         if limit is not None and limit < _UNBOUNDED:
             yield limit, group.path / "memory.stat"
 
 
 def _used(group: Group, read: Read) -> Bytes | None:
-    """What a group uses less the file cache that can go without anybody missing it.
+    """What a group uses, less the file cache that can be dropped without harm.
 
-    Inactive cache, as the kubelet does (its "working set"), and of the active cache what nobody has mapped: a model
-    file that was merely read twice stays active for ever, and would otherwise look like memory that is in use.
+    That is inactive cache, as for the kubelet's "working set", and active cache that isn't mapped: a model file that
+    was merely read twice stays active for ever, and would otherwise look like memory in use.
     """
     second = group.version == 2
     usage = number(read(group.path / ("memory.current" if second else "memory.usage_in_bytes")))
     stat = pairs(read(group.path / "memory.stat"))
-    # With hierarchy, version 1's usage includes the groups below; the numbers that do too have a prefix.
+    # With hierarchy, version 1's usage includes the groups below; the matching statistics have a prefix.
     names = ("inactive_file", "active_file", "file_mapped" if second else "mapped_file")
     inactive, active, mapped = (stat.get(name if second else f"total_{name}") for name in names)
     if usage is None or inactive is None:

@@ -1,6 +1,6 @@
-"""A reading of a Mac: the kernel's own level, its page counts, its swap, and what the GPU may wire.
+"""A reading of a Mac: the kernel's pressure level, its page counts, its swap, and what the GPU may wire.
 
-It does not know how these are asked for.
+The system calls themselves are in `mach`.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ PAGE_SIZE = "hw.pagesize"
 WIRED_LIMIT = "iogpu.wired_limit_mb"
 SWAP = "vm.swapusage"
 
-_HEADROOM = ("free_count", "inactive_count", "purgeable_count")
+_AVAILABLE = ("free_count", "inactive_count", "purgeable_count")
 _SHOWN = (
-    *_HEADROOM,
+    *_AVAILABLE,
     *("active_count", "wire_count", "speculative_count", "compressor_page_count", "swapouts", "decompressions"),
     *("external_page_count", "internal_page_count"),
 )
 
 
 class Darwin:
-    """Reads a Mac, by a few calls of the system library; no process is started."""
+    """Reads a Mac through a few calls of the system library; no process is started."""
 
     def __init__(self, mach: Mach) -> None:
         self._mach = mach
@@ -49,18 +49,18 @@ class Darwin:
         total, page = numbers[TOTAL] or None, numbers[PAGE_SIZE] or None
 
         def size(*names: str) -> Bytes | None:
-            """So many pages in bytes; None as soon as one of the counts is unknown."""
+            """The sum of these page counts in bytes; None if any of them is unknown."""
             if page is None or not all(name in pages for name in names):
                 return None
             return Bytes(sum(pages[name] for name in names) * page)
 
-        available = size(*_HEADROOM)
+        available = size(*_AVAILABLE)
         if available is not None and total is not None:
             available = Bytes(min(available, total))
-        wired = numbers[WIRED_LIMIT] or None  # 0 is "as the driver sees fit"
+        wired = numbers[WIRED_LIMIT] or None  # 0 means the driver's default
         values = {
             "total": (total, TOTAL),
-            "available": (available, f"host_statistics64 {' + '.join(_HEADROOM)}"),
+            "available": (available, f"host_statistics64 {' + '.join(_AVAILABLE)}"),
             "level": (LEVELS.get(numbers[PRESSURE] or 0), PRESSURE),
             "swap_total": (swap and swap.total, SWAP),
             "swap_free": (swap and swap.free, SWAP),

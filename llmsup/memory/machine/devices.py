@@ -1,8 +1,8 @@
-"""The devices that an engine computes on, as `llama-server --list-devices` names them.
+"""The devices that an engine can compute on, as `llama-server --list-devices` names them.
 
-It does not know which of them a model will use. On a Mac the total of the Metal device is what the GPU may wire (its
-`recommendedMaxWorkingSetSize`), which differs with the model and the release of macOS and is told nowhere else; what it
-calls free is what the asking process has left of that, so it is of no use to others.
+On a Mac the Metal device's total is what the GPU may wire (its `recommendedMaxWorkingSetSize`). It differs with the
+Mac's model and the release of macOS, and is available nowhere else. Its "free" is what the asking process has left of
+that, so it means nothing to others.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Device:
 
     Attributes:
         id: What `--device` calls it: "CUDA0", "MTL0".
-        name: What it is.
-        total: In bytes; None for one that has no memory of its own (BLAS says 0).
+        name: The product's name.
+        total: In bytes; None for a device without its own memory (BLAS reports 0).
         free: In bytes, as seen by the process that was asked.
     """
 
@@ -46,7 +46,7 @@ class Device:
 
 
 def parse_devices(text: str) -> tuple[Device, ...]:
-    """The devices of such a list; whatever else a build prints around it is passed over."""
+    """Parse such a list; whatever else a build prints around it is skipped."""
     found: dict[str, Device] = {}
     for line in text.splitlines():
         match = _LINE.match(line)
@@ -58,7 +58,7 @@ def parse_devices(text: str) -> tuple[Device, ...]:
 
 
 def working_set(devices: Iterable[Device]) -> Bytes | None:
-    """What a Mac's GPU may wire of the host's memory, in bytes; None where there is no such device."""
+    """What a Mac's GPU may wire of the host's memory, in bytes; None if there is no such device."""
     return next((device.total for device in devices if device.metal), None)
 
 
@@ -68,7 +68,7 @@ async def list_devices(
     """Ask a llama-server. Its GPU libraries take a while when they are cold.
 
     Args:
-        command: The binary, and any arguments that it always gets.
+        command: The binary, with any arguments that are always passed.
 
     Raises:
         SetupError: It can't be run, failed, or took too long.

@@ -1,7 +1,4 @@
-"""How much memory all models together may take.
-
-It does not know what is in use.
-"""
+"""How much memory all models together may take: the ceiling and the reserve."""
 
 from __future__ import annotations
 
@@ -23,13 +20,12 @@ _SHARE_OF_OWN, _LEAST_OF_OWN = 0.05, 64 * MiB
 def ceiling(
     settings: Memory, total: Bytes | None = None, working_set: Bytes | None = None, *, own_group: bool = False
 ) -> Bytes:
-    """The `limit` of the config; if that is "auto", all memory less what is kept for everything else, or what the GPU
-    may have of it if that is less.
+    """The config's `limit`; if that is "auto", all memory less the reserve, or what the GPU may wire if that is less.
 
     Args:
-        total: How much memory there is; None: this machine's, or what our control group may have of it.
-        working_set: What a GPU that shares the host's memory may wire of it; None: unknown, or there is no such GPU.
-        own_group: The total is what a control group of our own may have; with no total that is looked up, too.
+        total: How much memory there is, in bytes; None: this machine's, or our control group's limit.
+        working_set: What a GPU that shares the host's memory may wire of it, in bytes; None: unknown, or no such GPU.
+        own_group: Whether the total is the limit of our own control group; without a total, this is looked up too.
     """
     if settings.limit != "auto":
         return settings.limit
@@ -40,11 +36,11 @@ def ceiling(
 
 
 def reserve(settings: Memory, total: Bytes, *, own_group: bool = False) -> Bytes:
-    """What is left free for everything else.
+    """What is kept free for everything else, in bytes.
 
-    "auto" is 8 % of the memory, at least 4 GiB and at most 12 GiB. In a control group of our own, where nothing else
-    lives, it is 5 %, at least 64 MiB. It is never more than half: with 4 GiB taken off, nothing would ever fit on a
-    machine that has less than 8.
+    "auto" is 8 % of the memory, at least 4 GiB and at most 12 GiB. In our own control group, where nothing else runs,
+    it is 5 %, at least 64 MiB. It is never more than half: less 4 GiB, a machine with under 8 could hardly load a
+    model.
     """
     if settings.reserve != "auto":
         return settings.reserve
@@ -54,7 +50,7 @@ def reserve(settings: Memory, total: Bytes, *, own_group: bool = False) -> Bytes
 
 
 def has_own_group() -> bool:
-    """Whether a control group of our own bounds us: a container, a systemd unit with a limit."""
+    """Whether our own control group limits us: a container, a systemd unit with a limit."""
     if sys.platform != "linux":
         return False
     groups = own_groups(read_file)
@@ -63,7 +59,7 @@ def has_own_group() -> bool:
 
 
 def machine_total() -> Bytes:
-    """This machine's memory, or less if a control group bounds us (a container, a systemd unit)."""
+    """This machine's memory in bytes, or less if a control group limits us (a container, a systemd unit)."""
     total = Bytes(psutil.virtual_memory().total)
     if sys.platform != "linux":
         return total

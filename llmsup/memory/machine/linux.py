@@ -1,7 +1,4 @@
-"""A reading of a Linux machine: /proc/meminfo, /proc/vmstat, pressure stall information, and our control groups.
-
-It does not know of GPUs.
-"""
+"""A reading of a Linux machine: /proc/meminfo, /proc/vmstat, pressure stall information, and our control groups."""
 
 from __future__ import annotations
 
@@ -28,17 +25,17 @@ def parse_meminfo(data: bytes) -> dict[str, Bytes]:
 
 
 class Linux:
-    """Reads this machine. Some ten small files, 0.3 ms.
+    """Reads this machine: some ten small files, 0.3 ms.
 
     Attributes:
-        pressure_file: Whose pressure stall information is read: that of the control group that bounds us, if it has
-            one, else the whole machine's.
+        pressure_file: The pressure stall information to read: of the control group that limits us, if it has any, else
+            the whole machine's.
     """
 
     def __init__(self, read: Read = read_file, page_size: int | None = None) -> None:
         self._read = read
         self._page_size = page_size or os.sysconf("SC_PAGESIZE")
-        self._groups = own_groups(read)  # a process that is put into another group is rare; limits that change are not
+        self._groups = own_groups(read)  # processes rarely change groups; limits do change
 
     @property
     def pressure_file(self) -> Path:
@@ -82,7 +79,7 @@ class Linux:
         )
 
     def _oom_kills(self, counters: dict[str, int]) -> tuple[int | None, str]:
-        """Those of our own group if it counts them, else the machine's."""
+        """The count of our own group if it has one, else the machine's."""
         innermost = {group.version: group for group in reversed(self._groups)}
         for group in innermost.values():
             kills = oom_kills(group, self._read)
@@ -100,6 +97,6 @@ class Linux:
 
 
 def _least(*values: tuple[Bytes | None, str]) -> tuple[Bytes | None, str]:
-    """The least of what is known."""
+    """The least of the known values."""
     known = [(value, source) for value, source in values if value is not None]
     return min(known, key=lambda one: one[0], default=(None, ""))

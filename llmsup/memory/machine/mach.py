@@ -1,9 +1,9 @@
-"""What macOS' system library is asked, and the layout of its answers: all of ctypes, in one file, with its sources.
+"""Calls to macOS's system library and the layouts of their results: all use of ctypes for it, with sources.
 
-It does not know what the answers mean for a model. Written without a Mac at hand: `llmsup check --memory` shows each
-answer, to be compared with `sysctl NAME`, `vm_stat` and `footprint PID`.
+Written without a Mac at hand: `llmsup check --memory` shows each value, to compare with `sysctl NAME`, `vm_stat` and
+`footprint PID`.
 
-The layouts are those of Apple's open source xnu, the same on arm64 and x86_64, both little-endian.
+The layouts are those of Apple's open-source xnu, the same on arm64 and x86_64, both little-endian.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ RUSAGE_INFO_V4 = 4  # sys/resource.h
 _LIBRARY = "/usr/lib/libSystem.B.dylib"  # libproc is a part of it
 _KERN_SUCCESS = 0
 _MOST_INTEGERS = 256
-"""The longest answer that host_statistics64's interface can carry (mach/mach_host.defs: `array[*:256]`). The kernel is
-offered all of it: whoever offers less than its newest structure may be given the fields of an older one only
-(osfmk/kern/host.c); how much it filled in, it says."""
+"""The longest result that host_statistics64's interface can carry (mach/mach_host.defs: `array[*:256]`). We offer the
+kernel all of it: given less than its newest structure, it may fill in only the fields of an older one
+(osfmk/kern/host.c). It reports how much it filled in."""
 
 
 class VmStatistics64(ctypes.Structure):
@@ -34,7 +34,7 @@ class VmStatistics64(ctypes.Structure):
     """
 
     _fields_ = (
-        ("free_count", ctypes.c_uint32),  # the speculative ones too
+        ("free_count", ctypes.c_uint32),  # includes the speculative ones
         ("active_count", ctypes.c_uint32),
         ("inactive_count", ctypes.c_uint32),
         ("wire_count", ctypes.c_uint32),
@@ -74,8 +74,8 @@ class SwapUsage(ctypes.Structure):
 
 
 _PHYS_FOOTPRINT, _RUSAGE_SIZE = 72, 296
-"""In `struct rusage_info_v4` of sys/resource.h: ri_uuid of 16 bytes, then 35 numbers of 8; ri_phys_footprint is the
-eighth."""
+"""In `struct rusage_info_v4` of sys/resource.h: ri_uuid of 16 bytes, then 35 numbers of 8 bytes; ri_phys_footprint
+is the eighth of them."""
 
 
 @frozen
@@ -87,14 +87,14 @@ class Swap:
 
 
 def parse_vm_statistics(data: bytes) -> dict[str, int]:
-    """The fields of `struct vm_statistics64` that are in an answer; later ones are left out of a shorter one."""
+    """The fields of `struct vm_statistics64` in a result; a shorter result lacks the later ones."""
     whole = VmStatistics64.from_buffer_copy(data.ljust(ctypes.sizeof(VmStatistics64), b"\0"))
     fields = {name: getattr(VmStatistics64, name) for name, *_ in VmStatistics64._fields_}
     return {name: int(getattr(whole, name)) for name, place in fields.items() if place.offset + place.size <= len(data)}
 
 
 def parse_swap(data: bytes) -> Swap | None:
-    """The answer of `vm.swapusage`; None if it is too short."""
+    """Parse the value of `vm.swapusage`; None if it is too short."""
     if len(data) < SwapUsage.pagesize.offset:
         return None
     usage = SwapUsage.from_buffer_copy(data.ljust(ctypes.sizeof(SwapUsage), b"\0"))
@@ -102,15 +102,15 @@ def parse_swap(data: bytes) -> Swap | None:
 
 
 def parse_integer(data: bytes) -> int | None:
-    """A number as sysctl gives it, of 4 or 8 bytes: some are the one on one system and the other on the next."""
+    """Parse a sysctl number of 4 or 8 bytes: the size of some differs between systems."""
     return int.from_bytes(data, "little") if len(data) in (4, 8) else None
 
 
 class Mach:
-    """The system library, asked in our terms. Each call takes microseconds and starts no process.
+    """The system library behind a Python interface. Each call takes microseconds and starts no process.
 
     Args:
-        library: Has sysctlbyname, mach_host_self, host_statistics64 and proc_pid_rusage, as C functions.
+        library: Has sysctlbyname, mach_host_self, host_statistics64 and proc_pid_rusage as C functions.
     """
 
     def __init__(self, library: Any) -> None:
@@ -118,7 +118,7 @@ class Mach:
         self._host: int | None = None
 
     def sysctl(self, name: str) -> bytes:
-        """The answer of sysctlbyname(3); b"" if this system doesn't know the name."""
+        """The result of sysctlbyname(3); b"" if this system doesn't know the name."""
         buffer = ctypes.create_string_buffer(64)
         size = ctypes.c_size_t(len(buffer))
         if self._library.sysctlbyname(name.encode(), buffer, ctypes.byref(size), None, 0) != 0:
@@ -126,7 +126,7 @@ class Mach:
         return buffer.raw[: size.value]
 
     def vm_statistics(self) -> bytes:
-        """As much of `struct vm_statistics64` as the kernel filled in; b"" if it won't say."""
+        """As much of `struct vm_statistics64` as the kernel filled in; b"" if the call fails."""
         if self._host is None:
             self._host = int(self._library.mach_host_self())  # each call would add a reference to the port
         buffer = (ctypes.c_int32 * _MOST_INTEGERS)()
@@ -135,10 +135,10 @@ class Mach:
         return bytes(buffer)[: count.value * 4] if code == _KERN_SUCCESS else b""
 
     def phys_footprint(self, pid: int) -> Bytes | None:
-        """What a process costs: what Activity Monitor calls its memory, in bytes; None if it can't be read.
+        """What Activity Monitor shows as a process's memory, in bytes; None if it can't be read.
 
-        It counts compressed pages and those of the GPU, and not clean pages of mapped files. libproc.h declares the
-        buffer as a pointer to a pointer, and means the structure's own address.
+        It includes compressed pages and the GPU's, but not clean pages of mapped files. libproc.h declares the buffer
+        as a pointer to a pointer, but means the address of the structure.
         """
         buffer = ctypes.create_string_buffer(_RUSAGE_SIZE)
         if self._library.proc_pid_rusage(pid, RUSAGE_INFO_V4, buffer) != 0:
@@ -147,7 +147,7 @@ class Mach:
 
 
 def declare(library: Any) -> Any:
-    """Say what the functions take and give (sys/sysctl.h, mach/mach_init.h, mach/mach_host.h, libproc.h)."""
+    """Declare the functions' signatures (sys/sysctl.h, mach/mach_init.h, mach/mach_host.h, libproc.h)."""
     integer, number, pointer = ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p
     size = ctypes.POINTER(ctypes.c_size_t)
     for name, result, arguments in (
@@ -163,9 +163,9 @@ def declare(library: Any) -> Any:
 
 @functools.cache
 def load() -> Mach:
-    """This machine's.
+    """Load this machine's library.
 
     Raises:
-        OSError: It is no Mac.
+        OSError: It isn't a Mac.
     """
     return Mach(declare(ctypes.CDLL(_LIBRARY)))

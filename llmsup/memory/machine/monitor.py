@@ -1,6 +1,6 @@
-"""The memory watch: it looks at the machine all the time, and broadcasts how hard that is pressed.
+"""The memory monitor: takes readings of the machine all the time, and announces the pressure level.
 
-It does not know which models there are, nor what is done about the level.
+What is done about the level is up to the governor (`fleet.memory`).
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from .sampler import Sampler
 log = logging.getLogger(__name__)
 
 GOOD_FOR = 10.0
-"""Seconds for which the last reading still counts when there is no newer one."""
+"""Seconds for which a reading stays valid if there is no newer one."""
 
 PROBES_APART = 1.0
-"""Seconds; who wants a fresh look sooner after the last one waits for it where a look is a process."""
+"""Seconds between fresh readings on request, where taking one means running a process."""
 
 HURRY = 5
-"""While anything tells of pressure, or as soon as memory falls so fast that all would be gone within `SOON` looks, this
-many looks are taken in the time of one.
+"""How many readings are taken in the time of one while anything indicates pressure, or memory falls so fast that it
+would be gone within `SOON` readings.
 """
 
 SOON = 3
 
 
 class MemoryMonitor(Watched):
-    """What is known of the machine, now.
+    """The current state of the machine's memory.
 
     Attributes:
-        working_set: What a GPU that shares the host's memory may wire of it; None: not known, or there is no such GPU.
-        pressure: How hard the machine is pressed.
+        working_set: What a GPU that shares the host's memory may wire of it, in bytes; None: unknown, or no such GPU.
+        pressure: The pressure level, and why.
     """
 
     def __init__(
@@ -61,9 +61,7 @@ class MemoryMonitor(Watched):
         pressure_file: Path | None = None,
         total: Callable[[], Bytes] = machine_total,
     ) -> None:
-        """`pressure_file`: with it the kernel can wake us (`readings.psi`); `total`: how much memory there is, where
-        no reading says.
-        """
+        """`pressure_file`: lets the kernel wake us (`psi`); `total`: how much memory there is, if no reading says."""
         super().__init__()
         self.working_set: Bytes | None = None
         self._config = config
@@ -74,13 +72,15 @@ class MemoryMonitor(Watched):
         self._pressure_file = pressure_file
         self._last: tuple[float, Reading] | None = None
         self._looking = trio.Lock()
-        self._looks = 0  # how many were begun
-        self._done = 0  # the number of the last that came to an end ...
-        self._done_from = -math.inf  # ... and when it had begun
+        self._looks = 0  # how many readings were started
+        self._done = 0  # the number of the last completed one ...
+        self._done_from = -math.inf  # ... and when it was started
         self._total = total()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Look every `interval`, and when the kernel wakes us, until cancelled. Started after the first look."""
+        """Take a reading every `interval`, and when the kernel wakes us, until cancelled. Reports started after the
+        first one.
+        """
         await self.fresh()
         task_status.started()
         with open_waker(self._pressure_file) if self._pressure_file else nullcontext(Waker()) as waker:
@@ -95,7 +95,7 @@ class MemoryMonitor(Watched):
         hurries = self.settings.probe == "auto" and (self.pressure.shortfall or self._gauge.gone_in < SOON * interval)
         return interval / HURRY if hurries else interval
 
-    # What others may know...
+    # For others...
 
     @property
     def settings(self) -> Memory:
@@ -109,27 +109,27 @@ class MemoryMonitor(Watched):
 
     @property
     def problem(self) -> str:
-        """Why the machine can't be read just now, or ""."""
+        """Why the machine can't be read at the moment, or ""."""
         return self._problem
 
     @property
     def reading(self) -> Reading | None:
-        """The last look, unless that was too long ago."""
+        """The last reading, unless it is too old."""
         if self._last is None or trio.current_time() - self._last[0] > GOOD_FOR:
             return None
         return self._last[1]
 
     @property
     def lags(self) -> bool:
-        """Memory comes back only some time after the end of the process that had it: that of a GPU, a Mac's, and what a
-        probe speaks of.
+        """Whether memory is only freed some time after the process that had it ended: a GPU's, a Mac's, and where a
+        probe is used.
         """
-        # What a probe speaks of may be anywhere: in a driver, on another host. It says when it is back.
+        # What a probe reports may be anywhere, in a driver or on another host. Only its readings show when it is back.
         probed = self.settings.probe != "auto"
         return probed or sys.platform == "darwin" or bool(self._last and self._last[1].gpus)
 
     def machine(self, now: float) -> Machine:
-        """The machine as the policy sees it. What can't be read is left out: footprints alone decide then."""
+        """The machine as the policy sees it. What can't be read is left out: then only the models' costs decide."""
         reading = self.reading
         return Machine(
             host_pools(
@@ -150,27 +150,27 @@ class MemoryMonitor(Watched):
 
     @property
     def own_group(self) -> bool:
-        """Whether that is the limit of a control group of our own."""
+        """Whether that is the limit of our own control group."""
         return self._last is not None and self._last[1].own_group
 
     @property
     def reserve(self) -> Bytes:
-        """What is left free for everything else, in bytes."""
+        """What is kept free for everything else, in bytes."""
         return reserve(self.settings, self.total, own_group=self.own_group)
 
     @property
     def gpu_limit(self) -> Bytes | None:
-        """What a GPU that shares the host's memory may wire of it: as somebody set it, else as it came."""
+        """Bytes of the host's memory that its GPU may wire: the limit set by the user, else the system's."""
         reading = None if self._last is None else self._last[1]
         return (reading.gpu_limit if reading else None) or self.working_set
 
     def oom_kills(self) -> int | None:
-        """How many processes the system has killed for want of memory by now: its own count, whatever a probe says."""
+        """How many processes the system has killed for lack of memory so far: its own count, whatever a probe says."""
         return self._sampler.system().oom_kills
 
     async def fresh(self) -> Reading | None:
-        """A look that begins now, or soon: what happened before this call shows in it. None if that is impossible and
-        the last one is too old. Those who ask together share one.
+        """A reading started after this call, so that whatever happened before it is included; concurrent callers share
+        one. None if that fails and the last reading is too old.
         """
         begun = self._looks
         if self.settings.probe != "auto":
@@ -179,18 +179,18 @@ class MemoryMonitor(Watched):
         return self.reading
 
     async def learn_working_set(self, llama_server: Sequence[str]) -> None:
-        """Ask a llama-server what a Mac's GPU may wire; until it has answered, and where it can't, nothing bounds the
-        ceiling but the memory itself.
+        """Ask a llama-server what a Mac's GPU may wire; until it has answered, and if it can't, only the memory itself
+        limits the ceiling.
         """
         try:
             self.working_set = working_set(await list_devices(llama_server, inheritance=self._sampler.inheritance))
         except SetupError as error:
-            log.warning("what the GPU may wire is not known: %s", error)
+            log.warning("how much memory the GPU may wire is unknown: %s", error)
 
-    # How it looks...
+    # Taking readings...
 
     async def _look(self, *, after: float = math.inf) -> None:
-        """`after`: a later look than the one of this number will do, if there is one when its turn comes."""
+        """`after`: skip this reading if one with a higher number has completed by the time it is our turn."""
         async with self._looking:
             if self._done > after:
                 return
@@ -214,7 +214,7 @@ class MemoryMonitor(Watched):
     def _unread(self, error: SetupError) -> None:
         if not self._problem:
             log.warning(
-                "%s The last reading counts for %s; after that models are let in by what they cost alone.",
+                "%s The last reading counts for %s; after that models are admitted by their own cost alone.",
                 error,
                 format_seconds(GOOD_FOR),
             )
@@ -247,4 +247,4 @@ class MemoryMonitor(Watched):
     def __repr__(self) -> str:
         reading = self.reading
         there = "unknown" if reading is None or reading.available is None else format_bytes(reading.available)
-        return f"<MachineWatch {self.pressure.level}, {there} available of {format_bytes(self.total)}>"
+        return f"<MemoryMonitor {self.pressure.level}, {there} available of {format_bytes(self.total)}>"

@@ -1,7 +1,4 @@
-"""NVIDIA's devices, through NVML and its Python binding (nvidia-ml-py, optional).
-
-It does not know which process is an engine.
-"""
+"""NVIDIA's devices, through NVML and its Python binding (nvidia-ml-py, optional)."""
 
 from __future__ import annotations
 
@@ -18,18 +15,18 @@ _NOT_AVAILABLE = 2**64 - 1  # nvml.h: NVML_VALUE_NOT_AVAILABLE, as an unsigned n
 
 
 class Nvml:
-    """NVML, started and asked. Its calls may block while the driver wakes a device up: not for the event loop."""
+    """A session with NVML. Its calls may block while the driver wakes a device up: not for the event loop."""
 
     def __init__(self, library: Any, handles: tuple[Any, ...]) -> None:
         self._library = library
         self._handles = handles
 
     def gpus(self) -> tuple[Gpu, ...]:
-        """Every device; one that doesn't tell its memory (GB10, Jetson: it is the host's) has None there."""
+        """Every device; the sizes are None where a device doesn't report them (GB10, Jetson: memory is the host's)."""
         return tuple(map(self._gpu, self._handles))
 
     def processes(self) -> dict[int, Bytes]:
-        """What each process uses on all devices together, in bytes; without those that NVML can't tell."""
+        """What each process uses on all devices together, in bytes; without processes whose use NVML doesn't report."""
         used: dict[int, int] = {}
         for handle in self._handles:
             for process in self._ask("nvmlDeviceGetComputeRunningProcesses", handle) or ():
@@ -40,8 +37,8 @@ class Nvml:
 
     def _gpu(self, handle: Any) -> Gpu:
         name = self._ask("nvmlDeviceGetName", handle)
-        # The second version tells what the driver keeps for itself apart; older drivers only have the first, whose
-        # free memory is the same.
+        # The second version reports the driver's own reserve separately; older drivers only have the first, with the
+        # same figure for free memory.
         memory = self._ask("nvmlDeviceGetMemoryInfo", handle, self._library.nvmlMemory_v2)
         memory = memory or self._ask("nvmlDeviceGetMemoryInfo", handle)
         total = _size(getattr(memory, "total", None)) or None
@@ -50,7 +47,7 @@ class Nvml:
         return Gpu(text, total, free, source=SOURCE)
 
     def _ask(self, function: str, *arguments: Any) -> Any:
-        """A call's result; None for any refusal: not supported, no permission, the device fell off the bus."""
+        """A call's result; None if it fails: not supported, no permission, the device fell off the bus."""
         try:
             return getattr(self._library, function)(*arguments)
         except self._library.NVMLError:
@@ -58,7 +55,7 @@ class Nvml:
 
 
 def open_nvml(load: Callable[[str], Any] = importlib.import_module) -> Nvml | None:
-    """Start NVML; None if the binding isn't installed, or there is no driver or no device."""
+    """Initialise NVML; None if the binding isn't installed, or there is no driver or no device."""
     try:
         library = load("pynvml")
     except ImportError:

@@ -1,7 +1,4 @@
-"""How hard the machine is pressed for memory: a level that is entered only by what lasts, and left only by what lasts.
-
-It does not know who takes the readings, nor what is done about the level.
-"""
+"""The level of memory pressure: only sustained signals raise it, and only sustained calm lowers it."""
 
 from __future__ import annotations
 
@@ -12,24 +9,25 @@ from typing import TypeVar
 from attrs import Factory, evolve, frozen
 
 from .reading import Level, Reading
-from .signals import Sign, say_available, signs
-from .stalls import Recent, recent
+from .signals import Signal, say_available, signals
+from .stalls import RecentStall, recent
 from .trends import Trend, sinking
 from .watermarks import marks
 
 UNREADABLE = "the machine's memory can't be read"
 
 CALM: Mapping[Level, float] = {"warn": 5.0, "normal": 10.0}
-"""Seconds for which nothing must speak against a level before it is fallen back to; of "normal" too they count from
-the end of the signs, so that all is over 10 s after it.
+"""Seconds without any signal against a lower level before falling back to it. For "normal", too, they count from the
+end of the signals, so that everything is over 10 s after that.
 """
 
 GAP = 5.0
-"""Seconds that the next look may be late; beyond that nobody knows what was in between. A probe may take so long."""
+"""Seconds that the next reading may be late; beyond that, what happened in between is unknown. A probe may take this
+long."""
 
 ACROSS = 0.5
-"""Seconds that such a gap counts for, or a clock that went back. One bad look after a sleep is then no lasting sign;
-but a machine so pressed that it looks only now and then still comes to its level.
+"""Seconds that such a gap, or a clock that went back, counts for. One bad reading after a sleep is then not a sustained
+signal, but a machine under such pressure that readings are rare still reaches its level.
 """
 
 _Name = TypeVar("_Name", bound=str)
@@ -39,15 +37,15 @@ _ORDER: tuple[Level, ...] = ("normal", "warn", "critical")
 
 @frozen
 class Pressure:
-    """What the looks so far amount to.
+    """The conclusion from the readings so far.
 
     Attributes:
-        level: How hard the machine is pressed.
-        since: When the level became that, by the clock of the looks.
-        because: What says so, or what is to be seen already of a level to come; "" if there is nothing to say.
-        shortfall: Bytes that are missing until the pressure ends. More than 0 exactly while the signs are there, even
-            if they have not lasted long enough for a level; 0 as soon as they are gone, even if the level is still
-            kept: nobody needs to be unloaded any more.
+        level: The pressure level.
+        since: When the level was entered, by the clock of the readings.
+        because: The signals behind it, or early signals of a level to come; "" if there are none.
+        shortfall: Bytes to free to end the pressure. More than 0 exactly while there are signals, even if they have not
+            lasted long enough for a level; 0 as soon as they are gone, even while the level is still kept, as nothing
+            more needs to be unloaded.
     """
 
     level: Level = "normal"
@@ -58,13 +56,13 @@ class Pressure:
 
 @frozen
 class Gauge:
-    """The state between two looks.
+    """The state carried from one reading to the next.
 
     Attributes:
-        pressure: The outcome.
-        lasted: For how many seconds each sign, by its name, has been there.
-        calm: For how many seconds nothing has spoken against falling back to a level.
-        at: When the last look was; None before the first.
+        pressure: The conclusion.
+        lasted: For how many seconds each signal, by name, has been present.
+        calm: By level, for how many seconds no signal has prevented falling back to it.
+        at: When the last reading was taken; None before the first.
         some, full: Recent stalls.
         fall: How fast the available memory falls.
     """
@@ -73,31 +71,31 @@ class Gauge:
     lasted: Mapping[str, float] = Factory(dict)
     calm: Mapping[Level, float] = Factory(dict)
     at: float | None = None
-    some: Recent | None = None
-    full: Recent | None = None
+    some: RecentStall | None = None
+    full: RecentStall | None = None
     fall: Trend | None = None
 
     @property
     def gone_in(self) -> float:
-        """Seconds after which nothing would be available if it went on falling as it does; `inf`: it doesn't fall."""
+        """Seconds until nothing would be available at the present rate; `inf`: it isn't falling."""
         return self.fall.available / self.fall.rate if self.fall and self.fall.rate else math.inf
 
     def look(self, reading: Reading, now: float, reserve: int, *, every: float = 1.0) -> Gauge:
         """Take another reading into account.
 
-        Once there is a level, what is not yet eased presses on: up to the mark at which it is left, not only to the
-        one at which it was entered. So nothing can stay in between, where a level is kept and nobody is unloaded.
+        Once a level is entered, a signal counts until it has eased, at the mark for leaving the level and not the one
+        for entering it. Otherwise a value between the two marks would keep the level without unloading anything.
 
         Args:
-            now: Seconds, of whichever clock; it may jump.
-            reserve: What shall stay free of our models, in bytes.
-            every: Seconds after which the next look was to be.
+            now: Seconds, by any clock; it may jump.
+            reserve: What our models must leave free, in bytes.
+            every: The intended seconds between readings.
         """
         passed = None if self.at is None else now - self.at
         some, full = recent(reading.some, self.some, passed), recent(reading.full, self.full, passed)
         fall = sinking(reading.available, self.fall, passed)
         rate, falls = (fall.rate, fall.falls) if fall else (0.0, False)
-        found = signs(reading, marks(reading.total, reserve), some, full, rate, falls=falls)
+        found = signals(reading, marks(reading.total, reserve), some, full, rate, falls=falls)
         if not found:
             return self.unread(now)
         step = passed if passed is not None and 0 <= passed <= every + GAP else ACROSS
@@ -120,7 +118,7 @@ class Gauge:
         )
 
     def unread(self, now: float) -> Gauge:
-        """Nothing is known: that is no pressure, and all that was seen before has come to an end."""
+        """Record that the machine can't be read: that is no pressure, and all earlier signals end."""
         return Gauge(pressure=evolve(self._at_level("normal", now), because=UNREADABLE, shortfall=0), at=now)
 
     def _at_level(self, level: Level, now: float) -> Pressure:
@@ -134,12 +132,12 @@ def higher(level: Level, than: Level) -> bool:
 
 
 def _longer(before: Mapping[_Name, float], now: Iterable[_Name], step: float) -> dict[_Name, float]:
-    """What is so now, and for how long it has been; 0 for what was not so before."""
+    """What holds now, and for how many seconds it has held; 0 for what is new."""
     return {name: before[name] + step if name in before else 0.0 for name in now}
 
 
-def _open(found: Iterable[Sign]) -> Iterator[Level]:
-    """The levels that could be fallen back to."""
+def _open(found: Iterable[Signal]) -> Iterator[Level]:
+    """The levels that the signals allow falling back to."""
     kept = {each.level for each in found if not each.eased}
     if "critical" not in kept:
         yield "warn"
@@ -147,7 +145,7 @@ def _open(found: Iterable[Sign]) -> Iterator[Level]:
             yield "normal"
 
 
-def _next(level: Level, found: Iterable[Sign], lasted: Mapping[str, float], calm: Mapping[Level, float]) -> Level:
+def _next(level: Level, found: Iterable[Signal], lasted: Mapping[str, float], calm: Mapping[Level, float]) -> Level:
     lasting = [each.level for each in found if lasted.get(each.name, -1.0) >= each.sustained]
     worst = max(lasting, key=_ORDER.index, default=_ORDER[0])
     if higher(worst, level):
@@ -156,7 +154,7 @@ def _next(level: Level, found: Iterable[Sign], lasted: Mapping[str, float], calm
     return lower if calm.get(lower, -1.0) >= CALM[lower] else level
 
 
-def _because(level: Level, pressing: Iterable[Sign], reading: Reading) -> str:
+def _because(level: Level, pressing: Iterable[Signal], reading: Reading) -> str:
     worst = max(pressing, key=lambda each: _ORDER.index(each.level), default=None)
     if worst is not None:
         return worst.because

@@ -1,6 +1,6 @@
 """The user's own probe: a command that prints one JSON object about the machine's memory.
 
-It does not know what was read before: the last good reading is kept by whoever asks.
+Keeping the last good reading, if it fails, is up to the caller.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from .reading import Level
 _SIZES = ("total", "available")
 _KEYS = (*_SIZES, "level")
 _LEVELS: tuple[Level, ...] = get_args(Level)
-_HINT = 'It shall print one JSON object: {"total": bytes, "available": bytes, "level": "normal|warn|critical"}.'
+_HINT = 'It must print one JSON object: {"total": bytes, "available": bytes, "level": "normal|warn|critical"}.'
 
 
 @frozen
-class Answer:
-    """What the command said; None for what it didn't. Sizes in bytes."""
+class ProbeAnswer:
+    """The values that the command printed; None for missing ones. Sizes in bytes."""
 
     total: Bytes | None = None
     available: Bytes | None = None
     level: Level | None = None
 
 
-def parse_answer(data: bytes) -> Answer:
-    """Read what a probe printed. A key may be missing or null, but not all may.
+def parse_answer(data: bytes) -> ProbeAnswer:
+    """Parse what a probe printed. Keys may be missing or null, but not all of them.
 
     Raises:
-        ValueError: It is something else; the message is fit for a person.
+        ValueError: It is anything else; the message is fit for a person.
     """
     if not data.strip():
         raise ValueError("it printed nothing")
@@ -49,7 +49,7 @@ def parse_answer(data: bytes) -> Answer:
         text = data[:60].decode(errors="replace")
         raise ValueError(f"it printed {text!r}, which is not one JSON object") from None
     if not isinstance(value, dict):
-        raise ValueError(f"it printed JSON, but no object: {got(value)}")  # noqa: TRY004 -- it is the text that is wrong
+        raise ValueError(f"it printed JSON, but not an object: {got(value)}")  # noqa: TRY004 -- the text is wrong, not a caller's type
     for key in value:
         if key not in _KEYS:
             raise ValueError(f"{key[:40]!r} is not a key of it{did_you_mean(key[:40], _KEYS)}")
@@ -61,16 +61,16 @@ def parse_answer(data: bytes) -> Answer:
         raise ValueError("it says nothing: total, available and level are all missing")
     if total is not None and available is not None and available > total:
         raise ValueError(f'"available" is {available}, more than "total", {total}')
-    return Answer(total, available, level)
+    return ProbeAnswer(total, available, level)
 
 
 async def ask(
     command: tuple[str, ...], *, timeout: Seconds = Seconds(5), inheritance: Inheritance | None = None
-) -> Answer:
-    """Run a probe, and end it and all it started when it takes too long or prints too much.
+) -> ProbeAnswer:
+    """Run a probe; it and all that it started are ended if it takes too long or prints too much.
 
     Raises:
-        SetupError: It can't be run, failed, took too long, or what it printed is no answer.
+        SetupError: It can't be run, failed, took too long, or printed something invalid.
     """
     name = f"[memory] probe {shlex.join(command)[:200]}"
     env = None if inheritance is None else inheritance.environment()

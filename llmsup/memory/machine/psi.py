@@ -1,7 +1,4 @@
-"""Pressure stall information: what Linux says about tasks that wait for memory, and its way to wake us when they do.
-
-It does not know what follows from either.
-"""
+"""Pressure stall information: how long tasks on Linux wait for memory, and being woken when they do."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ _LEAST_APART = Seconds(0.5)
 
 
 def parse_pressure(data: bytes) -> tuple[Stall | None, Stall | None]:
-    """The lines "some" and "full" of a pressure file; None for one that isn't there or isn't understood.
+    """Parse the lines "some" and "full" of a pressure file; None for one that is missing or malformed.
 
     Linux Documentation/accounting/psi.rst.
     """
@@ -42,34 +39,34 @@ def parse_pressure(data: bytes) -> tuple[Stall | None, Stall | None]:
 
 @define
 class Waker:
-    """Wakes the one who takes readings, so that a sudden need isn't found a whole interval late.
+    """Wakes the monitor, so that a sudden shortage isn't noticed a whole interval late.
 
-    It says nothing about how bad things are.
+    It only says when to take a reading, not how bad things are.
     """
 
     _epoll: select.epoll | None = None
     _earliest: float = 0
 
     async def wait(self) -> None:
-        """Sleep until tasks have waited too long for memory; for ever, where the kernel can't tell.
+        """Sleep until tasks have waited too long for memory; for ever, where the kernel doesn't support this.
 
-        At most twice a second, so that a file that went bad (its control group is gone) can't make us spin.
+        Returns at most twice a second, so that a stale file (its control group is gone) can't make us spin.
         """
         if self._epoll is None:
             await trio.sleep_forever()
             return
         await trio.sleep_until(self._earliest)
-        # The inner epoll is not asked which event it was: being looked at from outside has consumed it already.
+        # The inner epoll isn't asked which event it was: the outer poll has already consumed it.
         await trio.lowlevel.wait_readable(self._epoll.fileno())
         self._earliest = trio.current_time() + _LEAST_APART
 
 
 @contextlib.contextmanager
 def open_waker(path: Path = HOST) -> Iterator[Waker]:
-    """Ask the kernel to be woken at 150 ms of waiting within 2 s.
+    """Ask the kernel to wake us at 150 ms of waiting within 2 s.
 
-    The window is a multiple of 2 s, which is what an unprivileged process may ask for (psi.rst, "Notes"). Where
-    that isn't granted the waker sleeps for ever, and readings are taken by the clock alone.
+    The window is a multiple of 2 s, as required of unprivileged processes (psi.rst, "Notes"). Where that isn't granted,
+    the waker sleeps for ever, and readings are only taken by the clock.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -77,14 +74,14 @@ def open_waker(path: Path = HOST) -> Iterator[Waker]:
             stack.callback(os.close, fd)
             os.write(fd, _TRIGGER)
             waker = stack.enter_context(watching(fd))
-        except (OSError, AttributeError):  # no such file, not allowed, not compiled in; no epoll on this system
+        except (OSError, AttributeError):  # no such file, no permission, not compiled in; or no epoll on this system
             waker = Waker()
         yield waker
 
 
 @contextlib.contextmanager
 def watching(fd: int) -> Iterator[Waker]:
-    """A waker for a file descriptor with exceptional events, which trio's own waits don't cover."""
+    """A waker for a file descriptor's exceptional events, which trio can't wait for."""
     with select.epoll(1) as epoll:
         epoll.register(fd, select.EPOLLPRI)
         yield Waker(epoll)

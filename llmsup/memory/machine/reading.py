@@ -1,7 +1,4 @@
-"""One look at the machine's memory, and what it is made of.
-
-It does not know who was asked. What is unknown is None, never 0.
-"""
+"""One reading of the machine's memory. What is unknown is None, never 0."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ Level = Literal["normal", "warn", "critical"]
 
 @frozen
 class Stall:
-    """How much of the time somebody waited for memory (Linux Documentation/accounting/psi.rst).
+    """How much of the time tasks waited for memory (Linux Documentation/accounting/psi.rst).
 
     Attributes:
         avg10: In percent, over the last 10 s.
@@ -40,9 +37,9 @@ class Gpu:
         name: As its driver calls it.
         total: In bytes.
         free: In bytes.
-        shared_total: The host's memory that it may use too, in bytes (AMD's GTT).
-        shared_free: What is left of that.
-        source: Who was asked.
+        shared_total: Host memory that it may use as well, in bytes (AMD's GTT).
+        shared_free: What is left of that, in bytes.
+        source: Where the values come from.
     """
 
     name: str
@@ -55,26 +52,26 @@ class Gpu:
 
 @frozen(kw_only=True)
 class Reading:
-    """One look. Sizes are in bytes, rates in bytes a second.
+    """One reading. Sizes are in bytes, rates in bytes a second.
 
     Attributes:
-        total: This machine's memory, or what a control group lets us have of it.
-        own_group: That is the limit of a control group of our own, in which nothing else lives.
-        available: What could be had now without swapping; within a control group, no more than is left there.
-        level: What the system itself calls the state: only macOS and a command have a word for it.
-        some: At least one task waited for memory.
-        full: All tasks did.
-        swap_total: Where memory may be swapped to.
+        total: This machine's memory, or our control group's limit.
+        own_group: Whether that is the limit of our own control group, in which nothing else runs.
+        available: What can be allocated now without swapping; in a control group, no more than is left there.
+        level: The system's own word for the state: only macOS and a probe have one.
+        some: Stalls of at least one task.
+        full: Stalls of all tasks at once.
+        swap_total: Size of the swap space.
         swap_free: What is left of that.
-        swapped_out: What was ever written there since boot.
+        swapped_out: What was written there since boot.
         compressed: What the compressed pages take now (macOS).
-        swap_out_rate: How fast `swapped_out` grew since the reading before; None for a first one.
-        compressor_rate: How fast `compressed` grew since the reading before; negative if it shrank.
-        gpu_limit: What the GPU may wire of the host's memory, where somebody set that (macOS).
-        gpus: Devices with a memory of their own; None if they can't be asked just now.
-        oom_kills: How many processes of our control group, or else of the machine, were killed for want of memory.
-        sources: For each of the above, who said it.
-        raw: All that was read, in the system's own words, by its place.
+        swap_out_rate: How fast `swapped_out` grew since the last reading; None for the first.
+        compressor_rate: How fast `compressed` grew since the last reading; negative if it shrank.
+        gpu_limit: What the GPU may wire of the host's memory, if the user has set that (macOS).
+        gpus: Devices with their own memory; None if they can't be read at the moment.
+        oom_kills: How many processes of our control group, or else of the machine, were killed for lack of memory.
+        sources: Where each of the above comes from.
+        raw: All raw values, in the system's own form, by where they were read.
     """
 
     total: Bytes | None = None
@@ -97,6 +94,6 @@ class Reading:
 
     @classmethod
     def of(cls, values: Mapping[str, tuple[Any, str]], raw: Mapping[str, str]) -> Self:
-        """From each field's value and who said it; what is None has no source."""
+        """Build a reading from each field's value and source; a value of None has no source."""
         known = {name: value for name, (value, _) in values.items() if value is not None}
         return cls(**known, sources={name: values[name][1] for name in known}, raw=raw)

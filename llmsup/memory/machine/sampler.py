@@ -1,7 +1,4 @@
-"""The front of all readings: it asks what there is to ask on this machine, and turns counters into rates.
-
-It does not know when to ask, nor what follows.
-"""
+"""Takes readings from whatever sources this machine has, and turns counters into rates."""
 
 from __future__ import annotations
 
@@ -21,11 +18,11 @@ from .linux import Linux
 from .reading import Gpu, Reading
 
 RATES_OVER = 0.5
-"""Seconds; two readings that are less apart say nothing about a rate."""
+"""Seconds between two readings below which they say nothing about a rate."""
 
 
 def this_system(platform: str = sys.platform) -> Callable[[], Reading]:
-    """What reads this machine's memory; on a system that is not known here, all is unknown."""
+    """The function that reads this machine's memory; on an unsupported system, all values are unknown."""
     if platform == "linux":
         return Linux().reading
     if platform == "darwin":
@@ -35,12 +32,12 @@ def this_system(platform: str = sys.platform) -> Callable[[], Reading]:
 
 @define
 class Gpus:
-    """All devices with a memory of their own.
+    """All devices with their own memory.
 
     Attributes:
-        cards: AMD's.
+        cards: AMD's devices.
         load: Imports NVIDIA's binding.
-        patience: Seconds that NVML may take to answer. After that it is not asked again until it did.
+        patience: Seconds that NVML may take to answer. After that it isn't asked again until it has answered.
     """
 
     cards: tuple[Any, ...] = Factory(amd.cards)
@@ -50,7 +47,7 @@ class Gpus:
     _busy: bool = False
 
     async def read(self) -> tuple[Gpu, ...] | None:
-        """Every device; None while NVML hangs, so that nobody takes a part for the whole."""
+        """Every device; None while NVML hangs, so that a partial list isn't taken for the whole."""
         own = tuple(map(amd.gpu, self.cards))
         if self._nvml is None:
             return own
@@ -88,14 +85,14 @@ class Sampler:
     _rates: dict[str, float] = field(factory=dict, init=False, repr=False)
 
     async def read(self, probe: tuple[str, ...] | Literal["auto"] = "auto") -> Reading:
-        """One reading of all that applies here; on Linux without NVML it takes 0.3 ms.
+        """Read everything that this machine has; on Linux without NVML that takes 0.3 ms.
 
-        With a probe ([memory] probe: a command to ask instead of the system), total, available and level are the
-        probe's, and stalls, swapping and the compressor are not looked at: who says what the machine's state is says
-        all of it. A total that it leaves out is the system's.
+        With a probe ([memory] probe: a command to run instead of asking the system), total, available and level are the
+        probe's, and stalls, swapping and the compressor are ignored, so that the two can't contradict each other. If it
+        leaves out the total, the system's is used.
 
         Raises:
-            SetupError: The probe failed. The reading before this one may still serve.
+            SetupError: The probe failed. The previous reading may still be usable.
         """
         reading = self._with_rates(self.system())
         reading = evolve(reading, gpus=await self.gpus.read())
@@ -134,7 +131,7 @@ class Sampler:
 def _rates(past: Reading, now: Reading, seconds: float) -> dict[str, float]:
     rates = {}
     if now.swapped_out is not None and past.swapped_out is not None:
-        # A counter that went back was not one that only grows.
+        # A counter that went back must have been reset.
         rates["swap_out_rate"] = max(now.swapped_out - past.swapped_out, 0) / seconds
     if now.compressed is not None and past.compressed is not None:
         rates["compressor_rate"] = (now.compressed - past.compressed) / seconds

@@ -1,7 +1,4 @@
-"""How fast the available memory falls, by the looks so far.
-
-It does not know how fast is too fast, nor who takes the memory.
-"""
+"""How fast the available memory falls, by the readings so far."""
 
 from __future__ import annotations
 
@@ -10,13 +7,13 @@ import math
 from attrs import frozen
 
 OVER = 1.0
-"""Seconds that the mean is over, as a time constant: long enough for a burst to be no trend."""
+"""The time constant of the mean, in seconds: long enough that a burst isn't a trend."""
 
 REST = 0.75
-"""Seconds; others take memory in bites, with pauses in between."""
+"""Seconds without a fall after which the trend is over; programs allocate in bursts, with pauses in between."""
 
 AT_ONCE = 0.001
-"""Seconds; two looks that are less apart are one, and say nothing about a rate."""
+"""Seconds between two readings below which they count as one and say nothing about a rate."""
 
 
 @frozen
@@ -25,7 +22,7 @@ class Trend:
 
     Attributes:
         mean: In bytes a second; never negative.
-        available: In bytes, at the last look.
+        available: In bytes, at the last reading.
         rested: For how many seconds it has not fallen.
     """
 
@@ -35,20 +32,20 @@ class Trend:
 
     @property
     def rate(self) -> float:
-        """In bytes a second; 0 once it has come to rest: one large bite is no trend."""
+        """In bytes a second; 0 once it has stopped falling: one large allocation isn't a trend."""
         return self.mean if self.rested <= REST else 0.0
 
     @property
     def falls(self) -> bool:
-        """It has fallen since the look before."""
+        """Whether it has fallen since the reading before."""
         return self.mean > 0 and not self.rested
 
 
 def sinking(available: int | None, before: Trend | None, seconds: float | None) -> Trend | None:
-    """The mean after another look; None where nothing is known.
+    """The mean after another reading; None where nothing is known.
 
     Args:
-        seconds: Since the look before; None: there was none. A clock that went back is no look before.
+        seconds: Since the last reading; None if there was none, or the clock went back.
     """
     if available is None:
         return None
