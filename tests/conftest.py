@@ -60,7 +60,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         home = tmp_path_factory.mktemp("home")
         patch.setenv("HOME", str(home))
-        for name in ("OLLAMA_MODELS", "LLMSUP_CONFIG", "LLMSUP_URL", "LLMSUP_API_KEY", "LMSTUDIO_HOME"):
+        # pytest imports readline, which exports the last two to the processes that it starts: the tests' workers.
+        names = ("OLLAMA_MODELS", "LLMSUP_CONFIG", "LLMSUP_URL", "LLMSUP_API_KEY", "LMSTUDIO_HOME", "COLUMNS", "LINES")
+        for name in names:
             patch.delenv(name, raising=False)
         yield home
 
