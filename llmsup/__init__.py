@@ -17,7 +17,7 @@ what stands left of a `<` knows nothing of what stands right of it. `tests/test_
     memory/      who may stay and who goes · what the machine says · what a model costs, estimated and measured
                  amounts < policy < machine < cost
     fleet/       a model's states, queue and runs · the governor: admission and eviction · names to models · reconciler
-                 engine < model < memory < the rest
+                 backend < engine < model < memory < the rest
     bridge/      Ollama → LM Studio links, or the user's own program for it: when, and one at a time
     gateway/     request → model → engine: find the body's model, edit the body, relay bytes
     web/         the front, straight into the gateway; all else on Hypercorn: the Quart-trio app, control, errors
