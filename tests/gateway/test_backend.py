@@ -13,7 +13,7 @@ import trio
 from attrs import evolve
 from serving import Served, fake, serving
 
-from llmsup.config.schema import ModelSpec
+from llmsup.config.schema import ModelSpec, RequestEdits
 from llmsup.engines.address import TcpAddress
 from llmsup.engines.connection import Disconnected
 from llmsup.engines.pool import Pool
@@ -36,7 +36,7 @@ class Elsewhere:
     """
 
     def __init__(self, port: int) -> None:
-        self.spec = ModelSpec(name="far/away", upstream_model="its-own-name", sampling={"top_k": 7})
+        self.spec = ModelSpec(name="far/away", upstream_model="its-own-name", request=RequestEdits(set={"top_k": 7}))
         self.would_wait = False
         self.pool = Pool.to(TcpAddress("127.0.0.1", port, headers=((b"authorization", b"Bearer peer"),)))
         self.body_defaults: Mapping[str, Any] = {"min_p": 0.25}
