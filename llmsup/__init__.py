@@ -12,12 +12,12 @@ what stands left of a `<` knows nothing of what stands right of it. `tests/test_
     catalog/     which models there are: GGUF headers, LM Studio's folders, Ollama's store, names
                  gguf < ollama.compat < found < gguf.header_cache < labels < ollama < the rest
     engines/     how a model becomes a command line, and how an engine is spoken to (connection, pool)
-                 sampling < launch, cores, context < llama_server.flags < llama_server.probe
+                 sampling, address < launch, cores, context < llama_server.flags < llama_server.probe
                  < kind < finding < llama_server < the rest
     memory/      who may stay and who goes · what the machine says · what a model costs, estimated and measured
                  amounts < policy < machine < cost
     fleet/       a model's states, queue and runs · the governor: admission and eviction · names to models · reconciler
-                 engine < model < memory < the rest
+                 backend < engine < model < memory < the rest
     bridge/      Ollama → LM Studio links, or the user's own program for it: when, and one at a time
     gateway/     request → model → engine: find the body's model, edit the body, relay bytes
     web/         the front, straight into the gateway; all else on Hypercorn: the Quart-trio app, control, errors

@@ -28,7 +28,7 @@ PARTS = {
 """The parts of a room, in their order: packages and modules; those on one step may import each other."""
 
 OWNERS = {
-    "httptools": "llmsup.engines.connection llmsup.web.head",
+    "httptools": "llmsup.engines.response llmsup.web.head",
     "quart": "llmsup.web*",
     "quart_trio": "llmsup.web*",
     "hypercorn": "llmsup.web*",
@@ -130,7 +130,7 @@ def test_each_room_imports_only_from_those_above(module: str, path: Path) -> Non
         ("llmsup.tree", "import rich.table as t, click", ["rich.table", "click"]),
         ("llmsup.fleet.engine.process_engine", "import xllamacpp", ["xllamacpp"]),
         ("llmsup.engines.pool", "from .connection import Connection\nfrom ..errors import Error\nimport trio", []),
-        ("llmsup.engines.connection", "import httptools", []),
+        ("llmsup.engines.response", "import httptools", []),
         ("llmsup.engines.bundled.flags", "import xllamacpp", []),
         ("llmsup.web.control", "from .. import __version__\nfrom quart import Blueprint", []),
         ("llmsup.__main__", "from .cli import main", []),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import trio
 
-from llmsup.engines.launch import UnixAddress
+from llmsup.engines.address import UnixAddress
 from tools.bench_drive import Client, Failed, Request, stream_once, until_answers
 from tools.bench_measures import chat, turns
 from tools.bench_samples import Samples

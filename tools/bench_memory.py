@@ -32,7 +32,7 @@ from attrs import Factory, define
 
 from llmsup.cli import demo_model as demo
 from llmsup.config.schema import MiB
-from llmsup.engines.launch import TcpAddress
+from llmsup.engines.address import TcpAddress
 from llmsup.engines.ports import LOOPBACK, free_port
 from llmsup.errors import SetupError
 from tools.bench_drive import Client, Failed, Request, until_answers

@@ -20,7 +20,7 @@ import tomli_w
 import trio
 from attrs import frozen
 
-from llmsup.engines.launch import Address, TcpAddress
+from llmsup.engines.address import Address, TcpAddress
 from llmsup.engines.ports import LOOPBACK, free_port
 from tools.bench_drive import Client, Failed, Request, until_answers
 

@@ -21,8 +21,9 @@ from ..catalog.merge import Disk, entries
 from ..config.live import LiveConfig
 from ..config.schema import Config, ModelSpec
 from ..config.wording import dotted
+from ..engines.address import TcpAddress
 from ..engines.kinds import KINDS
-from ..engines.launch import Launch, TcpAddress
+from ..engines.launch import Launch
 from ..engines.llama_server.probe import Probe
 from ..engines.missing import without_engine
 from ..engines.selector import EngineSelector

@@ -9,29 +9,18 @@ from collections.abc import Awaitable, Callable
 from math import inf
 from typing import TypeVar
 
-import httptools
 import trio
-from attrs import define
 
-from ..errors import EngineBadAnswer
 from ..process.quick_stream import READ, QuickStream
-
-Headers = list[tuple[bytes, bytes]]
-
-Buffer = bytes | bytearray | memoryview
-
-Payload = Buffer | tuple[Buffer, ...]
-"""A request's body, in one piece or several, so that nobody has to put hundreds of megabytes together."""
+from .address import LOCAL
+from .response import Response
+from .wire import AnswerHead, Buffer, Headers, Payload
 
 T = TypeVar("T")
 
 LAST_WORDS = 10.0
 """Seconds, in all, that a connection waits for bytes once its engine has ended. What was sent is in the kernel's
 buffers and takes no waiting; but a process that got away may hold the other end open for ever."""
-
-MAX_FRAMING = 65536
-"""Bytes in a row that may come without being a body's: a head, trailers, chunk extensions. An answer's head is rarely
-longer than 1 kB; llama-server's own limit for a request's is 8 kB a line."""
 
 
 class Disconnected(Exception):
@@ -53,48 +42,20 @@ class Unreachable(Disconnected):
         super().__init__(began=False)
 
 
-@define
-class AnswerHead:
-    """The first part of an answer: everything but its body.
-
-    Attributes:
-        streams: It says that the body is an event stream.
-        unframed: It doesn't say where the body ends: the end of the connection does.
-    """
-
-    status: int
-    headers: Headers
-    reason: bytes = b""
-    streams: bool = False
-    unframed: bool = False
-
-
 class Connection:
     """A connection that carries one request at a time."""
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    def __init__(self, stream: trio.abc.Stream, opening: bytes = LOCAL) -> None:
+        """`opening`: the header lines that every request begins with (`Address.opening`)."""
         self._stream = stream
+        self._opening = b" HTTP/1.1\r\n" + opening
         self._quick = stream if isinstance(stream, QuickStream) else None
+        beneath = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+        self._socket = beneath if isinstance(beneath, QuickStream) else None
         self._waiting: trio.CancelScope | None = None
         self._waits_since = 0.0
         self._patience = inf
-        self._reset("")
-
-    def _reset(self, method: str) -> None:
-        self._parser = httptools.HttpResponseParser(self)
-        self._method = method
-        self._headers: Headers = []
-        self._head: AnswerHead | None = None
-        self._body: list[bytes] = []
-        self._complete = False
-        self._began = False
-        self._until_close = False
-        self._ended_by_closing = False
-        self._keep_alive = False
-        self._reason = b""
-        self._framing = 0
-        self._upgrading = False
-        self._rest = b""
+        self._response = Response()
 
     # Sending the request...
 
@@ -105,11 +66,10 @@ class Connection:
         Raises:
             Disconnected: The engine closed the connection.
         """
-        self._reset(method)
+        self._response.begin(method, upgrading=b"upgrade" in dict(headers))
         pieces = body if isinstance(body, tuple) else (body,)
         size = sum(map(len, pieces))
-        self._upgrading = b"upgrade" in dict(headers)
-        lines = [method.encode(), b" ", target, b" HTTP/1.1\r\nhost: localhost\r\n"]
+        lines = [method.encode(), b" ", target, self._opening]
         for name, value in headers:
             lines += (name, b": ", value, b"\r\n")
         if size or method not in ("GET", "HEAD", "OPTIONS", "DELETE"):
@@ -145,9 +105,9 @@ class Connection:
             Disconnected: The engine closed the connection.
             EngineBadAnswer: What it sent is not HTTP, or has no end.
         """
-        while self._head is None:
+        while (head := self._response.head) is None:
             await self._receive()
-        return self._head
+        return head
 
     async def body(self) -> bytes:
         """The next bytes of the body, as soon as there are any; b"" at its end.
@@ -156,24 +116,20 @@ class Connection:
             Disconnected: The engine closed the connection before the body's end.
             EngineBadAnswer: What it sent is not HTTP.
         """
-        while (body := self.at_hand()) is None:
+        while (body := self._response.at_hand()) is None:
             await self._receive()
         return body
 
     def at_hand(self) -> bytes | None:
         """As `body`, but None if it would have to wait."""
-        if not self._body:
-            return b"" if self._complete else None
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body.clear()
-        return body
+        return self._response.at_hand()
 
     # Once the engine has switched to another protocol (status 101)...
 
     async def receive(self) -> bytes:
         """Bytes of the other protocol, as they come; b"" at the end. Raises what trio's streams raise."""
-        if self._rest:
-            rest, self._rest = self._rest, b""
+        if rest := self._response.rest:
+            self._response.rest = b""
             return rest
         return bytes(await self._stream.receive_some(READ))
 
@@ -184,17 +140,17 @@ class Connection:
     @property
     def reusable(self) -> bool:
         """The answer is complete, and the engine keeps the connection open for another request."""
-        return self._complete and self._keep_alive
+        return self._response.complete and self._response.keep_alive
 
     @property
     def ended_by_closing(self) -> bool:
         """Nothing but the end of the connection told where the answer ends: one that was cut off looks whole."""
-        return self._ended_by_closing
+        return self._response.ended_by_closing
 
     @property
     def readable(self) -> bool:
         """An idle connection that can be read has been closed by the engine (or talks out of turn)."""
-        return self._quick is not None and self._quick.readable
+        return self._socket is not None and self._socket.readable
 
     def engine_ended(self) -> None:
         """The engine has ended by itself: what it sent may still be read, but it will not be waited for much longer."""
@@ -221,7 +177,7 @@ class Connection:
             finally:
                 self._waiting = None
                 self._patience -= trio.current_time() - self._waits_since  # infinite while the engine lives
-        raise Disconnected(self._began)
+        raise Disconnected(self._response.began)
 
     async def close(self) -> None:
         """Close it now, also in a cancelled task. Closing is the message: the engine stops generating."""
@@ -232,74 +188,16 @@ class Connection:
             await trio.aclose_forcefully(self._stream)
 
     async def _receive(self) -> None:
+        response = self._response
         try:
             data: bytes | bytearray | None = None
-            if self._quick is not None and self._began:  # an answer never begins at once
+            if self._quick is not None and response.began:  # an answer never begins at once
                 data = self._quick.receive_now()
             if data is None:
                 data = await self._within_patience(lambda: self._stream.receive_some(READ))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise Disconnected(self._began) from None
-        if not data:
-            if self._until_close and self._head is not None:
-                self._complete = self._ended_by_closing = True
-                return
-            raise Disconnected(self._began)
-        self._began = True
-        bodies, head = len(self._body), self._head
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as switched:
-            if self._head is None or self._head.status != 101:
-                text = "The engine's answer is not HTTP: it switched to another protocol, which nobody had asked for."
-                raise EngineBadAnswer(text) from None
-            self._rest = bytes(data[switched.args[0] :])
-        except httptools.HttpParserError as error:
-            if not self._complete:
-                raise EngineBadAnswer(f"The engine's answer is not HTTP: {error}.") from None
-            self._keep_alive = False  # bytes after the answer's end: the answer is fine, the connection is not
-        arrived = self._complete or len(self._body) > bodies or self._head is not head
-        self._framing = 0 if arrived else self._framing + len(data)
-        if self._framing >= MAX_FRAMING:
-            what = "trailers or chunk extensions have" if self._head else "head has"
-            raise EngineBadAnswer(f"The {what} no end: {self._framing} bytes of the engine's answer so far.")
-
-    # httptools calls these while it is fed...
-
-    def on_message_begin(self) -> None:
-        self._headers = []
-        self._reason = b""
-        if self._complete:
-            self._keep_alive = False  # another answer that nobody asked for; the connection is of no further use
-
-    def on_status(self, reason: bytes) -> None:
-        self._reason += reason  # comes in pieces where the packets end in it
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head is None:  # what comes after the body are trailers, not headers
-            self._headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if self._head is not None:
-            return
-        switched = status == 101 and self._upgrading and self._parser.should_upgrade()
-        if status < 200 and not switched:
-            return
-        fields = {name.lower(): value.lower() for name, value in self._headers}
-        chunked = fields.get(b"transfer-encoding", b"").endswith(b"chunked")
-        streams = fields.get(b"content-type", b"").startswith(b"text/event-stream")
-        self._until_close = not chunked and b"content-length" not in fields
-        self._head = AnswerHead(status, self._headers, self._reason, streams, self._until_close)
-        if self._method == "HEAD" or switched:
-            # llhttp can't be told that no body follows: the answer is complete, its state is of no further use.
-            self._complete = True
-
-    def on_body(self, data: bytes) -> None:
-        if not self._complete:
-            self._body.append(data)
-
-    def on_message_complete(self) -> None:
-        if self._head is not None and not self._complete:
-            self._complete = True
-            self._keep_alive = self._parser.should_keep_alive()  # llhttp forgets right after this callback
+            raise Disconnected(response.began) from None
+        if data:
+            response.feed(data)
+        elif not response.end():
+            raise Disconnected(response.began)

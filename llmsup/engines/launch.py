@@ -11,29 +11,7 @@ from typing import Any
 
 from attrs import Factory, frozen
 
-
-@frozen
-class UnixAddress:
-    """A socket in our private directory; nobody else can reach it, and no port can collide."""
-
-    path: Path
-
-    def __str__(self) -> str:
-        return f"unix:{self.path}"
-
-
-@frozen
-class TcpAddress:
-    """A loopback port, for engines that can't listen on a Unix socket."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"http://{self.host}:{self.port}"
-
-
-Address = UnixAddress | TcpAddress
+from .address import Address
 
 
 @frozen(kw_only=True)

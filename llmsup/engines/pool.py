@@ -5,17 +5,16 @@ It does not know why an engine is gone, and it dies with it: no connection carri
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import trio
 
-from ..process.quick_stream import QuickStream
 from ..process.shortage import insist
 from ..units import Seconds
-from .connection import AnswerHead, Connection, Disconnected, Headers, Payload, Unreachable
-from .launch import Address, UnixAddress
+from .address import LOCAL, Address
+from .connection import Connection, Disconnected, Unreachable
+from .dial import connect
+from .wire import AnswerHead, Headers, Payload
 
 MAX_IDLE = 4.0
 """Seconds that an unused connection is kept. llama-server closes its side after 5."""
@@ -27,46 +26,6 @@ kept is opened again for the next request, and a few threads are left for those 
 
 PATIENCE = Seconds(2)
 """How long it is tried to open a connection while the system gives us none."""
-
-_FULL = 0.01
-"""Seconds between two tries while an engine's queue of connections is full."""
-
-
-async def connect(address: Address) -> trio.abc.Stream:
-    """Open a stream to an engine. Cheaper than `open_tcp_stream`: there is no name to look up.
-
-    Raises:
-        OSError: Nobody listens there.
-    """
-    if isinstance(address, UnixAddress):
-        return await _connect_unix(address.path)
-    own = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_STREAM)
-    try:
-        await own.connect((address.host, address.port))
-    except BaseException:
-        own.close()
-        raise
-    return QuickStream.of(trio.SocketStream(own))
-
-
-async def _connect_unix(path: Path) -> trio.abc.Stream:
-    """Such a connection is there at once, or Linux says EAGAIN: the queue of those that the engine has yet to accept is
-    full. trio takes that for "in progress", and then for success, and the request would be lost.
-    """
-    own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        own.setblocking(False)
-        while True:
-            await trio.lowlevel.checkpoint()
-            try:
-                own.connect(str(path))
-            except BlockingIOError:
-                await trio.sleep(_FULL)
-            else:
-                return QuickStream(own)
-    except BaseException:
-        own.close()
-        raise
 
 
 class Answer:
@@ -121,7 +80,9 @@ class Pool:
         lost: What the engine listens at is gone: connections that are open go on, but there will be no new one.
     """
 
-    def __init__(self, open_stream: Callable[[], Awaitable[trio.abc.Stream]]) -> None:
+    def __init__(self, open_stream: Callable[[], Awaitable[trio.abc.Stream]], opening: bytes = LOCAL) -> None:
+        """`opening`: the header lines that every request begins with (`Address.opening`)."""
+        self._opening = opening
         self._open_stream = open_stream
         self._idle: list[tuple[float, Connection]] = []
         self._busy: set[Connection] = set()
@@ -130,6 +91,11 @@ class Pool:
         self.lost = trio.Event()
         self.heard = 0.0
         """When the engine last sent anything (trio time)."""
+
+    @classmethod
+    def to(cls, address: Address) -> Pool:
+        """The connections to whoever answers there."""
+        return cls(lambda: connect(address), address.opening)
 
     def __repr__(self) -> str:
         return f"<Pool {'closed' if self._closed else 'open'}, {len(self._busy)} busy, {len(self._idle)} idle>"
@@ -188,12 +154,13 @@ class Pool:
         if self._closed:
             raise Disconnected(began=False)
         try:
-            connection = Connection(await insist(self._open_stream, "connect to an engine", patience=PATIENCE))
+            stream = await insist(self._open_stream, "connect to an engine", patience=PATIENCE)
         except FileNotFoundError:
             self.lost.set()
             raise Unreachable from None
-        except OSError:
-            raise Disconnected(began=False) from None
+        except OSError as error:  # a bad certificate, too: who explains it can look
+            raise Disconnected(began=False) from error
+        connection = Connection(stream, self._opening)
         if self._closed:  # meanwhile
             await connection.close()
             raise Disconnected(began=False)

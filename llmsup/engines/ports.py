@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import socket as sockets
 
-from .launch import Address, TcpAddress
+from .address import Address, TcpAddress
 
 LOOPBACK = "127.0.0.1"
 

@@ -12,7 +12,7 @@ import trio
 
 from ..catalog.entry import Entry
 from ..catalog.found import LeftOut
-from ..catalog.resolver import Match, Names
+from ..catalog.resolver import Called, Match, Names
 from ..engines.kinds import KINDS
 from ..engines.registry import Kinds
 from ..errors import ModelNotFound, QueueFull, ShuttingDown
@@ -20,11 +20,11 @@ from ..process.events import Events
 from ..process.logbook import LogBook
 from ..process.watched import Watched
 from ..units import Bytes, Seconds
+from .backend import Backend, BackendLease
 from .changes import Changes, compare
 from .departures import Departures
 from .model.admission import Admission
 from .model.model import Model
-from .model.queue import Lease
 from .model.redefinition import redefine
 from .model.run import Start
 from .supervisors import Supervisors
@@ -37,7 +37,8 @@ class Fleet(Watched):
     """The models.
 
     Attributes:
-        models: By id.
+        models: Those whose engines run here, by id.
+        elsewhere: What else is served, by id: nothing has to be started for it.
         book: What all engines and llmsup itself wrote, together.
         max_queue: Tells how many requests may wait for models, all together.
         events: What happened to them.
@@ -60,6 +61,7 @@ class Fleet(Watched):
         super().__init__()
         self.events = events or Events()
         self.models: dict[str, Model] = {}
+        self.elsewhere: dict[str, Backend] = {}
         self.book = book
         self.max_queue = max_queue
         self.complete = False
@@ -68,6 +70,7 @@ class Fleet(Watched):
         self._kinds = kinds
         self._supervisors = Supervisors(start, admission)
         self._names = Names({})
+        self._left_out: Iterable[LeftOut] = ()
         self._departures = Departures(self._gone)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -94,10 +97,21 @@ class Fleet(Watched):
             if name not in self.models:
                 self._add(entries[name])
         self.models = {name: self.models[name] for name in entries}  # in their order
-        self._names = Names({name: model.entry.called for name, model in self.models.items()}, left_out)
+        self._left_out = tuple(left_out)
         self.complete = complete
-        self.notify()
+        self._called_anew()
         return changes
+
+    def serve_elsewhere(self, backends: Iterable[Backend]) -> None:
+        """Serve these, too, from now on, each by its name; where a model here has that name, it is the model's."""
+        self.elsewhere = {backend.spec.name: backend for backend in backends}
+        self._called_anew()
+
+    def _called_anew(self) -> None:
+        called = {name: Called() for name in self.elsewhere}
+        called |= {name: model.entry.called for name, model in self.models.items()}
+        self._names = Names(called, self._left_out)
+        self.notify()
 
     def _renamed(self, changes: Changes, entries: Mapping[str, Entry]) -> dict[str, Model]:
         """The models that are gone, or on their way out, and come under another name, by that."""
@@ -171,9 +185,19 @@ class Fleet(Watched):
         """Whether a name means exactly one model."""
         return self._names.find(name) is not None
 
+    def backend(self, id_: str) -> Backend:
+        """What serves requests for what `resolve` or `known` has just found."""
+        return self.models.get(id_) or self.elsewhere[id_]
+
+    def model(self, id_: str) -> Model:
+        """The same for those who ask about its engine. Raises ModelNotFound if it has none here."""
+        if (model := self.models.get(id_)) is None:
+            raise ModelNotFound(f"The engine of {id_!r} is not llmsup's to look after.", param="model")
+        return model
+
     def find(self, name: str) -> Model:
-        """The model that a name means. Raises ModelNotFound."""
-        return self.models[self.resolve(name).id]
+        """The model here that a name means. Raises ModelNotFound."""
+        return self.model(self.resolve(name).id)
 
     def find_running(self, name: str) -> Model:
         """As `find`, and among those on their way out too: what `running` shows can be unloaded."""
@@ -184,7 +208,7 @@ class Fleet(Watched):
         """What else a model answers to, besides its id and its aliases: what no other model is called, too."""
         return self._names.own(model.spec.name, model.entry.also)
 
-    def enter(self, model: Model, ttl: Seconds = Seconds(0), client: str = "") -> Lease:
+    def enter(self, backend: Backend, ttl: Seconds = Seconds(0), client: str = "") -> BackendLease:
         """Take a ticket for one request of a client; "" is nobody in particular, and shares with nobody.
 
         Raises:
@@ -195,15 +219,18 @@ class Fleet(Watched):
         """
         if self.closing or self._supervisors.nursery is None:
             raise ShuttingDown("llmsup is shutting down.")
-        if self.models.get(model.spec.name) is not model:
-            raise ModelNotFound(f"The model {model.spec.name!r} was just removed.", param="model")
-        if model.would_wait:
+        name = backend.spec.name
+        model = self.models.get(name)
+        if (model or self.elsewhere.get(name)) is not backend:
+            raise ModelNotFound(f"The model {name!r} was just removed.", param="model")
+        if backend.would_wait:
             self._check_queue(client)
-        lease = model.enter(ttl, client)
-        self._supervisors.start(model)
+        lease = backend.enter(ttl, client)
+        if model is not None:
+            self._supervisors.start(model)
         return lease
 
-    def look(self, model: Model) -> Lease:
+    def look(self, backend: Backend) -> BackendLease:
         """Take a ticket for one who only looks, which keeps nothing loaded.
 
         Raises:
@@ -212,7 +239,7 @@ class Fleet(Watched):
         """
         if self.closing or self._supervisors.nursery is None:
             raise ShuttingDown("llmsup is shutting down.")
-        return model.look()
+        return backend.look()
 
     def _check_queue(self, client: str) -> None:
         """One who can't be served at once may wait, unless the queue is full, or this client has more places in it

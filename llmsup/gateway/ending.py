@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ..engines.connection import Headers
+from ..engines.wire import Headers
 from . import sse
 
 _KEPT = 256

@@ -10,7 +10,7 @@ import math
 import msgspec
 from attrs import frozen
 
-from ..engines.connection import Headers
+from ..engines.wire import Headers
 from ..errors import Error, MethodNotAllowed
 from .api.dialect import Dialect
 from .api.openai import OPENAI

@@ -12,15 +12,12 @@ from functools import partial
 import trio
 from attrs import define
 
-from ..engines.connection import Disconnected, Headers, Payload, Unreachable
+from ..engines.connection import Disconnected
 from ..engines.pool import Answer
-from ..errors import EngineBadAnswer, EngineDied, Error, ModelNotFound
+from ..engines.wire import Headers, Payload
+from ..errors import EngineDied, Error, ModelNotFound
+from ..fleet.backend import Backend, BackendLease, BackendRun
 from ..fleet.fleet import Fleet
-from ..fleet.model.model import Model
-from ..fleet.model.outcome import Crash, as_error
-from ..fleet.model.queue import Lease
-from ..fleet.model.run import Run
-from ..fleet.model.watchdogs import SOCKET_GONE
 from ..units import NEVER, Seconds, format_seconds
 from .answer_body import AnswerBody, EventsBody
 from .api.dialect import Dialect, Translation
@@ -31,16 +28,15 @@ from .tunnel import relay
 
 log = logging.getLogger(__name__)
 
-OUTCOME_PATIENCE = 5.0
-"""Seconds to wait for the reason when an engine hangs up: the broken connection is seen before the exit is, and up to
-a second goes by for its last words."""
+CUT_OFF_PATIENCE = 5.0
+"""Seconds to wait for the news that an engine has died, when its answer just ended: that is seen before the exit is."""
 
 
 def _nothing() -> None:
     pass
 
 
-def _gone(_run: Run) -> Payload:
+def _gone(_run: BackendRun) -> Payload:
     raise RuntimeError("the body has been sent, and is no longer there")
 
 
@@ -49,7 +45,7 @@ class Order:
     """What is wanted of an engine.
 
     Attributes:
-        model: Who shall do it.
+        backend: Who shall do it.
         target: Path and query, as they are sent to the engine.
         dialect: Whose words are used for what isn't the engine's.
         translation: Puts the engine's answer into the client's words; None: it goes back as it comes.
@@ -61,7 +57,7 @@ class Order:
         client: Whose request it is.
     """
 
-    model: Model
+    backend: Backend
     method: str
     target: bytes
     headers: Headers
@@ -82,7 +78,9 @@ class Exchange:
         trouble: Why the rest of the answer couldn't be had, also where the client was told so by an event.
     """
 
-    def __init__(self, fleet: Fleet, order: Order, body: Callable[[Run], Payload], loading_comments: Seconds) -> None:
+    def __init__(
+        self, fleet: Fleet, order: Order, body: Callable[[BackendRun], Payload], loading_comments: Seconds
+    ) -> None:
         """`body` makes the body for an engine, which may lack something that the body must then say."""
         self._fleet = fleet
         self._order = order
@@ -91,12 +89,14 @@ class Exchange:
         self.trouble: Error | None = None
         self._relayed: AnswerBody | TranslatedBody | None = None
         self._answer: Answer | None = None
-        self._run: Run | None = None
-        self._lease: Lease = self._enter()
+        self._run: BackendRun | None = None
+        self._lease: BackendLease = self._enter()
 
-    def _enter(self) -> Lease:
+    def _enter(self) -> BackendLease:
         order = self._order
-        return self._fleet.look(order.model) if order.looks else self._fleet.enter(order.model, order.ttl, order.client)
+        if order.looks:
+            return self._fleet.look(order.backend)
+        return self._fleet.enter(order.backend, order.ttl, order.client)
 
     @property
     def whole(self) -> bool:
@@ -120,7 +120,7 @@ class Exchange:
         run = self._lease.served_by
         if run is None:
             with trio.move_on_after(self._comments):
-                run = await self._lease.run(self._order.model.spec.queue_timeout)
+                run = await self._lease.run(self._order.backend.spec.queue_timeout)
         if run is None:
             return Reply(status=200, headers=self._order.dialect.stream_headers, body=self._late())
         if self._order.instead is not None:
@@ -149,7 +149,7 @@ class Exchange:
         whole = put(translation, answer.status, b"".join([data async for data in body]))
         return whole_reply(answer.status, [*headers, (b"Content-Type", translation.whole_type)], whole)
 
-    async def _ask(self, run: Run) -> None:
+    async def _ask(self, run: BackendRun) -> None:
         """Send the request; once more on a fresh engine if this one dies without having said a word."""
         order = self._order
         for last_try in (False, True):
@@ -162,7 +162,7 @@ class Exchange:
                     # Two engines died of it: a third shall not, unless somebody wants that.
                     twice = last_try and isinstance(error, EngineDied)
                     raise (error.again(lasting=True) if twice else error) from None
-                log.info("%s: asking a fresh engine: %s", order.model.spec.name, error)
+                log.info("%s: asking a fresh engine: %s", order.backend.spec.name, error)
             else:
                 self._body = _gone
                 self.trouble = None
@@ -173,28 +173,18 @@ class Exchange:
                 self._lease = self._enter()
             except ModelNotFound:  # removed meanwhile: that is not what went wrong
                 raise error from None
-            run = await self._lease.run(order.model.spec.queue_timeout)
+            run = await self._lease.run(order.backend.spec.queue_timeout)
 
     async def _explain(self, gone: Disconnected) -> Error:
         """Why the engine hung up."""
-        self.trouble = error = await self._reason(gone)
-        return error
-
-    async def _reason(self, gone: Disconnected) -> Error:
         assert self._run is not None
-        if isinstance(gone, Unreachable):
-            self._order.model.replace(self._run, SOCKET_GONE)  # so that the next one to serve us is another
-            return EngineDied(f"The engine of {self._order.model.spec.name} can't be reached: its socket was removed.")
-        outcome = await self._run.ended(OUTCOME_PATIENCE)
-        if outcome is None:
-            return EngineBadAnswer(f"The engine of {self._order.model.spec.name} lives, but hung up {gone}.")
-        return as_error(outcome)
+        self.trouble = error = await self._order.backend.explain(self._run, gone)
+        return error
 
     async def _was_cut_off(self) -> Error | None:
         """Whether an answer that ended by closing did so because its engine died."""
         assert self._run is not None
-        outcome = await self._run.fate(OUTCOME_PATIENCE)
-        self.trouble = as_error(outcome) if isinstance(outcome, Crash) else None
+        self.trouble = await self._run.died_of(CUT_OFF_PATIENCE)
         return self.trouble
 
     def _body_of(self, answer: Answer) -> AsyncIterator[bytes]:
@@ -210,19 +200,19 @@ class Exchange:
     def _broken(self, error: Error) -> bytes:
         """A stream's rest can't be had: what its client is told instead."""
         self.trouble = error
-        log.info("%s: stream broken: %s", self._order.model.spec.name, error)
+        log.info("%s: stream broken: %s", self._order.backend.spec.name, error)
         return self._order.dialect.error_event(error)
 
     async def _late(self) -> AsyncGenerator[bytes, None]:
         """Signs of life until the model is there, then the answer; errors can only be events now."""
         order = self._order
         try:
-            run: Run | None = None
+            run: BackendRun | None = None
             while run is None:
                 waited = format_seconds(self._lease.waited)
-                yield order.dialect.sign_of_life(f"loading {order.model.spec.name} {waited}")
+                yield order.dialect.sign_of_life(f"loading {order.backend.spec.name} {waited}")
                 with trio.move_on_after(self._comments):
-                    run = await self._lease.run(order.model.spec.queue_timeout)
+                    run = await self._lease.run(order.backend.spec.queue_timeout)
             if order.instead is not None:
                 async for data in order.instead.body:
                     yield data

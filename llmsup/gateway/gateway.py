@@ -14,10 +14,10 @@ import trio
 
 from ..config.live import LiveConfig
 from ..config.schema import ModelSpec, Server
-from ..engines.connection import Buffer, Payload
+from ..engines.wire import Buffer, Payload
 from ..errors import Error, InvalidJson, ModelNotFound, ModelRequired, ShuttingDown
+from ..fleet.backend import BackendRun
 from ..fleet.fleet import Fleet
-from ..fleet.model.run import Run
 from ..process.watched import Watched
 from ..units import Bytes, Seconds
 from .access import RequestGuard
@@ -71,7 +71,7 @@ class Gateway(Watched):
 
     async def order(
         self, head: RequestHead, route: Route, chunks: AsyncIterable[bytes], share: Share
-    ) -> tuple[Order, Callable[[Run], Payload]]:
+    ) -> tuple[Order, Callable[[BackendRun], Payload]]:
         """What is wanted of which model, and what makes the body for its engine."""
         limit = self.server.max_body
         if route.model != "body":
@@ -79,7 +79,7 @@ class Gateway(Watched):
         data = await read_body(head, chunks, limit, share)
         fields = await self._fields(head, data)
         match = await self.fleet.known(self._model_name(head, fields))
-        model = self.fleet.models[match.id]
+        backend = self.fleet.backend(match.id)
         make, translation, instead = _as_is(data), None, None
         if isinstance(fields, JsonBody):
             body = fields if route.request is None else route.request(fields)
@@ -87,14 +87,14 @@ class Gateway(Watched):
             if isinstance(body, Reply):
                 instead = body
             else:
-                make = _edited(body, model.spec, match.preset, samples=route.samples)
-        elif isinstance(fields, MultipartBody) and model.spec.upstream_model:
-            make = _as_is(fields.renamed(model.spec.upstream_model))
+                make = _edited(body, backend.spec, match.preset, samples=route.samples)
+        elif isinstance(fields, MultipartBody) and backend.spec.upstream_model:
+            make = _as_is(fields.renamed(backend.spec.upstream_model))
         headers = for_engine(head.headers, unpacked=True)
         if translation is not None:  # its answer must be readable
             headers = [header for header in headers if header[0] != b"accept-encoding"]
         order = Order(
-            model=model,
+            backend=backend,
             method=head.method,
             target=_target(head, route),
             dialect=route.dialect,
@@ -110,7 +110,7 @@ class Gateway(Watched):
 
     async def _plain_order(
         self, head: RequestHead, route: Route, chunks: AsyncIterable[bytes], share: Share
-    ) -> tuple[Order, Callable[[Run], Payload]]:
+    ) -> tuple[Order, Callable[[BackendRun], Payload]]:
         """The same for a request that names its model outside its body, which goes out as it came."""
         if route.model == "path":
             upstream = await self.upstream(head)  # before the body: it may be large
@@ -119,14 +119,14 @@ class Gateway(Watched):
             name, path = self._model_name(head, None), (route.target or route.path).encode()
             await self.fleet.known(name)
         data = await read_body(head, chunks, self.server.max_body, share, raw=True)
-        model = self.fleet.find(name)
+        backend = self.fleet.backend(self.fleet.resolve(name).id)
         order = Order(
-            model=model,
+            backend=backend,
             method=head.method,
             target=path + _query(head),
             dialect=route.dialect,
             headers=for_engine(head.headers) + (switching(head.headers) if route.model == "path" else []),
-            looks=only_looks(route, head, path, model.spec.idle_paths),
+            looks=only_looks(route, head, path, backend.spec.idle_paths),
             client=self.guard.client(head),
             sent=share.release,
         )
@@ -216,7 +216,7 @@ class _Passage:
             self._status = reply.status
             return reply
         order, body = await gateway.order(head, route, self._chunks, self._share)
-        self._model = order.model.spec.name
+        self._model = order.backend.spec.name
         self._exchange = Exchange(gateway.fleet, order, body, gateway.server.loading_comments)
         del body  # the exchange lets it go as soon as it can
         reply = await self._exchange.reply()
@@ -272,12 +272,12 @@ def _query(head: RequestHead) -> bytes:
     return b"?" + head.query if head.query else b""
 
 
-def _as_is(data: Payload) -> Callable[[Run], Payload]:
+def _as_is(data: Payload) -> Callable[[BackendRun], Payload]:
     return lambda _run: data
 
 
-def _edited(body: JsonBody, spec: ModelSpec, preset: str, *, samples: bool) -> Callable[[Run], Payload]:
-    def make(run: Run) -> Payload:
+def _edited(body: JsonBody, spec: ModelSpec, preset: str, *, samples: bool) -> Callable[[BackendRun], Payload]:
+    def make(run: BackendRun) -> Payload:
         return body.edited(changes(body, spec, preset=preset, defaults=run.body_defaults, generating=samples))
 
     return make

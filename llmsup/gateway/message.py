@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 from attrs import define, field
 
-from ..engines.connection import Headers
+from ..engines.wire import Headers
 
 
 @define(kw_only=True)  # not frozen, as nothing is that each request makes: it takes twice as long to make

@@ -13,7 +13,7 @@ from typing import cast
 
 import trio
 
-from ..engines.connection import Buffer
+from ..engines.wire import Buffer
 from ..errors import BadRequest, BodyTooLarge, BodyTooSlow
 from ..units import Bytes, Seconds, format_bytes, format_seconds
 from .encoding import encoding, unpacked

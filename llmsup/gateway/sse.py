@@ -5,7 +5,7 @@ It does not know what is in them.
 
 from __future__ import annotations
 
-from ..engines.connection import Headers
+from ..engines.wire import Headers
 from ..errors import EngineBadAnswer
 
 HEADERS: Headers = [

@@ -105,7 +105,7 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
     async def model(name: str) -> Response:
         match = await fleet.known(name)
         most = Bytes(governor.machine().ceiling)
-        model = fleet.models[match.id]
+        model = fleet.model(match.id)
         names, (cost,) = fleet.names_of(model), (await governor.costs([model])).values()
         lacks, preset = fleet.without_engine.get(match.id, ""), match.preset
         return as_json(
@@ -116,7 +116,7 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
     async def load() -> Response:
         body = await control_body()
         wait = body.flag("wait", default=True)
-        model = fleet.models[(await fleet.known(_name(body))).id]
+        model = fleet.model((await fleet.known(_name(body))).id)
         began = trio.current_time()
         fleet.load(model)
         if wait:

@@ -98,7 +98,7 @@ class _Asked(Connection):
 
     async def ask(self, head: Head) -> None:
         """Send the head."""
-        self._reset(head.method)
+        self._response.begin(head.method)
         named = [token for token in head.tokens(b"connection") if token and token not in _ABOUT_CONNECTION]
         lines = [b"%b %b HTTP/1.1\r\n" % (head.method.encode(), head.target)]
         lines += [b"%b: %b\r\n" % header for header in head.headers if header[0] not in _OURS | _FRAMING]

@@ -13,7 +13,7 @@ from contextlib import suppress
 import httptools
 from attrs import define
 
-from ..engines.connection import Headers
+from ..engines.wire import Headers
 from ..errors import (
     BadRequest,
     HeadTooLarge,

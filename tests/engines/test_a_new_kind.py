@@ -21,10 +21,11 @@ from llmsup.catalog.found import Found
 from llmsup.catalog.gguf.facts import Facts
 from llmsup.config.live import LiveConfig
 from llmsup.config.schema import Bridge, Catalog, Config, ModelSpec, Server
+from llmsup.engines.address import UnixAddress
 from llmsup.engines.context import Context
 from llmsup.engines.kind import Kind, Machine, Wanted
 from llmsup.engines.kinds import KINDS
-from llmsup.engines.launch import Launch, UnixAddress
+from llmsup.engines.launch import Launch
 from llmsup.engines.llama_server.probe import Probe
 from llmsup.engines.missing import without_engine
 from llmsup.engines.registry import Kinds

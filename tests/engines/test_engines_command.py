@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from llmsup.config.schema import ModelSpec
+from llmsup.engines.address import TcpAddress, UnixAddress
 from llmsup.engines.command.launch import launch
-from llmsup.engines.launch import Launch, TcpAddress, UnixAddress, mentions
+from llmsup.engines.launch import Launch, mentions
 from llmsup.engines.ports import free_port
 from llmsup.errors import SetupError
 

@@ -8,9 +8,10 @@ import pytest
 import trio
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
+from llmsup.engines.address import Address, TcpAddress, UnixAddress
 from llmsup.engines.connection import LAST_WORDS, Disconnected
-from llmsup.engines.launch import Address, TcpAddress, UnixAddress
-from llmsup.engines.pool import MAX_IDLE, MOST_IDLE, Answer, Pool, connect
+from llmsup.engines.dial import connect
+from llmsup.engines.pool import MAX_IDLE, MOST_IDLE, Answer, Pool
 from llmsup.errors import EngineBadAnswer
 from llmsup.process.quick_stream import QuickStream
 

@@ -16,9 +16,10 @@ from llmsup.catalog.found import Found
 from llmsup.catalog.gguf.facts import Facts
 from llmsup.config.live import LiveConfig
 from llmsup.config.schema import Catalog, Config, EngineSpec, ModelSpec
+from llmsup.engines.address import TcpAddress, UnixAddress
 from llmsup.engines.bundled.kind import xllamacpp_installed
 from llmsup.engines.kinds import KINDS
-from llmsup.engines.launch import Launch, TcpAddress, UnixAddress
+from llmsup.engines.launch import Launch
 from llmsup.engines.llama_server.probe import Probe
 from llmsup.engines.missing import lines_of, without_engine
 from llmsup.engines.selector import EngineSelector

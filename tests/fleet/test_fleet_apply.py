@@ -12,6 +12,7 @@ from llmsup.errors import ModelFailed, ModelNotFound
 from llmsup.fleet.changes import Changes
 from llmsup.fleet.fleet import Fleet
 from llmsup.fleet.model.outcome import Unloaded
+from llmsup.fleet.model.run import Run
 from llmsup.fleet.model.states import State
 from llmsup.units import Seconds
 
@@ -183,6 +184,7 @@ async def test_an_operator_may_be_less_patient_than_a_reload(
     fleet.apply(entries(entry("a")))
     with fleet.enter(fleet.models["a"]) as lease:
         run = await lease.run(LONG)
+        assert isinstance(run, Run)
         fleet.apply(entries(entry("a", ctx_size=9)))
         await trio.sleep(100)
         assert run.outcome is None

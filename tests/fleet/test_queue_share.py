@@ -11,9 +11,9 @@ from serving import fake, serving
 from llmsup.config.live import LiveConfig
 from llmsup.config.schema import Config, Server
 from llmsup.errors import ModelFailed, QueueFull
+from llmsup.fleet.backend import BackendLease
 from llmsup.fleet.fleet import Fleet
 from llmsup.fleet.model.outcome import FailedToStart
-from llmsup.fleet.model.queue import Lease
 from llmsup.fleet.model.states import State
 from llmsup.gateway.access import RequestGuard
 from llmsup.gateway.message import RequestHead
@@ -39,7 +39,7 @@ def fill(fleet: Fleet, model: str, client: str) -> int:
         count += 1
 
 
-async def ready(fleet: Fleet, model: str) -> Lease:
+async def ready(fleet: Fleet, model: str) -> BackendLease:
     """One request that is served, and goes on."""
     lease = fleet.enter(fleet.models[model])
     await lease.run(LONG)

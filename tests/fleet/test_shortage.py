@@ -20,8 +20,10 @@ from trio.testing import MockClock, memory_stream_pair
 
 from llmsup.catalog.entry import Entry
 from llmsup.config.schema import ModelSpec
-from llmsup.engines.launch import Launch, UnixAddress
-from llmsup.engines.pool import Pool, connect
+from llmsup.engines.address import UnixAddress
+from llmsup.engines.dial import connect
+from llmsup.engines.launch import Launch
+from llmsup.engines.pool import Pool
 from llmsup.errors import OutOfResources
 from llmsup.fleet.engine.health import Health
 from llmsup.fleet.model.model import Model

@@ -178,8 +178,9 @@ async def test_the_engine_of_a_removed_model_dies(
 ) -> None:
     """What is told is that it died, and nothing of the model is left."""
     fleet.apply(entries(entry("a")))
+    model = fleet.models["a"]
     order = Order(
-        model=fleet.models["a"],
+        backend=model,
         method="POST",
         target=b"/",
         headers=[],
@@ -196,7 +197,7 @@ async def test_the_engine_of_a_removed_model_dies(
         told.append("told")
 
     nursery.start_soon(ask)
-    await order.model.until(lambda: order.model.queue.in_flight)
+    await model.until(lambda: model.queue.in_flight)
     fleet.apply({})
     garage.last.exit(-9)
     await trio.sleep(60)

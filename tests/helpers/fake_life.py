@@ -10,7 +10,8 @@ import trio
 from trio.testing import memory_stream_pair
 
 from llmsup.catalog.entry import Entry
-from llmsup.engines.launch import Launch, UnixAddress
+from llmsup.engines.address import UnixAddress
+from llmsup.engines.launch import Launch
 from llmsup.engines.pool import Pool
 from llmsup.fleet.model.model import Model
 from llmsup.memory.cost.meter import Meter

@@ -11,6 +11,7 @@ from fake_life import AlwaysYes, Garage
 from llmsup.catalog.entry import Entry
 from llmsup.config.schema import ModelSpec
 from llmsup.fleet.fleet import Fleet
+from llmsup.fleet.model.run import Run
 from llmsup.process.logbook import LogBook
 from llmsup.units import NEVER, Seconds
 
@@ -42,6 +43,7 @@ async def use(fleet: Fleet, name: str, seconds: float = 1) -> str:
     model = fleet.find(name)
     with fleet.enter(model) as lease:
         run = await lease.run(LONG)
+        assert isinstance(run, Run)
         await trio.sleep(seconds)
         assert run.outcome is None, "the request was cut off"
         return model.spec.description

@@ -137,6 +137,7 @@ class Machine:
         model = self.fleet.find(name)
         with self.fleet.enter(model) as lease:
             run = await lease.run(model.spec.queue_timeout)
+            assert isinstance(run, Run)
             with trio.move_on_after(seconds):
                 outcome = await run.ended(LONG)
                 assert outcome is not None

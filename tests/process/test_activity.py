@@ -12,7 +12,8 @@ import pytest
 import trio
 from serving import PATIENCE
 
-from llmsup.engines.launch import Launch, UnixAddress
+from llmsup.engines.address import UnixAddress
+from llmsup.engines.launch import Launch
 from llmsup.fleet.engine.process_engine import RunningEngine
 from llmsup.process import child
 from llmsup.process.activity import GROWTH, Activity, look

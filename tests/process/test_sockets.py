@@ -12,7 +12,7 @@ import pytest
 import trio
 from serving import PATIENCE, Served, fake, recorded, serving
 
-from llmsup.engines.launch import UnixAddress
+from llmsup.engines.address import UnixAddress
 from llmsup.process.sockets import LONGEST, SocketDirectory, is_private
 
 

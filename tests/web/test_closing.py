@@ -11,8 +11,8 @@ import trio
 from roads import roads
 from serving import PATIENCE, Served, fake, serving
 
-from llmsup.engines.launch import TcpAddress
-from llmsup.engines.pool import connect
+from llmsup.engines.address import TcpAddress
+from llmsup.engines.dial import connect
 from llmsup.units import Seconds
 from llmsup.web.server import WebServer, listen
 

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from ...config.schema import ModelSpec
-from ..launch import Launch, UnixAddress
+from ..address import UnixAddress
+from ..launch import Launch
 from ..llama_server.command_line import CHILD_MODE, words_of
 from ..llama_server.flags import Dialect
 from .flags import FLAGS, VALUED

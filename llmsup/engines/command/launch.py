@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ...config.schema import ModelSpec
 from ...errors import SetupError
-from ..launch import Launch, TcpAddress, UnixAddress, mentions
+from ..address import TcpAddress, UnixAddress
+from ..launch import Launch, mentions
 from ..ports import LOOPBACK, free_port
 from ..sampling import request_fields
 

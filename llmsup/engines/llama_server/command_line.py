@@ -12,7 +12,8 @@ from attrs import evolve
 
 from ...config.schema import ModelSpec
 from ...errors import Collected
-from ..launch import Launch, UnixAddress
+from ..address import UnixAddress
+from ..launch import Launch
 from .flags import Dialect, check_args, render
 from .names import NAME
 from .spellings import Corrected, corrections

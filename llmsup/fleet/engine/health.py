@@ -9,10 +9,12 @@ from functools import partial
 
 import trio
 
+from ...engines.address import UnixAddress
 from ...engines.connection import Disconnected
-from ...engines.launch import Launch, UnixAddress
+from ...engines.dial import connect
+from ...engines.launch import Launch
 from ...engines.pool import PATIENCE as POOL_PATIENCE
-from ...engines.pool import Pool, connect
+from ...engines.pool import Pool
 from ...errors import EngineBadAnswer, OutOfResources
 from ...process.shortage import insist
 from ...units import Seconds, format_seconds
@@ -55,7 +57,7 @@ class Health:
         return False
 
     async def _ask(self) -> bool:
-        probe = Pool(lambda: connect(self._launch.address))
+        probe = Pool.to(self._launch.address)
         try:
             if not self._launch.health:
                 reach = partial(connect, self._launch.address)

@@ -10,8 +10,10 @@ import json
 
 import trio
 
-from ...engines.launch import Address, Launch, UnixAddress
-from ...engines.pool import Pool, connect
+from ...engines.address import Address, UnixAddress
+from ...engines.dial import connect
+from ...engines.launch import Launch
+from ...engines.pool import Pool
 from ...errors import OutOfResources
 from ...memory.cost.meter import Meter
 from ...memory.cost.process import footprint_of_group
@@ -36,7 +38,7 @@ class RunningEngine:
     def __init__(self, launch: Launch, child: Child, book: LogBook) -> None:
         self.launch = launch
         self.pid = child.pid
-        self.pool = Pool(lambda: connect(launch.address))
+        self.pool = Pool.to(launch.address)
         self.meter = Meter()
         self.progress: float | None = None
         self._child = child

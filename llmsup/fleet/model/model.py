@@ -11,14 +11,16 @@ import trio
 
 from ...catalog.entry import Entry
 from ...config.schema import ModelSpec
+from ...engines.connection import Disconnected, Unreachable
 from ...engines.kinds import KINDS
 from ...engines.registry import Kinds
-from ...errors import Error, ModelFailed, ModelNotLoaded
+from ...errors import EngineBadAnswer, EngineDied, Error, ModelFailed, ModelNotLoaded
 from ...memory.cost.estimate import Estimate, estimate
 from ...process.events import Events
 from ...process.logbook import LogBook
 from ...process.watched import Watched
 from ...units import NEVER, Bytes, Seconds
+from ..backend import BackendRun
 from .backoff import Backoff
 from .demand import Demand
 from .history import History
@@ -29,6 +31,12 @@ from .run import Run
 from .states import Cause, State
 
 log = logging.getLogger(__name__)
+
+SOCKET_GONE = "its socket was removed by somebody, so that it can't be reached any more"
+
+OUTCOME_PATIENCE = 5.0
+"""Seconds to wait for the reason when an engine hangs up: the broken connection is seen before the exit is, and up to
+a second goes by for its last words."""
 
 
 class Model(Watched):
@@ -205,6 +213,16 @@ class Model(Watched):
         if self.run is run and run.outcome is None:
             self.intent = self.intent.back(pinned=self.spec.pinned)
             self.stop(StopRequest(reason, Cause.CHANGED, patient=True))
+
+    async def explain(self, run: BackendRun, gone: Disconnected) -> Error:
+        """Why its engine hung up on somebody: see `Backend`."""
+        if isinstance(gone, Unreachable):
+            if self.run is not None and self.run is run:
+                self.replace(self.run, SOCKET_GONE)  # so that the next one to serve is another
+            return EngineDied(f"The engine of {self.spec.name} can't be reached: its socket was removed.")
+        return await run.ended_because(OUTCOME_PATIENCE) or EngineBadAnswer(
+            f"The engine of {self.spec.name} lives, but hung up {gone}."
+        )
 
     def turn_away(self) -> None:
         """Tell those who wait why it can't be served."""

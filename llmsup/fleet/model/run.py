@@ -14,13 +14,13 @@ import trio
 from ...catalog.entry import Entry
 from ...engines.launch import Launch
 from ...engines.pool import Pool
-from ...errors import StillRunning
+from ...errors import Error, StillRunning
 from ...memory.cost.meter import Meter
 from ...memory.policy.decision import Decision
 from ...process.activity import Activity
 from ...process.logbook import LogBook
 from ...units import Bytes
-from .outcome import Outcome
+from .outcome import Crash, Outcome, as_error
 
 
 class Engine(Protocol):
@@ -136,6 +136,16 @@ class Run:
         with trio.move_on_after(patience):
             await self._ended.wait()
         return self.outcome
+
+    async def ended_because(self, patience: float) -> Error | None:
+        """See `Backend`."""
+        outcome = await self.ended(patience)
+        return None if outcome is None else as_error(outcome)
+
+    async def died_of(self, patience: float) -> Error | None:
+        """See `Backend`."""
+        outcome = await self.fate(patience)
+        return as_error(outcome) if isinstance(outcome, Crash) else None
 
     async def fate(self, patience: float) -> Outcome | None:
         """As `ended`, but no longer than it takes the engine to answer, which proves that it lives."""

@@ -19,7 +19,7 @@ from ..engine.oom import LOOKED_AT, complains_of_memory, may_be_the_system
 from ..engine.projectors import complains_of_projector
 from .admission import Grant
 from .last_words import first_complaint, last_words
-from .model import Model
+from .model import SOCKET_GONE, Model
 from .outcome import Crashed, FailedToStart, OutOfMemory, PortTaken, ProjectorRefused, TimedOut
 from .run import Engine, Run
 
@@ -34,8 +34,6 @@ _LESS = "Give it a smaller ctx_size, or the other models less."
 
 SOCKET_EVERY = 10.0
 """Seconds between looks whether an engine's socket is still there."""
-
-SOCKET_GONE = "its socket was removed by somebody, so that it can't be reached any more"
 
 _FOREGROUND = (
     "Have its command run the server in the foreground, as its own process or with `exec`: no &, nohup or --daemon."

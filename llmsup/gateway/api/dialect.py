@@ -13,7 +13,7 @@ import msgspec
 from attrs import frozen
 
 from ...config.schema import Server
-from ...engines.connection import Headers
+from ...engines.wire import Headers
 from ...errors import ConfigError, Error
 from ...fleet.fleet import Fleet
 from .. import sse

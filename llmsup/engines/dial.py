@@ -1,0 +1,85 @@
+"""Opens a stream to an address.
+
+It does not know what is said on it.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from pathlib import Path
+
+import trio
+
+from ..process.quick_stream import QuickStream
+from .address import Address, TcpAddress, UnixAddress
+
+_FULL = 0.01
+"""Seconds between two tries while an engine's queue of connections is full."""
+
+
+async def connect(address: Address) -> trio.abc.Stream:
+    """Open a stream, with TLS where that is spoken.
+
+    Raises:
+        OSError: Nobody listens there, or (`ssl.SSLError`) whoever does can't be trusted or speaks no TLS.
+    """
+    if isinstance(address, UnixAddress):
+        return await _connect_unix(address.path)
+    stream = await _connect_tcp(address)
+    return stream if address.tls is None else await _secure(stream, address.host, address.tls)
+
+
+async def _connect_tcp(address: TcpAddress) -> QuickStream:
+    """An IPv4 address, as each engine here has, takes no look-up and no second try, and is cheaper so."""
+    if not _is_ipv4(address.host):
+        return QuickStream.of(await trio.open_tcp_stream(address.host, address.port))
+    own = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_STREAM)
+    try:
+        await own.connect((address.host, address.port))
+    except BaseException:
+        own.close()
+        raise
+    return QuickStream.of(trio.SocketStream(own))
+
+
+def _is_ipv4(host: str) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET, host)
+    except OSError:
+        return False
+    return True
+
+
+async def _secure(stream: QuickStream, host: str, context: ssl.SSLContext) -> trio.abc.Stream:
+    """TLS on top. It may end without a good-bye, as it does with most servers: HTTP says where an answer ends."""
+    secure = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
+    try:
+        await secure.do_handshake()
+    except BaseException as error:
+        stream.close()
+        if not isinstance(error, trio.BrokenResourceError):
+            raise
+        cause = error.__cause__
+        raise (cause if isinstance(cause, OSError) else ConnectionResetError("hung up while shaking hands")) from None
+    return secure
+
+
+async def _connect_unix(path: Path) -> trio.abc.Stream:
+    """Such a connection is there at once, or Linux says EAGAIN: the queue of those that the engine has yet to accept is
+    full. trio takes that for "in progress", and then for success, and the request would be lost.
+    """
+    own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        own.setblocking(False)
+        while True:
+            await trio.lowlevel.checkpoint()
+            try:
+                own.connect(str(path))
+            except BlockingIOError:
+                await trio.sleep(_FULL)
+            else:
+                return QuickStream(own)
+    except BaseException:
+        own.close()
+        raise

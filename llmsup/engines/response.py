@@ -1,0 +1,128 @@
+"""The answer to a request, read from the bytes that come: its head, the pieces of its body, its end.
+
+It does not know where the bytes come from.
+"""
+
+from __future__ import annotations
+
+import httptools
+
+from ..errors import EngineBadAnswer
+from .wire import AnswerHead, Headers
+
+MAX_FRAMING = 65536
+"""Bytes in a row that may come without being a body's: a head, trailers, chunk extensions. An answer's head is rarely
+longer than 1 kB; llama-server's own limit for a request's is 8 kB a line."""
+
+
+class Response:
+    """One answer after the other: each connection has one of these for all of its requests.
+
+    Attributes:
+        head: Once it is there.
+        complete: The whole answer has come.
+        began: Any byte of it has come.
+        ended_by_closing: Nothing but the end of the connection told where it ends: one that was cut off looks whole.
+        keep_alive: Another may follow on the connection.
+        rest: The first bytes of another protocol, once the engine has switched to that.
+    """
+
+    def __init__(self) -> None:
+        self.begin("")
+
+    def begin(self, method: str, *, upgrading: bool = False) -> None:
+        """A request goes out. `upgrading`: it asks for another protocol, so an answer with status 101 is one."""
+        self._parser = httptools.HttpResponseParser(self)
+        self._method = method
+        self._headers: Headers = []
+        self.head: AnswerHead | None = None
+        self._body: list[bytes] = []
+        self.complete = False
+        self.began = False
+        self._until_close = False
+        self.ended_by_closing = False
+        self.keep_alive = False
+        self._reason = b""
+        self._framing = 0
+        self._upgrading = upgrading
+        self.rest = b""
+
+    def at_hand(self) -> bytes | None:
+        """The body's next bytes; b"" at its end; None: they have yet to come."""
+        if not self._body:
+            return b"" if self.complete else None
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body.clear()
+        return body
+
+    def end(self) -> bool:
+        """The connection has ended; returns whether that is how this answer says where its body ends."""
+        if self._until_close and self.head is not None:
+            self.complete = self.ended_by_closing = True
+            return True
+        return False
+
+    def feed(self, data: bytes | bytearray) -> None:
+        """The connection's next bytes, of which there are some.
+
+        Raises:
+            EngineBadAnswer: They are not HTTP, or the head has no end.
+        """
+        self.began = True
+        bodies, head = len(self._body), self.head
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as switched:
+            if self.head is None or self.head.status != 101:
+                text = "The engine's answer is not HTTP: it switched to another protocol, which nobody had asked for."
+                raise EngineBadAnswer(text) from None
+            self.rest = bytes(data[switched.args[0] :])
+        except httptools.HttpParserError as error:
+            if not self.complete:
+                raise EngineBadAnswer(f"The engine's answer is not HTTP: {error}.") from None
+            self.keep_alive = False  # bytes after the answer's end: the answer is fine, the connection is not
+        arrived = self.complete or len(self._body) > bodies or self.head is not head
+        self._framing = 0 if arrived else self._framing + len(data)
+        if self._framing >= MAX_FRAMING:
+            what = "trailers or chunk extensions have" if self.head else "head has"
+            raise EngineBadAnswer(f"The {what} no end: {self._framing} bytes of the engine's answer so far.")
+
+    # httptools calls these while it is fed...
+
+    def on_message_begin(self) -> None:
+        self._headers = []
+        self._reason = b""
+        if self.complete:
+            self.keep_alive = False  # another answer that nobody asked for; the connection is of no further use
+
+    def on_status(self, reason: bytes) -> None:
+        self._reason += reason  # comes in pieces where the packets end in it
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.head is None:  # what comes after the body are trailers, not headers
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if self.head is not None:
+            return
+        switched = status == 101 and self._upgrading and self._parser.should_upgrade()
+        if status < 200 and not switched:
+            return
+        fields = {name.lower(): value.lower() for name, value in self._headers}
+        chunked = fields.get(b"transfer-encoding", b"").endswith(b"chunked")
+        streams = fields.get(b"content-type", b"").startswith(b"text/event-stream")
+        self._until_close = not chunked and b"content-length" not in fields
+        self.head = AnswerHead(status, self._headers, self._reason, streams, self._until_close)
+        if self._method == "HEAD" or switched:
+            # llhttp can't be told that no body follows: the answer is complete, its state is of no further use.
+            self.complete = True
+
+    def on_body(self, data: bytes) -> None:
+        if not self.complete:
+            self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        if self.head is not None and not self.complete:
+            self.complete = True
+            self.keep_alive = self._parser.should_keep_alive()  # llhttp forgets right after this callback
