@@ -1,6 +1,6 @@
 """The composition root: builds every part from the config, starts them in order, stops them in reverse.
 
-    infra    the orphan guard, the memory watch and the governor, the bridge's keeper   started first, stopped last
+    infra    the orphan guard, the memory watch and the governor, the bridge's bridge   started first, stopped last
     └─ fleet   one supervisor per model, and the roster, which says what models there are
        └─ edge   the web server                                 started last, stopped first
 
@@ -135,8 +135,8 @@ class Tree(Watched):
         events, state_dir = Events(), self.config.now.server.state_dir
         pressure_file = Linux().pressure_file if sys.platform == "linux" else None
         watch = MemoryMonitor(self.config, Sampler(inheritance=inheritance), events, pressure_file=pressure_file)
-        prices = MeasuredCosts(FootprintStore(state_dir / FOOTPRINTS), selector.build_id)
-        governor = Governor(self.config, watch, prices, events)
+        costs = MeasuredCosts(FootprintStore(state_dir / FOOTPRINTS), selector.build_id)
+        governor = Governor(self.config, watch, costs, events)
         starter = Starter(selector, orphans, sockets)
         fleet = Fleet(
             starter,
@@ -156,8 +156,8 @@ class Tree(Watched):
             engines=self.kinds,
             without_engine=partial(without_engine, selector),
         )
-        keeper = BridgeScheduler(self.config, orphans, rescan=reconciler.rescan, told=events.write)
-        app = build_app(gateway, fleet, reconciler, governor, keeper)
+        bridge = BridgeScheduler(self.config, orphans, rescan=reconciler.rescan, told=events.write)
+        app = build_app(gateway, fleet, reconciler, governor, bridge)
         roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout(), self.routes)
         server = self.config.now.server
         web = WebServer(roads, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
@@ -166,9 +166,9 @@ class Tree(Watched):
             await infra.start(orphans.run)
             await infra.start(sockets.run)
             await infra.start(watch.run)
-            await infra.start(prices.run)
+            await infra.start(costs.run)
             await infra.start(governor.run)
-            await infra.start(keeper.run)
+            await infra.start(bridge.run)
             if sys.platform == "darwin" and (command := installed(selector)):
                 infra.start_soon(watch.learn_working_set, command)
             async with trio.open_nursery() as models:

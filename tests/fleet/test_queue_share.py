@@ -65,7 +65,7 @@ async def test_who_would_be_refused_anyway_is_told_why(nursery: trio.Nursery) ->
     fill(fleet, "busy", client="")
     fleet.models["idle"].become(State.FAILED, "it is broken")
     fleet.models["idle"].failure = FailedToStart("broken")
-    fleet.models["idle"].rest.failed()
+    fleet.models["idle"].backoff.failed()
     with pytest.raises(ModelFailed, match="broken"):
         fleet.enter(fleet.models["idle"])
 

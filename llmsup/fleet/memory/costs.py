@@ -64,7 +64,7 @@ class MeasuredCosts:
         self._build = build
         self._told: dict[tuple[str, int], int] = {}
         self._builds: MutableMapping[Model, str] = WeakKeyDictionary()
-        self._lives: MutableMapping[Run, tuple[str, Bytes]] = WeakKeyDictionary()  # the key of each, and its prompts
+        self._runs: MutableMapping[Run, tuple[str, Bytes]] = WeakKeyDictionary()  # the key of each, and its prompts
 
     @property
     def speed(self) -> Speed:
@@ -90,14 +90,14 @@ class MeasuredCosts:
     async def cost(self, model: Model) -> Cost:
         self._builds[model] = await trio.to_thread.run_sync(self._build, model.served)
         if model.run is not None:
-            self._lives[model.run] = self._as_it_is(model)
+            self._runs[model.run] = self._remembered_as(model)
         return self._cost(model)
 
     def load_seconds(self, model: Model) -> float | None:
         return self._store.load_seconds(self._key(model))
 
     def loaded(self, model: Model, run: Run, seconds: float, size: int) -> None:
-        key, _ = self._lives.get(run) or self._as_it_is(model)
+        key, _ = self._runs.get(run) or self._remembered_as(model)
         self._store.loaded(key, seconds, size)
 
     async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
@@ -116,7 +116,7 @@ class MeasuredCosts:
 
     def keep(self, model: Model, run: Run) -> None:
         meter = run.engine.meter if run.engine else None
-        key, grows = self._lives.get(run) or self._as_it_is(model)
+        key, grows = self._runs.get(run) or self._remembered_as(model)
         if meter is None or (peak := meter.peak) is None or (start := meter.start(grows)) is None:
             return  # it never came to what it needs
         self._store.put(key, start)
@@ -131,7 +131,7 @@ class MeasuredCosts:
             format_bytes(Bytes(peak)),
         )
 
-    def _as_it_is(self, model: Model) -> tuple[str, Bytes]:
+    def _remembered_as(self, model: Model) -> tuple[str, Bytes]:
         """What a life is remembered by: that of its beginning, for the model may be another by its end."""
         return self._key(model), prompts(model.needs)
 

@@ -50,10 +50,10 @@ class Governor(MemoryView):
         records: The last decisions, and what became of them.
     """
 
-    def __init__(self, config: LiveConfig, watch: Watch, prices: CostSource, events: Events) -> None:
-        super().__init__(config, watch, prices)
+    def __init__(self, config: LiveConfig, watch: Watch, costs: CostSource, events: Events) -> None:
+        super().__init__(config, watch, costs)
         self.records = Decisions(events)
-        self._relieving = Relieving(self._reserved)
+        self._relieving = Relieving(self._ledger)
         self._woken = trio.Event()
         self._again = math.inf  # when time alone changes what was decided (trio time)
 
@@ -94,7 +94,7 @@ class Governor(MemoryView):
         is decided. Otherwise nobody here hears of them: there are many.
         """
         if self.asks or self.pressure.level != "normal":
-            for each in (*self._reserved, *self.asks):
+            for each in (*self._ledger, *self.asks):
                 each.model.wakes(self._woken)
 
     @property
@@ -117,14 +117,14 @@ class Governor(MemoryView):
         model.load_seconds = self._costs.load_seconds(model)
         try:
             await self._wait_for_room(Ask(model, cost, model.run.began))
-            grant = self._reserved.of(model)
+            grant = self._ledger.of(model)
             assert grant is not None
             yield grant
         finally:
-            if grant := self._reserved.of(model):
+            if grant := self._ledger.of(model):
                 with trio.CancelScope(shield=True):  # bounded: the file is small, and `until_returned` has its limit
                     await self._until_gone(grant)
-                self._reserved.remove(grant)
+                self._ledger.remove(grant)
                 self._start_those_whose_room_is_free()
             self.wake()
 
@@ -144,17 +144,15 @@ class Governor(MemoryView):
         """What some models count for when they are to be loaded."""
         return await self._costs.costs(models)
 
-    async def _until_gone(self, reservation: Grant) -> None:
-        run = reservation.run
-        self._costs.keep(reservation.model, run)
-        others = any(each.loading for each in self._reserved if each is not reservation)
-        had, before = reservation.gives_back, reservation.before
-        run.freed = await until_returned(
-            self._watch, expected=had, before=before, hurry=others, unseen=reservation.unseen
-        )
+    async def _until_gone(self, grant: Grant) -> None:
+        run = grant.run
+        self._costs.keep(grant.model, run)
+        others = any(each.loading for each in self._ledger if each is not grant)
+        had, before = grant.gives_back, grant.before
+        run.freed = await until_returned(self._watch, expected=had, before=before, hurry=others, unseen=grant.unseen)
         if run.decision is None:
             return
-        self.records.went(run.decision, run.freed, trio.current_time() - reservation.stopping_at)
+        self.records.went(run.decision, run.freed, trio.current_time() - grant.stopping_at)
         if not run.decision.model:
             self._relieving.stepped(trio.current_time(), expected=had, freed=run.freed)
 
@@ -168,14 +166,14 @@ class Governor(MemoryView):
         self._withdraw()
         self._start_those_whose_room_is_free()
         machine = self.machine()
-        loaded_models = self._residents(machine.now)
+        loaded_models = self._loaded_models(machine.now)
         needs = [self._need(ask, machine, loaded_models) for ask in self.asks]
         self._rivals = self._rivals.seen(needs, loaded_models, machine.now)
         loaded_models = [evolve(each, rivals=self._rivals.of(each.name)) for each in loaded_models]
         decisions = admit_all(needs, machine, loaded_models, rules=self.rules)
         for decision in decisions:
             self._carry_out(decision)
-        self._reserved.hold({name for decision in decisions for name in decision.hold})
+        self._ledger.pause({name for decision in decisions for name in decision.hold})
         self._again = min((decision.again for decision in decisions), default=math.inf)
 
     def _need(self, ask: Ask, machine: Machine, loaded_models: list[LoadedModel]) -> Need:
@@ -216,7 +214,7 @@ class Governor(MemoryView):
         ask.granted = True
         ask.model.queue.shortage = ""
         kills = self._watch.oom_kills()
-        reservation = Grant(
+        grant = Grant(
             ask.model,
             run,
             self._watch,
@@ -228,13 +226,13 @@ class Governor(MemoryView):
             oom_kills=kills,
             wanted_since=ask.first,
         )
-        self._reserved.add(reservation)
+        self._ledger.add(grant)
         ask.going = self._evict(decision)
         self._start_those_whose_room_is_free()
 
     def _start_those_whose_room_is_free(self) -> None:
         for ask in self._asks.values():
-            if ask.granted and not any(each in self._reserved for each in ask.going):
+            if ask.granted and not any(each in self._ledger for each in ask.going):
                 ask.decided.set()
 
     def _withdraw(self) -> None:
@@ -247,7 +245,7 @@ class Governor(MemoryView):
         machine = self.machine()
         decision = self._relieving.step(
             machine,
-            lambda: self._residents(machine.now),
+            lambda: self._loaded_models(machine.now),
             shortfall=Amounts({HOST: self.pressure.shortfall}),
             rules=self.rules,
         )
@@ -259,7 +257,7 @@ class Governor(MemoryView):
             self._evict(decision)
 
     def _evict(self, decision: Decision) -> tuple[Grant, ...]:
-        victims = self._reserved.named(decision.victims)
+        victims = self._ledger.named(decision.victims)
         for victim in victims:
             victim.evict(decision, force=decision.force)
         return victims

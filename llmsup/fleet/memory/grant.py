@@ -1,4 +1,4 @@
-"""The memory that one model has: promised before its engine starts, counted until its memory is back.
+"""The memory that one model has: reserved before its engine starts, counted until its memory is back.
 
 It does not know how it is decided about it.
 """
@@ -34,7 +34,7 @@ class Grant:
         watch: What is known of the machine.
         costs: Remembers what models take.
         wake: Has everything decided about again.
-        promised: Its cost when it was let in, in bytes.
+        reserved: Its cost when it was let in, in bytes.
         source: How that was known; a declared cost counts even when less is seen.
         grows: What it may come to hold on top of that: prompts that it keeps.
         run: For which of its lives.
@@ -42,7 +42,7 @@ class Grant:
         wanted_since: When the first of those came whom it was loaded for (trio time).
         before: What was available when it began to stop, in bytes; None: not yet, or not known.
         stopping_at: When it began to (trio time); `inf`: not yet.
-        warned: That it costs more than was promised was told already.
+        warned: That it costs more than was reserved was told already.
     """
 
     model: Model
@@ -50,7 +50,7 @@ class Grant:
     watch: Watch
     costs: CostSource
     wake: Callable[[], None]
-    promised: int
+    reserved: int
     source: Source = "estimated"
     grows: int = 0
     oom_kills: int | None = None
@@ -85,12 +85,12 @@ class Grant:
 
     def _note_growth(self) -> None:
         """Say it once when it costs much more than was thought with its prompts (a fifth, and at least 64 MiB)."""
-        seen, promised = self.seen or 0, self.promised + self.grows
-        if self.warned or seen - promised < max(promised // 5, 64 * 1024**2):
+        seen, reserved = self.seen or 0, self.reserved + self.grows
+        if self.warned or seen - reserved < max(reserved // 5, 64 * 1024**2):
             return
         self.warned = True
         name, had = self.model.spec.name, "declared (memory)" if self.source == "declared" else "expected"
-        log.warning("%s costs %s, more than the %s %s", name, format_bytes(Bytes(seen)), format_bytes(promised), had)
+        log.warning("%s costs %s, more than the %s %s", name, format_bytes(Bytes(seen)), format_bytes(reserved), had)
 
     # What is decided about it...
 
@@ -112,10 +112,10 @@ class Grant:
 
     @property
     def cost(self) -> int:
-        """What it counts for now: what was promised until it is there and was measured, then the most that was seen."""
+        """What it counts for now: what was reserved until it is there and was measured, then the most that was seen."""
         seen = self.seen
         if seen is None or not self.run.settled or self.source == "declared":
-            return max(self.promised, seen or 0)
+            return max(self.reserved, seen or 0)
         return seen
 
     @property
@@ -138,7 +138,7 @@ class Grant:
         """What it may still come to hold, in bytes; what it has grown by since its start counts already. Never more
         than its prompts: what it counts for may also be less than at its start, as others have its file mapped, too.
         """
-        start = self.promised
+        start = self.reserved
         if self.run.settled and self.run.engine is not None:
             start = self.run.engine.meter.start(self.grows) or start
         return min(max(start + self.grows - self.cost, 0), self.grows)
@@ -153,7 +153,7 @@ class Grant:
     def reads(self) -> int:
         """What is read to load it, in bytes: its file, or what it takes where there is none."""
         found = self.model.entry.found
-        return found.size if found else self.promised
+        return found.size if found else self.reserved
 
     @property
     def leaving(self) -> bool:

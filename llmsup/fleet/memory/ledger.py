@@ -1,4 +1,4 @@
-"""Who has memory: the reservations of all models.
+"""Who has memory: the grants of all models.
 
 It does not know who gets one, nor who has to give it up.
 """
@@ -12,7 +12,7 @@ from .grant import Grant
 
 
 class Ledger:
-    """The reservations, by model; a model has one at a time."""
+    """The grants, by model; a model has one at a time."""
 
     def __init__(self) -> None:
         self._by_model: dict[Model, Grant] = {}
@@ -20,26 +20,26 @@ class Ledger:
     def __iter__(self) -> Iterator[Grant]:
         return iter(self._by_model.values())
 
-    def __contains__(self, reservation: Grant) -> bool:
-        return self._by_model.get(reservation.model) is reservation
+    def __contains__(self, grant: Grant) -> bool:
+        return self._by_model.get(grant.model) is grant
 
     def of(self, model: Model) -> Grant | None:
         """A model's; None if it has none."""
         return self._by_model.get(model)
 
-    def add(self, reservation: Grant) -> None:
+    def add(self, grant: Grant) -> None:
         """Count it from now on."""
-        self._by_model[reservation.model] = reservation
+        self._by_model[grant.model] = grant
 
-    def remove(self, reservation: Grant) -> None:
+    def remove(self, grant: Grant) -> None:
         """Its memory is back."""
-        del self._by_model[reservation.model]
+        del self._by_model[grant.model]
 
     def named(self, names: Collection[str]) -> tuple[Grant, ...]:
         """Those of some models."""
         return tuple(each for each in self if each.model.spec.name in names)
 
-    def hold(self, names: Collection[str]) -> None:
+    def pause(self, names: Collection[str]) -> None:
         """Let these models take no new request until another had its turn; everybody else's hold ends."""
         for each in self:
-            (each.model.queue.hold if each.model.spec.name in names else each.model.queue.release)()
+            (each.model.queue.pause if each.model.spec.name in names else each.model.queue.resume)()

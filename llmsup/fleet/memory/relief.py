@@ -20,15 +20,15 @@ from .ledger import Ledger
 class Relieving:
     """What the steps so far have come to, and the next one."""
 
-    def __init__(self, reserved: Ledger) -> None:
-        self._reserved = reserved
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
         self._relief = Relief()
 
     def over(self, machine: Machine) -> Amounts:
         """By how much the models have grown beyond what they may have of each pool. Those that make way for another
         don't count: it has their room already, and theirs comes back.
         """
-        ours = add_up(by_pool(each.cost) for each in self._reserved if not each.leaving)
+        ours = add_up(by_pool(each.cost) for each in self._ledger if not each.leaving)
         bounds = {name: pool.total for name, pool in machine.pools.items() if pool.total is not None}
         return Amounts({name: max(taken(ours, name) - total, 0) for name, total in bounds.items()})
 
@@ -45,7 +45,7 @@ class Relieving:
         if grown:
             over = self.over(machine)
             if not over:
-                if not any(each.leaving for each in self._reserved):  # a step of this spell may not be over yet
+                if not any(each.leaving for each in self._ledger):  # a step of this spell may not be over yet
                     self._relief = self._relief.ended()
                 return None
             # The ceiling is no memory that could come back: whatever the host gets back is below it again.

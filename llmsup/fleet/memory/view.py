@@ -34,12 +34,12 @@ class MemoryView:
         left: Why nobody goes, though memory is short; None: somebody does, or it isn't.
     """
 
-    def __init__(self, config: LiveConfig, watch: Watch, prices: CostSource) -> None:
+    def __init__(self, config: LiveConfig, watch: Watch, costs: CostSource) -> None:
         self._config = config
         self.left: Decision | None = None
         self._watch = watch
-        self._costs = prices
-        self._reserved = Ledger()
+        self._costs = costs
+        self._ledger = Ledger()
         self._asks: dict[Model, Ask] = {}
         self._rivals = Rivals()
 
@@ -86,12 +86,12 @@ class MemoryView:
     def loaded_models(self) -> list[LoadedModel]:
         """Who has memory, the most worth keeping first."""
         now = trio.current_time()
-        return most_worth_first(self._residents(now), now, self.rules)
+        return most_worth_first(self._loaded_models(now), now, self.rules)
 
-    def _residents(self, now: float) -> list[LoadedModel]:
+    def _loaded_models(self, now: float) -> list[LoadedModel]:
         return [
             each.loaded(now, self.load_seconds(each.model), self._rivals.of(each.model.spec.name))
-            for each in self._reserved
+            for each in self._ledger
         ]
 
     def load_seconds(self, model: Model) -> float:
@@ -104,7 +104,7 @@ class MemoryView:
         """What is read to load it, in bytes: its file, or what it takes where there is none."""
         if model.entry.found:
             return model.entry.found.size
-        held, ask = self._reserved.of(model), self._asks.get(model)
+        held, ask = self._ledger.of(model), self._asks.get(model)
         return held.reads if held else ask.bytes if ask else 0
 
     def by_worth(self, models: list[Model]) -> list[Model]:
@@ -114,12 +114,12 @@ class MemoryView:
 
     def footprint(self, model: Model) -> Cost | None:
         """What a loaded model counts for, and how that is known."""
-        reservation = self._reserved.of(model)
-        return None if reservation is None else reservation.known
+        grant = self._ledger.of(model)
+        return None if grant is None else grant.known
 
     def source(self, name: str) -> Source | None:
         """How it is known what a loaded model counts for."""
-        return next((each.known.source for each in self._reserved.named((name,))), None)
+        return next((each.known.source for each in self._ledger.named((name,))), None)
 
     def stays(self, loaded: LoadedModel) -> str:
         """Why it would not be unloaded now if its memory were wanted, or ""."""

@@ -30,7 +30,7 @@ def settle(model: Model, run: Run, outcome: Outcome) -> None:
     """Take note of how a run ended, and decide what that means for the next one."""
     stop, intent = model.intent.stop, model.intent.run_over()
     model.intent = intent
-    model.rest.lived(run.uptime)
+    model.backoff.ran(run.uptime)
     _note_end(model, run, outcome)
     match outcome:
         case Unloaded() | ShutDown():
@@ -49,7 +49,7 @@ def settle(model: Model, run: Run, outcome: Outcome) -> None:
             if not intent.no_eviction:  # who asked for it outright hears of it, and may ask again
                 intent = intent.load_over()
             model.intent = intent.back(pinned=model.spec.pinned)
-            model.rest.briefly()
+            model.backoff.briefly()
             model.become(State.UNLOADED, str(outcome))
             model.queue.refuse(as_error(outcome))
         case OutOfMemory() if run.loaded_at is None and not model.starved:
@@ -64,7 +64,7 @@ def settle(model: Model, run: Run, outcome: Outcome) -> None:
             model.become(State.UNLOADED, str(outcome))
         case Crashed() | OutOfMemory():
             model.crashes += 1
-            if not model.rest.crashed():
+            if not model.backoff.crashed():
                 _fail(model, _given_up(outcome, "It crashed too often to be started again at once."))
             else:
                 model.intent = intent.back(pinned=model.spec.pinned)
@@ -80,7 +80,7 @@ def _given_up(death: Crash, why: str) -> FailedToStart:
 
 def _fail(model: Model, failure: Failure) -> None:
     model.failure, model.intent, model.ports_tried = failure, model.intent.load_over(), 0
-    model.rest.failed()
+    model.backoff.failed()
     model.become(State.FAILED, failure.message)
     model.history.note("fail", failure.message)
     model.queue.refuse(model.told_of(failure))

@@ -32,7 +32,7 @@ class Backoff:
         """Seconds until it may be started again; 0 if it may now."""
         return Seconds(max(0.0, self._until - trio.current_time()))
 
-    def lived(self, uptime: float) -> None:
+    def ran(self, uptime: float) -> None:
         """It was ready for so many seconds: long enough, and the next failure is a first one again."""
         if uptime > self._budget.window:
             self._cooldown.forget()

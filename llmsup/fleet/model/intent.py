@@ -57,14 +57,14 @@ class Intent:
         return cls(load=preload, no_eviction=preload)
 
     def load_asked(self, *, no_eviction: bool, loaded: bool) -> Self:
-        """Somebody wants it loaded. Who has asked for it outright is not made modest by one who hasn't.
+        """Somebody wants it loaded. Who has asked for it outright is not made no_eviction by one who hasn't.
 
         Args:
             no_eviction: Only if nobody has to go for it.
             loaded: It is, and stays.
         """
-        modest = no_eviction and (self.no_eviction or not self.load)
-        return evolve(self, load=not loaded, no_eviction=modest)
+        no_eviction = no_eviction and (self.no_eviction or not self.load)
+        return evolve(self, load=not loaded, no_eviction=no_eviction)
 
     def once_more(self) -> Self:
         """The load that was under way is to be tried again, whoever wanted it."""

@@ -49,7 +49,7 @@ class Model(Watched):
         crashes: How often an engine of it died or hung since llmsup started.
         failure: Why it is `failed`.
         intent: What is wanted of it besides, and why.
-        rest: When it may be started again after something went wrong.
+        backoff: When it may be started again after something went wrong.
         starved: Its last load died for want of memory, and is being tried once more.
         ports_tried: How many ports other programs took from its engine while it was being started.
         demand: How it is asked for.
@@ -73,7 +73,7 @@ class Model(Watched):
         self.load_seconds: float | None = None
         self.crashes = 0
         self.failure: Failure | None = None
-        self.rest = Backoff()
+        self.backoff = Backoff()
         self._needs: tuple[Entry | None, Estimate | None] = (None, None)  # computed once for an entry
         self.intent = Intent.of_new(preload=entry.preloads)
         self.starved = False
@@ -155,7 +155,7 @@ class Model(Watched):
         if self.run is None and not self.intent.load and not no_eviction:
             self.served = self.entry  # what an engine refused once, another may take
         self.intent = self.intent.load_asked(no_eviction=no_eviction, loaded=self.stays_loaded)
-        self.rest.forgo()
+        self.backoff.forgo()
         self.notify()
 
     async def unload(self, reason: str, *, force: bool = False) -> Bytes:
@@ -240,7 +240,7 @@ class Model(Watched):
     @property
     def retry_in(self) -> Seconds:
         """Seconds until it may be started again; 0 if it may now."""
-        return self.rest.left
+        return self.backoff.left
 
     def become(self, state: State, reason: str) -> None:
         """Write a transition: for the supervisor. `reason`: words that a person understands without any others."""

@@ -99,14 +99,14 @@ class RequestQueue:
         last_used: When the last byte of the last answer was out (trio time), or None.
         kept_until: How long requests asked for the model to be kept, at least (trio time).
         shortage: What memory the model waits for and who has it, or "": for those who wait too long.
-        held: Another model waits for the memory of this one, whose turn is over: who comes now waits for its next.
+        paused: Another model waits for the memory of this one, whose turn is over: who comes now waits for its next.
     """
 
     def __init__(self, limit: int, changed: Callable[[], None], begun: Callable[[Seconds], None] = _nobody) -> None:
         """`changed` is called at every change; `begun` with the seconds that a request waited, when it is served."""
         self.last_used: float | None = None
         self.shortage = ""
-        self.held = False
+        self.paused = False
         self.begun = begun
         self.kept_until = 0.0
         self.limit = limit
@@ -124,7 +124,7 @@ class RequestQueue:
     @property
     def would_wait(self) -> bool:
         """Whether who comes now has to wait, be it only behind others."""
-        return self.held or not self._serves or bool(self._queue) or not self._has_room
+        return self.paused or not self._serves or bool(self._queue) or not self._has_room
 
     def waiting_of(self, client: str) -> int:
         """How many requests of one client wait."""
@@ -163,7 +163,7 @@ class RequestQueue:
         if self._run is not None and not self.would_wait:
             self._begin(lease, self._run, Seconds(0))
         else:
-            (self._later if self.held else self._queue).append(lease)
+            (self._later if self.paused else self._queue).append(lease)
         self._changed()
         return lease
 
@@ -203,14 +203,14 @@ class RequestQueue:
         """Serve nobody else; who comes now waits."""
         self._run = None
 
-    def hold(self) -> None:
+    def pause(self) -> None:
         """Serve those who wait, and nobody who comes from now on."""
-        self.held = True
+        self.paused = True
 
-    def release(self) -> None:
+    def resume(self) -> None:
         """Serve everybody again."""
-        if self.held:
-            self.held = False
+        if self.paused:
+            self.paused = False
             self._queue.extend(self._later)
             self._later.clear()
             self._serve()
@@ -218,7 +218,7 @@ class RequestQueue:
     def forget(self) -> None:
         """The engine is gone: those it served have been told, or will see their connection break."""
         self._served.clear()
-        self.release()
+        self.resume()
         self._changed()
 
     def refuse(self, error: Error) -> None:

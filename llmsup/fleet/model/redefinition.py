@@ -27,7 +27,7 @@ def redefine(model: Model, entry: Entry) -> None:
 
 
 def _start_afresh(model: Model, reason: str) -> None:
-    model.rest, model.failure = Backoff(), None  # what failed before may be what was mended
+    model.backoff, model.failure = Backoff(), None  # what failed before may be what was mended
     if model.entry.refusal:
         _stop_serving(model, reason)
     elif model.run is not None:

@@ -39,11 +39,11 @@ class Supervisor:
                 if self._model.entry.refusal:  # it came while they waited for the end of the last life
                     self._model.turn_away()
                 else:
-                    await self._live()
+                    await self._run_once()
         finally:
             self._model.queue.refuse(as_error(SHUT_DOWN))
 
-    async def _live(self) -> None:
+    async def _run_once(self) -> None:
         run = self._model.run = Run(self._model.book.written)
         self._model.become(State.WAITING, self._wanted())
         try:
@@ -83,7 +83,7 @@ class Supervisor:
 
     async def _pause(self) -> None:
         if self._model.retry_in:
-            pause, why = format_seconds(self._model.retry_in), self._model.rest.why
+            pause, why = format_seconds(self._model.retry_in), self._model.backoff.why
             self._model.become(State.WAITING, f"starting again in {pause} after {why}")
         with trio.move_on_after(self._model.retry_in):
             await self._model.until(lambda: not self._model.retry_in)  # an operator's `load` cuts it short
