@@ -68,7 +68,7 @@ class Intent:
         return evolve(self, load=True)
 
     def back(self, *, pinned: bool) -> Self:
-        """The engine is ending or has ended, but the model wasn't meant to be unloaded: a pinned one is loaded again."""
+        """The engine ends, or has ended, without the model being unwanted: a pinned one is loaded again."""
         return evolve(self, load=self.load or pinned)
 
     def load_over(self) -> Self:
