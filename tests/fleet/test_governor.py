@@ -334,7 +334,7 @@ async def test_an_engine_that_the_system_killed_for_memory_is_recognised(autojum
     """By the count of such kills that grew meanwhile; without that a SIGKILL is just a SIGKILL."""
     async with machine() as m:
         m.serve(a=20)
-        for kills, said in ((0, "killed by SIGKILL"), (1, "the system killed it because there was no memory left")):
+        for kills, said in ((0, "killed by SIGKILL"), (1, "the system ran out of memory")):
             m.ask("a", 1000)
             await trio.sleep(5)
             m.oom_kills += kills

@@ -69,7 +69,7 @@ class Starter:
                 try:
                     yield engine
                 finally:
-                    # A llama-server with a request in flight ignores SIGTERM until its clients are gone.
+                    # A llama-server with a request in flight hangs on SIGTERM until its clients are gone.
                     await engine.pool.close()
         finally:
             if engine is not None:

@@ -77,7 +77,7 @@ async def watch_exit(
     book: LogBook,
     out_of_memory: Callable[[], bool],
 ) -> None:
-    """Wait for the engine to end by itself; `out_of_memory` says whether the system has killed anything to free memory."""
+    """Wait for the engine to end by itself; `out_of_memory` says whether the system has killed anything for memory."""
     code = await engine.wait()
     engine.pool.engine_ended()  # what it has sent still reaches the clients
     how, tail = describe_exit(code), last_words(run, book)
