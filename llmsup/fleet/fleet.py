@@ -156,7 +156,7 @@ class Fleet(Watched):
         return self.resolve(name)
 
     async def _until_known(self, name: str) -> None:
-        # Only a name that was configured is final: one that comes from a file may turn out to be shared by several.
+        # An id or an alias is final; a name that comes from a file may turn out to be shared by several.
         await self.until(lambda: self.complete or self.closing or self._names.was_given(name))
         if self.closing and not self.complete and not self._names.was_given(name):
             raise ShuttingDown("llmsup is shutting down.")

@@ -529,7 +529,7 @@ def test_a_terminal_shows_how_far_the_first_look_is(tmp_path: Path) -> None:
         os.close(theirs)
         shown = b""
         try:
-            while b"to be asked for" not in shown:
+            while b"; serving " not in shown:
                 assert select.select([screen], [], [], PATIENCE)[0], shown
                 shown += screen.read(65536)
         finally:

@@ -1,7 +1,4 @@
-"""What each model is going to cost, in memory and in seconds of its load, with what was measured in its last life.
-
-It does not know who asks, nor what the memory is used for meanwhile.
-"""
+"""What each model will cost, in memory and in seconds to load, using what was measured in earlier runs."""
 
 from __future__ import annotations
 
@@ -24,30 +21,30 @@ from ..model.run import Run
 log = logging.getLogger(__name__)
 
 MORE = 1.1
-"""Times what was declared, or was told already, is worth a warning."""
+"""Warn when a model takes this many times its declared size, or the size of the last warning."""
 
 
 class CostSource(Protocol):
-    """What the governor asks about models' costs."""
+    """What the governor needs to know about models' costs."""
 
     @property
     def speed(self) -> Speed:
-        """How fast this machine has loaded models."""
+        """How fast this machine has loaded models so far."""
 
     async def cost(self, model: Model) -> Cost:
-        """What it is going to cost."""
+        """What loading it will cost."""
 
     async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
-        """What each of many is going to cost: for lists, so that the same engine may be looked at less often."""
+        """What loading each of them would cost; for lists, so the build of a model's engine may be a cached one."""
 
     def load_seconds(self, model: Model) -> float | None:
-        """How long the last load of it took, as it was when its cost was last asked for; None: there was none."""
+        """Seconds that its last load took, with the engine build seen by the last `cost`; None if there was none."""
 
     def loaded(self, model: Model, run: Run, seconds: float, size: int) -> None:
-        """Remember how long a load took that read so many bytes."""
+        """Remember that a load of `size` bytes took `seconds`."""
 
     def keep(self, model: Model, run: Run) -> None:
-        """Remember what a life has come to."""
+        """Remember what a run has cost."""
 
 
 class MeasuredCosts:
@@ -55,8 +52,8 @@ class MeasuredCosts:
 
     Attributes:
         store: What was measured before.
-        build: Which build of which engine a model gets, as a text that differs when the build does; "" if that can't
-            be told. May use the disk.
+        build: Identifies the build of the engine that a model gets, as a text that differs when the build does; "" if
+            that can't be told. May read the disk.
     """
 
     def __init__(self, store: FootprintStore, build: Callable[[Entry], str]) -> None:
@@ -71,7 +68,7 @@ class MeasuredCosts:
         return self._store.speed
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Load what was kept, and write what is new every minute and at the end."""
+        """Load the saved measurements; save new ones every minute and at the end."""
         if problem := await trio.to_thread.run_sync(self._store.load):
             log.warning("%s", problem)
         task_status.started()
@@ -101,7 +98,7 @@ class MeasuredCosts:
         self._store.loaded(key, seconds, size)
 
     async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
-        """The build is looked at once for each model, and then at its loads."""
+        """The engine build is looked up once for each model, and afterwards only by `cost`."""
         if new := [model for model in models if model not in self._builds]:
             builds = await trio.to_thread.run_sync(lambda: [self._build(model.served) for model in new])
             self._builds.update(zip(new, builds, strict=True))
@@ -118,21 +115,21 @@ class MeasuredCosts:
         meter = run.engine.meter if run.engine else None
         key, grows = self._runs.get(run) or self._remembered_as(model)
         if meter is None or (peak := meter.peak) is None or (start := meter.start(grows)) is None:
-            return  # it never came to what it needs
+            return  # it never got as far as being measured
         self._store.put(key, start)
         declared = model.spec.memory
         if declared is None or peak <= max(declared, self._told.get((model.spec.name, declared), 0)) * MORE:
             return
         self._told[model.spec.name, declared] = peak
         log.warning(
-            "%s: its declared `memory` is %s, and it took %s: declare that, or leave `memory` out",
+            "%s: its declared `memory` is %s, but it took %s: declare that, or leave `memory` out",
             model.spec.name,
             format_bytes(declared),
             format_bytes(Bytes(peak)),
         )
 
     def _remembered_as(self, model: Model) -> tuple[str, Bytes]:
-        """What a life is remembered by: that of its beginning, for the model may be another by its end."""
+        """The key of a run, and its prompts: taken when it begins, because the model may be redefined before it ends."""
         return self._key(model), prompts(model.needs)
 
     def _key(self, model: Model) -> str:

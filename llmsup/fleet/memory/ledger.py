@@ -1,7 +1,4 @@
-"""Who has memory: the grants of all models.
-
-It does not know who gets one, nor who has to give it up.
-"""
+"""The ledger of granted memory: which models have how much."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ class Ledger:
         return self._by_model.get(grant.model) is grant
 
     def of(self, model: Model) -> Grant | None:
-        """A model's; None if it has none."""
+        """A model's grant; None if it has none."""
         return self._by_model.get(model)
 
     def add(self, grant: Grant) -> None:
@@ -32,14 +29,14 @@ class Ledger:
         self._by_model[grant.model] = grant
 
     def remove(self, grant: Grant) -> None:
-        """Its memory is back."""
+        """Stop counting it: its memory has been returned."""
         del self._by_model[grant.model]
 
     def named(self, names: Collection[str]) -> tuple[Grant, ...]:
-        """Those of some models."""
+        """The grants of the models with these names."""
         return tuple(each for each in self if each.model.spec.name in names)
 
     def pause(self, names: Collection[str]) -> None:
-        """Let these models take no new request until another had its turn; everybody else's hold ends."""
+        """Pause the queues of these models, so that another gets its turn; resume all others."""
         for each in self:
             (each.model.queue.pause if each.model.spec.name in names else each.model.queue.resume)()

@@ -148,7 +148,7 @@ class Supervisor:
             await model.until(lambda: model.intent.stop or model.queue.busy or model.expires_at != expires_at)
 
     async def _drain(self, stop: StopRequest) -> StopRequest:
-        """Let the requests in flight finish, unless the stop is forced; returns the request to stop that counts in the end."""
+        """Let the requests in flight finish, unless the stop is forced; returns the stop that applies in the end."""
         model = self._model
         while model.queue.in_flight and not stop.force:
             model.become(State.DRAINING, f"{stop.reason}; {model.queue.in_flight} in flight may finish")
