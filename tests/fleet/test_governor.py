@@ -417,7 +417,7 @@ async def test_a_declared_memory_that_is_far_too_small(
         with caplog.at_level(logging.WARNING):
             await m.use("a")
             await trio.sleep(60)
-        assert "a costs 40.0 GiB, more than the 1.0 GiB declared (memory)" in caplog.text
+        assert "40.0 GiB, more than the 1.0 GiB declared (memory)" in caplog.text
         footprint = m.governor.footprint(m.fleet.models["a"])
         assert footprint is not None
         assert footprint.bytes == 40 * GiB

@@ -129,7 +129,7 @@ class MeasuredCosts:
         )
 
     def _remembered_as(self, model: Model) -> tuple[str, Bytes]:
-        """The key of a run, and its prompts: taken when it begins, because the model may be redefined before it ends."""
+        """The key of a run, and its prompts; taken at its start, as the model may be redefined before it ends."""
         return self._key(model), prompts(model.needs)
 
     def _key(self, model: Model) -> str:

@@ -87,13 +87,15 @@ def _log(decision: Decision) -> None:
         level = logging.WARNING if decision.left in ("not ours", "too little", "none may go") else logging.INFO
         log.log(level, "memory: short of memory, but unloading nothing: %s", decision.because)
         return
-    victims = ", ".join(decision.victims)
-    if not decision.model:
-        log.info("memory: unloading %s under memory pressure: %s", victims, decision.because)
-        return
-    does = {"admit": "fits", "evict": f"needs room, unloading {victims}", "wait": "waits for memory"}
+    model, victims = decision.model, ", ".join(decision.victims)
+    said = {
+        "admit": f"{model} is admitted",
+        "evict": f"unloading {victims} " + (f"to make room for {model}" if model else "under memory pressure"),
+        "wait": f"{model} waits",
+        "refuse": f"{model} is refused",
+    }
     level = logging.WARNING if decision.kind == "refuse" else logging.INFO
-    log.log(level, "memory: %s %s: %s", decision.model, does.get(decision.kind, "is refused"), decision.because)
+    log.log(level, "memory: %s: %s", said[decision.kind], decision.because)
 
 
 def _same(one: Decision, other: Decision) -> bool:

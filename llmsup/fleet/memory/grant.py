@@ -1,7 +1,4 @@
-"""The memory that one model has: reserved before its engine starts, counted until its memory is back.
-
-It does not know how it is decided about it.
-"""
+"""The memory granted to one model: reserved before its engine starts, counted until the memory has been returned."""
 
 from __future__ import annotations
 
@@ -28,21 +25,21 @@ log = logging.getLogger(__name__)
 
 @define(eq=False)
 class Grant:
-    """What a model has: the `model.admission.Grant` of a machine whose memory ends somewhere.
+    """One model's memory: the `model.admission.Grant` of a machine with limited memory.
 
     Attributes:
-        watch: What is known of the machine.
-        costs: Remembers what models take.
-        wake: Has everything decided about again.
-        reserved: Its cost when it was let in, in bytes.
-        source: How that was known; a declared cost counts even when less is seen.
-        grows: What it may come to hold on top of that: prompts that it keeps.
-        run: For which of its lives.
-        oom_kills: How many processes the system had killed for want of memory by then, or None.
-        wanted_since: When the first of those came whom it was loaded for (trio time).
-        before: What was available when it began to stop, in bytes; None: not yet, or not known.
-        stopping_at: When it began to (trio time); `inf`: not yet.
-        warned: That it costs more than was reserved was told already.
+        run: The run that it was granted to.
+        watch: The machine's memory.
+        costs: Remembers what models cost.
+        wake: Makes the governor decide again.
+        reserved: What was reserved for the model when it was admitted, in bytes.
+        source: Where that figure came from; a declared size counts even if less is measured.
+        grows: The bytes by which it may grow beyond that, with the prompts that it caches.
+        oom_kills: How many processes the system had killed for lack of memory by then; None if it doesn't count them.
+        wanted_since: When the oldest request that it was loaded for came (trio time).
+        before: What was available when it began to stop, in bytes; None if it hasn't, or that is unknown.
+        stopping_at: When it began to stop (trio time); `inf` if it hasn't.
+        warned: The log has already said that it takes more than was reserved.
     """
 
     model: Model
@@ -112,7 +109,9 @@ class Grant:
 
     @property
     def cost(self) -> int:
-        """What it counts for now: what was reserved until it is there and was measured, then the most that was seen."""
+        """What it counts for now, in bytes: what was reserved until it has loaded and been measured, then the highest
+        measured.
+        """
         seen = self.seen
         if seen is None or not self.run.settled or self.source == "declared":
             return max(self.reserved, seen or 0)

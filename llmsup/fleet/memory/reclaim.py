@@ -12,8 +12,7 @@ from ...memory.policy.inputs import Machine
 from ...units import Bytes
 
 ENOUGH = 0.75
-"""This share of what a model had counts as all of it: others take some in the meantime (Ollama's server/sched.go: 75 %).
-"""
+"""This share of what a model had counts as all of it: others take some meanwhile (Ollama's server/sched.go: 75 %)."""
 
 PATIENCE = 5.0
 """Seconds to wait for it (Ollama waits as long). A GPU's driver takes 0.5 to 1.5 s, macOS a few tenths; Linux frees a

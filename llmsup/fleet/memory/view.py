@@ -95,7 +95,7 @@ class MemoryView:
         ]
 
     def load_seconds(self, model: Model) -> float:
-        """Seconds that loading it takes: what the last load took, else what its size and other models' loads suggest."""
+        """Seconds that loading it takes: what its last load took, else what its size and all loads so far suggest."""
         if model.load_seconds is not None:
             return model.load_seconds
         return self._costs.speed.expected(self._size(model))
