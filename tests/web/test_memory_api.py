@@ -115,7 +115,7 @@ async def test_why_nobody_goes_though_memory_is_short(tmp_path: Path) -> None:
     async with serving(config=evolve(settings, models={"a": pinned}, memory=memory)) as served:
         assert (await served.client.chat("a")).status == 200
         assert (await served.client.get("/memory")).json["nobody_goes"] is None
-        assert "is unloaded for it" not in await llmsup(served, "ps") + await llmsup(served, "why", "a")
+        assert "Nothing is unloaded" not in await llmsup(served, "ps") + await llmsup(served, "why", "a")
         says.write_text('{"available": 1000, "level": "critical"}')
         with trio.fail_after(60):
             while not (told := (await served.client.get("/memory")).json)["nobody_goes"]:  # noqa: ASYNC110 -- a process
