@@ -93,7 +93,7 @@ async def test_what_can_never_fit_is_a_507_with_numbers() -> None:
         assert (await served.client.chat("a")).status == 200
         got = await served.client.chat("giant")
         assert (got.status, got.error["code"]) == (507, "model_too_large")
-        assert "it needs 3.0 GiB, and all models together may have 2.0 GiB" in got.error["message"]
+        assert "it needs 3.0 GiB, and all models together may use 2.0 GiB" in got.error["message"]
         assert [entry["model"] for entry in (await served.client.get("/running")).json] == ["a"]
         history = (await served.client.get("/memory/giant")).json["history"]
         assert [each["what"] for each in history] == ["refuse"]
