@@ -73,7 +73,7 @@ async def test_what_can_never_fit_is_refused_and_nothing_is_touched(autojump_clo
         for _ in range(2):
             with pytest.raises(ModelTooLarge) as caught:
                 await m.use("giant")
-        assert "it needs 61.0 GiB, and all models together may have 60.0 GiB" in caught.value.message
+        assert "it needs 61.0 GiB, and all models together may use 60.0 GiB" in caught.value.message
         assert m.fleet.models["giant"].state is State.UNLOADED
         assert (m.loaded, m.went()) == (["a"], [])
         m.prices.said["giant"] = 30 * GiB  # it was given a smaller context
