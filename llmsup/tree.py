@@ -1,10 +1,10 @@
 """The composition root: builds every part from the config, starts them in order, stops them in reverse.
 
-    infra    the orphan guard, the memory watch and the governor, the bridge's keeper   started first, stopped last
-    └─ fleet   one supervisor per model, and the roster, which says what models there are
+    infra    the orphan guard, the memory monitor and the governor, the bridge scheduler   started first, stopped last
+    └─ fleet   one supervisor per model, and the reconciler, which decides what models there are
        └─ edge   the web server                                 started last, stopped first
 
-Nurseries don't order their shutdown, so the three are nested. It knows every part, and no part knows it.
+Nurseries don't order their shutdown, so the three are nested. This module imports every part; no part imports it.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ class Tree(Watched):
         config: The config in force.
         sockets: Listening already, so that a port in use is found out before anything starts.
         book: Gets the engines' lines; the caller may write its own log there too.
-        reread: Reads the config anew; None: it can't change.
+        reread: Reads the config again; None if it can't change.
         token: A key that is always good, for the commands of the user whom we run for; "" for none.
-        stalled: Seconds after which a client that takes nothing is cut off.
-        kinds: What engines may be of.
-        routes: Which path is which API's.
-        reconciler: Which models there are; None until it runs.
+        stalled: Seconds after which a client that reads nothing is cut off.
+        kinds: The kinds of engine that models may run on.
+        routes: Which path belongs to which API.
+        reconciler: Keeps the models in step with the config and the disk; None until it runs.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Tree(Watched):
         self.notify()
 
     def reload(self) -> None:
-        """Have the config and the disk looked at again; the log tells how that went."""
+        """Reload the config and scan the disk; the result goes to the log."""
         if self.reconciler is not None:
             self.reconciler.reload_soon()
 
@@ -135,8 +135,8 @@ class Tree(Watched):
         events, state_dir = Events(), self.config.now.server.state_dir
         pressure_file = Linux().pressure_file if sys.platform == "linux" else None
         watch = MemoryMonitor(self.config, Sampler(inheritance=inheritance), events, pressure_file=pressure_file)
-        prices = MeasuredCosts(FootprintStore(state_dir / FOOTPRINTS), selector.build_id)
-        governor = Governor(self.config, watch, prices, events)
+        costs = MeasuredCosts(FootprintStore(state_dir / FOOTPRINTS), selector.build_id)
+        governor = Governor(self.config, watch, costs, events)
         starter = Starter(selector, orphans, sockets)
         fleet = Fleet(
             starter,
@@ -156,8 +156,8 @@ class Tree(Watched):
             engines=self.kinds,
             without_engine=partial(without_engine, selector),
         )
-        keeper = BridgeScheduler(self.config, orphans, rescan=reconciler.rescan, told=events.write)
-        app = build_app(gateway, fleet, reconciler, governor, keeper)
+        bridge = BridgeScheduler(self.config, orphans, rescan=reconciler.rescan, told=events.write)
+        app = build_app(gateway, fleet, reconciler, governor, bridge)
         roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout(), self.routes)
         server = self.config.now.server
         web = WebServer(roads, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
@@ -166,15 +166,15 @@ class Tree(Watched):
             await infra.start(orphans.run)
             await infra.start(sockets.run)
             await infra.start(watch.run)
-            await infra.start(prices.run)
+            await infra.start(costs.run)
             await infra.start(governor.run)
-            await infra.start(keeper.run)
+            await infra.start(bridge.run)
             if sys.platform == "darwin" and (command := installed(selector)):
                 infra.start_soon(watch.learn_working_set, command)
             async with trio.open_nursery() as models:
                 await models.start(fleet.run)
                 await models.start(reconciler.run)
-                with trio.move_on_after(FIRST_LOOK):  # who asks at once shall find the models, if that is quick
+                with trio.move_on_after(FIRST_LOOK):  # so that early requests find the models, if that is quick
                     await reconciler.until(lambda: reconciler.usable)
                 async with trio.open_nursery() as edge:
                     await edge.start(web.run)
@@ -189,7 +189,7 @@ class Tree(Watched):
         return RequestGuard(self.config, loopback, self.token)
 
     async def _wind_down(self, fleet: Fleet, gateway: Gateway, web: WebServer) -> None:
-        fleet.close()  # who comes now is told so; who is in may finish
+        fleet.close()  # new requests are refused; those already accepted may finish
         self.notify()
         grace = self.config.now.server.shutdown_grace
         if gateway.active:
@@ -206,6 +206,6 @@ class Tree(Watched):
             nursery.cancel_scope.cancel()
         if self.reconciler is not None:
             self.reconciler.give_up()
-        fleet.give_up()  # who is still in is told why, while there still is a web server to tell it
+        fleet.give_up()  # remaining requests get an error while there still is a web server to send it
         fleet.close_books()
         await web.stop(LAST_WORDS)

@@ -1,7 +1,6 @@
 """The command line: which commands there are, and how an error becomes lines and an exit code.
 
-It does not know what a command does: each is a module of its own, imported when it is used, so that `llmsup --help`
-doesn't wait for trio and Quart.
+Each command is a module of its own, imported when it is used, so that `llmsup --help` doesn't wait for trio and Quart.
 
 Exit codes: 0 done, 1 it failed, 2 bad usage or bad config, 130 Ctrl-C.
 """
@@ -75,7 +74,7 @@ class Commands(Group):
             ctx.exit(1)
         except KeyboardInterrupt:
             if sys.stderr.isatty():
-                click.echo(err=True)  # the prompt shall not stand behind "^C"
+                click.echo(err=True)  # so that the prompt doesn't follow "^C"
             ctx.exit(130)
 
 

@@ -1,7 +1,4 @@
-"""Where a server is, as a URL that a client can use.
-
-It does not know whether anybody answers there.
-"""
+"""Where a server is, as a URL that a client can use."""
 
 from __future__ import annotations
 

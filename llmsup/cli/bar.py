@@ -1,7 +1,4 @@
-"""The whole of the memory as one line with a bar: what models have, what is left, how hard the machine is pressed.
-
-It does not know which models there are.
-"""
+"""Memory as one line with a bar: what the models have, what is available, and the pressure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Talking to a running server, over plain HTTP and without proxies.
-
-It does not know which server is meant (`target`), what is asked, nor how answers are shown.
-"""
+"""Talking to a running server, over plain HTTP or TLS and without proxies. Which server is up to `target`."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ class Refused(Error):
 
 
 class NoServer(Error):
-    """Nobody answers, or somebody else does."""
+    """Nothing answers, or something that isn't llmsup."""
 
     code = "no_server"
 

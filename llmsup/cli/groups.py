@@ -1,7 +1,4 @@
-"""A group of commands that says what was meant by a word that is none of them.
-
-It does not know the commands.
-"""
+"""A group of commands that suggests the right one for a word that isn't a command."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ ELSEWHERE = {
 
 
 class Group(click.Group):
-    """Suggests. (click does, from 8.3 on, for commands that it has loaded.)"""
+    """A click group with suggestions. (click makes some from 8.3 on, but only for commands that it has loaded.)"""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

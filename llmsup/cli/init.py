@@ -1,7 +1,4 @@
-"""`llmsup init`: a commented starting config from the models on this machine.
-
-It does not know what stands in it (`starting`).
-"""
+"""`llmsup init`: a commented starting config from the models on this machine. Its text is made in `starting`."""
 
 from __future__ import annotations
 
@@ -53,7 +50,7 @@ def command(output: str | None, force: bool) -> None:
 
 
 def _look(config: Config) -> Snapshot:
-    """Find every model; where somebody watches, with a bar while files are read for the first time."""
+    """Find every model; on a terminal, with a progress bar while files are read for the first time."""
     with counting("reading model files") as count:
         return scan_now(config, count)
 

@@ -93,7 +93,7 @@ def _poll(client: Client, name: str, show: Callable[[Entry], None] | None) -> En
 
 
 def _wanted(client: Client, name: str) -> bool:
-    """Whether it is about to be loaded all the same: one that died for want of memory is tried once more."""
+    """Whether it is about to be loaded all the same: a load that ran out of memory is retried once."""
     return any(entry["model"] == name for entry in client.get("/running"))
 
 

@@ -1,7 +1,4 @@
-"""Where llmsup's own log goes: to stderr, as text or JSON, and into the log book beside the engines' lines.
-
-It does not know who logs.
-"""
+"""Where llmsup's own log goes: to stderr, as text or JSON, and into the log book beside the engines' lines."""
 
 from __future__ import annotations
 
@@ -68,7 +65,7 @@ class BookHandler(logging.Handler):
         super().__init__()
         self.book = book
         self.token: trio.lowlevel.TrioToken | None = None
-        """The run whose tasks read the book; before it begins nobody does."""
+        """The trio run whose tasks read the book; nothing reads it before that begins."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record; one that comes from a thread after the run has ended is dropped."""

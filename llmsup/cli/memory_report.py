@@ -1,7 +1,5 @@
 """`llmsup check --memory`: every reading of this machine's memory with its raw value and its source, and what the
 ceiling and the reserve come to.
-
-It does not know how anything is read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Options that several commands share, each checked where it is read.
-
-It does not know the commands.
-"""
+"""Options that several commands share, each checked where it is read."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What `serve` would refuse or warn of on this machine: files and programs that aren't there, memory that isn't.
+"""What `serve` would refuse or warn about on this machine: missing files and programs, too little memory.
 
-It does not know how the config is read, nor whether each model can be started (`resolved`).
+Whether each model can be started is checked in `resolved`.
 """
 
 from __future__ import annotations

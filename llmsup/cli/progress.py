@@ -1,7 +1,4 @@
-"""A model that loads, drawn on a terminal: a bar where the engine tells how far it is, else a spinner and its words.
-
-It does not know when it is done.
-"""
+"""A loading model, drawn on a terminal: a bar if the engine reports progress, else a spinner and its last log line."""
 
 from __future__ import annotations
 

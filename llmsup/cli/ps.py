@@ -1,7 +1,4 @@
-"""`llmsup ps`: what is loaded, what it costs, and what could not be loaded.
-
-It does not know the models' lives; it shows what the server says of them.
-"""
+"""`llmsup ps`: what is loaded, what it costs, and what could not be loaded."""
 
 from __future__ import annotations
 
@@ -32,8 +29,8 @@ NAMED = 5
 def command(url: str | None, as_json: bool) -> None:
     """Show the loaded models.
 
-    The most worth keeping stands first. TTL LEFT is the time after which a model is unloaded if nobody uses it. The bar
-    shows what all together count for, of what they may have; `llmsup why MODEL` tells more.
+    The model most worth keeping comes first. TTL LEFT is the time after which a model is unloaded if it isn't used. The
+    bar shows how much of the memory that models may use is taken; `llmsup why MODEL` tells more.
 
     \b
     Example:
@@ -52,7 +49,7 @@ def command(url: str | None, as_json: bool) -> None:
         for line in bar(memory, width()).splitlines():
             click.echo(visible(line))
         if memory["nobody_goes"]:
-            click.echo(visible(f"Nobody is unloaded for it: {memory['nobody_goes']}."))
+            click.echo(visible(f"Nothing is unloaded for it: {memory['nobody_goes']}."))
     else:
         click.echo(nothing_loaded(models))
         for line in without_engines(models):

@@ -1,7 +1,4 @@
-"""The first look at many model files, drawn on a terminal: a bar below the log until every header is read.
-
-It does not know what is read from them.
-"""
+"""The first scan of many model files, drawn on a terminal: a bar below the log until every header is read."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from .progress import counting
 
 
 async def show_reading(tree: Tree) -> None:
-    """Draw until the roster is complete. What is logged meanwhile stands above the bar."""
+    """Draw until all files are read. Log lines in the meantime go above the bar."""
     reconciler = tree.reconciler
     if reconciler is None or not reconciler.reading:
         return

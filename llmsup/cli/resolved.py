@@ -1,7 +1,4 @@
-"""What a model of the config comes to on this machine: its engine, its command line, its file, or what is missing.
-
-It does not know how that is shown.
-"""
+"""What a model of the config comes to on this machine: its engine, its command line, its file, or what is missing."""
 
 from __future__ import annotations
 

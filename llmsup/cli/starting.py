@@ -1,7 +1,4 @@
-"""The text of a starting config: what is worth knowing and changing, and a block for each model that was found.
-
-It does not know how models are found, nor where the text goes.
-"""
+"""The text of a starting config: what is worth knowing and changing, and a block for each model that was found."""
 
 from __future__ import annotations
 
@@ -40,7 +37,7 @@ _HEADER = (
 
 
 def starting_config(config: Config, snapshot: Snapshot) -> str:
-    """A config for the models that were found. It changes nothing until somebody changes it.
+    """A config for the models that were found. It changes nothing until it is edited.
 
     Args:
         config: What they were found with: its roots, its address and its `state_dir` are kept.
@@ -73,7 +70,7 @@ def _server(config: Config, served: list[Found]) -> Table:
     table.put("listen", config.server.listen, '"0.0.0.0:5005" opens it to the network; set api_keys then.')
     _show(table, "api_keys", ["a-long-secret"])
     if config.server.state_dir != Server().state_dir:
-        table.put("state_dir", _short(config.server.state_dir), "Where what is measured and remembered is kept.")
+        table.put("state_dir", _short(config.server.state_dir), "Where measurements and other state are kept.")
     if chat := next((found for found in served if found.facts.kind == "chat"), None):
         _show(table, "default_model", chat.id, "Used when a request names no model.")
     return table
@@ -85,7 +82,10 @@ def _catalog(config: Config) -> Table:
     table.put("roots", [_short(root) for root in config.catalog.roots], said)
     ollama = config.catalog.ollama
     _show(
-        table, "ollama", _short(ollama) if ollama else "", 'Ollama\'s models are served from where they are; "" = not.'
+        table,
+        "ollama",
+        _short(ollama) if ollama else "",
+        'Ollama\'s models are served from where they are; "" turns that off.',
     )
     _show(table, "serve_all", False, "To serve only the models that have a table below:")
     return table
@@ -116,7 +116,7 @@ def _about(served: list[Found], config: Config) -> Iterable[str]:
     if served:
         total = format_bytes(sum(found.size for found in served))
         yield f"--- {len(served)} model{'s' if len(served) != 1 else ''}, {total} ---"
-        yield "A block is only needed for what shall differ; its name is what the model is asked for as."
+        yield "A model needs a block only to change its settings; the block's name is the name to request it by."
     else:
         yield "--- No model was found. ---"
         looked = ", ".join(_short(root) for root in model_roots(config.catalog)) or "no folder"

@@ -1,7 +1,4 @@
-"""Rows for people: aligned text, folded on a terminal so that what one copies stays in one piece.
-
-It does not know what is in the rows.
-"""
+"""Tables for people: aligned text, wrapped on a terminal so that what one copies stays in one piece."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Which server the commands talk to, and with which key.
-
-It does not know how they talk to it: see `client`.
-"""
+"""Which server the commands talk to, and with which key; `client` does the talking."""
 
 from __future__ import annotations
 

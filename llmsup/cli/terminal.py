@@ -1,7 +1,4 @@
-"""The terminal that a command was started from: whether there is one, and whether it is still there.
-
-It does not know what is written to it.
-"""
+"""The terminal that a command was started from: whether there is one, and whether it is still there."""
 
 from __future__ import annotations
 

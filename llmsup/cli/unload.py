@@ -1,7 +1,4 @@
-"""`llmsup unload`: have a model's memory back.
-
-It does not end any engine itself.
-"""
+"""`llmsup unload`: unload a model and get its memory back."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Text from elsewhere, made fit for one line of a terminal.
-
-It does not know where the text comes from nor where it goes.
-"""
+"""Text from elsewhere, made safe for one line of a terminal."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def command(model: str, lines: int, url: str | None, as_json: bool) -> None:
         history(past, now, answer["model"]).show()
     if (last := last_decision(answer)) and last["weighed"]:
         click.echo()
-        click.echo("What was weighed the last time that memory was short:")
+        click.echo("The models considered the last time that memory was short:")
         click.echo()
         candidates(last).show()
 
@@ -79,7 +79,7 @@ def standing(answer: Answer, now: float) -> Iterator[str]:
         yield f"It counts for {size} ({source}), and {format_bytes(loaded['freeable_bytes'])} would come back."
         if loaded["grows_bytes"]:
             more = format_bytes(Bytes(loaded["grows_bytes"]))
-            yield f"It may come to hold {more} more, of prompts that it keeps; nobody has to go for that."
+            yield f"It may grow by {more}, for cached prompts; no other model is unloaded for that."
         loss = f"that would cost {loaded['loss_seconds']:.3g} s of expected reload"
         may = f"It may not be unloaded now: {loaded['stays']}" if loaded["stays"] else "It could be unloaded now"
         yield f"{may}; {loss}."
@@ -88,7 +88,7 @@ def standing(answer: Answer, now: float) -> Iterator[str]:
         short = (
             f"memory pressure is {pressure['level']}" if pressure["level"] != "normal" else "the models have too much"
         )
-        yield f"Nobody is unloaded though {short}: {pressure['nobody_goes']}."
+        yield f"Nothing is unloaded although {short}: {pressure['nobody_goes']}."
     if counts["loads"] or counts["requests"]:
         yield _so_far(counts)
 
@@ -119,7 +119,7 @@ def history(entries: Sequence[Answer], now: float, name: str) -> Table:
 
 
 def last_decision(answer: Answer) -> Answer | None:
-    """What was decided when it was last unloaded, or let in, for want of memory."""
+    """The decision behind its last unload for memory, or its last admission."""
     decisions: list[Answer] = [entry["decision"] for entry in answer["history"] if entry["decision"]]
     return decisions[-1] if decisions else None
 

@@ -1,1 +1,1 @@
-"""The models: one supervisor each, and the fleet that knows them by name."""
+"""The models: a supervisor for each, the fleet that knows them by name, and their memory."""

@@ -1,7 +1,4 @@
-"""What a reload changes: which models come, go, or become others.
-
-It does not know how a model is changed.
-"""
+"""What a reload changes: which models are added, removed, changed or unchanged."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ class Changes:
     """The models' names, by what a reload means for them.
 
     Attributes:
-        changed: Something about them is different; only where the engine would be started otherwise does it end.
+        changed: Something about them is different; their engines end only if they would be started differently now.
     """
 
     added: tuple[str, ...] = ()
@@ -34,7 +31,7 @@ class Changes:
 
 
 def compare(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> Changes:
-    """The way from one set of models to another."""
+    """The difference between two sets of models."""
     both = [name for name in after if name in before]
     return Changes(
         added=tuple(name for name in after if name not in before),

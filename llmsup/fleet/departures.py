@@ -1,7 +1,4 @@
-"""The models that are on their way out: gone from the config or the disk, and still needed by somebody.
-
-It does not know how a model is unloaded.
-"""
+"""The models on their way out: gone from the config or the disk, but still in use."""
 
 from __future__ import annotations
 
@@ -23,10 +20,10 @@ class _Departure:
 
 
 class Departures:
-    """Those models, by name."""
+    """The departing models, by name."""
 
     def __init__(self, gone: Callable[[Model], None]) -> None:
-        """`gone` is called when nobody needed one any more, and it is unloaded for good."""
+        """`gone` is called with each model that is no longer in use and has been unloaded for good."""
         self._gone = gone
         self._by_name: dict[str, _Departure] = {}
 
@@ -37,19 +34,19 @@ class Departures:
         return name in self._by_name
 
     def find(self, name: str) -> Model | None:
-        """The one of that name, if there is one."""
+        """The departing model of that name, if there is one."""
         departure = self._by_name.get(name)
         return None if departure is None else departure.model
 
     def keep(self, name: str) -> Model | None:
-        """Have the one of that name stay after all, if there is one; returns it."""
+        """Let the model of that name stay after all; returns it, or None if there is none."""
         if departure := self._by_name.pop(name, None):
             departure.scope.cancel()
             return departure.model
         return None
 
     def see_off(self, model: Model, nursery: trio.Nursery | None) -> None:
-        """Have a model go, once nobody needs it any more. Without a nursery everything is coming to its end anyway."""
+        """Retire a model once it is no longer in use. Without a nursery, everything is shutting down anyway."""
         departure = self._by_name[model.spec.name] = _Departure(model)
         if nursery is not None:
             nursery.start_soon(self._see_off, departure)
@@ -57,6 +54,6 @@ class Departures:
     async def _see_off(self, departure: _Departure) -> None:
         with departure.scope:
             await retire(departure.model, "it is no longer in the config or on the disk")
-            if self._by_name.get(departure.model.spec.name) is departure:  # it may be kept in the very last moment
+            if self._by_name.get(departure.model.spec.name) is departure:  # it may be kept at the very last moment
                 del self._by_name[departure.model.spec.name]
                 self._gone(departure.model)

@@ -1,7 +1,4 @@
-"""All models by name: finds them, starts a supervisor for each on first use, lets them come and go.
-
-It does not know how a model lives (`model`) nor what a request looks like (`gateway`).
-"""
+"""All models by name: finds them, starts a supervisor for each on first use, adds and removes them on reload."""
 
 from __future__ import annotations
 
@@ -39,12 +36,12 @@ class Fleet(Watched):
     Attributes:
         models: Those whose engines run here, by id.
         elsewhere: What else is served, by id: nothing has to be started for it.
-        book: What all engines and llmsup itself wrote, together.
-        max_queue: Tells how many requests may wait for models, all together.
-        events: What happened to them.
-        complete: Every model that there is, is known; not so while files are still being looked at for the first time.
-        without_engine: Models that no engine here can run, and why, with the remedy; as of the last look.
-        closing: No new request is taken: llmsup is shutting down.
+        book: The combined log of all engines and llmsup itself.
+        max_queue: Gives the number of requests that may wait, for all models together.
+        events: What happens to them.
+        complete: All models are known; False while files are still being read for the first time.
+        without_engine: Models that no engine here can run, and why, with the remedy; as of the last scan.
+        closing: llmsup is shutting down and takes no new request.
     """
 
     def __init__(
@@ -57,7 +54,7 @@ class Fleet(Watched):
         events: Events | None = None,
         kinds: Kinds = KINDS,
     ) -> None:
-        """`kinds` are those that engines may be of."""
+        """`kinds` are the kinds of engine that models may run on."""
         super().__init__()
         self.events = events or Events()
         self.models: dict[str, Model] = {}
@@ -74,16 +71,17 @@ class Fleet(Watched):
         self._departures = Departures(self._gone)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Have models supervised; cancelling this stops every engine, all at the same time."""
+        """Supervise the models; cancelling this stops all engines at the same time."""
         await self._supervisors.run(task_status=task_status)
 
     def apply(
         self, entries: Mapping[str, Entry], *, complete: bool = True, left_out: Iterable[LeftOut] = ()
     ) -> Changes:
-        """Have these models from now on; must be called while `run` runs. What is the same is not touched, what is
-        new can be asked for, what changed is another from its next load on, what is gone ends once it is idle. What is
-        gone and comes under another name with the same file and settings is the same model, and so is its engine. Who
-        asks for what was left out hears why.
+        """Replace the set of models; must be called while `run` runs.
+
+        Unchanged models are not touched, new ones can be asked for at once, changed ones are different from their next
+        load on, and removed ones end once they are idle. A model that reappears under another name with the same file
+        and settings keeps its engine. Requests for what was left out get the reason.
         """
         changes = compare({name: model.entry for name, model in self.models.items()}, entries)
         for name, model in self._renamed(changes, entries).items():
@@ -114,7 +112,7 @@ class Fleet(Watched):
         self.notify()
 
     def _renamed(self, changes: Changes, entries: Mapping[str, Entry]) -> dict[str, Model]:
-        """The models that are gone, or on their way out, and come under another name, by that."""
+        """The removed or departing models that reappear under another name, by the new name."""
         going = [*(self.models[name] for name in changes.removed), *self._departures]
         found: dict[str, Model] = {}
         for name in changes.added:
@@ -146,7 +144,7 @@ class Fleet(Watched):
             self._supervisors.start(model)
 
     def _change(self, model: Model, entry: Entry, *, preload: bool = False) -> None:
-        """`preload`: as one that is new, even if it was to be preloaded before."""
+        """`preload`: preload it as if it were new, even if it was preloaded before the change."""
         preload = preload or not model.entry.preloads
         redefine(model, entry)
         if preload and entry.preloads and not self.closing:
@@ -161,23 +159,24 @@ class Fleet(Watched):
         return self._names.resolve(name)
 
     async def known(self, name: str) -> Match:
-        """What a name means; while files are still being looked at, one that nobody knows may yet turn up.
+        """What a name means; waits while files are still being read, because an unknown name may yet turn up.
 
         Raises:
-            ModelNotFound: It doesn't.
+            ModelNotFound: It didn't turn up.
+            ShuttingDown: llmsup is shutting down before all files were read.
         """
         if not self.complete:
             await self._until_known(name)
         return self.resolve(name)
 
     async def _until_known(self, name: str) -> None:
-        # A name that a file has may turn out to be the name of several.
+        # An id or an alias is final; a name that comes from a file may turn out to be shared by several.
         await self.until(lambda: self.complete or self.closing or self._names.was_given(name))
         if self.closing and not self.complete and not self._names.was_given(name):
             raise ShuttingDown("llmsup is shutting down.")
 
     def close(self) -> None:
-        """Let nobody in any more; who is in may finish."""
+        """Take no more requests; those already accepted may finish."""
         self.closing = True
         self.notify()
 
@@ -200,22 +199,22 @@ class Fleet(Watched):
         return self.model(self.resolve(name).id)
 
     def find_running(self, name: str) -> Model:
-        """As `find`, and among those on their way out too: what `running` shows can be unloaded."""
+        """Like `find`, but also among the departing models: whatever `running` shows can be unloaded."""
         leaving = None if self.knows(name) else self._departures.find(name)
         return leaving or self.find(name)
 
     def names_of(self, model: Model) -> list[str]:
-        """What else a model answers to, besides its id and its aliases: what no other model is called, too."""
+        """What else a model answers to, besides its id and its aliases, and no other model does."""
         return self._names.own(model.spec.name, model.entry.also)
 
     def enter(self, backend: Backend, ttl: Seconds = Seconds(0), client: str = "") -> BackendLease:
-        """Take a ticket for one request of a client; "" is nobody in particular, and shares with nobody.
+        """Take a lease for one request of a client; the client "" is no particular one, and has no share of the queue.
 
         Raises:
-            ShuttingDown: No request is taken any more.
-            QueueFull: It would have to wait, and too many wait already, or too many of this client's.
-            ModelFailed, LoadTimeout: The model can't be had for now.
-            ModelNotFound: It is gone since it was found.
+            ShuttingDown: No more requests are taken.
+            QueueFull: It would have to wait, and too many wait already, or too many from this client.
+            ModelFailed, LoadTimeout: The model failed lately and won't be tried again yet.
+            ModelNotFound: It was removed since it was found.
         """
         if self.closing or self._supervisors.nursery is None:
             raise ShuttingDown("llmsup is shutting down.")
@@ -231,38 +230,42 @@ class Fleet(Watched):
         return lease
 
     def look(self, backend: Backend) -> BackendLease:
-        """Take a ticket for one who only looks, which keeps nothing loaded.
+        """Take a lease for a read-only request, which keeps nothing loaded.
 
         Raises:
-            ShuttingDown: No request is taken any more.
-            ModelNotLoaded: There is no engine that could be asked.
+            ShuttingDown: No more requests are taken.
+            ModelNotLoaded: There is no engine to ask.
         """
         if self.closing or self._supervisors.nursery is None:
             raise ShuttingDown("llmsup is shutting down.")
         return backend.look()
 
     def _check_queue(self, client: str) -> None:
-        """One who can't be served at once may wait, unless the queue is full, or this client has more places in it
-        than it leaves to everybody else: half of them if it is alone, a third if two do the same ... So nobody can
-        fill it, and a newcomer finds room (switches share a buffer like this: Choudhury and Hahne, "Dynamic queue
-        length thresholds", 1998).
+        """Refuse a request that would have to wait if the queue is full, or if its client already holds more places
+        than it leaves free: half of them if it is alone, a third if two clients do the same, and so on. So no client
+        can fill the queue, and a newcomer finds room (switches share a buffer like this: Choudhury and Hahne, "Dynamic
+        queue length thresholds", 1998).
         """
         most = self.max_queue()
         left = most - sum(model.queue.waiting for model in self._all())
         if left <= 0:
-            raise QueueFull(f"{most} requests wait for models already (max_queue).", retry_after=5)
+            raise QueueFull(f"{most} requests are waiting for models already (max_queue).", retry_after=5)
         if client and (own := sum(model.queue.waiting_of(client) for model in self._all())) > left:
             raise QueueFull(
-                f"{own} requests of this client wait for models already, and {left} places are left for all others.",
-                hint=f"One client may have as many as it leaves free (max_queue is {most}).",
+                f"{own} requests from this client are waiting already, and {left} places are left for everyone else.",
+                hint=f"A client may take as many places as it leaves free (max_queue is {most}).",
                 retry_after=5,
             )
 
     def load(self, model: Model, *, no_eviction: bool = False) -> None:
-        """Ask for a model to be loaded, even if it failed a moment ago; `no_eviction`: only if nobody has to go for it.
+        """Ask for a model to be loaded, even if it has just failed.
+
+        Args:
+            no_eviction: Load it only if no other model has to be evicted for it.
 
         Raises:
-            ShuttingDown: It is too late for that.
+            ModelFailed: It can't be served as configured.
+            ShuttingDown: No more loads are taken.
         """
         if self.closing or self._supervisors.nursery is None:
             raise ShuttingDown("llmsup is shutting down.")
@@ -270,10 +273,10 @@ class Fleet(Watched):
         self._supervisors.start(model)
 
     async def unload_all(self, reason: str, *, force: bool = False) -> Bytes:
-        """Unload every model, all at the same time; returns the bytes that they used together.
+        """Unload all models at the same time; returns the bytes that they used together.
 
         Raises:
-            StillRunning: The engines are gone, but not all that they started.
+            StillRunning: The engines are gone, but some process that they started is not.
         """
         return await unload_all(self._all(), reason, force=force)
 
@@ -290,14 +293,14 @@ class Fleet(Watched):
             book.close()
 
     def running(self) -> list[Model]:
-        """The models that have, or are getting, an engine, in no order."""
+        """The models that have an engine or are getting one, in no particular order."""
         return [model for model in self._all() if model.run is not None]
 
     def _all(self) -> list[Model]:
-        """The models, and those that are on their way out."""
+        """The models, including the departing ones."""
         return [*self.models.values(), *self._departures]
 
 
 def _prefix(name: str) -> str:
-    """What a model's lines begin with among all others."""
+    """What a model's lines begin with in the combined log."""
     return f"[{name}] "

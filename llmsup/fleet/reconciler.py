@@ -1,7 +1,4 @@
-"""Keeps the fleet's models in step with the config and with the disk: looks, compares, applies the difference.
-
-It does not know what a model file looks like (`catalog`), nor how a model is changed (`fleet`).
-"""
+"""Keeps the fleet's models in step with the config and the disk: scans, compares, applies the difference."""
 
 from __future__ import annotations
 
@@ -30,16 +27,16 @@ from .fleet import Fleet
 log = logging.getLogger(__name__)
 
 AT_A_TIME = Seconds(0.5)
-"""How long headers are read before what is known by then is served."""
+"""How long headers are read at a time; what is known after that is served at once."""
 
 
 @frozen(kw_only=True)
 class Reloaded:
-    """What a look at the config and the disk came to.
+    """The result of reading the config and scanning the disk.
 
     Attributes:
         refused: Models that are listed but can't be served, and why.
-        restart: Settings that changed, and that only a restart of llmsup brings about.
+        restart: Changed settings that take effect only when llmsup is restarted.
     """
 
     changes: Changes
@@ -49,7 +46,7 @@ class Reloaded:
 
 @frozen(eq=False)
 class _Ask:
-    """Somebody's wish for a look, and how it went."""
+    """A request for a scan, and its result."""
 
     reread: bool
     done: trio.Event = field(factory=trio.Event, init=False)
@@ -64,10 +61,10 @@ class Reconciler(Watched):
     """The one task that changes which models the fleet has.
 
     Attributes:
-        snapshot: What was found by the last look.
+        snapshot: What the last scan found.
         over: It has ended.
-        usable: What can be known soon is served, though files may still have to be read.
-        read: How many files' headers the present look has read, `of` so many.
+        usable: The models that can be known quickly are served, though more files may still have to be read.
+        read: How many files' headers the present scan has read, `of` how many.
     """
 
     def __init__(
@@ -80,8 +77,8 @@ class Reconciler(Watched):
         engines: Engines,
         without_engine: Callable[[Iterable[Entry]], Awaitable[Mapping[str, str]]],
     ) -> None:
-        """`reread` gives the config as its file says it now; `engines` are the kinds that may serve a model;
-        `without_engine` tells which models no engine can run, and why.
+        """`reread` reads the config file again; `engines` are the kinds that may serve a model; `without_engine` gives
+        the models that no engine can run, and why.
         """
         super().__init__()
         self._config = config
@@ -100,11 +97,11 @@ class Reconciler(Watched):
 
     @property
     def reading(self) -> bool:
-        """Whether files are still being looked at for the first time."""
+        """Whether files are still being read for the first time."""
         return not (self.over or self.snapshot.complete)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Look at once, then whenever it is time or somebody asks."""
+        """Scan at once, then at every `catalog.rescan` interval and whenever a scan is asked for."""
         task_status.started()
         try:
             async with self._asked:
@@ -114,7 +111,7 @@ class Reconciler(Watched):
             self.notify()
 
     def give_up(self) -> None:
-        """Tell everybody who waits for a look that llmsup stops."""
+        """Fail everything that waits for a scan, because llmsup stops."""
         for ask in self._open:
             ask.answer(ShuttingDown("llmsup is shutting down."))
 
@@ -124,27 +121,27 @@ class Reconciler(Watched):
             asks: list[_Ask] = []
             with trio.move_on_after(self._config.now.catalog.rescan):
                 asks.append(await self._asked.receive())
-            with suppress(trio.WouldBlock):  # one look answers all who asked before it
+            with suppress(trio.WouldBlock):  # one scan answers everything that was asked before it
                 while True:
                     asks.append(self._asked.receive_nowait())
             await self._do(asks)
 
     async def reload(self) -> Reloaded:
-        """Read the config again, and look at the disk.
+        """Read the config again, and scan the disk.
 
         Raises:
             ConfigError: The config has mistakes; nothing was changed.
             SetupError: It can't be read; nothing was changed.
-            ShuttingDown: It is too late for that.
+            ShuttingDown: llmsup is shutting down.
         """
         return await self._ask(reread=True)
 
     async def rescan(self) -> Reloaded:
-        """Look at the disk. Raises ShuttingDown."""
+        """Scan the disk. Raises ShuttingDown."""
         return await self._ask(reread=False)
 
     def reload_soon(self) -> None:
-        """Have the config read again, and the log tell how that went."""
+        """Reload without waiting for the result, which goes to the log."""
         with suppress(trio.BrokenResourceError):  # llmsup is shutting down
             self._asks.send_nowait(_Ask(reread=True))
 
@@ -185,7 +182,7 @@ class Reconciler(Watched):
             ask.answer(Reloaded(changes=changes, refused=self._refused(), restart=restart))
 
     async def _look(self) -> Changes:
-        """See what there is, and have it served."""
+        """Scan the disk, and serve what is there."""
         began = trio.current_time()
         before = {name: model.entry for name, model in self._fleet.models.items()}
         await trio.to_thread.run_sync(self._library.survey, self._config.now, abandon_on_cancel=True)
@@ -205,7 +202,7 @@ class Reconciler(Watched):
         if self.of:
             seconds = format_seconds(trio.current_time() - began)
             files, models = _count(self.of, "model file"), _count(len(self._fleet.models), "model")
-            log.info("read %s in %s; %s to be asked for", files, seconds, models)
+            log.info("read %s in %s; serving %s", files, seconds, models)
         return compare(before, {name: model.entry for name, model in self._fleet.models.items()})
 
     async def _serve(self) -> None:
@@ -219,15 +216,15 @@ class Reconciler(Watched):
         self.snapshot = snapshot
         same = found == self._served and before.left_out == self.snapshot.left_out
         if same and self._fleet.complete and self.snapshot.complete:
-            return  # nothing to compare: with hundreds of models that would hold up everybody's streams
+            return  # with hundreds of models, comparing them for nothing would hold up everyone's streams
         self._served = found
-        # While a look goes on, what is not seen yet is not gone.
+        # While a scan goes on, what it hasn't found yet isn't gone.
         kept = {} if self.snapshot.complete else {n: m.entry for n, m in self._fleet.models.items() if n not in found}
         self._fleet.apply({**found, **kept}, complete=self.snapshot.complete, left_out=self.snapshot.left_out)
         self.notify()
 
     async def _note_engines(self, found: Mapping[str, Entry]) -> None:
-        """Tell what the first request for a model would find out; a program may come and go without a file changing."""
+        """Warn of models that no engine can run; programs come and go without any model file changing."""
         missing = await self._without_engine(found.values())
         told = lines_of(self._fleet.without_engine)
         self._fleet.without_engine = missing

@@ -1,7 +1,4 @@
-"""The supervisors of all models, each started when its model is first wanted.
-
-It does not know what a supervisor does.
-"""
+"""The supervisors of all models, each started when its model is first wanted."""
 
 from __future__ import annotations
 
@@ -14,10 +11,10 @@ from .model.supervisor import Supervisor
 
 
 class Supervisors:
-    """Their parent.
+    """Starts and stops them.
 
     Attributes:
-        nursery: Where they run; None before and after that.
+        nursery: Where they run; None while `run` doesn't run.
     """
 
     def __init__(self, start: Start, admission: Admission) -> None:
@@ -27,7 +24,7 @@ class Supervisors:
         self._scopes: dict[Model, trio.CancelScope] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Let them run; cancelling this stops every engine, all at the same time."""
+        """Let them run; cancelling this stops all engines at the same time."""
         try:
             async with trio.open_nursery() as self.nursery:
                 task_status.started()
@@ -36,13 +33,13 @@ class Supervisors:
             self.nursery = None
 
     def start(self, model: Model) -> None:
-        """Have a model supervised from now on."""
+        """Supervise a model from now on."""
         if model not in self._scopes and self.nursery is not None:
             self._scopes[model] = trio.CancelScope()
             self.nursery.start_soon(self._supervise, model, name=f"model {model.spec.name}")
 
     def stop(self, model: Model) -> None:
-        """Don't supervise a model any longer, which must have no engine."""
+        """Stop supervising a model, which must have no engine."""
         if scope := self._scopes.get(model):
             scope.cancel()
 

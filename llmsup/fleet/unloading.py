@@ -1,7 +1,4 @@
-"""The unload of many models at once.
-
-It does not know which, nor why.
-"""
+"""Unloads many models at once."""
 
 from __future__ import annotations
 
@@ -15,10 +12,10 @@ from .model.model import Model
 
 
 async def unload_all(models: Iterable[Model], reason: str, *, force: bool = False) -> Bytes:
-    """Unload models, all at the same time; returns the bytes that they used together.
+    """Unload models at the same time; returns the bytes that they used together.
 
     Raises:
-        StillRunning: The engines are gone, but not all that they started.
+        StillRunning: The engines are gone, but some process that they started is not.
     """
     freed: list[Bytes] = []
     left: list[StillRunning] = []

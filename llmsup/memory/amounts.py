@@ -1,7 +1,4 @@
-"""Bytes by pool: what a model takes, what is free, what is missing. Every sum about memory is one of these.
-
-It does not know which pools a machine has, nor what is taken from them.
-"""
+"""Bytes by pool: what a model takes, what is free, what is missing. Every sum about memory is one of these."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ HOST: Final = "host"
 """The machine's own memory."""
 
 CEILING: Final = "ceiling"
-"""No memory of its own: what all models together may have, wherever it is ([memory] limit)."""
+"""Not a memory, but a bound: what all models together may use, in whichever memory ([memory] limit)."""
 
 
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
@@ -23,9 +20,9 @@ _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
 @final
 class Amounts:
-    """So many bytes of each pool, and none of any pool that isn't named. Below zero is what is lacking.
+    """A number of bytes for each pool, zero for any pool that isn't named; negative means lacking.
 
-    It can't change, and two that are alike are equal: a pool with nothing in it is not kept.
+    Immutable, and compared by value: a pool with zero bytes isn't kept.
     """
 
     __slots__ = ("_bytes",)  # nothing here changes it; attrs' frozen takes longer, and a decision makes many of these
@@ -38,7 +35,7 @@ class Amounts:
         return self._bytes.get(pool, 0)
 
     def __iter__(self) -> Iterator[str]:
-        """The pools of which there is anything, or anything lacking."""
+        """The pools whose amount isn't zero."""
         return iter(self._bytes)
 
     def __bool__(self) -> bool:
@@ -68,7 +65,7 @@ class Amounts:
         return Amounts({pool: max(self[pool], other[pool]) for pool in (*self, *other)})
 
     def within(self, pools: Collection[str]) -> Amounts:
-        """What of it is in these pools."""
+        """The part of it that is in these pools."""
         return Amounts({pool: size for pool, size in self._bytes.items() if pool in pools})
 
     @property

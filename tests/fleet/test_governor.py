@@ -73,7 +73,7 @@ async def test_what_can_never_fit_is_refused_and_nothing_is_touched(autojump_clo
         for _ in range(2):
             with pytest.raises(ModelTooLarge) as caught:
                 await m.use("giant")
-        assert "it needs 61.0 GiB, and all models together may have 60.0 GiB" in caught.value.message
+        assert "it needs 61.0 GiB, and all models together may use 60.0 GiB" in caught.value.message
         assert m.fleet.models["giant"].state is State.UNLOADED
         assert (m.loaded, m.went()) == (["a"], [])
         m.prices.said["giant"] = 30 * GiB  # it was given a smaller context
@@ -243,7 +243,7 @@ async def test_a_turn_that_nobody_uses_ends_early_and_to_the_moment(autojump_clo
         assert trio.current_time() == pytest.approx(2 + 1.5 + 1 + 1, abs=0.1)
         waited = [record.decision for record in m.governor.records if record.decision.kind == "wait"]
         why = [weighed.stays for each in waited for weighed in each.weighed]
-        assert any(each.startswith("its turn: both are asked for at once") for each in why)
+        assert any(each.startswith("its turn") for each in why)
 
 
 async def test_a_load_is_expected_to_take_what_others_took(autojump_clock: MockClock) -> None:
@@ -325,8 +325,8 @@ async def test_a_load_that_dies_of_memory_twice_is_left_alone_for_a_while(autoju
         assert len(m.garage.engines) == 2
         with pytest.raises(ModelFailed) as caught:
             await m.use("b")
-        assert "for want of memory" in caught.value.message
-        assert "So did the second try" in caught.value.message
+        assert "out of memory" in caught.value.message
+        assert "second try" in caught.value.message
         assert caught.value.retry_after is not None
 
 
@@ -334,7 +334,7 @@ async def test_an_engine_that_the_system_killed_for_memory_is_recognised(autojum
     """By the count of such kills that grew meanwhile; without that a SIGKILL is just a SIGKILL."""
     async with machine() as m:
         m.serve(a=20)
-        for kills, said in ((0, "killed by SIGKILL"), (1, "the system killed it because there was no memory left")):
+        for kills, said in ((0, "killed by SIGKILL"), (1, "the system ran out of memory")):
             m.ask("a", 1000)
             await trio.sleep(5)
             m.oom_kills += kills
@@ -417,7 +417,7 @@ async def test_a_declared_memory_that_is_far_too_small(
         with caplog.at_level(logging.WARNING):
             await m.use("a")
             await trio.sleep(60)
-        assert "a costs 40.0 GiB, more than the 1.0 GiB declared (memory)" in caplog.text
+        assert "40.0 GiB, more than the 1.0 GiB declared (memory)" in caplog.text
         footprint = m.governor.footprint(m.fleet.models["a"])
         assert footprint is not None
         assert footprint.bytes == 40 * GiB

@@ -88,7 +88,7 @@ async def test_half_an_hour_of_anything(autojump_clock: MockClock, seed: int) ->
         assert m.governor.asks == []
         for model in m.fleet.models.values():
             assert not model.queue.busy
-            assert not model.queue.held
+            assert not model.queue.paused
         loaded = {engine.name for engine in m.alive()}
         assert {each.name for each in m.governor.loaded_models()} == loaded
         went = m.went()

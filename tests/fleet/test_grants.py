@@ -63,7 +63,7 @@ async def test_who_no_longer_waits_is_heard_of_at_once(autojump_clock: MockClock
         m.ask("b", 1, patience=3.33)
         await trio.sleep(3.33 + 0.1)
         assert m.fleet.models["b"].run is None
-        assert not m.fleet.models["a"].queue.held
+        assert not m.fleet.models["a"].queue.paused
 
 
 async def test_only_an_idle_one_that_is_ready_is_evicted(autojump_clock: MockClock) -> None:
@@ -74,7 +74,7 @@ async def test_only_an_idle_one_that_is_ready_is_evicted(autojump_clock: MockClo
         decision = Decision("evict", "a test", model="b")
         m.ask("a", 10)
         await a.until(lambda: a.run and a.run.loaded_at)
-        (grant,) = m.governor._reserved
+        (grant,) = m.governor._ledger
         with pytest.raises(RuntimeError, match=r"<Model a ready, 1 in flight, pid 1> can't be evicted"):
             grant.evict(decision)
         grant.evict(decision, force=True)

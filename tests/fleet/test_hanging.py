@@ -114,7 +114,7 @@ async def test_idle_and_silent(autojump_clock: MockClock, make: Callable[..., Mo
     sick_since = trio.current_time()
     await model.until(lambda: model.state is State.UNLOADED)
     assert trio.current_time() - sick_since == pytest.approx(3 * (10 + 5), abs=10)
-    assert "hangs: it had nothing to do, and answered no question" in model.reason
+    assert "hangs: it had nothing to do" in model.reason
     assert model.crashes == 1
 
 

@@ -68,7 +68,7 @@ async def test_who_comes_while_it_is_held_waits_for_the_next_life() -> None:
     queue.set_limit(1)
     first, second = queue.enter(), queue.enter()
     queue.open(Run())
-    queue.hold()
+    queue.pause()
     third = queue.enter()
     assert served(first, second, third) == [True, False, False]
     assert (queue.waiting, queue.due) == (2, 1)
@@ -86,9 +86,9 @@ async def test_released_all_are_served_in_their_order() -> None:
     queue = counted.queue
     queue.open(Run())
     first = queue.enter()
-    queue.hold()
+    queue.pause()
     second, third = queue.enter(), queue.enter()
-    queue.release()
+    queue.resume()
     fourth = queue.enter()
     for gone, then in ((first, second), (second, third), (third, fourth)):
         queue.leave(gone)
@@ -100,14 +100,14 @@ async def test_holding_and_releasing_twice_is_the_same_as_once() -> None:
     counted = Counted()
     queue = counted.queue
     changes = counted.changes
-    queue.release()
+    queue.resume()
     assert counted.changes == changes
     queue.open(Run())
-    queue.hold()
-    queue.hold()
+    queue.pause()
+    queue.pause()
     lease = queue.enter()
-    queue.release()
-    queue.release()
+    queue.resume()
+    queue.resume()
     assert served(lease) == [True]
 
 
@@ -115,11 +115,11 @@ async def test_the_next_life_serves_those_who_waited_for_it() -> None:
     """The hold ends with the engine."""
     queue = Counted().queue
     queue.open(Run())
-    queue.hold()
+    queue.pause()
     with queue.enter() as lease:
         queue.close()
         queue.forget()
-        assert (queue.held, queue.due, served(lease)) == (False, 1, [False])
+        assert (queue.paused, queue.due, served(lease)) == (False, 1, [False])
         run = Run()
         queue.open(run)
         assert await lease.run(Seconds(1)) is run
@@ -128,12 +128,12 @@ async def test_the_next_life_serves_those_who_waited_for_it() -> None:
 async def test_since_is_when_the_first_of_all_came(autojump_clock: Clock) -> None:
     """Of those that are held, too: the model's own place among those that wait for memory depends on it."""
     queue = Counted().queue
-    queue.hold()
+    queue.pause()
     later = queue.enter()
     assert queue.since == 0
     await trio.sleep(5)
-    queue.release()
-    queue.hold()
+    queue.resume()
+    queue.pause()
     other = queue.enter()
     assert queue.since == 0
     queue.leave(later)
@@ -146,10 +146,10 @@ async def test_who_leaves_while_it_is_held_is_gone() -> None:
     """And is not served when it is released."""
     queue = Counted().queue
     queue.open(Run())
-    queue.hold()
+    queue.pause()
     with queue.enter() as lease:
         pass
-    queue.release()
+    queue.resume()
     assert (queue.waiting, queue.in_flight, served(lease)) == (0, 0, [False])
 
 
@@ -158,7 +158,7 @@ async def test_all_who_wait_are_refused() -> None:
     queue = Counted(limit=1).queue
     queue.open(Run())
     inside, queued = queue.enter(), queue.enter()
-    queue.hold()
+    queue.pause()
     held = queue.enter()
     queue.refuse(Unloading("x was unloaded: so.", retry_after=1))
     for lease in (queued, held):
@@ -185,7 +185,7 @@ async def test_each_gets_an_error_of_its_own() -> None:
 async def test_who_waits_too_long(autojump_clock: Clock) -> None:
     """Counted from when it came; where it was memory that was missing, that is said, with who has it."""
     queue = Counted().queue
-    queue.hold()
+    queue.pause()
     with queue.enter() as lease:
         await trio.sleep(4)
         with pytest.raises(QueueTimeout, match=r"waited 5.0 s for its model"):
@@ -239,8 +239,8 @@ def _end(queue: RequestQueue) -> None:
 
 MOVES: dict[str, Callable[[RequestQueue], object]] = {
     "enter": RequestQueue.enter,
-    "hold": RequestQueue.hold,
-    "release": RequestQueue.release,
+    "pause": RequestQueue.pause,
+    "resume": RequestQueue.resume,
     "open": lambda queue: queue.open(Run()),
     "close": RequestQueue.close,
     "forget": _end,
@@ -264,14 +264,14 @@ def test_what_holds_of_any_moves(moves: list[str]) -> None:
             if move == "enter":
                 lease = queue.enter()
                 inside.append(lease)
-                if queue.held:
+                if queue.paused:
                     barred.add(lease)
             elif move.startswith("leave"):
                 if inside:
                     queue.leave(inside.pop(0 if move == "leave first" else -1))
             else:
                 MOVES[move](queue)
-            if not queue.held:
+            if not queue.paused:
                 barred.clear()
             begun = [lease for lease in inside if lease.served_by is not None]
             assert inside[: len(begun)] == begun

@@ -93,7 +93,7 @@ async def test_what_can_never_fit_is_a_507_with_numbers() -> None:
         assert (await served.client.chat("a")).status == 200
         got = await served.client.chat("giant")
         assert (got.status, got.error["code"]) == (507, "model_too_large")
-        assert "it needs 3.0 GiB, and all models together may have 2.0 GiB" in got.error["message"]
+        assert "it needs 3.0 GiB, and all models together may use 2.0 GiB" in got.error["message"]
         assert [entry["model"] for entry in (await served.client.get("/running")).json] == ["a"]
         history = (await served.client.get("/memory/giant")).json["history"]
         assert [each["what"] for each in history] == ["refuse"]
@@ -115,7 +115,7 @@ async def test_why_nobody_goes_though_memory_is_short(tmp_path: Path) -> None:
     async with serving(config=evolve(settings, models={"a": pinned}, memory=memory)) as served:
         assert (await served.client.chat("a")).status == 200
         assert (await served.client.get("/memory")).json["nobody_goes"] is None
-        assert "Nobody is unloaded" not in await llmsup(served, "ps") + await llmsup(served, "why", "a")
+        assert "Nothing is unloaded" not in await llmsup(served, "ps") + await llmsup(served, "why", "a")
         says.write_text('{"available": 1000, "level": "critical"}')
         with trio.fail_after(60):
             while not (told := (await served.client.get("/memory")).json)["nobody_goes"]:  # noqa: ASYNC110 -- a process
@@ -124,9 +124,9 @@ async def test_why_nobody_goes_though_memory_is_short(tmp_path: Path) -> None:
         assert told["decisions"][-1]["decision"] == "leave"
         assert told["decisions"][-1]["left"] == "none may go"
         assert told["models"][0]["stays"] == "pinned"
-        assert "Nobody is unloaded for it: no model may go now (a: pinned)." in await llmsup(served, "ps")
+        assert "is unloaded for it: no model may go now (a: pinned)." in await llmsup(served, "ps")
         assert (
-            "Nobody is unloaded though memory pressure is critical: no model may go now (a: pinned)."
+            "Nothing is unloaded although memory pressure is critical: no model may go now (a: pinned)."
             in await llmsup(served, "why", "a")
         )
 

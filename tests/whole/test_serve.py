@@ -402,7 +402,7 @@ def test_without_a_config(serve: Serve) -> None:
 @pytest.mark.slow
 def test_open_to_everybody(serve: Serve) -> None:
     served = serve(listen="0.0.0.0:0")
-    assert re.search(r"WARN  whoever can reach 0\.0\.0\.0:\d+ can use", served.log.read_text())
+    assert re.search(r"WARN  anyone who can reach 0\.0\.0\.0:\d+ can use", served.log.read_text())
     assert served("ps").exit_code == 0
     for path in ("/unload", "/logs", "/v1/models"):  # a page whose name was made to lead here
         assert answer_to(served, path, Host="evil.com") == 403
@@ -529,7 +529,7 @@ def test_a_terminal_shows_how_far_the_first_look_is(tmp_path: Path) -> None:
         os.close(theirs)
         shown = b""
         try:
-            while b"to be asked for" not in shown:
+            while b"; serving " not in shown:
                 assert select.select([screen], [], [], PATIENCE)[0], shown
                 shown += screen.read(65536)
         finally:

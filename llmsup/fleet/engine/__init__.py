@@ -1,1 +1,1 @@
-"""A model's engine as the fleet needs it: started, asked whether it answers, ended in good order."""
+"""A model's engine as a process: started, asked whether it answers, ended cleanly."""

@@ -1,7 +1,4 @@
-"""Asking an engine whether it answers.
-
-It does not know what follows from the answer, nor whose engine it is.
-"""
+"""Asks an engine whether it is ready or healthy."""
 
 from __future__ import annotations
 
@@ -20,15 +17,15 @@ from ...process.shortage import insist
 from ...units import Seconds, format_seconds
 
 PATIENCE = 5.0
-"""Seconds that an engine may usually take to answer."""
+"""Seconds that an engine normally gets to answer."""
 
 
 class Health:
-    """The questions to one engine.
+    """The health checks of one engine.
 
     Attributes:
-        said: What came of the last question, for people.
-        answered: It did once.
+        said: The result of the last check, for people.
+        answered: It has answered at least once.
     """
 
     def __init__(self, launch: Launch) -> None:
@@ -38,14 +35,14 @@ class Health:
         self.answered = False
 
     async def answers(self, patience: float) -> bool:
-        """Ask once, and wait for an answer for so many seconds. On a connection of its own, so that nothing else can
-        be in the way.
+        """Ask once, and wait up to `patience` seconds for the answer. Uses a connection of its own, so that nothing
+        else can be in the way.
 
         Raises:
-            OutOfResources: It could not be asked, which is no fault of the engine.
+            OutOfResources: It could not be asked, which is not the engine's fault.
         """
         if isinstance(self._launch.address, UnixAddress) and not self._launch.address.path.exists():
-            return False  # cheaper than being refused
+            return False  # cheaper than a refused connection
         try:
             with trio.move_on_after(patience) as limit:
                 return await self._ask()
@@ -71,6 +68,6 @@ class Health:
             await probe.close()
         self.said = f"{self._question} answered {answer.status}"
         if answer.status == 404:
-            self.said += ': set `health` to a path that it has, or to ""'
+            self.said += ': set `health` to a path that it serves, or to ""'
         self.answered = self.answered or answer.status == 200
         return answer.status == 200

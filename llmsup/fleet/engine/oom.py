@@ -1,7 +1,4 @@
-"""How an engine's end for want of memory looks: what it said, or what the system counts.
-
-It does not know what follows from it.
-"""
+"""Recognises an engine that ran out of memory, by its log lines or its exit code."""
 
 from __future__ import annotations
 
@@ -14,22 +11,23 @@ _SAID = re.compile(
     r"|std::bad_alloc|cannot allocate memory",
     re.IGNORECASE,
 )
-"""ggml's back ends (CUDA, Metal's kIOGPUCommandBufferCallbackErrorOutOfMemory, Vulkan's ErrorOutOfDeviceMemory),
-llama.cpp's own loader, C++, Rust and libc."""
+"""What ggml's backends (CUDA, Metal's kIOGPUCommandBufferCallbackErrorOutOfMemory, Vulkan's ErrorOutOfDeviceMemory),
+llama.cpp's own loader, C++, Rust and libc write."""
 
 _HARMLESS = re.compile(r"\bm(?:un)?lock|pinned memory", re.IGNORECASE)
-"""It goes on without: llama.cpp src/llama-mmap.cpp ("failed to mlock ... Cannot allocate memory" is about a limit), and
-ggml-cuda.cu's ggml_cuda_host_malloc and its likes, which take ordinary memory then."""
+"""Not fatal: llama.cpp src/llama-mmap.cpp ("failed to mlock ... Cannot allocate memory" is about a limit), and
+ggml-cuda.cu's ggml_cuda_host_malloc and the like, which fall back to ordinary memory."""
 
 _OVERCOME = re.compile(r"retrying without", re.IGNORECASE)
-"""llama.cpp src/llama-context.cpp gives up pipeline parallelism first, and goes on: what it said before is void."""
+"""llama.cpp src/llama-context.cpp first gives up pipeline parallelism and goes on; complaints before that don't count.
+"""
 
 LOOKED_AT = 200
-"""Lines from an engine's end on: what it says after it had no memory is rarely more."""
+"""How many of an engine's last lines are searched; it rarely writes more after running out of memory."""
 
 
 def complains_of_memory(lines: tuple[str, ...]) -> str:
-    """The first line that says that memory could not be had, or ""."""
+    """The first line that says that memory ran out, or ""."""
     complaint = ""
     for line in lines:
         if _OVERCOME.search(line):
@@ -40,7 +38,7 @@ def complains_of_memory(lines: tuple[str, ...]) -> str:
 
 
 def may_be_the_system(code: int) -> bool:
-    """Whether the system may have killed it for want of memory: it does that with SIGKILL, which a shell around the
-    engine tells as 128 + 9.
+    """Whether the system may have killed it to free memory: it does so with SIGKILL, which a shell around the engine
+    reports as 128 + 9.
     """
     return code in (-signal.SIGKILL, 128 + signal.SIGKILL)

@@ -1,6 +1,6 @@
-"""A real engine: a child process, its log, its connections, and whether it answers.
+"""A real engine: a child process, its log, its connections and its health checks.
 
-It does not know when it should run, nor for whom: `model` does.
+When it should run is up to `fleet.model`.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from ...process.shortage import is_ours, note
 from .health import PATIENCE, Health
 
 FIRST_POLL = 0.01
-"""Seconds between the first questions whether the engine is ready; a warm start must not wait for a tick."""
+"""Seconds between the first readiness checks; a warm start must not wait for a tick."""
 
 SLOWEST_POLL = 0.25
-"""Seconds between the last ones; in between, a twentieth of the time it took so far."""
+"""Seconds between the last ones; in between, a twentieth of the time it has taken so far."""
 
 _PROGRESS = "cmd_child_to_router:state:"
 
 
 class RunningEngine:
-    """The `life.Engine` that is a process."""
+    """The `model.run.Engine` that is a process."""
 
     def __init__(self, launch: Launch, child: Child, book: LogBook) -> None:
         self.launch = launch
@@ -61,7 +61,7 @@ class RunningEngine:
             self._pumped.set()
 
     def _note_progress(self, line: str) -> None:
-        # {"state": "loading", "payload": {"value": 0.0 ... 1.0}}: internal to llama.cpp, so anything may come.
+        # {"state": "loading", "payload": {"value": 0.0 ... 1.0}}: internal to llama.cpp, so expect anything.
         with contextlib.suppress(ValueError, KeyError, TypeError):
             self.progress = float(json.loads(line)["payload"]["value"])
         self._reports += 1
@@ -74,10 +74,10 @@ class RunningEngine:
             with contextlib.suppress(OutOfResources):  # ask again
                 if self._child.returncode is None and await self._health.answers(PATIENCE):
                     return
-            # Whatever it writes may be "listening", so that wakes us too, but not more often than the first poll.
+            # Any line it writes may be "listening", so each wakes us too, but not more often than the first poll.
             with trio.move_on_after(min(SLOWEST_POLL, max(FIRST_POLL, (trio.current_time() - began) / 20))):
                 await trio.sleep(FIRST_POLL / 2)
-                await self._book.until(lambda: self._signs() != seen)  # noqa: B023 -- awaited in this very turn
+                await self._book.until(lambda: self._signs() != seen)  # noqa: B023 -- awaited within this iteration
 
     @property
     def unready_because(self) -> str:
@@ -93,14 +93,14 @@ class RunningEngine:
             if not is_ours(error):
                 raise
             note(error, "look at what an engine does")
-            return Activity(at=trio.current_time(), output=object())  # that we can't see it is no silence
+            return Activity(at=trio.current_time(), output=object())  # not being able to look doesn't mean silence
 
     async def healthy(self, patience: float) -> bool:
-        if self.unreachable:  # it can't be asked, which is not its fault; whoever is connected is served
+        if self.unreachable:  # it can't be asked, which is not its fault; existing connections are still served
             return self._child.returncode is None
         try:
             return await self._health.answers(patience)
-        except OutOfResources:  # nothing is known against it
+        except OutOfResources:  # no evidence that it is unhealthy
             return self._child.returncode is None
 
     @property
@@ -110,16 +110,16 @@ class RunningEngine:
 
     async def wait(self) -> int:
         code = await self._child.wait()
-        with trio.move_on_after(1):  # its last words; a grandchild may hold the pipe open for ever
+        with trio.move_on_after(1):  # for its last lines; a grandchild may hold the pipe open forever
             await self._pumped.wait()
         if code == 0:
             self.remains = await self._child.remains()
         return code
 
     async def look_behind(self) -> None:
-        """After its end: find out what is left of it all the same. For people, in `left`."""
+        """Find out what is left of the engine after its end, and list it in `left`, for people."""
         self.left = self._child.left
-        # What runs elsewhere (a container, another user) can't be seen as a process, but where it listens.
+        # What runs elsewhere (a container, another user) doesn't show as a process, but it may still be listening.
         if self._health.answered and await listens(self.launch.address):
             self.left = (*self.left, f"what answers at {self.launch.address}")
 
@@ -135,14 +135,14 @@ class RunningEngine:
             self.meter.saw(footprint)
 
     async def after_ready(self) -> None:
-        """Nothing is to be done before the first request."""
+        """Nothing to prepare."""
 
     async def before_stop(self, deadline: float) -> None:
-        """Nothing is to be done before a stop."""
+        """Nothing to prepare."""
 
 
 async def listens(address: Address) -> bool:
-    """Whether anybody accepts connections there."""
+    """Whether anything accepts connections there."""
     with trio.move_on_after(1), contextlib.suppress(OSError):
         await trio.aclose_forcefully(await connect(address))
         return True

@@ -1,7 +1,4 @@
-"""How the end of an engine looks that could not use the projector it was given: what it said.
-
-It does not know what follows from it.
-"""
+"""Recognises, by its log lines, an engine that ended because it could not use its projector."""
 
 from __future__ import annotations
 
@@ -14,7 +11,8 @@ _SAID = re.compile(
     r"|(?:clip|mtmd)[\w/-]*\.cpp:\d+: GGML_ASSERT",
     re.IGNORECASE,
 )
-"""llama.cpp's tools/mtmd (mtmd.cpp, clip.cpp) and tools/server/server-context.cpp, the latest and those before."""
+"""From llama.cpp's tools/mtmd (mtmd.cpp, clip.cpp) and tools/server/server-context.cpp, current and earlier versions.
+"""
 
 _TIME = re.compile(r"^[\d.:\s]+[EWIDF] ")
 """What llama-server writes before each line: the time and the level."""

@@ -1,7 +1,4 @@
-"""Starts real engines: a plan, a process, a socket, and their orderly end.
-
-It does not know what the engine is for, nor what happens to it in between.
-"""
+"""Starts real engines, each a process with a socket, and ends them cleanly."""
 
 from __future__ import annotations
 
@@ -19,20 +16,20 @@ from ...process.sockets import SocketDirectory
 from .process_engine import RunningEngine
 
 ELSEWHERE = ("LLAMA_API_KEY", "LLAMA_ARG_API", "LLAMA_ARG_HOST", "LLAMA_ARG_PORT", "LLAMA_ARG_MODEL", "LLAMA_ARG_SSL")
-"""How variables begin that would make a llama-server listen elsewhere, serve something else, or want a key that we
-don't have: they are not inherited. A model's own `env` may still set any of it.
+"""Prefixes of environment variables that are not inherited, because they would make a llama-server listen elsewhere,
+serve something else, or want a key that we don't have. A model's own `env` may still set them.
 """
 
 LOOK_BEHIND = 2.0
-"""Seconds that it may take to find out whether anybody still answers where an engine did."""
+"""Seconds for finding out what an engine has left behind."""
 
 
 class Starter:
-    """Starts real engines; the `life.Start` of production.
+    """Starts real engines; the `model.run.Start` of production.
 
     Attributes:
         selector: Turns a model into a command line.
-        orphans: Told of every process group.
+        orphans: The guard that is told of every process group.
         sockets: A private directory, short enough for a Unix socket's path.
     """
 
@@ -48,10 +45,10 @@ class Starter:
 
         Raises:
             SetupError: The model's file or program isn't there.
-            OutOfResources: The system doesn't let us start a process now.
+            OutOfResources: The system can't give us another process now.
             OSError: It can't be started.
         """
-        self._started += 1  # a socket's file outlives its engine, and a name in use can't be bound: never twice
+        self._started += 1  # a new name each time: a socket's file outlives its engine, and can't be bound again
         socket = await self._sockets.ready(self._orphans.use) / f"{self._started}.sock"
         spec = entry.spec
         launch = await self._selector.plan(spec, socket, entry.found, entry.engine)

@@ -1,1 +1,1 @@
-"""Memory among the models: grants, the ledger, the governor that carries out the policy's decisions."""
+"""Memory shared among the models: grants, their ledger, and the governor that carries out the policy's decisions."""

@@ -1,7 +1,4 @@
-"""What each model is going to cost, in memory and in seconds of its load, with what was measured in its last life.
-
-It does not know who asks, nor what the memory is used for meanwhile.
-"""
+"""What each model will cost, in memory and in seconds to load, using what was measured in earlier runs."""
 
 from __future__ import annotations
 
@@ -24,30 +21,30 @@ from ..model.run import Run
 log = logging.getLogger(__name__)
 
 MORE = 1.1
-"""Times what was declared, or was told already, is worth a warning."""
+"""Warn when a model takes this many times its declared size, or the size of the last warning."""
 
 
 class CostSource(Protocol):
-    """What the governor asks about models' costs."""
+    """What the governor needs to know about models' costs."""
 
     @property
     def speed(self) -> Speed:
-        """How fast this machine has loaded models."""
+        """How fast this machine has loaded models so far."""
 
     async def cost(self, model: Model) -> Cost:
-        """What it is going to cost."""
+        """What loading it will cost."""
 
     async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
-        """What each of many is going to cost: for lists, so that the same engine may be looked at less often."""
+        """What loading each of them would cost; for lists, so the build of a model's engine may be a cached one."""
 
     def load_seconds(self, model: Model) -> float | None:
-        """How long the last load of it took, as it was when its cost was last asked for; None: there was none."""
+        """Seconds that its last load took, with the engine build seen by the last `cost`; None if there was none."""
 
     def loaded(self, model: Model, run: Run, seconds: float, size: int) -> None:
-        """Remember how long a load took that read so many bytes."""
+        """Remember that a load of `size` bytes took `seconds`."""
 
     def keep(self, model: Model, run: Run) -> None:
-        """Remember what a life has come to."""
+        """Remember what a run has cost."""
 
 
 class MeasuredCosts:
@@ -55,8 +52,8 @@ class MeasuredCosts:
 
     Attributes:
         store: What was measured before.
-        build: Which build of which engine a model gets, as a text that differs when the build does; "" if that can't
-            be told. May use the disk.
+        build: Identifies the build of the engine that a model gets, as a text that differs when the build does; "" if
+            that can't be told. May read the disk.
     """
 
     def __init__(self, store: FootprintStore, build: Callable[[Entry], str]) -> None:
@@ -64,14 +61,14 @@ class MeasuredCosts:
         self._build = build
         self._told: dict[tuple[str, int], int] = {}
         self._builds: MutableMapping[Model, str] = WeakKeyDictionary()
-        self._lives: MutableMapping[Run, tuple[str, Bytes]] = WeakKeyDictionary()  # the key of each, and its prompts
+        self._runs: MutableMapping[Run, tuple[str, Bytes]] = WeakKeyDictionary()  # the key of each, and its prompts
 
     @property
     def speed(self) -> Speed:
         return self._store.speed
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Load what was kept, and write what is new every minute and at the end."""
+        """Load the saved measurements; save new ones every minute and at the end."""
         if problem := await trio.to_thread.run_sync(self._store.load):
             log.warning("%s", problem)
         task_status.started()
@@ -90,18 +87,18 @@ class MeasuredCosts:
     async def cost(self, model: Model) -> Cost:
         self._builds[model] = await trio.to_thread.run_sync(self._build, model.served)
         if model.run is not None:
-            self._lives[model.run] = self._as_it_is(model)
+            self._runs[model.run] = self._remembered_as(model)
         return self._cost(model)
 
     def load_seconds(self, model: Model) -> float | None:
         return self._store.load_seconds(self._key(model))
 
     def loaded(self, model: Model, run: Run, seconds: float, size: int) -> None:
-        key, _ = self._lives.get(run) or self._as_it_is(model)
+        key, _ = self._runs.get(run) or self._remembered_as(model)
         self._store.loaded(key, seconds, size)
 
     async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
-        """The build is looked at once for each model, and then at its loads."""
+        """The engine build is looked up once for each model, and afterwards only by `cost`."""
         if new := [model for model in models if model not in self._builds]:
             builds = await trio.to_thread.run_sync(lambda: [self._build(model.served) for model in new])
             self._builds.update(zip(new, builds, strict=True))
@@ -116,23 +113,23 @@ class MeasuredCosts:
 
     def keep(self, model: Model, run: Run) -> None:
         meter = run.engine.meter if run.engine else None
-        key, grows = self._lives.get(run) or self._as_it_is(model)
+        key, grows = self._runs.get(run) or self._remembered_as(model)
         if meter is None or (peak := meter.peak) is None or (start := meter.start(grows)) is None:
-            return  # it never came to what it needs
+            return  # it never got as far as being measured
         self._store.put(key, start)
         declared = model.spec.memory
         if declared is None or peak <= max(declared, self._told.get((model.spec.name, declared), 0)) * MORE:
             return
         self._told[model.spec.name, declared] = peak
         log.warning(
-            "%s: its declared `memory` is %s, and it took %s: declare that, or leave `memory` out",
+            "%s: its declared `memory` is %s, but it took %s: declare that, or leave `memory` out",
             model.spec.name,
             format_bytes(declared),
             format_bytes(Bytes(peak)),
         )
 
-    def _as_it_is(self, model: Model) -> tuple[str, Bytes]:
-        """What a life is remembered by: that of its beginning, for the model may be another by its end."""
+    def _remembered_as(self, model: Model) -> tuple[str, Bytes]:
+        """The key of a run, and its prompts; taken at its start, as the model may be redefined before it ends."""
         return self._key(model), prompts(model.needs)
 
     def _key(self, model: Model) -> str:

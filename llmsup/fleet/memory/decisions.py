@@ -1,7 +1,4 @@
-"""What was decided about memory lately, told in the log and as events, and kept for who asks.
-
-It does not know how anything is decided.
-"""
+"""The recent decisions about memory: logged, written as events, and kept for `/memory` and `llmsup why`."""
 
 from __future__ import annotations
 
@@ -23,12 +20,12 @@ KEPT = 50
 
 @define(eq=False)
 class Record:
-    """One decision, and what became of it.
+    """One decision, and its effect.
 
     Attributes:
         at: Unix seconds.
-        freed: The bytes that its victims were seen to give back; None: none is gone yet, or nobody could tell.
-        seconds: How long that took, from their stop to the last byte; None: none is gone yet.
+        freed: The bytes that its victims have given back; None if none is gone yet, or it could not be measured.
+        seconds: How long that took, from the stop to the last byte; None if none is gone yet.
     """
 
     at: float
@@ -43,7 +40,7 @@ class Decisions:
     def __init__(self, events: Events) -> None:
         self._records: deque[Record] = deque(maxlen=KEPT)
         self._events = events
-        self._told: set[Left] = set()  # of this spell of pressure
+        self._told: set[Left] = set()  # logged in the present spell of pressure
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self._records)
@@ -52,8 +49,8 @@ class Decisions:
         return len(self._records)
 
     def add(self, decision: Decision) -> None:
-        """Take note of one. What waits is decided about every second, and so is pressure: only what became different is
-        a new record, and why nobody goes is told once in a spell of pressure.
+        """Record a decision. Waiting loads and pressure are decided again every second, so only a decision that differs
+        from the last becomes a new record, and each reason for evicting nothing is logged once per spell of pressure.
         """
         last = next((each for each in reversed(self._records) if each.decision.model == decision.model), None)
         if last is not None and decision.kind in ("wait", "leave") and _same(last.decision, decision):
@@ -61,7 +58,7 @@ class Decisions:
             return
         self._records.append(Record(round(time.time(), 3), decision))
         if decision.kind == "leave":
-            if decision.left in self._told or decision.left == "easing":  # the level's own lines tell of that
+            if decision.left in self._told or decision.left == "easing":  # the log lines about the level cover that
                 return
             self._told.add(decision.left)
         _log(decision)
@@ -74,11 +71,11 @@ class Decisions:
         )
 
     def calm(self) -> None:
-        """Memory is not short any more: the next time it is, everything is told anew."""
+        """Memory is no longer short: the next time it is, every reason is logged again."""
         self._told.clear()
 
     def went(self, decision: Decision, freed: Bytes | None, seconds: float) -> None:
-        """A victim of it is gone; so many bytes were seen to come back, so many seconds after it was told to go."""
+        """One of its victims is gone: `freed` bytes came back (None: unknown), `seconds` after its stop began."""
         for record in self._records:
             if record.decision is decision:
                 record.freed = (record.freed or 0) + (freed or 0) if freed is not None else record.freed
@@ -88,12 +85,17 @@ class Decisions:
 def _log(decision: Decision) -> None:
     if decision.kind == "leave":
         level = logging.WARNING if decision.left in ("not ours", "too little", "none may go") else logging.INFO
-        log.log(level, "memory: it is short, and nobody goes: %s", decision.because)
+        log.log(level, "memory: short of memory, but unloading nothing: %s", decision.because)
         return
-    whom = decision.model or "memory pressure"
-    said = {"admit": "is let in", "evict": "has others leave", "wait": "waits", "refuse": "is refused"}
+    model, victims = decision.model, ", ".join(decision.victims)
+    said = {
+        "admit": f"{model} is admitted",
+        "evict": f"unloading {victims} " + (f"to make room for {model}" if model else "under memory pressure"),
+        "wait": f"{model} waits",
+        "refuse": f"{model} is refused",
+    }
     level = logging.WARNING if decision.kind == "refuse" else logging.INFO
-    log.log(level, "memory: %s %s: %s", whom, said[decision.kind], decision.because)
+    log.log(level, "memory: %s: %s", said[decision.kind], decision.because)
 
 
 def _same(one: Decision, other: Decision) -> bool:

@@ -1,7 +1,7 @@
-"""Lets models in and has others leave: the policy's decisions, carried out, recorded and told.
+"""Admits models and evicts others: carries out the policy's decisions, and records them.
 
-It does not know how memory is read (`memory.machine.monitor`), what a model costs (`CostSource`), nor how one is
-unloaded (`model`).
+The readings come from `memory.machine.monitor`, the costs from a `CostSource`; the decisions are made in
+`memory.policy`.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ from .relief import Relieving
 from .view import MemoryView
 
 AGAIN = 1.0
-"""Seconds after which what waits is decided about again though nothing was heard of; sooner where a decision says that
-time alone changes it.
+"""Seconds after which waiting loads are decided about again even if nothing has changed; sooner where a decision says
+that time alone will change it.
 """
 
 LEAST_APART = 0.02
-"""Seconds between two looks at what waits: requests come and go faster than that matters."""
+"""Seconds between two rounds of decisions, at least: requests come and go faster than matters here."""
 
 
 class Governor(MemoryView):
-    """The `Admission` of a machine whose memory ends somewhere.
+    """The `Admission` of a machine with limited memory.
 
-    All decisions are made in one synchronous step over the state as it is, and counted in that same step: no lock is
-    needed, and nobody is evicted who got a request in between.
+    All decisions are made, and entered into the ledger, in one synchronous step over the current state: no lock is
+    needed, and no model can get a request between the decision to evict it and its eviction.
 
     Attributes:
-        records: The last decisions, and what became of them.
+        records: The last decisions, and their effects.
     """
 
-    def __init__(self, config: LiveConfig, watch: Watch, prices: CostSource, events: Events) -> None:
-        super().__init__(config, watch, prices)
+    def __init__(self, config: LiveConfig, watch: Watch, costs: CostSource, events: Events) -> None:
+        super().__init__(config, watch, costs)
         self.records = Decisions(events)
-        self._relieving = Relieving(self._reserved)
+        self._relieving = Relieving(self._ledger)
         self._woken = trio.Event()
-        self._again = math.inf  # when time alone changes what was decided (trio time)
+        self._again = math.inf  # when time alone may change a decision (trio time)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Decide again whenever something changed, until cancelled."""
+        """Decide again whenever something changes, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow_the_machine)
             nursery.start_soon(self._follow_the_config)
@@ -90,26 +90,26 @@ class Governor(MemoryView):
             await trio.sleep(LEAST_APART)
 
     def _follow_the_models(self) -> None:
-        """While somebody waits for memory, or there is too little of it, what any model's requests do may change what
-        is decided. Otherwise nobody here hears of them: there are many.
+        """Have the models' changes wake the governor, but only while a load waits or memory is short: then any request
+        may change a decision. Otherwise requests don't come through here, because there are many of them.
         """
         if self.asks or self.pressure.level != "normal":
-            for each in (*self._reserved, *self.asks):
+            for each in (*self._ledger, *self.asks):
                 each.model.wakes(self._woken)
 
     @property
     def _restless(self) -> bool:
-        """Something may have to be done though nothing changes."""
+        """Whether something may have to be done even if nothing changes."""
         return bool(self.asks or self.pressure.level != "normal" or self._relieving.over(self.machine()))
 
-    # What a model asks...
+    # Admission...
 
     @asynccontextmanager
     async def admit(self, model: Model) -> AsyncIterator[Grant]:
-        """Wait for room, then hold it until the model's engine is gone and its memory is back.
+        """Wait for room, then hold it until the model's engine is gone and its memory has been returned.
 
         Raises:
-            ModelTooLarge: It needs more than all models together may have.
+            ModelTooLarge: It needs more than all models together may use.
         """
         assert model.run is not None
         model.history.refaults += model.demand.loads(trio.current_time(), model.load_seconds)
@@ -117,14 +117,14 @@ class Governor(MemoryView):
         model.load_seconds = self._costs.load_seconds(model)
         try:
             await self._wait_for_room(Ask(model, cost, model.run.began))
-            grant = self._reserved.of(model)
+            grant = self._ledger.of(model)
             assert grant is not None
             yield grant
         finally:
-            if grant := self._reserved.of(model):
+            if grant := self._ledger.of(model):
                 with trio.CancelScope(shield=True):  # bounded: the file is small, and `until_returned` has its limit
                     await self._until_gone(grant)
-                self._reserved.remove(grant)
+                self._ledger.remove(grant)
                 self._start_those_whose_room_is_free()
             self.wake()
 
@@ -132,7 +132,7 @@ class Governor(MemoryView):
         self._asks[ask.model] = ask
         try:
             self._decide()
-            self.wake()  # what waits now is decided about again though nothing else changes
+            self.wake()  # a waiting load is decided about again even if nothing else changes
             await ask.decided.wait()
             if ask.refusal:
                 raise ModelTooLarge(ask.refusal, hint="Give it a smaller ctx_size, or raise [memory] limit.")
@@ -141,50 +141,48 @@ class Governor(MemoryView):
             ask.model.queue.shortage = ""
 
     async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
-        """What some models count for when they are to be loaded."""
+        """What loading each of some models would cost."""
         return await self._costs.costs(models)
 
-    async def _until_gone(self, reservation: Grant) -> None:
-        run = reservation.run
-        self._costs.keep(reservation.model, run)
-        others = any(each.loading for each in self._reserved if each is not reservation)
-        had, before = reservation.gives_back, reservation.before
-        run.freed = await until_returned(
-            self._watch, expected=had, before=before, hurry=others, unseen=reservation.unseen
-        )
+    async def _until_gone(self, grant: Grant) -> None:
+        run = grant.run
+        self._costs.keep(grant.model, run)
+        others = any(each.loading for each in self._ledger if each is not grant)
+        had, before = grant.gives_back, grant.before
+        run.freed = await until_returned(self._watch, expected=had, before=before, hurry=others, unseen=grant.unseen)
         if run.decision is None:
             return
-        self.records.went(run.decision, run.freed, trio.current_time() - reservation.stopping_at)
+        self.records.went(run.decision, run.freed, trio.current_time() - grant.stopping_at)
         if not run.decision.model:
             self._relieving.stepped(trio.current_time(), expected=had, freed=run.freed)
 
     def wake(self) -> None:
-        """Have everything looked at again."""
+        """Have everything decided again soon."""
         self._woken.set()
 
-    # How it is decided...
+    # Decisions...
 
     def _decide(self) -> None:
         self._withdraw()
         self._start_those_whose_room_is_free()
         machine = self.machine()
-        loaded_models = self._residents(machine.now)
+        loaded_models = self._loaded_models(machine.now)
         needs = [self._need(ask, machine, loaded_models) for ask in self.asks]
         self._rivals = self._rivals.seen(needs, loaded_models, machine.now)
         loaded_models = [evolve(each, rivals=self._rivals.of(each.name)) for each in loaded_models]
         decisions = admit_all(needs, machine, loaded_models, rules=self.rules)
         for decision in decisions:
             self._carry_out(decision)
-        self._reserved.hold({name for decision in decisions for name in decision.hold})
+        self._ledger.pause({name for decision in decisions for name in decision.hold})
         self._again = min((decision.again for decision in decisions), default=math.inf)
 
     def _need(self, ask: Ask, machine: Machine, loaded_models: list[LoadedModel]) -> Need:
         most: int = ask.cost.bytes
         if ask.model.starved and any(not each.pinned for each in loaded_models):
-            # What was enough by all that is known was not: at least one more has to go.
+            # It ran out of memory with what was granted: ask for more, so that at least one more model has to go.
             free = room(machine, *apart(loaded_models, frozenset()))
             most = max(round(most * 1.25), 1 + tightest(wanted(by_pool(most), machine), free))
-        # More than it needs in any case must not keep it out where that is there.
+        # The extra must not keep out a model that fits under the ceiling without it.
         size = min(most, machine.ceiling) if ask.cost.fits(machine.ceiling) else most
         return Need(
             model=ask.name,
@@ -216,7 +214,7 @@ class Governor(MemoryView):
         ask.granted = True
         ask.model.queue.shortage = ""
         kills = self._watch.oom_kills()
-        reservation = Grant(
+        grant = Grant(
             ask.model,
             run,
             self._watch,
@@ -228,26 +226,26 @@ class Governor(MemoryView):
             oom_kills=kills,
             wanted_since=ask.first,
         )
-        self._reserved.add(reservation)
+        self._ledger.add(grant)
         ask.going = self._evict(decision)
         self._start_those_whose_room_is_free()
 
     def _start_those_whose_room_is_free(self) -> None:
         for ask in self._asks.values():
-            if ask.granted and not any(each in self._reserved for each in ask.going):
+            if ask.granted and not any(each in self._ledger for each in ask.going):
                 ask.decided.set()
 
     def _withdraw(self) -> None:
         for ask in self.asks:
             if not ask.wanted and ask.model.run is not None:
-                ask.model.run.end(ask.model.unloaded("nobody waits for it any more", Cause.IDLE))
+                ask.model.run.end(ask.model.unloaded("no request waits for it any more", Cause.IDLE))
                 del self._asks[ask.model]
 
     def _relieve(self) -> None:
         machine = self.machine()
         decision = self._relieving.step(
             machine,
-            lambda: self._residents(machine.now),
+            lambda: self._loaded_models(machine.now),
             shortfall=Amounts({HOST: self.pressure.shortfall}),
             rules=self.rules,
         )
@@ -259,7 +257,7 @@ class Governor(MemoryView):
             self._evict(decision)
 
     def _evict(self, decision: Decision) -> tuple[Grant, ...]:
-        victims = self._reserved.named(decision.victims)
+        victims = self._ledger.named(decision.victims)
         for victim in victims:
             victim.evict(decision, force=decision.force)
         return victims

@@ -1,7 +1,4 @@
-"""The memory that one model has: promised before its engine starts, counted until its memory is back.
-
-It does not know how it is decided about it.
-"""
+"""The memory granted to one model: reserved before its engine starts, counted until the memory has been returned."""
 
 from __future__ import annotations
 
@@ -28,21 +25,21 @@ log = logging.getLogger(__name__)
 
 @define(eq=False)
 class Grant:
-    """What a model has: the `model.admission.Grant` of a machine whose memory ends somewhere.
+    """One model's memory: the `model.admission.Grant` of a machine with limited memory.
 
     Attributes:
-        watch: What is known of the machine.
-        costs: Remembers what models take.
-        wake: Has everything decided about again.
-        promised: Its cost when it was let in, in bytes.
-        source: How that was known; a declared cost counts even when less is seen.
-        grows: What it may come to hold on top of that: prompts that it keeps.
-        run: For which of its lives.
-        oom_kills: How many processes the system had killed for want of memory by then, or None.
-        wanted_since: When the first of those came whom it was loaded for (trio time).
-        before: What was available when it began to stop, in bytes; None: not yet, or not known.
-        stopping_at: When it began to (trio time); `inf`: not yet.
-        warned: That it costs more than was promised was told already.
+        run: The run that it was granted to.
+        watch: The machine's memory.
+        costs: Remembers what models cost.
+        wake: Makes the governor decide again.
+        reserved: What was reserved for the model when it was admitted, in bytes.
+        source: Where that figure came from; a declared size counts even if less is measured.
+        grows: The bytes by which it may grow beyond that, with the prompts that it caches.
+        oom_kills: How many processes the system had killed for lack of memory by then; None if it doesn't count them.
+        wanted_since: When the oldest request that it was loaded for came (trio time).
+        before: What was available when it began to stop, in bytes; None if it hasn't, or that is unknown.
+        stopping_at: When it began to stop (trio time); `inf` if it hasn't.
+        warned: The log has already said that it takes more than was reserved.
     """
 
     model: Model
@@ -50,7 +47,7 @@ class Grant:
     watch: Watch
     costs: CostSource
     wake: Callable[[], None]
-    promised: int
+    reserved: int
     source: Source = "estimated"
     grows: int = 0
     oom_kills: int | None = None
@@ -59,44 +56,44 @@ class Grant:
     stopping_at: float = float("inf")
     warned: bool = field(default=False, init=False)
 
-    # What its supervisor says...
+    # What its supervisor reports...
 
     def ready(self) -> None:
-        """Its engine is ready: how long that took is remembered."""
+        """Its engine is ready: remember how long the load took."""
         if self.model.load_seconds:
             self.costs.loaded(self.model, self.run, self.model.load_seconds, self.reads)
 
     def measured(self) -> None:
-        """It costs something else than before, which may be more than all may have, or leave room for another."""
+        """Its measured size has changed, which may exceed the ceiling, or leave room for another model."""
         self._note_growth()
         self.wake()
 
     def stopping(self) -> None:
-        """Take note of what is available when it begins to stop; of one that died by itself nobody knows any more."""
+        """Note what is available as it begins to stop; for one that died by itself it is too late to know."""
         self._note_growth()
         self.stopping_at = trio.current_time()
         died, reading = isinstance(self.run.outcome, Crash), self.watch.reading
         self.before = None if died or reading is None else reading.available
 
     def out_of_memory(self) -> bool:
-        """Whether the system has killed a process for want of memory since the model was let in."""
+        """Whether the system has run out of memory and killed a process since the model was admitted."""
         kills = self.watch.oom_kills()
         return self.oom_kills is not None and kills is not None and kills > self.oom_kills
 
     def _note_growth(self) -> None:
-        """Say it once when it costs much more than was thought with its prompts (a fifth, and at least 64 MiB)."""
-        seen, promised = self.seen or 0, self.promised + self.grows
-        if self.warned or seen - promised < max(promised // 5, 64 * 1024**2):
+        """Warn once if it takes much more than expected, prompts included: by a fifth, and at least 64 MiB."""
+        seen, reserved = self.seen or 0, self.reserved + self.grows
+        if self.warned or seen - reserved < max(reserved // 5, 64 * 1024**2):
             return
         self.warned = True
         name, had = self.model.spec.name, "declared (memory)" if self.source == "declared" else "expected"
-        log.warning("%s costs %s, more than the %s %s", name, format_bytes(Bytes(seen)), format_bytes(promised), had)
+        log.warning("%s takes %s, more than the %s %s", name, format_bytes(Bytes(seen)), format_bytes(reserved), had)
 
-    # What is decided about it...
+    # Its eviction...
 
     def evict(self, decision: Decision, *, force: bool = False) -> None:
-        """Begin to unload it for want of memory; who comes from now on gets the next engine. The caller has seen in
-        this very moment that nobody is served or was let through; `force` is for one that is worked with all the same.
+        """Begin to unload it to free its memory; new requests get the next engine. The caller has just checked that no
+        request is in flight or about to start, unless `force`.
         """
         model = self.model
         busy = model.queue.occupied and not force
@@ -112,52 +109,54 @@ class Grant:
 
     @property
     def cost(self) -> int:
-        """What it counts for now: what was promised until it is there and was measured, then the most that was seen."""
+        """What it counts for now, in bytes: what was reserved until it has loaded and been measured, then the highest
+        measured.
+        """
         seen = self.seen
         if seen is None or not self.run.settled or self.source == "declared":
-            return max(self.promised, seen or 0)
+            return max(self.reserved, seen or 0)
         return seen
 
     @property
     def seen(self) -> Bytes | None:
-        """The most that it was seen to cost; None: not looked at yet."""
+        """The highest size measured; None if it hasn't been measured yet."""
         return self.run.engine.meter.cost if self.run.engine else None
 
     @property
     def gives_back(self) -> Bytes:
-        """What its end gives back, in bytes."""
+        """The bytes that ending it would free."""
         return self.run.gives_back(self.model.spec.memory) or Bytes(0)
 
     @property
     def unseen(self) -> bool:
-        """Much of that can't be seen here, so that nobody knows that it is back when the process is gone."""
+        """Much of that can't be measured here, so the end of the process doesn't prove that it has come back."""
         return self.gives_back - (self.run.footprint or 0) >= WORTH_WAITING
 
     @property
     def may_grow(self) -> int:
-        """What it may still come to hold, in bytes; what it has grown by since its start counts already. Never more
-        than its prompts: what it counts for may also be less than at its start, as others have its file mapped, too.
+        """The bytes by which it may still grow; growth since its start is counted in `cost` already. At most `grows`:
+        `cost` may also have fallen since its start, when other engines map the same file.
         """
-        start = self.promised
+        start = self.reserved
         if self.run.settled and self.run.engine is not None:
             start = self.run.engine.meter.start(self.grows) or start
         return min(max(start + self.grows - self.cost, 0), self.grows)
 
     @property
     def known(self) -> Cost:
-        """What it counts for, and how that is known."""
+        """What it counts for, and where that figure comes from."""
         size, grows = Bytes(self.cost), Bytes(self.may_grow)
         return Cost(size, "measured" if self.run.settled and size == self.seen else self.source, size, grows)
 
     @property
     def reads(self) -> int:
-        """What is read to load it, in bytes: its file, or what it takes where there is none."""
+        """The bytes read to load it: its file's size, or what was reserved if it has no file."""
         found = self.model.entry.found
-        return found.size if found else self.promised
+        return found.size if found else self.reserved
 
     @property
     def leaving(self) -> bool:
-        """It is on its way out."""
+        """It is being unloaded, or about to be."""
         ends = self.model.intent.stop is not None or self.run.outcome is not None
         return ends or self.model.state in (State.DRAINING, State.STOPPING)
 
@@ -170,8 +169,8 @@ class Grant:
         """As the policy sees it.
 
         Args:
-            reload_seconds: What its load takes, known or expected.
-            rivals: Which models are wanted at the same time, and when that was seen last.
+            reload_seconds: How long loading it takes, known or expected.
+            rivals: The models that are wanted at the same time, and when that was last seen.
         """
         model, queue, run = self.model, self.model.queue, self.run
         return LoadedModel(
@@ -200,15 +199,15 @@ class Grant:
 
 @define(eq=False)
 class Ask:
-    """A model that wants to be let in.
+    """A model that asks to be admitted.
 
     Attributes:
-        cost: What it is going to cost.
-        since: When the first who waits for it came (trio time).
-        because: Why it waits still.
-        held: Who was held for it by the last decision.
-        going: Those who leave for it; it is let in when their memory is back.
-        granted: Its room is reserved.
+        cost: What loading it will cost.
+        since: When it asked (trio time).
+        because: Why it is still waiting.
+        held: The models whose queues the last decision paused for it.
+        going: The grants evicted for it; it starts when their memory has been returned.
+        granted: Its memory is reserved.
         decided: Set when it may start, or never may.
         refusal: Why it never may.
     """
@@ -225,20 +224,20 @@ class Ask:
 
     @property
     def first(self) -> float:
-        """When the first of those came who wait for it now, or when its load was asked for (trio time)."""
+        """When the oldest request waiting for it came, or when its load was asked for (trio time)."""
         return min(self.since, self.model.queue.since or self.since)
 
     @property
     def name(self) -> str:
-        """Whose."""
+        """The model's name."""
         return self.model.spec.name
 
     @property
     def bytes(self) -> Bytes:
-        """How much it wants."""
+        """How much it asks for."""
         return self.cost.bytes
 
     @property
     def wanted(self) -> bool:
-        """Somebody still wants it."""
+        """Whether the model is still wanted."""
         return self.model.wanted

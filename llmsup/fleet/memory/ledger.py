@@ -1,7 +1,4 @@
-"""Who has memory: the reservations of all models.
-
-It does not know who gets one, nor who has to give it up.
-"""
+"""The ledger of granted memory: which models have how much."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from .grant import Grant
 
 
 class Ledger:
-    """The reservations, by model; a model has one at a time."""
+    """The grants, by model; a model has one at a time."""
 
     def __init__(self) -> None:
         self._by_model: dict[Model, Grant] = {}
@@ -20,26 +17,26 @@ class Ledger:
     def __iter__(self) -> Iterator[Grant]:
         return iter(self._by_model.values())
 
-    def __contains__(self, reservation: Grant) -> bool:
-        return self._by_model.get(reservation.model) is reservation
+    def __contains__(self, grant: Grant) -> bool:
+        return self._by_model.get(grant.model) is grant
 
     def of(self, model: Model) -> Grant | None:
-        """A model's; None if it has none."""
+        """A model's grant; None if it has none."""
         return self._by_model.get(model)
 
-    def add(self, reservation: Grant) -> None:
+    def add(self, grant: Grant) -> None:
         """Count it from now on."""
-        self._by_model[reservation.model] = reservation
+        self._by_model[grant.model] = grant
 
-    def remove(self, reservation: Grant) -> None:
-        """Its memory is back."""
-        del self._by_model[reservation.model]
+    def remove(self, grant: Grant) -> None:
+        """Stop counting it: its memory has been returned."""
+        del self._by_model[grant.model]
 
     def named(self, names: Collection[str]) -> tuple[Grant, ...]:
-        """Those of some models."""
+        """The grants of the models with these names."""
         return tuple(each for each in self if each.model.spec.name in names)
 
-    def hold(self, names: Collection[str]) -> None:
-        """Let these models take no new request until another had its turn; everybody else's hold ends."""
+    def pause(self, names: Collection[str]) -> None:
+        """Pause the queues of these models, so that another gets its turn; resume all others."""
         for each in self:
-            (each.model.queue.hold if each.model.spec.name in names else each.model.queue.release)()
+            (each.model.queue.pause if each.model.spec.name in names else each.model.queue.resume)()

@@ -1,7 +1,4 @@
-"""The end of an unload: its memory is seen to come back, before anybody else is given it.
-
-It does not know why the model went.
-"""
+"""The end of an unload: waits until the memory has come back, before another model is given it."""
 
 from __future__ import annotations
 
@@ -18,62 +15,62 @@ ENOUGH = 0.75
 """This share of what a model had counts as all of it: others take some meanwhile (Ollama's server/sched.go: 75 %)."""
 
 PATIENCE = 5.0
-"""Seconds to wait for it (Ollama waits as long). A GPU's driver takes 0.5 to 1.5 s, macOS a few tenths; Linux gives a
-process's memory back before it says that the process is gone.
+"""Seconds to wait for it (Ollama waits as long). A GPU's driver takes 0.5 to 1.5 s, macOS a few tenths; Linux frees a
+process's memory before it reports the process's end.
 """
 
 HURRY = 1.0
-"""Seconds to wait while another model loads: what that takes hides what comes back."""
+"""Seconds to wait while another model loads: what that one takes hides what comes back."""
 
 WORTH_WAITING = 64 * 1024**2
-"""Bytes; for less nobody waits."""
+"""Bytes below which it isn't worth waiting."""
 
 _LOOK_EVERY = 0.1
 
 
 class Watch(Protocol):
-    """What the governor knows of the machine. `memory.machine.monitor` has the real one."""
+    """The machine's memory, as the governor sees it. `memory.machine.monitor` has the real one."""
 
     @property
     def reading(self) -> Reading | None:
-        """The last look, if it is recent."""
+        """The last reading, if it is recent."""
 
     @property
     def problem(self) -> str:
-        """Why it can't be read just now, or ""."""
+        """Why memory can't be read at the moment, or ""."""
 
     @property
     def pressure(self) -> Pressure:
-        """How hard the machine is pressed."""
+        """The memory pressure."""
 
     def machine(self, now: float) -> Machine:
         """The machine as the policy sees it."""
 
     @property
     def lags(self) -> bool:
-        """Memory comes back only some time after the end of the process that had it."""
+        """Whether memory comes back only some time after its process has ended."""
 
     def oom_kills(self) -> int | None:
-        """How many processes the system has killed for want of memory by now; None: it doesn't count them."""
+        """How many processes the system has killed for lack of memory so far; None if it doesn't count them."""
 
     async def fresh(self) -> Reading | None:
-        """A look now."""
+        """Take a reading now."""
 
     async def change(self) -> None:
-        """Wait for the next look."""
+        """Wait for the next reading."""
 
 
 async def until_returned(
     watch: Watch, *, expected: int, before: int | None, hurry: bool, unseen: bool = False
 ) -> Bytes | None:
-    """Wait until most of what a model had is available again, or for long enough. Where the end of a process gives its
-    memory back at once there is nothing to wait for: what others do meanwhile would only be mistaken for it.
+    """Wait until most of what a model had is available again, or until the time for that is over. Where memory comes
+    back with the end of its process there is nothing to wait for, and only other programs' doings to be misread.
 
     Args:
         expected: What it had, in bytes.
-        before: What was available before it began to stop; None: unknown, so nobody waits.
-        hurry: Something else takes memory meanwhile.
-        unseen: The memory is not that of a process that is gone, and so may come back later.
+        before: What was available before it began to stop, in bytes; None if unknown, so that there is no waiting.
+        hurry: Something else is taking memory in the meantime.
+        unseen: The memory isn't that of the process which has ended, so it may come back later.
 
     Returns:
         What came back, in bytes; None if that can't be told.

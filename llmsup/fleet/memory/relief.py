@@ -1,7 +1,4 @@
-"""One step after the other while the machine is short of memory, or the models have grown beyond what they may have.
-
-It does not know how pressure is told from readings, nor how a model is unloaded.
-"""
+"""Relieves memory step by step while the machine is short of it, or the models have outgrown what they may use."""
 
 from __future__ import annotations
 
@@ -18,39 +15,39 @@ from .ledger import Ledger
 
 
 class Relieving:
-    """What the steps so far have come to, and the next one."""
+    """The steps so far, and the next one."""
 
-    def __init__(self, reserved: Ledger) -> None:
-        self._reserved = reserved
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
         self._relief = Relief()
 
     def over(self, machine: Machine) -> Amounts:
-        """By how much the models have grown beyond what they may have of each pool. Those that make way for another
-        don't count: it has their room already, and theirs comes back.
+        """By how much the models exceed what they may use of each pool. Models that are leaving don't count: their room
+        is granted to another already, and their memory is coming back.
         """
-        ours = add_up(by_pool(each.cost) for each in self._reserved if not each.leaving)
+        ours = add_up(by_pool(each.cost) for each in self._ledger if not each.leaving)
         bounds = {name: pool.total for name, pool in machine.pools.items() if pool.total is not None}
         return Amounts({name: max(taken(ours, name) - total, 0) for name, total in bounds.items()})
 
     def step(
         self, machine: Machine, loaded_models: Callable[[], list[LoadedModel]], *, shortfall: Amounts, rules: Rules
     ) -> Decision | None:
-        """Who goes now, or why nobody does; None: nobody has to.
+        """Which model to evict now, or why none is; None if none has to be.
 
         Args:
-            loaded_models: Who has memory.
+            loaded_models: Gives the models that have memory.
             shortfall: What is missing until the pressure ends, of each pool that is short.
         """
         grown = machine.level == "normal"
         if grown:
             over = self.over(machine)
             if not over:
-                if not any(each.leaving for each in self._reserved):  # a step of this spell may not be over yet
+                if not any(each.leaving for each in self._ledger):  # the last step of this spell may not be over yet
                     self._relief = self._relief.ended()
                 return None
-            # The ceiling is no memory that could come back: whatever the host gets back is below it again.
+            # Nothing can come back to the ceiling itself: count what the host gets back instead.
             shortfall = over - over.within({CEILING}) + Amounts({HOST: over[CEILING]})
-            machine = evolve(machine, level="warn")  # prompts that are kept: as slow to come as to go
+            machine = evolve(machine, level="warn")  # this is cached prompts, which grow slowly: no hurry
         return relieve(machine, loaded_models(), self._relief, shortfall=shortfall, grown=grown, rules=rules)
 
     def stepped(self, now: float, *, expected: int, freed: int | None) -> None:
@@ -58,6 +55,6 @@ class Relieving:
 
         Args:
             expected: What it had, in bytes.
-            freed: What was seen to come back; None: nobody could tell, so that it counts as all of it.
+            freed: What came back, in bytes; None if that is unknown, which counts as all of it.
         """
         self._relief = self._relief.stepped(now, expected=expected, freed=expected if freed is None else freed)

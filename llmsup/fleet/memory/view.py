@@ -1,6 +1,6 @@
-"""What others may know of the memory: the machine, who has how much of it, who waits for what.
+"""A read-only view of memory: the machine, which models have how much of it, which wait for what.
 
-It does not decide anything: `Governor` does.
+Decisions are made by `Governor`, which extends this.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ class MemoryView:
     """The memory as it is now.
 
     Attributes:
-        left: Why nobody goes, though memory is short; None: somebody does, or it isn't.
+        left: Why no model is evicted although memory is short; None if one is, or it isn't.
     """
 
-    def __init__(self, config: LiveConfig, watch: Watch, prices: CostSource) -> None:
+    def __init__(self, config: LiveConfig, watch: Watch, costs: CostSource) -> None:
         self._config = config
         self.left: Decision | None = None
         self._watch = watch
-        self._costs = prices
-        self._reserved = Ledger()
+        self._costs = costs
+        self._ledger = Ledger()
         self._asks: dict[Model, Ask] = {}
         self._rivals = Rivals()
 
@@ -50,78 +50,78 @@ class MemoryView:
 
     @property
     def reading(self) -> Reading | None:
-        """The last look at the machine, or None."""
+        """The last reading of the machine's memory, or None."""
         return self._watch.reading
 
     @property
     def pressure(self) -> Pressure:
-        """How hard the machine is pressed."""
+        """The memory pressure."""
         return self._watch.pressure
 
     @property
     def problem(self) -> str:
-        """Why the machine can't be read just now, or ""."""
+        """Why memory can't be read at the moment, or ""."""
         return self._watch.problem
 
     @property
     def asks(self) -> list[Ask]:
-        """Those that wait for memory."""
+        """The models that wait for memory."""
         return [ask for ask in self._asks.values() if not ask.granted and not ask.refusal]
 
     @property
     def rules(self) -> Rules:
-        """The policy's constants, with what the config says."""
+        """The policy's constants, with the config's settings."""
         busy = self.settings.evict_busy == "critical"
         return evolve(RULES, min_residency=self.floor, evict_busy=busy)
 
     @property
     def floor(self) -> Seconds:
-        """[memory] min_residency in seconds; 0 for "auto", which keeps a model by the costs of its reload alone."""
+        """[memory] min_residency in seconds; 0 for "auto", where only the cost of reloading a model keeps it."""
         return Seconds(0) if self.settings.min_residency == "auto" else self.settings.min_residency
 
     def machine(self) -> Machine:
-        """The machine now."""
+        """The machine, as the policy sees it now."""
         return self._watch.machine(trio.current_time())
 
     def loaded_models(self) -> list[LoadedModel]:
-        """Who has memory, the most worth keeping first."""
+        """The models that have memory, the most worth keeping first."""
         now = trio.current_time()
-        return most_worth_first(self._residents(now), now, self.rules)
+        return most_worth_first(self._loaded_models(now), now, self.rules)
 
-    def _residents(self, now: float) -> list[LoadedModel]:
+    def _loaded_models(self, now: float) -> list[LoadedModel]:
         return [
             each.loaded(now, self.load_seconds(each.model), self._rivals.of(each.model.spec.name))
-            for each in self._reserved
+            for each in self._ledger
         ]
 
     def load_seconds(self, model: Model) -> float:
-        """What a load of it takes: as the last time, or as its size and the loads of all models let expect."""
+        """Seconds that loading it takes: what its last load took, else what its size and all loads so far suggest."""
         if model.load_seconds is not None:
             return model.load_seconds
         return self._costs.speed.expected(self._size(model))
 
     def _size(self, model: Model) -> int:
-        """What is read to load it, in bytes: its file, or what it takes where there is none."""
+        """The bytes read to load it: its file's size, or what it asks for if it has no file."""
         if model.entry.found:
             return model.entry.found.size
-        held, ask = self._reserved.of(model), self._asks.get(model)
+        held, ask = self._ledger.of(model), self._asks.get(model)
         return held.reads if held else ask.bytes if ask else 0
 
     def by_worth(self, models: list[Model]) -> list[Model]:
-        """Some models, the most worth keeping first; those that wait to be let in come before all that are in."""
+        """Some models, the most worth keeping first; those that wait to be admitted come before all others."""
         place = {loaded.name: number for number, loaded in enumerate(self.loaded_models())}
         return sorted(models, key=lambda model: place.get(model.spec.name, -1))
 
     def footprint(self, model: Model) -> Cost | None:
-        """What a loaded model counts for, and how that is known."""
-        reservation = self._reserved.of(model)
-        return None if reservation is None else reservation.known
+        """What a loaded model counts for, and where that figure comes from."""
+        grant = self._ledger.of(model)
+        return None if grant is None else grant.known
 
     def source(self, name: str) -> Source | None:
-        """How it is known what a loaded model counts for."""
-        return next((each.known.source for each in self._reserved.named((name,))), None)
+        """Where the figure comes from that a loaded model counts for."""
+        return next((each.known.source for each in self._ledger.named((name,))), None)
 
     def stays(self, loaded: LoadedModel) -> str:
-        """Why it would not be unloaded now if its memory were wanted, or ""."""
+        """Why it would not be unloaded now even if its memory were wanted, or ""."""
         short = self.pressure.level != "normal"
         return (stays_under_pressure if short else stays)(loaded, self.machine(), self.rules)

@@ -1,1 +1,1 @@
-"""One model: its states, its queue, the run of its engine, and the supervisor that owns them."""
+"""One model: its states, its request queue, the runs of its engine, and the supervisor that owns them."""

@@ -1,7 +1,4 @@
-"""The question that a model asks before it starts: may I? `fleet.memory` answers it.
-
-It does not know how a model starts.
-"""
+"""What a supervisor needs before it starts an engine: permission to use memory. `fleet.memory` grants it."""
 
 from __future__ import annotations
 
@@ -12,27 +9,27 @@ from .model import Model
 
 
 class Grant(Protocol):
-    """What a supervisor holds while memory is its model's: it says what becomes of the engine that has the memory."""
+    """Held by a supervisor while its model has memory; through it the supervisor reports what happens to the engine."""
 
     def ready(self) -> None:
         """The engine is ready."""
 
     def measured(self) -> None:
-        """What the engine costs was seen to be another."""
+        """The engine's measured size has changed."""
 
     def stopping(self) -> None:
         """The engine is about to be ended, or has ended."""
 
     def out_of_memory(self) -> bool:
-        """Whether the system has killed a process for want of memory since this was granted."""
+        """Whether the system has run out of memory and killed a process since this was granted."""
 
 
 class Admission(Protocol):
     """Decides when a model may start."""
 
     def admit(self, model: Model) -> AbstractAsyncContextManager[Grant]:
-        """Wait for room, then hold it until the model's engine is gone and its memory is back.
+        """Wait for room, then hold it until the model's engine is gone and its memory has been returned.
 
         Raises:
-            ModelTooLarge: There can never be room.
+            ModelTooLarge: There will never be enough room.
         """

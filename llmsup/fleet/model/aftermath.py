@@ -1,6 +1,6 @@
-"""What follows from the end of a run for the model: another try, a pause, a failure, or nothing.
+"""What the end of a run means for the model: another try, a pause, a failure, or nothing.
 
-It does not know how the end was found out: see `watchdogs`.
+How the end is noticed is up to `watchdogs` and `hanging`.
 """
 
 from __future__ import annotations
@@ -27,44 +27,44 @@ from .states import Cause, State
 
 
 def settle(model: Model, run: Run, outcome: Outcome) -> None:
-    """Take note of how a run ended, and decide what that means for the next one."""
+    """Record how a run ended, and decide what that means for the next one."""
     stop, intent = model.intent.stop, model.intent.run_over()
     model.intent = intent
-    model.rest.lived(run.uptime)
+    model.backoff.ran(run.uptime)
     _note_end(model, run, outcome)
     match outcome:
         case Unloaded() | ShutDown():
             model.become(State.UNLOADED, str(outcome))
-        case TooLarge():  # no failure of the model, so no pause: the next one is told the same
+        case TooLarge():  # not a failure of the model, so no pause: the next request gets the same answer
             model.intent = intent.load_over()
             model.become(State.UNLOADED, outcome.message)
             model.history.note("refuse", str(outcome))
             model.queue.refuse(as_error(outcome))
         case _ if stop is not None and not isinstance(outcome, Crash):
-            model.become(State.UNLOADED, str(outcome))  # it failed as what it no longer is
+            model.become(State.UNLOADED, str(outcome))  # what failed was the old definition of the model
         case PortTaken() if (tries := model.ports_tried + 1) < ports.TRIED:
             model.ports_tried, model.intent = tries, intent.once_more()
-            model.become(State.UNLOADED, f"{outcome.message} It is started on another one.")
+            model.become(State.UNLOADED, f"{outcome.message} Starting again on another port.")
         case OutOfResources():  # nothing is wrong with the model: no cool-down
-            if not intent.no_eviction:  # who asked for it outright hears of it, and may ask again
+            if not intent.no_eviction:  # an explicit load gets the error, and can be asked for again
                 intent = intent.load_over()
             model.intent = intent.back(pinned=model.spec.pinned)
-            model.rest.briefly()
+            model.backoff.briefly()
             model.become(State.UNLOADED, str(outcome))
             model.queue.refuse(as_error(outcome))
         case OutOfMemory() if run.loaded_at is None and not model.starved:
             model.starved, model.intent = True, intent.once_more()  # with more room
-            model.become(State.UNLOADED, f"{outcome.message} It is tried once more, with more room.")
+            model.become(State.UNLOADED, f"{outcome.message} Trying once more, with more room.")
         case OutOfMemory() if run.loaded_at is None:
             model.starved = False
-            _fail(model, _given_up(outcome, "So did the second try."))
+            _fail(model, _given_up(outcome, "That was the second try."))
         case ProjectorRefused():
             model.give_up_projector(outcome.message)
             model.intent = intent.once_more()
             model.become(State.UNLOADED, str(outcome))
         case Crashed() | OutOfMemory():
             model.crashes += 1
-            if not model.rest.crashed():
+            if not model.backoff.crashed():
                 _fail(model, _given_up(outcome, "It crashed too often to be started again at once."))
             else:
                 model.intent = intent.back(pinned=model.spec.pinned)
@@ -74,13 +74,13 @@ def settle(model: Model, run: Run, outcome: Outcome) -> None:
 
 
 def _given_up(death: Crash, why: str) -> FailedToStart:
-    """It died, and is left alone for a while; time may cure it."""
+    """It died, and won't be tried for a while; the cause may go away by itself."""
     return FailedToStart(f"{death.message} {why}", log_tail=death.log_tail, lasting=False)
 
 
 def _fail(model: Model, failure: Failure) -> None:
     model.failure, model.intent, model.ports_tried = failure, model.intent.load_over(), 0
-    model.rest.failed()
+    model.backoff.failed()
     model.become(State.FAILED, failure.message)
     model.history.note("fail", failure.message)
     model.queue.refuse(model.told_of(failure))

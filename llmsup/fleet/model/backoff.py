@@ -1,7 +1,4 @@
-"""When a model may be started again after something went wrong.
-
-It does not know what went wrong.
-"""
+"""When a model may be started again after something went wrong."""
 
 from __future__ import annotations
 
@@ -11,14 +8,14 @@ from ...process.budget import Cooldown, RestartBudget
 from ...units import Seconds
 
 SHORT = Seconds(1)
-"""The pause before it is tried again what the system didn't let us do."""
+"""The pause before retrying something that the system didn't allow us to do."""
 
 
 class Backoff:
     """The pause after a crash, and the longer one after a failure.
 
     Attributes:
-        why: What it follows.
+        why: What the pause follows, as in "after a crash".
     """
 
     def __init__(self) -> None:
@@ -32,26 +29,26 @@ class Backoff:
         """Seconds until it may be started again; 0 if it may now."""
         return Seconds(max(0.0, self._until - trio.current_time()))
 
-    def lived(self, uptime: float) -> None:
-        """It was ready for so many seconds: long enough, and the next failure is a first one again."""
+    def ran(self, uptime: float) -> None:
+        """It was ready for `uptime` seconds; if that is long enough, the next failure counts as a first one again."""
         if uptime > self._budget.window:
             self._cooldown.forget()
 
     def crashed(self) -> bool:
-        """It crashed. False: too often to be started again at once."""
+        """It crashed. Returns False if it has crashed too often to be restarted right away."""
         pause = self._budget.spend()
         if pause is not None:
             self._until, self.why = trio.current_time() + pause, "a crash"
         return pause is not None
 
     def failed(self) -> None:
-        """It can't be started, or shall not be for a while."""
+        """It can't be started, or shouldn't be for a while."""
         self._until, self.why = trio.current_time() + self._cooldown.next(), "a failure"
 
     def briefly(self) -> None:
-        """It could not be started, and that is not its fault."""
-        self._until, self.why = trio.current_time() + SHORT, "a shortage of our own"
+        """It could not be started, through no fault of its own."""
+        self._until, self.why = trio.current_time() + SHORT, "llmsup ran short of a system resource"
 
     def forgo(self) -> None:
-        """Do without what is left of the pause."""
+        """Skip what is left of the pause."""
         self._until = 0.0

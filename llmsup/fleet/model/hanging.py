@@ -1,7 +1,4 @@
-"""Whether a ready engine hangs, or is merely busy.
-
-It does not know what follows for its model.
-"""
+"""Whether a ready engine hangs or is merely busy."""
 
 from __future__ import annotations
 
@@ -22,36 +19,36 @@ PATIENCE = 5.0
 """Seconds that a healthy engine may take to answer."""
 
 HEALTH_EVERY = 10.0
-"""Seconds between questions to a ready engine."""
+"""Seconds between health checks of a ready engine."""
 
 HEALTH_MISSES = 3
-"""Missed answers in a row after which an engine hangs that has nothing to do."""
+"""Health checks in a row that an idle engine may miss; after that it counts as hung."""
 
 
 @frozen
 class Suspicion:
-    """What speaks against an engine so far.
+    """The evidence so far that an engine hangs.
 
-    Many engines compute in the thread that should answer, so that silence alone proves nothing. With a request in
-    flight, an engine that uses the CPU is at work; one that doesn't may wait for a GPU or for another machine, for as
-    long as `hang_timeout`. So may one that computes though nobody waits: it hasn't noticed that its client left. With
-    neither, there is no reason not to answer.
+    Many engines compute in the thread that should answer, so silence alone proves nothing. With a request in flight,
+    an engine that uses the CPU is at work; one that doesn't may be waiting for a GPU or for another machine, and gets
+    `hang_timeout` for that. So does one that computes with no request in flight: it hasn't noticed that its client
+    left. With neither, it has no excuse for not answering.
 
     Attributes:
-        life_at: When it was last known to be well, or to work for somebody (trio time).
-        misses: How many questions in a row it didn't answer though there was nothing else to do.
+        life_at: When it was last known to be well, or to be working on a request (trio time).
+        misses: How many health checks in a row it has missed while it had nothing else to do.
     """
 
     life_at: float
     misses: int = 0
 
     def asked(self, now: float, *, well: bool, in_flight: bool, computes: bool) -> Self:
-        """After one more question.
+        """The evidence after another health check.
 
         Args:
-            well: It answered, or sent anything else meanwhile.
+            well: It answered, or sent anything else in the meantime.
             in_flight: It has a request to answer.
-            computes: It used the CPU since the last question.
+            computes: It used the CPU since the last check.
         """
         idle = not (well or in_flight or computes)
         alive = well or (in_flight and computes)
@@ -61,17 +58,17 @@ class Suspicion:
         """Why it counts as hung, or ""."""
         silence = Seconds(now - self.life_at)
         if self.misses >= HEALTH_MISSES:
-            return f"it had nothing to do, and answered no question about its health for {format_seconds(silence)}"
+            return f"it had nothing to do, and failed every health check for {format_seconds(silence)}"
         if silence >= hang_timeout:
             return (
-                f"it answered nothing for {format_seconds(silence)}, and computed nothing for a request (hang_timeout)"
+                f"it sent nothing for {format_seconds(silence)}, and was not computing for any request (hang_timeout)"
             )
         return ""
 
 
 class _Question:
-    """A question about an engine's health: one at a time, kept open while the engine is busy. Those that were given
-    up stay in the engine's queue of connections, which for some servers ends at five.
+    """A health check: one at a time, kept open while the engine is busy. An abandoned one stays in the engine's accept
+    queue, which for some servers holds only five.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -87,9 +84,9 @@ class _Question:
         return max(self._answered_at, self._engine.pool.heard)
 
     async def ask(self, nursery: trio.Nursery) -> None:
-        """Ask, unless the last question is still open; returns with the answer, or when it is late."""
+        """Ask, unless the last check is still open; returns with the answer, or when it is late."""
         pool = self._engine.pool
-        if self._over.is_set() or (pool.heard > self._asked_at and not pool.busy):  # it has answered all others since
+        if self._over.is_set() or (pool.heard > self._asked_at and not pool.busy):  # it has answered everything since
             self._open.cancel()
             self._open, self._over = trio.CancelScope(), trio.Event()
             nursery.start_soon(self._wait, self._open, self._over)
@@ -98,7 +95,7 @@ class _Question:
 
     async def _wait(self, scope: trio.CancelScope, over: trio.Event) -> None:
         self._asked_at = trio.current_time()
-        silence = self._asked_at - self.well_at  # wait for as long again: there will be few of them
+        silence = self._asked_at - self.well_at  # waiting as long again each time keeps the checks few
         with scope:
             if await self._engine.healthy(max(PATIENCE, silence)):
                 self._answered_at = trio.current_time()
@@ -106,16 +103,16 @@ class _Question:
 
 
 async def watch_health(run: Run, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
-    """Ask a ready engine how it is, every now and then, and end its life when it hangs."""
+    """Check a ready engine's health every `HEALTH_EVERY` seconds, and end the run when the engine hangs."""
     looked_at = trio.current_time()
     suspicion, question, before = Suspicion(looked_at), _Question(engine), None
     async with trio.open_nursery() as nursery:
         while not (proof := suspicion.proof(looked_at, spec.hang_timeout)):
             await trio.sleep(HEALTH_EVERY)
-            if question.well_at < looked_at:  # one that sends anything needn't be asked
+            if question.well_at < looked_at:  # an engine that is sending data needn't be asked
                 await question.ask(nursery)
             well, looked_at = question.well_at >= looked_at, trio.current_time()
-            seen = None if well else await engine.activity()  # a look costs more than the question
+            seen = None if well else await engine.activity()  # costs more than asking
             suspicion = suspicion.asked(
                 looked_at, well=well, in_flight=engine.pool.busy, computes=_computes(before, seen)
             )

@@ -1,7 +1,4 @@
-"""What became of a model so far: its loads, its unloads and why, and how long requests waited for it.
-
-It does not know why anything was decided; it keeps what it is told.
-"""
+"""A model's past: its loads, its unloads and why, and how long requests waited for it."""
 
 from __future__ import annotations
 
@@ -26,8 +23,8 @@ class Entry:
         at: Unix seconds.
         reason: One sentence, for people.
         cause: Of an unload or a failure, in one word.
-        decision: What was weighed, if it was about memory.
-        freed: Of an unload: the bytes that came back, where that was seen.
+        decision: The decision behind it, if it was about memory.
+        freed: Of an unload: the bytes that came back; None if that was not measured.
     """
 
     at: float
@@ -40,15 +37,15 @@ class Entry:
 
 @define(eq=False)
 class History:
-    """Since llmsup started.
+    """What has happened to one model since llmsup started.
 
     Attributes:
         loads: How often it became ready.
-        unloads: How often it went, by cause.
+        unloads: How often it was unloaded, by cause.
         refaults: How often it was wanted again soon after an eviction.
-        waited: Seconds that requests waited for it, all together.
-        waits: How many did.
-        entries: What happened last, oldest first.
+        waited: Seconds that requests waited for it, in total.
+        waits: How many requests that was.
+        entries: The most recent events, oldest first.
     """
 
     loads: int = 0
@@ -59,7 +56,7 @@ class History:
     entries: deque[Entry] = Factory(lambda: deque(maxlen=40))
 
     def began(self, waited: Seconds) -> None:
-        """A request is served, after so many seconds."""
+        """A request starts being served, after waiting `waited` seconds."""
         self.waited = Seconds(self.waited + waited)
         self.waits += 1
 
@@ -72,7 +69,7 @@ class History:
         decision: Decision | None = None,
         freed: int | None = None,
     ) -> None:
-        """Take note of something, now."""
+        """Record an event, now."""
         self.entries.append(Entry(round(time.time(), 3), what, reason, cause, decision, freed))
         if what == "load":
             self.loads += 1

@@ -1,7 +1,6 @@
-"""What an engine may do between ready and its first request, and between its last request and its end: each within a
-limit, and never in the way of what must be.
+"""An engine's chance to prepare before its first request and before a planned stop, each within a time limit.
 
-It does not know what an engine does then: see `run.Engine`.
+What an engine does then is up to `run.Engine.after_ready` and `before_stop`.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ from .run import Engine, Run
 log = logging.getLogger(__name__)
 
 AFTER_READY = 10.0
-"""Seconds that requests wait for an engine that is ready and still prepares itself."""
+"""Seconds that requests wait for an engine that is ready but still preparing."""
 
 BEFORE_STOP = 5.0
 """Seconds that an engine has before a planned stop."""
 
 
 async def after_ready(engine: Engine, name: str) -> None:
-    """Let an engine that is ready prepare itself."""
+    """Let an engine that has become ready prepare for requests."""
     with trio.move_on_after(AFTER_READY) as limit:
-        await _told(engine.after_ready(), name, "after it was ready")
+        await _log_failure(engine.after_ready(), name, "after it became ready")
     if limit.cancelled_caught:
-        log.warning("%s: what its engine does after it was ready was cut off after %g s", name, AFTER_READY)
+        log.warning("%s: its engine took more than %g s to prepare for requests; cut off", name, AFTER_READY)
 
 
 async def before_stop(model: Model, run: Run, engine: Engine) -> None:
-    """Let an engine that nobody uses any more prepare to be stopped. Not where it has to go at once: requests are being
-    cut off, or the machine is critically short of memory. A stop that is forced meanwhile ends the preparation.
+    """Let an idle engine prepare for its stop, unless it has to stop at once: because requests are being cut off, or
+    the machine is critically short of memory. A forced stop in the meantime ends the preparation.
     """
     if model.queue.in_flight or _urgent(model, run):
         return
@@ -48,9 +47,9 @@ async def before_stop(model: Model, run: Run, engine: Engine) -> None:
 
         nursery.start_soon(hurry)
         with trio.move_on_at(deadline) as limit:
-            await _told(engine.before_stop(deadline), model.spec.name, "before its stop")
+            await _log_failure(engine.before_stop(deadline), model.spec.name, "before its stop")
         if limit.cancelled_caught:
-            log.warning("%s: what its engine does before its stop was cut off after %g s", model.spec.name, BEFORE_STOP)
+            log.warning("%s: its engine took more than %g s to prepare to stop; cut off", model.spec.name, BEFORE_STOP)
         nursery.cancel_scope.cancel()
 
 
@@ -59,8 +58,8 @@ def _urgent(model: Model, run: Run) -> bool:
     return (stop is not None and stop.force) or (run.decision is not None and run.decision.level == "critical")
 
 
-async def _told(doing: Awaitable[None], name: str, when: str) -> None:
+async def _log_failure(preparation: Awaitable[None], name: str, when: str) -> None:
     try:
-        await doing
+        await preparation
     except (Error, Disconnected, OSError) as error:
-        log.warning("%s: what its engine does %s failed: %s", name, when, error)
+        log.warning("%s: its engine's preparation %s failed: %s", name, when, error)

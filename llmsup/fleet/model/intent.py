@@ -1,7 +1,6 @@
-"""What is wanted of a model, and why, apart from what its requests want.
+"""What operators, the config and the memory policy want of a model; what its requests want is in `queue`.
 
-It does not know what a model is: these are values, and each wish makes a new one of the last. The supervisor reads it,
-and acts.
+These are immutable values: each wish makes a new one from the last. The supervisor reads it and acts.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from .states import Cause
 
 @frozen
 class StopRequest:
-    """A wish to have the model unloaded.
+    """A request to end the run.
 
     Attributes:
         cause: In one word.
-        force: Don't let those who are served finish.
+        force: Don't let the requests in flight finish.
         patient: Let them finish, however long that takes.
-        last: Serve those who wait, too.
+        last: Serve the waiting requests first, too.
     """
 
     reason: str
@@ -33,15 +32,13 @@ class StopRequest:
 
 @frozen
 class Intent:
-    """What is wanted. Both may be: that this run ends, and that there is another one then.
+    """What is wanted. A load and a stop can both be: then this run ends and another one follows.
 
     Attributes:
-        load: It shall be loaded though no request waits, and isn't yet: a load that was asked for stays asked for
-            until the model is ready, can't be had, or somebody unloads it.
-        no_eviction: Nobody else goes for such a load, as long as no request waits: the last that was asked for was a
-            `preload`.
-        stop: That the run which is there shall end, and why.
-        retiring: Why it goes for good once nobody needs it any more; "" if it stays.
+        load: Load it even if no request waits. This stays set until the model is ready, has failed, or is unloaded.
+        no_eviction: Until a request waits, such a load must not evict other models: only a `preload` has asked for it.
+        stop: Why and how the current run should end, or None.
+        retiring: Why the model will be removed once it is no longer in use; "" if it stays.
     """
 
     load: bool = False
@@ -53,39 +50,39 @@ class Intent:
 
     @classmethod
     def of_new(cls, *, preload: bool) -> Self:
-        """What is wanted of a model that nobody has asked for yet."""
+        """The intent for a new model."""
         return cls(load=preload, no_eviction=preload)
 
     def load_asked(self, *, no_eviction: bool, loaded: bool) -> Self:
-        """Somebody wants it loaded. Who has asked for it outright is not made modest by one who hasn't.
+        """A load was asked for. A later load that may not evict doesn't take back an earlier one that may.
 
         Args:
-            no_eviction: Only if nobody has to go for it.
-            loaded: It is, and stays.
+            no_eviction: Load it only if no other model has to be evicted for it.
+            loaded: It is loaded already, and stays so.
         """
-        modest = no_eviction and (self.no_eviction or not self.load)
-        return evolve(self, load=not loaded, no_eviction=modest)
+        no_eviction = no_eviction and (self.no_eviction or not self.load)
+        return evolve(self, load=not loaded, no_eviction=no_eviction)
 
     def once_more(self) -> Self:
-        """The load that was under way is to be tried again, whoever wanted it."""
+        """The load that was under way is to be retried, whoever wanted it."""
         return evolve(self, load=True)
 
     def back(self, *, pinned: bool) -> Self:
-        """The engine goes, or is gone, though nobody wants the model unloaded: one that is pinned comes back."""
+        """The engine ends, or has ended, without the model being unwanted: a pinned one is loaded again."""
         return evolve(self, load=self.load or pinned)
 
     def load_over(self) -> Self:
-        """It is loaded, can't be, or shall not be any more."""
+        """It is loaded, can't be loaded, or is no longer to be loaded."""
         return evolve(self, load=False)
 
     # Ends...
 
     def stopping(self, stop: StopRequest) -> Self:
-        """The run shall end, for this reason unless there is one already."""
+        """The run is to end, for this reason unless it already has one."""
         return self if self.stop is not None else evolve(self, stop=stop)
 
     def unload_asked(self, reason: str, *, force: bool) -> Self:
-        """Somebody wants the run ended who is not to be kept waiting: that comes before other reasons."""
+        """An operator asks for an unload and waits for it: this replaces any other reason."""
         force = force or (self.stop is not None and self.stop.force)
         return evolve(self, stop=StopRequest(reason, force=force))
 
@@ -94,9 +91,9 @@ class Intent:
         return evolve(self, stop=None)
 
     def retired(self, reason: str) -> Self:
-        """It is to go for good."""
+        """It is to be removed for good."""
         return evolve(self, load=False, retiring=reason)
 
     def kept(self) -> Self:
-        """It isn't, after all."""
+        """It is to stay after all."""
         return evolve(self, retiring="")

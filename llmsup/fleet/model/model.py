@@ -1,6 +1,6 @@
-"""One model as others see it: what it is, where it is in its life, and what may be asked of it.
+"""One model as the rest of llmsup sees it: what it is, what state it is in, and what can be asked of it.
 
-It does not know how it is loaded and unloaded (`supervisor`), who else there is (`fleet`), or what a request is.
+Loading and unloading it is up to `supervisor`.
 """
 
 from __future__ import annotations
@@ -42,30 +42,30 @@ a second goes by for its last words."""
 class Model(Watched):
     """One model.
 
-    Its supervisor owns the state and writes every transition. Everybody else reads it, waits for it (`until`), takes a
-    ticket, or asks for a load or an unload.
+    Its supervisor owns the state and writes every transition. Everyone else reads it, waits for it (`until`), takes a
+    lease, or asks for a load or an unload.
 
     Attributes:
         entry: Which model it is, and with what settings.
-        served: That as engines get it: without a projector that one has refused.
-        book: What its engines wrote, this one and those before.
+        served: The entry as engines get it: without a projector that one of them has refused.
+        book: The log of its engines, this one and earlier ones.
         queue: Its requests.
-        state: Where it is in its life; `reason` says how it came there, `since` when (trio time).
-        run: The current life, from the wish to load it until the engine is gone.
-        load_seconds: How long the last load took, in seconds, in this run or an earlier one; None: it was never loaded,
-            or never as it is (with this file, these settings, this engine).
-        crashes: How often an engine of it died or hung since llmsup started.
+        state: Its state; `reason` says how it got there, `since` when (trio time).
+        run: The current run, from the moment a load is wanted until the engine is gone; None if there is none.
+        load_seconds: How long its last load took, in seconds, in this run of llmsup or an earlier one; None if it was
+            never loaded with this file, these settings and this engine.
+        crashes: How often one of its engines died or hung since llmsup started.
         failure: Why it is `failed`.
-        intent: What is wanted of it besides, and why.
-        rest: When it may be started again after something went wrong.
-        starved: Its last load died for want of memory, and is being tried once more.
+        intent: What is wanted of it apart from serving requests, and why.
+        backoff: When it may be started again after something went wrong.
+        starved: Its last load ran out of memory, and is being retried once.
         ports_tried: How many ports other programs took from its engine while it was being started.
-        demand: How it is asked for.
-        history: What became of it so far.
+        demand: How often it is asked for.
+        history: What has happened to it so far.
     """
 
     def __init__(self, entry: Entry, book: LogBook, events: Events | None = None, kinds: Kinds = KINDS) -> None:
-        """`events` gets its loads, unloads and transitions; `kinds` are those that its engine may be of."""
+        """`events` receives its loads, unloads and transitions; `kinds` are the kinds of engine it may run on."""
         super().__init__()
         self.entry = self.served = entry
         self.book = book
@@ -75,25 +75,25 @@ class Model(Watched):
         self.demand = Demand()
         self.queue = RequestQueue(entry.spec.max_in_flight, self._requests_changed, self.history.began)
         self.state = State.UNLOADED
-        self.reason = "nobody asked for it yet"
+        self.reason = "not requested yet"
         self.since = trio.current_time()
         self.run: Run | None = None
         self.load_seconds: float | None = None
         self.crashes = 0
         self.failure: Failure | None = None
-        self.rest = Backoff()
+        self.backoff = Backoff()
         self._needs: tuple[Entry | None, Estimate | None] = (None, None)  # computed once for an entry
         self.intent = Intent.of_new(preload=entry.preloads)
         self.starved = False
         self.ports_tried = 0
 
     def _requests_changed(self) -> None:
-        """One more or one less among several who are served is nothing that anybody decides about memory anew for."""
+        """One request more or less among several in flight doesn't change any decision about memory."""
         self.notify(minor=self.queue.in_flight > 1 and not self.queue.waiting)
 
     @property
     def needs(self) -> Estimate | None:
-        """What it would take in memory; None where that can't be told from a file."""
+        """Its estimated size in memory; None if that can't be told from a file."""
         entry, needs = self._needs
         if entry is not self.served:
             needs = estimate(self.spec, self.served.found, self._kinds) if self.served.found else None
@@ -115,14 +115,14 @@ class Model(Watched):
             parts.append(f"pid {self.run.engine.pid}")
         return f"<Model {', '.join(parts)}>"
 
-    # What others may ask...
+    # Requests and operators...
 
     def enter(self, ttl: Seconds = Seconds(0), client: str = "") -> Lease:
-        """Take a ticket for one request of a client. `ttl`: keep the model for at least so many seconds after it.
+        """Take a lease for one request of a client. `ttl`: seconds for which to keep the model afterwards, at least.
 
         Raises:
-            ModelFailed: It can't be served as it is.
-            Error: It could not be started lately, for this reason; it is tried again after a cool-down.
+            ModelFailed: It can't be served as configured.
+            Error: Its last start failed, for this reason; it will be tried again after a cool-down.
         """
         self._check()
         if self._failed_lately is not None:
@@ -132,15 +132,15 @@ class Model(Watched):
         return self.queue.enter(Seconds(min(ttl, self.spec.max_ttl)), client, now)
 
     def look(self) -> Lease:
-        """Take a ticket for one who only looks: nothing is loaded for it, nor kept loaded.
+        """Take a lease for a read-only request: nothing is loaded for it, nor kept loaded.
 
         Raises:
-            ModelNotLoaded: There is no engine that could be asked.
+            ModelNotLoaded: There is no engine to ask.
         """
         lease = self.queue.look()
         if lease is None:
             raise ModelNotLoaded(
-                f"{self.spec.name} is not loaded (it is {self.state}), and nothing is loaded for a look.",
+                f"{self.spec.name} is not loaded (it is {self.state}), and this request doesn't load it.",
                 hint="Ask with autoload=true in the query, or load it: POST /models/load.",
                 retry_after=1 if self.state in (State.STARTING, State.WAITING) else None,
                 lasting=self.state not in (State.STARTING, State.WAITING),
@@ -149,30 +149,32 @@ class Model(Watched):
 
     @property
     def would_wait(self) -> bool:
-        """Whether a request that comes now has to wait, rather than being served or refused at once."""
+        """Whether a request that comes now would have to wait, rather than be served or refused at once."""
         return self.queue.would_wait and not self.entry.refusal and self._failed_lately is None
 
     def load(self, *, no_eviction: bool = False) -> None:
-        """Ask for the model to be loaded, whatever happened before; `no_eviction`: only if nobody has to go for it. Who
-        wants to wait for it enters.
+        """Ask for the model to be loaded, even if it has just failed; doesn't wait (`enter` does).
+
+        Args:
+            no_eviction: Load it only if no other model has to be evicted for it.
 
         Raises:
-            ModelFailed: It can't be served as it is.
+            ModelFailed: It can't be served as configured.
         """
         self._check()
         if self.run is None and not self.intent.load and not no_eviction:
-            self.served = self.entry  # what an engine refused once, another may take
+            self.served = self.entry  # a projector that one engine refused may be fine with the next
         self.intent = self.intent.load_asked(no_eviction=no_eviction, loaded=self.stays_loaded)
-        self.rest.forgo()
+        self.backoff.forgo()
         self.notify()
 
     async def unload(self, reason: str, *, force: bool = False) -> Bytes:
-        """Have the model unloaded; returns when its engine is gone, with the bytes that it used.
+        """Have the model unloaded; returns, once its engine is gone, the bytes that it used.
 
-        Requests that wait are refused; those in flight may finish for `drain_timeout`, unless `force`.
+        Waiting requests are refused; those in flight get `drain_timeout` to finish, unless `force`.
 
         Raises:
-            StillRunning: The engine is gone, but not all that it started.
+            StillRunning: The engine is gone, but some process that it started is not.
         """
         self.intent = self.intent.load_over()
         run = self.run
@@ -181,7 +183,7 @@ class Model(Watched):
         if self.state is State.READY:
             await run.measure()
         self.queue.refuse(as_error(self.unloaded(reason, Cause.ASKED)))
-        if self.run is run:  # not over while it was measured
+        if self.run is run:  # it didn't end while it was being measured
             self.intent = self.intent.unload_asked(reason, force=force)
             self.notify()
             self._end_if_not_ready(reason, Cause.ASKED)
@@ -190,8 +192,8 @@ class Model(Watched):
         return run.gives_back(self.spec.memory) or Bytes(0)
 
     def stop(self, stop: StopRequest) -> None:
-        """Have the run end, which there must be. Nobody else is served by it, from now on rather than from when the
-        supervisor's turn comes.
+        """End the current run, of which there must be one. It takes no new request from this moment on, not only from
+        when the supervisor gets its turn.
         """
         self.intent = self.intent.stopping(stop)
         self.queue.close()
@@ -203,13 +205,13 @@ class Model(Watched):
             self.run.end(self.unloaded(reason, cause))
 
     def give_up_projector(self, why: str) -> None:
-        """Be served without its projector, which an engine has refused, until its file or its settings change or
-        somebody asks for a load. `why`: a sentence.
+        """Serve it without its projector, which an engine has refused, until its file or its settings change or a load
+        is asked for. `why`: a sentence.
         """
         self.served = self.entry.without_projector(why)
 
     def replace(self, run: Run, reason: str) -> None:
-        """Have a new engine serve who comes from now on; this one ends once those it serves are done."""
+        """Serve new requests with a new engine; this one ends once its requests in flight are done."""
         if self.run is run and run.outcome is None:
             self.intent = self.intent.back(pinned=self.spec.pinned)
             self.stop(StopRequest(reason, Cause.CHANGED, patient=True))
@@ -225,12 +227,12 @@ class Model(Watched):
         )
 
     def turn_away(self) -> None:
-        """Tell those who wait why it can't be served."""
+        """Refuse the waiting requests, with the reason why it can't be served."""
         self.intent = self.intent.load_over()
         self.queue.refuse(self._refused())
 
     def give_up(self) -> None:
-        """End the engine at once, because llmsup stops: those who wait and those in flight are told so."""
+        """End the engine at once, because llmsup stops; requests that wait or are in flight get that as their error."""
         self.intent = self.intent.load_over()
         self.queue.refuse(as_error(SHUT_DOWN))
         if self.run is not None:
@@ -238,18 +240,18 @@ class Model(Watched):
 
     @property
     def wanted(self) -> bool:
-        """Somebody wants it loaded, and it isn't: who asked for that, or requests that wait."""
+        """Whether it should be loaded: a load was asked for, or requests wait."""
         return bool(self.intent.load or self.queue.waiting)
 
     @property
     def stays_loaded(self) -> bool:
-        """It is loaded, and nobody has decided that it shall go."""
+        """It is loaded, and is not about to be unloaded."""
         run = self.run
         return run is not None and run.loaded_at is not None and self.intent.stop is None and run.outcome is None
 
     @property
     def expires_at(self) -> float:
-        """When it will be unloaded if nobody uses it (trio time); `inf` for never."""
+        """When it will be unloaded if it isn't used (trio time); `inf` for never."""
         if self.spec.pinned or self.spec.ttl == NEVER or self.run is None or self.run.loaded_at is None:
             return float("inf")
         last = max(self.run.loaded_at, self.queue.last_used or 0.0)
@@ -257,18 +259,18 @@ class Model(Watched):
 
     @property
     def retry_in(self) -> Seconds:
-        """Seconds until it may be started again; 0 if it may now."""
-        return self.rest.left
+        """Seconds until it may be started again; 0 if it may be now."""
+        return self.backoff.left
 
     def become(self, state: State, reason: str) -> None:
-        """Write a transition: for the supervisor. `reason`: words that a person understands without any others."""
+        """Enter a state; only the supervisor may. `reason`: words that a person understands without context."""
         level = {State.FAILED: logging.WARNING, State.WAITING: logging.DEBUG}.get(state, logging.INFO)
         log.log(level, "%s: %s -> %s: %s", self.spec.name, self.state, state, reason)
         self.events.write("model", model=self.spec.name, before=str(self.state), state=str(state), reason=reason)
         self.state, self.reason, self.since = state, reason, trio.current_time()
         self.notify()
 
-    # Its errors...
+    # Errors...
 
     @property
     def _failed_lately(self) -> Failure | None:
@@ -282,9 +284,9 @@ class Model(Watched):
         return ModelFailed(f"model {self.spec.name} can't be served: {self.entry.refusal}")
 
     def told_of(self, failure: Failure) -> Error:
-        """A failure as a client is told of it now: it may ask again after what is left of the cool-down."""
+        """A failure as a client gets it now: with the rest of the cool-down as the time to retry after."""
         return as_error(failure, retry_in=max(1.0, self.retry_in))
 
     def unloaded(self, reason: str, cause: Cause) -> Unloaded:
-        """How a run ends that is wanted gone."""
+        """The outcome of a run that was ended on purpose."""
         return Unloaded(f"{self.spec.name} was unloaded: {reason}.", cause=cause)

@@ -1,7 +1,7 @@
-"""How a run of a model ended, and what those are told who waited for it or were served by it.
+"""How a run of a model ended, and the error that its requests get.
 
-It does not know what an outcome leads to (`supervisor`). Which HTTP error a client gets is decided in `as_error`, and
-nowhere else.
+Which HTTP error a client gets is decided in `as_error` and nowhere else. What an outcome means for the model is decided
+in `aftermath`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class _Ended:
     Attributes:
         message: A sentence that names the model and says what happened.
         hint: What would help, or "".
-        log_tail: The last lines of the engine's log, where they tell more.
+        log_tail: The last lines of the engine's log, where they help.
     """
 
     message: str
@@ -32,7 +32,7 @@ class _Ended:
 
 @frozen
 class Unloaded(_Ended):
-    """It was wanted gone. `cause`: by whom, in one word."""
+    """It was ended on purpose. `cause`: why, in one word."""
 
     cause: Cause = field(default=Cause.ASKED, kw_only=True)
 
@@ -44,20 +44,20 @@ class ShutDown(_Ended):
 
 @frozen
 class Crashed(_Ended):
-    """The engine ended by itself though it was wanted, or hung."""
+    """The engine ended by itself, or hung."""
 
 
 @frozen
 class OutOfMemory(_Ended):
-    """The engine ended because it ran out of memory."""
+    """The engine ran out of memory."""
 
 
 @frozen
 class FailedToStart(_Ended):
-    """There is no engine, or it decided to end; it won't be tried again for a while.
+    """There is no engine, or it exited by itself; it won't be tried again for a while.
 
     Attributes:
-        lasting: Waiting alone doesn't cure it.
+        lasting: It won't go away by waiting.
     """
 
     lasting: bool = field(default=True, kw_only=True)
@@ -75,24 +75,24 @@ class PortTaken(_Ended):
 
 @frozen
 class ProjectorRefused(_Ended):
-    """The engine can't use the model's projector; without one it may run."""
+    """The engine can't use the model's projector; it may run without one."""
 
 
 @frozen
 class OutOfResources(_Ended):
-    """The system gave llmsup itself no process, file or port: nothing is wrong with the model."""
+    """The system denied llmsup itself a process, file or port: nothing is wrong with the model."""
 
 
 @frozen
 class TooLarge(_Ended):
-    """It needs more memory than all models together may have."""
+    """It needs more memory than all models together may use."""
 
 
 Crash = Crashed | OutOfMemory
-"""The engine died under those that it served."""
+"""The engine died while it was wanted."""
 
 Failure = FailedToStart | TimedOut | PortTaken | ProjectorRefused
-"""It can't be started as it is."""
+"""It could not be started."""
 
 Outcome = Unloaded | ShutDown | Crash | Failure | OutOfResources | TooLarge
 
@@ -100,10 +100,10 @@ SHUT_DOWN = ShutDown("llmsup is shutting down.")
 
 
 def as_error(outcome: Outcome, *, retry_in: float | None = None) -> errors.Error:
-    """What one client is told: a new error each time, for one that is raised twice collects two tracebacks.
+    """The error for one client: a new one each time, because one that is raised twice collects two tracebacks.
 
     Args:
-        retry_in: Seconds after which waiting may have cured it, for an outcome that waiting cures.
+        retry_in: Seconds after which to retry; ignored for an outcome that doesn't go away by waiting.
     """
     error = _error(outcome)
     if retry_in is not None and not error.lasting:
@@ -135,11 +135,11 @@ def _error(outcome: Outcome) -> errors.Error:
 
 
 def not_started(error: errors.Error) -> Outcome:
-    """What it comes to that no engine was started: there was never one that could have crashed."""
+    """The outcome of a run for which no engine was started."""
     match error:
         case errors.OutOfResources():
             return OutOfResources(error.message, error.hint)
         case errors.ModelTooLarge():
             return TooLarge(error.message, error.hint)
-        case _:  # a program or a file that isn't there, most of the time
+        case _:  # usually a program or a file that isn't there
             return FailedToStart(error.message, error.hint, error.log_tail, lasting=error.lasting)

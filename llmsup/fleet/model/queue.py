@@ -1,6 +1,6 @@
-"""Who waits for a model and who is served by it: the one place where requests are counted.
+"""The requests of a model, waiting and in flight: the one place where they are counted.
 
-It does not know how a model gets ready: `model` opens and closes the desk.
+The supervisor opens the queue when the model is ready, and closes it before the model goes.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ def _nobody(_waited: Seconds) -> None:
 
 
 class Lease:
-    """One request's lease: it waits, is served, and keeps the model loaded from its first moment to its last.
+    """One request's hold on a model: it waits, is served, and keeps the model loaded for as long as it exists.
 
-    Leaving the `with` block gives the place up, wherever it is; that is synchronous, so it also works in a
-    cancelled task.
+    Leaving the `with` block ends the lease, whether it was waiting or served; that is synchronous, so it also works in
+    a cancelled task.
 
     Attributes:
-        ttl: Seconds to keep the model after it, at least.
+        ttl: Seconds for which to keep the model afterwards, at least.
         client: Whose request it is.
         since: When it came (trio time).
-        served_by: The life of the model that serves it; None: it waits, or was refused.
+        served_by: The run that serves it; None while it waits, or if it was refused.
     """
 
     def __init__(self, queue: RequestQueue, ttl: Seconds, client: str, since: float) -> None:
@@ -39,7 +39,7 @@ class Lease:
         self.since = since
         self.served_by: Run | None = None
         self._queue = queue
-        self._decided: trio.Event | None = None  # none as long as nobody waits for it
+        self._decided: trio.Event | None = None  # made when `run` first has to wait
         self._error: Error | None = None
 
     def __enter__(self) -> Self:
@@ -56,11 +56,12 @@ class Lease:
     async def run(self, timeout: Seconds) -> Run:
         """Wait until the model serves this request, for at most `timeout` seconds since the request came.
 
-        May be cancelled and called again: the place in the queue stays.
+        May be cancelled and called again without losing the place in the queue.
 
         Raises:
             QueueTimeout: It took longer.
-            Error: The model can't be had; the error says why.
+            InsufficientMemory: It took longer, because the model waits for memory.
+            Error: The model can't be loaded; the error says why.
         """
         if self.served_by is None and self._error is None:
             if self._decided is None:
@@ -68,7 +69,7 @@ class Lease:
             with trio.move_on_at(self.since + timeout):
                 await self._decided.wait()
         if self._error is not None:
-            raise self._error.again()  # others who waited get the same one
+            raise self._error.again()  # other requests get the same one
         if self.served_by is None:
             waited = f"The request waited {format_seconds(timeout)} for its model (queue_timeout)"
             if self._queue.shortage:
@@ -77,12 +78,12 @@ class Lease:
         return self.served_by
 
     def serve(self, run: Run) -> None:
-        """Its turn has come: for the queue."""
+        """Let the request start; called by the queue."""
         self.served_by = run
         self._wake()
 
     def refuse(self, error: Error) -> None:
-        """Its turn won't come: for the queue."""
+        """Fail the request; called by the queue."""
         self._error = error
         self._wake()
 
@@ -96,24 +97,24 @@ class RequestQueue:
 
     Attributes:
         limit: How many may be served at a time; 0 = no limit.
-        last_used: When the last byte of the last answer was out (trio time), or None.
-        kept_until: How long requests asked for the model to be kept, at least (trio time).
-        shortage: What memory the model waits for and who has it, or "": for those who wait too long.
-        held: Another model waits for the memory of this one, whose turn is over: who comes now waits for its next.
+        last_used: When the last byte of the last answer was sent (trio time), or None.
+        kept_until: Until when requests have asked for the model to be kept, at least (trio time).
+        shortage: What memory the model waits for and which models have it, for requests that time out; "" if none.
+        paused: This model's turn is over and another waits for its memory: new requests wait for its next turn.
     """
 
     def __init__(self, limit: int, changed: Callable[[], None], begun: Callable[[Seconds], None] = _nobody) -> None:
-        """`changed` is called at every change; `begun` with the seconds that a request waited, when it is served."""
+        """`changed` is called on every change; `begun`, when a request starts, with the seconds that it waited."""
         self.last_used: float | None = None
         self.shortage = ""
-        self.held = False
+        self.paused = False
         self.begun = begun
         self.kept_until = 0.0
         self.limit = limit
         self._changed = changed
         self._run: Run | None = None
         self._queue: deque[Lease] = deque()
-        self._later: deque[Lease] = deque()  # those who came while it was held
+        self._later: deque[Lease] = deque()  # those that came while it was paused
         self._served: set[Lease] = set()
 
     @property
@@ -123,8 +124,8 @@ class RequestQueue:
 
     @property
     def would_wait(self) -> bool:
-        """Whether who comes now has to wait, be it only behind others."""
-        return self.held or not self._serves or bool(self._queue) or not self._has_room
+        """Whether a request that comes now has to wait, even if only behind others."""
+        return self.paused or not self._serves or bool(self._queue) or not self._has_room
 
     def waiting_of(self, client: str) -> int:
         """How many requests of one client wait."""
@@ -132,12 +133,12 @@ class RequestQueue:
 
     @property
     def due(self) -> int:
-        """How many of them were let through to this life of the model, and have yet to begin."""
+        """How many of the waiting requests belong to the model's current turn."""
         return len(self._queue)
 
     @property
     def since(self) -> float | None:
-        """When the first of those came who wait (trio time); None if nobody does."""
+        """When the oldest waiting request came (trio time); None if none waits."""
         return min((queue[0].since for queue in (self._queue, self._later) if queue), default=None)
 
     @property
@@ -147,28 +148,32 @@ class RequestQueue:
 
     @property
     def occupied(self) -> bool:
-        """Whether anybody is served, or was let through to this life of the model."""
+        """Whether any request is being served, or belongs to the model's current turn."""
         return bool(self._queue or self._served)
 
     @property
     def busy(self) -> bool:
-        """Whether anybody wants the model now: as long as this holds, it is not unloaded for being idle."""
+        """Whether any request waits or is being served: the model is not idle."""
         return bool(self._queue or self._later or self._served)
 
     def enter(self, ttl: Seconds = Seconds(0), client: str = "", now: float | None = None) -> Lease:
-        """Take a place in the queue. `ttl`: seconds to keep the model after this request, at least; `client`: whose
-        request it is; `now`: trio time, if the caller knows it.
+        """Take a place in the queue.
+
+        Args:
+            ttl: Seconds for which to keep the model after this request, at least.
+            client: Whose request it is.
+            now: The trio time, if the caller has just looked at it.
         """
         lease = Lease(self, ttl, client, trio.current_time() if now is None else now)
         if self._run is not None and not self.would_wait:
             self._begin(lease, self._run, Seconds(0))
         else:
-            (self._later if self.held else self._queue).append(lease)
+            (self._later if self.paused else self._queue).append(lease)
         self._changed()
         return lease
 
     def look(self) -> Lease | None:
-        """A lease that isn't counted, for one who only looks; None: nobody could be served now."""
+        """A lease that isn't counted, for a read-only request; None if no engine is serving now."""
         if self._run is None or not self._serves:
             return None
         lease = Lease(self, Seconds(0), "", trio.current_time())
@@ -176,7 +181,7 @@ class RequestQueue:
         return lease
 
     def leave(self, lease: Lease) -> None:
-        """Give up a place. A ticket of a life that has ended is no longer counted."""
+        """End a lease. One from a run that has ended is no longer counted."""
         if lease in self._served:
             self._served.discard(lease)
             self.last_used = trio.current_time()
@@ -190,39 +195,39 @@ class RequestQueue:
         self._serve()
 
     def set_limit(self, limit: int) -> None:
-        """Serve up to so many at a time from now on."""
+        """Serve up to `limit` requests at a time from now on."""
         self.limit = limit
         self._serve()
 
     def open(self, run: Run) -> None:
-        """The model is ready: serve."""
+        """The model is ready: serve its requests."""
         self._run = run
         self._serve()
 
     def close(self) -> None:
-        """Serve nobody else; who comes now waits."""
+        """Start no more requests; new ones wait."""
         self._run = None
 
-    def hold(self) -> None:
-        """Serve those who wait, and nobody who comes from now on."""
-        self.held = True
+    def pause(self) -> None:
+        """Serve the requests that wait now, but let those that come later wait for the model's next turn."""
+        self.paused = True
 
-    def release(self) -> None:
-        """Serve everybody again."""
-        if self.held:
-            self.held = False
+    def resume(self) -> None:
+        """Serve all requests again."""
+        if self.paused:
+            self.paused = False
             self._queue.extend(self._later)
             self._later.clear()
             self._serve()
 
     def forget(self) -> None:
-        """The engine is gone: those it served have been told, or will see their connection break."""
+        """The engine is gone: its requests in flight have an error, or will see their connection break."""
         self._served.clear()
-        self.release()
+        self.resume()
         self._changed()
 
     def refuse(self, error: Error) -> None:
-        """Send everybody who waits away."""
+        """Fail all waiting requests."""
         for queue in (self._queue, self._later):
             while queue:
                 queue.popleft().refuse(error)
@@ -241,7 +246,7 @@ class RequestQueue:
 
     @property
     def _serves(self) -> bool:
-        # A life that has its outcome is over, even if its end has not been seen to yet: nobody may enter it.
+        # A run that has an outcome is over, even if the supervisor hasn't handled that yet: it takes no new request.
         return self._run is not None and not self._run.outcome
 
     @property

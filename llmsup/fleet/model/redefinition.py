@@ -1,6 +1,6 @@
-"""What becomes of a model, and of its engine, when its settings or its file change, or it goes for good.
+"""What happens to a model and its engine when its settings or its file change, or when it is removed.
 
-It does not know how changes are found out: see `reconciler`.
+Changes are noticed by the `reconciler` and passed on by the `fleet`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from .states import Cause, State
 
 
 def redefine(model: Model, entry: Entry) -> None:
-    """Have the model be this from now on. An engine that is wrong for it ends once those it serves are done, however
-    long that takes; who waits, and who comes meanwhile, gets the next one.
+    """Give a model a new definition. If that needs a different engine, the present one ends once its requests in flight
+    are done, however long that takes; waiting and new requests get the next one.
     """
     model.intent = model.intent.kept()
     same = model.entry.runs_like(entry)
@@ -27,7 +27,7 @@ def redefine(model: Model, entry: Entry) -> None:
 
 
 def _start_afresh(model: Model, reason: str) -> None:
-    model.rest, model.failure = Backoff(), None  # what failed before may be what was mended
+    model.backoff, model.failure = Backoff(), None  # the change may have fixed what failed before
     if model.entry.refusal:
         _stop_serving(model, reason)
     elif model.run is not None:
@@ -38,7 +38,7 @@ def _start_afresh(model: Model, reason: str) -> None:
 
 
 def _stop_serving(model: Model, reason: str) -> None:
-    """It can't be loaded again; an engine that is ready serves those who are in, also those who wait."""
+    """It can't be loaded again; an engine that is ready still serves the requests in flight and those that wait."""
     model.intent = model.intent.load_over()
     if model.run is not None and model.state in (State.READY, State.DRAINING):
         model.intent = model.intent.stopping(StopRequest(reason, Cause.CHANGED, patient=True, last=True))
@@ -51,7 +51,7 @@ def _stop_serving(model: Model, reason: str) -> None:
 
 
 async def retire(model: Model, reason: str) -> None:
-    """Have the model unloaded for good once nobody is served or waits, however long that takes."""
+    """Unload the model for good once no request is in flight or waits, however long that takes."""
     model.intent = model.intent.retired(reason)
     await model.until(lambda: not model.queue.busy)
     if (run := model.run) is not None:

@@ -1,6 +1,6 @@
-"""One life of a model: from the wish to have it loaded to the end of its engine.
+"""One run of a model, from the moment a load is wanted to the end of its engine.
 
-It does not know what to do next: `supervisor` decides that from the outcome.
+What comes after a run is decided in `aftermath`.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from .outcome import Crash, Outcome, as_error
 
 
 class Engine(Protocol):
-    """A running engine, as a model sees it. `engine.py` has the real one; tests have another.
+    """A running engine, as a model sees it. `fleet.engine.process_engine` has the real one; tests have another.
 
     Attributes:
         launch: How it was started.
         pid: Of its process, and of its process group.
         pool: The connections to it.
-        meter: What it costs in memory, by what it said and what was seen.
-        progress: How far it is with loading, 0 to 1; None if it doesn't tell.
-        remains: What still ran when it had ended by itself, for people: "4711 (llama-server)".
-        left: What could not be ended with it.
+        meter: Its size in memory, from what it logs and what was measured.
+        progress: How much of it is loaded, 0 to 1; None if it doesn't say.
+        remains: Processes still running after it had exited by itself, for people: "4711 (llama-server)".
+        left: What could not be ended with it, for people.
     """
 
     launch: Launch
@@ -46,68 +46,68 @@ class Engine(Protocol):
 
     @property
     def unreachable(self) -> bool:
-        """What it listens at is gone, so that only those are served who are connected already."""
+        """Its socket is gone, so that it can serve only the connections it already has."""
 
     async def pump(self) -> None:
-        """Read the engine's output until it ends; must always run."""
+        """Read the engine's output until it ends. Must always run, or the engine blocks once the pipe is full."""
 
     async def ready(self) -> None:
-        """Wait until the engine answers. Never raises; may take for ever."""
+        """Wait until the engine answers. Never raises; may take forever."""
 
     @property
     def unready_because(self) -> str:
-        """What the engine last said when asked whether it is ready."""
+        """How the last readiness check failed, for people."""
 
     async def activity(self) -> Activity:
-        """What the engine is seen to do: two looks tell whether anything happened in between."""
+        """A sample of what the engine does; comparing two tells whether anything happened in between."""
 
     async def healthy(self, patience: float) -> bool:
-        """Ask once whether the engine still answers; no is what takes it more than `patience` seconds, too."""
+        """Ask once whether the engine still answers, within `patience` seconds."""
 
     async def wait(self) -> int:
-        """Wait for the engine's end, and for its last words; returns its exit code or -signal."""
+        """Wait for the engine to end and its output to be read; returns its exit code or -signal."""
 
     async def measure(self) -> None:
-        """Look at what the engine costs in memory now, for its meter."""
+        """Measure the engine's memory now, and tell its meter."""
 
     async def after_ready(self) -> None:
-        """Prepare for the first request, which waits for this: once the engine is ready, and for a limited time.
+        """Prepare for requests, which wait for this. Called once the engine is ready, and given limited time.
 
         Raises:
-            Error, Disconnected, OSError: That failed. It is logged; the engine serves all the same.
+            Error, Disconnected, OSError: It failed. That is logged, and the engine serves requests anyway.
         """
 
     async def before_stop(self, deadline: float) -> None:
-        """Prepare for a planned stop: nobody is served any more, and the engine still answers. Not called when it has
-        to go at once, and cancelled at the deadline or when somebody forces the stop.
+        """Prepare for a planned stop: no request is in flight, and the engine still answers. Not called when the engine
+        has to stop at once; cancelled at the deadline or when the stop is forced.
 
         Args:
             deadline: On trio's clock.
 
         Raises:
-            Error, Disconnected, OSError: That failed. It is logged; the engine is stopped all the same.
+            Error, Disconnected, OSError: It failed. That is logged, and the engine is stopped anyway.
         """
 
 
 Start = Callable[[Entry, LogBook], AbstractAsyncContextManager[Engine]]
-"""Starts an engine, and ends it for certain on the way out. Raises SetupError or OSError if it can't be started."""
+"""Starts an engine, and always ends it on the way out. Raises SetupError or OSError if it can't be started."""
 
 
 class Run:
-    """One life.
+    """One run.
 
     Attributes:
-        began: When it was wished for (trio time).
-        first_line: How many lines the model's book had by then: what comes after them is about this life.
+        began: When it began, which is before the engine was started (trio time).
+        first_line: How many lines the model's log book had by then: those after them belong to this run.
         engine: The engine, once there is one.
         loaded_at: When it became ready (trio time).
         measured_at: When it was last measured (trio time).
         first_served: When it had answered its first request (trio time).
-        outcome: How it ended, once that is known. The first one stays.
-        decision: That it should go for want of memory, if that is why.
-        freed: What was seen to come back at its end, in bytes; None where nobody looked.
-        scope: Cancelled at its end; everything that belongs to this life runs in it.
-        over: Set when the engine is gone and the model has taken note.
+        outcome: How it ended, once that is known. The first outcome stays.
+        decision: The decision to evict it, if that is why it ends.
+        freed: How much memory came back at its end, in bytes; None if that was not measured.
+        scope: Cancelled at its end; everything that belongs to this run runs in it.
+        over: Set when the engine is gone and the model's state is up to date.
     """
 
     def __init__(self, first_line: int = 0) -> None:
@@ -125,14 +125,14 @@ class Run:
         self._ended = trio.Event()
 
     def end(self, outcome: Outcome) -> None:
-        """End this life. Only the first outcome counts."""
+        """End this run. Only the first outcome counts."""
         if self.outcome is None:
             self.outcome = outcome
         self._ended.set()
         self.scope.cancel()
 
     async def ended(self, patience: float) -> Outcome | None:
-        """The outcome, waited for up to `patience` seconds: a broken connection is often seen before the exit."""
+        """Wait up to `patience` seconds for the outcome: a broken connection is often seen before the exit."""
         with trio.move_on_after(patience):
             await self._ended.wait()
         return self.outcome
@@ -148,7 +148,7 @@ class Run:
         return as_error(outcome) if isinstance(outcome, Crash) else None
 
     async def fate(self, patience: float) -> Outcome | None:
-        """As `ended`, but no longer than it takes the engine to answer, which proves that it lives."""
+        """Like `ended`, but returns early if the engine answers, which proves that it is alive."""
         async with trio.open_nursery() as nursery:
 
             async def ask() -> None:
@@ -161,12 +161,12 @@ class Run:
         return self.outcome
 
     def check_nothing_is_left(self, name: str) -> None:
-        """The model of that name is unloaded. Raises StillRunning if something that its engine started is not."""
+        """Raise StillRunning if something that the engine started is still there. `name`: the model's."""
         if self.engine is not None and self.engine.left:
             left = ", ".join(self.engine.left)
             raise StillRunning(
-                f"{name} was unloaded, but its engine left something that llmsup could not end: {left}.",
-                hint="Look for it with ps or lsof, and end it by hand.",
+                f"{name} was unloaded, but its engine left something behind that llmsup could not end: {left}.",
+                hint="Find it with ps or lsof, and end it by hand.",
             )
 
     @property
@@ -176,19 +176,19 @@ class Run:
 
     @property
     def footprint(self) -> Bytes | None:
-        """What only the engine's end gives back, in bytes, when last measured."""
+        """The bytes that ending the engine would free, as last measured."""
         return None if self.engine is None else self.engine.meter.freeable
 
     def gives_back(self, declared: Bytes | None) -> Bytes | None:
-        """The same with what its table says that it takes and that can't be seen here (`Meter.gives_back`), once it has
-        come to what it needs.
+        """`footprint`, plus, once the run is settled, whatever of the declared size can't be measured here
+        (`Meter.gives_back`).
         """
         if self.engine is None or not self.settled:
             return self.footprint
         return self.engine.meter.gives_back(declared)
 
     async def measure(self) -> None:
-        """Look at what the engine costs now."""
+        """Measure the engine's memory now."""
         if self.engine is not None:
             began = trio.current_time()
             await self.engine.measure()
@@ -198,7 +198,7 @@ class Run:
 
     @property
     def settled(self) -> bool:
-        """It was measured since it became ready: what it costs is there, and no longer only promised."""
+        """It has been measured since it became ready, so that its size is known rather than reserved."""
         return self.loaded_at is not None and self.measured_at is not None and self.measured_at >= self.loaded_at
 
     @property

@@ -1,6 +1,6 @@
-"""The words for where a model is in its life.
+"""The states of a model, and the causes of an unload.
 
-It must not import anything of ours: everybody reads it.
+Imports nothing else of llmsup, because everything imports it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ class State(enum.StrEnum):
     WAITING = "waiting"  # for memory, or for the pause after a crash
     STARTING = "starting"  # the engine runs, but doesn't answer yet
     READY = "ready"
-    DRAINING = "draining"  # about to be unloaded: who is served may finish, who comes waits for the next life
+    DRAINING = "draining"  # about to be unloaded: requests in flight may finish, new ones wait for the next run
     STOPPING = "stopping"  # the engine is being ended
-    FAILED = "failed"  # left alone for a while: requests are refused with the reason
+    FAILED = "failed"  # not tried for a while: requests are refused with the reason
 
 
 class Cause(enum.StrEnum):
@@ -26,8 +26,8 @@ class Cause(enum.StrEnum):
     IDLE = "idle"  # its ttl was over
     ROOM = "room"  # another load needed its memory
     PRESSURE = "pressure"  # the machine was short of memory
-    ASKED = "asked"  # somebody did, over the API or the command line
-    CHANGED = "changed"  # its settings or its file did, or it is gone from the config or the disk
+    ASKED = "asked"  # over the API or the command line
+    CHANGED = "changed"  # its settings or its file changed, or it is gone from the config or the disk
     CRASHED = "crashed"
     FAILED = "failed"  # it could not be loaded
     STOPPED = "stopped"  # llmsup did

@@ -1,6 +1,6 @@
-"""One model's supervisor: loads it when it is wanted, restarts it when it crashes, unloads it when told or idle.
+"""One model's supervisor: loads it when it is wanted, restarts it after a crash, unloads it when told to or when idle.
 
-It does not know what an engine is made of (`engine`), who else there is (`fleet`), or what a request is (`gateway`).
+It knows one model only: what has to make room for it is decided behind `Admission`.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class Supervisor:
         self._admission = admission
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Supervise the model until cancelled; one turn is one life of its engine."""
+        """Supervise the model until cancelled; each turn of the loop is one run."""
         task_status.started()
         try:
             while True:
                 await self._model.until(lambda: self._model.wanted)
-                if self._model.entry.refusal:  # it came while they waited for the end of the last life
+                if self._model.entry.refusal:  # a redefinition brought it while requests waited for the last run to end
                     self._model.turn_away()
                 else:
-                    await self._live()
+                    await self._run_once()
         finally:
             self._model.queue.refuse(as_error(SHUT_DOWN))
 
-    async def _live(self) -> None:
+    async def _run_once(self) -> None:
         run = self._model.run = Run(self._model.book.written)
         self._model.become(State.WAITING, self._wanted())
         try:
@@ -51,20 +51,20 @@ class Supervisor:
                 try:
                     await self._pause()
                     async with self._admission.admit(self._model) as grant:
-                        self._model.become(State.STARTING, f"there is room for it, and {self._wanted()}")
+                        self._model.become(State.STARTING, f"there is memory for it, and {self._wanted()}")
                         async with self._start(self._model.served, self._model.book) as engine:
                             await self._run(run, engine, grant)
-                except Error as error:  # not admitted, or there is no engine: a running one doesn't raise, it ends
+                except Error as error:  # not admitted, or not started: a running engine doesn't raise, it ends
                     run.end(not_started(error))
                 except OSError as error:
-                    run.end(self._not_let(error))
+                    run.end(self._not_spawned(error))
         finally:
             self._model.run = None
             self._model.queue.forget()
             settle(self._model, run, run.outcome or SHUT_DOWN)
             run.over.set()
 
-    def _not_let(self, error: OSError) -> Outcome:
+    def _not_spawned(self, error: OSError) -> Outcome:
         name = self._model.spec.name
         if is_ours(error):
             return not_started(explain(error, f"start the engine of {name}"))
@@ -76,14 +76,14 @@ class Supervisor:
         if waiting := model.queue.waiting:
             return "a request waits for it" if waiting == 1 else f"{waiting} requests wait for it"
         if model.intent.no_eviction:
-            return "it is to be loaded at the start (preload)"
+            return "it is preloaded (preload)"
         if model.starved or model.ports_tried:
-            return "it is tried again"
+            return "this is another try"
         return "it is pinned" if model.spec.pinned else "its load was asked for"
 
     async def _pause(self) -> None:
         if self._model.retry_in:
-            pause, why = format_seconds(self._model.retry_in), self._model.rest.why
+            pause, why = format_seconds(self._model.retry_in), self._model.backoff.why
             self._model.become(State.WAITING, f"starting again in {pause} after {why}")
         with trio.move_on_after(self._model.retry_in):
             await self._model.until(lambda: not self._model.retry_in)  # an operator's `load` cuts it short
@@ -116,17 +116,17 @@ class Supervisor:
                 stop = await self._drain(stop)
                 model.intent = model.intent.stopping(stop)
                 await before_stop(model, run, engine)
-                stop = model.intent.stop or stop  # somebody may have asked for it meanwhile
+                stop = model.intent.stop or stop  # an unload may have been asked for in the meantime
                 run.end(model.unloaded(stop.reason, stop.cause))
             finally:
                 model.queue.close()
                 run.end(SHUT_DOWN)  # unless it has ended already
                 model.become(State.STOPPING, str(run.outcome))
                 grant.stopping()
-                await engine.pool.close()  # no request outlives the engine; that is how those in flight learn of it
+                await engine.pool.close()  # no request outlives the engine; those in flight learn of it this way
 
     async def _until_unwanted(self) -> StopRequest:
-        """Stay until somebody wants the model unloaded, or nobody has used it for its ttl."""
+        """Wait until the model is to be unloaded, or has been idle for its ttl."""
         model = self._model
         while True:
             await model.until(lambda: self._due or not model.queue.busy)
@@ -138,7 +138,7 @@ class Supervisor:
 
     @property
     def _due(self) -> StopRequest | None:
-        """That it shall be unloaded, unless there is somebody to be served first."""
+        """The request to stop, unless waiting requests are to be served first."""
         stop = self._model.intent.stop
         return None if stop is None or (stop.last and self._model.queue.busy) else stop
 
@@ -148,13 +148,13 @@ class Supervisor:
             await model.until(lambda: model.intent.stop or model.queue.busy or model.expires_at != expires_at)
 
     async def _drain(self, stop: StopRequest) -> StopRequest:
-        """Let those finish who are served, as far as that is wanted; returns why it is unloaded after all."""
+        """Let the requests in flight finish, unless the stop is forced; returns the stop that applies in the end."""
         model = self._model
         while model.queue.in_flight and not stop.force:
             model.become(State.DRAINING, f"{stop.reason}; {model.queue.in_flight} in flight may finish")
             with trio.move_on_after(NEVER if stop.patient else model.spec.drain_timeout) as patience:
                 await self._until_drained(model.intent.stop)
-            stop = model.intent.stop or stop  # somebody may be less patient than the first who asked
+            stop = model.intent.stop or stop  # a later request to stop may be less patient
             if patience.cancelled_caught:
                 break
         return stop

@@ -1,6 +1,6 @@
-"""What can go wrong with an engine: each watcher looks at one thing, and ends the run with an outcome.
+"""Watches over a running engine: each watchdog looks at one thing, and ends the run with an outcome when that fails.
 
-It does not know what an outcome leads to: see `supervisor`.
+What an outcome leads to is decided in `aftermath`.
 """
 
 from __future__ import annotations
@@ -24,31 +24,30 @@ from .outcome import Crashed, FailedToStart, OutOfMemory, PortTaken, ProjectorRe
 from .run import Engine, Run
 
 MEASURE_EVERY = 5.0
-"""Seconds between looks at what a ready engine costs."""
+"""Seconds between measurements of a ready engine's memory."""
 
 MEASURE_LOADING_EVERY = 1.0
-"""Seconds between looks at one that loads."""
+"""Seconds between measurements of one that is loading."""
 
-_LESS = "Give it a smaller ctx_size, or the other models less."
-
+_LESS = "Give this model a smaller ctx_size, or the other models less memory."
 
 SOCKET_EVERY = 10.0
-"""Seconds between looks whether an engine's socket is still there."""
+"""Seconds between checks that an engine's socket is still there."""
 
 _FOREGROUND = (
-    "Have its command run the server in the foreground, as its own process or with `exec`: no &, nohup or --daemon."
+    "Its command must run the server in the foreground, as its own process or with `exec`: no &, nohup or --daemon."
 )
 
 
 async def until_ready(run: Run, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
-    """Wait until the engine answers; ends the life if that takes too long or shows no progress."""
+    """Wait until the engine answers; ends the run if that takes too long or shows no progress."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch_stall, run, engine, spec, book)
         with trio.move_on_after(spec.start_timeout) as limit:
             await engine.ready()
         if limit.cancelled_caught:
             _give_up(f"not ready after {format_seconds(spec.start_timeout)}", run, engine, spec, book)
-            await trio.sleep_forever()  # until the cancellation that this life's end is
+            await trio.sleep_forever()  # ending the run cancels this
         nursery.cancel_scope.cancel()
 
 
@@ -76,27 +75,27 @@ async def watch_exit(
     book: LogBook,
     out_of_memory: Callable[[], bool],
 ) -> None:
-    """Wait for the engine to end by itself; `out_of_memory` tells whether the system killed anything for that."""
+    """Wait for the engine to end by itself; `out_of_memory` says whether the system has killed anything for memory."""
     code = await engine.wait()
-    engine.pool.engine_ended()  # what it sent still reaches those who asked for it
+    engine.pool.engine_ended()  # what it has sent still reaches the clients
     how, tail = describe_exit(code), last_words(run, book)
     if may_be_the_system(code) and run.outcome is None and out_of_memory():
-        what = f"The engine of {spec.name} {how}: the system killed it because there was no memory left."
+        what = f"The engine of {spec.name} {how}: the system ran out of memory and killed it."
         run.end(OutOfMemory(what, _LESS, tail))
     elif code and (complaint := complains_of_memory(last_words(run, book, LOOKED_AT))):
-        what = f"The engine of {spec.name} {how} for want of memory. It said: {complaint}"
+        what = f"The engine of {spec.name} {how}: it ran out of memory. It said: {complaint}"
         run.end(OutOfMemory(what, _LESS, tail))
     elif _may_refuse(run, engine) and (complaint := complains_of_projector(last_words(run, book, LOOKED_AT))):
         what = f"The engine of {spec.name} can't use {engine.launch.projector}. It said: {complaint}"
-        run.end(ProjectorRefused(what, "It is served without that.", tail))
-    elif code and run.loaded_at is None and ports.taken(engine.launch.address, tail):  # 0: a daemon of its own has it
+        run.end(ProjectorRefused(what, "The model is served without it.", tail))
+    elif code and run.loaded_at is None and ports.taken(engine.launch.address, tail):  # 0: its own daemon has it
         what = f"The engine of {spec.name} {how}: another program took its port. {first_complaint(tail)}"
         run.end(PortTaken(what, log_tail=tail))
-    elif run.loaded_at is None and code >= 0:  # its own decision, and it would decide the same again
+    elif run.loaded_at is None and code >= 0:  # it chose to exit, and would again
         what = f"{spec.name} can't be loaded: its engine {how} before it was ready. {first_complaint(tail)}"
         if code == 0 and engine.remains:
             what = (
-                f"{spec.name} can't be loaded: its command ended before it was ready, and left {_and(engine.remains)}."
+                f"{spec.name} can't be loaded: its command exited before it was ready, and left {_and(engine.remains)}."
             )
         run.end(FailedToStart(what.rstrip(), _hint(code, engine), tail))
     else:
@@ -104,7 +103,7 @@ async def watch_exit(
 
 
 def _hint(code: int, engine: Engine) -> str:
-    """What would help where the server isn't what we started, but something that was left in the background."""
+    """Advice for a command that leaves the server running in the background instead of being the server."""
     return _FOREGROUND if code == 0 and engine.remains else ""
 
 
@@ -114,7 +113,7 @@ def _and(names: tuple[str, ...]) -> str:
 
 
 async def watch_socket(run: Run, engine: Engine, model: Model) -> None:
-    """Replace an engine whose socket somebody has removed, a cleaner of /tmp for one, once those it serves are done."""
+    """Replace an engine whose socket was removed, by a /tmp cleaner say, once its requests in flight are done."""
     while not engine.unreachable:
         with trio.move_on_after(SOCKET_EVERY):
             await engine.pool.lost.wait()
@@ -123,13 +122,13 @@ async def watch_socket(run: Run, engine: Engine, model: Model) -> None:
 
 
 def _may_refuse(run: Run, engine: Engine) -> bool:
-    """Whether it may be for its projector that an engine ended."""
+    """Whether an engine may have ended because of its projector."""
     return run.loaded_at is None and engine.launch.projector is not None
 
 
 async def watch_footprint(run: Run, model: Model, grant: Grant) -> None:
-    """Look at what the engine costs: often while it loads, because others are admitted by what is still to come; as
-    soon as it is ready; then now and then, because it grows with the prompts that it keeps.
+    """Measure the engine's memory: often while it loads, because other loads are admitted by what it has yet to take;
+    once as soon as it is ready; then now and then, because it grows with the prompts that it caches.
     """
     assert run.engine is not None
     meter = run.engine.meter

@@ -1,1 +1,1 @@
-"""Who is let in and who goes: frozen values in, a decision out. No clock, no files, no tasks."""
+"""Which models to admit and which to evict: frozen values in, a decision out. No clock, no files, no tasks."""

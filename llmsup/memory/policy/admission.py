@@ -1,8 +1,6 @@
-"""Whether a model may be loaded now, and who has to go for it.
+"""Whether a model may be loaded now, and which models have to be evicted for it.
 
-It does not know how anything is read, unloaded or started, and has no clock: frozen values in, a decision out.
-
-Nobody is ever chosen unless all that are chosen together make the load possible: what can't fit evicts nothing.
+No model is evicted unless the victims together make the load possible: a load that can't fit evicts nothing.
 """
 
 from __future__ import annotations
@@ -25,9 +23,9 @@ from .room import apart, missing, room, tightest, wanted
 
 @frozen
 class Claim:
-    """Room that is kept for a load whose turn has come: it waits only for `hold` to become idle.
+    """Room kept for a load whose turn has come, and which waits only for the models in `hold` to become idle.
 
-    Others may be loaded in the meantime where they don't take what it needs.
+    Other models may be loaded in the meantime if they don't take what it needs.
     """
 
     cost: Amounts
@@ -44,11 +42,11 @@ def admit(
 ) -> Decision:
     """Decide about one load.
 
-    The caller counts what was decided at once, before it asks again: after "admit" and "evict" the model is a
-    resident that loads, and the victims are leaving.
+    The caller must apply the decision before it asks again: after "admit" and "evict" the model counts as loading, and
+    the victims as leaving.
 
     Args:
-        claims: Of loads that have waited longer; none of their held ones is chosen, nor is their room given away.
+        claims: Of loads that have waited longer: the models they hold aren't chosen, nor is their room given away.
     """
     kept = {name for claim in claims for name in claim.hold}
     remain, going = apart(loaded_models, frozenset())
@@ -78,9 +76,11 @@ def admit(
     if ZERO.covers(lacks):
         if ZERO.covers(missing(asked, now_free).max(kept_back)):
             return evolve(seen, because=f"it needs {size}, and {free} is free")
-        return _wait(seen, loaded_models, f"it needs {size}, which is free as soon as those that are leaving are gone")
+        return _wait(
+            seen, loaded_models, f"it needs {size}, which will be free once the models being unloaded are gone"
+        )
     if not need.evicts:
-        return _wait(seen, loaded_models, f"it needs {size}, {free} is free, and nobody goes for what nobody waits for")
+        return _wait(seen, loaded_models, f"it needs {size}, {free} is free, and a preload evicts no other model")
     free_to_go = [_candidate(each, machine) for each in weighed if not each.stays]
     alone = None if claims else missing(asked, room(machine, (), loaded_models))
     chosen = _enough(free_to_go, lacks, alone if len(free_to_go) == len(remain) else None, rules)
@@ -91,7 +91,7 @@ def admit(
         return evolve(seen, kind="evict", because=because, victims=names)
     hold = _held_for(need, machine, loaded_models, kept, lacks, alone, rules)
     if loaded_models:
-        blocked = f"it needs {size}, {free} is free, and no idle models that may go make up for the rest"
+        blocked = f"it needs {size}, {free} is free, and unloading the idle models that may go would not free enough"
     else:
         blocked = f"it needs {size}, and other programs leave only {free} free"
     again = min((until(each, machine, need, rules) for each in remain), default=math.inf)
@@ -105,10 +105,10 @@ def admit_all(
     *,
     rules: Rules = RULES,
 ) -> tuple[Decision, ...]:
-    """Decide about everything that waits, the more important first, then who has waited longest.
+    """Decide about all waiting loads, in order of priority, then of how long they have waited.
 
-    Each decision counts for those after it. A load whose turn has come keeps what it is going to have; nobody else
-    waits behind a load that it doesn't compete with.
+    Each decision is applied before the next is made. A load whose turn has come keeps the room that it will get; no
+    load waits behind one that it doesn't compete with.
     """
     world, claims, decisions = list(loaded_models), list[Claim](), list[Decision]()
     for need in sorted(needs, key=lambda each: (-RANKS[each.priority], each.since, each.model)):
@@ -131,11 +131,12 @@ def _held_for(
     alone: Amounts | None,
     rules: Rules,
 ) -> tuple[str, ...]:
-    """Who is to be held so that this load comes about: the cheapest set, if all were idle that had their turn.
+    """The models to hold so that this load can happen: the cheapest set, supposing that all whose turn is over were
+    idle.
 
-    Whoever is held already stays so while that is enough: what is asked of them meanwhile makes them dearer than
-    others, and to hold now the one, now the other never lets either become idle. Those that passed the load are held
-    while they still load: where it needs all the room, one of others' loads may always be under way.
+    Models that are held already stay held while that is enough: requests in the meantime make them dearer than others,
+    and holding one, then another would never let either become idle. Models that were admitted past this load are held
+    even while they load: where it needs all the room, some other load may always be under way.
     """
     candidates = []
     for each in loaded_models:
@@ -156,11 +157,11 @@ def _held_for(
 def _enough(
     candidates: Sequence[Candidate], lacks: Amounts, alone: Amounts | None, rules: Rules
 ) -> tuple[Candidate, ...]:
-    """The cheapest set that makes up for what is missing. Where none does: all of them, if that is enough because
-    nobody else remains (`room.room`).
+    """The cheapest set that frees what is missing. If no set does: all of them, if that is enough because no other
+    model remains (`room.room`).
 
     Args:
-        alone: What would be missing then; None: somebody else remains all the same.
+        alone: What would be missing then; None if other models remain in any case.
     """
     chosen = cheapest(candidates, lacks, exact=rules.exact)
     if chosen or alone is None or not ZERO.covers(alone):
@@ -169,11 +170,11 @@ def _enough(
 
 
 def _never(asked: Mapping[str, int], machine: Machine) -> str:
-    """Why it can't be loaded even when it is alone, or ""."""
+    """Why it can't be loaded even alone, or ""."""
     for name, size in asked.items():
         total = machine.pools[name].total
         if total is not None and size > total:
-            bound = "all models together may have" if name == CEILING else f"of {name} there are"
+            bound = "all models together may use" if name == CEILING else f"{name} has only"
             return f"it needs {format_bytes(size)}, and {bound} {format_bytes(total)}"
     return ""
 

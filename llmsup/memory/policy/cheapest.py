@@ -1,9 +1,7 @@
-"""The cheapest set of models whose going makes enough room.
+"""The cheapest set of models whose eviction makes enough room.
 
-It does not know who may be a candidate, nor what the room is for.
-
-Cheapest is: the least loss among the most important, then among the next, and so on; then the fewest; then the least
-memory freed beyond need; then by name, so that the same question always has the same answer.
+Cheapest means: the least loss among the most important models, then among the next, and so on; then the fewest models;
+then the least memory freed beyond need; then by name, so that the same question always has the same answer.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ class Candidate:
     Attributes:
         frees: What is free of each pool when it is gone.
         rank: Importance.
-        points: Its loss, as a whole number (`worth.points`).
+        points: Its loss, as a whole number (`eviction_cost.points`).
     """
 
     name: str
@@ -37,7 +35,7 @@ def cheapest(candidates: Sequence[Candidate], missing: Amounts, *, exact: int = 
 
     Args:
         missing: Of each pool; at most zero: enough of it is free.
-        exact: Up to so many candidates the answer is the optimum (2ⁿ sets), beyond it is a good one (n log n).
+        exact: Up to this many candidates the answer is the optimum (2ⁿ sets), beyond that a good one (n log n).
     """
     if ZERO.covers(missing):
         return ()
@@ -84,7 +82,7 @@ def _optimum(ordered: Sequence[Candidate], missing: Amounts) -> tuple[Candidate,
 
 
 def _by_rank(ordered: Sequence[Candidate], missing: Amounts, exact: int) -> tuple[Candidate, ...]:
-    """From the most important down: of each rank only what those below can't make up for."""
+    """From the most important rank down, take only what the ranks below can't make up for."""
     groups = [list(group) for _, group in groupby(ordered, key=lambda each: each.rank)]
     chosen: list[Candidate] = []
     lacks = missing - _freed(ordered)

@@ -1,7 +1,4 @@
-"""What was decided about memory, and everything that it was decided from.
-
-It does not know how a decision is made, nor who carries it out.
-"""
+"""A decision about memory, and everything that it was based on."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from .inputs import Level
 Kind = Literal["admit", "evict", "wait", "refuse", "leave"]
 
 Left = Literal["", "calm", "not ours", "settling", "easing", "leaving", "too little", "none may go"]
-"""Why nobody goes under pressure, in a word that stays the same while its numbers change."""
+"""Why nothing is evicted under pressure, in a word that stays the same while the numbers change."""
 
 
 @frozen
@@ -48,13 +45,13 @@ class Decision:
     Attributes:
         kind: Of a load: "admit" (reserve and start), "evict" (reserve, unload `victims`, start when they are gone),
             "wait" (ask again when something changed) or "refuse" (507: it can never fit). Under pressure: "evict",
-            or "leave" (as it is).
+            or "leave" (evict nothing).
         because: One sentence with the numbers.
         model: For whom; "" under pressure.
         left: With "leave": why, in a word.
         victims: Who goes, least important first.
         force: Under pressure: the victim goes though it works (`evict_busy`).
-        hold: With "wait": who takes no new request until this load had its turn; everybody else's hold ends.
+        hold: With "wait": the models whose queues are paused until this load had its turn; all others are resumed.
         again: With "wait": when time alone may change the answer (on the machine's clock); `inf`: it can't.
         holders: With "wait": who has the memory, for the 503.
         room: What was free under the ceiling; less than nothing when more is promised than there is.

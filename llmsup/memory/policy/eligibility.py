@@ -1,7 +1,4 @@
-"""Who may be unloaded now, and why the others stay.
-
-It does not know how much room is wanted, nor which of those that may go are chosen.
-"""
+"""Which models may be unloaded now, and why the others stay."""
 
 from __future__ import annotations
 
@@ -110,12 +107,12 @@ def _in_turn(loaded: LoadedModel, machine: Machine, need: Need, rules: Rules) ->
     if loaded.ttl_expired or machine.now >= ends:
         return ""
     left = ends - machine.now
-    return f"its turn: both are asked for at once, and it may come back within {left:.1f} s"
+    return f"its turn: both models are in demand; it ends within {left:.1f} s"
 
 
 def _not_for(need: Need, loaded: LoadedModel, kept: AbstractSet[str]) -> str:
     if loaded.name == need.model:
-        return "it is the one that is to be loaded"
+        return "it is the model to be loaded"
     if loaded.rank > RANKS[need.priority]:
         return f"more important than {need.model}"
-    return "kept for one that has waited longer" if loaded.name in kept else ""
+    return "held for a load that has waited longer" if loaded.name in kept else ""

@@ -1,7 +1,4 @@
-"""How much is lost when a model goes: the seconds that its reload takes, times the chance that it is wanted again.
-
-It does not know who else there is, nor how much memory anything takes.
-"""
+"""What evicting a model would cost: the seconds that its reload takes, times the chance that it is wanted again."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""What a decision about memory is made from: the machine, who is loaded, who asks; all of it frozen.
+"""The inputs of a decision about memory: the machine, the loaded models, the waiting loads; all of them frozen.
 
-It does not know where the numbers come from, nor what is decided. Times are seconds of one clock, whichever it is;
-sizes are bytes, by pool where it matters in which memory they are.
+Times are seconds of any one clock; sizes are bytes, by pool where it matters which memory they are in.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ class Pool:
         total: What models together may have of it: a load that needs more is refused. None: no such bound.
         available: What could be had of it now without swapping. None: that can't be read, or it isn't a memory; what is
             left of the total is what the models there don't count for.
-        reserve: What shall stay free of it for everything else; half of it is left of what is available.
+        reserve: What is to stay free of it for everything else; a load must leave half of it available.
     """
 
     total: int | None = None
@@ -155,7 +154,7 @@ class LoadedModel:
         last_asked: When somebody last asked for it, answered or not.
         ready_since: When it became ready.
         wanted_since: When the first of those came whom it was loaded for.
-        rate: Visits a second (`worth.Rate`), or None if never seen.
+        rate: Visits a second (`eviction_cost.Rate`), or None if never seen.
         reload_seconds: What loading it again takes, known or expected.
         refaults: How often lately it was wanted again soon after its eviction.
         grows: What it may still come to hold, for people to see: the policy goes by what is there.
@@ -212,7 +211,7 @@ class Need:
         cost: What it takes when it starts.
         since: When the oldest request that waits for it came.
         load_seconds: What the load is going to take, known or expected.
-        evicts: Others may go for it. (Not for a `preload` that nobody waits for.)
+        evicts: Other models may be evicted for it. (Not for a `preload` that no request waits for.)
         held: Who was held for it by the last decision about it.
     """
 

@@ -1,7 +1,4 @@
-"""Whom to unload because the machine is short of memory: one at a time, and nobody if it isn't our doing.
-
-It does not know how pressure is read (it is a level), nor what an unload takes.
-"""
+"""Which model to unload when the machine is short of memory: one at a time, and none if it isn't our doing."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ SETTLE = 15.0
 
 SETTLE_CRITICAL = 3.0
 BACK_OFF = 120.0
-"""Seconds to leave the models alone after two steps in a row that didn't help: the pressure is somebody else's."""
+"""Seconds to leave the models alone after two steps in a row that didn't help: the pressure isn't ours."""
 
 HELPED = 0.25
 """A step helped if at least this share of what the victim should have freed was seen to come back."""
@@ -61,7 +58,10 @@ class Relief:
         if machine.level == "normal":
             return "calm", "there is no pressure"
         if machine.now < self.until:
-            return "not ours", f"the pressure is not ours: left alone for another {self.until - machine.now:.0f} s"
+            return (
+                "not ours",
+                f"the pressure is not ours: left alone for another {self.until - machine.now:.0f} s",
+            )
         settle = SETTLE_CRITICAL if machine.level == "critical" else SETTLE
         if machine.now < self.last + settle:
             return "settling", f"the last step is {machine.now - self.last:.0f} s ago"
@@ -106,12 +106,12 @@ def relieve(
     if left:
         return seen
     if ZERO.covers(shortfall):
-        return evolve(seen, left="easing", because="enough is free again; the level only waits to be sure")
+        return evolve(seen, left="easing", because="enough is free again; waiting to be sure of it")
     if any(each.leaving for each in loaded_models):
-        return evolve(seen, left="leaving", because="one is leaving: its memory comes back first")
+        return evolve(seen, left="leaving", because="a model is being unloaded; waiting for its memory to come back")
     ours = add_up(each.freeable for each in loaded_models).within(short).total
     if ours < machine.may_have(short) * OUR_SHARE:
-        because = f"our models have too little for the pressure to be theirs: {format_bytes(ours)}"
+        because = f"the models have only {format_bytes(ours)}, too little to be the cause"
         return evolve(seen, left="too little", because=because)
     # Work goes on in small requests: what had one a moment ago is as good as busy, and goes last among its equals.
     at_work = {each.name for each in loaded_models if machine.now - each.last_used < rules.at_work}
@@ -134,7 +134,7 @@ def relieve(
     if grown:
         problem = f"all models together have {format_bytes(shortfall.total)} more than they may"
     frees, lost = format_bytes(gives[victim.name]), f"{victim.points / 1e6:.3g} s of expected reload"
-    because = f"{problem}; {victim.name} frees {frees}, for {lost}"
+    because = f"{problem}; {victim.name} frees {frees}, at the cost of {lost}"
     return evolve(seen, kind="evict", because=because, victims=(victim.name,))
 
 
@@ -148,13 +148,13 @@ def _busiest_last(
     idle = [evolve(each, in_flight=0, waiting=0) for each in loaded_models if each.in_flight or each.waiting]
     busy = [weigh(each, machine, rules, stays_under_pressure(each, machine, rules, short)) for each in idle]
     if not (may_go := [each for each in busy if not each.stays]):
-        because = f"no model may go now, not even one that works ({_who(seen.weighed)})"
+        because = f"no model may go now, not even a busy one ({_who(seen.weighed)})"
         return evolve(seen, left="none may go", because=because)
     gives = {each.name: each.freeable.within(short).total for each in may_go}
     victim = min(may_go, key=lambda each: (each.rank, each.loss, -gives[each.name], each.name))
     because = (
         f"the machine has been critically short of memory for {critical_for:.0f} s and no idle model may go; "
-        f"{victim.name} works, and frees {format_bytes(gives[victim.name])} (evict_busy)"
+        f"{victim.name} is busy, and frees {format_bytes(gives[victim.name])} (evict_busy)"
     )
     return evolve(seen, kind="evict", because=because, victims=(victim.name,), force=True)
 

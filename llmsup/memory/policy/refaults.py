@@ -1,7 +1,4 @@
-"""How often lately a model's eviction turned out to be a mistake: it was wanted again soon.
-
-It does not know why a model was evicted, nor who asks for it.
-"""
+"""How often, recently, a model's eviction turned out to be a mistake because it was wanted again soon."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ class Refaults:
     changed_at: float = 0.0
 
     def evicted(self, now: float, reload_seconds: float) -> Refaults:
-        """It was unloaded to make room, or under pressure. (Not by its ttl, nor because somebody asked.)"""
+        """It was unloaded to make room or under pressure; not for its ttl, nor on request."""
         return evolve(self.by(now, reload_seconds), evicted_at=now)
 
     def loaded(self, now: float, reload_seconds: float) -> Refaults:

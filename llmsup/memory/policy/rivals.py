@@ -1,7 +1,4 @@
 """Which models are wanted at the same time by different clients: those take turns, all others just make way.
-
-It does not know how long a turn lasts, nor who decides.
-
 One client that asks now this model, now that never wants both: while it waits for the one it can't ask the other, so
 that to keep the other for a while only makes it wait. Two clients do. The difference can be seen: a request for one
 model comes while another request waits for the other.
@@ -53,7 +50,7 @@ def pair(one: str, other: str) -> Pair:
 
 
 def _at_once(need: Need, loaded: LoadedModel) -> bool:
-    """Somebody waits for both; or somebody asked for the one while another waited for the other. (That one still
-    answers when the other is asked for proves nothing: its client may have read the last word a moment ago.)
+    """Whether requests wait for both, or one came for one model while another waited for the other. (That one model is
+    still answering proves nothing: its client may have finished reading a moment ago.)
     """
     return (loaded.loading and loaded.waiting > 0) or loaded.last_asked > need.since

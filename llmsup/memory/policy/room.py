@@ -1,7 +1,4 @@
-"""How much room there is for a load in each pool, and what it lacks.
-
-It does not know who may go, nor who asks.
-"""
+"""How much room there is for a load in each pool, and how much is missing."""
 
 from __future__ import annotations
 
