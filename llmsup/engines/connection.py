@@ -1,6 +1,6 @@
-"""One HTTP/1.1 connection to an engine: sends a request, gives back the answer's bytes as they come.
+"""One HTTP/1.1 connection to an engine: sends a request, returns the answer's bytes as they arrive.
 
-It does not know which engine, what the bytes mean, or what to do when it breaks: see `pool` and `gateway`.
+Reconnecting and reuse are in `pool`; what the bytes mean is the business of `gateway`.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ Headers = list[tuple[bytes, bytes]]
 Buffer = bytes | bytearray | memoryview
 
 Payload = Buffer | tuple[Buffer, ...]
-"""A request's body, in one piece or several, so that nobody has to put hundreds of megabytes together."""
+"""A request's body, in one or more pieces, to avoid joining hundreds of megabytes."""
 
 T = TypeVar("T")
 
 LAST_WORDS = 10.0
-"""Seconds, in all, that a connection waits for bytes once its engine has ended. What was sent is in the kernel's
-buffers and takes no waiting; but a process that got away may hold the other end open for ever."""
+"""Seconds, in total, that a connection waits for bytes once its engine has ended. What the engine sent is already in
+the kernel's buffers, but a process that escaped could hold the other end open for ever."""
 
 MAX_FRAMING = 65536
-"""Bytes in a row that may come without being a body's: a head, trailers, chunk extensions. An answer's head is rarely
-longer than 1 kB; llama-server's own limit for a request's is 8 kB a line."""
+"""The most consecutive bytes that are not part of a body: a head, trailers, chunk extensions. An answer's head rarely
+exceeds 1 kB; llama-server's limit for a request's is 8 kB a line."""
 
 
 class Disconnected(Exception):
     """The engine's side of the connection is gone.
 
     Attributes:
-        began: Whether any byte of the answer had come.
+        began: Whether any byte of the answer had arrived.
     """
 
     def __init__(self, began: bool) -> None:
@@ -47,7 +47,7 @@ class Disconnected(Exception):
 
 
 class Unreachable(Disconnected):
-    """There is nothing left to connect to, though the engine may live: somebody has removed its socket."""
+    """There is nothing to connect to, although the engine may still run: its socket has been removed."""
 
     def __init__(self) -> None:
         super().__init__(began=False)
@@ -55,11 +55,11 @@ class Unreachable(Disconnected):
 
 @define
 class AnswerHead:
-    """The first part of an answer: everything but its body.
+    """An answer's status and headers.
 
     Attributes:
-        streams: It says that the body is an event stream.
-        unframed: It doesn't say where the body ends: the end of the connection does.
+        streams: Whether the body is an event stream.
+        unframed: Whether only the end of the connection marks the end of the body.
     """
 
     status: int
@@ -99,8 +99,10 @@ class Connection:
     # Sending the request...
 
     async def send(self, method: str, target: bytes, headers: Headers, body: Payload) -> None:
-        """Send a whole request. `headers` must hold no framing (host, content-length ...): that is done here. If they
-        ask for another protocol, an answer with status 101 is one, and the connection is that protocol's afterwards.
+        """Send a whole request.
+
+        `headers` must not contain framing (host, content-length, ...), which is added here. If they ask for an upgrade
+        and the answer has status 101, the connection carries the other protocol from then on.
 
         Raises:
             Disconnected: The engine closed the connection.
@@ -119,11 +121,11 @@ class Connection:
         try:
             if size <= READ:
                 await self._send(b"".join((head, *pieces)))
-            else:  # no second copy of a body that may be hundreds of megabytes
+            else:  # don't copy a body that may be hundreds of megabytes
                 for piece in (head, *pieces):
                     await self._send(piece)
         except trio.BrokenResourceError:
-            pass  # it hung up on a body that it doesn't want: it may have said why, and `head` will find out
+            pass  # it refused the body; if it has said why, `head` will read that
         except trio.ClosedResourceError:
             raise Disconnected(began=False) from None
 
@@ -143,25 +145,25 @@ class Connection:
 
         Raises:
             Disconnected: The engine closed the connection.
-            EngineBadAnswer: What it sent is not HTTP, or has no end.
+            EngineBadAnswer: The engine sent something that is not HTTP, or a head that never ends.
         """
         while self._head is None:
             await self._receive()
         return self._head
 
     async def body(self) -> bytes:
-        """The next bytes of the body, as soon as there are any; b"" at its end.
+        """Return the next bytes of the body as soon as there are any; b"" at its end.
 
         Raises:
             Disconnected: The engine closed the connection before the body's end.
-            EngineBadAnswer: What it sent is not HTTP.
+            EngineBadAnswer: The engine sent something that is not HTTP.
         """
         while (body := self.at_hand()) is None:
             await self._receive()
         return body
 
     def at_hand(self) -> bytes | None:
-        """As `body`, but None if it would have to wait."""
+        """Like `body`, but return None instead of waiting."""
         if not self._body:
             return b"" if self._complete else None
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
@@ -171,42 +173,42 @@ class Connection:
     # Once the engine has switched to another protocol (status 101)...
 
     async def receive(self) -> bytes:
-        """Bytes of the other protocol, as they come; b"" at the end. Raises what trio's streams raise."""
+        """Return the other protocol's next bytes; b"" at the end. Raises whatever trio's streams raise."""
         if self._rest:
             rest, self._rest = self._rest, b""
             return rest
         return bytes(await self._stream.receive_some(READ))
 
     async def transmit(self, data: bytes) -> None:
-        """Send bytes of the other protocol. Raises what trio's streams raise."""
+        """Send bytes of the other protocol. Raises whatever trio's streams raise."""
         await self._stream.send_all(data)
 
     @property
     def reusable(self) -> bool:
-        """The answer is complete, and the engine keeps the connection open for another request."""
+        """Whether the answer is complete and the engine keeps the connection open for another request."""
         return self._complete and self._keep_alive
 
     @property
     def ended_by_closing(self) -> bool:
-        """Nothing but the end of the connection told where the answer ends: one that was cut off looks whole."""
+        """Whether only the closed connection marked the answer's end, so that a truncated one looks complete."""
         return self._ended_by_closing
 
     @property
     def readable(self) -> bool:
-        """An idle connection that can be read has been closed by the engine (or talks out of turn)."""
+        """Whether there is something to read: on an idle connection, the engine closed it (or misbehaves)."""
         return self._quick is not None and self._quick.readable
 
     def engine_ended(self) -> None:
-        """The engine has ended by itself: what it sent may still be read, but it will not be waited for much longer."""
+        """Note that the engine has ended by itself: what it sent can still be read, but with little further waiting."""
         self._patience = LAST_WORDS
         if self._waiting is not None:
             self._waits_since = trio.current_time()
             self._waiting.deadline = self._waits_since + self._patience
         elif self._quick is not None:
-            self._quick.wake()  # who waits without a deadline begins again with one
+            self._quick.wake()  # a task waiting without a deadline starts over with one
 
     async def _within_patience(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Await an operation on the stream. Raises `Disconnected` when the patience with an ended engine is over."""
+        """Await an operation on the stream. Raises `Disconnected` if it takes too long after the engine has ended."""
         if self._quick is not None and self._patience == inf:
             try:
                 return await operation()
@@ -220,11 +222,11 @@ class Connection:
                 return await operation()
             finally:
                 self._waiting = None
-                self._patience -= trio.current_time() - self._waits_since  # infinite while the engine lives
+                self._patience -= trio.current_time() - self._waits_since  # infinite while the engine runs
         raise Disconnected(self._began)
 
     async def close(self) -> None:
-        """Close it now, also in a cancelled task. Closing is the message: the engine stops generating."""
+        """Close the connection now, even in a cancelled task. The engine then stops generating."""
         if self._quick is not None:
             self._quick.close()
             return
@@ -234,7 +236,7 @@ class Connection:
     async def _receive(self) -> None:
         try:
             data: bytes | bytearray | None = None
-            if self._quick is not None and self._began:  # an answer never begins at once
+            if self._quick is not None and self._began:  # an answer is never there at once
                 data = self._quick.receive_now()
             if data is None:
                 data = await self._within_patience(lambda: self._stream.receive_some(READ))
@@ -257,26 +259,26 @@ class Connection:
         except httptools.HttpParserError as error:
             if not self._complete:
                 raise EngineBadAnswer(f"The engine's answer is not HTTP: {error}.") from None
-            self._keep_alive = False  # bytes after the answer's end: the answer is fine, the connection is not
+            self._keep_alive = False  # bytes after the answer's end: the answer is good, the connection isn't
         arrived = self._complete or len(self._body) > bodies or self._head is not head
         self._framing = 0 if arrived else self._framing + len(data)
         if self._framing >= MAX_FRAMING:
             what = "trailers or chunk extensions have" if self._head else "head has"
             raise EngineBadAnswer(f"The {what} no end: {self._framing} bytes of the engine's answer so far.")
 
-    # httptools calls these while it is fed...
+    # Callbacks from httptools, while data is fed to it...
 
     def on_message_begin(self) -> None:
         self._headers = []
         self._reason = b""
         if self._complete:
-            self._keep_alive = False  # another answer that nobody asked for; the connection is of no further use
+            self._keep_alive = False  # an answer without a request; don't reuse the connection
 
     def on_status(self, reason: bytes) -> None:
-        self._reason += reason  # comes in pieces where the packets end in it
+        self._reason += reason  # arrives in pieces if split across packets
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head is None:  # what comes after the body are trailers, not headers
+        if self._head is None:  # headers after the body are trailers
             self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -292,7 +294,7 @@ class Connection:
         self._until_close = not chunked and b"content-length" not in fields
         self._head = AnswerHead(status, self._headers, self._reason, streams, self._until_close)
         if self._method == "HEAD" or switched:
-            # llhttp can't be told that no body follows: the answer is complete, its state is of no further use.
+            # llhttp can't be told that no body follows: the answer is complete, and its state no longer matters.
             self._complete = True
 
     def on_body(self, data: bytes) -> None:
@@ -302,4 +304,4 @@ class Connection:
     def on_message_complete(self) -> None:
         if self._head is not None and not self._complete:
             self._complete = True
-            self._keep_alive = self._parser.should_keep_alive()  # llhttp forgets right after this callback
+            self._keep_alive = self._parser.should_keep_alive()  # llhttp forgets this right after the callback

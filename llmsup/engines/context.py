@@ -1,6 +1,6 @@
 """An engine's context: how many tokens for how many sequences, in which types. Estimates are made from it.
 
-It does not know what any of it costs in memory (`memory.cost`), nor how a kind of engine comes to it (`Kind.estimate`).
+Its cost in memory is computed in `memory.cost`; `Kind.estimate` makes it from a model's settings.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from ..units import Bytes
 
 Flash = Literal["on", "off", "auto"]
 
-# llama.cpp's defaults, of common/common.h and tools/server/server.cpp.
+# llama.cpp's defaults, from common/common.h and tools/server/server.cpp.
 BATCH, UBATCH, AUTO_SLOTS = 2048, 512, 4
 
 
 @frozen(kw_only=True)
 class Context:
-    """The engine's context as its log names it, in tokens where nothing else is said.
+    """The engine's context, with the names its log uses; sizes are in tokens unless stated otherwise.
 
     Attributes:
         n_ctx: Of all sequences together.
-        n_ctx_seq: The most that one sequence can have; in a unified cache that is all of it.
+        n_ctx_seq: The most that one sequence can use; with a unified cache, all of it.
         sequences: How many requests can run at once (`n_seq_max`).
-        unified: The sequences share one cache; otherwise each has its part.
+        unified: Whether the sequences share one cache; otherwise each has its part.
         batch: The most that is submitted at once (`n_batch`).
         ubatch: The most that is computed at once (`n_ubatch`).
-        outputs: Of how many tokens at once the result is kept (`n_outputs_max`).
+        outputs: The number of tokens whose results are kept at once (`n_outputs_max`).
         type_k: The cache's type for keys, as ggml names it: "f16", "q8_0".
         type_v: The same for values.
-        swa_full: Layers with a sliding window get a cache as long as the others.
-        flash: Whether attention is fused; "auto" is on wherever the device can.
-        projector: An `mmproj` file is loaded.
-        embeddings: It answers with vectors or ranks, and not with text.
+        swa_full: Whether layers with a sliding window get a full-length cache.
+        flash: Whether flash attention is used; "auto" is on wherever the device supports it.
+        projector: Whether an `mmproj` file is loaded.
+        embeddings: Whether the model returns vectors or ranks instead of text.
         draft_type_k: The type for keys in the cache of a draft model, which has the same context.
         draft_type_v: The same for values.
-        cache_ram: The most bytes that old prompts may take in memory, besides all that is estimated.
+        cache_ram: The most bytes that the prompt cache may use, on top of the estimate.
     """
 
     n_ctx: int

@@ -1,6 +1,6 @@
 """What a llama-server makes of a model's settings: the context that it will have.
 
-It does not know what any of it costs in memory.
+Its cost in memory is computed in `memory.cost`.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from ..context import AUTO_SLOTS, BATCH, UBATCH, Context, Flash
 from .given import FALSE, MOST, TRUE, Given
 
 _CACHE_RAM = 8192
-"""MiB of old prompts that it keeps if nothing is said (tools/server/server.cpp)."""
+"""MiB that its prompt cache may use by default (tools/server/server.cpp)."""
 
 
 def context(spec: ModelSpec, facts: Facts, environ: Mapping[str, str] | None = None) -> Context:
-    """What a llama-server would log for these settings (llama.cpp src/llama-context.cpp, tools/server/server.cpp).
+    """Return what llama-server would log for these settings (src/llama-context.cpp, tools/server/server.cpp).
 
-    Without a context size it takes the model's trained one; its `--fit` may then make that smaller to leave 1 GiB
-    free, so this is the most that it can be. What it can't read counts as not given: the engine itself refuses it.
+    Without a context size it uses the model's training context; its `--fit` may then reduce that to leave 1 GiB free,
+    so this is an upper bound. Unreadable values are ignored here: the engine itself refuses them.
 
     Args:
-        spec: With the flags that go with its file already in `args`.
-        environ: What the engine inherits; None: our own environment.
+        spec: The settings, with the flags that go with the model's file already in `args`.
+        environ: The environment that the engine inherits; None for ours.
     """
     given = Given(spec, os.environ if environ is None else environ)
     kind = spec.kind or facts.kind
@@ -41,7 +41,7 @@ def context(spec: ModelSpec, facts: Facts, environ: Mapping[str, str] | None = N
     ubatch = max(given.number("--ubatch-size", default=UBATCH), 0)
     batch = given.number("--batch-size", default=BATCH)
     if embeddings and ubatch:
-        batch = min(batch, ubatch)  # the server's own rule: all of an input in one physical batch
+        batch = min(batch, ubatch)  # the server's rule: an input must fit in one physical batch
     if facts.numbers.get("attention.causal") is not False:
         batch = min(batch, tokens)
     batch = max(batch, 1)
@@ -68,13 +68,13 @@ def context(spec: ModelSpec, facts: Facts, environ: Mapping[str, str] | None = N
 
 
 def _cache_ram(given: Given, spec: ModelSpec) -> Bytes:
-    """Of what has no limit (-1) llama-server's own is taken: nobody knows how far it grows."""
+    """Return the prompt cache's limit. For no limit (-1), use llama-server's default: how far it grows is unknown."""
     mib = given.number("--cache-ram", -(-spec.cache_ram // MiB))
     return Bytes((_CACHE_RAM if mib < 0 else mib) * MiB)
 
 
 def _padded(tokens: int) -> int:
-    """llama.cpp makes each sequence's cache a multiple of 256 cells."""
+    """Round up to a multiple of 256 cells, as llama.cpp does for each sequence's cache."""
     return max(-(-tokens // 256), 1) * 256
 
 

@@ -1,6 +1,6 @@
-"""What a model's own arguments and environment say of the settings that decide about memory.
+"""The settings that affect memory, as given in a model's `args` and environment.
 
-It does not know what an engine makes of them (`context`), nor the settings that llmsup itself gives.
+What the engine makes of them is computed in `context`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from ...config.schema import ModelSpec
 from ...config.spellings import flags_of
 
 TRUE, FALSE = ("on", "enabled", "true", "1"), ("off", "disabled", "false", "0")
-"""What llama.cpp takes for yes and no (common/arg.cpp)."""
+"""What llama.cpp accepts for on and off (common/arg.cpp)."""
 
 MOST = 2**31 - 1
-"""It counts in int32."""
+"""llama.cpp's integers are int32."""
 
-# Variables stand in for flags that aren't given (llama.cpp common/arg.cpp).
+# The variables that llama.cpp reads for flags that aren't given (common/arg.cpp).
 _VARIABLES: Mapping[str, str] = {
     "--ctx-size": "LLAMA_ARG_CTX_SIZE",
     "--parallel": "LLAMA_ARG_N_PARALLEL",
@@ -49,25 +49,25 @@ _SWITCHES: Mapping[str, tuple[str, bool]] = {
 
 
 class Given:
-    """A model's own arguments, where the last of a flag counts, and the variables behind them."""
+    """A model's `args`, where the last value of a flag wins, and the variables that they override."""
 
     def __init__(self, spec: ModelSpec, environ: Mapping[str, str]) -> None:
         self._words = dict(_words(spec.args))
         self._environ = {**environ, **spec.env}
 
     def text(self, flag: str) -> str:
-        """A flag's value; "" if it isn't given."""
+        """Return a flag's value; "" if it isn't given."""
         return self._words.get(flag) or self._environ.get(_VARIABLES[flag], "")
 
     def number(self, flag: str, ours: int = 0, default: int = 0) -> int:
-        """A flag's value, else what llmsup itself gives as this flag (0: nothing), else the variable's."""
+        """Return a flag's value, else what llmsup itself passes for this flag (0 for nothing), else the variable's."""
         if (value := _integer(self._words.get(flag, ""))) is not None:
             return value
         variable = _integer(self._environ.get(_VARIABLES[flag], ""))
         return ours or (default if variable is None else variable)
 
     def on(self, flag: str, *, default: bool = False) -> bool:
-        """Whether a switch is on."""
+        """Tell whether a switch is on."""
         word = self.text(flag).lower()
         negated = _VARIABLES[flag].replace("LLAMA_ARG_", "LLAMA_ARG_NO_")
         if not word and negated in self._environ:

@@ -1,7 +1,4 @@
-"""Where an installed Ollama keeps its own llama-server.
-
-It does not know what that is for.
-"""
+"""Where an installed Ollama keeps its llama-server."""
 
 from __future__ import annotations
 
@@ -20,17 +17,17 @@ def find_llama_server(
     exists: Callable[[str], bool] = os.path.isfile,
     realpath: Callable[[str], str] = os.path.realpath,
 ) -> Path | None:
-    """The llama-server of an installed Ollama, or None if there is none (or one from before it had one: May 2026).
+    """Return the llama-server of an installed Ollama, or None (also if Ollama is older than May 2026 and has none).
 
-    It is where Ollama itself looks for it (package llm, llamaCppBinaryCandidates): in ../lib/ollama from its program on
-    Linux, in lib/ollama beside its program if that is Homebrew's (Formula/o/ollama.rb), and right beside it in a Mac's
-    app and archive. The program is the one on the PATH, else where its installers put it.
+    It is where Ollama itself looks for it (package llm, llamaCppBinaryCandidates): in ../lib/ollama relative to its
+    program on Linux, in lib/ollama beside the program if that is Homebrew's (Formula/o/ollama.rb), and right beside it
+    in the Mac app and archive. The program is the one on PATH, else the one where its installers put it.
 
     Args:
-        which: Finds a program on the PATH.
-        platform: As `sys.platform` has it.
-        exists: Whether there is a file of that name.
-        realpath: Follows links.
+        which: Finds a program on PATH.
+        platform: The value of `sys.platform`.
+        exists: Tells whether there is a file of that name.
+        realpath: Resolves links.
     """
     programs = [program] if (program := which("ollama")) else []
     places = _candidates([*programs, *_PROGRAMS.get(platform, ())], platform, realpath)
@@ -46,7 +43,7 @@ _PROGRAMS: Mapping[str, tuple[str, ...]] = {
     ),
     "linux": ("/usr/local/bin/ollama", "/usr/bin/ollama"),
 }
-"""Where installers put Ollama: its app, Homebrew, scripts/install.sh, distributions."""
+"""Where installers put Ollama: the app, Homebrew, scripts/install.sh, distributions."""
 
 
 def _candidates(programs: Iterable[str], platform: str, realpath: Callable[[str], str]) -> Iterator[str]:
@@ -55,6 +52,6 @@ def _candidates(programs: Iterable[str], platform: str, realpath: Callable[[str]
         prefix = os.path.dirname(folder)
         yield os.path.join(prefix, "lib", "ollama", NAME)
         yield os.path.join(folder, "lib", "ollama", NAME)
-        # In a folder of programs, what is called llama-server may well be llama.cpp's own.
+        # A llama-server in a folder of programs may well be llama.cpp's.
         if platform == "darwin" and os.path.basename(folder) != "bin":
             yield os.path.join(folder, NAME)
