@@ -67,8 +67,8 @@ FIELDS: Mapping[str, Field] = {
     "json_schema": Field(("--json-schema", "-j"), "json"),
     # The flag's members are merged with a request's; a request field would be replaced as a whole.
     "chat_template_kwargs": Field(("--chat-template-kwargs",), "json"),
-    # --predict and --logit-bias exist but are not used: --predict also caps what a request may ask for, and --logit-bias
-    # has a value syntax unlike the request field's.
+    # --predict and --logit-bias exist but are not used: --predict also caps what a request may ask for, and
+    # --logit-bias has a value syntax unlike the request field's.
     "max_tokens": Field(),
     "logit_bias": Field(),
     "stop": Field(),
