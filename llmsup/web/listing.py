@@ -1,7 +1,4 @@
-"""What is known of a model that is not loaded, as JSON: its kind, its sizes, what it would take.
-
-It does not know whether it is loaded.
-"""
+"""A model that is not loaded, as JSON: its kind, its sizes, and the memory it would take."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`GET /memory`: the machine's memory, who has how much of it, and what was decided about it; for one model, why.
-
-It does not know how anything is decided.
-"""
+"""`GET /memory`: the machine's memory, who uses how much of it, and what was decided; for one model, why."""
 
 from __future__ import annotations
 

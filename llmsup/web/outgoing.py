@@ -1,7 +1,4 @@
-"""An answer on its way out: its head, its framing, and whether the connection may carry another one.
-
-It does not know who answers.
-"""
+"""An answer on its way out: its head, its framing, and whether the connection can be reused."""
 
 from __future__ import annotations
 

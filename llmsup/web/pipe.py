@@ -1,7 +1,4 @@
-"""Two ends of a connection within this process: what one sends, the other receives.
-
-It does not know what the bytes mean.
-"""
+"""Two ends of a connection within this process: what one sends, the other receives."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The listening sockets, and the connections that come from them, from the first to an end in three steps.
-
-It does not know where requests go (`roads`), nor what is said on a connection (`conversation`).
-"""
+"""The listening sockets and their connections, from accepting the first to shutting down in three steps."""
 
 from __future__ import annotations
 
