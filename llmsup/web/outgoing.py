@@ -20,7 +20,7 @@ _BODILESS = (204, 304)
 
 
 class Outgoing:
-    """One answer. Whatever is sent raises ClientLeft if nobody is there to take it.
+    """One answer. Every send raises ClientLeft if the client is gone.
 
     Attributes:
         closing: The connection ends after it.

@@ -106,7 +106,7 @@ class Upload(TrioBody):
         return b"".join(parts)
 
     def discard(self) -> None:
-        """Nobody will read it: whatever comes is thrown away."""
+        """Discard whatever arrives from now on."""
         self._unwanted = True
         self._pieces.clear()
         self._held = 0
