@@ -1,6 +1,6 @@
-"""The config: the schema's frozen values, and how a file becomes them with every mistake told at once.
+"""The config: the schema's frozen values, and how a file becomes them, reporting every mistake at once.
 
-It does not know what any value is for; once loaded, nobody reads the file again.
+Once a file is loaded, nothing reads it again.
 """
 
 from .checks import parse_listen

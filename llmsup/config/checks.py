@@ -1,6 +1,6 @@
-"""What a value may be beyond its type: ranges, addresses, origins, as attrs validators for the schema.
+"""Checks on a value beyond its type (ranges, addresses, origins), as attrs validators for the schema.
 
-It does not know the other keys: what they mean together is `consistency`'s.
+Each sees one key only; checks between keys are in `consistency`.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ Validator = Callable[[Any, Any, Any], None]
 _LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\[\]:\s/]*)):(?P<port>[0-9]{1,5})")
 
 _HOST = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", re.ASCII)
-"""A name (of another script as browsers send it, "xn--…"), or an address, of IPv6 without brackets."""
+"""A host name (internationalised ones in punycode, "xn--…", as browsers send them) or an IP address; IPv6 without
+brackets."""
 
 
 def parse_listen(text: str) -> tuple[str, int]:
-    """Read "127.0.0.1:5005" or "[::1]:5005"; ":5005" is every address (its host is ""), as llama-swap and Ollama have
-    it; port 0 asks the system for a free one.
+    """Parse "127.0.0.1:5005" or "[::1]:5005".
+
+    As in llama-swap and Ollama, ":5005" means every address (the host is ""). Port 0 asks the system for a free port.
 
     Raises:
-        ValueError: It is neither; the message is fit for a person.
+        ValueError: The text is not an address; the message can be shown to the user.
     """
     match = _LISTEN.fullmatch(text)
     if not match or int(match["port"]) > 65535:
@@ -55,7 +57,7 @@ def positive(_instance: Any, _attribute: Any, value: Any) -> None:
 
 
 def finite(_instance: Any, _attribute: Any, value: float) -> None:
-    """Accept durations that end."""
+    """Accept finite durations."""
     if math.isinf(value):
         raise ValueError(f'must end: "{format_seconds(value)}" is not possible here')
 
@@ -74,14 +76,14 @@ def origins(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:
 
 
 def hosts(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:
-    """Accept names of this machine as a `Host` has them, less the port; anything else would silently never match."""
+    """Accept this machine's names as in a `Host` header, without a port; anything else would silently never match."""
     for name in value:
         if not _HOST.fullmatch(name):
             raise ValueError(f'{name!r} is not a host\'s name: write "llm.example.org", without scheme and port')
 
 
 def keys(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:
-    """Accept API keys that somebody can send; the message never shows one."""
+    """Accept API keys that can be sent in a header; the message never shows one."""
     if not all(key and key == key.strip() and key.isprintable() for key in value):
         raise ValueError("an API key can't be empty, start or end with a space, or hold control characters")
 
@@ -111,7 +113,7 @@ def cron(_instance: Any, _attribute: Any, value: str) -> None:
     """Accept "" and five fields that `bridge.schedule` can read."""
     if not value:
         return
-    if len(value.split()) != 5:  # cronsim takes seconds, too, in front
+    if len(value.split()) != 5:  # cronsim would also take a sixth field, seconds, in front
         raise ValueError(f'{value!r} is not a schedule: write five fields, "minute hour day month weekday"')
     try:
         never = next(CronSim(value, datetime(2000, 1, 1, tzinfo=UTC)), None) is None
@@ -128,10 +130,10 @@ def names(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:
 
 
 def check_name(name: str) -> None:
-    """Accept a name that a request, a path and a log line can carry.
+    """Accept a name that can stand in a request, a path and a log line.
 
     Raises:
-        ValueError: It can't be one; the message is fit for a person.
+        ValueError: The name can't be used; the message can be shown to the user.
     """
     if not name:
         raise ValueError("a name can't be empty")

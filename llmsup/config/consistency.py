@@ -1,6 +1,6 @@
-"""What the config's keys must say together: names, engines, commands, addresses.
+"""Checks between the config's keys: names, engines, commands, addresses.
 
-It does not know how a value is read; a key that could not be is left out here.
+Keys that could not be read are skipped here; their mistakes are already reported.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Mistakes = Iterator[tuple[str, Place]]
 
 @frozen(kw_only=True)
 class Draft:
-    """The whole file, table by table, before [defaults] is applied.
+    """The whole file, table by table, before [defaults] are applied.
 
     Attributes:
-        words: The engines that need no [engines.NAME] table, besides "auto".
+        words: The engines, besides "auto", that need no [engines.NAME] table.
     """
 
     server: Read[Server]
@@ -67,7 +67,7 @@ def _server(draft: Draft) -> Mistakes:
 
 
 def _is_known(draft: Draft, name: str) -> bool:
-    """Tell whether a request for `name` would find a [models.NAME] table; a table that is broken counts."""
+    """Tell whether a request for `name` would find a [models.NAME] table; a table with mistakes counts."""
     folded = name.casefold()
     for key, model in draft.models.items():
         names = [key, *model.value.aliases]
@@ -107,7 +107,7 @@ def _model(draft: Draft, name: str, model: Read[ModelSpec]) -> Mistakes:
 
 
 def _may_be_found(catalog: Read[Catalog]) -> bool:
-    """Whether a table without a path can be about a model that is found under its name."""
+    """Whether a table without a path may refer to a model that the catalog finds under that name."""
     return bool(catalog.value.roots or catalog.value.ollama or {"roots", "ollama"} & catalog.bad)
 
 
@@ -135,7 +135,7 @@ def _engine(draft: Draft, name: str, engine: Read[EngineSpec]) -> Mistakes:
     if not command:
         yield "an engine needs 'command'", place
         return
-    # a built-in kind is told where to answer in its own words
+    # a built-in kind gets its address through its own flags
     yield from _command(command, (*place, "command"), says_where=word is None)
 
 

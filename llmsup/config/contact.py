@@ -1,6 +1,6 @@
-"""What a client of a server reads in its config: the few keys of [server] that tell where and how, and nothing else.
+"""The few keys of [server] that a client needs in order to reach a running server.
 
-It does not know of any other mistake in the file: those are the server's.
+Mistakes elsewhere in the file are ignored: they are the server's business, and must not keep a client from working.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ KEYS = ("listen", "api_keys", "state_dir", "certfile")
 
 @frozen
 class Contact:
-    """What the file says of its server.
+    """What the file says about reaching its server.
 
     Attributes:
-        server: With `KEYS` as they stand there, if they are understood; all else is the default.
-        mistakes: By key, those of `KEYS`.
-        source: What mistakes call the file.
+        server: `KEYS` as the file has them, where they could be read; everything else has its default.
+        mistakes: The mistakes in `KEYS`, by key.
+        source: The file's name in error messages.
     """
 
     server: Server = Factory(Server)
@@ -36,17 +36,17 @@ class Contact:
     source: str = ""
 
     def must_know(self, *keys: str) -> None:
-        """Raise ConfigError if one of these keys has a mistake; all of them are told."""
+        """Raise ConfigError, with every mistake, if one of these keys has any."""
         if mistakes := tuple(line for key in keys for line in self.mistakes.get(key, ())):
             raise ConfigError(mistakes, self.source)
 
 
 def load_contact(path: Path, environ: Mapping[str, str] = os.environ) -> Contact:
-    """Read it.
+    """Read the contact keys of a config file.
 
     Raises:
-        ConfigError: It isn't TOML.
-        SetupError: It can't be read.
+        ConfigError: The file isn't TOML.
+        SetupError: The file can't be read.
     """
     source = str(path)
     raw = tables_of(read_text(path), source).get("server", {})

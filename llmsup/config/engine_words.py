@@ -1,7 +1,7 @@
-"""The words that `engine = ` may say without an [engines.NAME] table.
+"""The words that `engine = ` accepts without an [engines.NAME] table.
 
-Apart from "auto" it does not know any: engine kinds lie above this room, so whoever loads a config passes in what they
-are called (`engines.kinds.KINDS.words`).
+Only "auto" is defined here: engine kinds are in a later layer, so whoever loads a config passes in their names
+(`engines.kinds.KINDS.words`).
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 from attrs import frozen
 
 AUTO = "auto"
-"""Whichever kind can run the model and is installed."""
+"""Let llmsup pick: the kind that can run the model and is installed."""
 
 
 @frozen
 class EngineWord:
-    """A built-in kind of engine, as far as a config's author is concerned.
+    """A built-in kind of engine, as the config sees it.
 
     Attributes:
-        name: What `engine = ` says.
-        own_table: An [engines.NAME] table of that name may say which program to use. Without this, such a table is a
+        name: The value of `engine = ` that selects it.
+        own_table: Whether an [engines.NAME] table of that name may set the program to use. If not, such a table is a
             mistake.
     """
 

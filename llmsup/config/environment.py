@@ -1,7 +1,4 @@
-"""`${env:NAME}` in the config's strings.
-
-It does not know any key: every string may have one.
-"""
+"""`${env:NAME}` references in the config's strings."""
 
 from __future__ import annotations
 
@@ -15,11 +12,11 @@ _REFERENCE = re.compile(r"\$\{env:([^}]*)\}")
 _MEANT = re.compile(r"\$\{\s*env\s*[:.]", re.IGNORECASE)
 
 UNSET: Final = object()
-"""What a value becomes that needs a variable which is not set."""
+"""Stands for a value that needs a variable which is not set."""
 
 
 def references(value: Any) -> frozenset[str]:
-    """The variables that a value's strings refer to, at any depth."""
+    """Return the variables that a value's strings refer to, at any depth."""
     if isinstance(value, str):
         return frozenset(_REFERENCE.findall(value))
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
@@ -29,9 +26,9 @@ def references(value: Any) -> frozenset[str]:
 def fill(value: Any, environ: Mapping[str, str], report: Report, place: Place) -> Any:
     """Replace the references in a value's strings, at any depth.
 
-    A variable that is not set is reported, and so is what was meant for a reference and is none. What holds it is left
-    out, so that the rest can still be checked: an item from its table, but a list as a whole, for without the item it
-    would mean something else.
+    A variable that is not set is reported, and so is a malformed reference. The value that contains it is dropped, so
+    that the rest can still be checked: from a table only the one item, but a list as a whole, since it would mean
+    something else without the item.
     """
     if isinstance(value, str):
         unset = [name for name in _REFERENCE.findall(value) if name not in environ]

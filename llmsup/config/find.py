@@ -1,7 +1,4 @@
-"""Which config file is meant.
-
-It does not know what stands in it.
-"""
+"""Which config file to use."""
 
 from __future__ import annotations
 
@@ -16,10 +13,10 @@ DEFAULT_PATH = "~/.config/llmsup/llmsup.toml"
 
 
 def find(explicit: str | None, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Return the file that --config names, else $LLMSUP_CONFIG, else the usual one; None: there is none.
+    """Return the file that --config names, else $LLMSUP_CONFIG, else the usual one, or None if there is no file.
 
     Raises:
-        SetupError: A file is named that isn't there.
+        SetupError: The file that was named doesn't exist.
     """
     for named, by in ((explicit, "--config"), (environ.get("LLMSUP_CONFIG"), "$LLMSUP_CONFIG")):
         if named:
@@ -31,4 +28,4 @@ def find(explicit: str | None, environ: Mapping[str, str] = os.environ) -> Path 
                 )
             return path
     usual = expand(DEFAULT_PATH)
-    return usual if os.path.lexists(usual) else None  # a dangling link is told by `load`, not passed over
+    return usual if os.path.lexists(usual) else None  # `load` reports a dangling link; ignoring it would hide it

@@ -1,7 +1,6 @@
-"""Which kind of value each type of the schema takes: `converter`, cattrs without its leniency.
+"""The strict cattrs converter, with a hook for every type in the schema.
 
-It does not know where a value stands, nor what other keys say. On its own cattrs makes 5.0 of "5", 1.0 of true and
-('a', 'b') of "ab", so every type that the schema uses has a hook here.
+On its own cattrs turns "5" into 5.0, true into 1.0 and "ab" into ('a', 'b'), so no type is left to it.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from .wording import did_you_mean, got
 
 
 def literal(value: Any, type_: Any) -> Any:
-    """Take one of a few words."""
+    """Accept one of a literal's words."""
     words = get_args(type_)
     if type(value) is not str or value not in words:
         hint = did_you_mean(value, words) if type(value) is str else ""
@@ -33,7 +32,7 @@ def literal(value: Any, type_: Any) -> Any:
 
 
 def union(value: Any, type_: Any) -> Any:
-    """Take the one type of the union, or its words ("auto"), or "" where it has None."""
+    """Accept the one type of the union, or its words ("auto"), or "" where the union includes None."""
     parts = get_args(type_)
     if type(value) is str:
         if not value and types.NoneType in parts:
@@ -50,11 +49,11 @@ def union(value: Any, type_: Any) -> Any:
 
 
 def _is_word(part: Any, parts: tuple[Any, ...]) -> bool:
-    """Tell "auto" beside a type from a Literal that is the type."""
+    """Distinguish a word beside a type ("auto") from a Literal that is the type itself."""
     return get_origin(part) is Literal and types.NoneType not in parts
 
 
-# Keys that take more than their type says; each means the same in every table that has it.
+# Keys whose accepted values can't be told from their type; each means the same in every table.
 _BY_KEY: Mapping[str, Hook] = {
     "api_keys": values.keys,
     "certfile": values.word,
@@ -71,9 +70,9 @@ _BY_KEY: Mapping[str, Hook] = {
 
 
 def table_hook(cls: type[attrs.AttrsInstance]) -> Hook:
-    """Make the hook of one of the schema's classes: no unknown keys, and each field is checked on its own.
+    """Make the hook for one of the schema's classes: it rejects unknown keys and checks each field separately.
 
-    attrs would run the validators one after the other and stop at the first, and only once all types are right.
+    attrs alone would run the validators only once all types are right, and would stop at the first that fails.
     """
     attrs.resolve_types(cls)
 
@@ -116,7 +115,7 @@ _TYPES: tuple[tuple[Any, Hook], ...] = (
 )
 for _class, _hook in _CLASSES:
     converter.register_structure_hook(_class, _hook)
-for _type, _hook in _TYPES:  # what is no class can only be told by a predicate
+for _type, _hook in _TYPES:  # not classes, so they have to be recognised by a predicate
     converter.register_structure_hook_func(partial(operator.eq, _type), _hook)
 converter.register_structure_hook_func(_is_literal, literal)
 converter.register_structure_hook_func(_is_union, union)

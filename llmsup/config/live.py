@@ -1,7 +1,4 @@
-"""The config in force: one cell, read where a value is needed, so that nobody has one that a reload has replaced.
-
-It does not know who reads it, nor where a new config comes from.
-"""
+"""The config in force: a single cell, read at the moment of need, so that no stale copy survives a reload."""
 
 from __future__ import annotations
 
@@ -11,14 +8,14 @@ from ..process.watched import Watched
 from .schema import Config
 
 AT_START = ("listen", "certfile", "keyfile", "state_dir", "log_format")
-"""The keys of [server] that are only looked at when llmsup starts: until then the cell has them as they were."""
+"""The keys of [server] that only take effect when llmsup starts: a reload keeps their old values in the cell."""
 
 
 class LiveConfig(Watched):
-    """The config that is in force now. Ask it for a value each time; who has to act on a new one waits for `change`.
+    """The config in force. Read a value each time it is needed; to react to a new one, wait for `change`.
 
     Attributes:
-        now: The values, frozen.
+        now: The current values, frozen.
     """
 
     def __init__(self, config: Config) -> None:
@@ -26,10 +23,10 @@ class LiveConfig(Watched):
         self.now = config
 
     def replace(self, config: Config) -> tuple[str, ...]:
-        """Have these values in force from now on, but those of `AT_START`.
+        """Put a config into force, except for the keys in `AT_START`.
 
         Returns:
-            The keys whose values wait for the next start: "server.listen".
+            The keys whose new values only take effect at the next start, such as "server.listen".
         """
         old, new = self.now.server, config.server
         waiting = {name: getattr(old, name) for name in AT_START if getattr(old, name) != getattr(new, name)}

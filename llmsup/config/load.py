@@ -1,7 +1,4 @@
-"""From the file's text to a `Config`, or to every mistake in it at once.
-
-It does not know which file that is (`find`), nor what any value is for.
-"""
+"""From a file's text to a `Config`, or to a list of every mistake in it."""
 
 from __future__ import annotations
 
@@ -24,25 +21,25 @@ from .wording import Place, Report, did_you_mean, got
 _TABLES = tuple(field.name for field in attrs.fields(Config) if field.name not in NOT_KEYS)
 _SETTINGS = tuple(field.name for field in attrs.fields(Settings))
 _TOO_LARGE = "a whole number is larger than 64 bits"
-_MERGED = ("env", "sampling")  # key by key; the model's own wins
+_MERGED = ("env", "sampling")  # merged key by key; the model's value wins
 
 
 def load(path: Path, environ: Mapping[str, str] = os.environ, *, engines: Iterable[EngineWord]) -> Config:
     """Read a config file. Arguments as for `parse`.
 
     Raises:
-        ConfigError: It has mistakes; all of them are told, but for what only this machine can tell.
-        SetupError: It can't be read.
+        ConfigError: The file has mistakes; all are listed, except what only a check against this machine can find.
+        SetupError: The file can't be read.
     """
     return parse(read_text(path), str(path), environ, engines=engines)
 
 
 def read_text(path: Path) -> str:
-    """The text of a config file.
+    """Return the text of a config file.
 
     Raises:
-        ConfigError: It isn't text.
-        SetupError: It can't be read.
+        ConfigError: The file isn't text.
+        SetupError: The file can't be read.
     """
     try:
         return path.read_bytes().decode("utf-8-sig")
@@ -56,12 +53,12 @@ def read_text(path: Path) -> str:
 
 
 def tables_of(text: str, source: str) -> dict[str, Any]:
-    """What the TOML says. Raises ConfigError: it is none; only its first mistake is told."""
+    """Parse TOML. Raises ConfigError, with the first mistake only, if the text is not TOML."""
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError((f"not valid TOML: {error} @ {source}",), source) from None
-    except ValueError:  # Python's own limit is 4,300 digits
+    except ValueError:  # Python refuses integers of more than 4,300 digits
         raise ConfigError((f"not valid TOML: {_TOO_LARGE} @ {source}",), source) from None
     except RecursionError:
         raise ConfigError((f"not valid TOML: it nests too deeply @ {source}",), source) from None
@@ -74,7 +71,7 @@ def tables_of(text: str, source: str) -> dict[str, Any]:
 
 
 def _too_large(value: Any, place: Place) -> Iterator[Place]:
-    """Where whole numbers stand that are none in TOML; tomllib takes any, and what counts with them doesn't."""
+    """Find integers beyond TOML's 64 bits: tomllib accepts any size, but the code that computes with them doesn't."""
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         yield place
     for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
@@ -88,15 +85,15 @@ def parse(
     *,
     engines: Iterable[EngineWord],
 ) -> Config:
-    """Read a config from TOML or from what TOML was read into.
+    """Read a config from TOML text or from already parsed tables.
 
     Args:
-        source: What mistakes call it.
-        environ: Where variables that it refers to are looked up.
+        source: The file's name in error messages.
+        environ: The variables that `${env:NAME}` may refer to.
         engines: The built-in kinds of engines.
 
     Raises:
-        ConfigError: It has mistakes; all of them are told, but of TOML's own syntax only the first.
+        ConfigError: The config has mistakes; all are listed, but of TOML syntax errors only the first.
     """
     config, mistakes = understand(text_or_table, source, environ, engines=engines)
     if mistakes:
@@ -111,12 +108,13 @@ def understand(
     *,
     engines: Iterable[EngineWord],
 ) -> tuple[Config, tuple[str, ...]]:
-    """As `parse`, but what can be understood of a config with mistakes, and all of them: so that what is wrong with the
-    rest can be told as well. A key with a mistake has its default, and models about which that would tell lies are
-    left out.
+    """Like `parse`, but return the usable part of a config together with all its mistakes.
+
+    This lets a caller go on to check the rest. A key with a mistake gets its default, and models for which that default
+    would lead to false reports are left out.
 
     Raises:
-        ConfigError: It isn't TOML.
+        ConfigError: The text isn't TOML.
     """
     raw = tables_of(text_or_table, source) if isinstance(text_or_table, str) else dict(text_or_table)
     report = Report(source)
@@ -141,13 +139,13 @@ def understand(
 
 def _tables(draft: Draft) -> Iterator[Read[Any]]:
     for name, part in attrs.asdict(draft, recurse=False).items():
-        if name == "words":  # nothing that was read
+        if name == "words":  # not a table of the file
             continue
         yield from part.values() if isinstance(part, dict) else (part,)
 
 
 def with_defaults(model: Read[ModelSpec], defaults: Settings) -> ModelSpec:
-    """Fill the keys that a model's table doesn't have from [defaults]."""
+    """Fill the keys missing from a model's table from [defaults]."""
     filled = {key: getattr(defaults, key) for key in _SETTINGS if key not in model.given}
     merged = {key: {**getattr(defaults, key), **getattr(model.value, key)} for key in _MERGED}
     given = model.given | {f"{key}.{name}" for key in _MERGED for name in getattr(model.value, key)}
@@ -185,7 +183,7 @@ def _read(raw: Mapping[str, Any], environ: Mapping[str, str], engines: Iterable[
 
 
 def _belongs(key: str) -> str:
-    """Say in which table a key belongs that stands before all of them."""
+    """Say which table a key belongs in, when it stands above the first one."""
     homes = {"server": Server, "catalog": Catalog, "defaults": Settings, "memory": Memory, "bridge": Bridge}
     table = next((name for name, cls in homes.items() if key in attrs.fields_dict(cls)), None)
     return f" (it belongs in [{table}])" if table else ""

@@ -1,7 +1,4 @@
-"""`~` in the config's paths.
-
-It does not know which keys are paths, nor whether anything is there.
-"""
+"""Expanding `~` in the config's paths."""
 
 from __future__ import annotations
 
@@ -11,28 +8,28 @@ from typing import Literal
 
 
 def expand(path: str | Path) -> Path:
-    """Put the home directory in the place of a leading `~` or `~user`; a user nobody knows is left as it is.
+    """Replace a leading `~` or `~user` with the home directory; leave an unknown user alone.
 
-    (Path.expanduser raises there, and a default must not.)
+    (Path.expanduser raises for an unknown user, and a default must not raise.)
     """
     return Path(os.path.expanduser(path))
 
 
 def expand_all(paths: tuple[str | Path, ...]) -> tuple[Path, ...]:
-    """`expand` each."""
+    """`expand` each of the paths."""
     return tuple(expand(path) for path in paths)
 
 
 def expand_optional(path: str | Path | None) -> Path | None:
-    """`expand`, unless there is none."""
+    """`expand`, unless the path is None."""
     return None if path is None else expand(path)
 
 
 def expand_or_auto(path: str | Path) -> Path | Literal["auto"]:
-    """`expand`, unless it is left to llmsup."""
+    """`expand`, unless the value is "auto"."""
     return "auto" if path == "auto" else expand(path)
 
 
 def expand_text(path: str) -> str:
-    """`expand`, for what is a path only sometimes: a glob, a word of a command, ""."""
+    """`expand`, for text that is not always a path: a glob, a word of a command, ""."""
     return os.path.expanduser(path) if path.startswith("~") else path

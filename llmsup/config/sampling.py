@@ -1,6 +1,6 @@
 """The sampling parameters that a model, its presets and [defaults] may set: llama.cpp's request fields.
 
-It does not know which of them an engine takes at launch and which are written into a body.
+Which of them an engine gets at launch and which go into a request's body is decided in `engines.sampling`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ INF = math.inf
 
 @frozen
 class Parameter:
-    """What one parameter takes.
+    """The values that one parameter accepts.
 
     Attributes:
-        types: Python's types for it; `float` takes whole numbers too, and `bool` is no number.
-        low: The least number, inclusive.
-        high: The greatest number, inclusive.
-        items: What the strings in its list may be, none being any; a text has them between semicolons if they are
-            known. None: its list, if it can have one, has other things in it.
+        types: The Python types it accepts; `float` includes integers, and `bool` is never a number.
+        low: The smallest number, inclusive.
+        high: The largest number, inclusive.
+        items: The strings allowed in a list, where an empty tuple allows any. If there are such names, a text may also
+            hold them, separated by semicolons. None: its list, if it can have one, doesn't hold strings.
     """
 
     types: tuple[type, ...]
@@ -34,10 +34,10 @@ class Parameter:
     items: tuple[str, ...] | None = None
 
     def check(self, value: Any) -> None:
-        """Accept a value of this kind.
+        """Check a value.
 
         Raises:
-            ValueError: It is of another kind or out of range; the message is fit for a person.
+            ValueError: The type is wrong or the value is out of range; the message can be shown to the user.
         """
         if type(value) not in self.types and not (float in self.types and type(value) is int):
             wanted = " or ".join(_WORDS[type_] for type_ in self.types)
@@ -82,8 +82,8 @@ def _integer(low: float = -INF, high: float = INF) -> Parameter:
 _FLAG, _TEXT, _TABLE = (Parameter((type_,)) for type_ in (bool, str, dict))
 _LIST, _TEXT_OR_LIST = Parameter((list,), items=()), Parameter((str, list), items=())
 
-# llama.cpp common/sampling.cpp; one that it doesn't know is left out there with a line in its log. The names with
-# dashes, and the short ones, are only understood in flags.
+# From llama.cpp's common/sampling.cpp, which drops an unknown name with only a line in its log. Names with dashes, and
+# the short names, are only understood in flags.
 _SAMPLERS = (
     "penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature", "infill", "adaptive_p",
     "top-n-sigma", "top-k", "typical-p", "typical", "typ-p", "typ", "top-p", "nucleus", "min-p", "temp",
@@ -115,7 +115,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "adaptive_target": _number(high=1),  # below 0 = off
     "adaptive_decay": _number(0, 0.99),
     "samplers": Parameter((str, list), items=_SAMPLERS),
-    "seed": _integer(-1, 2**32 - 1),  # -1 = another one each time
+    "seed": _integer(-1, 2**32 - 1),  # -1 = a new one each time
     "n_predict": _integer(-1),  # -1 = no limit
     "max_tokens": _integer(-1),
     "ignore_eos": _FLAG,
@@ -131,7 +131,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "reasoning_format": _TEXT,
 }
 
-# What people write from other programs and from llama.cpp's own flags; spelling alone would not lead there.
+# Names from other programs and from llama.cpp's own flags, too far off for the spelling check to suggest.
 _OTHER_NAMES = {
     "temp": "temperature",
     "typ_p": "typical_p",
@@ -149,7 +149,7 @@ _OTHER_NAMES = {
 
 
 def unknown_parameter(name: str) -> str:
-    """Word the mistake of a parameter that llama.cpp would ignore without a word."""
+    """Word the mistake for a parameter that llama.cpp would silently ignore."""
     other = _OTHER_NAMES.get(name.casefold().replace("-", "_"))
     hint = f" (did you mean {other!r}?)" if other else did_you_mean(name, PARAMETERS)
     return f"unknown sampling parameter {name!r}{hint}"

@@ -1,6 +1,6 @@
 """Every key of the config, as frozen values with their defaults.
 
-It does not know where the values come from: `load` reads TOML into these, and nobody reads the file later.
+`load` reads TOML into these.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Kind = Literal["chat", "embedding", "rerank"]
 Priority = Literal["high", "normal", "low"]
 
 SECRET: Mapping[str, Any] = {"secret": True}
-"""Of a key whose value nobody else may know: the variables that it refers to are kept from every program we start."""
+"""Marks a secret key: the variables that it refers to are withheld from every program we start."""
 
 MiB = 1024**2
 GiB = 1024**3
@@ -64,7 +64,7 @@ class Catalog:
 
 @frozen(kw_only=True)
 class Settings:
-    """[defaults]: what every model can be told; each key can also stand in a [models.NAME] table."""
+    """[defaults]: settings for every model; each key can also be set in a [models.NAME] table."""
 
     engine: str = AUTO
     ttl: Seconds = Seconds(1800)
@@ -81,7 +81,7 @@ class Settings:
     ctx_size: int = field(default=0, validator=checks.at_least(0))  # 0 = the engine's default
     parallel: int = field(default=0, validator=checks.at_least(0))
     max_ttl: Seconds = Seconds(86400)
-    # llama.cpp has changed what -1 means here, so it is refused
+    # no -1: llama.cpp has changed its meaning
     n_gpu_layers: int | Literal["auto"] = field(default="auto", validator=checks.at_least(0))
     threads: int | Literal["auto"] = field(default="auto", validator=checks.at_least(1))
     cache_ram: Bytes = Bytes(2 * GiB)
@@ -94,7 +94,7 @@ class Settings:
 
 @frozen(kw_only=True)
 class RequestEdits:
-    """[models.NAME.request]: what is written into every body, whatever the client sent."""
+    """[models.NAME.request]: edits to every request's body, whatever the client sent."""
 
     set: Mapping[str, Any] = Factory(dict)
     strip: tuple[str, ...] = ()
@@ -105,7 +105,7 @@ class ModelSpec(Settings):
     """[models.NAME]: one model, with [defaults] already applied."""
 
     name: str  # the table's name; not a key
-    given: frozenset[str] = field(default=frozenset(), eq=False)  # the keys that stand in the table; not a key either
+    given: frozenset[str] = field(default=frozenset(), eq=False)  # the keys set in the table; not a key either
     path: str = field(default="", converter=expand_text, validator=checks.known_home)
     command: tuple[str, ...] = ()
     aliases: tuple[str, ...] = field(default=(), validator=checks.names)
@@ -120,7 +120,7 @@ class ModelSpec(Settings):
 
 @frozen(kw_only=True)
 class Memory:
-    """[memory]: how much is ours, and how it is watched."""
+    """[memory]: how much models may use, and how memory is watched."""
 
     reserve: Bytes | Literal["auto"] = "auto"
     limit: Bytes | Literal["auto"] = field(default="auto", validator=checks.positive)
@@ -146,7 +146,7 @@ class EngineSpec:
     """[engines.NAME]: a named way to start a server."""
 
     name: str  # the table's name; not a key
-    command: tuple[str, ...] = ()  # empty is a mistake, told beside all others
+    command: tuple[str, ...] = ()  # empty is a mistake, reported with all the others
 
 
 @frozen(kw_only=True)

@@ -1,6 +1,6 @@
-"""Which models of a file with mistakes can be looked at all the same, without telling what follows from the mistakes.
+"""Which models of a file with mistakes can still be checked further.
 
-It does not know how a model is looked at.
+Left out are those for which a check would only report consequences of the mistakes.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from .tables import Read
 from .wording import Place
 
 _DECISIVE = frozenset({"path", "command", "engine", "kind"})
-"""Without these a model is another one."""
+"""The keys that decide which model a table is about."""
 
 
 def sound(draft: Draft, between: Iterable[Place]) -> list[str]:
-    """The models' names, in their order.
+    """Return the names of the models that can be checked, in the file's order.
 
     Args:
-        between: Where keys don't go together.
+        between: The places where keys contradict each other.
     """
     wrong = {tuple(place[:2]) for place in between if place[-1] != "aliases"}
     wrong |= {("engines", name) for name, engine in draft.engines.items() if engine.bad}
@@ -33,12 +33,12 @@ def sound(draft: Draft, between: Iterable[Place]) -> list[str]:
 
 
 def _is_itself(model: Read[ModelSpec]) -> bool:
-    """Whether it is known what the model is; where nothing says so, a key with a mistake was meant to."""
+    """Whether we know which model this is; if no key says so, one with a mistake was meant to."""
     return not (model.bad & _DECISIVE) and bool(model.value.path or model.value.command or not model.bad)
 
 
 def _depends(draft: Draft, model: Read[ModelSpec], wrong: set[Place]) -> bool:
-    """Whether a mistake elsewhere decides what becomes of it."""
+    """Whether a mistake elsewhere in the file affects the model."""
     spec = model.value
     if spec.command:
         return False

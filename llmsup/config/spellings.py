@@ -1,7 +1,4 @@
-"""The spellings of llama-server's flags: which of them are one and the same.
-
-It does not know which build has which, nor what the flags do.
-"""
+"""The spellings of llama-server's flags: which of them mean the same flag."""
 
 from __future__ import annotations
 
@@ -9,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
-# Spellings of one flag, a line each, the present one first; from the `--help` of llama.cpp's builds since 2023 and from
-# those that people write after the sampler's or the request field's name.
+# One flag a line, its current spelling first. From the `--help` of llama.cpp's builds since 2023, and from what people
+# write by analogy with a sampler's or a request field's name.
 _FAMILIES = tuple(
     tuple(line.split())
     for line in """
@@ -98,18 +95,20 @@ _FLAG = re.compile(r"--?[A-Za-z][\w.-]*")
 
 
 def spellings(flag: str) -> tuple[str, ...]:
-    """All spellings of a flag, the present long one first; only itself where no other is known."""
+    """Return all spellings of a flag, the current long one first; just the flag itself if no other is known."""
     return _FAMILY.get(flag, (flag,))
 
 
 def flag_in(word: str) -> str:
-    """The flag that a word is, with dashes for underscores, as llama-server takes both; "" if it is none."""
+    """Return the flag in a word, with dashes for underscores (llama-server accepts both), or "" if it is not a flag."""
     return re.sub(r"(?<=\w)_", "-", word) if _FLAG.fullmatch(word) else ""
 
 
 def flags_of(args: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The flags of a command line by their present long spelling, each with the word behind it ("" behind the last),
-    which is its value if it takes one. `--flag=value` is one word, and the same.
+    """Yield the flags of a command line in their current long spelling, each with its value.
+
+    The value is the word that follows ("" after the last), whether or not the flag takes one. `--flag=value` is
+    recognised, too.
     """
     for word, after in pairwise((*args, "")):
         flag, equals, value = word.partition("=")
@@ -118,5 +117,5 @@ def flags_of(args: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def canonical(flag: str) -> str:
-    """The present long spelling of a flag, or the flag itself where it is in no family."""
+    """Return the current long spelling of a flag, or the flag itself if no other is known."""
     return spellings(flag)[0]

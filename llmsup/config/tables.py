@@ -1,7 +1,4 @@
-"""One table of the file read into one class of the schema, with its mistakes told and the rest kept.
-
-It does not know which tables the file has, nor what their keys mean together.
-"""
+"""One table of the file read into one class of the schema, reporting its mistakes and keeping the rest."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ from .wording import Place, Report, did_you_mean, got
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
 NOT_KEYS = ("name", "given", "secret_variables")
-"""Fields that come from a table itself, not from a key of it."""
+"""Fields that come from the table itself, not from one of its keys."""
 
 
 @frozen
@@ -32,9 +29,9 @@ class Read(Generic[T]):
     """A table that was read.
 
     Attributes:
-        value: What it says; a key with a mistake has its default.
-        given: The keys that stand in it.
-        bad: The keys with a mistake; saying more about them would only be noise.
+        value: The values read; a key with a mistake has its default.
+        given: The keys that are set in it.
+        bad: The keys with a mistake; further reports about them would only be noise.
         secrets: The environment variables that its secret keys refer to.
     """
 
@@ -44,7 +41,7 @@ class Read(Generic[T]):
     secrets: frozenset[str] = frozenset()
 
     def has(self, key: str) -> bool:
-        """Tell whether the key stands in the table and was understood."""
+        """Tell whether the key is set in the table and could be read."""
         return key in self.given and key not in self.bad
 
 
@@ -59,7 +56,7 @@ def read_table(
 ) -> Read[T]:
     """Read `raw` into `cls`; `fixed` are fields that don't come from the file.
 
-    Two passes: the first finds every mistake, the second reads what is left, so that checks between keys can run.
+    Two passes: the first finds every mistake, the second reads the rest, so that checks between keys can run.
     """
     fixed = fixed or {}
     if type(raw) is not dict:
@@ -73,7 +70,7 @@ def read_table(
             bad.add(key)
         if filled is not UNSET:
             table[key] = filled
-    # the second of two equal names would win without a word
+    # if two keys had the same name, the second would silently win
     renamed = [key for key in NOT_KEYS if key in table]
     for key in renamed:
         report.add(_unknown(key, cls), *place)
@@ -92,7 +89,7 @@ def read_table(
 
 
 def _mistakes(error: BaseException) -> Iterator[tuple[Place, str]]:
-    """Flatten cattrs' tree of errors; its own formatter throws the reasons away."""
+    """Flatten cattrs' tree of errors; its own formatter discards the reasons."""
     if isinstance(error, ClassValidationError | IterableValidationError):
         noted, bare = error.group_exceptions()
         for inner, note in noted:
@@ -109,7 +106,7 @@ def _mistakes(error: BaseException) -> Iterator[tuple[Place, str]]:
 
 
 def _at_fault(error: ClassValidationError) -> set[str]:
-    """Name the table's own keys that have a mistake in them."""
+    """Return the keys of this table that contain a mistake, at any depth."""
     noted, bare = error.group_exceptions()
     unknown = {key for inner in bare if isinstance(inner, ForbiddenExtraKeysError) for key in inner.extra_fields}
     return unknown | {note.name for _, note in noted}

@@ -1,7 +1,4 @@
-"""The kinds of value that the config has, each read strictly: no "5" for a 5, no true for a 1, no word for its letters.
-
-It does not know which key has which kind, nor where a value stands.
-"""
+"""The config's kinds of value, each read strictly: no "5" for 5, no true for 1, no string as a list of its letters."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ def each(items: Iterable[tuple[str | int, Any]], read: Callable[[str | int, Any]
     for index, item in items:
         try:
             values.append(read(index, item))
-        except Exception as error:  # noqa: BLE001 - it is raised again below
+        except Exception as error:  # noqa: BLE001 - raised again below
             error.add_note(IterableValidationNote("", index, None))
             errors.append(error)
     if errors:
@@ -37,7 +34,7 @@ def each(items: Iterable[tuple[str | int, Any]], read: Callable[[str | int, Any]
 
 
 def exactly(type_: type, what: str) -> Hook:
-    """Make a hook that takes this type and no other: a bool is no int."""
+    """Make a hook that accepts exactly this type: a bool is not an int."""
 
     def read(value: Any, _type: Any) -> Any:
         if type(value) is not type_:
@@ -52,14 +49,14 @@ table = exactly(dict, "a table")
 
 
 def word(value: Any, _type: Any) -> str:
-    """Take strings that the system takes: no path, no program's argument and no variable can have a NUL in it."""
+    """Accept strings without NUL: no path, argument or environment variable can contain one."""
     if "\0" in string(value, str):
         raise ValueError(f"there can't be a NUL character in it: {value!r}")
     return str(value)
 
 
 def seconds(value: Any, _type: Any) -> Seconds:
-    """Take "30m", "never" and numbers of seconds."""
+    """Accept "30m", "never" and numbers of seconds."""
     if type(value) is str:
         return parse_seconds(value)
     if type(value) is not int and type(value) is not float:
@@ -70,7 +67,7 @@ def seconds(value: Any, _type: Any) -> Seconds:
 
 
 def size(value: Any, _type: Any) -> Bytes:
-    """Take "8GiB" and whole numbers of bytes."""
+    """Accept "8GiB" and whole numbers of bytes."""
     if type(value) is str:
         return parse_bytes(value)
     if type(value) is not int:
@@ -81,14 +78,14 @@ def size(value: Any, _type: Any) -> Bytes:
 
 
 def path(value: Any, _type: Any) -> Path:
-    """Take paths; `~` is expanded by the schema."""
+    """Accept paths; `~` is expanded by the schema."""
     if not word(value, str):
         raise ValueError("a path can't be empty")
     return Path(value)
 
 
 def command(value: Any, _type: Any) -> tuple[str, ...]:
-    """Take a string, split like a shell would but without one, or a list; `~/` is expanded in every word."""
+    """Accept a list, or a string, which is split as a shell would (none is run); `~/` is expanded in every word."""
     if type(value) is str:
         try:
             words = shlex.split(word(value, str))
@@ -104,7 +101,7 @@ def command(value: Any, _type: Any) -> tuple[str, ...]:
 
 
 def probe(value: Any, _type: Any) -> tuple[str, ...] | str:
-    """Take "auto" or a command."""
+    """Accept "auto" or a command."""
     words = command(value, None)
     if not words:
         raise ValueError('expected "auto" or a command, got nothing')
@@ -112,14 +109,14 @@ def probe(value: Any, _type: Any) -> tuple[str, ...] | str:
 
 
 def keys(value: Any, _type: Any) -> tuple[str, ...]:
-    """Take a list of strings, and say nothing of what they are."""
+    """Accept a list of strings, and never show their contents in an error."""
     if type(value) is not list or not all(type(key) is str for key in value):
         raise ValueError('expected a list of strings: write ["..."]')
     return tuple(value)
 
 
 def json(value: Any, _type: Any) -> Any:
-    """Take what can stand in a request's body: TOML also has dates, NaN and infinity."""
+    """Accept what JSON can express: TOML also has dates, NaN and infinity."""
     if type(value) is dict:
         each(value.items(), json_item)
     elif type(value) is list:
@@ -135,7 +132,7 @@ def json_item(_index: str | int, value: Any) -> Any:
 
 
 def sampling(value: Any, _type: Any) -> dict[str, Any]:
-    """Take a table of sampling parameters."""
+    """Accept a table of sampling parameters."""
 
     def check(name: str | int, item: Any) -> tuple[str, Any]:
         if name not in PARAMETERS:
@@ -147,7 +144,7 @@ def sampling(value: Any, _type: Any) -> dict[str, Any]:
 
 
 def presets(value: Any, _type: Any) -> dict[str, dict[str, Any]]:
-    """Take a table of presets, each a table of sampling parameters."""
+    """Accept a table of presets, each a table of sampling parameters."""
 
     def preset(name: str | int, item: Any) -> tuple[str, dict[str, Any]]:
         name = str(name)
@@ -159,21 +156,21 @@ def presets(value: Any, _type: Any) -> dict[str, dict[str, Any]]:
 
 
 def strings(value: Any, _type: Any) -> tuple[str, ...]:
-    """Take a list of strings; one string is not a list of its letters."""
+    """Accept a list of strings; a single string is not a list of its letters."""
     if type(value) is not list:
         raise ValueError(f"expected a list of strings, {got(value)}")
     return tuple(each(enumerate(value), lambda _, item: word(item, str)))
 
 
 def paths(value: Any, _type: Any) -> tuple[Path, ...]:
-    """Take a list of paths."""
+    """Accept a list of paths."""
     if type(value) is not list:
         raise ValueError(f"expected a list of paths, {got(value)}")
     return tuple(each(enumerate(value), lambda _, item: path(item, Path)))
 
 
 def environment(value: Any, _type: Any) -> dict[str, str]:
-    """Take a table of variables for a program."""
+    """Accept a table of environment variables."""
 
     def variable(name: str | int, item: Any) -> tuple[str, str]:
         name = str(name)
@@ -185,7 +182,7 @@ def environment(value: Any, _type: Any) -> dict[str, str]:
 
 
 def body_table(value: Any, _type: Any) -> dict[str, Any]:
-    """Take a table of a body's members, by their paths in it."""
+    """Accept a table of values for a body's members, keyed by their paths."""
 
     def member(path: str | int, item: Any) -> tuple[str, Any]:
         check_member(str(path))
@@ -195,7 +192,7 @@ def body_table(value: Any, _type: Any) -> dict[str, Any]:
 
 
 def body_members(value: Any, _type: Any) -> tuple[str, ...]:
-    """Take a list of a body's members, by their paths in it."""
+    """Accept a list of paths to a body's members."""
 
     def member(_index: str | int, item: Any) -> str:
         check_member(path := str(string(item, str)))
@@ -210,7 +207,8 @@ def check_member(path: str) -> None:
     """Accept the path of a member that may be changed: "chat_template_kwargs.enable_thinking".
 
     Raises:
-        ValueError: It is none, or it is what llmsup goes by; the message is fit for a person.
+        ValueError: It is not a path, or the member is one that llmsup itself relies on; the message can be shown to the
+            user.
     """
     if not all(path.split(".")):
         raise ValueError(f"{path!r} is not the name of a body's member: a name, or names with dots between them")

@@ -1,7 +1,4 @@
-"""How a mistake is worded: what was found, what was probably meant, and where it stands.
-
-It does not know which mistakes there are.
-"""
+"""How a mistake is worded: what was found, what was probably meant, and where."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 Place = tuple[str | int, ...]
-"""The way to a value through the file's tables and lists."""
+"""The path to a value through the file's tables and lists."""
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _KINDS: tuple[tuple[type, str], ...] = (
@@ -24,13 +21,15 @@ _LONGEST = 60
 
 
 def got(value: Any) -> str:
-    """Say what stands in the file: "got a string '5m'"."""
+    """Say what the file has: "got a string '5m'"."""
     return f"got {told(value)}"
 
 
 def told(value: Any, table: str = "a table") -> str:
-    """Say what somebody wrote, in TOML's and JSON's words, not in Python's: "true", "a string '5m'", "a list [null]".
-    `table`: what the language calls a table.
+    """Describe a value in the terms of TOML and JSON, not Python's: "true", "a string '5m'", "a list [null]".
+
+    Args:
+        table: What the format calls a table.
     """
     if isinstance(value, dict):
         return table
@@ -54,7 +53,7 @@ def _written(value: Any, *, inside: bool = False) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return " (did you mean 'ttl'?)", or "" where nothing known is near."""
+    """Return " (did you mean 'ttl'?)", or "" if no known word is close."""
     by_folded = {name.casefold().replace("-", "_"): name for name in known}
     near = difflib.get_close_matches(word.casefold().replace("-", "_"), by_folded, n=1)
     return f" (did you mean {by_folded[near[0]]!r}?)" if near else ""
@@ -73,13 +72,13 @@ def dotted(place: Place) -> str:
 
 
 class Report:
-    """Every mistake of one file, in the order they were found."""
+    """Every mistake in one file, in the order they were found."""
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.lines: list[str] = []
 
     def add(self, what: str, *place: str | int) -> None:
-        """Note a mistake and where it stands; no place means the file as a whole."""
+        """Record a mistake and its place; without a place it concerns the whole file."""
         where = f"{self.source}: {dotted(place)}" if place else self.source
         self.lines.append(f"{what} @ {where}")

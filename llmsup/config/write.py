@@ -1,7 +1,4 @@
-"""TOML for people: tables in the order given, comments above keys, and a file that is written whole or not at all.
-
-It does not know what the tables say.
-"""
+"""TOML for people: tables in the given order, comments above keys, and files written whole or not at all."""
 
 from __future__ import annotations
 
@@ -28,9 +25,9 @@ class Table:
     """One table of a file.
 
     Attributes:
-        name: Its dotted name, in steps.
-        above: What is said above its head, a paragraph each.
-        lines: What stands in it.
+        name: The parts of its dotted name.
+        above: The comments above its header, a paragraph each.
+        lines: The lines below its header.
     """
 
     name: tuple[str, ...]
@@ -38,31 +35,32 @@ class Table:
     lines: list[str] = Factory(list)
 
     def put(self, key: str, value: Any, *comments: str) -> None:
-        """Add a key, under its comments."""
+        """Add a key with its comments above it."""
         self.say(*comments)
         self.lines += _entry(key, value).split("\n")
 
     def say(self, *comments: str) -> None:
-        """Add comments, a paragraph each."""
+        """Add comments, one paragraph per argument."""
         for paragraph in comments:
             self.lines += comment(paragraph)
 
     def text(self) -> str:
-        """The table as it stands in a file."""
+        """Return the table as it is written to a file."""
         above = [line for paragraph in self.above for line in comment(paragraph)]
         return "\n".join([*above, f"[{dotted_name(self.name)}]", *self.lines]) + "\n"
 
 
 def document(header: Iterable[str], tables: Iterable[Table | str]) -> str:
-    """A whole file: paragraphs of comment, then the tables (or what is text already), with a blank line before each."""
+    """Return a whole file: comment paragraphs, then the tables (or ready-made text), with a blank line before each."""
     head = "\n".join(line for paragraph in header for line in comment(paragraph))
     bodies = [part if isinstance(part, str) else part.text() for part in tables]
     return "\n".join([f"{head}\n", *bodies] if head else bodies)
 
 
 def comment(paragraph: str) -> list[str]:
-    """A paragraph as comment lines, wrapped where it is long; lines that are indented stay as they are, and those that
-    begin with "- " are items of a list.
+    """Return a paragraph as comment lines, wrapped if it is long.
+
+    Indented lines are left alone, and lines that begin with "- " are wrapped as list items.
     """
     lines: list[str] = []
     for line in paragraph.split("\n"):
@@ -78,12 +76,12 @@ def comment(paragraph: str) -> list[str]:
 
 
 def commented_out(text: str, mark: str = "# ") -> str:
-    """Every line as a comment, so that taking away the mark gives it back."""
+    """Comment out every line, so that removing the mark restores it."""
     return "".join(f"{mark}{line}".rstrip() + "\n" for line in text.removesuffix("\n").split("\n"))
 
 
 def can_say(value: Any) -> bool:
-    """Tell whether a value can stand in TOML: there is no null, and a whole number has 64 bits."""
+    """Tell whether TOML can express a value: it has no null, and its integers have 64 bits."""
     if isinstance(value, bool | str | float):
         return True
     if isinstance(value, int):
@@ -94,7 +92,7 @@ def can_say(value: Any) -> bool:
 
 
 def dotted_name(name: Sequence[str]) -> str:
-    """A table's name as its head says it."""
+    """Return a table's name as its header spells it."""
     return ".".join(_key(step) for step in name)
 
 
@@ -129,17 +127,18 @@ def _scalar(value: Any) -> str:
 
 
 def write_whole(path: Path, text: str, *, force: bool, private: bool = False) -> None:
-    """Write a file whole or not at all; its directories are made.
+    """Write a file whole or not at all, creating its directories.
 
     Args:
-        force: Put it in the place of one that is there; without, that one stays as it is, even in a race.
-        private: Only its owner may read it, as there are keys in it. Else a file that is replaced keeps its mode.
+        force: Replace an existing file. Without it an existing file is left untouched, even in a race.
+        private: Make the file readable by its owner only, because it contains keys. Otherwise a replaced file keeps its
+            mode.
 
     Raises:
-        SetupError: There is a file already, or it can't be written.
+        SetupError: The file already exists, or it can't be written.
     """
     if replaceable(path, force=force):
-        path = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
+        path = Path(os.path.realpath(path))  # replace what a link points to, not the link
     try:
         write_atomic(path, text.encode(), private=private, replace=force)
     except FileExistsError as error:
@@ -151,14 +150,14 @@ def write_whole(path: Path, text: str, *, force: bool, private: bool = False) ->
 
 
 def replaceable(path: Path, *, force: bool) -> os.stat_result | None:
-    """The file that is in the way, if it may be replaced; asked beforehand, it spares work for nothing.
+    """Return the status of the file to be replaced, or None if there is none; calling this first avoids useless work.
 
     Raises:
-        SetupError: It may not.
+        SetupError: There is a file that may not be replaced.
     """
     try:
         stat_ = path.stat()
-    except OSError:  # whatever it is, writing will tell
+    except OSError:  # writing will report the reason
         return None
     if stat.S_ISDIR(stat_.st_mode):
         raise SetupError(f"{path} is a directory.", hint=f"Name a file in it: {path / 'llmsup.toml'}")

@@ -1,4 +1,4 @@
-"""How a model becomes a command line, and how a running engine is spoken to.
+"""How a model becomes a command line, and how to talk to a running engine.
 
-This file stays empty of imports: `python -m llmsup.engines.bundled.process` must start in a tenth of a second.
+No imports here: `python -m llmsup.engines.bundled.process` must start in a tenth of a second.
 """

@@ -1,6 +1,6 @@
-"""One HTTP/1.1 connection to an engine: sends a request, gives back the answer's bytes as they come.
+"""One HTTP/1.1 connection to an engine: sends a request, returns the answer's bytes as they arrive.
 
-It does not know which engine, what the bytes mean, or what to do when it breaks: see `pool` and `gateway`.
+Reconnecting and reuse are in `pool`; what the bytes mean is the business of `gateway`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from .wire import AnswerHead, Buffer, Headers, Payload
 T = TypeVar("T")
 
 LAST_WORDS = 10.0
-"""Seconds, in all, that a connection waits for bytes once its engine has ended. What was sent is in the kernel's
-buffers and takes no waiting; but a process that got away may hold the other end open for ever."""
+"""Seconds, in total, that a connection waits for bytes once its engine has ended. What the engine sent is already in
+the kernel's buffers, but a process that escaped could hold the other end open for ever."""
 
 
 class Disconnected(Exception):
     """The engine's side of the connection is gone.
 
     Attributes:
-        began: Whether any byte of the answer had come.
+        began: Whether any byte of the answer had arrived.
     """
 
     def __init__(self, began: bool) -> None:
@@ -36,7 +36,7 @@ class Disconnected(Exception):
 
 
 class Unreachable(Disconnected):
-    """There is nothing left to connect to, though the engine may live: somebody has removed its socket."""
+    """There is nothing to connect to, although the engine may still run: its socket has been removed."""
 
     def __init__(self) -> None:
         super().__init__(began=False)
@@ -60,8 +60,10 @@ class Connection:
     # Sending the request...
 
     async def send(self, method: str, target: bytes, headers: Headers, body: Payload) -> None:
-        """Send a whole request. `headers` must hold no framing (host, content-length ...): that is done here. If they
-        ask for another protocol, an answer with status 101 is one, and the connection is that protocol's afterwards.
+        """Send a whole request.
+
+        `headers` must not contain framing (host, content-length, ...), which is added here. If they ask for an upgrade
+        and the answer has status 101, the connection carries the other protocol from then on.
 
         Raises:
             Disconnected: The engine closed the connection.
@@ -79,11 +81,11 @@ class Connection:
         try:
             if size <= READ:
                 await self._send(b"".join((head, *pieces)))
-            else:  # no second copy of a body that may be hundreds of megabytes
+            else:  # don't copy a body that may be hundreds of megabytes
                 for piece in (head, *pieces):
                     await self._send(piece)
         except trio.BrokenResourceError:
-            pass  # it hung up on a body that it doesn't want: it may have said why, and `head` will find out
+            pass  # it refused the body; if it has said why, `head` will read that
         except trio.ClosedResourceError:
             raise Disconnected(began=False) from None
 
@@ -103,18 +105,18 @@ class Connection:
 
         Raises:
             Disconnected: The engine closed the connection.
-            EngineBadAnswer: What it sent is not HTTP, or has no end.
+            EngineBadAnswer: The engine sent something that is not HTTP, or a head that never ends.
         """
         while (head := self._response.head) is None:
             await self._receive()
         return head
 
     async def body(self) -> bytes:
-        """The next bytes of the body, as soon as there are any; b"" at its end.
+        """Return the next bytes of the body as soon as there are any; b"" at its end.
 
         Raises:
             Disconnected: The engine closed the connection before the body's end.
-            EngineBadAnswer: What it sent is not HTTP.
+            EngineBadAnswer: The engine sent something that is not HTTP.
         """
         while (body := self._response.at_hand()) is None:
             await self._receive()
@@ -134,7 +136,7 @@ class Connection:
         return bytes(await self._stream.receive_some(READ))
 
     async def transmit(self, data: bytes) -> None:
-        """Send bytes of the other protocol. Raises what trio's streams raise."""
+        """Send bytes of the other protocol. Raises whatever trio's streams raise."""
         await self._stream.send_all(data)
 
     @property
@@ -153,16 +155,16 @@ class Connection:
         return self._socket is not None and self._socket.readable
 
     def engine_ended(self) -> None:
-        """The engine has ended by itself: what it sent may still be read, but it will not be waited for much longer."""
+        """Note that the engine has ended by itself: what it sent can still be read, but with little further waiting."""
         self._patience = LAST_WORDS
         if self._waiting is not None:
             self._waits_since = trio.current_time()
             self._waiting.deadline = self._waits_since + self._patience
         elif self._quick is not None:
-            self._quick.wake()  # who waits without a deadline begins again with one
+            self._quick.wake()  # a task waiting without a deadline starts over with one
 
     async def _within_patience(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Await an operation on the stream. Raises `Disconnected` when the patience with an ended engine is over."""
+        """Await an operation on the stream. Raises `Disconnected` if it takes too long after the engine has ended."""
         if self._quick is not None and self._patience == inf:
             try:
                 return await operation()
@@ -180,7 +182,7 @@ class Connection:
         raise Disconnected(self._response.began)
 
     async def close(self) -> None:
-        """Close it now, also in a cancelled task. Closing is the message: the engine stops generating."""
+        """Close the connection now, even in a cancelled task. The engine then stops generating."""
         if self._quick is not None:
             self._quick.close()
             return

@@ -1,6 +1,6 @@
 """An engine's context: how many tokens for how many sequences, in which types. Estimates are made from it.
 
-It does not know what any of it costs in memory (`memory.cost`), nor how a kind of engine comes to it (`Kind.estimate`).
+Its cost in memory is computed in `memory.cost`; `Kind.estimate` makes it from a model's settings.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ..units import Bytes
 
 Flash = Literal["on", "off", "auto"]
 
-# llama.cpp's defaults, of common/common.h and tools/server/server.cpp.
+# llama.cpp's defaults, from common/common.h and tools/server/server.cpp.
 BATCH, UBATCH, AUTO_SLOTS = 2048, 512, 4
 
 

@@ -1,7 +1,4 @@
-"""The share of the cores that an engine computes with, and how its threads wait for each other.
-
-It does not know what the models are, nor which of them is busy.
-"""
+"""The share of the cores that an engine computes with, and how its threads wait for each other."""
 
 from __future__ import annotations
 
@@ -15,9 +12,9 @@ from attrs import Factory, frozen
 from ..config.schema import ModelSpec
 
 PASSIVE: Mapping[str, str] = {"OMP_WAIT_POLICY": "passive"}
-"""Has an engine's threads sleep while they wait for each other. It is OpenMP's, which llama.cpp is built with on
-Linux unless it is told otherwise; a build without it spins, and nothing in its environment or flags changes that
-(`--poll` is about the time between graphs).
+"""Makes an engine's threads sleep while they wait for each other. The variable is OpenMP's, which llama.cpp uses on
+Linux by default; a build without OpenMP spins, and no variable or flag changes that (`--poll` is about the time
+between graphs).
 """
 
 _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -28,8 +25,8 @@ class Share:
     """What one engine gets.
 
     Attributes:
-        threads: How many to compute with, or None to leave it to the engine.
-        env: Goes into its environment.
+        threads: The number of threads to compute with, or None to leave it to the engine.
+        env: Variables for its environment.
     """
 
     threads: int | None
@@ -44,31 +41,32 @@ def share_of(
     platform: str = sys.platform,
     environ: Mapping[str, str] = os.environ,
 ) -> Share:
-    """A model's share with `threads = "auto"`; a number is taken as it is, and nothing is added to it.
+    """Return a model's share; a number in `threads` is used unchanged, with nothing added to the environment.
 
-    All cores if it is the only model. If there may be company, half of them: threads can't change once the engine
-    runs, and two are busy at once far more often than three. How many are loaded at the moment doesn't count, or the
-    first to come would keep the cores that the next one needs.
+    With `threads = "auto"` the only model gets all cores. If several may be loaded, each gets half of them: an engine
+    can't change its threads while it runs, and two are busy at once far more often than three. The number of models
+    loaded at the moment doesn't matter, or the first would keep the cores that the next one needs.
 
-    Why not all: ggml's threads meet after each operation, hundreds of times a token, and spin while they wait. One that
-    is not running because another engine spins on its core makes all others wait for the scheduler. On two cores one
-    engine with both makes 106 tokens/s, two with both 36 together, two with one each 138, and one of these alone 69
-    (SmolLM2-135M; tools/bench_two_models.py).
+    Why not all: ggml's threads synchronise after each operation, hundreds of times a token, and spin while they wait. A
+    thread that isn't running because another engine spins on its core makes all the others wait for the scheduler. On
+    two cores, one engine with both makes 106 tokens/s; two engines with both make 36 together, two with one core each
+    138, and one of these alone 69 (SmolLM2-135M; tools/bench_two_models.py).
 
-    More than two may be busy all the same, and other programs are. So threads that have company sleep while they wait.
-    With twice as many threads as cores two engines then made 78 tokens/s together instead of 36. The price is some 6 ms
-    a token there, on two threads, to one that is alone: a third of its tokens/s, and less of a larger model's, of which
-    each operation takes longer. Sleeping alone, with all cores for everybody, would be simpler, but then two small
-    models together stay below one alone.
+    Still, more than two engines may be busy, and so may other programs. So if several models may be loaded, threads
+    sleep while they wait. With twice as many threads as cores, two engines then made 78 tokens/s together instead of
+    36. It costs an engine that runs alone on two threads some 6 ms a token: a third of its tokens/s, and less with a
+    larger model, whose operations take longer. Sleeping threads with all cores for every engine would be simpler, but
+    then two small models together are slower than one alone.
 
-    A graphics card makes no difference. What is computed there needs one thread to feed it, so that a small share costs
-    nothing; and what doesn't fit onto the card is computed on the cores after all. Only a Mac's engine chooses for
-    itself: it knows its performance cores, and computes on the GPU.
+    A graphics card makes no difference. Work on the card needs one thread to feed it, so a small share costs nothing,
+    and layers that don't fit on the card are computed on the cores anyway. Only on a Mac the choice is left to the
+    engine: it knows its performance cores, and computes on the GPU.
 
     Args:
-        cores: Physical cores that we may use.
-        several: More than one model may be loaded.
-        environ: What the engine inherits; who has set there how threads wait is obeyed, as is the model's `env`.
+        cores: The physical cores that we may use.
+        several: Whether more than one model may be loaded.
+        environ: The environment that the engine inherits. If it, or the model's `env`, already sets how threads wait,
+            that is respected.
     """
     if spec.threads != "auto":
         return Share(spec.threads)
@@ -81,6 +79,6 @@ def share_of(
 
 
 def usable_cores() -> int:
-    """The physical cores that this process may run on."""
+    """Return the number of physical cores that this process may run on."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(psutil.cpu_count(logical=False) or allowed, allowed)

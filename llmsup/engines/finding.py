@@ -1,7 +1,4 @@
-"""What kinds of engines look for on the disk: programs, and models' files.
-
-It does not know any particular kind.
-"""
+"""What kinds of engines look for on the disk: programs, and models' files."""
 
 from __future__ import annotations
 
@@ -19,18 +16,18 @@ from .launch import mentions
 
 
 def names_program(table: EngineSpec) -> bool:
-    """Whether an [engines.NAME] table says only which program to use, and not how to start it."""
+    """Tell whether an [engines.NAME] table only names the program to use, and not how to start it."""
     return not any(mentions(table.command, used) for used in ("PORT", "SOCKET", "PATH"))
 
 
 def find_program(spec: ModelSpec, words: tuple[str, ...], machine: Machine, hint: str = "") -> tuple[str, ...]:
-    """A command with its program found; one that is the model itself (a llamafile) is left as it is.
+    """Return a command with its program resolved; one that is the model itself (a llamafile) is left unchanged.
 
     Args:
-        hint: What to do where it isn't there.
+        hint: The remedy to suggest if the program doesn't exist.
 
     Raises:
-        SetupError: It isn't there.
+        SetupError: The program doesn't exist.
     """
     if "${" in words[0]:
         return words
@@ -41,10 +38,10 @@ def find_program(spec: ModelSpec, words: tuple[str, ...], machine: Machine, hint
 
 
 async def model_path(spec: ModelSpec, machine: Machine, *, directories: bool = False) -> Path:
-    """The file that a model's `path` means, or, if that may be, the directory.
+    """Return the file that a model's `path` refers to, or the directory, if directories are allowed.
 
     Raises:
-        SetupError: There is none, or there are several.
+        SetupError: There is no such file, or there are several.
     """
 
     def resolve() -> Path:

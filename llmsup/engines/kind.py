@@ -1,6 +1,6 @@
-"""What a kind of engine is: how a model becomes a command line, a build and an estimate.
+"""What a kind of engine is: how a model becomes a command line, a build id and an estimate.
 
-It does not know which kinds there are (`kinds`), nor which of them a model gets (`registry`, `selector`).
+The kinds are listed in `kinds`; which of them a model gets is decided in `registry` and `selector`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .llama_server.probe import Probe
 
 @frozen(kw_only=True)
 class Wanted:
-    """A model that is to be started.
+    """A model to be started.
 
     Attributes:
         spec: Its settings.
-        tables: The [engines.NAME] tables that hold for it.
-        found: Its file as the catalog knows it; None if the catalog doesn't.
+        tables: The [engines.NAME] tables that apply to it.
+        found: Its file as the catalog found it, or None.
     """
 
     spec: ModelSpec
@@ -36,14 +36,14 @@ class Wanted:
 
 
 class Machine(Protocol):
-    """What a kind may ask about where it runs.
+    """What a kind may ask about the machine it runs on.
 
     Attributes:
         config: The config in force.
-        probe: Knows which flags a program understands.
-        which: Finds a program on PATH; None: it isn't there.
-        several: Whether more than one model may be loaded, so that the cores are shared out.
-        cores: How many physical cores there are.
+        probe: Finds out which flags a program understands.
+        which: Finds a program on PATH; None if there is none.
+        several: Whether more than one model may be loaded, so that the cores are shared.
+        cores: The number of physical cores.
     """
 
     config: LiveConfig
@@ -54,21 +54,21 @@ class Machine(Protocol):
 
     @property
     def remedy(self) -> str:
-        """What to install where there is no engine: a sentence."""
+        """What to install if there is no engine, as a sentence."""
 
 
 class Kind(ABC):
     """One kind of engine.
 
-    A new one is a subclass in a folder of its own, and a line in `kinds`. Nothing else has to know it.
+    To add one, write a subclass in a new folder and list it in `kinds`; nothing else needs to change.
 
     Attributes:
-        name: What it is called: in `engine = ` of a config, if `word`, and in the registry.
-        word: A config may ask for it by name.
-        own_table: An [engines.NAME] table of its name may say which program to use, with arguments that come first.
-            (One that has ${PORT}, ${SOCKET} or ${PATH} says how to start it, and so is the user's own command.)
-        directories: Its models may be directories, and files that are no GGUF. The catalog then refuses nothing.
-        remedy: What would have to be installed, after "Install ": for whoever has no engine at all.
+        name: Its name in the registry and, if `word` is set, in a config's `engine = `.
+        word: Whether a config may ask for it by name.
+        own_table: Whether an [engines.NAME] table of its name may set the program to use, with arguments that come
+            first. (A table with ${PORT}, ${SOCKET} or ${PATH} says how to start it, and so is the user's own command.)
+        directories: Whether its models may be directories or files other than GGUF. The catalog then refuses nothing.
+        remedy: What to install, following "Install ", on a machine without any engine.
     """
 
     name: ClassVar[str]
@@ -80,32 +80,35 @@ class Kind(ABC):
     def __repr__(self) -> str:
         return f"<Kind {self.name}>"
 
-    # What can be told without a look at the machine...
+    # Answers that don't depend on the machine...
 
     @abstractmethod
     def can_run(self, spec: ModelSpec, found: Found | None) -> bool:
-        """Whether `engine = "auto"` may choose it for this model. Who asks for a kind by name gets it in any case."""
+        """Tell whether `engine = "auto"` may choose it for this model; asked for by name, it is used in any case."""
 
     def alone(self, found: Found) -> str:
-        """Why no other kind can run this file, a clause; "" where others can, or where this one can't either."""
+        """Return why no other kind can run this file, as a clause; "" if others can, or if this one can't either."""
         return ""
 
     def refusal(self, spec: ModelSpec, found: Found) -> str:
-        """Why it can never serve this file as things are, a sentence; "" if it can. May use the disk."""
+        """Return why it can't serve this file on this machine, as a sentence; "" if it can. May read the disk."""
         return ""
 
     def estimate(self, spec: ModelSpec, found: Found) -> Context | None:
-        """What it makes of the settings: context, batches, and the prompts that it keeps. The estimate of its memory
-        is made from that. None: it can't be told.
+        """Return what it makes of the settings (context, batches, prompt cache), from which its memory is estimated.
+
+        None if that is unknown.
         """
         return None
 
-    # What needs one...
+    # Answers that do...
 
     @abstractmethod
     def locate(self, wanted: Wanted, machine: Machine) -> tuple[str, ...] | None:
-        """Find its program: the words that a command line begins with. None: it isn't installed, and another kind may
-        be tried. Uses the disk, so it is for a worker thread, and starts nothing.
+        """Find its program: the words that a command line begins with.
+
+        None if it isn't installed and another kind may be tried. Reads the disk, so call it in a worker thread; starts
+        no program.
 
         Raises:
             SetupError: It isn't installed, and no other kind will do.
@@ -113,12 +116,11 @@ class Kind(ABC):
 
     @abstractmethod
     async def launch(self, wanted: Wanted, program: tuple[str, ...], socket: Path, machine: Machine) -> Launch:
-        """How to start the model.
+        """Return how to start the model.
 
         Args:
-            program: As `locate` found it.
-            socket: Where to answer, if it can listen on a Unix socket: a name that ends in ".sock", in a private
-                directory.
+            program: The words from `locate`.
+            socket: The socket to listen on, if the engine can: a name ending in ".sock", in a private directory.
 
         Raises:
             SetupError: The model's file can't be found or is ambiguous, or the engine can't do what the config asks
@@ -126,9 +128,9 @@ class Kind(ABC):
         """
 
     def build_id(self, program: tuple[str, ...]) -> str:
-        """Which build it is, as a text that differs when the build does: by default the program's path, size and time
-        of change. "" where that can't be told. Starts nothing: not even a `--version`, which with cold GPU libraries
-        takes seconds.
+        """Return a text that changes whenever the build does: by default the program's path, size and mtime.
+
+        "" if that is unknown. Starts no program: even `--version` takes seconds with cold GPU libraries.
         """
         try:
             real = Path(program[0]).resolve(strict=True)

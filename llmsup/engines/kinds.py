@@ -1,6 +1,6 @@
-"""The kinds of engines that there are.
+"""The built-in kinds of engines.
 
-To add one, write a `Kind` in a folder of its own and put it here.
+To add one, write a `Kind` in a new folder and list it here.
 """
 
 from __future__ import annotations

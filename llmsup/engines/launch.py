@@ -1,7 +1,4 @@
-"""What it takes to run one engine: a command line, where it will answer, and what it couldn't be told.
-
-It does not know how a launch is made (`kind`) nor who starts it (`fleet`).
-"""
+"""What it takes to run one engine: a command line, its address, and the settings it couldn't be given."""
 
 from __future__ import annotations
 
@@ -19,20 +16,18 @@ class Launch:
     """One engine, ready to be started.
 
     Attributes:
-        engine: What a person calls it: the kind's name, that of an [engines.NAME] table, or "command" for a model's
-            own.
+        engine: Its name for people: the kind's, that of an [engines.NAME] table, or "command" for a model's own.
         argv: The command line; argv[0] is a path or a name on PATH.
         env: Added to our own environment.
         address: Where the engine will answer HTTP.
         health: The path that answers 200 once the engine is ready; "" means ready when the port answers.
-        tells_progress: The engine speaks llama-server's child protocol on its standard output. It also ends
-            when its standard input does, so that has to be a pipe, held open for as long as it may live.
-        farewell: What to write to its standard input when it shall end, besides a SIGTERM.
-        body_defaults: Request fields that the engine couldn't take at launch; they are written into bodies
-            that don't set them.
-        projector: The file that it was given to see or hear with because that goes with the model's; None: it got none,
-            or one that the user chose.
-        corrections: What was written otherwise than configured, a clause each: "args: --typ-p is --typical-p here".
+        tells_progress: Whether the engine speaks llama-server's child protocol on its standard output. It then also
+            exits when its standard input closes, so that must be a pipe, held open while the engine may run.
+        farewell: Bytes to write to its standard input when it is to stop, besides sending SIGTERM.
+        body_defaults: Request fields that the engine has no flag for; they are added to bodies that don't set them.
+        projector: The projector that it was given because it belongs to the model's file; None if there is none, or
+            if the user chose one.
+        corrections: Changes to what was configured, a clause each: "args: --typ-p is --typical-p here".
     """
 
     engine: str
@@ -48,5 +43,5 @@ class Launch:
 
 
 def mentions(command: tuple[str, ...], name: str) -> bool:
-    """Whether a command uses a placeholder: `mentions(("x", "${PATH}"), "PATH")`."""
+    """Tell whether a command uses a placeholder: `mentions(("x", "${PATH}"), "PATH")`."""
     return any(f"${{{name}}}" in word for word in command)

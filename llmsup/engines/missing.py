@@ -1,7 +1,4 @@
-"""Which models no engine on this machine can run, so that this is told before the first request finds out.
-
-It does not know what is made of that.
-"""
+"""Which models no engine on this machine can run, so that this is reported before the first request fails."""
 
 from __future__ import annotations
 
@@ -11,13 +8,13 @@ from ..catalog.entry import Entry
 from .selector import EngineSelector
 
 NAMED = 3
-"""How many models a line names."""
+"""The number of models that one line names."""
 
 
 async def without_engine(selector: EngineSelector, entries: Iterable[Entry]) -> dict[str, str]:
-    """The models that there is no engine for, and why, with the remedy. Those that can't be served anyway are left out.
+    """Return the models without an engine, and why, with the remedy; those that can't be served anyway are left out.
 
-    Each program is looked for once, however many models want it.
+    Each program is looked for once, however many models use it.
     """
     known: dict[object, str] = {}
     missing: dict[str, str] = {}
@@ -35,7 +32,7 @@ async def without_engine(selector: EngineSelector, entries: Iterable[Entry]) -> 
 
 
 def lines_of(missing: Mapping[str, str]) -> list[str]:
-    """A line for each reason: "a, b and 13 more can't be started: there is no engine. Install …"."""
+    """Return a line for each reason: "a, b and 13 more can't be started: there is no engine. Install …"."""
     lines = []
     for reason in dict.fromkeys(missing.values()):
         names = sorted((name for name, why in missing.items() if why == reason), key=str.casefold)

@@ -1,6 +1,6 @@
 """The connections to one running engine: opened as needed, kept for a moment, closed all at once.
 
-It does not know why an engine is gone, and it dies with it: no connection carries another request after that.
+A pool belongs to one run of an engine: once closed, none of its connections carries another request.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from .dial import connect
 from .wire import AnswerHead, Headers, Payload
 
 MAX_IDLE = 4.0
-"""Seconds that an unused connection is kept. llama-server closes its side after 5."""
+"""Seconds that an idle connection is kept. llama-server closes its side after 5."""
 
 
 MOST_IDLE = 60
-"""So many unused connections are kept to one engine. Each holds one of its threads, of which ours have 64; what isn't
-kept is opened again for the next request, and a few threads are left for those who ask how the engine is."""
+"""The most idle connections kept to one engine. Each occupies one of the engine's threads, of which the built-in ones
+have 64; this leaves a few for health checks. Any further connection is simply opened anew for the next request."""
 
 PATIENCE = Seconds(2)
-"""How long it is tried to open a connection while the system gives us none."""
+"""Seconds to keep trying to open a connection while the system refuses us one."""
 
 
 class Answer:
-    """An engine's answer: its head, and its body as it comes.
+    """An engine's answer: its head, and its body as it arrives.
 
     Attributes:
-        streams: It is an event stream.
-        unframed: Nothing but the end of the connection tells where its body ends.
+        streams: Whether the body is an event stream.
+        unframed: Whether only the end of the connection marks the end of the body.
     """
 
     def __init__(self, pool: Pool, connection: Connection, head: AnswerHead) -> None:
@@ -46,7 +46,7 @@ class Answer:
         self._connection = connection
 
     async def body(self) -> bytes:
-        """The next bytes; b"" at the end. Raises what `Connection.body` raises."""
+        """Return the next bytes; b"" at the end. Raises whatever `Connection.body` raises."""
         body = self._connection.at_hand()
         if body is None:
             body = await self._connection.body()
@@ -55,7 +55,7 @@ class Answer:
 
     @property
     def ended_by_closing(self) -> bool:
-        """Nothing but the end of the connection told where the body ends: one that was cut off looks whole."""
+        """Whether only the closed connection marked the body's end, so that a truncated one looks complete."""
         return self._connection.ended_by_closing
 
     async def receive(self) -> bytes:
@@ -69,7 +69,7 @@ class Answer:
         await self._connection.transmit(data)
 
     async def close(self) -> None:
-        """Give the connection back if the answer is complete, else close it, which ends the engine's work."""
+        """Return the connection to the pool if the answer is complete; else close it, which stops the engine's work."""
         await self._pool.release(self._connection)
 
 
@@ -77,7 +77,7 @@ class Pool:
     """Keep-alive connections to one engine, newest first.
 
     Attributes:
-        lost: What the engine listens at is gone: connections that are open go on, but there will be no new one.
+        lost: Whether the engine's socket is gone: open connections continue, but no new one can be made.
     """
 
     def __init__(self, open_stream: Callable[[], Awaitable[trio.abc.Stream]], opening: bytes = LOCAL) -> None:
@@ -87,10 +87,10 @@ class Pool:
         self._idle: list[tuple[float, Connection]] = []
         self._busy: set[Connection] = set()
         self._closed = False
-        self._kept = trio.Event()  # there is an unused connection
+        self._kept = trio.Event()  # set while there is an idle connection
         self.lost = trio.Event()
         self.heard = 0.0
-        """When the engine last sent anything (trio time)."""
+        """When the engine last sent anything (trio's clock)."""
 
     @classmethod
     def to(cls, address: Address) -> Pool:
@@ -101,12 +101,12 @@ class Pool:
         return f"<Pool {'closed' if self._closed else 'open'}, {len(self._busy)} busy, {len(self._idle)} idle>"
 
     async def run(self) -> None:
-        """Close what nobody has used for MAX_IDLE, until cancelled."""
+        """Close connections that were idle for MAX_IDLE, until cancelled."""
         while True:
             if not self._idle:
                 self._kept = trio.Event()
                 await self._kept.wait()
-                continue  # somebody may have taken it meanwhile
+                continue  # it may have been taken meanwhile
             await trio.sleep_until(self._idle[0][0] + MAX_IDLE)
             for connection in self._old():
                 await connection.close()
@@ -119,14 +119,14 @@ class Pool:
     async def request(self, method: str, target: bytes, headers: Headers, body: Payload) -> Answer:
         """Send a request and wait for the head of its answer.
 
-        A kept connection may turn out dead before the first byte of an answer: then, and only then, the request
-        is sent once more, on a fresh one.
+        A kept connection may turn out to be dead before the first byte of an answer: then, and only then, the request
+        is sent again, on a new one.
 
         Raises:
-            Disconnected: The engine can't be reached, or hung up.
-            Unreachable: What it listens at is gone.
-            OutOfResources: The system gives us no connection.
-            EngineBadAnswer: What it sent is not HTTP.
+            Disconnected: The engine can't be reached, or closed the connection.
+            Unreachable: The engine's socket is gone.
+            OutOfResources: The system refuses us a connection.
+            EngineBadAnswer: The engine sent something that is not HTTP.
         """
         connection, dead = self._pick()
         for corpse in dead:
@@ -168,7 +168,7 @@ class Pool:
         return connection
 
     def _pick(self) -> tuple[Connection | None, list[Connection]]:
-        """The newest kept connection that still lives, and those that are to be closed. No I/O here."""
+        """Return the newest kept connection that is still open, and those that must be closed. Does no I/O."""
         dead = self._old()
         while self._idle:
             _, connection = self._idle.pop()
@@ -180,14 +180,14 @@ class Pool:
         return None, dead
 
     def _old(self) -> list[Connection]:
-        """Take out those that nobody has used for too long; they are the first ones."""
+        """Take out the connections that were idle for too long; they are the first in the list."""
         now, old = trio.current_time(), []
-        while self._idle and self._idle[0][0] + MAX_IDLE <= now:  # the very sum that `run` sleeps for
+        while self._idle and self._idle[0][0] + MAX_IDLE <= now:  # the same sum that `run` sleeps until
             old.append(self._idle.pop(0)[1])
         return old
 
     async def release(self, connection: Connection) -> None:
-        """Take a connection back: kept if it can carry another request, else closed."""
+        """Take a connection back, to keep it if it can carry another request, else to close it."""
         self._busy.discard(connection)
         if connection.reusable and not self._closed and len(self._idle) < MOST_IDLE:
             self._idle.append((trio.current_time(), connection))
@@ -196,8 +196,10 @@ class Pool:
             await connection.close()
 
     def engine_ended(self) -> None:
-        """The engine has ended by itself. Nobody is let in any more; who is being answered reads what it has sent, to
-        its end, and closes his connection himself: `close` leaves those alone from now on.
+        """Note that the engine has ended by itself, and let no more requests in.
+
+        Requests in flight read the rest of what the engine sent and close their connections themselves: from now on
+        `close` leaves those alone.
         """
         self._closed = True
         for connection in self._busy:
@@ -205,7 +207,7 @@ class Pool:
         self._busy.clear()
 
     async def close(self) -> None:
-        """Close every connection, also those in use: their users get `Disconnected`. Works when cancelled."""
+        """Close every connection; requests that use one get `Disconnected`. Works in a cancelled task."""
         self._closed = True
         connections = [*self._busy, *(connection for _, connection in self._idle)]
         self._busy.clear()

@@ -1,7 +1,4 @@
-"""Loopback TCP ports for engines that can't listen on a socket: which are free, and which turned out not to be.
-
-It does not know who listens on them.
-"""
+"""Loopback TCP ports for engines that can't listen on a Unix socket: which are free, and which were taken."""
 
 from __future__ import annotations
 
@@ -13,19 +10,21 @@ from .address import Address, TcpAddress
 LOOPBACK = "127.0.0.1"
 
 TRIED = 3
-"""Ports that an engine is given, one after the other, before somebody who takes them all is a failure."""
+"""The number of ports to try, one after the other, before giving up on an engine that finds them all taken."""
 
 _IN_USE = re.compile(
     r"address (?:is )?already in use|address in use|EADDRINUSE|couldn't bind HTTP server socket"
     r"|port \d+ is (?:already )?(?:in use|taken|occupied)",
     re.IGNORECASE,
 )
-"""libc's words (so Python's, Go's and Rust's), Node's, llama-server's (tools/server/server-http.cpp), and others'."""
+"""How "address in use" is worded by libc (so Python, Go and Rust), Node, llama-server (tools/server/server-http.cpp)
+and others."""
 
 
 def free_port() -> int:
-    """A loopback TCP port that nobody has now. Another program may take it before the engine does: the system hands
-    out the same ones to every connection that goes out.
+    """Return a loopback TCP port that is free now.
+
+    Another program may take it before the engine does: the system hands out the same ports to outgoing connections.
     """
     with sockets.socket() as probe:
         probe.bind((LOOPBACK, 0))
@@ -34,13 +33,13 @@ def free_port() -> int:
 
 
 def taken(address: Address, said: tuple[str, ...]) -> bool:
-    """Whether an engine that ended could not have its port, by what it said, or because somebody else has it now."""
+    """Tell whether an engine ended because its port was taken: by its log, or because the port is in use now."""
     if not isinstance(address, TcpAddress):
         return False
     if any(map(_IN_USE.search, said)):
         return True
     with sockets.socket() as probe:
-        # Connections that the engine itself closed (our questions to it) don't make its port anybody's.
+        # Connections that the engine closed (those of our probes) must not make its port count as taken.
         probe.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
         try:
             probe.bind((address.host, address.port))

@@ -1,7 +1,4 @@
-"""The registry of engine kinds: which of them may run a model, as far as its settings and its file tell.
-
-It does not know any particular kind (`kinds` lists them), nor what is installed (`selector`).
-"""
+"""The registry of engine kinds: which of them may run a model, going by its settings and its file."""
 
 from __future__ import annotations
 
@@ -18,33 +15,34 @@ from .kind import Kind, Wanted
 
 @frozen
 class Kinds:
-    """The registry.
+    """The registry of engine kinds.
 
     Attributes:
-        built_in: In the order in which "auto" tries them.
-        command: For a user's own command: a model's, or an [engines.NAME] table's.
+        built_in: The kinds that "auto" tries, in this order.
+        command: The kind for a user's own command: a model's, or that of an [engines.NAME] table.
     """
 
     built_in: tuple[Kind, ...]
     command: Kind
 
     def having(self, kind: Kind) -> Kinds:
-        """These and one more, which "auto" tries last."""
+        """Return a registry with one more kind, which "auto" tries last."""
         return evolve(self, built_in=(*self.built_in, kind))
 
     @property
     def words(self) -> tuple[EngineWord, ...]:
-        """What a config may say."""
+        """The words that a config's `engine = ` may use."""
         return tuple(EngineWord(kind.name, kind.own_table) for kind in self.built_in if kind.word)
 
     @property
     def remedy(self) -> str:
-        """What to install where there is no engine: a sentence."""
+        """What to install if there is no engine, as a sentence."""
         return f"Install {', or '.join(kind.remedy for kind in self.built_in if kind.remedy)}."
 
     def of(self, spec: ModelSpec, found: Found | None) -> tuple[Kind, ...]:
-        """The kinds that a model may be served by, as far as its settings and its file tell: the first one that is
-        installed gets it. [engines.NAME] tables are not looked at.
+        """Return the kinds that may serve a model, going by its settings and its file; the first one installed does.
+
+        [engines.NAME] tables are not considered.
         """
         if spec.command:
             return (self.command,)
@@ -54,8 +52,9 @@ class Kinds:
         return tuple(kind for kind in self.built_in if kind.word and kind.name == spec.engine) or (self.command,)
 
     def starting(self, wanted: Wanted) -> tuple[Kind, ...]:
-        """The same where the tables count: one that says how to start a server makes that a command. None, where the
-        model names an engine that there isn't.
+        """Like `of`, but consider [engines.NAME] tables: one that says how to start a server makes that a command.
+
+        Empty if the model names an engine that doesn't exist.
         """
         kinds, table = self.of(wanted.spec, wanted.found), wanted.tables.get(wanted.spec.engine)
         if wanted.spec.command or wanted.spec.engine == AUTO:
@@ -64,32 +63,31 @@ class Kinds:
             return kinds if kinds[0].own_table and names_program(table) else (self.command,)
         return () if kinds == (self.command,) else kinds
 
-    # What the catalog asks (`catalog.merge.Engines`)...
+    # The catalog's questions (`catalog.merge.Engines`)...
 
     def table_of(self, spec: ModelSpec, tables: Mapping[str, EngineSpec]) -> EngineSpec | None:
-        """The [engines.NAME] table that a model uses. Where it says "auto", that is the one of the first kind that can
-        run it.
-        """
+        """Return the [engines.NAME] table that a model uses; for "auto", that of the first kind that can run it."""
         if spec.engine != AUTO:
             return tables.get(spec.engine)
         first = next((kind for kind in self.built_in if kind.can_run(spec, None)), None)
         return tables.get(first.name) if first is not None and first.own_table else None
 
     def takes_directories(self, spec: ModelSpec) -> bool:
-        """Whether a model's path may be anything: it isn't for the catalog to say what its engine reads."""
+        """Tell whether a model's path may be anything, because only its engine knows what it can read."""
         return any(kind.directories for kind in self.of(spec, None)[:1])
 
     def word_for(self, spec: ModelSpec, found: Found) -> str:
-        """The `engine` that a model is served with: [defaults] don't hold for a file that only one kind can run. An
-        engine that was chosen for this very model does.
+        """Return the `engine` that a model is served with.
+
+        [defaults] don't apply to a file that only one kind can run; an engine set for this very model does.
         """
         alone = "engine" not in spec.given and self.alone(found)
         return AUTO if alone else spec.engine
 
     def refusal(self, spec: ModelSpec, found: Found) -> str:
-        """Why a model's file can't be served, a sentence; "" if it can."""
+        """Return why a model's file can't be served, as a sentence; "" if it can."""
         return next((kind.refusal(spec, found) for kind in self.of(spec, found)[:1]), "")
 
     def alone(self, found: Found) -> str:
-        """Why only one of the kinds can run a file, a clause; "" if there is no such reason."""
+        """Return why only one of the kinds can run a file, as a clause; "" if several can."""
         return next(filter(None, (kind.alone(found) for kind in self.built_in)), "")

@@ -1,7 +1,4 @@
-"""How each sampling field is spelled and written: as a request field, and as a flag at launch.
-
-It does not know which flags an engine has; `flags` asks a dialect.
-"""
+"""How each sampling field is spelled and written: as a request field, and as a flag at launch."""
 
 from __future__ import annotations
 
@@ -22,10 +19,10 @@ class Field:
     """One sampling field and the flags that set its default, the newest spelling first.
 
     Attributes:
-        flags: Candidate spellings; none: only a request can carry it.
-        form: How the value is written: as it is, as the flag's mere presence, as names joined by ";",
-            as the flag once per element, or as JSON.
-        off: For a switch that is on by default: what turns it off.
+        flags: The possible spellings; empty if only a request can carry the field.
+        form: How the value is written: unchanged, as the presence of the flag, as names joined by ";", as the flag
+            once per element, or as JSON.
+        off: The flag that turns off a switch that is on by default.
     """
 
     flags: tuple[str, ...] = ()
@@ -33,8 +30,8 @@ class Field:
     off: tuple[str, ...] = ()
 
 
-# The keys are the names that requests use. A field that is not here is handed on as a request field, so that
-# one which llama.cpp adds tomorrow works today.
+# By the names that requests use. A field that is not listed is passed on as a request field, so that those which
+# llama.cpp adds later work without a change here.
 FIELDS: Mapping[str, Field] = {
     "samplers": Field(("--samplers",), "names"),
     "seed": Field(("--seed", "-s")),
@@ -68,10 +65,10 @@ FIELDS: Mapping[str, Field] = {
     "reasoning_format": Field(("--reasoning-format",)),
     "grammar": Field(("--grammar",)),
     "json_schema": Field(("--json-schema", "-j"), "json"),
-    # The flag's members are merged with a request's own; a request field would be replaced as a whole.
+    # The flag's members are merged with a request's; a request field would be replaced as a whole.
     "chat_template_kwargs": Field(("--chat-template-kwargs",), "json"),
-    # No flags for these, though --predict and --logit-bias exist: --predict also caps what a request may ask
-    # for, and --logit-bias spells its value in a language of its own.
+    # --predict and --logit-bias exist but are not used: --predict also caps what a request may ask for, and
+    # --logit-bias has a value syntax unlike the request field's.
     "max_tokens": Field(),
     "logit_bias": Field(),
     "stop": Field(),
@@ -85,17 +82,17 @@ FIELD_OF: Mapping[str, str] = {
     "--predict": "max_tokens",
     "--reverse-prompt": "stop",
 }
-"""The field whose default a flag sets, by the flag."""
+"""The field whose default a flag sets, by flag."""
 
 WHOLE_CONTEXT = 1 << 18
-"""Tokens that stand for "the whole context" in a window of last tokens. Builds of llama.cpp up to the
-summer of 2026 take -1 for that, later ones refuse it (tools/server/server-schema.cpp: 0 and up). All take a window
-larger than the context; it costs four bytes a token.
+"""Stands for "the whole context" in a window of last tokens. llama.cpp accepted -1 for that until the summer of 2026;
+later builds refuse it (tools/server/server-schema.cpp: 0 and up). All accept a window larger than the context, at four
+bytes a token.
 """
 
 _WINDOWS = ("repeat_last_n", "dry_penalty_last_n")
 
-# common/sampling.cpp: the letters that --sampler-seq writes the samplers with
+# common/sampling.cpp: the samplers' letters in --sampler-seq
 _LETTERS = {
     "e": "penalties",
     "d": "dry",
@@ -113,43 +110,43 @@ _BIAS = re.compile(r"(\d+)([+-](?:\d+(?:\.\d*)?|\.\d+))")
 
 
 def request_field(name: str) -> str:
-    """The name under which a sampling field is written into a body that may have fields of its own.
+    """Return the name under which to write a sampling field into a client's body.
 
-    llama.cpp has three names for one limit, and `n_predict` would beat a client's own `max_tokens`; `max_tokens`
-    is the weakest of them.
+    llama.cpp has three names for one limit, and `n_predict` would override a client's `max_tokens`; `max_tokens` has
+    the lowest precedence of them.
     """
     return "max_tokens" if name == "n_predict" else name
 
 
 def request_fields(sampling: Mapping[str, Any]) -> dict[str, Any]:
-    """A whole sampling table as request fields, with values as a request body wants them."""
+    """Return a whole sampling table as request fields, with values as a request body needs them."""
     fields = {request_field(name): value for name, value in sampling.items()}
     return {field: body_value(field, value) for field, value in fields.items()}
 
 
 def engine_value(field: str, value: Any) -> Any:
-    """A field's value as every build of llama.cpp takes it."""
+    """Return a field's value in the form that every build of llama.cpp accepts."""
     return WHOLE_CONTEXT if value == -1 and field in _WINDOWS else value
 
 
 def body_value(field: str, value: Any) -> Any:
-    """A field's value as it stands in a request body."""
+    """Return a field's value in the form that a request body needs."""
     value = engine_value(field, value)
     match FIELDS.get(field, Field()).form:
         case "names" if isinstance(value, str):
-            # In a body a string is a list of one-letter abbreviations; the names want an array.
+            # In a body, a string means one-letter abbreviations; names need an array.
             return value.split(";")
         case "repeated" if isinstance(value, str):
             return [value]
         case "repeated" if not value:
-            return ["\0"]  # an empty list is refused in a body; this never occurs in a text
+            return ["\0"]  # a body's empty list is refused; NUL never occurs in text
         case "json" if isinstance(value, str):
             return json.loads(value)
     return value
 
 
 def flag_words(flag: str, form: Form, value: Any) -> tuple[str, ...]:
-    """The words of a command line that give a flag this value, never as one `--flag=value` word."""
+    """Return the words of a command line that give a flag this value, never as a single `--flag=value` word."""
     match form:
         case "switch":
             return (flag,)
@@ -164,13 +161,13 @@ def flag_words(flag: str, form: Form, value: Any) -> tuple[str, ...]:
 
 
 def read_flag(flag: str, word: str, before: Any = None) -> Any:
-    """The value of the field that a flag of `FIELD_OF` sets, from the word after it.
+    """Return the value of the field that a flag of `FIELD_OF` sets, parsed from the word after it.
 
     Args:
-        before: What the same field has from flags before this one: some can be given several times.
+        before: The field's value from earlier flags, as some can be given several times.
 
     Raises:
-        ValueError: The word can't be its value.
+        ValueError: The word is not a valid value.
     """
     name = FIELD_OF[flag]
     match name, FIELDS.get(name, Field()).form:

@@ -1,7 +1,4 @@
-"""The choice of an engine for a model, of the kinds that there are and of what is installed.
-
-It does not know any kind in particular, when a model is started, nor what its requests look like.
-"""
+"""The choice of an engine for a model, among the kinds that exist and the programs that are installed."""
 
 from __future__ import annotations
 
@@ -26,21 +23,21 @@ from .launch import Launch
 from .llama_server.probe import Probe
 from .registry import Kinds
 
-# macOS allows 104 bytes with the ending NUL, Linux 108; a config should work on both.
+# macOS allows 104 bytes including the final NUL, Linux 108; a config should work on both.
 _LONGEST_SOCKET = 103
 
 
 @define(kw_only=True)
 class EngineSelector:
-    """Turns models into launches; the `Machine` of production.
+    """Turns models into launches; the `Machine` used in production.
 
     Attributes:
-        config: The engines and the catalog's roots.
-        probe: Knows which flags a program understands.
-        kinds: Those that there are.
-        which: Finds a program on PATH; None: it is not there.
-        several: Whether more than one model may be loaded, so that the cores are shared out.
-        cores: How many physical cores we have.
+        config: The config in force, for the engines and the catalog's roots.
+        probe: Finds out which flags a program understands.
+        kinds: The registry of engine kinds.
+        which: Finds a program on PATH; None if there is none.
+        several: Whether more than one model may be loaded, so that the cores are shared.
+        cores: The number of physical cores.
     """
 
     config: LiveConfig
@@ -52,21 +49,21 @@ class EngineSelector:
 
     @property
     def remedy(self) -> str:
-        """What to install where there is no engine: a sentence."""
+        """What to install if there is no engine, as a sentence."""
         return self.kinds.remedy
 
     async def plan(
         self, spec: ModelSpec, socket: Path, found: Found | None = None, engine: EngineSpec | None = None
     ) -> Launch:
-        """How to start a model.
+        """Return how to start a model.
 
         Args:
-            engine: The [engines.NAME] table that it was defined with; the config may have changed since.
-            found: Its file as the catalog knows it: what goes with it, and what its header says.
-            socket: Where a built-in engine shall answer: a name that ends in ".sock", in a private directory.
+            engine: The [engines.NAME] table that the model was defined with; the config may have changed since.
+            found: Its file as the catalog found it: its header, and the files that belong to it.
+            socket: The socket for a built-in engine: a name ending in ".sock", in a private directory.
 
         Raises:
-            SetupError: There is no engine for it, its file can't be found or is ambiguous, or the engine can't
+            SetupError: There is no engine for the model, its file can't be found or is ambiguous, or the engine can't
                 do what the config asks for.
         """
         if len(os.fsencode(socket)) > _LONGEST_SOCKET:
@@ -79,7 +76,7 @@ class EngineSelector:
         return await kind.launch(wanted, program, socket, self)
 
     async def missing(self, spec: ModelSpec, found: Found | None = None, engine: EngineSpec | None = None) -> str:
-        """Why there is no engine for a model, with the remedy; "" if there is one. Arguments as for `plan`."""
+        """Return why there is no engine for a model, with the remedy; "" if there is one. Arguments as for `plan`."""
         try:
             await trio.to_thread.run_sync(self._choose, self._wanted(spec, found, engine))
         except SetupError as error:
@@ -87,8 +84,9 @@ class EngineSelector:
         return ""
 
     def build_id(self, entry: Entry) -> str:
-        """Which build of which engine a model gets, as a text that differs when the build does; "" if there is none, or
-        if that can't be told. Looks at the disk, but starts nothing.
+        """Return a text for the engine build that a model gets, which changes whenever the build does.
+
+        "" if there is no engine or its build is unknown. Reads the disk, but starts no program.
         """
         try:
             kind, program = self._choose(self._wanted(entry.spec, entry.found, entry.engine))
@@ -101,7 +99,7 @@ class EngineSelector:
         return Wanted(spec=spec, found=found, tables=tables)
 
     def _choose(self, wanted: Wanted) -> tuple[Kind, tuple[str, ...]]:
-        """The kind that a model gets, and its program. Looks at the disk."""
+        """Return the kind that a model gets, and its program. Reads the disk."""
         spec = wanted.spec
         if not (spec.command or spec.path):
             raise SetupError(f"model {spec.name} has neither a path nor a command.")

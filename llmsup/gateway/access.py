@@ -1,7 +1,4 @@
-"""Who may come in: API keys, and web pages that must not drive a local server.
-
-It does not know what is asked for, except that `/health` is open to all keys.
-"""
+"""Who may send requests: API keys, and protection against web pages that try to drive a local server."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ from .hosts import is_address, is_loopback, is_private, own_names, plain
 from .message import RequestHead
 
 APP_SCHEMES = ("app", "file", "tauri", "vscode-webview")
-"""Schemes of desktop apps' own pages; no web site can have one."""
+"""Schemes of the pages of desktop apps; no web site can have one."""
 
 _METHODS = b"GET, POST, OPTIONS"
 
@@ -30,11 +27,11 @@ class RequestGuard:
     """Checks a request before anything else looks at it.
 
     Attributes:
-        config: Has the keys; the web origins that may call, besides loopback ones and apps; and the names that we are
-            called by, besides those that no page can have.
-        loopback: The listener is on a loopback address, so a Host that isn't is a page's trick (DNS rebinding).
-        token: Another key, which the commands of the user whom we run for know; "" for none.
-        own: What this machine is called.
+        config: The config in force, with the keys; the web origins that are allowed besides loopback ones and apps; and
+            the host names that are allowed besides those that no page can have.
+        loopback: Whether we listen on a loopback address only, so that any other Host is a sign of DNS rebinding.
+        token: An extra key for commands run by the user we run as; "" for none.
+        own: This machine's names.
     """
 
     config: LiveConfig
@@ -44,15 +41,15 @@ class RequestGuard:
 
     @property
     def _keys(self) -> tuple[str, ...]:
-        """When there are any, a request must have one."""
+        """The configured keys; if there are any, a request must have one."""
         return self.config.now.server.api_keys
 
     def check(self, head: RequestHead) -> None:
         """Let the request in.
 
         Raises:
-            ForbiddenOrigin: A foreign web page is behind it.
-            InvalidApiKey: A key is wanted, and this one is missing or wrong.
+            ForbiddenOrigin: The request comes from a foreign web page.
+            InvalidApiKey: A key is required, and it is missing or wrong.
         """
         self._check_host(head)
         self._check_origin(head)
@@ -75,7 +72,7 @@ class RequestGuard:
             return True
         if self.loopback:
             return False
-        # Whoever rebinds a name has no key. Browsers keep passwords by name, so it can't have theirs sent, either.
+        # A page that rebinds a name has no key, and browsers store passwords by name, so they don't send one for it.
         return bool(self._keys) or is_address(host) or is_private(host) or plain(host) in self.own
 
     def _check_origin(self, head: RequestHead) -> None:
@@ -89,14 +86,16 @@ class RequestGuard:
             raise ForbiddenOrigin("A page of another web site may not call this server.")
 
     def _check_referer(self, head: RequestHead) -> None:
-        """An image or a link on a foreign page has no Origin, and browsers send `Sec-Fetch-Site` only to what they
-        trust, which plain HTTP to another machine is not. What only looks acts if it is told to load what it looks at.
+        """Refuse an image or a link on a foreign page if the request would change something.
+
+        Such requests have no Origin, and browsers send `Sec-Fetch-Site` only to secure targets, which plain HTTP to
+        another machine is not. A request that only looks counts as a change if it asks for its model to be loaded.
         """
         if head.method not in ("GET", "HEAD") or not (acts(head.path) or head.parameter("autoload")):
             return
         referer = head.header(b"referer")
         if not referer or head.header(b"origin") or head.header(b"sec-fetch-site"):
-            return  # what a browser says more clearly has been looked at
+            return  # the browser's clearer headers have been checked already
         host = head.header(b"host") or head.header(b":authority")
         origin = _origin(referer)
         if not self.is_friend(origin) and origin.partition("://")[2].lower() != host.lower():
@@ -105,7 +104,7 @@ class RequestGuard:
             )
 
     def is_friend(self, origin: str) -> bool:
-        """Whether pages of that origin may call. "null" is not one: any site can make itself that."""
+        """Tell whether pages of this origin may call us. "null" may not: any site can give itself that origin."""
         if origin in self.config.now.server.cors_origins:
             return True
         try:
@@ -118,22 +117,23 @@ class RequestGuard:
 
     def _check_key(self, head: RequestHead) -> None:
         offered = _key(head)
-        # Every key is compared, in constant time: an answer's time says nothing about any of them.
+        # Every key is compared, in constant time, so that timing reveals nothing about any of them.
         keys = (*self._keys, self.token) if self.token else self._keys
         if not sum(hmac.compare_digest(offered, key.encode()) for key in keys):
             what = "is not one of this server's" if offered else "is missing"
             raise InvalidApiKey(f"The API key {what}.", hint="Send it as `Authorization: Bearer KEY` or `x-api-key`.")
 
     def client(self, head: RequestHead) -> str:
-        """Whose request it is, where clients share something: the key's, where keys are wanted, else the address's.
-        A key as such is never kept, and where none is wanted anybody could make up any number of them.
+        """Identify the client, for sharing resources fairly: by its key if keys are required, else by its address.
+
+        The key itself is never kept. If none is required it doesn't count, as a client could make up any number.
         """
         if self._keys:
             return f"key {hashlib.sha256(_key(head)).hexdigest()[:16]}"
         return f"address {head.client}"
 
     def headers(self, head: RequestHead) -> Headers:
-        """What lets a friendly page read the answer."""
+        """Return the CORS headers that let an allowed page read the answer."""
         origin = head.header(b"origin")
         if not origin or not self.is_friend(origin):
             return []
@@ -154,12 +154,12 @@ class RequestGuard:
 
 
 def _is_open(head: RequestHead) -> bool:
-    """Whether no key is wanted: for how llmsup itself is, but not for how one of its models is."""
+    """Tell whether no key is required: for llmsup's own health, but not for a model's."""
     return head.path == "/health" and not head.parameter("model")
 
 
 def acts(path: str) -> bool:
-    """Whether a GET of this path changes something: llama-swap's `/unload`, and an engine's paths (loads it)."""
+    """Tell whether a GET of this path changes something: llama-swap's `/unload`, and engines' paths, which load it."""
     parts = [part for part in path.split("/") if part]
     while parts[:1] == ["v1"]:
         del parts[0]
@@ -167,7 +167,7 @@ def acts(path: str) -> bool:
 
 
 def _origin(url: str) -> str:
-    """The origin of a page; what is no URL is one that is nobody's friend."""
+    """Return a page's origin; for text that is not a URL, one that is never allowed."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -177,7 +177,7 @@ def _origin(url: str) -> str:
 
 @lru_cache(256)
 def _hostname(url: str) -> str:
-    """The host in a URL, or "" if there is none."""
+    """Return the host in a URL, or "" if there is none."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
@@ -185,18 +185,18 @@ def _hostname(url: str) -> str:
 
 
 def is_preflight(head: RequestHead) -> bool:
-    """A browser's question whether a page may send the real request; it never carries a key."""
+    """Tell whether this is a CORS preflight, which never carries a key."""
     return head.method == "OPTIONS" and bool(head.header(b"access-control-request-method"))
 
 
 def _key(head: RequestHead) -> bytes:
-    """The key of a request: Bearer, x-api-key, or the password of Basic; or b""."""
+    """Return a request's key (Bearer, x-api-key, or the password of Basic), or b""."""
     scheme, _, value = head.header(b"authorization").partition(" ")
     if scheme.lower() == "bearer":
         return value.strip().encode("latin-1")
     if scheme.lower() == "basic":
         try:
             return base64.b64decode(value, validate=True).partition(b":")[2]
-        except ValueError:  # binascii.Error is one; a value beyond ASCII is another
+        except ValueError:  # binascii.Error, or a value beyond ASCII
             return b""
     return head.header(b"x-api-key").encode("latin-1")

@@ -1,7 +1,6 @@
-"""An engine's answer on its way to the client: its bytes as they come, and what is said where the rest can't be had.
+"""An engine's answer on its way to the client: its bytes as they arrive, and an error if the rest is lost.
 
-Iterators, not generators: a generator costs a small answer about as much as reading it does. They don't know why an
-engine hung up (`exchange`).
+Iterators, not generators: for a small answer a generator costs about as much as reading the answer.
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ from .ending import Ending
 
 
 class AnswerBody(AsyncIterator[bytes]):
-    """The answer as it is. If the rest can't be had this raises, and the front end cuts the connection: the client sees
-    that the body is short.
+    """The answer, unchanged.
+
+    If the rest is lost this raises, and the front end cuts the connection, so that the client sees a truncated body.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class AnswerBody(AsyncIterator[bytes]):
         explain: Callable[[Disconnected], Awaitable[Error]],
         was_cut_off: Callable[[], Awaitable[Error | None]],
     ) -> None:
-        """`explain` says why an engine hung up, `was_cut_off` whether it died where its end is the answer's, too."""
+        """`explain` says why an engine hung up, `was_cut_off` whether a connection closed because it crashed."""
         self._answer = answer
         self._ending = Ending(answer.headers) if answer.streams or answer.unframed else None
         self._explain = explain
@@ -34,20 +34,20 @@ class AnswerBody(AsyncIterator[bytes]):
 
     @property
     def whole(self) -> bool:
-        """The answer has said that nothing more will come: clients may leave then, and many do."""
+        """Whether the answer is complete by its own account; clients may leave then, and many do."""
         return self._ending is not None and self._ending.reached
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
-        """The next bytes. Raises Error: there are more, but they can't be had."""
+        """Return the next bytes. Raises Error if there are more, but they are lost."""
         answer, ending = self._answer, self._ending
         try:
             data = await answer.body()
         except Disconnected as gone:
             if ending is not None and ending.reached:
-                raise StopAsyncIteration from None  # the last frame is missing, but nothing of what was said
+                raise StopAsyncIteration from None  # only the final frame is missing, and no content
             raise await self._explain(gone) from None
         if data:
             if ending is not None:
@@ -63,10 +63,10 @@ class AnswerBody(AsyncIterator[bytes]):
 
 
 class EventsBody(AsyncIterator[bytes]):
-    """A stream of events as it is. If the rest can't be had, one more event says why."""
+    """A stream of events, unchanged. If the rest is lost, one more event says why."""
 
     def __init__(self, body: AnswerBody, broken: Callable[[Error], bytes]) -> None:
-        """`broken` is told why, and words the event."""
+        """`broken` words the event for an error."""
         self._body = body
         self._tell = broken
         self._tail = b""
@@ -76,7 +76,7 @@ class EventsBody(AsyncIterator[bytes]):
         return self
 
     async def __anext__(self) -> bytes:
-        """The next bytes."""
+        """Return the next bytes."""
         if self._broken:
             raise StopAsyncIteration
         try:

@@ -1,6 +1,6 @@
-"""A JSON body: its members found and edited without touching the rest.
+"""A JSON body whose members can be found and edited without touching the rest.
 
-It does not know what the members mean: see `edits`.
+What the members mean, and which to change, is decided in `edits`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ..units import format_bytes
 from .outline import MAX_MEMBERS, UNPAIRED, Outline
 
 AT_ONCE = 262144
-"""Bytes that are read at one go, because that takes a few milliseconds at most, whatever they are. What is larger is
-read in steps, and a single value that is larger isn't read at all: nothing that llmsup looks at is."""
+"""Bytes that are parsed in one go, which takes a few milliseconds at most, whatever they contain. A larger body is
+parsed in steps, and a single larger value isn't decoded at all: none that llmsup looks at is that large."""
 
 BOM = b"\xef\xbb\xbf"
 
@@ -30,16 +30,17 @@ _NUMBER = re.compile(rb"-?[0-9][0-9.eE+-]*")
 _SURROGATES = re.compile(rb"\\(?:(u[dD][89abAB]..\\u[dD][c-fC-F]..)|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
 
 Turn = trio.Lock
-"""Whose turn it is to read a step of a large body: one for all bodies, so that many are no worse than one."""
+"""Held while parsing a step of a large body: one for all bodies, so that many take no more time than one."""
 
 
 class JsonBody:
-    """A JSON object. Its top level is split once; members are decoded only when asked for, and those that nobody
-    changes keep their bytes.
+    """A JSON object.
+
+    Its top level is split once. Members are decoded only on demand, and those that aren't changed keep their bytes.
     """
 
     def __init__(self, data: Buffer, members: Mapping[str, Buffer] | None = None) -> None:
-        """Raises InvalidJson. `members`: the values' bytes, where they were found already."""
+        """`members`: the values' bytes, if they have already been found. Raises InvalidJson."""
         if members is None:
             data = bytes(data).removeprefix(BOM)  # RFC 8259, 8.1: a parser may ignore it
             members = _split(data)
@@ -48,18 +49,18 @@ class JsonBody:
 
     @classmethod
     def of(cls, members: Mapping[str, Buffer]) -> JsonBody:
-        """A body of these members, whose values are JSON already."""
+        """Make a body of members whose values are already JSON."""
         return cls(b"", members)
 
     def raw(self, name: str) -> Buffer | None:
-        """A member's value as JSON, however large it is; None where there is none."""
+        """Return a member's value as JSON, however large; None if there is no such member."""
         return self._members.get(name)
 
     def get(self, name: str) -> Any:
-        """A member's value, or None; a number that is too large to be held is infinite.
+        """Return a member's value, or None; a number too large for a float is infinite.
 
         Raises:
-            InvalidJson: The members were split, but not read until now.
+            InvalidJson: The value is malformed; members are decoded only now.
         """
         if name not in self._members:
             return None
@@ -70,12 +71,12 @@ class JsonBody:
         try:
             return msgspec.json.decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            if _NUMBER.fullmatch(value):  # it is in JSON's grammar; which numbers can be held is up to who reads it
+            if _NUMBER.fullmatch(value):  # valid JSON; its grammar doesn't limit numbers
                 return -math.inf if value[:1] == b"-" else math.inf
             raise InvalidJson(f"The body's {name!r} can't be read: {error}.", param=name) from None
 
     def flag(self, name: str, *, default: bool) -> bool:
-        """A member that is true or false; null counts as not given. Raises BadRequest: it is neither."""
+        """Return a boolean member; null counts as not given. Raises BadRequest if it is anything else."""
         value = self.get(name)
         if not isinstance(value, bool | None):
             raise BadRequest(f"`{name}` must be true or false, not {written(value)}.", param=name)
@@ -85,11 +86,11 @@ class JsonBody:
         return name in self._members
 
     def sets(self, name: str) -> bool:
-        """Whether the client set a member; null means "your default" to llama-server, and so it does here."""
+        """Tell whether the client set a member; as for llama-server, null means the default."""
         return self._members.get(name, b"null") != b"null"
 
     def edited(self, changes: Mapping[str, Any]) -> Payload:
-        """The body with those members replaced or added; where the change is None, removed."""
+        """Return the body with members replaced or added, or, where the change is None, removed."""
         if not changes and self._data:
             return self._data
         encode = msgspec.json.encode
@@ -103,14 +104,14 @@ class JsonBody:
 
 
 def written(value: Any) -> str:
-    """What somebody wrote as a member's value, for an error that is about it: "null", "an object", "a string 'x'"."""
+    """Describe a member's value for an error message: "null", "an object", "a string 'x'"."""
     if isinstance(value, float) and math.isinf(value):
         return "a number so large"
     return told(value, "an object")
 
 
 async def read_json(data: Buffer, turn: Turn) -> JsonBody:
-    """Take a body apart; a large one in steps, between which others go on. Raises InvalidJson."""
+    """Parse a body; a large one in steps, between which other tasks run. Raises InvalidJson."""
     if len(data) <= AT_ONCE:
         return JsonBody(data)
     view = memoryview(data)
@@ -122,7 +123,7 @@ async def read_json(data: Buffer, turn: Turn) -> JsonBody:
 
 
 async def in_turns(step: Callable[[], bool], turn: Turn) -> None:
-    """Take steps until there are no more; before each one, everybody else who can go on does."""
+    """Take steps until there are no more, letting every other runnable task run before each one."""
     more = True
     while more:
         async with turn:  # fair, and a checkpoint
@@ -144,7 +145,7 @@ def _split(data: bytes) -> dict[str, Buffer]:
 
 
 def _why(data: bytes, error: str) -> str:
-    """What is wrong with a body, where msgspec's words mislead."""
+    """Say what is wrong with a body, rewording msgspec's messages where they mislead."""
     if not data.strip():
         return "The body is empty: a JSON object is wanted."
     if "truncated" in error or "surrogate" in error:
@@ -157,7 +158,7 @@ def _why(data: bytes, error: str) -> str:
 
 
 def _joined(pieces: Iterable[Buffer]) -> Payload:
-    """The pieces, small ones put together: large ones are not copied, they go out as they lie."""
+    """Join the small pieces; large ones are not copied."""
     out: list[Buffer] = []
     small: list[Buffer] = []
     for piece in pieces:

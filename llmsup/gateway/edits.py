@@ -1,6 +1,6 @@
 """What is changed in a body on its way to the engine: sampling, presets, `request.set` and `request.strip`.
 
-It does not know how a body is written: it says which members get which values.
+This decides which members get which values; `body` does the editing.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from .body import JsonBody
 def changes(
     body: JsonBody, spec: ModelSpec, *, preset: str, defaults: Mapping[str, Any], generating: bool
 ) -> dict[str, Any]:
-    """The members to change; None where one is to be removed.
+    """Return the members to change; None means to remove one.
 
-    What the client set itself wins over the preset, which wins over `defaults` (the sampling that the engine could
-    not take at launch); `request.strip` and then `request.set` win over everything.
+    The client's own members override the preset, which overrides `defaults` (the sampling that the engine has no flags
+    for); `request.strip` and then `request.set` override everything.
     """
     out: dict[str, Any] = {}
     if generating:
@@ -36,7 +36,7 @@ def changes(
 
 
 def _top(body: JsonBody, out: dict[str, Any], name: str) -> Any:
-    """The member as it would be sent so far, free to be changed."""
+    """Return the member as it would be sent so far, as a copy that may be changed."""
     return copy.deepcopy(out[name]) if name in out else body.get(name)
 
 

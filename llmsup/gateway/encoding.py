@@ -1,6 +1,6 @@
-"""Compressed bodies (`Content-Encoding`): what zlib can read is read, a little at a time.
+"""Compressed bodies (`Content-Encoding`): what zlib can decompress is decompressed, a little at a time.
 
-It does not know how large a body may be: whoever takes the pieces counts them.
+The size is not limited here: callers must count the bytes they get.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from ..errors import BadRequest, UnsupportedEncoding
 from .message import RequestHead
 
 PIECE = 65536
-"""Bytes that are unpacked at a time: a megabyte of zeros is a kilobyte when it comes."""
+"""Bytes that are unpacked at a time: a megabyte of zeros arrives as a kilobyte."""
 
 _GZIP = b"\x1f"
-"""What each of gzip's members begins with."""
+"""The first bytes of each gzip member."""
 
 _NONE = ("", "identity")
 _READ = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
 
 def encoding(head: RequestHead) -> str:
-    """How the body is compressed; "" if it isn't.
+    """Return how the body is compressed; "" if it isn't.
 
     Raises:
-        UnsupportedEncoding: In a way that can't be read here.
+        UnsupportedEncoding: The encoding is not supported.
     """
     values = [value.decode("latin-1") for name, value in head.headers if name == b"content-encoding"]
     names = [name for each in ",".join(values).split(",") if (name := each.strip().lower()) not in _NONE]
@@ -42,17 +42,17 @@ def encoding(head: RequestHead) -> str:
 
 
 async def unpacked(chunks: AsyncIterable[bytes], how: str) -> AsyncGenerator[bytes, None]:
-    """A body's bytes as they were before they were compressed.
+    """Yield a body's decompressed bytes.
 
     Raises:
-        BadRequest: They weren't, or not like this.
+        BadRequest: The body isn't compressed, or not in this way.
     """
     unpack = zlib.decompressobj(_READ[how])
     began = False
     try:
         async for chunk in chunks:
             if not began and chunk and how == "deflate" and chunk[0] & 0x0F != zlib.DEFLATED:
-                unpack = zlib.decompressobj(-zlib.MAX_WBITS)  # many send it without zlib's header (RFC 9110, 8.4.1.2)
+                unpack = zlib.decompressobj(-zlib.MAX_WBITS)  # many omit zlib's header (RFC 9110, 8.4.1.2)
             began = began or bool(chunk)
             rest, more = chunk, True
             while more:

@@ -1,7 +1,4 @@
-"""Whether an answer is whole by its own account, for when its framing doesn't tell.
-
-It does not know why an engine hung up.
-"""
+"""Whether an answer is complete by its own account, for answers whose framing doesn't tell."""
 
 from __future__ import annotations
 
@@ -11,15 +8,15 @@ from ..engines.wire import Headers
 from . import sse
 
 _KEPT = 256
-"""Bytes of a stream's end that are looked at: the last event of both APIs below is shorter."""
+"""Bytes to look at from a stream's end: the last event of both APIs below is shorter."""
 
 
 class Ending:
     """Follows one answer.
 
-    Where nothing but the connection's end says where a body ends (HTTP/1.0 style, as many servers in Python do it),
-    an answer that was cut off looks whole. A stream of OpenAI's API ends with `[DONE]`, one of Anthropic's with
-    `message_stop`; JSON is whole if it can be read.
+    If only the closed connection marks the end of a body (HTTP/1.0 style, as in many Python servers), a truncated
+    answer looks complete. But OpenAI's streams end with `[DONE]` and Anthropic's with `message_stop`, and JSON is
+    complete if it can be parsed.
     """
 
     def __init__(self, headers: Headers) -> None:
@@ -28,10 +25,10 @@ class Ending:
         self._stream = sse.is_stream(headers)
         self._keep = not framed and b"json" in fields.get(b"content-type", b"")
         self._tail = b""
-        self._pieces: list[bytes] = []  # what is passed on is only referred to, not copied
+        self._pieces: list[bytes] = []  # references to what is passed on, not copies
 
     def saw(self, data: bytes) -> None:
-        """The answer's next bytes."""
+        """Note the answer's next bytes."""
         if self._stream:
             self._tail = (self._tail + data)[-_KEPT:]
         elif self._keep:
@@ -39,7 +36,7 @@ class Ending:
 
     @property
     def reached(self) -> bool:
-        """The answer says that nothing more will come."""
+        """Tell whether the answer is complete by its own account."""
         if self._stream:
             last = self._tail.replace(b"\r\n", b"\n").rstrip(b"\n").rpartition(b"\n\n")[2]
             lines = [line.replace(b" ", b"") for line in last.split(b"\n")]

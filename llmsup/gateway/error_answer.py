@@ -1,7 +1,4 @@
-"""An error as an answer: the same, whoever sends it and on whichever road the request came.
-
-It does not know what went wrong, how an API words it, nor how an answer is sent.
-"""
+"""An error as an answer: the same for every sender and on both paths a request can take."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from .api.openai import OPENAI
 
 @frozen
 class ErrorAnswer:
-    """A whole answer. `headers` lacks what is about the connection; it has the length."""
+    """A whole answer. `headers` include the length, but nothing about the connection."""
 
     status: int
     headers: Headers
@@ -26,10 +23,12 @@ class ErrorAnswer:
 
 
 def error_answer(error: Error, dialect: Dialect = OPENAI) -> ErrorAnswer:
-    """An error in an API's shape, with `Retry-After` (whole seconds) where waiting helps, and where it doesn't with the
-    header that keeps the clients of OpenAI and Anthropic from asking again by themselves, as they do after any 5xx.
+    """Return an error in an API's shape.
+
+    If waiting helps, it has `Retry-After` (whole seconds). Otherwise it has the header that stops OpenAI's and
+    Anthropic's clients from retrying by themselves, as they do after any 5xx.
     """
-    body = msgspec.json.encode(dialect.error(error)) + b"\n"  # a line end for people who look at it with curl
+    body = msgspec.json.encode(dialect.error(error)) + b"\n"  # a newline for people who use curl
     headers: Headers = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body))]
     if error.lasting:
         headers.append((b"X-Should-Retry", b"false"))

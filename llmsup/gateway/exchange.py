@@ -1,7 +1,4 @@
-"""One request on its way: waits for its model, goes to the engine, and its answer's bytes come back.
-
-It does not know who may ask (`guard`), nor which front end carries the bytes.
-"""
+"""One request: it waits for its model, goes to the engine, and the answer's bytes come back."""
 
 from __future__ import annotations
 
@@ -42,19 +39,19 @@ def _gone(_run: BackendRun) -> Payload:
 
 @define(kw_only=True)
 class Order:
-    """What is wanted of an engine.
+    """What a client wants from an engine.
 
     Attributes:
         backend: Who shall do it.
         target: Path and query, as they are sent to the engine.
-        dialect: Whose words are used for what isn't the engine's.
-        translation: Puts the engine's answer into the client's words; None: it goes back as it comes.
-        instead: The answer once the model is there; its engine isn't asked.
-        looks: The model is asked only if it is loaded, and doesn't stay so for that.
-        sent: Called when an engine has answered: the body isn't needed any more.
-        streaming: The client asked for a stream.
+        dialect: The API that words whatever doesn't come from the engine.
+        translation: Translates the engine's answer for the client; None to pass it on unchanged.
+        instead: A reply to give once the model is loaded, instead of asking its engine.
+        looks: Whether to ask the model only if it is loaded, and not to keep it loaded for this.
+        sent: Called when an engine has answered and the body is no longer needed.
+        streaming: Whether the client asked for a stream.
         ttl: How long the client wants the model kept, in seconds.
-        client: Whose request it is.
+        client: Identifies the client (see `RequestGuard.client`).
     """
 
     backend: Backend
@@ -72,10 +69,10 @@ class Order:
 
 
 class Exchange:
-    """One request and its lease, which begins at once; whoever makes one must `close` it, at whatever point.
+    """One request and its lease, which begins at once; its creator must `close` it in every case.
 
     Attributes:
-        trouble: Why the rest of the answer couldn't be had, also where the client was told so by an event.
+        trouble: Why the rest of the answer was lost, even if an event has told the client.
     """
 
     def __init__(
@@ -100,11 +97,11 @@ class Exchange:
 
     @property
     def whole(self) -> bool:
-        """The answer has said that nothing more will come: clients may leave then, and many do."""
+        """Whether the answer is complete by its own account; clients may leave then, and many do."""
         return self.trouble is None and self._relayed is not None and self._relayed.whole
 
     async def close(self) -> None:
-        """Close the engine's connection, and end the lease. Works when cancelled."""
+        """Close the engine's connection and end the lease. Works in a cancelled task."""
         try:
             if self._answer is not None:
                 await self._answer.close()
@@ -112,7 +109,7 @@ class Exchange:
             self._lease.__exit__()
 
     async def reply(self) -> Reply:
-        """The head of the reply: the engine's own, or a stream of comments if the model takes long to load.
+        """Return the reply: the engine's, or a stream that begins with signs of life if the model takes long to load.
 
         Raises:
             Error: There will be no answer.
@@ -140,7 +137,7 @@ class Exchange:
         )
 
     async def _translated(self, answer: Answer, headers: Headers, translation: Translation) -> Reply:
-        """The answer in the client's words: a stream event by event, anything else whole."""
+        """Translate the answer for the client: a stream event by event, anything else as a whole."""
         headers = [header for header in headers if header[0].lower() not in OF_BODY]
         body = self._body_of(answer)
         if answer.streams:
@@ -159,7 +156,7 @@ class Exchange:
             except Disconnected as gone:
                 error = await self._explain(gone)
                 if last_try or gone.began or not isinstance(error, EngineDied):
-                    # Two engines died of it: a third shall not, unless somebody wants that.
+                    # Two engines have died of this request: don't let it kill a third automatically.
                     twice = last_try and isinstance(error, EngineDied)
                     raise (error.again(lasting=True) if twice else error) from None
                 log.info("%s: asking a fresh engine: %s", order.backend.spec.name, error)
@@ -171,7 +168,7 @@ class Exchange:
             self._lease.__exit__()
             try:
                 self._lease = self._enter()
-            except ModelNotFound:  # removed meanwhile: that is not what went wrong
+            except ModelNotFound:  # removed meanwhile, but that is not the cause
                 raise error from None
             run = await self._lease.run(order.backend.spec.queue_timeout)
 
@@ -182,13 +179,13 @@ class Exchange:
         return error
 
     async def _was_cut_off(self) -> Error | None:
-        """Whether an answer that ended by closing did so because its engine died."""
+        """Return the error if an answer ended with a closed connection because its engine died."""
         assert self._run is not None
         self.trouble = await self._run.died_of(CUT_OFF_PATIENCE)
         return self.trouble
 
     def _body_of(self, answer: Answer) -> AsyncIterator[bytes]:
-        """The rest of the answer, as the client gets it; what is no stream has yet to be translated."""
+        """Return the rest of the answer, translated if it is a stream; anything else has yet to be."""
         body = self._relayed = AnswerBody(answer, self._explain, self._was_cut_off)
         if not answer.streams:
             return body
@@ -198,13 +195,13 @@ class Exchange:
         return translated
 
     def _broken(self, error: Error) -> bytes:
-        """A stream's rest can't be had: what its client is told instead."""
+        """Word an event for a client that has lost the rest of a stream."""
         self.trouble = error
         log.info("%s: stream broken: %s", self._order.backend.spec.name, error)
         return self._order.dialect.error_event(error)
 
     async def _late(self) -> AsyncGenerator[bytes, None]:
-        """Signs of life until the model is there, then the answer; errors can only be events now."""
+        """Yield signs of life until the model is loaded, then the answer; errors can only be events by then."""
         order = self._order
         try:
             run: BackendRun | None = None
@@ -223,7 +220,7 @@ class Exchange:
             if self._answer.streams:
                 async for data in body:
                     yield data
-            else:  # an error of the engine's own: the head has gone out, so its body becomes an event
+            else:  # the engine's error: the head is already sent, so its body becomes an event
                 whole = b"".join([data async for data in body])
                 if order.translation is not None:
                     whole = put(order.translation, self._answer.status, whole)

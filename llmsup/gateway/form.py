@@ -1,7 +1,4 @@
-"""A multipart form: its plain fields found, its model renamed, and its files left where they lie.
-
-It does not know what the fields mean.
-"""
+"""A multipart form: its plain fields are parsed, its model can be renamed, and its files stay where they are."""
 
 from __future__ import annotations
 
@@ -14,16 +11,16 @@ from ..errors import InvalidJson
 from .body import AT_ONCE, Turn, in_turns
 
 MAX_PARTS = 1000
-"""As in Quart and Django; the HTTP library of llama-server takes 1024 files."""
+"""As in Quart and Django; llama-server's HTTP library accepts 1024 files."""
 
 WINDOW = 16384
-"""Bytes read in a step, which may hold a few hundred parts; also the most that may stand before the first part, or in
-the headers of one."""
+"""Bytes parsed in a step, which may contain a few hundred parts; also the most that may precede the first part, or be
+in one part's headers."""
 
 
 @define
 class _Plain:
-    """A plain field: its name, and where its value begins and ends."""
+    """A plain field: its name, and the offsets at which its value begins and ends."""
 
     name: str
     begin: int
@@ -31,7 +28,7 @@ class _Plain:
 
 
 class MultipartBody:
-    """A multipart form, read step by step until `step` says that there is no more."""
+    """A multipart form, parsed step by step until `step` returns False."""
 
     def __init__(self, data: Buffer, boundary: bytes) -> None:
         self._data = memoryview(data)
@@ -41,7 +38,7 @@ class MultipartBody:
         self._inside = False  # of a plain field
 
     def step(self) -> bool:
-        """Read on a little; says whether there is more. Raises InvalidJson: it can't be read."""
+        """Parse a little; returns whether there is more to do. Raises InvalidJson if malformed."""
         decoder = self._decoder
         try:
             decoder.receive_data(self._data[self._fed : self._fed + WINDOW])  # type: ignore[arg-type]  # any buffer will do
@@ -56,7 +53,7 @@ class MultipartBody:
             raise InvalidJson(f"The multipart body can't be read: {error}.") from None
         if decoder.state in (State.PREAMBLE, State.PART) and len(decoder.buffer) > WINDOW:
             raise InvalidJson("The multipart body can't be read: the headers of a part are too long.")
-        return decoder.state not in (State.EPILOGUE, State.COMPLETE)  # what follows is nobody's
+        return decoder.state not in (State.EPILOGUE, State.COMPLETE)  # anything after that is ignored
 
     def _take(self, event: Event) -> None:
         at = self._fed - len(self._decoder.buffer)
@@ -69,7 +66,7 @@ class MultipartBody:
             self._plain[-1].end += len(event.data)
 
     def get(self, name: str) -> str | None:
-        """The first plain field of that name, or None. Raises InvalidJson: it is too large to be looked into."""
+        """Return the first plain field of that name, or None. Raises InvalidJson if its value is too large."""
         field = next((field for field in self._plain if field.name == name), None)
         if field is None:
             return None
@@ -78,7 +75,7 @@ class MultipartBody:
         return str(self._data[field.begin : field.end], "utf-8", "replace")
 
     def renamed(self, model: str) -> Payload:
-        """The body with the value of each `model` field replaced; everything else keeps its bytes."""
+        """Return the body with the value of each `model` field replaced; everything else keeps its bytes."""
         pieces: list[Buffer] = []
         at = 0
         for field in self._plain:
@@ -89,7 +86,7 @@ class MultipartBody:
 
 
 async def read_form(data: Buffer, boundary: bytes, turn: Turn) -> MultipartBody:
-    """Take a form apart, in steps, between which others go on. Raises InvalidJson."""
+    """Parse a form in steps, between which other tasks run. Raises InvalidJson."""
     body = MultipartBody(data, boundary)
     await in_turns(body.step, turn)
     return body

@@ -1,7 +1,4 @@
-"""The entry: takes a request apart, finds its model, and opens an exchange with that model's engine.
-
-It does not know what carries the request in nor the answer out.
-"""
+"""The entry: parses a request, finds its model, and opens an exchange with that model's engine."""
 
 from __future__ import annotations
 
@@ -39,11 +36,11 @@ class Gateway(Watched):
     """Everything that an inference request passes through.
 
     Attributes:
-        guard: Checks keys and origins; `exchange` has it check, and front ends use it for their other paths.
-        active: How many requests are inside, from the first byte to the last.
-        room: The memory that their bodies have.
+        guard: Checks keys and origins; `exchange` calls it, and front ends use it for their other paths.
+        active: The number of requests in progress, from the first byte to the last.
+        room: The memory for their bodies.
         fleet: The models.
-        routes: Which requests are answered here, and how.
+        routes: The requests that are answered here, and how.
     """
 
     def __init__(self, fleet: Fleet, config: LiveConfig, guard: RequestGuard, routes: Routes | None = None) -> None:
@@ -62,10 +59,10 @@ class Gateway(Watched):
         return self._config.now.server
 
     def exchange(self, head: RequestHead, chunks: AsyncIterable[bytes]) -> AbstractAsyncContextManager[Reply]:
-        """Answer one request; the reply's body may be read until the context is left. Entering it raises:
+        """Answer one request; the reply's body may be read until the context is left.
 
         Raises:
-            Error: There is no answer; its status, code and message are for the client.
+            Error: On entering: there is no answer; the error's status, code and message are for the client.
         """
         return _Passage(self, head, chunks)
 
@@ -91,7 +88,7 @@ class Gateway(Watched):
         elif isinstance(fields, MultipartBody) and backend.spec.upstream_model:
             make = _as_is(fields.renamed(backend.spec.upstream_model))
         headers = for_engine(head.headers, unpacked=True)
-        if translation is not None:  # its answer must be readable
+        if translation is not None:  # we have to read the answer, so it must not be compressed
             headers = [header for header in headers if header[0] != b"accept-encoding"]
         order = Order(
             backend=backend,
@@ -113,7 +110,7 @@ class Gateway(Watched):
     ) -> tuple[Order, Callable[[BackendRun], Payload]]:
         """The same for a request that names its model outside its body, which goes out as it came."""
         if route.model == "path":
-            upstream = await self.upstream(head)  # before the body: it may be large
+            upstream = await self.upstream(head)  # before reading the body, which may be large
             name, path = upstream.model, upstream.target or b"/"
         else:
             name, path = self._model_name(head, None), (route.target or route.path).encode()
@@ -140,7 +137,7 @@ class Gateway(Watched):
         return await route.here(Asked(head=head, body=body, fleet=self.fleet, server=self.server))
 
     async def _fields(self, head: RequestHead, data: Buffer) -> JsonBody | MultipartBody | None:
-        """The body's members. JSON is assumed where no form is declared: people forget curl's -H."""
+        """Parse the body. JSON is assumed unless a form is declared: people forget curl's -H."""
         kind, _, rest = head.header(b"content-type").partition(";")
         if kind.strip().lower() != "multipart/form-data":
             if not data and head.parameter("model"):
@@ -153,7 +150,7 @@ class Gateway(Watched):
         return await read_form(data, boundary.encode("latin-1"), self._turn)
 
     async def upstream(self, head: RequestHead) -> Upstream:
-        """The model in a path under /upstream, and what is left for its engine. Raises NotFound."""
+        """Find the model in a path under /upstream, and the rest of the path for its engine. Raises NotFound."""
         with suppress(ModelNotFound):
             return split_upstream(head.raw_path, self.fleet.knows)
         if not self.fleet.complete:
@@ -161,7 +158,7 @@ class Gateway(Watched):
         try:
             return split_upstream(head.raw_path, self.fleet.knows)
         except ModelNotFound:
-            self.fleet.resolve(meant(head.raw_path))  # its error names the nearest
+            self.fleet.resolve(meant(head.raw_path))  # raises an error that names the nearest model
             raise
 
     def _model_name(self, head: RequestHead, fields: JsonBody | MultipartBody | None) -> str:
@@ -179,7 +176,7 @@ class Gateway(Watched):
 
 
 class _Passage:
-    """One request inside. A class, not a decorated generator, which costs each request several switches more."""
+    """One request in progress. A class, because a decorated generator costs each request several more switches."""
 
     def __init__(self, gateway: Gateway, head: RequestHead, chunks: AsyncIterable[bytes]) -> None:
         self._gateway = gateway
@@ -242,16 +239,16 @@ class _Passage:
 
     @property
     def _broke(self) -> Error | None:
-        """Why an answer ended early that was whole for its front end: its last event says so."""
+        """Why a stream ended early although it was complete for the front end, because its last event is the error."""
         return self._exchange.trouble if self._exchange is not None else None
 
     def _cut_short(self, error: BaseException | None) -> str:
-        """How a request ended otherwise than by its answer's end: who finds a 200 in the log had all of it."""
+        """Word the end of a request cut short, so that a plain 200 in the log means a complete answer."""
         error = error or self._broke
         if isinstance(error, Error):
             status, cause = error.status, error.code
         elif isinstance(error, Exception) and not isinstance(error, ClientLeft):
-            status, cause = Error.status, Error.code  # a bug of ours: who met it has logged it
+            status, cause = Error.status, Error.code  # a bug of ours, logged where it was caught
         else:
             status, cause = None, "client left"
         if self._status and self._exchange is not None and self._exchange.whole:
@@ -262,7 +259,7 @@ class _Passage:
 
 
 def _target(head: RequestHead, route: Route) -> bytes:
-    """What the engine is asked for. Under a "/*" that is the path as it came: decoded, it could hold anything."""
+    """Return the engine's target. Under a "/*" it is the raw path, as a decoded one could contain anything."""
     if route.target:
         return route.target.encode() + _query(head)
     return (head.raw_path if route.path.endswith("/*") else route.path.encode()) + _query(head)

@@ -1,7 +1,7 @@
-"""Names that a request may be addressed to: which are this machine's, and which a web page can't have as its own.
+"""Host names that a request may be addressed to: this machine's, and those that no web page can have.
 
-A page whose name is made to lead here (DNS rebinding) is of one origin with us to its browser; but its requests still
-carry that name as their `Host`. It does not know what is asked for, nor what a listener's address is.
+To a browser, a page whose name resolves to us (DNS rebinding) has the same origin as we do; but its requests still
+carry that name as their `Host`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import socket
 from functools import lru_cache
 
 PRIVATE = (".localhost", ".local", ".internal", ".home.arpa")
-"""Endings that no name on the internet has: RFC 6761, RFC 6762 (what Macs call each other), ICANN's resolution
-2024.07.29.06 (what containers call their host), RFC 8375. Whoever can answer for such a name is in this network
-already, and reaches an open listener without tricks."""
+"""Endings that no name on the internet has: RFC 6761, RFC 6762 (Macs' names for each other), ICANN's resolution
+2024.07.29.06 (containers' names for their host), RFC 8375. Anyone who can answer for such a name is already in this
+network, and can reach an open listener without DNS rebinding."""
 
 
 def is_address(host: str) -> bool:
-    """Whether a host is an IP address: nobody can have another machine's."""
+    """Tell whether a host is an IP address, which no page can make its name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -27,10 +27,10 @@ def is_address(host: str) -> bool:
 
 @lru_cache(256)
 def is_loopback(host: str, *, certainly: bool = False) -> bool:
-    """Whether a host name or address is this machine's own. RFC 6761: every name under localhost is.
+    """Tell whether a host name or address is this machine's; every name under localhost is (RFC 6761).
 
     Args:
-        certainly: Whatever this machine's resolver is: some ask the network for names under localhost.
+        certainly: Whether it must be so with any resolver: some ask the network for names under localhost.
     """
     host = plain(host)
     if host == "localhost" or (host.endswith(".localhost") and not certainly):
@@ -42,16 +42,16 @@ def is_loopback(host: str, *, certainly: bool = False) -> bool:
 
 
 def is_private(host: str) -> bool:
-    """Whether a name only means something within this network: one without dots, or with a `PRIVATE` ending."""
+    """Tell whether a name is only valid within this network: it has no dots, or a `PRIVATE` ending."""
     host = plain(host)
     return bool(host) and ("." not in host or host.endswith(PRIVATE))
 
 
 def plain(host: str) -> str:
-    """A name as it is compared."""
+    """Normalise a name for comparison."""
     return host.rstrip(".").lower()
 
 
 def own_names() -> frozenset[str]:
-    """What this machine is called by its system. It asks no name server: that could take long, and could be lied to."""
+    """Return this machine's names, from its system. No name server is asked: that could be slow, or spoofed."""
     return frozenset({plain(socket.gethostname())} - {""})

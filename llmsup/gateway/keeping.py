@@ -1,7 +1,4 @@
-"""How long a client wants its model kept: LM Studio's `ttl`, Ollama's `keep_alive`.
-
-It does not know how long it is kept then.
-"""
+"""How long a client wants its model kept loaded: LM Studio's `ttl`, Ollama's `keep_alive`."""
 
 from __future__ import annotations
 
@@ -12,15 +9,17 @@ from ..units import NEVER, Seconds, parse_seconds
 from .body import JsonBody, written
 
 FOREVER = 10**9
-"""Seconds that are as good as for ever, thirty years: a number may be one that no float can hold."""
+"""Thirty years, in seconds, which stand for "for ever": a client's number may exceed any float."""
 
 
 def wanted_ttl(body: JsonBody) -> Seconds:
-    """How long the client wants the model kept: `ttl` in seconds, or `keep_alive` in seconds or as a duration, where
-    negative is for ever. It can only lengthen: one client must not take a model away from others.
+    """Return how long the client wants the model kept.
+
+    That is `ttl` in seconds, or `keep_alive` in seconds or as a duration, where a negative value means for ever. It can
+    only extend the time: one client must not take a model away from others.
 
     Raises:
-        BadRequest: It is none of these.
+        BadRequest: The value is none of these.
     """
     for name in ("ttl", "keep_alive"):
         value = body.get(name)

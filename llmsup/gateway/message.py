@@ -1,7 +1,4 @@
-"""A request as a front end hands it in, and a reply as it takes it back.
-
-It does not know what either means.
-"""
+"""A request as a front end passes it in, and a reply as it gets it back."""
 
 from __future__ import annotations
 
@@ -15,17 +12,17 @@ from attrs import define, field
 from ..engines.wire import Headers
 
 
-@define(kw_only=True)  # not frozen, as nothing is that each request makes: it takes twice as long to make
+@define(kw_only=True)  # not frozen, like everything made per request: that takes twice as long to create
 class RequestHead:
     """A request without its body.
 
     Attributes:
         method: In upper case.
         path: Decoded.
-        raw_path: As it came, without the query.
-        query: As it came, without the question mark.
-        headers: As they came, names in lower case.
-        client: The address that it came from: where no keys are wanted, a client is told by it.
+        raw_path: As received, without the query.
+        query: As received, without the question mark.
+        headers: As received, with names in lower case.
+        client: The client's address, which identifies it if no keys are required.
     """
 
     method: str
@@ -40,27 +37,27 @@ class RequestHead:
         self._first = dict(reversed(self.headers))
 
     def header(self, name: bytes) -> str:
-        """The first header of that (lower case) name, or ""."""
+        """Return the first header of that (lower case) name, or ""."""
         value = self._first.get(name)
         return "" if value is None else value.decode("latin-1")
 
     def parameter(self, name: str) -> str:
-        """The first query parameter of that name, or ""."""
+        """Return the first query parameter of that name, or ""."""
         return parse_qs(self.query.decode("latin-1")).get(name, [""])[0]
 
 
 class ClientLeft(Exception):
-    """The client is gone, or has closed its sending side: nobody waits for the rest. Everyday traffic, no error."""
+    """The client is gone, or has closed its sending side, so the rest isn't needed. Normal traffic, not an error."""
 
 
 class Duplex(Protocol):
     """Bytes in both directions, of a connection that has been switched to another protocol.
 
-    Both raise trio.BrokenResourceError or trio.ClosedResourceError where the other side is gone.
+    Both methods raise trio.BrokenResourceError or trio.ClosedResourceError if the other side is gone.
     """
 
     async def receive(self) -> bytes:
-        """The next bytes; b"" at the end."""
+        """Return the next bytes; b"" at the end."""
 
     async def send(self, data: bytes) -> None:
         """Send all of it."""
@@ -68,10 +65,10 @@ class Duplex(Protocol):
 
 @define(kw_only=True)
 class Reply:
-    """What goes back to the client. `body` ends, or raises if the rest can't be had.
+    """What goes back to the client. `body` ends, or raises if the rest is lost.
 
     Attributes:
-        reason: The words beside the status, or b"": the usual ones.
+        reason: The reason phrase; b"" for the usual one.
         tunnel: With status 101: carries bytes between the client's connection and the engine's until either ends.
     """
 
@@ -83,7 +80,7 @@ class Reply:
 
 
 def whole_reply(status: int, headers: Headers, body: bytes) -> Reply:
-    """A reply that is there already; `headers` lacks the length."""
+    """Make a reply from a complete body; `headers` must not include the length."""
 
     async def once() -> AsyncGenerator[bytes, None]:
         if body:
@@ -92,13 +89,13 @@ def whole_reply(status: int, headers: Headers, body: bytes) -> Reply:
     return Reply(status=status, headers=[*headers, (b"content-length", b"%d" % len(body))], body=once())
 
 
-# RFC 9110 §7.6.1: these are about one connection, not about the message.
+# RFC 9110 §7.6.1: these concern one connection, not the message.
 _HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding "
     b"upgrade".split()
 )
 
-# Framing is done anew; keys are never passed on, whoever they were meant for; origins are our business.
+# Framing is redone; keys are never passed on, whatever they are for; origins are checked here.
 _NOT_FOR_ENGINES = _HOP_BY_HOP | frozenset(
     b"host content-length expect authorization x-api-key cookie origin referer".split()
 )
@@ -106,14 +103,15 @@ _NOT_FOR_ENGINES_UNPACKED = _NOT_FOR_ENGINES | {b"content-encoding"}
 
 
 def for_engine(headers: Headers, *, unpacked: bool = False) -> Headers:
-    """The request headers that an engine gets to see. `unpacked`: the body is no longer compressed, if it was."""
+    """Return the request headers to send to an engine. `unpacked`: the body is no longer compressed, if it was."""
     drop = _with_named(_NOT_FOR_ENGINES_UNPACKED if unpacked else _NOT_FOR_ENGINES, headers)
     return [header for header in headers if header[0] not in drop]
 
 
 def switching(headers: Headers) -> Headers:
-    """What asks for, or grants, the other protocol that these headers name; nothing if they don't. Another version of
-    HTTP is never asked for.
+    """Return the headers that request, or grant, an upgrade to another protocol, if there are any.
+
+    An upgrade to another version of HTTP is never passed on.
     """
     named = [value for name, value in headers if len(name) == 7 and name.lower() == b"upgrade"]
     if len(named) != 1 or b"upgrade" not in _named(headers) or named[0].strip().lower() == b"h2c":
@@ -122,7 +120,7 @@ def switching(headers: Headers) -> Headers:
 
 
 def for_client(headers: Headers) -> Headers:
-    """The engine's headers that a client gets to see; who may read the answer is for us to say, not the engine."""
+    """Return the engine's headers to send to a client, without CORS: who may read the answer is up to us."""
     seen = [header for header in headers if _for_clients(header[0])]
     if named := _named(headers):
         return [header for header in seen if header[0].lower() not in named]
@@ -141,7 +139,7 @@ def _with_named(drop: frozenset[bytes], headers: Headers) -> frozenset[bytes]:
 
 
 def _named(headers: Headers) -> frozenset[bytes]:
-    """The headers that a `Connection` header declares to be about the connection."""
+    """Return the headers that a `Connection` header declares to concern only the connection."""
     values = [value for name, value in headers if len(name) == 10 and name.lower() == b"connection"]
     if not values:
         return frozenset()

@@ -1,9 +1,9 @@
-"""The outline of a large JSON object: where its members stand, found a little at a time.
+"""The outline of a large JSON object: where its members are, found a little at a time.
 
-A decoder in C reads a large body at one go and holds the interpreter's lock meanwhile, in whatever thread: 256 MiB stop
-every stream for 0.2 s, millions of small members for seconds. This one takes steps of about a millisecond, so that its
-caller can let others go first. It takes what msgspec takes and refuses what msgspec refuses (a test compares them),
-but for its limits. It does not know what a value means.
+A decoder in C parses a large body in one go and holds the GIL throughout, in whichever thread: 256 MiB stop every
+stream for 0.2 s, millions of small members for seconds. This one takes steps of about a millisecond, so that its caller
+can let other tasks run in between. Apart from its limits, it accepts and refuses exactly what msgspec does (a test
+compares them).
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from ..engines.wire import Buffer
 from ..errors import InvalidJson
 
 MAX_MEMBERS = 10_000
-"""Members at the top level. A request has a few dozen; each of these costs memory, and a turn in every edit."""
+"""The most members at the top level. A request has a few dozen; each costs memory, and time in every edit."""
 
 MAX_VALUES = 1_000_000
-"""Strings, arrays and objects in one body: the longest list of texts for an embedding model has fewer."""
+"""The most strings, arrays and objects in one body: the longest list of texts for an embedding model has fewer."""
 
 MAX_DEPTH = 900
-"""About as deep as msgspec goes."""
+"""The deepest nesting, about the same as msgspec's."""
 
 WINDOW = 65536
-"""Bytes that one search looks at. No number, no member's name and no white space may be longer."""
+"""Bytes that one search covers. No number, member name or run of white space may be longer."""
 
 STEP = 4 * WINDOW
-"""Bytes that one step looks at, where each value counts for `VALUE` more."""
+"""Bytes that one step covers, counting each value as `VALUE` more."""
 
 VALUE = 512
 
@@ -37,8 +37,8 @@ Span = tuple[int, int]
 _HEX = rb"[0-9a-fA-F]"
 _PAIR = rb"\\u[dD][89abAB]%s{2}\\u[dD][c-fC-F]%s{2}" % (_HEX, _HEX)
 _CHARACTER = rb"\\u(?:[0-9a-ce-fA-CE-F]%s{3}|[dD][0-7]%s{2})" % (_HEX, _HEX)
-# No group repeats possessively: Python 3.11.0 to 3.11.4 match those wrongly (CPython gh-106052). Nothing here can be
-# matched in two ways, so there is nothing to gain by it but memory, which the window bounds.
+# No group repeats possessively: Python 3.11.0 to 3.11.4 match those wrongly (CPython gh-106052). Nothing here can match
+# in two ways, so possessive groups would only save memory, which the window bounds anyway.
 _INSIDE = rb'(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|%s|%s)*' % (_CHARACTER, _PAIR)
 _WHITE = rb"[ \t\n\r]*+"
 _WORD = rb"(?:-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|true|false|null)"
@@ -47,7 +47,7 @@ _SPACE = re.compile(_WHITE)
 _STRING = re.compile(rb'"%s"' % _INSIDE)
 _TEXT = re.compile(_INSIDE)
 _SCALAR = re.compile(_WORD)
-_SCALARS = re.compile(rb"(?:%s%s%s,)*" % (_WHITE, _WORD, _WHITE))  # tokens come as arrays of millions of numbers
+_SCALARS = re.compile(rb"(?:%s%s%s,)*" % (_WHITE, _WORD, _WHITE))  # tokens may be arrays of millions of numbers
 _ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 UNPAIRED = "{} is half of a surrogate pair, as of an emoji that was cut in two"
@@ -57,10 +57,10 @@ _QUOTE, _COMMA, _COLON, _OBJECT, _ARRAY, _END_OBJECT, _END_ARRAY = b'",:{[}]'
 
 
 class Outline:
-    """One reading of one object.
+    """One pass over one object.
 
     Attributes:
-        members: Where the value of each member begins and ends, in bytes; of those with the same name, the last's.
+        members: The byte offsets at which each member's value begins and ends; for a repeated name, the last one's.
     """
 
     def __init__(self, data: Buffer) -> None:
@@ -68,17 +68,17 @@ class Outline:
         self._data = data
         self._size = len(data)
         self._pos = 0
-        self._stack: list[int] = []  # the closing brackets that are to come
-        self._name: str | None = None  # of the member that is being read
+        self._stack: list[int] = []  # the closing brackets still to come
+        self._name: str | None = None  # of the current member
         self._begin = 0
         self._values = 0
         self._state = _BEGIN
 
     def step(self) -> bool:
-        """Go on for about a millisecond; says whether there is more to do.
+        """Continue for about a millisecond; returns whether there is more to do.
 
         Raises:
-            InvalidJson: It is no JSON object, or a larger one than is good.
+            InvalidJson: It is not a JSON object, or it exceeds a limit.
         """
         stop = self._pos + VALUE * self._values + STEP
         while self._state != _DONE and self._pos + VALUE * self._values < stop:
@@ -104,7 +104,7 @@ class Outline:
         elif first == _QUOTE:
             self._count()
             self._state = _AFTER
-            if not self._match(_STRING):  # a long one, or a broken one
+            if not self._match(_STRING):  # a long or malformed one
                 self._pos += 1
                 self._state = _INSIDE_TEXT
         else:
@@ -135,7 +135,7 @@ class Outline:
             self._key()
 
     def _key(self) -> None:
-        """A member's name and its colon; its value comes next."""
+        """Consume a member's name and its colon; its value comes next."""
         self._match(_SPACE)
         begin = self._pos
         if not self._match(_STRING):
@@ -156,7 +156,7 @@ class Outline:
             self._begin = self._pos
 
     def _after(self) -> None:
-        """A value is complete, or an object or array is empty."""
+        """Continue after a complete value, or an empty object or array."""
         if len(self._stack) == 1 and self._name is not None:
             self.members[self._name] = (self._begin, self._pos)
             self._name = None
@@ -184,7 +184,7 @@ class Outline:
         self._state = _DONE
 
     def _match(self, pattern: re.Pattern[bytes]) -> int:
-        """Go on behind what matches here; says how long it is."""
+        """Move past a match at this position; returns its length."""
         match = pattern.match(self._data, self._pos, self._pos + WINDOW)
         if match is None:
             return 0
@@ -192,7 +192,7 @@ class Outline:
         return self._pos - begin
 
     def _next(self) -> int:
-        """The byte that comes next; 0, which stands nowhere in JSON, at the end."""
+        """Return the next byte; at the end 0, which never occurs in JSON."""
         return self._data[self._pos] if self._pos < self._size else 0
 
     def _count(self) -> None:

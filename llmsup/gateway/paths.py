@@ -1,7 +1,4 @@
-"""One spelling for every path, before anybody looks at it: keys, routes, the control API and engines see the same.
-
-It does not know which paths there are, except that what follows `/upstream/` is the engine's own.
-"""
+"""One spelling for every path, so that key checks, routes, the control API and engines all see the same one."""
 
 from __future__ import annotations
 
@@ -15,12 +12,12 @@ _UNRESERVED = re.compile(rb"%([46][1-9A-Fa-f]|[57][0-9Aa]|3[0-9]|2[dDeE]|5[fF]|7
 
 
 def canonical(raw_path: bytes) -> bytes:
-    """A path, percent-encoded and without its query, as it is meant.
+    """Normalise a path, percent-encoded and without its query.
 
-    Base URLs are joined to paths carelessly: `http://host/` + `/v1/...`, `.../v1` + `/v1/...`, a slash at the end. So
-    repeated slashes count as one, `/v1` at the beginning counts once, and a slash at the end not at all. An encoded
-    letter, digit, hyphen, dot, underscore or tilde is that character (RFC 3986, 6.2.2.2). Of a path under
-    `/upstream/`, that holds only for its beginning: the rest goes to an engine as it came.
+    Base URLs are joined to paths carelessly: `http://host/` + `/v1/...`, `.../v1` + `/v1/...`, a final slash. So
+    repeated slashes and a repeated `/v1` at the beginning count once, and a final slash doesn't count. An encoded
+    letter, digit, hyphen, dot, underscore or tilde is that character (RFC 3986, 6.2.2.2). In a path under `/upstream/`
+    only the beginning is normalised: the rest is passed to an engine unchanged.
     """
     if raw_path == b"*":
         return raw_path  # OPTIONS * (RFC 9110, 9.3.7)
@@ -33,20 +30,21 @@ def canonical(raw_path: bytes) -> bytes:
 
 
 def decoded(raw_path: bytes) -> str:
-    """A path as people write it; what is no UTF-8 is shown as such. An encoded slash stays one, as it doesn't part
-    anything (RFC 3986, 2.2): it belongs to a name such as `/home/me/model.gguf`. So does an encoded percent sign, for
-    `named` to know one from the other.
+    """Decode a path; bytes that are not UTF-8 are shown as replacement characters.
+
+    An encoded slash stays encoded, because it is not a separator (RFC 3986, 2.2) but part of a name such as
+    `/home/me/model.gguf`. So does an encoded percent sign, so that `named` can tell the two apart.
     """
     return unquote(_PART_OF_A_NAME.sub(b"%25", raw_path).decode("ascii", "replace"))
 
 
 def named(part: str) -> str:
-    """The name of a model that stands in a path which was `decoded`."""
+    """Return the model name in part of a `decoded` path."""
     return unquote(part)
 
 
 def _split(path: bytes) -> tuple[bytes, bytes, bytes]:
-    """The first part of a path, the slash after it if there is one, and the rest."""
+    """Split a path into its first part, the slash after it if there is one, and the rest."""
     first, slash, rest = path.lstrip(b"/").partition(b"/")
     return _UNRESERVED.sub(_plain, first), slash, rest
 

@@ -1,7 +1,4 @@
-"""A body on its way in: up to a limit, in room that it has a share of, at a pace that is no standstill.
-
-It does not know what is in it.
-"""
+"""Reading a request's body: up to a size limit, within its share of the memory for bodies, at a minimum pace."""
 
 from __future__ import annotations
 
@@ -21,11 +18,11 @@ from .message import RequestHead
 from .room import SMALL, Room, Share
 
 SILENCE = Seconds(60)
-"""How long no byte may come: nginx's client_body_timeout."""
+"""The longest pause between bytes, as nginx's client_body_timeout."""
 
 SLOWEST = 500
-"""Bytes per second that a body must have come at, on the whole, once `SILENCE` is over: Apache's mod_reqtimeout has
-`body=20,MinRate=500`. A byte now and then holds a connection for ever, and a place in memory."""
+"""The lowest average rate, in bytes per second, once `SILENCE` is over: Apache's mod_reqtimeout has
+`body=20,MinRate=500`. A client sending a byte now and then would hold a connection, and memory, for ever."""
 
 
 async def read_body(
@@ -37,16 +34,17 @@ async def read_body(
     raw: bool = False,
     bound: str = "server.max_body",
 ) -> Buffer:
-    """Read a whole body; one that is compressed becomes what it was, unless it is wanted `raw`. `bound` says where the
-    limit comes from. `chunks` may have `at_hand`, which gives the whole body if it has come already and is no longer
-    than that: then nothing has to be waited for, which is so for most. It may have `at_most`, which is told the limit:
-    chunks may say that they will be larger before they are.
+    """Read a whole body, decompressing it unless `raw`. `bound` says, for an error, where the limit comes from.
+
+    `chunks` may have a method `at_hand`, which returns the whole body if it has already arrived and is no longer than
+    the limit given: for most requests there is then no need to wait. They may also have `at_most`, which gets the
+    limit, so that they can raise as soon as a larger body is announced.
 
     Raises:
-        BodyTooLarge: It is, or says that it is, larger than `limit` bytes; the rest is not read.
-        BodyTooSlow: It stands still.
-        BodiesFull: Other bodies have all the room.
-        UnsupportedEncoding, BadRequest: It is compressed, and can't be read.
+        BodyTooLarge: The body is, or is announced to be, larger than `limit` bytes; the rest is not read.
+        BodyTooSlow: The body arrives too slowly.
+        BodiesFull: Other bodies use all the memory.
+        UnsupportedEncoding, BadRequest: The body is compressed and can't be decompressed.
     """
     how = "" if raw else encoding(head)
     declared = head.header(b"content-length")
@@ -62,7 +60,7 @@ async def read_body(
         at_most(limit, partial(_too_large, limit, bound))
     body = _Body(limit, bound, None if how else length, share or Room(lambda: limit).share())
     await body.expect()
-    # What comes is bounded, too, as it may unpack to nothing.
+    # The compressed bytes are limited, too, as they may unpack to nothing.
     async with (
         aclosing(paced(chunks, limit, bound)) as bytes_,
         aclosing(unpacked(bytes_, how) if how else bytes_) as pieces,
@@ -73,11 +71,11 @@ async def read_body(
 
 
 async def paced(chunks: AsyncIterable[bytes], limit: Bytes, bound: str) -> AsyncGenerator[bytes, None]:
-    """The same chunks, as long as they come at a pace. Only time spent waiting for the client counts.
+    """Yield the same chunks as long as they arrive fast enough. Only time spent waiting for the client counts.
 
     Raises:
-        BodyTooLarge: They are more than `limit` bytes.
-        BodyTooSlow: They don't.
+        BodyTooLarge: They exceed `limit` bytes.
+        BodyTooSlow: They arrive too slowly.
     """
     iterator, size, waited = aiter(chunks), 0, 0.0
     while True:
@@ -97,8 +95,9 @@ async def paced(chunks: AsyncIterable[bytes], limit: Bytes, bound: str) -> Async
 
 
 class _Body:
-    """What has come so far: pieces, as long as they are small, then memory of its own, which goes back to the system
-    whole, and isn't there before it is written to.
+    """What has arrived so far: pieces while it is small, then a memory map.
+
+    The map is returned to the system as a whole, and takes no memory before it is written to.
     """
 
     def __init__(self, limit: Bytes, bound: str, length: int | None, share: Share) -> None:
@@ -111,7 +110,7 @@ class _Body:
         self._size = 0
 
     async def expect(self) -> None:
-        """Have room for what is announced, if it is much."""
+        """Reserve room for the announced length, if it is large."""
         if self._length is not None and self._length > SMALL:
             await self._make_room(self._length)
 

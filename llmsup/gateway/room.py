@@ -1,6 +1,6 @@
-"""The memory that the bodies of all requests have together.
+"""The memory that the bodies of all requests may use together.
 
-It does not know what is in them, nor when one is done with: whoever holds a share gives it back.
+Whoever holds a share must give it back.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from ..process.watched import Watched
 from ..units import Bytes, Seconds, format_bytes
 
 SMALL = Bytes(1024**2)
-"""What counts as a small body. Two hundred thousand words are one."""
+"""The largest small body, in bytes: some two hundred thousand words."""
 
 ALL_SMALL = Bytes(128 * 1024**2)
-"""What all small ones may have together. They never wait for large ones."""
+"""Bytes that all small bodies may use together. They never wait for large ones."""
 
 PATIENCE = Seconds(60)
-"""How long a large body waits for room before it is refused."""
+"""Seconds that a large body waits for room before it is refused."""
 
 
 class Room(Watched):
-    """Memory for bodies: so much for large ones together, and `ALL_SMALL` beside it.
+    """Memory for bodies: `most()` bytes for all large ones together, and `ALL_SMALL` besides.
 
     Attributes:
-        most: Tells how many bytes all large ones may have together.
+        most: Returns how many bytes all large bodies may use together.
     """
 
     def __init__(self, most: Callable[[], Bytes]) -> None:
@@ -46,18 +46,18 @@ class Room(Watched):
 
     @property
     def taken(self) -> Bytes:
-        """What bodies have now, together."""
+        """The bytes that all bodies use now."""
         return Bytes(self._small_taken + self._large_taken)
 
     def share(self) -> Share:
-        """Room for one body; leaving the context gives it back."""
+        """Return a share for one body; leaving its context gives it back."""
         return Share(self)
 
     def _fits(self, size: int) -> bool:
         return not self._large_taken or self._large_taken + size <= self.most()
 
     async def _take_large(self, share: Share, size: int) -> None:
-        self._queue.append(share)  # first come, first served: a very large one gets its turn, too
+        self._queue.append(share)  # first come, first served, so that a very large one gets its turn, too
         try:
             with trio.move_on_after(PATIENCE) as patience:
                 await self.until(lambda: self._queue[0] is share and self._fits(size))
@@ -90,7 +90,7 @@ class Share:
     """One body's part of the room.
 
     Attributes:
-        size: How many bytes it is.
+        size: Its bytes.
     """
 
     def __init__(self, room: Room) -> None:
@@ -111,10 +111,10 @@ class Share:
         return Bytes(self._small + self._large)
 
     async def grow(self, size: int) -> None:
-        """Have room for so many bytes. A large body waits for it, once: so nobody waits for one who waits for him.
+        """Grow to this many bytes. A large body waits for room, but only once, so that there can be no deadlock.
 
         Raises:
-            BodiesFull: There is none.
+            BodiesFull: There is no room.
         """
         if size <= self.size:
             return
@@ -126,18 +126,18 @@ class Share:
         self._small, self._large = 0, size
 
     def take_small(self, size: int) -> None:
-        """As `grow`, for up to `SMALL` bytes, which nobody waits for. Raises BodiesFull."""
+        """Like `grow`, for up to `SMALL` bytes, without waiting. Raises BodiesFull."""
         self._room._take_small(size - self._small)
         self._small = size
 
     def shrink(self, size: int) -> None:
-        """It turned out to be only so many bytes."""
+        """Give back all but this many bytes."""
         if self._large and size < self._large:
             self._room._give_back(0, self._large - size)
             self._large = size
 
     def release(self) -> None:
-        """Give all of it back. May be called again."""
+        """Give all of it back. May be called more than once."""
         if self._small or self._large:
             small, large, self._small, self._large = self._small, self._large, 0, 0
             self._room._give_back(small, large)

@@ -1,7 +1,4 @@
-"""Which path is which API's, and which are for engines: one table, which both roads ask.
-
-It does not know what an API's paths mean: that is in `api`, one file each.
-"""
+"""Which path belongs to which API, and which paths are for engines: one table, used by both fronts."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ from .paths import canonical, decoded
 UPSTREAM = b"/upstream/"
 
 MAX_PARTS = 32
-"""No id has more parts than this; a path may have tens of thousands."""
+"""The most parts of a model's id; a path may have tens of thousands."""
 
 _UPSTREAM = Route(
     dialect=OPENAI,
@@ -35,14 +32,14 @@ _UPSTREAM = Route(
 
 
 class Routes:
-    """The table.
+    """The table of routes.
 
     Attributes:
-        usual: Paths as they are nearly always written, with what they are when decoded.
+        usual: Raw paths in their usual spelling, with their decoded form.
     """
 
     def __init__(self, routes: Iterable[Route] = api.ROUTES) -> None:
-        """Raises ValueError: two routes have the same path and method."""
+        """Raises ValueError if two routes have the same path and method."""
         self._exact: dict[tuple[str, str], Route] = {}
         self._under: dict[bytes, list[Route]] = {}
         self._methods: dict[str, frozenset[str]] = {}
@@ -65,8 +62,9 @@ class Routes:
         self._dialects[route.path] = route.dialect
 
     def find(self, method: str, path: str, raw_path: bytes, query: bytes) -> Route | None:
-        """The route of a request that is the gateway's to answer; None: it is not. `raw_path` is canonical, `path` the
-        same decoded.
+        """Return the route of a request, or None if the gateway doesn't answer it.
+
+        `raw_path` is canonical, and `path` the same path decoded.
         """
         route = self._exact.get((method, path))
         if route is None:
@@ -74,7 +72,7 @@ class Routes:
         return None if route.if_named and not parse_qs(query.decode("latin-1")).get("model") else route
 
     def of(self, head: RequestHead) -> Route:
-        """The same of a request that a front has found to be the gateway's. Raises NotFound: it isn't."""
+        """Return the route of a request that a front passed to the gateway. Raises NotFound if there is none."""
         route = self.find(head.method, head.path, head.raw_path, head.query)
         if route is None:
             raise NotFound(f"There is no {head.method} {head.path[:200]}.")
@@ -86,27 +84,27 @@ class Routes:
                 yield from routes
 
     def methods(self, path: str, raw_path: bytes) -> frozenset[str]:
-        """What a path takes."""
+        """Return the methods that a path accepts."""
         return self._methods.get(path, frozenset()).union(*(route.methods for route in self._all_under(raw_path)))
 
     def dialect(self, path: str) -> Dialect:
-        """In which API's words an answer to that path is given, also where there is no such path."""
+        """Return the API that words errors for a path, even if the path doesn't exist."""
         if (dialect := self._dialects.get(path)) is not None:
             return dialect
         unders = ((len(under), dialect) for under, dialect in self._dialects.items() if path.startswith(f"{under}/"))
         return max(unders, key=lambda each: each[0], default=(0, OPENAI))[1]
 
     def nearest(self, path: str, others: Iterable[str] = ()) -> str:
-        """The path that was probably meant by one that isn't there, out of these and `others`; or ""."""
+        """Return the path that an unknown one was probably meant to be, among these and `others`; or ""."""
         return next(iter(difflib.get_close_matches(path[:200], {*self._methods, *others}, n=1)), "")
 
 
 def only_looks(route: Route, head: RequestHead, target: bytes, idle_paths: Iterable[str]) -> bool:
-    """Whether a request only looks: no model is loaded for it, nor kept loaded, unless it says `autoload=true`.
+    """Tell whether a request only looks: no model is loaded for it, or kept loaded, unless it has `autoload=true`.
 
     Args:
-        target: The path that the engine is asked for.
-        idle_paths: What else is only looked at, of this model's paths; may be patterns.
+        target: The path to request from the engine.
+        idle_paths: Further paths of this model that only look; may be patterns.
     """
     if head.method not in GET:
         return False
@@ -117,18 +115,18 @@ def only_looks(route: Route, head: RequestHead, target: bytes, idle_paths: Itera
 
 @frozen
 class Upstream:
-    """A path under /upstream: the model's name, and what is left for the engine; None where even "/" is missing."""
+    """A path under /upstream: the model's name, and the rest for the engine; None if even the "/" is missing."""
 
     model: str
     target: bytes | None
 
 
 def split_upstream(raw_path: bytes, knows: Callable[[str], bool]) -> Upstream:
-    """Find the model in `/upstream/{model}/{path}`. Ids may hold slashes: the longest that is known wins.
+    """Find the model in `/upstream/{model}/{path}`. Ids may contain slashes: the longest known one wins.
 
     Raises:
-        ModelNotFound: None of it is a model.
-        NotFound: It is empty.
+        ModelNotFound: The path names no known model.
+        NotFound: There is nothing after /upstream.
     """
     rest = raw_path.removeprefix(UPSTREAM)
     if not rest.strip(b"/"):
@@ -144,6 +142,6 @@ def split_upstream(raw_path: bytes, knows: Callable[[str], bool]) -> Upstream:
 
 
 def meant(raw_path: bytes) -> str:
-    """What was probably meant as a model in a path under /upstream where none is known: ids are often org/name."""
+    """Guess the model meant in a path under /upstream that names no known one: ids are often org/name."""
     parts = raw_path.removeprefix(UPSTREAM).split(b"/")
     return unquote_to_bytes(b"/".join(parts[:2])).decode("utf-8", "replace").rstrip("/")

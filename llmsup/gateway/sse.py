@@ -1,7 +1,4 @@
-"""Server-sent events: what llmsup itself writes into a stream while a model loads, and an engine's stream taken apart.
-
-It does not know what is in them.
-"""
+"""Server-sent events: those that llmsup writes while a model loads, and a parser for engines' streams."""
 
 from __future__ import annotations
 
@@ -11,12 +8,12 @@ from ..errors import EngineBadAnswer
 HEADERS: Headers = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),  # nginx must not collect what is meant to be read as it comes
+    (b"x-accel-buffering", b"no"),  # keeps nginx from buffering the stream
 ]
 
 
 def is_stream(headers: Headers) -> bool:
-    """Whether a message's headers say that it is an event stream."""
+    """Tell whether a message's headers declare an event stream."""
     for name, value in headers:
         if len(name) == 12 and name.lower() == b"content-type":
             return value.lower().startswith(b"text/event-stream")
@@ -24,22 +21,22 @@ def is_stream(headers: Headers) -> bool:
 
 
 def comment(text: str) -> bytes:
-    """A line that clients ignore, but that keeps them from giving up."""
+    """Return a line that clients ignore, but that keeps them from giving up."""
     return f": {text}\n\n".encode()
 
 
 MAX_EVENT = 16 * 1024**2
-"""Bytes of one event. A token's has a few hundred."""
+"""The most bytes of one event. A token's has a few hundred."""
 
 
 class Events:
-    """Takes a stream apart that comes in any pieces."""
+    """Splits a stream into events, whatever pieces it arrives in."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The data of each event that is complete now; comments and names of events have none.
+        """Return the data of each event that is complete now, leaving out comments and events' names.
 
         Raises:
             EngineBadAnswer: An event is too long.
@@ -47,7 +44,7 @@ class Events:
         if self._rest:
             data = self._rest + data
         if b"\r" in data:
-            # one at the end may be half of a line's end
+            # a final CR may be half of a line break
             data = data[:-1].replace(b"\r\n", b"\n") + data[-1:]
         *whole, self._rest = data.split(b"\n\n")
         if len(self._rest) > MAX_EVENT:

@@ -1,7 +1,4 @@
-"""An engine's answer put into the words of another API, a stream event by event.
-
-It does not know those words: they are in `api`.
-"""
+"""An engine's answer translated for another API, a stream event by event; the translations are in `api`."""
 
 from __future__ import annotations
 
@@ -16,21 +13,22 @@ from . import sse
 from .api.dialect import Translation
 
 OF_BODY = frozenset((b"content-type", b"content-length", b"content-encoding", b"x-accel-buffering", b"etag"))
-"""Headers that are about a body's bytes, and so don't hold for other ones."""
+"""Headers that describe the bytes of a body, and so don't apply to its translation."""
 
 _DONE = b"[DONE]"
 
 
 class TranslatedBody(AsyncIterator[bytes]):
-    """An engine's stream in the client's words: at most one piece for each that comes, as soon as it has come. If the
-    rest can't be had or understood, a last one says why.
+    """An engine's stream translated for the client: at most one piece for each that arrives, without delay.
+
+    If the rest is lost or can't be understood, a final piece says why.
 
     Attributes:
-        whole: All has been said.
+        whole: Whether the stream is complete.
     """
 
     def __init__(self, body: AsyncIterator[bytes], translation: Translation, broken: Callable[[Error], bytes]) -> None:
-        """`broken` is told why, and words the last piece."""
+        """`broken` words the final piece for an error."""
         self.whole = False
         self._body = body
         self._translation = translation
@@ -42,7 +40,7 @@ class TranslatedBody(AsyncIterator[bytes]):
         return self
 
     async def __anext__(self) -> bytes:
-        """The next piece."""
+        """Return the next piece."""
         while not self._over:
             try:
                 if out := await self._piece():
@@ -63,7 +61,7 @@ class TranslatedBody(AsyncIterator[bytes]):
 
 
 def put(translation: Translation, status: int, body: bytes) -> bytes:
-    """An answer that is no stream in the client's words. Raises EngineBadAnswer: it can't be understood."""
+    """Translate an answer that is not a stream. Raises EngineBadAnswer if it can't be understood."""
     if status >= HTTPStatus.BAD_REQUEST:
         return _understood(lambda data: translation.refusal(status, data), body)
     return _understood(translation.whole, body)

@@ -1,7 +1,4 @@
-"""Bytes between a client and an engine that have switched to another protocol: WebSocket, or whatever they agreed on.
-
-It does not know that protocol.
-"""
+"""Bytes between a client and an engine that have switched to another protocol, such as WebSocket."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from .message import Duplex
 
 
 async def relay(engine: Duplex, client: Duplex) -> None:
-    """Carry bytes in both directions until either side ends; what has been received by then is still sent."""
+    """Carry bytes in both directions until either side ends; bytes received before that are still sent."""
     async with trio.open_nursery() as nursery:
 
         async def carry(source: Duplex, target: Duplex) -> None:
@@ -19,7 +16,7 @@ async def relay(engine: Duplex, client: Duplex) -> None:
                 while data := await source.receive():
                     await target.send(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass  # one of them is gone; an engine that is unloaded has its connections closed
+                pass  # one side is gone; unloading an engine closes its connections
             nursery.cancel_scope.cancel()
 
         nursery.start_soon(carry, engine, client)

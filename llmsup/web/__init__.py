@@ -1,4 +1,4 @@
-"""The HTTP edge: a front that goes straight into the gateway, and for all else a Quart-trio app under Hypercorn.
+"""The HTTP edge: a fast front that goes straight to the gateway, and a Quart-trio app under Hypercorn for the rest.
 
-It adapts; the rules are in `gateway`.
+It only adapts; the rules are in `gateway`.
 """

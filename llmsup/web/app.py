@@ -1,6 +1,6 @@
-"""The Quart-trio app: every path that llmsup answers, and every error in one shape.
+"""The Quart-trio app: every path of llmsup's own, and every error in one shape.
 
-It does not know how it is served (`server`), nor what an inference request goes through (`gateway`).
+How it is served is in `hypercorn_server`.
 """
 
 from __future__ import annotations
@@ -38,43 +38,41 @@ log = logging.getLogger(__name__)
 
 
 class AnyPath(PathConverter):
-    """Whatever stands in a path, a line's end included: a name that has one is no model's, and is told so."""
+    """Matches anything in a path, line breaks included, so that a name with one gets the usual "no such model"."""
 
     regex = r"[^/](?s:.*?)"
 
 
 class NameInPath(AnyPath):
-    """A model's name at the end of a route, `<model:name>`. It may have slashes; as they come, where a path may have
-    them, and encoded anywhere.
-    """
+    """A model's name at the end of a route, `<model:name>`, which may contain slashes, plain or encoded."""
 
     def to_python(self, value: str) -> str:
-        """The name as it is known."""
+        """Decode the name."""
         return named(value)
 
 
 class App(QuartTrio):
-    """Quart-trio with leases that end with their request."""
+    """Quart-trio with leases that end with their requests."""
 
     asgi_http_class = LeasingConnection
     request_class = LeasingRequest
 
 
 def current() -> LeasingRequest:
-    """The request that is being handled."""
+    """Return the request being handled."""
     return cast("LeasingRequest", request)
 
 
 def build_app(
-    gateway: Gateway, fleet: Fleet, reconciler: Reconciler, governor: Governor, keeper: BridgeScheduler
+    gateway: Gateway, fleet: Fleet, reconciler: Reconciler, governor: Governor, scheduler: BridgeScheduler
 ) -> App:
-    """Put the app together."""
+    """Assemble the app."""
     app = App("llmsup", static_folder=None)
-    app.config["RESPONSE_TIMEOUT"] = None  # Quart's minute would cut streams short, without a word
-    app.config["BODY_TIMEOUT"] = None  # `gateway.reading` has the bounds of a body
+    app.config["RESPONSE_TIMEOUT"] = None  # Quart's default of a minute would silently cut streams short
+    app.config["BODY_TIMEOUT"] = None  # `gateway.reading` limits bodies
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.converters |= {"path": AnyPath, "model": NameInPath}
-    app.url_map.merge_slashes = False  # paths are canonical (`gateway.paths`), and what is an engine's stays as it is
+    app.url_map.merge_slashes = False  # paths are canonical (`gateway.paths`), and engines' must not change
     for routes in (
         control(fleet, reconciler, governor),
         models(fleet, governor),
@@ -83,20 +81,22 @@ def build_app(
         llama_swap(fleet),
         logs(fleet),
         events(fleet),
-        bridge(keeper),
+        bridge(scheduler),
     ):
         app.register_blueprint(routes)
 
     @app.before_request
     async def check() -> Response | None:
-        """Nothing is looked at, let alone loaded, before this."""
+        """Check keys and origins before anything else happens."""
         incoming = current()
         head = incoming.head
         incoming.max_content_length = gateway.server.max_body
         if is_preflight(head):
             gateway.guard.check(head)
             return Response(b"", HTTPStatus.NO_CONTENT)
-        if gateway.routes.find(head.method, head.path, head.raw_path, head.query) is not None:  # it checks its own
+        if (
+            gateway.routes.find(head.method, head.path, head.raw_path, head.query) is not None
+        ):  # which checks its requests itself
             return response_of(await incoming.resources.enter_async_context(gateway.exchange(head, incoming.body)))
         gateway.guard.check(head)
         return None
@@ -128,7 +128,7 @@ def build_app(
 
 
 def _translated(error: HTTPException, app: App, routes: Routes) -> Error:
-    """Quart's own errors, as ours."""
+    """Turn Quart's errors into ours."""
     head = current().head
     if error.code not in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
         return BadRequest(error.description or error.name)

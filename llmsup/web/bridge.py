@@ -1,7 +1,4 @@
-"""The bridge over HTTP: how its last run went, and a run now.
-
-It does not know how bridging is done; it asks the keeper and tells in JSON.
-"""
+"""The bridge over HTTP: the result of its last run, and a run on demand."""
 
 from __future__ import annotations
 
@@ -17,33 +14,33 @@ from .answers import as_json
 from .control_body import control_body
 
 
-def bridge(keeper: BridgeScheduler) -> Blueprint:
-    """The routes of `/bridge`."""
+def bridge(scheduler: BridgeScheduler) -> Blueprint:
+    """Return the routes of `/bridge`."""
     routes = Blueprint("bridge", __name__)
 
     @routes.get("/bridge")
     async def state() -> Response:
-        schedule, target = keeper.schedule, await keeper.target()
+        schedule, target = scheduler.schedule, await scheduler.target()
         return as_json(
             {
-                "running": keeper.running,
+                "running": scheduler.running,
                 "schedule": schedule.cron or format_seconds(schedule.every),
-                "next_run": None if math.isinf(keeper.next_run) else round(keeper.next_run, 3),
+                "next_run": None if math.isinf(scheduler.next_run) else round(scheduler.next_run, 3),
                 "target": None if target is None else str(target),
-                "last_run": keeper.last.told() if keeper.last else None,
+                "last_run": scheduler.last.told() if scheduler.last else None,
             }
         )
 
     @routes.post("/bridge")
     async def run() -> Response:
         dry_run = (await control_body()).flag("dry_run", default=False)
-        return as_json(_done(await keeper.dry_run() if dry_run else await keeper.run_now()).told())
+        return as_json(_done(await scheduler.dry_run() if dry_run else await scheduler.run_now()).told())
 
     return routes
 
 
 def _done(run: BridgeRun) -> BridgeRun:
-    """A run that did not fail. Raises BridgeFailed."""
+    """Return the run if it succeeded. Raises BridgeFailed."""
     if run.error:
         raise BridgeFailed(run.error, log_tail=run.lines)
     return run

@@ -1,7 +1,4 @@
-"""The certificate of [server], as TLS wants it; or which of its files can't be used, and why.
-
-It does not know who is served with it.
-"""
+"""Loading [server]'s certificate for TLS, with errors that name the unusable file and the reason."""
 
 from __future__ import annotations
 
@@ -13,10 +10,10 @@ _MAKE = "Both are PEM files: a certificate (with its chain) and its key without 
 
 
 def context_of(certfile: str, keyfile: str) -> ssl.SSLContext:
-    """A server's TLS.
+    """Return a server's TLS context.
 
     Raises:
-        SetupError: A file can't be read, is no PEM, or they don't belong together; the message names them.
+        SetupError: A file can't be read or is not PEM, or the files don't match; the message names them.
     """
     problems = Collected()
     for name, path, holds in (("certfile", certfile, "CERTIFICATE"), ("keyfile", keyfile, "PRIVATE KEY")):
@@ -37,13 +34,13 @@ def context_of(certfile: str, keyfile: str) -> ssl.SSLContext:
         raise SetupError(
             f"server.certfile {certfile} and server.keyfile {keyfile} can't be used: {why}.", hint=_MAKE
         ) from None
-    except OSError as error:  # it went, or became unreadable, since it was looked at
+    except OSError as error:  # it was removed, or became unreadable, since the check
         raise SetupError(f"server.certfile and server.keyfile can't be used: {error.strerror or error}.") from None
     return context
 
 
 def _look(what: str, path: str, holds: str) -> None:
-    """OpenSSL names neither the file nor, in words for people, what is wrong with it."""
+    """Check a file, because OpenSSL neither names it nor explains clearly what is wrong with it."""
     try:
         with open(path, "rb") as file:
             text = file.read()
@@ -54,5 +51,5 @@ def _look(what: str, path: str, holds: str) -> None:
 
 
 def _no_password() -> str:
-    """Instead of OpenSSL's question on the terminal, which would hold everything up."""
+    """Replace OpenSSL's password prompt on the terminal, which would block everything."""
     raise SetupError("it wants a password, and there is nobody to ask for it.")

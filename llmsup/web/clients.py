@@ -1,7 +1,4 @@
-"""Who is connected, and how many may be: those that ask for nothing make way for those that do.
-
-It does not know how a connection is spoken on (`conversation`).
-"""
+"""The open connections and their limit: idle ones are closed to make room for new ones."""
 
 from __future__ import annotations
 
@@ -15,33 +12,33 @@ from .conversation import Conversation
 log = logging.getLogger(__name__)
 
 SPARE = 16
-"""Connections beyond the limit, when all others are at work: they get an answer to `/health`, or a refusal that says
-why; waiting for a connection says nothing."""
+"""Connections beyond the limit while all others are busy: they get an answer to `/health`, or an error that says why,
+which is more useful than a connection that is never accepted."""
 
 SPARE_TIME = 0.1
-"""Seconds that a spare one has for its request's head, if others wait for its place: what a client has to say is here
-with its connection, or right behind it."""
+"""Seconds that a spare connection has for its request's head if others wait for its place: a client normally sends the
+head together with its connection, or right after it."""
 
 LINGERING = 8
-"""Connections beyond those, which have had their answer and wait for the client to close. They hold no place: each is
-one descriptor, without a second one to an engine."""
+"""Connections beyond those, which have been answered and wait for the client to close. They don't count towards the
+limit: each is one descriptor, without a second one to an engine."""
 
 SILENT = 1.0
-"""Seconds in which nobody who has just come is closed for another's sake: connecting and asking are two steps, and a
-busy machine takes its time between them. Browsers connect ahead of need, and ask nothing for longer than this."""
+"""Seconds for which a new connection is not closed to make room: a client on a busy machine may need time between
+connecting and sending. Connections that browsers open in advance stay unused for longer than this."""
 
 LOOK = 0.1
-"""Seconds between looks for one that may go, when even the spare ones are taken."""
+"""Seconds between checks for a connection to close while even the spare ones are in use."""
 
 AGAIN = 60.0
-"""Seconds after which it is said again that there are too many."""
+"""Seconds between log lines about too many connections."""
 
 
 class Clients(Watched):
     """The open connections.
 
     Attributes:
-        limit: How many there may be.
+        limit: The most connections.
     """
 
     def __init__(self, limit: int) -> None:
@@ -55,8 +52,9 @@ class Clients(Watched):
         return len(self._all)
 
     def add(self, one: Conversation) -> None:
-        """Count a new one. If there are too many the one that has been idle for the longest goes; if none is idle, the
-        new one is a spare.
+        """Add a new connection.
+
+        If there are too many, the one idle for the longest is closed; if none is idle, the new one is a spare.
         """
         if self._taken() >= self.limit and not self.evict():
             one.spare = True
@@ -65,7 +63,7 @@ class Clients(Watched):
         self._all[one] = None
 
     def remove(self, one: Conversation) -> None:
-        """It is closed."""
+        """Remove a closed connection."""
         self._all.pop(one, None)
         self._spare.pop(one, None)
         waiting = next((each for each in self._spare if not each.leaving), None)
@@ -75,8 +73,9 @@ class Clients(Watched):
         self.notify()
 
     def evict(self) -> bool:
-        """Close the connection that has been idle for the longest; False: none is. One that was never answered is idle
-        only after a while, and one whose client has sent something never.
+        """Close the connection that has been idle for the longest; returns False if none is.
+
+        A connection without any answer yet counts as idle only after a while, and one with unread input never does.
         """
         silent = trio.current_time() - SILENT
         idle = {
@@ -96,18 +95,18 @@ class Clients(Watched):
         return False
 
     def close_idle(self) -> None:
-        """Close all that are idle."""
+        """Close all idle connections."""
         for one in self._all:
             one.give_up()
 
     async def room(self) -> None:
         """Wait until another connection may be accepted."""
         while len(self._all) >= self.limit and not self._has_room():
-            with trio.move_on_after(LOOK):  # or one ends
+            with trio.move_on_after(LOOK):  # or until one ends
                 await self.change()
 
     def _taken(self) -> int:
-        """How many there are that are, or may come to be, at work."""
+        """Return how many connections are busy or may become so."""
         if len(self._all) < self.limit:
             return len(self._all)
         return sum(not one.leaving and not one.spare for one in self._all)
@@ -120,12 +119,12 @@ class Clients(Watched):
         return spare < SPARE or self._taken() < self.limit or self.evict() or self._turn_away()
 
     def _turn_away(self) -> bool:
-        """Refuse a spare one that has had its time."""
+        """Refuse a spare connection whose time is up; returns whether there was one."""
         due = trio.current_time() - SPARE_TIME
         return any(since <= due and one.turn_away() for one, since in self._spare.items())
 
     def _cut(self) -> None:
-        """Close one that only lingers."""
+        """Close a connection that only lingers."""
         for one in self._all:
             if one.lingering:
                 one.cut()

@@ -1,7 +1,4 @@
-"""How a request that Quart carries meets the gateway: its head, its reply, and what must end with it.
-
-It does not know any path.
-"""
+"""How a request carried by Quart meets the gateway: its head, its reply, and what must end with it."""
 
 from __future__ import annotations
 
@@ -30,10 +27,10 @@ from .upload import LINGER, MOMENT, Upload
 
 
 class LeasingRequest(TrioRequest):
-    """A request that owns things until its last byte is out.
+    """A request that owns resources until its last byte is sent.
 
     Attributes:
-        resources: Enter leases here: it is closed by the very task that handles the request, however it ends.
+        resources: Enter leases here: the task that handles the request closes it, however the request ends.
     """
 
     body_class = Upload  # type: ignore[assignment]  # quart-trio's is declared as itself, not as any of its kind
@@ -42,7 +39,7 @@ class LeasingRequest(TrioRequest):
 
     @cached_property
     def head(self) -> RequestHead:
-        """The request's head, from the bytes that came: Quart's own headers are re-cased and re-ordered."""
+        """The request's head, from the raw headers: Quart changes their case and order."""
         scope: Any = self.scope
         return RequestHead(
             method=scope["method"].upper(),
@@ -68,8 +65,9 @@ class LeasingConnection(TrioASGIHTTPConnection):
         self._answered = False
 
     async def handle_messages(self, nursery: trio.Nursery, request: Request, receive: ASGIReceiveCallable) -> None:  # type: ignore[override]  # quart's is for asyncio
-        """As in Quart, but what nobody reads stays where it is; and an answer that is out ends in its own time, so
-        that Hypercorn can close the connection after it.
+        """As in Quart, except that an unread body is not buffered, and that a finished answer isn't cancelled.
+
+        So Hypercorn can close the connection after it.
         """
         upload = cast("LeasingRequest", request).body
         while (message := await receive())["type"] != "http.disconnect":
@@ -81,8 +79,9 @@ class LeasingConnection(TrioASGIHTTPConnection):
             nursery.cancel_scope.cancel()
 
     async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
-        """As in Quart, but a client that is still sending is told that the connection ends with this answer, and may go
-        on for a moment: if it were reset at once, the client might never read why.
+        """As in Quart, except that a client still sending its body is told that the connection will close.
+
+        It may go on sending for a moment: after an immediate reset it might never read the answer.
         """
         upload = self._upload
         upload.discard()
@@ -113,7 +112,7 @@ class LeasingConnection(TrioASGIHTTPConnection):
 
 
 class RelayBody(ResponseBody):
-    """A reply's body. Not an async generator: those are finalised when the garbage collector gets round to it."""
+    """A reply's body. Not an async generator, which would be finalised only by the garbage collector."""
 
     def __init__(self, chunks: AsyncIterator[bytes]) -> None:
         self._chunks = chunks
@@ -130,7 +129,7 @@ class RelayBody(ResponseBody):
 
 
 def response_of(reply: Reply) -> Response:
-    """A Quart response that has the reply's headers and no others."""
+    """Return a Quart response with exactly the reply's headers."""
     response = Response(RelayBody(reply.body), status=reply.status)
     response.headers = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.headers])
     response.timeout = None  # a stream may be silent for longer than Quart's minute

@@ -1,7 +1,4 @@
-"""The control API: what runs, what there is, load, unload.
-
-It does not know how models live; it asks the fleet and tells in JSON.
-"""
+"""The control API: what is running, which models there are, load and unload."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ BY_HAND = "asked for over the API"
 
 
 def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprint:
-    """The routes of the control API."""
+    """Return the routes of the control API."""
     routes = Blueprint("control", __name__)
 
     @routes.get("/")
@@ -38,7 +35,7 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
 
     @routes.get("/props")
     async def props() -> Response:
-        """As llama-server's router says it of itself. One model's are `/props?model=NAME`."""
+        """Return what llama-server's router says about itself. For one model there is `/props?model=NAME`."""
         defaults: dict[str, Any] = {"params": {}, "n_ctx": 0}
         about = {
             "role": "router",
@@ -53,7 +50,7 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
     async def health() -> Response:
         if fleet.closing:
             return as_json({"status": "shutting down"}, 503)
-        # Nobody needs a key for this, so it names neither models nor programs.
+        # This needs no key, so it names neither models nor programs.
         count, of = len(fleet.without_engine), len(fleet.models)
         problem = f"{count} of {of} models can't be started, as there is no engine for them: `llmsup ls` tells more"
         return as_json({"status": "ok", **({"problems": [problem]} if count else {})})
@@ -78,7 +75,7 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
 
 
 def models(fleet: Fleet, governor: Governor) -> Blueprint:
-    """The routes about single models: what there is, load, unload."""
+    """Return the routes for models: list, load, unload."""
     routes = Blueprint("models", __name__)
     created = int(time.time())
 
@@ -90,7 +87,7 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
         shown = [model for model in fleet.models.values() if not model.spec.unlisted]
         costs = await governor.costs(shown)
         for model in shown:
-            await trio.lowlevel.checkpoint()  # hundreds of models must not hold up everybody's streams
+            await trio.lowlevel.checkpoint()  # hundreds of models must not delay running streams
             names = fleet.names_of(model)
             # an id may be one of Ollama's names with parameters of its own, and so a preset's name, too
             presets = [preset for preset in ("", *model.spec.presets) if preset != model.spec.name]
@@ -124,7 +121,7 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
                 await lease.run(Seconds(model.spec.start_timeout + model.spec.queue_timeout))
             seconds = round(trio.current_time() - began, 3)
             return as_json({"success": True, "model": model.spec.name, "seconds": seconds})
-        # One that can never fit is refused as soon as it has begun to wait.
+        # A model that can never fit is refused as soon as it starts to wait.
         await model.until(lambda: model.state not in (State.FAILED, State.UNLOADED) or not model.intent.load)
         return as_json({"success": True, "model": model.spec.name, "state": str(model.state)})
 

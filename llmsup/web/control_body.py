@@ -1,7 +1,4 @@
-"""The body of a control request: a small JSON object, or nothing.
-
-It does not know what is in it.
-"""
+"""The body of a control request: a small JSON object, or nothing."""
 
 from __future__ import annotations
 
@@ -19,11 +16,11 @@ LIMIT = Bytes(AT_ONCE)
 
 
 async def control_body() -> JsonBody:
-    """The body of the request that is being handled; none at all is an empty object.
+    """Return the body of the request being handled; without one, an empty object.
 
     Raises:
-        InvalidJson: It is no JSON object.
-        Error: It can't be had, for the reasons that `read_body` has.
+        InvalidJson: It is not a JSON object.
+        Error: It can't be read, for one of the reasons given at `read_body`.
     """
     incoming = cast("LeasingRequest", request)
     limit, bound = LIMIT, "no control request needs more"

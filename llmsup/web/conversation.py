@@ -1,6 +1,6 @@
-"""HTTP/1.1 with one client: requests in, answers out, one after the other, and when the connection ends.
+"""HTTP/1.1 with one client: requests in, answers out, one after the other, and when to end the connection.
 
-It does not know what is asked for, except that `/health` is answered when there is room for nothing else.
+Of all requests only `/health` is special here: it is answered even when there is no room for anything else.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from .wire import Switched, Wire
 log = logging.getLogger(__name__)
 
 KEEP_ALIVE = Seconds(75)
-"""Between two requests. Clients' pools drop idle connections after 5 to 60 s; whoever drops first must not be the
-server."""
+"""Between two requests. Clients' pools drop idle connections after 5 to 60 s; the server
+must not be the one to drop first."""
 
 HEAD_TIME = Seconds(30)
 """From the connection to the end of its first request's head, and from the first byte of a later head to its end.
-Browsers open connections ahead of need, and give those up after 10 s."""
+Browsers open connections in advance, and give up unused ones after 10 s."""
 
 GRAIN = Seconds(1)
-"""A deadline that is wrong by less than this stays: to move one twice for each request cost a thirtieth of it."""
+"""A deadline that is off by less than this isn't moved: moving it twice per request took 3% of the request's time."""
 
 
 class Conversation:
-    """All that is said on one connection.
+    """All requests and answers on one connection.
 
     Attributes:
-        idle_since: Since when no request is on its way (trio time); None while one is.
-        answered: A request of it has been answered.
-        leaving: It is about to end.
-        lingering: Its last answer is out; it only waits for the client to close, too.
-        spare: There are more connections than there may be: it may only ask how llmsup is.
+        idle_since: When the last request ended (trio's clock); None while there is one.
+        answered: Whether at least one request has been answered.
+        leaving: Whether the connection is about to end.
+        lingering: Whether the last answer is sent and we only wait for the client to close, too.
+        spare: Whether it exceeds the connection limit, so that it may only ask for `/health`.
     """
 
     def __init__(self, roads: Roads, wire: Wire, ends: Ends, *, closing: Callable[[], bool]) -> None:
@@ -70,7 +70,7 @@ class Conversation:
         self._turned_away = False
 
     async def run(self) -> None:
-        """Answer requests until one side has had enough."""
+        """Answer requests until one side ends the connection."""
         try:
             async with trio.open_nursery() as self._nursery:
                 try:
@@ -93,24 +93,24 @@ class Conversation:
             first = False
 
     def give_up(self) -> None:
-        """End the connection if no request is on its way."""
+        """End the connection unless a request is in progress."""
         if self.idle_since is not None:
             self.leaving = True
             self._waiting.cancel()
 
     def _take_time(self) -> None:
-        """What is done now may take as long as it takes."""
+        """Remove the deadline."""
         self._waiting.deadline = inf
 
     # When there is no room for all...
 
     @property
     def asks_nothing(self) -> bool:
-        """No request is on its way, and nothing of one is here, be it read or not."""
+        """Whether no request is in progress and no part of one has arrived."""
         return self.idle_since is not None and not self._reader.began and not self._wire.readable
 
     def turn_away(self) -> bool:
-        """Refuse a spare one whose request's head is not complete; False: it is, or may be in a moment."""
+        """Refuse a spare connection without a complete request head; returns False if there is, or may soon be, one."""
         if self.idle_since is None or self.leaving or self._wire.readable:
             return False
         self._turned_away = self.leaving = True
@@ -125,7 +125,7 @@ class Conversation:
     # A request...
 
     async def _next(self, *, first: bool) -> Head | None:
-        """The next request; None: there is none, and what was wrong with what came has been told."""
+        """Return the next request, or None if there is none (the client has been told what was wrong, if anything)."""
         self.idle_since = began = trio.current_time()
         self.answered = not first
         reader = self._reader = HeadReader()
@@ -203,8 +203,10 @@ class Conversation:
     # Whether the client is still there...
 
     def watch(self) -> bool:
-        """Begin to see the client leave, which cancels what is done for it; False while its request is being read: who
-        reads it sees that, but may not be reading just now (there is no room for it, say), so it is asked for then.
+        """Start watching for the client to leave, which cancels its request.
+
+        Returns False while the body is being read, as its reader notices that. The reader may also be pausing (when
+        there is no room, for example), so this is tried again later.
         """
         self._take_time()
         if self._incoming is None or not self._incoming.complete:
@@ -218,7 +220,7 @@ class Conversation:
     async def _watch(self, scope: trio.CancelScope, over: trio.Event) -> None:
         try:
             with scope:
-                while len(self._wire.ahead) <= MAX_HEAD:  # then it has sent ahead enough, until this one is answered
+                while len(self._wire.ahead) <= MAX_HEAD:  # beyond that, don't read ahead until this one is answered
                     data = await self._wire.read()
                     if not data:
                         self._leave()
@@ -241,7 +243,7 @@ class Conversation:
     # The end...
 
     async def _refuse(self, error: Error) -> None:
-        """Say what was wrong, as the last words."""
+        """Send an error as the last answer."""
         self._take_time()
         self.leaving = True
         outgoing = Outgoing(self._wire, closing=True)
@@ -253,7 +255,7 @@ class Conversation:
         await self._wire.finish(unread=True)
 
     async def _end(self, outgoing: Outgoing, incoming: Incoming) -> None:
-        """Close so that what was sent arrives, and so that a short answer is seen to be short."""
+        """Close so that what was sent arrives, and so that the client notices a truncated answer."""
         self._take_time()
         if not outgoing.complete and not outgoing.framed:
             await self._wire.cut()

@@ -1,7 +1,4 @@
-"""Requests for engines: straight into the gateway, and the engine's bytes straight out.
-
-It does not know the rules: those are the gateway's.
-"""
+"""Requests for engines: straight to the gateway, and the engine's bytes straight back."""
 
 from __future__ import annotations
 
@@ -17,14 +14,14 @@ from .outgoing import Outgoing
 log = logging.getLogger(__name__)
 
 Switch = Callable[[], Awaitable[Duplex]]
-"""Gives the bytes of a connection that is HTTP's no longer."""
+"""Switches a connection to another protocol, and returns its byte stream."""
 
 
 async def answer(gateway: Gateway, head: RequestHead, incoming: Incoming, outgoing: Outgoing, switch: Switch) -> None:
     """Answer one request. If that fails after the answer has begun, it is left incomplete.
 
     Raises:
-        ClientLeft: Before its end.
+        ClientLeft: The client left before the end.
     """
     more = gateway.guard.headers(head)
     try:

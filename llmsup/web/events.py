@@ -1,7 +1,4 @@
-"""`GET /events`: what happens, as it happens, for scripts (server-sent events).
-
-It does not know what the events mean.
-"""
+"""`GET /events`: what happens, as it happens, for scripts (server-sent events)."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from ..process.events import Event, Events
 from .connection import RelayBody
 
 HEARTBEAT = 15.0
-"""Seconds of silence after which a comment is sent, so that nobody in between takes the connection for dead."""
+"""Seconds of silence after which a comment is sent, to keep proxies from closing the connection."""
 
 
 def events(fleet: Fleet) -> Blueprint:

@@ -1,7 +1,7 @@
-"""Where a request's body ends: after so many bytes, or after its last chunk.
+"""Where a request's body ends: after a number of bytes, or after its last chunk.
 
-Stricter than RFC 9112 asks for: chunk extensions and trailers, which nobody needs here and which programs in front
-may read otherwise, are refused. It does not know where the bytes come from.
+Stricter than RFC 9112: chunk extensions and trailers, which no client here needs and which proxies may interpret
+differently, are refused.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ _PART_OF_SIZE = re.compile(rb"[0-9A-Fa-f]{0,15}\r?\Z")
 
 
 class Framing(Protocol):
-    """Takes a body out of what came.
+    """Extracts a body from the bytes received.
 
     Attributes:
-        done: The body is complete.
-        announced: How many bytes it has at least, by what has come; those of a chunk count from its size on.
+        done: Whether the body is complete.
+        announced: Its minimum length in bytes as known so far; a chunk counts as soon as its size is read.
     """
 
     done: bool
     announced: int
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """The body's bytes in what came, and what came behind the body.
+        """Return the body's bytes in the data, and whatever follows the body.
 
         Raises:
-            MalformedRequest: It breaks the rules.
+            MalformedRequest: The framing is invalid.
         """
 
 
 class Length:
-    """A body of so many bytes."""
+    """A body of a known number of bytes."""
 
     def __init__(self, length: int) -> None:
         self._left = self.announced = length

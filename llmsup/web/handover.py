@@ -1,7 +1,6 @@
-"""Requests that Hypercorn and the Quart-trio app answer: handed over, one after the other, on a pipe for each client.
+"""Requests answered by Hypercorn and the Quart-trio app: passed on, one at a time, over a pipe for each client.
 
-The head goes out anew, and the body in framing of our own, so nothing that could be read in two ways gets there. It
-does not know what is asked for.
+The head is written anew and the body gets our own framing, so nothing ambiguous reaches Hypercorn.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from .outgoing import Outgoing
 from .pipe import Ends, Pipe, pipe
 
 _OURS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"upgrade", b"http2-settings", b"expect"))
-"""What is about the client's connection, which is not Hypercorn's."""
+"""Headers that concern the client's connection, which Hypercorn doesn't see."""
 
 _FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 
@@ -28,7 +27,7 @@ _ABOUT_CONNECTION = frozenset((b"close", b"keep-alive", b"upgrade", b"http2-sett
 
 
 class Handover:
-    """One client's pipe to Hypercorn, which is made when it is first needed."""
+    """One client's pipe to Hypercorn, created when first needed."""
 
     def __init__(self, server: HypercornServer, ends: Ends) -> None:
         self._server = server
@@ -37,7 +36,7 @@ class Handover:
         self._state: dict[str, Any] = {}
 
     def close(self) -> None:
-        """Close the pipe: whatever is being answered there is given up."""
+        """Close the pipe, abandoning any request in progress."""
         if self._pipe is not None:
             self._pipe.close()
             self._pipe = None
@@ -46,7 +45,7 @@ class Handover:
         """Have one request answered. `nursery` is the connection's: Hypercorn's side of the pipe lives there.
 
         Raises:
-            ClientLeft: In the middle of its request.
+            ClientLeft: The client left during its request.
             BadRequest: The body can't be read.
         """
         if self._pipe is None:
@@ -77,7 +76,7 @@ class Handover:
                 except ClientLeft as error:
                     trouble = error
                 except Disconnected:
-                    pass  # the app gave up in the middle, and has said why; the client sees that its answer is short
+                    pass  # the app failed midway and has logged why; the client sees a truncated answer
                 both.cancel_scope.cancel()
         finally:
             if not whole:
@@ -113,7 +112,7 @@ class _Asked(Connection):
             raise Disconnected(began=False) from None
 
     async def pump(self, head: Head, incoming: Incoming) -> None:
-        """Send the body as it comes."""
+        """Send the body as it arrives."""
         chunked = head.length is None
         try:
             while not incoming.complete:
@@ -126,7 +125,7 @@ class _Asked(Connection):
             if chunked:
                 await self._stream.send_all(b"0\r\n\r\n")
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # nobody wants the rest
+            pass  # the rest isn't wanted
 
     def __aiter__(self) -> Self:
         """The answer's body."""

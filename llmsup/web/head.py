@@ -1,8 +1,7 @@
-"""A request's line and headers: read with llhttp, and held to what can be understood in one way only.
+"""A request's line and headers: parsed with llhttp, refusing anything ambiguous.
 
-llhttp is lenient about the line (two spaces, no version, other protocols, fragments), so that is checked here; headers
-it takes strictly (no folding, no bare line feeds, no space before a colon, no control characters). It does not know
-what is asked for, nor what becomes of a body.
+llhttp is lenient about the line (two spaces, no version, other protocols, fragments), so that is checked here; about
+headers it is strict (no folding, no bare line feeds, no space before a colon, no control characters).
 """
 
 from __future__ import annotations
@@ -46,12 +45,12 @@ class Head:
 
     Attributes:
         method: In upper case.
-        target: Path and query as they came, or `*`.
-        old: It is HTTP/1.0.
-        headers: In their order, names in lower case, values without the space around them.
+        target: Path and query as received, or `*`.
+        old: Whether it is HTTP/1.0.
+        headers: In order, with names in lower case and values stripped.
         length: Bytes of the body; None if it is chunked.
-        closing: The client wants the connection to end after the answer.
-        expects: It wants to be told that its body is wanted.
+        closing: Whether the client wants the connection to end after the answer.
+        expects: Whether the client waits for "100 Continue" before sending its body.
     """
 
     method: str
@@ -72,8 +71,8 @@ class HeadReader:
     """Reads one head.
 
     Attributes:
-        rest: What came behind it.
-        began: Something of it has come.
+        rest: The bytes that follow it.
+        began: Whether any part of it has arrived.
     """
 
     def __init__(self) -> None:
@@ -94,10 +93,10 @@ class HeadReader:
         self._complete = True
 
     def feed(self, data: bytes) -> Head | None:
-        """Take what came; None: there is more to come.
+        """Process received bytes; returns None if the head is not complete yet.
 
         Raises:
-            BadRequest: It can't be understood, or is too large. Nothing of it is quoted.
+            BadRequest: The head is malformed or too large. The message quotes none of it.
         """
         if not self._data and (self._blank or data[0] in b"\r\n"):
             data = self._skip_empty_lines(data)

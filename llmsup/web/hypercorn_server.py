@@ -1,8 +1,8 @@
 """Hypercorn, which serves the Quart-trio app: one connection at a time, over a pipe from the front.
 
-Written against hypercorn 0.18's `trio.tcp_server.TCPServer`, whose `protocol_send` is mended; the dependency is pinned
-for that reason. Clients, their limits and the time they have are the front's: here comes only what it has understood,
-as HTTP/1.1. It does not know the app.
+Written against hypercorn 0.18's `trio.tcp_server.TCPServer`, whose `protocol_send` is corrected here; the dependency is
+pinned for that reason. The front handles clients, their limits and timeouts, and only passes on HTTP/1.1 that it has
+parsed.
 """
 
 from __future__ import annotations

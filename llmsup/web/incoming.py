@@ -1,7 +1,4 @@
-"""A request's body on its way in: read from the client as fast as somebody takes it, and no further than its end.
-
-It does not know what it is for.
-"""
+"""A request's body on its way in: read from the client as fast as it is consumed, and never past its end."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What is known of a model that is not loaded, as JSON: its kind, its sizes, what it would take.
-
-It does not know whether it is loaded.
-"""
+"""A model that is not loaded, as JSON: its kind, its sizes, and the memory it would take."""
 
 from __future__ import annotations
 
@@ -62,7 +59,7 @@ def _stated(spec: ModelSpec) -> int:
 
 
 def _capabilities(entry: Entry) -> list[str]:
-    """What the file lets one hope for, in Ollama's words."""
+    """Return the file's likely capabilities, named as in Ollama."""
     if entry.found is None or entry.spec.kind in ("embedding", "rerank"):
         return [str(entry.spec.kind)] if entry.spec.kind in ("embedding", "rerank") else []
     facts, projector = entry.found.facts, entry.found.projector_facts

@@ -1,7 +1,4 @@
-"""What engines and llmsup itself wrote: recent lines, and live ones.
-
-It does not know who writes.
-"""
+"""The output of engines and of llmsup itself: recent lines, and live ones."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Who is being answered for longer than a moment: from then on it is looked whether they are still there.
+"""Requests that take longer than a moment: from then on their clients are watched for leaving.
 
 Most requests are answered at once; a task for each of them that waits for its client to leave would cost more than the
-answer. It does not know how a client is watched.
+answer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""`GET /memory`: the machine's memory, who has how much of it, and what was decided about it; for one model, why.
-
-It does not know how anything is decided.
-"""
+"""`GET /memory`: the machine's memory, who uses how much of it, and what was decided; for one model, why."""
 
 from __future__ import annotations
 
@@ -94,7 +91,7 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
 
 
 def _left(governor: Governor) -> str | None:
-    """Why nobody is unloaded, though memory is short; None: somebody is, or it isn't."""
+    """Return why no model is unloaded although memory is short; None if one is, or if it isn't short."""
     return None if governor.left is None else governor.left.because
 
 

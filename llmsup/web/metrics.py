@@ -1,7 +1,4 @@
-"""`GET /metrics`: counters and gauges for Prometheus.
-
-It does not know what any of them means for a decision.
-"""
+"""`GET /metrics`: counters and gauges for Prometheus."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""An answer on its way out: its head, its framing, and whether the connection may carry another one.
-
-It does not know who answers.
-"""
+"""An answer on its way out: its head, its framing, and whether the connection can be reused."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ _BODILESS = (204, 304)
 
 
 class Outgoing:
-    """One answer. Whatever is sent raises ClientLeft if nobody is there to take it.
+    """One answer. Every send raises ClientLeft if the client is gone.
 
     Attributes:
         closing: The connection ends after it.

@@ -1,7 +1,4 @@
-"""Two ends of a connection within this process: what one sends, the other receives.
-
-It does not know what the bytes mean.
-"""
+"""Two ends of a connection within this process: what one sends, the other receives."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ class Ends:
 
 
 class Pipe(trio.abc.HalfCloseableStream):
-    """One end. Nothing is held: who sends waits until the other end takes it."""
+    """One end. Nothing is buffered: a send waits until the other end has taken it."""
 
     def __init__(self, out: trio.MemorySendChannel[bytes], in_: trio.MemoryReceiveChannel[bytes]) -> None:
         self._out = out
@@ -99,7 +96,7 @@ class _Socket:
 
 
 def pipe(ends: Ends) -> tuple[Pipe, ServersEnd]:
-    """A pipe: our end, and that of a server which shall think that it speaks with the client itself."""
+    """Make a pipe: our end, and one for a server, which sees it as the client's connection."""
     there, here = trio.open_memory_channel[bytes](0)
     back, from_there = trio.open_memory_channel[bytes](0)
     kind = SecureServersEnd if ends.secure else ServersEnd

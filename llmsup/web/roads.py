@@ -1,7 +1,4 @@
-"""Where requests go: those for engines into the gateway, all others to Hypercorn and the Quart-trio app.
-
-It does not know what is said on a connection.
-"""
+"""Where requests go: those for engines to the gateway, all others to Hypercorn and the Quart-trio app."""
 
 from __future__ import annotations
 

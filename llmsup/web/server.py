@@ -1,7 +1,4 @@
-"""The listening sockets, and the connections that come from them, from the first to an end in three steps.
-
-It does not know where requests go (`roads`), nor what is said on a connection (`conversation`).
-"""
+"""The listening sockets and their connections, from accepting the first to shutting down in three steps."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ from .wire import Wire
 log = logging.getLogger(__name__)
 
 STALLED = Seconds(60)
-"""How long a client may take no byte while there are some for it. Without a limit it would hold its model for ever."""
+"""How long a client may leave sent bytes untaken. Without a limit it could hold its model for ever."""
 
 KERNEL_ASKS = 60
 """Seconds of silence after which the kernel asks whether the other side is still there. It asks some more times; after
@@ -52,7 +49,7 @@ class WebServer:
 
     Attributes:
         stalled: See `STALLED`, in seconds.
-        clients: Who is connected.
+        clients: The open connections.
     """
 
     def __init__(
@@ -96,7 +93,7 @@ class WebServer:
         await self._done.wait()
 
     async def _accept_all(self, task_status: trio.TaskStatus[None]) -> None:
-        """Returns when nobody is accepted any more, and the last one has left."""
+        """Accept connections until stopped; returns once the last one has ended."""
         async with trio.open_nursery() as connections:
             with self._accepting:
                 async with trio.open_nursery() as accepting:

@@ -1,7 +1,4 @@
-"""Models as JSON: the entries of `/running` and `/v1/models`.
-
-It does not know who asks.
-"""
+"""Models as JSON: the entries of `/running` and `/v1/models`."""
 
 from __future__ import annotations
 
@@ -61,7 +58,7 @@ def running_entry(model: Model, footprint: Cost | None) -> dict[str, Any]:
 
 
 def standing(model: Model) -> tuple[State, str]:
-    """Where it is in its life, and why. One that goes once nobody needs it is on its way out already."""
+    """Return a model's state, and why; one that will stop once it is idle already counts as stopping."""
     if model.intent.retiring and model.state is State.READY:
         return State.DRAINING, model.intent.retiring
     return model.state, model.reason
@@ -100,7 +97,7 @@ def preset_name(model: str, preset: str) -> str:
 
 
 def _status(model: Model, lacks: str) -> dict[str, Any]:
-    # Its last life may be over, and the next have yet to begin.
+    # The last run may be over before the next has begun.
     between = model.state is State.UNLOADED and model.intent.load
     value = "loading" if between else _STATUS.get(model.state, "loading")
     status: dict[str, Any] = {"value": value, "reason": model.reason}

@@ -1,7 +1,6 @@
-"""A request's body between Hypercorn and whoever reads it: a little is held, the rest waits at the client.
+"""A request's body between Hypercorn and its reader: a little is buffered, the rest waits at the client.
 
-Quart's own takes everything that comes, as fast as it comes, whether anybody reads it or not. It does not know what the
-bytes are for.
+Quart's own body buffers everything as fast as it arrives, whether or not it is read.
 """
 
 from __future__ import annotations
@@ -107,7 +106,7 @@ class Upload(TrioBody):
         return b"".join(parts)
 
     def discard(self) -> None:
-        """Nobody will read it: whatever comes is thrown away."""
+        """Discard whatever arrives from now on."""
         self._unwanted = True
         self._pieces.clear()
         self._held = 0

@@ -1,7 +1,4 @@
-"""The bytes to and from one client: sent with a deadline, closed so that the last of them arrive.
-
-It does not know what they mean.
-"""
+"""The bytes to and from one client: sent with a deadline, and closed so that the last of them arrive."""
 
 from __future__ import annotations
 
@@ -52,7 +49,7 @@ class Wire:
 
     @property
     def secure(self) -> bool:
-        """Whether it is encrypted."""
+        """Whether the connection is encrypted."""
         return isinstance(self._stream, trio.SSLStream)
 
     @property
@@ -71,7 +68,7 @@ class Wire:
         return self._transport is not None and self._transport.hung_up
 
     async def open(self) -> bool:
-        """Shake hands, where there are hands to be shaken; False: that failed.
+        """Do the TLS handshake, if there is TLS; returns False if it failed.
 
         Raises:
             TlsWanted: The client speaks plain HTTP; from here on, so do we, to tell it.
@@ -147,7 +144,7 @@ class Wire:
                 await self._stream.aclose()
 
     async def cut(self) -> None:
-        """Close in such a way that what was sent can't be taken for the whole: the client sees a reset."""
+        """Close with a reset, so that the client can't take what was sent for the whole."""
         self.broken = True
         if self._transport is not None:
             with suppress(OSError):  # it is gone already

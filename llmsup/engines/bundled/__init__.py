@@ -1,1 +1,1 @@
-"""The bundled engine: llama.cpp's own server out of xllamacpp, started with llama-server's flags."""
+"""The bundled engine: llama.cpp's server as packaged by xllamacpp, started with llama-server's flags."""

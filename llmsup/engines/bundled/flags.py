@@ -1,6 +1,6 @@
-"""Which of llama-server's flags the bundled engine takes, and where in xllamacpp's parameters each one goes.
+"""The llama-server flags that the bundled engine accepts, and which of xllamacpp's parameters each one sets.
 
-It does not import xllamacpp: reading a command line, and refusing one, needs no engine.
+This doesn't import xllamacpp: reading or refusing a command line needs no engine.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ class Flag(NamedTuple):
     """One flag.
 
     Attributes:
-        place: The dotted attribute of `CommonParams` to set, or a function where it takes more than that.
-        read: Reads the word after the flag; None: the flag stands alone and means `alone`.
-        alone: What is set where the flag stands alone.
+        place: The dotted attribute of `CommonParams` to set, or a function if setting one attribute isn't enough.
+        read: Parses the word after the flag; None if the flag takes no value.
+        alone: The value to set if the flag takes none.
     """
 
     place: Place
@@ -34,7 +34,7 @@ def _switch(place: Place, value: object, *spellings: str) -> dict[str, Flag]:
     return dict.fromkeys(spellings, Flag(place, None, value))
 
 
-# xllamacpp has no field for top-n-sigma, nor for DRY's sequence breakers: those go with each request.
+# xllamacpp has no field for top-n-sigma or DRY's sequence breakers: those are sent with each request.
 TABLE: Mapping[str, Flag] = {
     **_valued("model.path", str, "--model", "-m"),
     **_valued("mmproj.path", str, "--mmproj", "-mm"),
@@ -120,7 +120,7 @@ VALUED = frozenset(flag for flag, how in TABLE.items() if how.read is not None)
 
 
 def apply(engine: Any, params: Any, flag: Flag, value: object) -> None:
-    """Put a flag's value into xllamacpp's parameters.
+    """Set a flag's value in xllamacpp's parameters.
 
     Args:
         engine: The module `xllamacpp`.
@@ -135,6 +135,6 @@ def apply(engine: Any, params: Any, flag: Flag, value: object) -> None:
         owner = getattr(owner, step)
     setattr(owner, name, values.member(engine, value))
     if path == ["sampling"]:
-        # A GGUF may carry sampling defaults of its own; this marks the value as the user's, which beats them.
+        # A GGUF may contain sampling defaults; this marks the value as the user's, which takes precedence.
         bit = getattr(engine.common_params_sampling_config, f"COMMON_PARAMS_SAMPLING_CONFIG_{name.upper()}", 0)
         owner.user_sampling_config |= int(bit)

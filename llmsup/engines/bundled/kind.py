@@ -1,6 +1,6 @@
-"""The bundled engine as a kind: llama.cpp's own server out of xllamacpp, for whoever has no llama-server.
+"""The bundled engine as a kind: llama.cpp's server as packaged by xllamacpp, for machines without llama-server.
 
-It does not import xllamacpp.
+This doesn't import xllamacpp.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .launch import NAME, PROGRAM
 
 
 def xllamacpp_installed() -> bool:
-    """Whether the bundled engine can be started; it is not imported for that."""
+    """Tell whether the bundled engine can be started, without importing it."""
     return importlib.util.find_spec("xllamacpp") is not None
 
 
@@ -31,7 +31,7 @@ class Bundled(LlamaCpp):
     """The engine that comes with `pip install 'llmsup[engine]'`.
 
     Attributes:
-        installed: Whether it is there. Uses the disk.
+        installed: Tells whether it is installed. Reads the disk.
     """
 
     installed: Callable[[], bool] = xllamacpp_installed

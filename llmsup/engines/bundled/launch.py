@@ -1,7 +1,4 @@
-"""The command line of the bundled engine, which answers to llama-server's flags.
-
-It does not know whether xllamacpp is installed, nor where the model was found.
-"""
+"""The command line of the bundled engine, which accepts llama-server's flags."""
 
 from __future__ import annotations
 
@@ -21,11 +18,11 @@ DIALECT = Dialect(FLAGS, "the bundled engine", VALUED)
 
 
 def launch(spec: ModelSpec, *, model: Path, socket: Path, threads: int | None) -> Launch:
-    """The bundled engine for one model.
+    """Return the launch of the bundled engine for one model.
 
     Raises:
-        SetupError: The model's `args` have a flag that is ours or unknown, or the config asks for what this engine
-            can't be told.
+        SetupError: The model's `args` contain an unknown flag or one that llmsup sets, or the config asks for
+            something this engine has no flag for.
     """
     words, body, corrected = words_of(spec, DIALECT, model, socket, threads, alias=spec.name)
     return Launch(
@@ -33,7 +30,7 @@ def launch(spec: ModelSpec, *, model: Path, socket: Path, threads: int | None) -
         argv=(*PROGRAM, *words),
         env={**spec.env, **CHILD_MODE, "LLMSUP_STDIN_GUARD": "1"},
         address=UnixAddress(socket),
-        tells_progress=True,  # it is llama.cpp's own server, with the same child mode
+        tells_progress=True,  # this is llama.cpp's server, with the same child mode
         body_defaults=body,
         corrections=corrected.told,
     )

@@ -1,7 +1,6 @@
-"""The bundled engine's process: llama.cpp's own server out of xllamacpp, started with llama-server's flags.
+"""The bundled engine's process: llama.cpp's server as packaged by xllamacpp, started with llama-server's flags.
 
-It does not know who started it: `python -m llmsup.engines.bundled.process --model M.gguf --host /…/x.sock` works by
-hand too.
+It also works by hand: `python -m llmsup.engines.bundled.process --model M.gguf --host /…/x.sock`.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ Settings = list[tuple[str, Flag, object]]
 
 
 class UsageError(Exception):
-    """The command line can't be followed; the message is one line."""
+    """The command line is wrong; the message is one line."""
 
 
 def read(words: Iterable[str]) -> Settings:
-    """Read a command line into flags and their values, in their order.
+    """Parse a command line into flags and their values, in order.
 
     Raises:
-        UsageError: A flag is unknown, or has no value or a wrong one, or --model is missing.
+        UsageError: A flag is unknown, lacks its value or has an invalid one, or --model is missing.
     """
     settings: Settings = []
     rest = iter(words)
     for word in rest:
-        flag = TABLE.get(word.replace("_", "-"))  # llama-server takes both
+        flag = TABLE.get(word.replace("_", "-"))  # llama-server accepts both
         if flag is None:
             near = difflib.get_close_matches(word, FLAGS, n=1)
             raise UsageError(f"unknown flag {word}" + (f", did you mean {near[0]}?" if near else ""))
@@ -55,13 +54,13 @@ def read(words: Iterable[str]) -> Settings:
 
 
 def main(words: Sequence[str]) -> NoReturn:
-    """Serve until a signal comes. Exit codes: 1 it failed, 2 the command line is wrong."""
+    """Serve until a signal arrives. Exit codes: 1 for a failure, 2 for a wrong command line."""
     try:
         settings = read(words)
     except UsageError as error:
         _leave(2, str(error))
-    # The default actions end the process at once, whatever the engine is busy with; a handler of Python's would
-    # wait until the engine lets Python run.
+    # The default actions end the process at once, whatever the engine is doing; a Python handler would only
+    # run once the engine lets go of the GIL.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
@@ -69,7 +68,7 @@ def main(words: Sequence[str]) -> NoReturn:
     except ImportError as error:
         _leave(1, f"{error}; install it with: pip install 'llmsup[engine]'")
     params = xllamacpp.CommonParams()
-    params.n_parallel = -1  # as llama-server: as many slots as it thinks fit, in one unified cache
+    params.n_parallel = -1  # as in llama-server: it picks the number of slots, in one unified cache
     for word, flag, value in settings:
         try:
             apply(xllamacpp, params, flag, value)
@@ -79,17 +78,17 @@ def main(words: Sequence[str]) -> NoReturn:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
         # It binds first and answers 503 while it loads. It holds the GIL until the model is loaded, so no Python
-        # runs meanwhile, our thread included; its HTTP threads are C++ and need none. The name keeps it alive.
+        # code runs until then, our thread included; its HTTP threads are C++. The variable keeps it alive.
         server = xllamacpp.Server(params)
     except RuntimeError as error:
-        _leave(1, str(error))  # the reason is in the lines above it, which the engine writes itself
+        _leave(1, str(error))  # the engine has already logged the reason
     print(f"{PROGRAM}: listening on {server.listening_address}", file=sys.stderr, flush=True)
     while True:
         signal.pause()
 
 
 def _end_with_stdin() -> NoReturn:
-    """End when the other end of our standard input is gone: a bonus against orphans, beside the guard."""
+    """Exit when the other end of our standard input is gone: an extra protection against orphans, besides the guard."""
     while os.read(0, 4096):
         pass
     os._exit(1)

@@ -1,6 +1,6 @@
-"""How the bundled engine's flags are read, and the parameters that take more than setting one attribute.
+"""Parsers for the bundled engine's flags, and the parameters that need more than one attribute set.
 
-It does not know the flags' names, and imports no xllamacpp: members of its enumerations are kept by name.
+This doesn't import xllamacpp: members of its enumerations are kept by name.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 Reader = Callable[[str], object]
-"""Reads one word of a command line. Raises ValueError; `expected` says of what."""
+"""Parses one word of a command line. Raises ValueError; `expected` words what it would have accepted."""
 
 Place = str | Callable[[Any, Any, Any], None]
-"""A dotted attribute of `CommonParams`, or a function of the module xllamacpp, the `CommonParams`, the value."""
+"""A dotted attribute of `CommonParams`, or a function that gets the module xllamacpp, the `CommonParams`, the value."""
 
 
 class Member(NamedTuple):
@@ -24,12 +24,12 @@ class Member(NamedTuple):
 
 
 def member(engine: Any, value: object) -> object:
-    """The value itself, or the number that stands for an enumeration's member."""
+    """Return the value itself, or an enumeration member's number."""
     return int(getattr(getattr(engine, value.enum), value.name)) if isinstance(value, Member) else value
 
 
 class Choice:
-    """Reads one of a few words."""
+    """Parses one of a few words."""
 
     def __init__(self, **meanings: object) -> None:
         self.meanings = {word.strip("_").replace("_and_", "+").replace("__", "-"): to for word, to in meanings.items()}
@@ -64,17 +64,17 @@ LOAD_MODE = Choice(
 
 
 def layers(word: str) -> int:
-    """Layers on the GPU: a number, "auto" or "all"."""
+    """Parse the layers on the GPU: a number, "auto" or "all"."""
     return {"auto": -1, "all": -2}.get(word) or int(word)
 
 
 def seed(word: str) -> int:
-    """A seed; -1, a random one, is the largest number of an unsigned field."""
+    """Parse a seed; -1 (a random one) becomes the largest value of the unsigned field."""
     return int(word) & 0xFFFFFFFF
 
 
 def template_kwargs(word: str) -> dict[str, str]:
-    """A JSON object; the engine wants each value as JSON again."""
+    """Parse a JSON object; the engine expects each of its values as JSON text."""
     parsed = json.loads(word)
     if not isinstance(parsed, dict):
         raise ValueError(word)  # noqa: TRY004 (readers raise one kind of error)
@@ -82,7 +82,7 @@ def template_kwargs(word: str) -> dict[str, str]:
 
 
 def expected(read: Reader) -> str:
-    """What a reader takes, for a message: "a whole number"."""
+    """Say what a reader accepts, for a message: "a whole number"."""
     if isinstance(read, Choice):
         return f"one of {', '.join(read.meanings)}"
     return {
@@ -93,11 +93,11 @@ def expected(read: Reader) -> str:
     }.get(read, "a JSON object")
 
 
-# --- more than one attribute, or renamed in xllamacpp between 2026.5 and 2026.10 --------------------------
+# --- more than one attribute to set, or renamed in xllamacpp between 2026.5 and 2026.10 --------------------------
 
 
 def set_host(_engine: Any, params: Any, value: str) -> None:
-    """Where to listen: an address, or the path of a Unix socket that ends in ".sock"."""
+    """Set where to listen: an address, or the path of a Unix socket, which ends in ".sock"."""
     if hasattr(params, "hostnames"):
         params.hostnames = [value]
     else:
@@ -105,23 +105,23 @@ def set_host(_engine: Any, params: Any, value: str) -> None:
 
 
 def set_alias(_engine: Any, params: Any, value: str) -> None:
-    """What the model is called in answers."""
+    """Set the model's name in answers."""
     params.model_alias = {value}
 
 
 def set_rerank(engine: Any, params: Any, _value: object) -> None:
-    """A reranker is an embedding model that pools by rank."""
+    """Set up reranking: an embedding model that pools by rank."""
     params.embedding = True
     params.pooling_type = int(engine.llama_pooling_type.LLAMA_POOLING_TYPE_RANK)
 
 
 def set_ui(_engine: Any, params: Any, value: bool) -> None:
-    """Whether the web UI is served."""
+    """Set whether the web UI is served."""
     setattr(params, "ui" if hasattr(params, "ui") else "webui", value)
 
 
 def set_load_mode(engine: Any, params: Any, value: str) -> None:
-    """How the weights get into memory."""
+    """Set how the weights are loaded into memory."""
     if hasattr(params, "load_mode"):
         params.load_mode = int(getattr(engine.llama_load_mode, f"LLAMA_LOAD_MODE_{value.upper()}"))
     else:

@@ -1,7 +1,4 @@
-"""A user's own command as a kind of engine: a model's `command`, or that of an [engines.NAME] table.
-
-It does not know what the command starts, unless that is a llama-server.
-"""
+"""A user's own command as a kind of engine: a model's `command`, or that of an [engines.NAME] table."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ from . import launch
 
 
 class Command(Kind):
-    """Whatever the user says. "auto" never chooses it: it gets what names a command."""
+    """Any program that the user configures. "auto" never picks it; it serves the models for which a command is set."""
 
     name = "command"
     word = False
@@ -36,8 +33,9 @@ class Command(Kind):
         return bool(spec.command)
 
     def estimate(self, spec: ModelSpec, found: Found) -> Context | None:
-        """Nothing is known of a model's own command. An [engines.NAME] table that is given a GGUF most likely starts
-        some llama.cpp.
+        """Return None for a model's own command, about which nothing is known.
+
+        For a GGUF under an [engines.NAME] table it assumes that the table starts some llama.cpp.
         """
         return None if spec.command else context(with_file(spec, found, projector_of(spec, found)), found.facts)
 

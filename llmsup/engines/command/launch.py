@@ -1,6 +1,6 @@
-"""A user's own command as a launch: placeholders filled in, and where it will answer.
+"""A user's own command as a launch: placeholders filled in, and the address where it will answer.
 
-It does not know any engine's flags: all sampling of such a model travels with its requests.
+No flags are assumed for such an engine, so all of the model's sampling goes with its requests.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ def launch(
     name: str = "",
     port: Callable[[], int] | None = None,
 ) -> Launch:
-    """Fill in a command's placeholders; arguments that it does not place with ${ARGS} come last.
+    """Fill in a command's placeholders; the model's arguments come last unless the command has ${ARGS}.
 
     Args:
-        command: The words, with placeholders. `spec.args` may have them too.
-        engine: What a person calls it.
-        model: What ${PATH} stands for, if anything.
-        name: What ${NAME} stands for; "": the model's own.
-        socket: What ${SOCKET} stands for; a command that uses it is spoken to there.
-        port: Chooses what ${PORT} stands for; None: one that is free.
+        command: The words, with placeholders. `spec.args` may contain them, too.
+        engine: The engine's name in messages.
+        model: The value of ${PATH}, if there is one.
+        name: The value of ${NAME}; "" for the model's own name.
+        socket: The value of ${SOCKET}; a command that uses it is expected to answer there.
+        port: Picks the value of ${PORT}; None for any free port.
 
     Raises:
-        SetupError: There is neither ${PORT} nor ${SOCKET}, ${PATH} is used without a path, or a placeholder
+        SetupError: The command has neither ${PORT} nor ${SOCKET}, ${PATH} is used without a path, or a placeholder
             is misspelt.
     """
     words = _with_args(command, spec.args)
@@ -88,6 +88,6 @@ def _filled(spec: ModelSpec, word: str, values: dict[str, str]) -> str:
             raise SetupError(f"model {spec.name}: its command uses both ${{PORT}} and ${{SOCKET}}; one is enough.")
         if near := difflib.get_close_matches(name.upper(), _NAMES, n=1, cutoff=0.7):
             raise SetupError(f"model {spec.name}: unknown ${{{name}}}.", hint=f"Did you mean ${{{near[0]}}}?")
-        return match[0]  # a variable for a shell that the command starts
+        return match[0]  # a variable of a shell that the command starts
 
     return _PLACEHOLDER.sub(value, word)

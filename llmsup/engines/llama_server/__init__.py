@@ -1,1 +1,1 @@
-"""llama-server: its flags under all their names, and what a build of it understands."""
+"""llama-server: its flags in all their spellings, and which of them a build understands."""

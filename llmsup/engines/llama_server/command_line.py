@@ -1,7 +1,4 @@
-"""The command line of a llama-server, and the words that it shares with others which answer to the same flags.
-
-It does not know where the binary and the model were found.
-"""
+"""The command line of a llama-server, and the words it shares with other engines that accept the same flags."""
 
 from __future__ import annotations
 
@@ -18,15 +15,15 @@ from .flags import Dialect, check_args, render
 from .names import NAME
 from .spellings import Corrected, corrections
 
-# Internal to llama.cpp, hence only a bonus: with this variable (any number will do) llama-server takes us for its
-# own router. It then prints lines `cmd_child_to_router:state:{...}` on its standard output, with the progress of
-# the load, and once loaded it ends when its standard input closes. Readiness and orphans are seen to without it.
+# Internal to llama.cpp, so nothing depends on it: with this variable (any number will do) llama-server takes us for its
+# router. It then prints lines `cmd_child_to_router:state:{...}` on its standard output, with the progress of the load,
+# and once loaded it exits when its standard input closes. Readiness and orphans are handled without it.
 CHILD_MODE = {"LLAMA_SERVER_ROUTER_PORT": "1"}
 
-# A child's thread waits for this line, and the child at its end for that thread. The end of the input alone won't do:
-# the thread then calls exit() beside a SIGTERM's orderly end, which now and then aborts, and an aborted llama-server
-# first has a debugger (gdb, lldb) print its stack, where there is one: with all its memory, and the debugger's, until
-# that is done.
+# A thread of the child waits for this line, and on exit the child waits for that thread. Closing the input is not
+# enough: the thread then calls exit() while SIGTERM's orderly shutdown runs, which now and then aborts, and an aborted
+# llama-server has a debugger (gdb, lldb), if one is installed, print its stack first: meanwhile it keeps all its
+# memory, and the debugger takes more.
 _CHILD_EXIT = b"cmd_router_to_child:exit\n"
 
 _OURS = "llmsup gives each engine a socket of its own."
@@ -42,8 +39,9 @@ _OWNED = {
 
 
 def alias_of(name: str) -> str:
-    """A model's name as a llama-server's `--alias`, which would take a comma for the end of one of several. It gets the
-    comma of full width, which whoever asks by it is understood with (`catalog.resolver`).
+    """Return a model's name for llama-server's `--alias`, which takes a list separated by commas.
+
+    A comma becomes a full-width one; `catalog.resolver` accepts names with either.
     """
     return name.replace(",", "\N{FULLWIDTH COMMA}")
 
@@ -57,15 +55,15 @@ def launch(
     socket: Path,
     threads: int | None,
 ) -> Launch:
-    """A llama-server for one model.
+    """Return the launch of a llama-server for one model.
 
     Args:
         command: The binary, and arguments that come before all others.
-        socket: Where it shall answer; the name must end in ".sock", or llama-server takes it for a host.
+        socket: Where it is to answer; the name must end in ".sock", or llama-server takes it for a host.
 
     Raises:
-        SetupError: The model's `args` have a flag that is ours or unknown, or the config asks for what this
-            engine can't be told.
+        SetupError: The model's `args` contain an unknown flag or one that llmsup sets, or the config asks for
+            something this engine has no flag for.
     """
     problems = Collected()
     with problems.noting():
@@ -86,20 +84,20 @@ def launch(
 
 
 def corrected_command(spec: ModelSpec, command: tuple[str, ...], dialect: Dialect) -> Corrected:
-    """A llama-server's command with its arguments as this build spells them.
+    """Return a llama-server command with its arguments as this build spells them.
 
     Raises:
-        SetupError: There is a flag that it doesn't know.
+        SetupError: This build doesn't know one of the flags.
     """
     corrected = corrected_args(evolve(spec, args=command[1:]), dialect, place="command")
     return evolve(corrected, words=(command[0], *corrected.words))
 
 
 def corrected_args(spec: ModelSpec, dialect: Dialect, *, place: str = "args") -> Corrected:
-    """A model's `args` as this llama-server spells them, whoever wrote the rest of its command line.
+    """Return a model's `args` as this llama-server spells them, whoever wrote the rest of the command line.
 
     Raises:
-        SetupError: There is a flag that it doesn't know.
+        SetupError: This build doesn't know one of the flags.
     """
     return _checked(spec, dialect, {}, place=place)
 
@@ -115,11 +113,10 @@ def _checked(spec: ModelSpec, dialect: Dialect, owned: Mapping[str, str], *, pla
 def words_of(
     spec: ModelSpec, dialect: Dialect, model: Path, socket: Path, threads: int | None, *, alias: str
 ) -> tuple[tuple[str, ...], dict[str, object], Corrected]:
-    """All words after the program, the request fields that stand in for flags that this build hasn't got, and what was
-    corrected in `args`.
+    """Return all words after the program, request fields for flags this build lacks, and the corrections to `args`.
 
     Raises:
-        SetupError: As `launch`.
+        SetupError: As for `launch`.
     """
     problems = Collected()
     with problems.noting():
@@ -127,6 +124,6 @@ def words_of(
     with problems.noting():
         rendered = render(spec, dialect, threads=threads)
     problems.check()
-    # The user's own arguments come last: llama-server keeps the last of a flag given twice.
+    # The user's arguments come last: llama-server uses the last value of a flag given twice.
     words = ("--model", str(model), "--host", str(socket), "--alias", alias, *rendered.words, *corrected.words)
     return words, {**rendered.body_defaults, **corrected.sampling}, corrected

@@ -1,6 +1,6 @@
 """What a llama-server makes of a model's settings: the context that it will have.
 
-It does not know what any of it costs in memory.
+Its cost in memory is computed in `memory.cost`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ..context import AUTO_SLOTS, BATCH, UBATCH, Context, Flash
 from .given import FALSE, MOST, TRUE, Given
 
 _CACHE_RAM = 8192
-"""MiB of old prompts that it keeps if nothing is said (tools/server/server.cpp)."""
+"""MiB that its prompt cache may use by default (tools/server/server.cpp)."""
 
 
 def context(spec: ModelSpec, facts: Facts, environ: Mapping[str, str] | None = None) -> Context:
-    """What a llama-server would log for these settings (llama.cpp src/llama-context.cpp, tools/server/server.cpp).
+    """Return what llama-server would log for these settings (src/llama-context.cpp, tools/server/server.cpp).
 
     Without a context size it takes the one that the model was trained for; its `--fit` may then reduce that to leave
     1 GiB free, so this is an upper bound. Invalid values count as not given: the engine itself refuses them.

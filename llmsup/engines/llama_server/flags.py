@@ -1,7 +1,4 @@
-"""The settings that an engine can be given at launch, rendered for the flags that this engine has.
-
-It does not know how an engine's flags are found out (`probe`, `bundled`) nor what starts it.
-"""
+"""The settings that an engine gets at launch, rendered in the flags that this engine has."""
 
 from __future__ import annotations
 
@@ -23,10 +20,10 @@ _KINDS: Mapping[Kind | None, tuple[str, ...]] = {
 }
 
 HTTP_THREADS = 64
-"""Threads that a built-in engine answers HTTP with."""
+"""The number of HTTP threads of a built-in engine."""
 
 VERBOSITY = 4
-"""Of a built-in engine's log."""
+"""The log level of a built-in engine."""
 
 
 @frozen
@@ -35,8 +32,8 @@ class Dialect:
 
     Attributes:
         flags: Every spelling, with its dashes.
-        name: The engine, for messages: a path or "bundled".
-        valued: Those that want a word behind them.
+        name: The engine's name in messages: a path or "bundled".
+        valued: The flags that take a value.
     """
 
     flags: frozenset[str]
@@ -47,13 +44,13 @@ class Dialect:
         return f"<Dialect {self.name}, {len(self.flags)} flags>"
 
     def pick(self, candidates: Iterable[str]) -> str | None:
-        """The first of the spellings that the engine knows."""
+        """Return the first of the spellings that the engine knows."""
         return next((flag for flag in candidates if flag in self.flags), None)
 
 
 @frozen
 class Rendered:
-    """A model's settings: what the command line says, and what every request has to say instead."""
+    """A model's settings: the words for the command line, and the fields that every request has to carry instead."""
 
     words: tuple[str, ...] = ()
     body_defaults: Mapping[str, Any] = Factory(dict)
@@ -63,10 +60,10 @@ def render(spec: ModelSpec, dialect: Dialect, *, threads: int | None) -> Rendere
     """Write a model's settings as flags; sampling that the engine has no flag for becomes request fields.
 
     Args:
-        threads: How many to compute with, or None to leave it to the engine.
+        threads: The number of threads to compute with, or None to leave it to the engine.
 
     Raises:
-        SetupError: The config asks for settings that this engine has no flag for; all of them are told.
+        SetupError: The config asks for settings that this engine has no flag for; all of them are listed.
     """
     words: list[str] = []
     problems = Collected()
@@ -79,7 +76,7 @@ def render(spec: ModelSpec, dialect: Dialect, *, threads: int | None) -> Rendere
             problems.add(SetupError(f"model {spec.name}: {dialect.name} can't be given {what}: {lacks}."))
     problems.check()
     body: dict[str, Any] = {}
-    # An embedding or a rerank model samples nothing; its requests shall not carry [defaults.sampling].
+    # Embedding and rerank models don't sample: keep [defaults.sampling] out of their requests.
     sampling = spec.sampling if spec.kind in (None, "chat") else {}
     for name, value in sampling.items():
         key = request_field(name)
@@ -93,7 +90,7 @@ def render(spec: ModelSpec, dialect: Dialect, *, threads: int | None) -> Rendere
 
 
 def _settings(spec: ModelSpec, threads: int | None) -> Iterator[tuple[str, tuple[str, ...], int | None]]:
-    """What to give at launch: its key if it is asked for (else "", it is only nice to have), flags, value."""
+    """Yield what to give at launch: the key that asks for it ("" if it may be dropped), the spellings, the value."""
     if spec.kind in _KINDS:
         yield f'kind = "{spec.kind}"', _KINDS[spec.kind], None
     if spec.ctx_size:
@@ -106,15 +103,15 @@ def _settings(spec: ModelSpec, threads: int | None) -> Iterator[tuple[str, tuple
         asked = "threads" if spec.threads != "auto" else ""
         yield asked, ("--threads", "-t"), threads
         yield "", ("--threads-batch", "-tb"), threads
-    # Always, because left to itself each llama-server may keep 8 GiB of prompts.
+    # Always given: by default each llama-server may keep 8 GiB of prompts.
     yield "", ("--cache-ram", "-cram"), -(-spec.cache_ram // MiB)
-    # Each kept connection holds one of its threads, and it starts new ones too late: with its default (5 here) 11 of
-    # 16 requests at once waited 1 to 11 s for a thread, with 64 none did, for 2.6 MiB (tools/bench_proxy.py).
+    # Each kept connection occupies a thread, and new threads start too late: with the default (5 here), 11 of 16
+    # concurrent requests waited 1 to 11 s for one; with 64 none did, for 2.6 MiB (tools/bench_proxy.py).
     yield "", ("--threads-http",), HTTP_THREADS
-    # The size of each buffer, which nobody else tells on a Mac, is said from 4 up (3 is the default). The price is some
-    # 200 lines more at the start and some 15 with each request, with nothing in them of what was asked or answered.
+    # From 4 up (the default is 3) the log gives the size of each buffer, which on a Mac has no other source. It costs
+    # some 200 more lines at the start and 15 with each request, none of which contain prompts or answers.
     yield "", ("--verbosity", "--log-verbosity", "-lv"), VERBOSITY
-    # Our file is here already, and nobody browses a socket in a private directory.
+    # The file is already on the disk, and no browser can reach a socket in a private directory.
     yield "", ("--offline",), None
     yield "", ("--no-ui", "--no-webui"), None
 
@@ -124,16 +121,16 @@ _SHORT_FLAG = re.compile(r"-[A-Za-z][\w.-]*")
 
 
 def check_args(spec: ModelSpec, dialect: Dialect, owned: Mapping[str, str], *, place: str = "args") -> None:
-    """Refuse extra arguments that would take the engine out of our hands, or that it would refuse itself.
+    """Refuse extra arguments that would take the engine out of our control, or that it would refuse itself.
 
-    An engine ends at once at a flag that it doesn't know; by then room was made for it in memory.
+    An engine exits at once if it doesn't know a flag, but other models may have been evicted for it by then.
 
     Args:
-        owned: Flags that are ours to give, each with what to do instead.
-        place: What the words are called in a message.
+        owned: The flags that llmsup sets, each with what to do instead.
+        place: The name of these arguments in a message.
 
     Raises:
-        SetupError: The model's `args` have such flags; all of them are told.
+        SetupError: The model's `args` contain such flags; all of them are listed.
     """
     problems = Collected()
     before = ""
@@ -143,7 +140,7 @@ def check_args(spec: ModelSpec, dialect: Dialect, owned: Mapping[str, str], *, p
         where = f"model {spec.name}: {place} has {word!r}"
         if flag in owned:
             problems.add(SetupError(f"{where}, which llmsup sets itself.", hint=owned[flag]))
-        # what stands behind a flag may be its value, even if it looks like one: "--chat-template -x"
+        # a word after a flag may be its value, even if it looks like a flag: "--chat-template -x"
         elif not (_LONG_FLAG.fullmatch(flag) or (_SHORT_FLAG.fullmatch(flag) and not value_of)):
             continue
         elif flag not in dialect.flags:

@@ -56,7 +56,7 @@ class Given:
         self._environ = {**environ, **spec.env}
 
     def text(self, flag: str) -> str:
-        """A flag's value; "" if it isn't given."""
+        """Return a flag's value; "" if it isn't given."""
         return self._words.get(flag) or self._environ.get(_VARIABLES[flag], "")
 
     def number(self, flag: str, ours: int = 0, default: int = 0) -> int:
@@ -67,7 +67,7 @@ class Given:
         return ours or (default if variable is None else variable)
 
     def on(self, flag: str, *, default: bool = False) -> bool:
-        """Whether a switch is on."""
+        """Tell whether a switch is on."""
         word = self.text(flag).lower()
         negated = _VARIABLES[flag].replace("LLAMA_ARG_", "LLAMA_ARG_NO_")
         if not word and negated in self._environ:

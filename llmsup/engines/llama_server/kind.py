@@ -1,7 +1,4 @@
-"""llama-server as a kind of engine: the one on PATH, or the one that [engines.llama-server] names.
-
-It does not know who else starts llama-servers: Ollama's own, and users' commands.
-"""
+"""llama-server as a kind of engine: the one on PATH, or the one that [engines.llama-server] names."""
 
 from __future__ import annotations
 
@@ -47,8 +44,9 @@ class LlamaServer(LlamaCpp):
 
 
 def installed(machine: Machine) -> tuple[str, ...]:
-    """The llama-server that models get where they don't say otherwise, and the arguments that it always gets; none:
-    there is none. Uses the disk.
+    """Return the default llama-server and the arguments it always gets, or an empty tuple if none is installed.
+
+    Reads the disk.
     """
     words = _words(machine.config.now.engines.get(NAME))
     found = machine.which(os.path.expanduser(words[0]))

@@ -1,7 +1,4 @@
-"""What all kinds have in common that are llama.cpp's own server: they read GGUFs, and answer to the same flags.
-
-It does not know where their programs are.
-"""
+"""What the kinds based on llama.cpp's server have in common: they read GGUFs, and accept the same flags."""
 
 from __future__ import annotations
 
@@ -23,10 +20,10 @@ from .model_file import projector_of, with_file
 
 
 class LlamaCpp(Kind):
-    """llama.cpp's server, from wherever it is."""
+    """llama.cpp's server, whichever program it comes in."""
 
     def can_run(self, spec: ModelSpec, found: Found | None) -> bool:
-        return True  # all that the catalog finds is GGUF; what it can't find may be one
+        return True  # the catalog only finds GGUFs, and a file it didn't find may be one
 
     def refusal(self, spec: ModelSpec, found: Found) -> str:
         facts = found.facts
@@ -39,11 +36,11 @@ class LlamaCpp(Kind):
         return context(self.with_file(spec, found), found.facts)
 
     def with_file(self, spec: ModelSpec, found: Found) -> ModelSpec:
-        """The settings with the flags that go with the file put before the user's own `args`, which win."""
+        """Return the settings with the file's flags put before the user's `args`, which take precedence."""
         return with_file(spec, found, self.projector(spec, found))
 
     def projector(self, spec: ModelSpec, found: Found) -> Path | None:
-        """The projector that the engine gets since it goes with the file."""
+        """Return the projector that the engine gets because it belongs to the file."""
         return projector_of(spec, found)
 
     async def launch(self, wanted: Wanted, program: tuple[str, ...], socket: Path, machine: Machine) -> Launch:
@@ -70,8 +67,8 @@ class LlamaCpp(Kind):
         threads: int | None,
         machine: Machine,
     ) -> Launch:
-        """The launch for settings that have the file's flags in their `args`.
+        """Return the launch for settings that already have the file's flags in their `args`.
 
         Raises:
-            SetupError: The config asks for what this build can't do.
+            SetupError: The config asks for something this build can't do.
         """

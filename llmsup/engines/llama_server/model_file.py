@@ -1,6 +1,6 @@
-"""What a model's file asks of llama.cpp's engines: its projector, its adapters, its pooling.
+"""What a model's file requires of llama.cpp's engines: its projector, its adapters, its pooling.
 
-It does not know how settings are spelled for an engine (`flags`), nor which engine it will be.
+How settings are spelled for a particular engine is up to `flags`.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from ...catalog.found import Found
 from ...catalog.gguf.facts import Facts
 from ...config.schema import ModelSpec
 
-# An encoder computes a whole input at once, and llama-server refuses one that is longer than its physical batch
-# (512 tokens if nothing is said): "input is too large to process".
+# An encoder processes an input as a whole, and llama-server refuses one longer than its physical batch (512 tokens by
+# default): "input is too large to process".
 _ENCODER_BATCH = 2048
 
 
 def with_file(spec: ModelSpec, found: Found, projector: Path | None) -> ModelSpec:
-    """The settings with the flags that go with the file put before the user's own `args`, which win.
+    """Return the settings with the file's flags put before the user's `args`, which take precedence.
 
     Args:
-        projector: What it is given to see or hear with, if anything.
+        projector: The projector that the engine gets, if any.
     """
     return evolve(spec, args=(*file_args(spec, found, projector), *spec.args))
 
 
 def file_args(spec: ModelSpec, found: Found, projector: Path | None) -> tuple[str, ...]:
-    """The flags that go with the file; none that the user's `args` have already. Arguments as for `with_file`."""
+    """Return the file's flags, except those already in the user's `args`. Arguments as for `with_file`."""
     words: list[str] = []
     if projector:
         words += ("--mmproj", str(projector))
@@ -45,11 +45,12 @@ def file_args(spec: ModelSpec, found: Found, projector: Path | None) -> tuple[st
 
 
 def projector_of(spec: ModelSpec, found: Found, *, inside: bool = False) -> Path | None:
-    """The projector that an engine gets since it goes with the file; None also where the user's `args` settle that, or
-    where an engine has refused it.
+    """Return the projector that an engine gets because it belongs to the file.
+
+    None if there is none, if the user's `args` decide about it, or if an engine has refused it.
 
     Args:
-        inside: The engine can take one out of the model's own file.
+        inside: Whether the engine can use a projector contained in the model's file.
     """
     if _given(spec, "--mmproj", "-mm", "--no-mmproj", "--mmproj-auto") or found.unseeing:
         return None
@@ -57,14 +58,16 @@ def projector_of(spec: ModelSpec, found: Found, *, inside: bool = False) -> Path
 
 
 def pooling(facts: Facts) -> str:
-    """How an embedding model's tokens become one vector: as its header says, else the mean for an encoder and the
-    last token for a model that only looks back, as such embedders are trained.
+    """Return how an embedding model pools its tokens into one vector.
+
+    If the header doesn't say, that is the mean for an encoder and the last token for a causal model, as such embedders
+    are trained.
     """
     return facts.pooling or ("mean" if _is_encoder(facts) else "last")
 
 
 def encoder_batch(facts: Facts) -> int:
-    """The physical batch in tokens that takes the longest input of an encoder; 0 where llama-server's own will do."""
+    """Return the physical batch, in tokens, for an encoder's longest input; 0 if llama-server's default will do."""
     longest = min(facts.context_length, _ENCODER_BATCH)
     return longest if _is_encoder(facts) and longest > 512 else 0
 

@@ -1,3 +1,3 @@
-"""What llama-server is called: as a program, in a config, and to people."""
+"""llama-server's names: as a program, in a config, and for people."""
 
 NAME = "llama-server"

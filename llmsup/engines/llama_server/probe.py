@@ -1,7 +1,4 @@
-"""What a llama-server binary understands: every flag its `--help` names, asked once per binary.
-
-It does not know what the flags are for.
-"""
+"""What a llama-server binary understands: every flag in its `--help`, asked once per binary."""
 
 from __future__ import annotations
 
@@ -18,28 +15,28 @@ from ...process.programs import last_lines, run
 from ...units import Bytes, Seconds
 from .flags import Dialect
 
-# The column of descriptions is far to the right, and some of its lines begin with a dash too.
+# Descriptions are in a column far to the right, and some of their lines begin with a dash, too.
 _HEAD = re.compile(r" {0,4}(?=-)")
-_MOST = Bytes(4 * 1024**2)  # a help text has some 20 KB, and backends announce themselves at length
+_MOST = Bytes(4 * 1024**2)  # a help text is some 20 KB, and backends add long announcements
 _FLAG = re.compile(r"(--?[A-Za-z][\w.-]*)(\s*,)?\s*")
 _COLUMN = 40
 _VALUE = re.compile(r"(?<=[\w.-]) (?=\S)")
 
 
 def parse_flags(help_text: str) -> frozenset[str]:
-    """Every spelling of every flag in a help text, with its dashes."""
+    """Return every spelling of every flag in a help text, with its dashes."""
     return frozenset().union(*(names for names, _ in _flags(help_text)))
 
 
 def parse_valued(help_text: str) -> frozenset[str]:
-    """Those of them that want a word behind them: "--ctx-size N"."""
+    """Return the spellings of the flags that take a value: "--ctx-size N"."""
     return frozenset().union(*(names for names, valued in _flags(help_text) if valued))
 
 
 def _flags(help_text: str) -> Iterator[tuple[tuple[str, ...], bool]]:
-    """The spellings of each flag, and whether it wants a value."""
+    """Yield the spellings of each flag, and whether it takes a value."""
     spellings: list[str] = []
-    goes_on = False  # the line before ended in a comma within its list of spellings
+    goes_on = False  # the previous line ended within a list of spellings, after a comma
     for line in help_text.splitlines():
         head = _HEAD.match(line)
         if not head and not (goes_on and line.lstrip().startswith("-")):
@@ -54,13 +51,13 @@ def _flags(help_text: str) -> Iterator[tuple[tuple[str, ...], bool]]:
             position = match.end()
             goes_on = match[2] is not None
         goes_on = goes_on and position >= end
-        # Its value stands right behind it, and what it does in a column of its own, or in the next line.
+        # The value directly follows the flag; the description is in its column or on the next line.
         yield tuple(spellings), position != _COLUMN and bool(_VALUE.match(line, position - 1))
 
 
 @frozen
 class _Binary:
-    """One state of one file: a llama-server that was upgraded in place is another."""
+    """One version of one file: a llama-server upgraded in place is a different binary."""
 
     path: Path
     size: int
@@ -69,18 +66,18 @@ class _Binary:
 
 @define
 class _Entry:
-    lock: trio.Lock = Factory(trio.Lock)  # whoever asks meanwhile waits for the run that is under way
+    lock: trio.Lock = Factory(trio.Lock)  # concurrent callers wait for the run in progress
     dialect: Dialect | None = None
     version: str | None = None
 
 
 @define
 class Probe:
-    """Asks binaries for their flags and their version, and remembers the answers.
+    """Asks binaries for their flags and their version, and caches the answers.
 
     Attributes:
         timeout: Seconds that a binary may take to print its help. Cold GPU libraries take a while.
-        inheritance: Their environment.
+        inheritance: What the binaries inherit: their environment.
     """
 
     timeout: Seconds = Seconds(20)
@@ -88,17 +85,17 @@ class Probe:
     _known: dict[_Binary, _Entry] = field(factory=dict, init=False, repr=False)
 
     async def dialect(self, binary: Path) -> Dialect:
-        """The flags of a llama-server.
+        """Return the flags of a llama-server.
 
         Raises:
-            SetupError: It can't be run, takes too long, or what it prints is no help text.
+            SetupError: It can't be run, takes too long, or doesn't print a help text.
         """
         entry = await self._entry(binary)
         async with entry.lock:
             if entry.dialect is None:
                 text = await self._run(binary, "--help")
                 flags, valued = parse_flags(text), parse_valued(text)
-                # Without these it may be any program; better said now than by a model that doesn't start.
+                # Without these it is some other program; say so now, not when a model fails to start.
                 if not {"--model", "--host"} <= flags:
                     raise SetupError(
                         f"{binary} --help names no --model and --host: it is not a llama-server.{last_lines(text)}"
@@ -107,7 +104,7 @@ class Probe:
             return entry.dialect
 
     async def version(self, binary: Path) -> str:
-        """The first line of what `--version` prints: "version: 10068 (571d0d5)".
+        """Return the first line that `--version` prints: "version: 10068 (571d0d5)".
 
         Raises:
             SetupError: It can't be run, or takes too long.
@@ -116,7 +113,7 @@ class Probe:
         async with entry.lock:
             if entry.version is None:
                 lines = (await self._run(binary, "--version")).split("\n")
-                # Backends announce themselves first on some machines.
+                # On some machines backends print announcements first.
                 entry.version = next((line for line in lines if line.startswith("version")), lines[0]).strip()
             return entry.version
 

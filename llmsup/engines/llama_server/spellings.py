@@ -1,7 +1,4 @@
-"""Flags of llama-server under other names: one build's `--typ-p` is another's `--typical-p`.
-
-It does not know which build is installed; a dialect says which spellings it has.
-"""
+"""llama-server's flags in other spellings: one build's `--typ-p` is another's `--typical-p`."""
 
 from __future__ import annotations
 
@@ -16,10 +13,10 @@ from ...errors import Collected, SetupError
 from ..sampling import FIELD_OF, FIELDS, Field, body_value, read_flag
 from .flags import Dialect
 
-# What is so in every build that doesn't know the flag, with the number of words that belong to it.
+# Flags whose effect is the default in every build that doesn't know them, with the number of words they take.
 _SO_ANYWAY = {"--cont-batching": 0, "--defrag-thold": 1}
 
-# The switches that --load-mode replaced (b10734 still took them, b11053 does not): what each says of mmap, mlock
+# The switches that --load-mode replaced (b10734 still accepted them, b11053 doesn't): what each sets for mmap, mlock
 # and direct I/O.
 _LOAD_SWITCHES: Mapping[str, Mapping[str, bool]] = {
     "--mmap": {"mmap": True},
@@ -35,7 +32,7 @@ _LOAD_MODES: Mapping[str, tuple[str, ...]] = {
     "none": ("--no-mmap",),
     "mmap": ("--mmap",),
     "mlock": ("--no-mmap", "--mlock"),
-    "mmap+mlock": ("--mlock",),  # mmap was on unless switched off
+    "mmap+mlock": ("--mlock",),  # mmap was on by default
     "dio": ("--direct-io",),
 }
 
@@ -44,12 +41,12 @@ _DRAFT_LIMITS = ("--spec-draft-n-max", "--spec-draft-n-min")
 
 @frozen
 class Corrected:
-    """A model's `args` as one engine takes them.
+    """A model's `args` as one engine accepts them.
 
     Attributes:
         words: The arguments.
-        sampling: What that engine can't be told at launch but in every request, as request fields.
-        told: What was changed, a clause each: "args: --typ-p is --typical-p here".
+        sampling: The sampling that this engine has no flags for, as fields for every request.
+        told: The changes, a clause each: "args: --typ-p is --typical-p here".
     """
 
     words: tuple[str, ...] = ()
@@ -58,15 +55,15 @@ class Corrected:
 
 
 def correct(spec: ModelSpec, dialect: Dialect, *, place: str = "args") -> Corrected:
-    """Write a model's `args` as this engine spells them, where it is certain what is meant.
+    """Write a model's `args` as this engine spells them, wherever the meaning is certain.
 
-    What is not certain is left as it stands, for `check_args` to name.
+    Anything uncertain is left unchanged, for `check_args` to report.
 
     Args:
-        place: What the words are called when a correction is told.
+        place: The name of these arguments in a correction.
 
     Raises:
-        SetupError: Sampling flags have values that can't be theirs, or a flag's successor is a matter of choice.
+        SetupError: A sampling flag has an invalid value, or a flag has several successors to choose from.
     """
     corrected, problems = corrections(spec, dialect, place=place)
     problems.check()
@@ -74,7 +71,7 @@ def correct(spec: ModelSpec, dialect: Dialect, *, place: str = "args") -> Correc
 
 
 def corrections(spec: ModelSpec, dialect: Dialect, *, place: str = "args") -> tuple[Corrected, Collected]:
-    """As `correct`, with what can't be corrected beside it, and left out of the words."""
+    """Like `correct`, but return what can't be corrected as well, instead of raising; it is left out of the words."""
     if not spec.args:
         return Corrected(), Collected()
     work = _Work(spec, dialect, place)
@@ -84,7 +81,7 @@ def corrections(spec: ModelSpec, dialect: Dialect, *, place: str = "args") -> tu
 
 
 def _split(args: tuple[str, ...], tell: Callable[[str, str], None]) -> list[str]:
-    """Two words for `--flag=value`, which llama-server doesn't take."""
+    """Split `--flag=value`, which llama-server doesn't accept, into two words."""
     words: list[str] = []
     for word in args:
         flag, equals, value = word.partition("=")
@@ -97,7 +94,7 @@ def _split(args: tuple[str, ...], tell: Callable[[str, str], None]) -> list[str]
 
 
 def _load_mode(words: list[str], dialect: Dialect, tell: Callable[[str, str], None]) -> list[str]:
-    """Old switches as --load-mode, or that as old switches; several switches make one mode."""
+    """Turn old switches into --load-mode, or the reverse; several switches make one mode."""
     switches = [word for word in words if flag_in(word) in _LOAD_SWITCHES]
     modes = [word for word in words if canonical(flag_in(word)) == "--load-mode"]
     now = dialect.pick(("--load-mode", "-lm"))
@@ -118,7 +115,7 @@ def _load_mode(words: list[str], dialect: Dialect, tell: Callable[[str, str], No
 
 
 def _mode(switches: list[str]) -> str:
-    """The one mode that old switches mean together; "" where they only say what is the default."""
+    """Return the mode that old switches add up to; "" if that is the default."""
     said: dict[str, bool] = {}
     for word in switches:
         said.update(_LOAD_SWITCHES[flag_in(word)])
@@ -161,7 +158,7 @@ class _Work:
         return Corrected(tuple(self.out), fields, tuple(self.told))
 
     def _one(self, word: str, flag: str, after: str | None) -> int | None:
-        """Write one flag anew. Returns how many words after it were used up; None: it stays as it is."""
+        """Rewrite one flag. Returns how many of the words after it were consumed; None if the flag is unchanged."""
         family = spellings(flag)
         if family[0] in _DRAFT_LIMITS and flag != family[0]:
             return self._draft_limit(word, family[0])
@@ -177,21 +174,21 @@ class _Work:
             return _SO_ANYWAY[family[0]]
         if field := next((each for each in family if each in FIELD_OF), None):
             return self._sampling(word, field, after)
-        return None if flag.startswith("--") else self._put(family[0])  # the long name is the one to be named
+        return None if flag.startswith("--") else self._put(family[0])  # messages use the long name
 
     def _put(self, *words: str) -> int:
         self.out += words
         return 0
 
     def _flash_attention(self, word: str, after: str | None, *, renamed: bool = False) -> int | None:
-        """It takes a value since August 2025 . --cache-ram came after that, so who has it wants one."""
+        """Add the value that the flag takes since August 2025; builds with --cache-ram, which is newer, need it."""
         if (after is None or flag_in(after)) and "--cache-ram" in self.dialect.flags:
             self.tell(word, f"{word} on")
             return self._put(word, "on")
         return self._put(word) if renamed else None
 
     def _draft_limit(self, word: str, now: str) -> int | None:
-        """The old limits held for every way to draft; each way has its own now, and the old ones only say so."""
+        """Replace a limit for every way to draft: each way now has its own, and the old flag is refused."""
         if now not in self.dialect.flags:
             return None
         flags = {canonical(flag_in(each)) for each in self.spec.args}

@@ -1,1 +1,1 @@
-"""Ollama's own build of llama-server, for the files that only it can run."""
+"""Ollama's build of llama-server, for the files that only it can run."""

@@ -1,7 +1,4 @@
-"""Where an installed Ollama keeps its own llama-server.
-
-It does not know what that is for.
-"""
+"""Where an installed Ollama keeps its llama-server."""
 
 from __future__ import annotations
 
@@ -46,7 +43,7 @@ _PROGRAMS: Mapping[str, tuple[str, ...]] = {
     ),
     "linux": ("/usr/local/bin/ollama", "/usr/bin/ollama"),
 }
-"""Where installers put Ollama: its app, Homebrew, scripts/install.sh, distributions."""
+"""Where installers put Ollama: the app, Homebrew, scripts/install.sh, distributions."""
 
 
 def _candidates(programs: Iterable[str], platform: str, realpath: Callable[[str], str]) -> Iterator[str]:

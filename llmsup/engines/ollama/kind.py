@@ -1,7 +1,6 @@
-"""The llama-server that comes with Ollama as a kind of engine. It gets the files that llama.cpp as it is can't run, and
-only those.
+"""Ollama's llama-server as a kind of engine, only for the files that upstream llama.cpp can't run.
 
-It does not know how these files are told (`catalog.ollama.compat`), nor where Ollama is installed (`installed`).
+`catalog.ollama.compat` recognises these files.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from .installed import find_llama_server
 
 @frozen(repr=False)
 class Ollama(LlamaServer):
-    """Ollama's llama-server. It answers to llama-server's flags, and to people it is one.
+    """Ollama's llama-server, which accepts llama-server's flags and is shown to people as one.
 
     Attributes:
-        find: Finds it; None: it isn't installed. Uses the disk.
+        find: Returns its path, or None if it isn't installed. Reads the disk.
     """
 
     find: Callable[[], Path | None] = find_llama_server

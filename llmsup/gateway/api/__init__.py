@@ -1,4 +1,4 @@
-"""The APIs that are spoken here. Another one is a file beside these, and its routes in this list."""
+"""The APIs that clients can use. To add one, write a file beside these and add its routes to this list."""
 
 from . import anthropic, llama_cpp, openai
 

@@ -1,4 +1,4 @@
-"""Anthropic's API, which llama-server speaks itself: only errors of our own have to be worded for its clients."""
+"""Anthropic's API, which llama-server speaks itself: only llmsup's own errors have to be worded for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .dialect import Dialect, Route, error_object
 
 
 class Anthropic(Dialect):
-    """An error is an object of its own type; in a stream it is an event that is named so."""
+    """Errors are objects of type "error"; in a stream they are events of that name."""
 
     under = ("/v1/messages", "/v/messages")
 
@@ -27,7 +27,7 @@ class Anthropic(Dialect):
     }
 
     def error(self, error: Error) -> dict[str, object]:
-        """Besides the two members that Anthropic has, those of OpenAI's shape: `code` is worth knowing here, too."""
+        """Add OpenAI's members to Anthropic's two: `code` is useful here, too."""
         shape = error_object(error)
         other = "invalid_request_error" if error.status < HTTPStatus.INTERNAL_SERVER_ERROR else "api_error"
         assert isinstance(shape["error"], dict)

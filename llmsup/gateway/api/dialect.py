@@ -1,6 +1,6 @@
-"""What an API is to the gateway: which paths it has, where they lead, and what is said in its own words.
+"""What an API is to the gateway: its paths, their targets, and how it words errors and signs of life.
 
-The seam that each API's file fills in. It knows no API itself: those are beside it, one file each.
+The interface that each API implements in a file beside this one.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ GET = frozenset(("GET", "HEAD"))
 
 
 class Dialect:
-    """How an API words what does not come from an engine. These words are OpenAI's; another API overrides them.
+    """How an API words whatever doesn't come from an engine: by default as OpenAI does; other APIs override that.
 
     Attributes:
-        under: What is under one of these paths is spoken about in this API's words, also if there is no such path.
-        stream_headers: Of a stream that begins before its model is there.
-        gives_signs: A stream may begin before its model is there, as there is something to say that clients ignore.
+        under: Path prefixes: errors for paths under them are worded for this API, even if the path doesn't exist.
+        stream_headers: The headers of a stream that begins before its model is loaded.
+        gives_signs: Whether a stream may begin before its model is loaded, because the API has something to send that
+            clients ignore.
     """
 
     under: ClassVar[tuple[str, ...]] = ()
@@ -38,26 +39,26 @@ class Dialect:
     gives_signs: ClassVar[bool] = True
 
     def error(self, error: Error) -> dict[str, object]:
-        """An error as the JSON body of an answer."""
+        """Return an error as the JSON body of an answer."""
         return error_object(error)
 
     def error_event(self, error: Error) -> bytes:
-        """An error for a stream that has begun."""
+        """Word an error for a stream that has begun."""
         return b"data: %s\n\n" % msgspec.json.encode(self.error(error))
 
     def refusal_event(self, body: bytes) -> bytes:
-        """An answer of the engine's that is no stream, for a stream that has begun."""
+        """Word an engine's non-streamed answer for a stream that has begun."""
         return b"data: %s\n\n" % body.replace(b"\r", b"").replace(b"\n", b"\ndata: ")
 
     def sign_of_life(self, text: str) -> bytes:
-        """What keeps clients from giving up while a model loads."""
+        """Return bytes that keep clients from giving up while a model loads."""
         return sse.comment(text)
 
 
 def error_object(error: Error) -> dict[str, object]:
-    """An error in OpenAI's shape."""
+    """Return an error in OpenAI's shape."""
     shape: dict[str, object] = {
-        "message": str(error).encode("utf-8", "replace").decode(),  # a path in it may be none
+        "message": str(error).encode("utf-8", "replace").decode(),  # a path in it may not be valid UTF-8
         "type": error.type,
         "param": error.param,
         "code": error.code,
@@ -70,14 +71,16 @@ def error_object(error: Error) -> dict[str, object]:
 
 
 class Translation(ABC):
-    """The way of one answer from an engine's words to the client's. One is made for each request, when it has come: it
-    may remember what it has seen of the answer, and when, but nothing large of the request, whose body is let go once
-    an engine has it. None of this may wait, and `event` is called for every token.
+    """Translates one answer from the engine's format into that of the client's API.
 
-    What an engine says that can't be understood may raise ValueError, TypeError, LookupError or AttributeError.
+    One is made for each request when it arrives. It may keep what it has seen of the answer, and when, but nothing
+    large from the request, whose body is freed once an engine has it. Its methods must not block, and `event` is called
+    for every token.
+
+    If the engine's output can't be understood, they may raise ValueError, TypeError, LookupError or AttributeError.
 
     Attributes:
-        whole_type: Content-Type of an answer that is no stream.
+        whole_type: Content-Type of an answer that is not a stream.
         stream_type: Content-Type of a stream.
     """
 
@@ -86,27 +89,27 @@ class Translation(ABC):
 
     @abstractmethod
     def event(self, data: bytes) -> bytes:
-        """An event of the engine's stream (its data, without the framing) as the client gets it; b"": not at all."""
+        """Translate an event of the engine's stream (its data, without the framing); b"" to drop it."""
 
     @abstractmethod
     def end(self) -> bytes:
-        """What the client gets at the end of the engine's stream, if that is whole."""
+        """Return what to send at the end of the engine's stream, if it is complete."""
 
     @abstractmethod
     def whole(self, body: bytes) -> bytes:
-        """An answer that is no stream."""
+        """Translate an answer that is not a stream."""
 
     @abstractmethod
     def refusal(self, status: int, body: bytes) -> bytes:
-        """An error of the engine's own, which has this status (400 or more)."""
+        """Translate an error from the engine, with its status (400 or more)."""
 
 
 @frozen(kw_only=True)
 class Asked:
-    """A request that is answered without an engine, and what may be told from.
+    """A request that is answered without an engine, and what its answer may use.
 
     Attributes:
-        body: None where there is none.
+        body: The request's body; None if it has none.
     """
 
     head: RequestHead
@@ -116,7 +119,7 @@ class Asked:
 
 
 def stream_is_true(body: JsonBody) -> bool:
-    """Whether a stream is asked for, in most APIs' words."""
+    """Tell whether a body asks for a stream, as most APIs spell it."""
     return body.get("stream") is True
 
 
@@ -125,23 +128,23 @@ class Route:
     """One path of an API.
 
     Attributes:
-        dialect: Whose words are used.
-        path: As clients ask for it, decoded; with "/*" at its end for whatever is under it.
-        methods: Others are refused.
-        target: The path that the engine is asked for; "" for the same one.
-        model: Where its name stands. "body": in a JSON object or a form, else in the query. "query": there, and the
-            body goes to the engine as it came. "path": as in /upstream/MODEL/…, and so does the body.
-        samples: Tokens are sampled, so that a model's sampling and its presets are written into the body, as members
-            of it, in llama.cpp's words; into what `request` makes of it, where there is one.
-        look: For GET: whoever asks only looks. No model is loaded for that, nor kept loaded.
-        if_named: Only where the query names a model. Else the path is llmsup's own.
-        streams: Whether a body asks for a stream.
-        request: Makes the engine's body from the client's, or a reply that is given as soon as the model is loaded,
-            in place of the engine's; None: the body goes out as it came, byte by byte, but for what is configured.
-            Raises BadRequest.
-        answer: Makes the translation of the answer to a request, whose body (the client's) is given; None: the engine's
-            bytes go back as they come.
-        here: Answers the request without an engine, in place of all the rest.
+        dialect: The API that it belongs to, which words its errors.
+        path: The path that clients request, decoded; a final "/*" stands for anything under it.
+        methods: The methods it accepts; others are refused.
+        target: The path to request from the engine; "" for the same one.
+        model: Where the request names its model. "body": in a JSON object or a form, else in the query. "query": in the
+            query, and the body is passed on unchanged. "path": as in /upstream/MODEL/…, with the body unchanged, too.
+        samples: Whether tokens are sampled, so that a model's sampling and presets are added to the body as llama.cpp's
+            request fields (to the result of `request`, if there is one).
+        look: Whether a GET only looks: no model is loaded for it, or kept loaded.
+        if_named: Whether it applies only if the query names a model. Otherwise the path is llmsup's own.
+        streams: Tells whether a body asks for a stream.
+        request: Makes the engine's body from the client's, or a reply that is given once the model is loaded, without
+            asking its engine. None: the body is passed on byte for byte, except for configured edits. Raises
+            BadRequest.
+        answer: Makes the translation of an answer, given the client's body. None: the engine's bytes are passed on
+            unchanged.
+        here: Answers the request without an engine; everything else is then ignored.
     """
 
     dialect: Dialect

@@ -1,6 +1,6 @@
-"""llama-server's own paths, which clients of llama.cpp ask for: nothing is translated.
+"""llama-server's own paths, which clients of llama.cpp use: nothing is translated.
 
-What it has only for one model (its slots, its settings) is found by `?model=`, as its router does it.
+Paths that concern a single model (its slots, its settings) find it by `?model=`, as in llama.cpp's router.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .dialect import GET, Dialect, Route, error_object
 
 
 class LlamaCpp(Dialect):
-    """OpenAI's shape with llama.cpp's types. `code` is a word, as everywhere here; llama.cpp has the status there."""
+    """OpenAI's shape with llama.cpp's types. `code` is a word, as in all our errors; in llama.cpp it is the status."""
 
     _types: ClassVar[dict[int, str]] = {
         HTTPStatus.UNAUTHORIZED: "authentication_error",
@@ -46,7 +46,7 @@ LOOKS = frozenset(
         "/favicon.ico",
     )
 )
-"""Paths of engines at which a GET only looks. Monitors and browsers ask for them all the time."""
+"""Engines' paths for which a GET only looks. Monitors and browsers request them all the time."""
 
 _SAMPLING = ("/completion", "/completions", "/infill")
 _OTHERS = (

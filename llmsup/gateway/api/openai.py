@@ -1,8 +1,8 @@
 """OpenAI's API, which is what engines speak: nothing is translated.
 
-`/chat/completions` and others stand without `/v1`, too: llama-server has them, and some clients ask for them; engines
-are asked with `/v1`, which all of them have. `/v/…` is llama-swap's way to an engine whose paths have no version: it
-goes out without the `/v`.
+`/chat/completions` and others also exist without `/v1`, as in llama-server, and some clients use them; engines are
+always asked with `/v1`, which all of them have. `/v/…` is llama-swap's prefix for engines whose paths have no version:
+the engine is asked without the `/v`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from .dialect import Dialect, Route
 
 OPENAI = Dialect()
-"""Its words are the ones that all APIs have which have none of their own."""
+"""Also the default for APIs without a dialect of their own."""
 
 _SAMPLING = ("chat/completions", "completions", "responses")
 _OTHERS = (
@@ -29,7 +29,7 @@ _ALSO_WITHOUT_VERSION = (
     "responses/input_tokens",
     "audio/transcriptions",
 )
-"""`/completions` and `/embeddings` are llama.cpp's own (`llama_cpp`)."""
+"""`/completions` and `/embeddings` without `/v1` are llama.cpp's own (see `llama_cpp`)."""
 
 _OF_LLAMA_SWAP = ("chat/completions", "completions", "responses", "embeddings", "rerank", "reranking")
 
