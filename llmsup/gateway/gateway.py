@@ -83,7 +83,9 @@ class Gateway(Watched):
         make, translation, instead = _as_is(data), None, None
         if isinstance(fields, JsonBody):
             body = fields if route.request is None else route.request(fields)
-            translation = None if route.answer is None else route.answer(fields)
+            if route.answer is not None:
+                translation = route.answer(fields)
+                translation.model = model
             if isinstance(body, Reply):
                 instead = body
             else:

@@ -16,6 +16,7 @@ from ...config.schema import Server
 from ...engines.connection import Headers
 from ...errors import ConfigError, Error
 from ...fleet.fleet import Fleet
+from ...fleet.model.model import Model
 from .. import sse
 from ..body import JsonBody
 from ..message import Reply, RequestHead
@@ -77,10 +78,12 @@ class Translation(ABC):
     What an engine says that can't be understood may raise ValueError, TypeError, LookupError or AttributeError.
 
     Attributes:
+        model: Whose answer it is; there from before the first of it comes.
         whole_type: Content-Type of an answer that is no stream.
         stream_type: Content-Type of a stream.
     """
 
+    model: Model
     whole_type: ClassVar[bytes] = b"application/json"
     stream_type: ClassVar[bytes] = b"application/x-ndjson"
 
