@@ -21,6 +21,9 @@ _BEGINNINGS = {
     *("models", "health", "running", "upstream", "logs", "memory", "events", "metrics", "bridge", "catalog"),
     *("unload", "reload-config", "api/models"),
 }
+_LMSTUDIO = re.compile(r"(.*)/api/v1/models(?:/.*)?")
+"""Its own `/v1`, of which `/api` is a part; before any other path that may be a proxy's."""
+
 _V1 = re.compile(r"(.*)/v1(?:/.*)?")
 
 
@@ -57,7 +60,8 @@ def base_url(text: str) -> str:
 
 def _proxys(path: str) -> str:
     """What stands before our own paths: "/llm" of "/llm/v1/models"."""
-    match = _V1.fullmatch(path) or (_other_path().fullmatch(path) if path.strip("/") else None)
+    match = _LMSTUDIO.fullmatch(path) or _V1.fullmatch(path)
+    match = match or (_other_path().fullmatch(path) if path.strip("/") else None)
     return (match[1] if match else path).rstrip("/")
 
 
