@@ -68,7 +68,9 @@ def _proxys(path: str) -> str:
 def _other_path() -> re.Pattern[str]:
     from ..gateway.api import ROUTES  # it brings the gateway along
 
-    ours = _BEGINNINGS | {route.path.split("/")[1] for route in ROUTES}
+    # "/api" alone may well be a proxy's
+    first = {"/".join(route.path.split("/")[1 : 3 if route.path.startswith("/api/") else 2]) for route in ROUTES}
+    ours = _BEGINNINGS | first
     return re.compile(rf"(.*?)/(?:{'|'.join(map(re.escape, sorted(ours)))})(?:/.*)?")
 
 
