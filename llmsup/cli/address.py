@@ -18,6 +18,9 @@ _BEGINNINGS = {
     *("models", "health", "running", "upstream", "logs", "memory", "events", "metrics", "bridge", "catalog"),
     *("unload", "reload-config", "api/models"),
 }
+_LMSTUDIO = re.compile(r"(.*)/api/v1/models(?:/.*)?")
+"""Its own `/v1`, of which `/api` is a part; before any other path that may be a proxy's."""
+
 _V1 = re.compile(r"(.*)/v1(?:/.*)?")
 
 
@@ -54,14 +57,17 @@ def base_url(text: str) -> str:
 
 def _proxys(path: str) -> str:
     """What stands before our own paths: "/llm" of "/llm/v1/models"."""
-    match = _V1.fullmatch(path) or (_other_path().fullmatch(path) if path.strip("/") else None)
+    match = _LMSTUDIO.fullmatch(path) or _V1.fullmatch(path)
+    match = match or (_other_path().fullmatch(path) if path.strip("/") else None)
     return (match[1] if match else path).rstrip("/")
 
 
 def _other_path() -> re.Pattern[str]:
     from ..gateway.api import ROUTES  # it brings the gateway along
 
-    ours = _BEGINNINGS | {route.path.split("/")[1] for route in ROUTES}
+    # "/api" alone may well be a proxy's
+    first = {"/".join(route.path.split("/")[1 : 3 if route.path.startswith("/api/") else 2]) for route in ROUTES}
+    ours = _BEGINNINGS | first
     return re.compile(rf"(.*?)/(?:{'|'.join(map(re.escape, sorted(ours)))})(?:/.*)?")
 
 

@@ -75,6 +75,7 @@ def look() -> tuple[Entry, list[Entry]]:
     """What a server would say of its catalog and its models."""
     import trio
 
+    from ..catalog.described import preset_name, presets
     from ..catalog.merge import Disk, entries
     from ..catalog.resolver import Names
     from ..catalog.scan import scan_now
@@ -86,7 +87,6 @@ def look() -> tuple[Entry, list[Entry]]:
     from ..memory.cost.estimate import estimate
     from ..memory.machine.limits import ceiling
     from ..web.listing import listing
-    from ..web.status import preset_name
     from .progress import counting
 
     path = find(None)
@@ -104,8 +104,8 @@ def look() -> tuple[Entry, list[Entry]]:
             status["no_engine"] = missing[name]
         needs = estimate(entry.spec, entry.found)
         facts = listing(entry, needs, cost(entry, needs, None), most, called.own(name, entry.also))
-        presets = [] if entry.spec.unlisted else [preset for preset in ("", *entry.spec.presets) if preset != name]
-        models += [{"id": preset_name(name, preset), "status": status, **facts} for preset in presets]
+        listed = () if entry.spec.unlisted else presets(entry.spec)
+        models += [{"id": preset_name(name, preset), "status": status, **facts} for preset in listed]
     left_out = [{"path": str(left.path), "reason": left.reason} for left in snapshot.left_out]
     return {"complete": True, "left_out": left_out}, sorted(models, key=lambda entry: entry["id"].casefold())
 

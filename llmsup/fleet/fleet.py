@@ -272,6 +272,16 @@ class Fleet(Watched):
         model.load(no_eviction=no_eviction)
         self._supervisors.start(model)
 
+    async def until_loaded(self, model: Model) -> None:
+        """Load a model, and wait until it can be used.
+
+        Raises:
+            Error: As `load` and `enter` do, or because it can't be loaded.
+        """
+        self.load(model)
+        with self.enter(model) as lease:
+            await lease.run(Seconds(model.spec.start_timeout + model.spec.queue_timeout))
+
     async def unload_all(self, reason: str, *, force: bool = False) -> Bytes:
         """Unload all models at the same time; returns the bytes that they used together.
 

@@ -80,7 +80,9 @@ class Gateway(Watched):
         make, translation, instead = _as_is(data), None, None
         if isinstance(fields, JsonBody):
             body = fields if route.request is None else route.request(fields)
-            translation = None if route.answer is None else route.answer(fields)
+            if route.answer is not None:
+                translation = route.answer(fields)
+                translation.model = self.fleet.models.get(match.id)
             if isinstance(body, Reply):
                 instead = body
             else:

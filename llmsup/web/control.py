@@ -10,13 +10,14 @@ from attrs import asdict
 from quart import Blueprint, Response, request
 
 from .. import __version__
+from ..catalog.described import presets
 from ..errors import BadRequest
 from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
 from ..fleet.model.states import State
 from ..fleet.reconciler import Reconciler
 from ..gateway.body import JsonBody
-from ..units import Bytes, Seconds
+from ..units import Bytes
 from .answers import as_json, as_text
 from .control_body import control_body
 from .status import model_entry, running_entry
@@ -89,12 +90,10 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
         for model in shown:
             await trio.lowlevel.checkpoint()  # hundreds of models must not delay running streams
             names = fleet.names_of(model)
-            # an id may be one of Ollama's names with parameters of its own, and so a preset's name, too
-            presets = [preset for preset in ("", *model.spec.presets) if preset != model.spec.name]
             lacks, cost = fleet.without_engine.get(model.spec.name, ""), costs[model]
             data += [
                 model_entry(model, created=created, cost=cost, ceiling=most, names=names, preset=preset, lacks=lacks)
-                for preset in presets
+                for preset in presets(model.spec)
             ]
         return as_json({"object": "list", "data": sorted(data, key=lambda entry: str(entry["id"]).casefold())})
 
@@ -115,12 +114,11 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
         wait = body.flag("wait", default=True)
         model = fleet.model((await fleet.known(_name(body))).id)
         began = trio.current_time()
-        fleet.load(model)
         if wait:
-            with fleet.enter(model) as lease:
-                await lease.run(Seconds(model.spec.start_timeout + model.spec.queue_timeout))
+            await fleet.until_loaded(model)
             seconds = round(trio.current_time() - began, 3)
             return as_json({"success": True, "model": model.spec.name, "seconds": seconds})
+        fleet.load(model)
         # A model that can never fit is refused as soon as it starts to wait.
         await model.until(lambda: model.state not in (State.FAILED, State.UNLOADED) or not model.intent.load)
         return as_json({"success": True, "model": model.spec.name, "state": str(model.state)})

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..catalog.described import capabilities, kind, quantisation, stated_context
 from ..catalog.entry import Entry
-from ..catalog.labels import quant_in
-from ..config.schema import ModelSpec
 from ..memory.cost.cost import Cost
 from ..memory.cost.estimate import Estimate
 from ..units import Bytes
@@ -29,14 +28,13 @@ def listing(entry: Entry, needs: Estimate | None, cost: Cost, ceiling: Bytes, na
     facts = found.facts if found else None
     known = cost if cost.least and not entry.refusal else None  # a guess is nothing to show
     return {
-        "kind": spec.kind or ("unknown" if facts and facts.kind == "unknown" else "chat"),
-        "context_length": (needs.context.n_ctx_seq if needs else _stated(spec)) or None,
+        "kind": kind(entry),
+        "context_length": (needs.context.n_ctx_seq if needs else stated_context(spec)) or None,
         "size_bytes": found.size if found else None,
         "architecture": (facts and facts.architecture) or None,
-        # a file's name knows better than its header: UD-Q4_K_XL is no type of ggml's
-        "quantization": (found and facts and (quant_in(found.path.stem) or facts.quantisation)) or None,
+        "quantization": quantisation(entry) or None,
         "parameters": (facts and facts.parameters) or None,
-        "capabilities": _capabilities(entry),
+        "capabilities": capabilities(entry),
         "memory": _memory(needs),
         "needs_bytes": known and known.bytes,
         "needs_source": known and known.source,
@@ -49,29 +47,6 @@ def listing(entry: Entry, needs: Estimate | None, cost: Cost, ceiling: Bytes, na
         "names": list(names),
         "description": spec.description,
     }
-
-
-def _stated(spec: ModelSpec) -> int:
-    """The context of a model that nobody can estimate. Its command isn't told `ctx_size`, so that counts only where it
-    stands in the model's own table: who wrote the command knows.
-    """
-    return spec.ctx_size if "ctx_size" in spec.given else 0
-
-
-def _capabilities(entry: Entry) -> list[str]:
-    """Return the file's likely capabilities, named as in Ollama."""
-    if entry.found is None or entry.spec.kind in ("embedding", "rerank"):
-        return [str(entry.spec.kind)] if entry.spec.kind in ("embedding", "rerank") else []
-    facts, projector = entry.found.facts, entry.found.projector_facts
-    has = {
-        "completion": entry.spec.kind == "chat",
-        "vision": (projector is not None and projector.numbers.get("has_vision_encoder") is not False)
-        or (entry.found.sees_with_itself and not entry.found.unseeing),
-        "audio": projector is not None and projector.numbers.get("has_audio_encoder") is True,
-        "tools": facts.tools,
-        "thinking": facts.thinking,
-    }
-    return [name for name, there in has.items() if there]
 
 
 def _memory(needs: Estimate | None) -> dict[str, int] | None:

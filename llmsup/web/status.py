@@ -10,6 +10,7 @@ from typing import Any
 
 import trio
 
+from ..catalog.described import preset_name
 from ..fleet.model.last_words import last_words
 from ..fleet.model.model import Model
 from ..fleet.model.states import State
@@ -89,11 +90,6 @@ def model_entry(
         "status": _status(model, lacks),
         **listing(model.served, model.needs, cost, ceiling, names),
     }
-
-
-def preset_name(model: str, preset: str) -> str:
-    """What a preset is asked for as. Ollama's names with parameters of their own are presets with a name of theirs."""
-    return preset if ":" in preset else f"{model}:{preset}" if preset else model
 
 
 def _status(model: Model, lacks: str) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class Options(argparse.Namespace):
     garbage: bool
     until_close: bool
     no_done: bool
+    timings: bool
     record: str | None
 
 
@@ -87,6 +88,7 @@ def parse_args() -> Options:
     add("--garbage", action="store_true", help="answer inference with something that is not HTTP")
     add("--until-close", action="store_true", help="frame inference answers by closing, as HTTP/1.0 does")
     add("--no-done", action="store_true", help="end streams without [DONE]")
+    add("--timings", action="store_true", help="say how long it took, and end streams as llama-server does")
     add("--record", metavar="FILE", help="append a JSON line for each event")
     return parser.parse_args(namespace=Options())
 
@@ -332,6 +334,8 @@ class Engine:
         else:
             connection.wait(options.tokens / options.tps if options.tps else 0)
             answer = whole(request.path, body, options.tokens)
+            if options.timings:
+                answer |= LAST
             if options.until_close:
                 connection.send(UNFRAMED % b"application/json" + json.dumps(answer).encode())
             else:
@@ -356,6 +360,9 @@ class Engine:
             send(b"data: " + json.dumps(piece(path, body, number)).encode() + b"\n\n")
             if self.count("chunks") == self.options.die_after_chunks:
                 self.die(4)
+        if self.options.timings:
+            choice = {"index": 0, "delta": {}, "finish_reason": "length"}
+            send(b"data: " + json.dumps({"choices": [choice], **LAST}).encode() + b"\n\n")
         if not self.options.no_done:
             send(b"data: [DONE]\n\n")
         if not self.options.until_close:
@@ -363,6 +370,19 @@ class Engine:
 
 
 # --- answers ----------------------------------------------------------------------------------------------
+
+
+LAST = {
+    "system_fingerprint": "b1-fake",
+    "timings": {
+        "prompt_n": 24,
+        "prompt_ms": 111.0,
+        "predicted_n": 53,
+        "predicted_ms": 954.0,
+        "predicted_per_second": 55.5,
+    },
+}
+"""What llama-server says at the end of an answer."""
 
 
 def whole(path: str, body: dict[str, Any], tokens: int) -> dict[str, Any]:

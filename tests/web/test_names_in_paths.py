@@ -96,6 +96,8 @@ async def test_a_url_with_a_path_is_still_the_server(app: list[App]) -> None:
         for path in (*paths, "/upstream/m/props", *(route.path.replace("*", "0") for route in ROUTES)):
             for base in ("http://box:81", "http://box:81/llm"):
                 assert base_url(base + path) == base, path
+    for proxys in ("http://box:81/api", "http://box:81/api/v1"):
+        assert base_url(proxys) == "http://box:81/api"
 
 
 @pytest.mark.parametrize("command", [["why"], ["logs"], ["logs", "-n", "3"], ["load"], ["unload"]])

@@ -16,6 +16,7 @@ from ...config.schema import Server
 from ...engines.wire import Headers
 from ...errors import ConfigError, Error
 from ...fleet.fleet import Fleet
+from ...fleet.model.model import Model
 from .. import sse
 from ..body import JsonBody
 from ..message import Reply, RequestHead
@@ -80,10 +81,12 @@ class Translation(ABC):
     If the engine's output can't be understood, they may raise ValueError, TypeError, LookupError or AttributeError.
 
     Attributes:
+        model: The model whose answer it is, set before any of the answer comes; None: its engine isn't here.
         whole_type: Content-Type of an answer that is not a stream.
         stream_type: Content-Type of a stream.
     """
 
+    model: Model | None
     whole_type: ClassVar[bytes] = b"application/json"
     stream_type: ClassVar[bytes] = b"application/x-ndjson"
 

@@ -1,0 +1,105 @@
+"""LM Studio's REST API: `/api/v0`, which is OpenAI's with more told, and of `/api/v1` the models, load and unload.
+
+Shapes are those of its documentation (lmstudio.ai/docs/developer/rest); what that doesn't tell isn't here. Its SDKs
+speak another protocol, over a websocket.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import msgspec
+import trio
+
+from ...catalog.described import preset_name
+from ...errors import BadRequest
+from ..body import JsonBody, written
+from ..message import Reply, whole_reply
+from ..paths import named
+from .dialect import GET, Asked, Route
+from .lmstudio_answers import LMSTUDIO, Generated, Passed
+from .lmstudio_models import context_length, entry_v0, entry_v1, every, model_type
+
+log = logging.getLogger(__name__)
+
+ONE = "/api/v0/models/"
+BY_HAND = "asked for over LM Studio's API"
+
+
+def _json(shape: object) -> Reply:
+    return whole_reply(200, [(b"content-type", b"application/json")], msgspec.json.encode(shape))
+
+
+async def _listed_v0(asked: Asked) -> Reply:
+    """GET /api/v0/models."""
+    return _json({"object": "list", "data": [entry_v0(model, name) async for model, name in every(asked.fleet)]})
+
+
+async def _one(asked: Asked) -> Reply:
+    """GET /api/v0/models/{model}."""
+    name = named(asked.head.path.removeprefix(ONE))
+    match = await asked.fleet.known(name)
+    return _json(entry_v0(asked.fleet.models[match.id], preset_name(match.id, match.preset)))
+
+
+async def _listed_v1(asked: Asked) -> Reply:
+    """GET /api/v1/models."""
+    return _json({"models": [entry_v1(model, name) async for model, name in every(asked.fleet)]})
+
+
+async def _load(asked: Asked) -> Reply:
+    """POST /api/v1/models/load: answers once the model is there. How it is loaded is for its config to say: what of
+    that a request wants otherwise changes nothing, and `load_config` tells what it got.
+    """
+    name = _text(asked.body, "model")
+    assert asked.body is not None
+    echo, wanted = asked.body.flag("echo_load_config", default=False), asked.body.get("context_length")
+    if wanted is not None and not (isinstance(wanted, int | float) and wanted is not True and wanted > 0):
+        raise BadRequest(f"`context_length` must be a number of tokens, not {written(wanted)}.", param="context_length")
+    match = await asked.fleet.known(name)
+    model, began = asked.fleet.models[match.id], trio.current_time()
+    await asked.fleet.until_loaded(model)
+    has = context_length(model)
+    if wanted and has and wanted > has:
+        text = "%s: a client asked for a context of %s tokens, and one request can have %s: ctx_size says how many"
+        log.info(text, model.spec.name, wanted, has)
+    done: dict[str, Any] = {
+        "type": model_type(model.served),
+        "instance_id": preset_name(match.id, match.preset),
+        "load_time_seconds": round(trio.current_time() - began, 3),
+        "status": "loaded",
+    }
+    if echo:
+        done["load_config"] = {"context_length": has}
+    return _json(done)
+
+
+async def _unload(asked: Asked) -> Reply:
+    """POST /api/v1/models/unload: lets requests finish, as every unload does."""
+    name = _text(asked.body, "instance_id")
+    await asked.fleet.find_running(name).unload(BY_HAND)
+    return _json({"instance_id": name})
+
+
+def _text(body: JsonBody | None, member: str) -> str:
+    """A member that must name a model. Raises BadRequest."""
+    value = None if body is None else body.get(member)
+    if not isinstance(value, str) or not value:
+        got = "" if value is None else f", not {written(value)}"
+        raise BadRequest(f"`{member}` must be the name of a model{got}.", param=member)
+    return value
+
+
+ROUTES = (
+    Route(dialect=LMSTUDIO, path="/api/v0/models", methods=GET, here=_listed_v0),
+    Route(dialect=LMSTUDIO, path=f"{ONE}*", methods=GET, here=_one),
+    *(
+        Route(dialect=LMSTUDIO, path=f"/api/v0/{name}", target=f"/v1/{name}", samples=True, answer=Generated)
+        for name in ("chat/completions", "completions")
+    ),
+    Route(dialect=LMSTUDIO, path="/api/v0/embeddings", target="/v1/embeddings", answer=Passed),
+    Route(dialect=LMSTUDIO, path="/api/v1/models", methods=GET, here=_listed_v1),
+    Route(dialect=LMSTUDIO, path="/api/v1/models/load", here=_load),
+    Route(dialect=LMSTUDIO, path="/api/v1/models/unload", here=_unload),
+)

@@ -1,0 +1,121 @@
+"""Models in LM Studio's words: the entries of both its lists. What isn't known is null.
+
+It does not know which paths there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import trio
+
+from ...catalog.described import capabilities, kind, preset_name, presets, quantisation, stated_context
+from ...catalog.entry import Entry
+from ...fleet.fleet import Fleet
+from ...fleet.model.model import Model
+from ...fleet.model.states import State
+
+LOADED = (State.READY, State.DRAINING)
+
+
+async def every(fleet: Fleet) -> AsyncIterator[tuple[Model, str]]:
+    """What is listed, each with what it is asked for as. These lists can't say that a model can't be served, so such
+    ones aren't in them.
+    """
+    shown = [model for model in fleet.models.values() if not (model.spec.unlisted or model.entry.refusal)]
+    names = [(model, preset_name(model.spec.name, preset)) for model in shown for preset in presets(model.spec)]
+    for model, name in sorted(names, key=lambda each: each[1].casefold()):
+        await trio.lowlevel.checkpoint()  # hundreds of models must not hold up everybody's streams
+        yield model, name
+
+
+def entry_v0(model: Model, name: str) -> dict[str, Any]:
+    """An entry of `/api/v0/models`; lengths are in tokens."""
+    entry = model.served
+    loaded = model.state in LOADED
+    has = capabilities(entry)
+    return {
+        "id": name,
+        "object": "model",
+        "type": "embeddings" if model_type(entry) == "embedding" else "vlm" if "vision" in has else "llm",
+        "publisher": publisher(entry),
+        "arch": architecture(entry),
+        "compatibility_type": file_format(entry),
+        "quantization": quantisation(entry) or None,
+        "state": "loaded" if loaded else "not-loaded",
+        "max_context_length": _trained(model),
+        **({"loaded_context_length": context_length(model)} if loaded else {}),
+        "capabilities": ["tool_use"] if "tools" in has else [],
+    }
+
+
+def entry_v1(model: Model, name: str) -> dict[str, Any]:
+    """An entry of `/api/v1/models`. A model has one instance, or none, which is called as the model is."""
+    entry = model.served
+    found, has = entry.found, capabilities(entry)
+    facts = found.facts if found else None
+    bits = round(8 * facts.weights / facts.parameters, 2) if facts and facts.parameters else None
+    shape: dict[str, Any] = {
+        "type": model_type(entry),
+        "publisher": publisher(entry),
+        "key": name,
+        "display_name": (facts and facts.name) or name.rpartition("/")[2],
+        "architecture": architecture(entry),
+        "quantization": {"name": quantisation(entry) or None, "bits_per_weight": bits} if found else None,
+        "size_bytes": found.size if found else None,
+        "params_string": short(facts.parameters) if facts and facts.parameters else None,
+        "loaded_instances": [{"id": name, "config": {"context_length": context_length(model)}}]
+        if model.state in LOADED
+        else [],
+        "max_context_length": _trained(model),
+        "format": file_format(entry),
+    }
+    if shape["type"] == "embedding":
+        del shape["architecture"]  # as documented
+        return shape
+    can = {"vision": "vision" in has, "trained_for_tool_use": "tools" in has}
+    return {**shape, "capabilities": can, "description": model.spec.description or None}
+
+
+def model_type(entry: Entry) -> str:
+    """ "llm" or "embedding". A reranker is nothing to chat with, and there is no third word."""
+    return "embedding" if kind(entry) in ("embedding", "rerank") else "llm"
+
+
+def publisher(entry: Entry) -> str:
+    """Whose it is: LM Studio's folders are called so. Ollama's models are under "ollama" there, too."""
+    if entry.found is not None and entry.found.source == "ollama":
+        return "ollama"
+    first, slash, _ = (entry.found.id if entry.found else entry.name).partition("/")
+    return first if slash and first else "llmsup"
+
+
+def architecture(entry: Entry) -> str | None:
+    """The header's word for it."""
+    return (entry.found and entry.found.facts.architecture) or None
+
+
+def file_format(entry: Entry) -> str | None:
+    """None where there is no file."""
+    return "gguf" if entry.found else None
+
+
+def context_length(model: Model) -> int | None:
+    """What one request can have, in tokens."""
+    needs = model.needs
+    return (needs.context.n_ctx_seq if needs else stated_context(model.spec)) or None
+
+
+def _trained(model: Model) -> int | None:
+    """What the model was made for, in tokens; where no file says it, what it is configured to have."""
+    found = model.served.found
+    return (found.facts.context_length if found else stated_context(model.spec)) or None
+
+
+def short(parameters: int) -> str:
+    """As people say it: "135M", "7.2B"."""
+    for size, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if parameters >= size:
+            return f"{parameters / size:.3g}{letter}"
+    return str(parameters)
