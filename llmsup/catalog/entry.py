@@ -69,6 +69,22 @@ class Entry:
         return evolve(self, found=evolve(self.found, projector=None, projector_facts=None, unseeing=why))
 
     @property
+    def capabilities(self) -> list[str]:
+        """What the file lets one hope for, in Ollama's words."""
+        if self.found is None or self.spec.kind in ("embedding", "rerank"):
+            return [str(self.spec.kind)] if self.spec.kind in ("embedding", "rerank") else []
+        facts, projector = self.found.facts, self.found.projector_facts
+        has = {
+            "completion": self.spec.kind == "chat",
+            "vision": (projector is not None and projector.numbers.get("has_vision_encoder") is not False)
+            or (self.found.sees_with_itself and not self.found.unseeing),
+            "audio": projector is not None and projector.numbers.get("has_audio_encoder") is True,
+            "tools": facts.tools,
+            "thinking": facts.thinking,
+        }
+        return [name for name, there in has.items() if there]
+
+    @property
     def preloads(self) -> bool:
         """Whether it is loaded before anybody asks."""
         return self.spec.preload and not self.refusal

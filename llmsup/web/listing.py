@@ -39,7 +39,7 @@ def listing(entry: Entry, needs: Estimate | None, cost: Cost, ceiling: Bytes, na
         # a file's name knows better than its header: UD-Q4_K_XL is no type of ggml's
         "quantization": (found and facts and (quant_in(found.path.stem) or facts.quantisation)) or None,
         "parameters": (facts and facts.parameters) or None,
-        "capabilities": _capabilities(entry),
+        "capabilities": entry.capabilities,
         "memory": _memory(needs),
         "needs_bytes": known and known.bytes,
         "needs_source": known and known.source,
@@ -59,22 +59,6 @@ def _stated(spec: ModelSpec) -> int:
     stands in the model's own table: who wrote the command knows.
     """
     return spec.ctx_size if "ctx_size" in spec.given else 0
-
-
-def _capabilities(entry: Entry) -> list[str]:
-    """What the file lets one hope for, in Ollama's words."""
-    if entry.found is None or entry.spec.kind in ("embedding", "rerank"):
-        return [str(entry.spec.kind)] if entry.spec.kind in ("embedding", "rerank") else []
-    facts, projector = entry.found.facts, entry.found.projector_facts
-    has = {
-        "completion": entry.spec.kind == "chat",
-        "vision": (projector is not None and projector.numbers.get("has_vision_encoder") is not False)
-        or (entry.found.sees_with_itself and not entry.found.unseeing),
-        "audio": projector is not None and projector.numbers.get("has_audio_encoder") is True,
-        "tools": facts.tools,
-        "thinking": facts.thinking,
-    }
-    return [name for name, there in has.items() if there]
 
 
 def _memory(needs: Estimate | None) -> dict[str, int] | None:

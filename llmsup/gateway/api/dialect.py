@@ -128,7 +128,8 @@ class Route:
         dialect: Whose words are used.
         path: As clients ask for it, decoded; with "/*" at its end for whatever is under it.
         methods: Others are refused.
-        target: The path that the engine is asked for; "" for the same one.
+        target: The path that the engine is asked for; "" for the same one. Where that is for the body (the client's) to
+            say, what tells it, and may raise BadRequest.
         model: Where its name stands. "body": in a JSON object or a form, else in the query. "query": there, and the
             body goes to the engine as it came. "path": as in /upstream/MODEL/…, and so does the body.
         samples: Tokens are sampled, so that a model's sampling and its presets are written into the body, as members
@@ -147,7 +148,7 @@ class Route:
     dialect: Dialect
     path: str
     methods: frozenset[str] = POST
-    target: str = ""
+    target: str | Callable[[JsonBody], str] = ""
     model: Literal["body", "query", "path"] = "body"
     samples: bool = False
     look: bool = False
