@@ -27,7 +27,7 @@ class _Said(msgspec.Struct):
 class _Choice(msgspec.Struct):
     delta: _Said | None = None
     message: _Said | None = None
-    text: msgspec.Raw | None = None
+    text: msgspec.Raw = msgspec.Raw(b"")
     finish_reason: str | None = None
 
 
@@ -49,7 +49,7 @@ class _Answer(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: Usage | None = None
     timings: _Timings | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = msgspec.Raw(b"")
 
 
 _ANSWERS = msgspec.json.Decoder(_Answer)
@@ -78,7 +78,7 @@ class Generated(Translation):
 
     def event(self, data: bytes) -> bytes:
         answer = _ANSWERS.decode(data)
-        if answer.error is not None:  # the engine's own last word, instead of the rest
+        if bytes(answer.error):  # the engine's own last word, instead of the rest
             self._failed = True
             return refused(data) + b"\n"
         if answer.choices is None:
@@ -89,7 +89,7 @@ class Generated(Translation):
         choice = answer.choices[0]
         said = choice.delta or _NOTHING
         self._calls.add(said.tool_calls)
-        text, thought = bytes(choice.text or said.content), bytes(said.reasoning_content)
+        text, thought = bytes(choice.text) or bytes(said.content), bytes(said.reasoning_content)
         calls = self._calls.done(cut=self._reason == "length") if choice.finish_reason else b""
         if text in _EMPTY and thought in _EMPTY and not calls:
             return b""
@@ -106,7 +106,7 @@ class Generated(Translation):
         choice = answer.choices[0]
         said = choice.message or _NOTHING
         self._calls.add(said.tool_calls)
-        text, thought = bytes(choice.text or said.content), bytes(said.reasoning_content)
+        text, thought = bytes(choice.text) or bytes(said.content), bytes(said.reasoning_content)
         calls = self._calls.done(cut=self._reason == "length")
         return self._line(text, thought, calls) + self._last()
 
