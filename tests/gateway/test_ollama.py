@@ -166,7 +166,7 @@ async def test_its_client_is_told_what_is_wrong() -> None:
             error = await refusal(talk)
             assert (error.status_code, said in error.error) == (status, True), error
         assert served.fleet.running() == []
-        assert "died" in (await refusal(lambda client: list(client.chat("dies", HELLO, stream=True)))).error
+        assert "exited with code 4" in (await refusal(lambda client: list(client.chat("dies", HELLO, stream=True)))).error
 
 
 @pytest.mark.parametrize("path", ["/api/chat", "/api/generate", "/api/embed", "/api/show"])
