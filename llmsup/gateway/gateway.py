@@ -95,7 +95,7 @@ class Gateway(Watched):
         order = Order(
             backend=backend,
             method=head.method,
-            target=_target(head, route),
+            target=_path(head, route, fields) + _query(head),
             dialect=route.dialect,
             translation=translation,
             instead=instead,
@@ -115,7 +115,7 @@ class Gateway(Watched):
             upstream = await self.upstream(head)  # before reading the body, which may be large
             name, path = upstream.model, upstream.target or b"/"
         else:
-            name, path = self._model_name(head, None), (route.target or route.path).encode()
+            name, path = self._model_name(head, None), _path(head, route, None)
             await self.fleet.known(name)
         data = await read_body(head, chunks, self.server.max_body, share, raw=True)
         backend = self.fleet.backend(self.fleet.resolve(name).id)
@@ -260,11 +260,14 @@ class _Passage:
         return str(status or cause)
 
 
-def _target(head: RequestHead, route: Route) -> bytes:
-    """Return the engine's target. Under a "/*" it is the raw path, as a decoded one could contain anything."""
-    if route.target:
-        return route.target.encode() + _query(head)
-    return (head.raw_path if route.path.endswith("/*") else route.path.encode()) + _query(head)
+def _path(head: RequestHead, route: Route, fields: JsonBody | MultipartBody | None) -> bytes:
+    """What the engine is asked for. Under a "/*" that is the path as it came: decoded, it could hold anything."""
+    target = route.target
+    if callable(target):
+        target = target(fields) if isinstance(fields, JsonBody) else ""
+    if target:
+        return target.encode()
+    return head.raw_path if route.path.endswith("/*") else route.path.encode()
 
 
 def _query(head: RequestHead) -> bytes:

@@ -9,7 +9,7 @@ from attrs import Factory, frozen
 
 from ...config.sampling import PARAMETERS
 
-_NAMES: Mapping[str, str] = {
+NAMES: Mapping[str, str] = {
     "temperature": "temperature",
     "top_k": "top_k",
     "top_p": "top_p",
@@ -77,24 +77,24 @@ def params(said: Any) -> Params:
     if not isinstance(said, dict):
         return Params()
     sampling: dict[str, Any] = {}
-    for theirs, ours in _NAMES.items():
+    for theirs, ours in NAMES.items():
         parameter = PARAMETERS[ours]
         value = _stops(said.get(theirs)) if ours == "stop" else said.get(theirs)
         if value is None:
             continue
         if int in parameter.types:
-            value = _whole(value)
+            value = whole(value)
         try:
             parameter.check(value)
         except ValueError:
             continue
         sampling[ours] = value
-    ctx_size = _whole(said.get("num_ctx"))
+    ctx_size = whole(said.get("num_ctx"))
     fits = type(ctx_size) is int and 0 < ctx_size <= LARGEST_CONTEXT
     return Params(sampling, ctx_size if fits else 0)
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
     """Accept 40.0 as an integer: Ollama reads every number as a float and truncates it (api/types.go, FromMap)."""
     return int(value) if isinstance(value, float) and abs(value) < 2**53 else value
 

@@ -134,7 +134,8 @@ class Route:
         dialect: The API that it belongs to, which words its errors.
         path: The path that clients request, decoded; a final "/*" stands for anything under it.
         methods: The methods it accepts; others are refused.
-        target: The path to request from the engine; "" for the same one.
+        target: The path to request from the engine; "" for the same one. Or a function of the client's
+            body that tells it, which may raise BadRequest.
         model: Where the request names its model. "body": in a JSON object or a form, else in the query. "query": in the
             query, and the body is passed on unchanged. "path": as in /upstream/MODEL/…, with the body unchanged, too.
         samples: Whether tokens are sampled, so that a model's sampling and presets are added to the body as llama.cpp's
@@ -153,7 +154,7 @@ class Route:
     dialect: Dialect
     path: str
     methods: frozenset[str] = POST
-    target: str = ""
+    target: str | Callable[[JsonBody], str] = ""
     model: Literal["body", "query", "path"] = "body"
     samples: bool = False
     look: bool = False

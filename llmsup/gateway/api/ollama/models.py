@@ -1,0 +1,152 @@
+"""What there is and what is loaded, as Ollama tells it: no engine is asked."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import trio
+
+from ....catalog.described import capabilities
+from ....catalog.entry import Entry
+from ....catalog.labels import quant_in
+from ....errors import MethodNotImplemented, ModelRequired
+from ....fleet.model.model import Model
+from ...message import Reply
+from ..dialect import Asked
+from .dialect import json_reply, stamp
+
+VERSION = "0.12.6"
+"""Of the Ollama whose API is spoken here: clients refuse to work with old ones."""
+
+FAR = 300 * 365 * 86400
+"""Seconds; Ollama has no "never" either."""
+
+
+async def version(_asked: Asked) -> Reply:
+    """`/api/version`."""
+    return json_reply({"version": VERSION})
+
+
+async def tags(asked: Asked) -> Reply:
+    """`/api/tags`: the models that are listed, with their presets."""
+    models: list[dict[str, Any]] = []
+    for model in list(asked.fleet.models.values()):
+        await trio.lowlevel.checkpoint()  # hundreds of models must not hold up everybody's streams
+        if not model.spec.unlisted and not model.entry.refusal:
+            models += [_listed(model, name) for name in _names(model)]
+    return json_reply({"models": models})
+
+
+async def loaded(asked: Asked) -> Reply:
+    """`/api/ps`."""
+    running = [model for model in asked.fleet.running() if model.run and model.run.loaded_at is not None]
+    return json_reply({"models": [_running(model) for model in running]})
+
+
+async def show(asked: Asked) -> Reply:
+    """`/api/show`. Raises ModelRequired, ModelNotFound."""
+    body = asked.body
+    name = (body.get("model") or body.get("name")) if body else None
+    if not isinstance(name, str) or not name:
+        raise ModelRequired("The request names no model.", hint="GET /api/tags lists what there is.", param="model")
+    match = await asked.fleet.known(name)
+    model = asked.fleet.models[match.id]
+    sampling = {**model.spec.sampling, **model.spec.presets.get(match.preset, {})}
+    parameters = [f"{key} {msgspec.json.encode(value).decode()}" for key, value in sampling.items()]
+    told = {
+        "modelfile": f"FROM {model.entry.found.path}\n" if model.entry.found else "",
+        "parameters": "\n".join(parameters),
+        "template": "",
+        "details": _details(model.entry),
+        "model_info": _info(model.entry),
+        "capabilities": capabilities(model.served),
+        "modified_at": stamp(_modified(model.entry)),
+    }
+    return json_reply(told)
+
+
+async def refuse(asked: Asked) -> Reply:
+    """What changes models. Raises MethodNotImplemented."""
+    raise MethodNotImplemented(
+        f"llmsup has no {asked.head.path[:100]}: it serves the models that are on the disk.",
+        hint="Use Ollama itself, or put GGUF files into a folder that it looks at, and POST /reload-config.",
+    )
+
+
+def _names(model: Model) -> Iterator[str]:
+    """Its id and its presets'; one of Ollama's names with parameters of its own is a preset with a name of its own."""
+    name = model.spec.name
+    yield name
+    for preset in model.spec.presets:
+        if preset != name:
+            yield preset if ":" in preset else f"{name}:{preset}"
+
+
+def _listed(model: Model, name: str) -> dict[str, Any]:
+    entry = model.entry
+    size, modified = entry.found.size if entry.found else 0, _modified(entry)
+    return {
+        "name": name,
+        "model": name,
+        "modified_at": stamp(modified),
+        "size": size,
+        # Of which file and which state of it, as the hash of gigabytes would tell.
+        "digest": hashlib.sha256(f"{model.spec.name} {size} {modified}".encode("utf-8", "replace")).hexdigest(),
+        "details": _details(entry),
+    }
+
+
+def _running(model: Model) -> dict[str, Any]:
+    """Sizes are estimates where there is one: what the machine says has to be measured, and is in `/running`."""
+    needs = model.needs
+    listed = _listed(model, model.spec.name)
+    listed.pop("modified_at")
+    size = needs.total if needs else listed["size"]
+    left = model.spec.ttl if model.queue.busy else model.expires_at - trio.current_time()
+    context = needs.context.n_ctx_seq if needs else 0
+    expires = stamp(time.time() + min(max(left, 0.0), FAR))
+    return {**listed, "size": size, "size_vram": size, "expires_at": expires, "context_length": context}
+
+
+def _modified(entry: Entry) -> float:
+    return entry.found.files[0].mtime_ns / 1e9 if entry.found and entry.found.files else 0.0
+
+
+def _details(entry: Entry) -> dict[str, Any]:
+    found = entry.found
+    family = found.facts.architecture if found else ""
+    return {
+        "parent_model": "",
+        "format": "gguf" if found else "",
+        "family": family,
+        "families": [family] if family else [],
+        "parameter_size": _count(found.facts.parameters) if found else "",
+        "quantization_level": (quant_in(found.path.stem) or found.facts.quantisation) if found else "",
+    }
+
+
+def _count(parameters: int) -> str:
+    """134515008: "134.52M"."""
+    for unit, size in (("B", 1e9), ("M", 1e6), ("K", 1e3)):
+        if parameters >= size:
+            return f"{parameters / size:.2f}{unit}" if unit == "M" else f"{parameters / size:.1f}{unit}"
+    return str(parameters)
+
+
+def _info(entry: Entry) -> dict[str, Any]:
+    if entry.found is None:
+        return {}
+    facts = entry.found.facts
+    own = {f"{facts.architecture}.{key}": value for key, value in facts.numbers.items()}
+    if facts.context_length:
+        own[f"{facts.architecture}.context_length"] = facts.context_length
+    return {
+        "general.architecture": facts.architecture,
+        "general.basename": facts.name,
+        "general.parameter_count": facts.parameters,
+        **own,
+    }

@@ -1,0 +1,106 @@
+"""Ollama's requests as engines want them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ....engines.wire import Buffer
+from ....errors import BadRequest
+from ...body import JsonBody
+from ...message import Reply
+from . import options
+from .dialect import json_reply, stamp
+from .messages import chat_messages, is_empty, prompt_messages
+
+
+def streams(body: JsonBody) -> bool:
+    """Unless it says otherwise, an answer is a stream. Raises BadRequest."""
+    return body.flag("stream", default=True)
+
+
+def never_streams(_body: JsonBody) -> bool:
+    """Of embeddings there is no stream."""
+    return False
+
+
+def is_raw(body: JsonBody) -> bool:
+    """Whether a prompt goes to the model as it is, without a template. Raises BadRequest."""
+    return body.flag("raw", default=False)
+
+
+def chat(body: JsonBody) -> JsonBody | Reply:
+    """`/api/chat`; without messages it only wants the model loaded. Raises BadRequest."""
+    if is_empty(body, "messages"):
+        return _loaded(body, {"message": {"role": "assistant", "content": ""}})
+    options.refuse_what_cannot_be(body, "template")
+    members = {"messages": chat_messages(body), **_answered(body)}
+    members |= options.response_format(body) | options.thinking(body)
+    tools = body.raw("tools")
+    if tools is not None and not is_empty(body, "tools"):
+        members["tools"] = tools
+    return JsonBody.of(members)
+
+
+def generate(body: JsonBody) -> JsonBody | Reply:
+    """`/api/generate`; without a prompt it only wants the model loaded. Raises BadRequest."""
+    if is_empty(body, "prompt") and is_empty(body, "images"):
+        return _loaded(body, {"response": ""})
+    options.refuse_what_cannot_be(body, *options.CANNOT)
+    if not is_raw(body):
+        members = {"messages": prompt_messages(body), **_answered(body)}
+        return JsonBody.of(members | options.response_format(body) | options.thinking(body))
+    for name in ("system", "images"):
+        if not is_empty(body, name):
+            raise BadRequest(f"`{name}` needs the model's template, which `raw` leaves out.", param=name)
+    schema = options.wanted_format(body)
+    members = {"prompt": body.raw("prompt") or b'""', **_answered(body)}
+    if schema is not None:
+        members["json_schema"] = msgspec.json.encode(schema or {"type": "object"})
+    return JsonBody.of(members)
+
+
+def generate_target(body: JsonBody) -> str:
+    """Where a prompt goes. Raises BadRequest."""
+    return "/v1/completions" if is_raw(body) else "/v1/chat/completions"
+
+
+def embed(body: JsonBody) -> JsonBody | Reply:
+    """`/api/embed`: one text or many."""
+    if is_empty(body, "input"):
+        return json_reply({"model": named(body), "embeddings": []})
+    dimensions = body.raw("dimensions")
+    return JsonBody.of(_input(body, "input") | ({} if dimensions in (None, b"null") else {"dimensions": dimensions}))
+
+
+def embeddings(body: JsonBody) -> JsonBody | Reply:
+    """`/api/embeddings`, the older one: one text."""
+    if is_empty(body, "prompt"):
+        return json_reply({"embedding": []})
+    return JsonBody.of(_input(body, "prompt"))
+
+
+def named(body: JsonBody) -> str:
+    """The model as the client calls it: answers repeat that."""
+    return str(body.get("model") or "")
+
+
+def _input(body: JsonBody, name: str) -> dict[str, Buffer]:
+    return {**_addressed(body), "input": body.raw(name) or b'""', "encoding_format": b'"float"'}
+
+
+def _addressed(body: JsonBody) -> dict[str, Buffer]:
+    """As the client has it: an engine that isn't llama.cpp may want to read it."""
+    model = body.raw("model")
+    return {} if model is None else {"model": model}
+
+
+def _answered(body: JsonBody) -> dict[str, Buffer]:
+    """How it shall be answered: at once or bit by bit, how long, how bold."""
+    members = _addressed(body) | options.samplers(body)
+    if streams(body):
+        members |= {"stream": b"true", "stream_options": b'{"include_usage":true}'}
+    return members
+
+
+def _loaded(body: JsonBody, said: dict[str, object]) -> Reply:
+    return json_reply({"model": named(body), "created_at": stamp(), **said, "done": True, "done_reason": "load"})
