@@ -31,7 +31,7 @@ One process, one trio nursery tree:
     └─ infra    the orphan guard · memory watch and governor · the bridge   started first, stopped last
        └─ fleet   the reconciler; one supervisor per model, started on first use
           │         └─ run: the engine's process group, its log pump, its health probe, the idle timer
-          └─ edge   Hypercorn serving the Quart-trio app      started last, stopped first: drains, then the rest goes
+          └─ edge   the front, and Hypercorn with the Quart-trio app   started last, stopped first; drains
 """
 
 __version__ = "0.1.0"

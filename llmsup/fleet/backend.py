@@ -16,7 +16,7 @@ from ..units import Seconds
 
 
 class BackendRun(Protocol):
-    """As long as it serves without a break: for a model here, one life of its engine."""
+    """As long as it serves without a break: for a model here, one run of its engine."""
 
     @property
     def pool(self) -> Pool:

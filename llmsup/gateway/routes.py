@@ -1,4 +1,4 @@
-"""Which path belongs to which API, and which paths are for engines: one table, used by both fronts."""
+"""Which path belongs to which API, and which paths are for engines: one table, used by both roads."""
 
 from __future__ import annotations
 

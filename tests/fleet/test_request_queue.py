@@ -20,7 +20,7 @@ Clock = trio.testing.MockClock
 
 
 class Counted:
-    """A desk whose changes are counted, and how long each waited."""
+    """A queue whose changes are counted, and how long each waited."""
 
     def __init__(self, limit: int = 0) -> None:
         self.changes = 0

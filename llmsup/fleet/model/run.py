@@ -138,12 +138,12 @@ class Run:
         return self.outcome
 
     async def ended_because(self, patience: float) -> Error | None:
-        """See `Backend`."""
+        """See `fleet.backend.BackendRun`."""
         outcome = await self.ended(patience)
         return None if outcome is None else as_error(outcome)
 
     async def died_of(self, patience: float) -> Error | None:
-        """See `Backend`."""
+        """See `fleet.backend.BackendRun`."""
         outcome = await self.fate(patience)
         return as_error(outcome) if isinstance(outcome, Crash) else None
 

@@ -40,7 +40,7 @@ async def _one(asked: Asked) -> Reply:
     """GET /api/v0/models/{model}."""
     name = named(asked.head.path.removeprefix(ONE))
     match = await asked.fleet.known(name)
-    return _json(entry_v0(asked.fleet.models[match.id], preset_name(match.id, match.preset)))
+    return _json(entry_v0(asked.fleet.model(match.id), preset_name(match.id, match.preset)))
 
 
 async def _listed_v1(asked: Asked) -> Reply:
@@ -58,7 +58,7 @@ async def _load(asked: Asked) -> Reply:
     if wanted is not None and not (isinstance(wanted, int | float) and wanted is not True and wanted > 0):
         raise BadRequest(f"`context_length` must be a number of tokens, not {written(wanted)}.", param="context_length")
     match = await asked.fleet.known(name)
-    model, began = asked.fleet.models[match.id], trio.current_time()
+    model, began = asked.fleet.model(match.id), trio.current_time()
     await asked.fleet.until_loaded(model)
     has = context_length(model)
     if wanted and has and wanted > has:

@@ -54,7 +54,7 @@ async def show(asked: Asked) -> Reply:
     if not isinstance(name, str) or not name:
         raise ModelRequired("The request names no model.", hint="GET /api/tags lists what there is.", param="model")
     match = await asked.fleet.known(name)
-    model = asked.fleet.models[match.id]
+    model = asked.fleet.model(match.id)
     sampling = {**model.spec.sampling, **model.spec.presets.get(match.preset, {})}
     parameters = [f"{key} {msgspec.json.encode(value).decode()}" for key, value in sampling.items()]
     told = {
