@@ -95,8 +95,13 @@ class Routes:
         return max(unders, key=lambda each: each[0], default=(0, OPENAI))[1]
 
     def nearest(self, path: str, others: Iterable[str] = ()) -> str:
-        """Return the path that an unknown one was probably meant to be, among these and `others`; or ""."""
-        return next(iter(difflib.get_close_matches(path[:200], {*self._methods, *others}, n=1)), "")
+        """Return the path that an unknown one was probably meant to be, among these and `others`; or "".
+
+        That is one under /v1 that only has something in front of it (another server's prefix), else a similar one.
+        """
+        known = {*self._methods, *others}
+        ends = [each for each in known if each.startswith("/v1/") and path.endswith(each)]
+        return max(ends, key=len) if ends else next(iter(difflib.get_close_matches(path[:200], known, n=1)), "")
 
 
 def only_looks(route: Route, head: RequestHead, target: bytes, idle_paths: Iterable[str]) -> bool:

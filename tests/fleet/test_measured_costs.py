@@ -132,17 +132,17 @@ async def test_a_load_that_never_came_to_its_end_says_nothing(tmp_path: Path) ->
 
 
 async def test_a_declared_memory_that_was_too_small_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Once more at the end of its life, with what to write instead; and from then on what was seen counts."""
+    """Once more at the end of its run, with what to write instead; and from then on what was seen counts."""
     kept, a = prices(tmp_path), model(memory=Bytes(GiB))
     assert (await kept.cost(a)).source == "declared"
     with caplog.at_level(logging.WARNING):
         kept.keep(a, await lived(a.entry, 3 * GiB))
-    assert "its declared `memory` is 1.0 GiB, and it took 3.0 GiB" in caplog.text
+    assert "its declared `memory` is 1.0 GiB, but it took 3.0 GiB" in caplog.text
     caplog.clear()
     kept.keep(a, await lived(a.entry, 3 * GiB + MiB))
     assert not caplog.text, "it was told"
     kept.keep(a, await lived(a.entry, 4 * GiB))
-    assert "and it took 4.0 GiB" in caplog.text
+    assert "it took 4.0 GiB" in caplog.text
     now = await kept.cost(a)
     assert (now.source, now.bytes) == ("measured", 4 * GiB)
 

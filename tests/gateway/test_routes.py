@@ -170,7 +170,7 @@ def test_whose_words_are_used() -> None:
     ("path", "meant"),
     [
         ("/v1/chat/completion", "/v1/chat/completions"),
-        ("/api/v1/chat/completions", "/api/v0/chat/completions"),
+        ("/api/v1/chat/completions", "/v1/chat/completions"),
         ("/v1/v2/chat/completions", "/v1/chat/completions"),
         ("/v1/embedings", "/v1/embeddings"),
         ("/modles/load", "/models/load"),

@@ -45,7 +45,7 @@ def test_it_fits_on_one_device_only() -> None:
     """Let in there; on the other it is refused with that one's size, and what is free elsewhere doesn't count."""
     assert admit(need(on(LARGE, 20)), machine(), []).kind == "admit"
     refused = admit(need(on(SMALL, 20)), machine(), [])
-    assert (refused.kind, refused.because) == ("refuse", "it needs 20.0 GiB, and of GPU 1 there are 12.0 GiB")
+    assert (refused.kind, refused.because) == ("refuse", "it needs 20.0 GiB, and GPU 1 has only 12.0 GiB")
 
 
 def test_who_goes_is_on_the_right_device() -> None:
