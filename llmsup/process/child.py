@@ -155,7 +155,7 @@ class Child:
                     await self._process.wait()
                     # One of them may be the real engine, so they get the grace period too. They aren't our
                     # children, so we can only poll.
-                    while any(map(lives, strays)):  # noqa: ASYNC110
+                    while any(map(lives, strays)):  # noqa: ASYNC110 -- they are not our children: nothing tells us
                         await trio.sleep(0.01)
         # The leader is gone or refuses to go. Grandchildren get no second chance: they had their SIGTERM.
         self._signal(signal.SIGKILL)

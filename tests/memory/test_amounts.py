@@ -73,6 +73,6 @@ def test_it_can_not_be_changed() -> None:
     given[HOST] = 0
     assert amounts[HOST] == GiB
     with pytest.raises(TypeError):
-        amounts[HOST] = 0  # type: ignore[index]
+        amounts[HOST] = 0  # type: ignore[index]  # mypy is right; so is the interpreter, which is tested
     with pytest.raises(AttributeError):
-        amounts.host = 0  # type: ignore[attr-defined]
+        amounts.host = 0  # type: ignore[attr-defined]  # likewise

@@ -55,7 +55,7 @@ def test_growth() -> None:
 async def until_seen(pid: int, seen: Callable[[Activity], bool]) -> Activity:
     """Look again and again: another process has no way to tell that it has grown."""
     with trio.fail_after(PATIENCE):
-        while not seen(now := await look(pid)):  # noqa: ASYNC110
+        while not seen(now := await look(pid)):  # noqa: ASYNC110 -- another process's doing
             await trio.sleep(0.01)
     return now
 

@@ -244,5 +244,5 @@ def _said(log: Path, words: str) -> str:
         for line in log.read_text().splitlines():
             if words in line:
                 return line
-        time.sleep(0.02)
+        time.sleep(0.02)  # another process writes the file
     raise AssertionError(log.read_text())

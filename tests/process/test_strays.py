@@ -340,7 +340,7 @@ async def test_an_unload_ends_a_server_behind_job_control(tmp_path: Path) -> Non
     async with serving(spec) as served:
         assert (await served.client.chat("m")).status == 200
         pid = recorded(record, "start")[0]["pid"]
-        assert pid != served.model("m").run.engine.pid  # type: ignore[union-attr]
+        assert pid != served.model("m").run.engine.pid  # type: ignore[union-attr]  # it is loaded
         assert (await served.client.post("/models/unload", model="m")).json["success"] is True
         assert not strays.runs(pid)
 
@@ -376,7 +376,7 @@ async def test_an_unload_that_leaves_somebody_is_no_success(tmp_path: Path) -> N
         run = served.model("m").run
         assert run is not None
         assert run.engine is not None
-        port = run.engine.launch.address.port  # type: ignore[union-attr]
+        port = run.engine.launch.address.port  # type: ignore[union-attr]  # a command has a TCP port
         await nursery.start(trio.serve_tcp, elsewhere, port)
         await served.until("m", lambda model: model.state == "ready")
         assert (await served.client.chat("well")).status == 200

@@ -90,7 +90,7 @@ def until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.02)
+        time.sleep(0.02)  # what is waited for is another process's doing
 
 
 def test_it_ends_with_the_terminal_that_it_was_opened_for(opened: Open) -> None:
