@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from looks import LINUX, MAC, RESERVE, held, shown, stalling, with_free
 
@@ -244,6 +244,7 @@ LOOK = st.tuples(
 
 
 @given(st.lists(LOOK, max_size=40))
+@example([(0.0, LINUX), (0.2, EASING), (0.0, LOW), (0.2, LOW)])  # two looks at once in a fall: the trend is the signal
 def test_what_holds_of_any_looks(looks: Sequence[tuple[float, Reading]]) -> None:
     """Something is missing exactly while there are signs, which the level's lower marks prolong; the level rises only
     by signs that were there in the look before too; and it never falls from critical to normal but by step.
@@ -253,7 +254,8 @@ def test_what_holds_of_any_looks(looks: Sequence[tuple[float, Reading]]) -> None
         now += step
         was, gauge = gauge, gauge.look(reading, now, RESERVE)
         level, shortfall = gauge.pressure.level, gauge.pressure.shortfall
-        seen = signals(reading, marks(reading.total, RESERVE), gauge.some, gauge.full)
+        rate, falls = (gauge.fall.rate, gauge.fall.falls) if gauge.fall else (0.0, False)
+        seen = signals(reading, marks(reading.total, RESERVE), gauge.some, gauge.full, rate, falls=falls)
         pressing = any(each.there for each in seen)
         if level == "normal":
             assert (shortfall > 0) == pressing
