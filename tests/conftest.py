@@ -67,30 +67,25 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield home
 
 
-ONE_ROAD = frozenset(
-    (
-        "test_serve_real",
-        "test_catalog_real",
-        "test_memory_live",
-        "test_kill",
-        "test_import",
-        "test_bridge_script",
-        "test_stopping",
-    )
-)
-"""Files of tests that start a whole llmsup, but are about something else than requests, and take long."""
+ROOMS_OF_REQUESTS = frozenset(("web", "gateway", "whole"))
+"""Folders of tests that are about requests: both roads have to answer them alike."""
+
+ONE_ROAD = frozenset(("test_serve_real", "test_memory_live", "test_kill", "test_stopping"))
+"""Files there that start a whole llmsup, but are about something else than requests, and take long."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tests that talk to a whole llmsup do so on both roads, unless they say which one they are about.
+    """Tests of requests that talk to a whole llmsup do so on both roads, and those of other rooms on the one that
+    people take, unless a mark says which.
 
     A quick run takes the one that people take.
     """
     names = vars(metafunc.module)
     serves = names.get("serving") is serving.serving or names.get("Setting") is changing.Setting
-    both = serves and metafunc.module.__name__ not in ONE_ROAD
-    if both and inspect.iscoroutinefunction(metafunc.function):
-        only = metafunc.definition.get_closest_marker("road")
+    room = metafunc.definition.path.parent.name
+    both = serves and room in ROOMS_OF_REQUESTS and metafunc.module.__name__ not in ONE_ROAD
+    only = metafunc.definition.get_closest_marker("road")
+    if (both or only) and inspect.iscoroutinefunction(metafunc.function):
         roads = only.args if only else ("fast", pytest.param("hypercorn", marks=pytest.mark.slow))
         metafunc.parametrize("road", roads, indirect=True)
 

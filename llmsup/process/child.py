@@ -186,10 +186,9 @@ class Child:
                 await trio.sleep(0.02)
         for pid in killed:
             reap(pid)
-        if found is None:
-            self.left = ("what it may have started, which can't be looked for now",)
-            return
         self.left = tuple(describe(process) for process in killed.values() if lives(process))
+        if found is None:
+            self.left += ("what else it may have started, which can't be looked for now",)
         doubtful = map(describe, self._orphans.doubtful(self.pid))
         self.left += tuple(f"{who}, unless another engine started it" for who in doubtful)
 

@@ -89,7 +89,7 @@ async def test_who_cannot_be_ended_is_told(
     orphans: Orphans, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(child_module, "tell", lambda processes, number: None)
-    monkeypatch.setattr(child_module, "SWEEP", 0.2)
+    monkeypatch.setattr(child_module, "SWEEP", 3)
     env = orphans.inheritance.environment()
     async with run_child(strays.program(strays.SESSION), orphans=orphans, env=env, stop_grace=GRACE) as child:
         stray = await first_number(child)
