@@ -18,7 +18,7 @@ from functools import partial
 import trio
 
 from .bridge.scheduler import BridgeScheduler
-from .catalog.index import HEADERS, Library
+from .catalog.library import HEADERS, Library
 from .config.live import LiveConfig
 from .config.schema import Config
 from .engines.kinds import KINDS

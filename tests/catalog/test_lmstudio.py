@@ -15,7 +15,7 @@ from llmsup.bridge import builtin, ledger
 from llmsup.bridge.builtin import BridgeOutcome
 from llmsup.catalog.disk.lmstudio import bridge_target, model_roots, models_folder
 from llmsup.catalog.gguf.header_cache import HeaderCache
-from llmsup.catalog.scan import scan_now
+from llmsup.catalog.library import scan_now
 from llmsup.config.schema import Bridge, Catalog, Config, Server
 
 X = "x~latest/x~latest.gguf"
