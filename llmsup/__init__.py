@@ -3,7 +3,7 @@
 The rooms, and who may import whom. Each imports only from those above it. The parts of a room may have an order, too:
 what stands left of a `<` knows nothing of what stands right of it. `tests/test_rooms.py` enforces both.
 
-    errors.py    one base Error(status, code, hint); its kinds carry their parts
+    errors/      one base Error(status, code, hint); by who is at fault: request, engine, server, set-up
     units.py     Seconds, Bytes: parsed once at the edge, printed for people
     process/     watched value · restart budget · orphan guard · child process and its kin · what it inherits · log book
                  leftovers of one that was killed · server file: where a running server is
