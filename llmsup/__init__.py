@@ -10,7 +10,7 @@ what stands left of a `<` knows nothing of what stands right of it. `tests/test_
                  programs that are run for what they print · files that are written whole or not at all
     config/      schema (frozen attrs), load (tomllib + cattrs, strict, every mistake at once), the live cell
     catalog/     which models there are: GGUF headers, LM Studio's folders, Ollama's store, names
-                 gguf < ollama.compat < found < gguf.header_cache < labels < ollama < the rest
+                 gguf < ollama.compat < found < gguf.header_cache < name_parts < ollama < the rest
     engines/     how a model becomes a command line, and how an engine is spoken to (connection, pool)
                  sampling, address < launch, cores, context < llama_server.flags < llama_server.probe
                  < kind < finding < llama_server < the rest

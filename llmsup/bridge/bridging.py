@@ -10,7 +10,7 @@ import trio
 from attrs import evolve
 
 from ..catalog.disk.lmstudio import bridge_target
-from ..catalog.labels import printable
+from ..catalog.name_parts import printable
 from ..config.schema import Config
 from ..errors import BadRequest, Error, SetupError
 from ..process.child import describe_exit

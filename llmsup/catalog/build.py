@@ -15,10 +15,10 @@ from .disk.folders import NO_MODEL, Headers, sort_out
 from .disk.survey import Stored, Survey
 from .found import Found, LeftOut, Snapshot, Stamp
 from .gguf.facts import Facts
-from .labels import printable
+from .labels import unserved_names
+from .name_parts import printable
 from .ollama.compat import ollama_only
 from .sources import Source, Sources, fame, model_folders
-from .unserved import names_of
 
 Key = tuple[Path, tuple[Path, ...]]
 """A model's identity: its first real file, and the adapters that Ollama puts on it."""
@@ -42,7 +42,7 @@ def build(survey: Survey, known: Headers, before: Mapping[Key, str] | None = Non
         if all(candidate.stamp in known for candidate in folder.candidates):
             contents = sort_out(folder.candidates, known)
             for candidate, reason in contents.left_out:
-                gone = LeftOut(candidate.path, reason, names_of(candidate.published))
+                gone = LeftOut(candidate.path, reason, unserved_names(candidate.published))
                 left_out.setdefault(candidate.stamp.path, gone)
             for bundle, label in zip(contents.models, folder.labels(contents.models), strict=True):
                 way = Source(folder.rank, bundle, label)

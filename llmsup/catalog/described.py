@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ..config.schema import ModelSpec
 from .entry import Entry
-from .labels import quant_in
+from .name_parts import quant_in
 
 
 def kind(entry: Entry) -> str:

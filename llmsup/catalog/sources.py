@@ -14,7 +14,8 @@ from attrs import Factory, define, frozen
 from .disk.folders import Bundle
 from .disk.survey import Stored, Survey
 from .disk.walk import Candidate
-from .labels import Label, Placement, claims, label_folder, label_outsider, printable, split_name
+from .labels import Label, Placement, claims, label_folder, label_outsider
+from .name_parts import printable, split_name
 
 STORE = -1
 """The rank of Ollama's store."""

@@ -8,16 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmsup.catalog.labels import (
-    Label,
-    Placement,
-    claims,
-    label_folder,
-    label_outsider,
-    printable,
-    quant_in,
-    without_quant,
-)
+from llmsup.catalog.labels import Label, Placement, claims, label_folder, label_outsider
+from llmsup.catalog.name_parts import printable, quant_in, without_quant
 
 
 def labels(folder: str, *files: str, unnamed: str = "") -> list[Label]:
