@@ -11,8 +11,8 @@ from ...config.schema import ModelSpec
 from ...errors import Collected
 from ..address import UnixAddress
 from ..launch import Launch
+from . import NAME
 from .flags import Dialect, check_args, render
-from .names import NAME
 from .spellings import Corrected, corrections
 
 # Internal to llama.cpp, so nothing depends on it: with this variable (any number will do) llama-server takes us for its

@@ -10,9 +10,8 @@ from ...config.schema import EngineSpec, ModelSpec
 from ..finding import find_program, names_program
 from ..kind import Machine, Wanted
 from ..launch import Launch
-from . import command_line
+from . import NAME, command_line
 from .llama_cpp import LlamaCpp
-from .names import NAME
 
 
 class LlamaServer(LlamaCpp):
