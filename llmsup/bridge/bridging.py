@@ -18,7 +18,7 @@ from ..process.orphans import Orphans
 from ..units import Seconds, format_seconds
 from . import builtin, script
 from .lock import Locked
-from .run import BridgeRun, links_in
+from .record import BridgeRun, links_in
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from ..units import Seconds
 from .build import build
 from .disk.companions import companions
 from .disk.lmstudio import bridge_target, model_roots
-from .disk.paths import resolve_path
+from .disk.model_path import resolve_path
 from .disk.survey import Survey, survey
 from .found import Snapshot, Stamp, Unreadable
 from .gguf.facts import Facts

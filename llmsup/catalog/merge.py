@@ -14,7 +14,7 @@ from ..config.schema import Config, EngineSpec, ModelSpec, Settings
 from ..errors import ModelNotFound, SetupError
 from .disk.companions import companions
 from .disk.lmstudio import model_roots
-from .disk.paths import resolve_path
+from .disk.model_path import resolve_path
 from .entry import Entry
 from .found import Found, Snapshot
 from .gguf.facts import Facts

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from cronsim import CronSim, CronSimError
 
 from ..units import format_seconds
-from .paths import expand
+from .tilde import expand
 
 Validator = Callable[[Any, Any, Any], None]
 

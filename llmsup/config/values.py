@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from cattrs.errors import IterableValidationError, IterableValidationNote
 
 from ..units import Bytes, Seconds, parse_bytes, parse_seconds
-from .paths import expand_text
 from .sampling import PARAMETERS, unknown_parameter
+from .tilde import expand_text
 from .wording import got
 
 T = TypeVar("T")

@@ -13,8 +13,8 @@ import trio
 
 from ..process.quick_stream import READ, QuickStream
 from .address import LOCAL
+from .http import AnswerHead, Buffer, Headers, Payload
 from .response import Response
-from .wire import AnswerHead, Buffer, Headers, Payload
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from ..units import Seconds
 from .address import LOCAL, Address
 from .connection import Connection, Disconnected, Unreachable
 from .dial import connect
-from .wire import AnswerHead, Headers, Payload
+from .http import AnswerHead, Headers, Payload
 
 MAX_IDLE = 4.0
 """Seconds that an idle connection is kept. llama-server closes its side after 5."""

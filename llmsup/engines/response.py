@@ -8,7 +8,7 @@ from __future__ import annotations
 import httptools
 
 from ..errors import EngineBadAnswer
-from .wire import AnswerHead, Headers
+from .http import AnswerHead, Headers
 
 MAX_FRAMING = 65536
 """Bytes in a row that may come without being a body's: a head, trailers, chunk extensions. An answer's head is rarely

@@ -28,7 +28,8 @@ from .request import (
     UnsupportedEncoding,
     VersionNotSupported,
 )
-from .server import (
+from .setup import Collected, ConfigError, SetupError, SetupErrors
+from .unavailable import (
     BodiesFull,
     BridgeFailed,
     InsufficientMemory,
@@ -41,7 +42,6 @@ from .server import (
     TooManyConnections,
     Unloading,
 )
-from .setup import Collected, ConfigError, SetupError, SetupErrors
 
 __all__ = [
     "BadRequest",

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmsup.catalog.build import build
-from llmsup.catalog.disk.projectors import says_projector
+from llmsup.catalog.disk.pairing import says_projector
 from llmsup.catalog.disk.survey import Survey
 from llmsup.catalog.found import Stamp, Unreadable
 from llmsup.catalog.gguf.facts import Facts

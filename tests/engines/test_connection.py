@@ -14,8 +14,8 @@ from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from llmsup.engines import connection as connection_module
 from llmsup.engines.connection import Connection, Disconnected
+from llmsup.engines.http import AnswerHead
 from llmsup.engines.response import MAX_FRAMING
-from llmsup.engines.wire import AnswerHead
 from llmsup.errors import EngineBadAnswer
 from llmsup.process.quick_stream import READ, QuickStream
 

@@ -22,7 +22,7 @@ from real_engines import smollm2
 
 from llmsup.engines.bundled import process as bundled
 from llmsup.engines.bundled.flags import FLAGS, TABLE, apply
-from llmsup.engines.bundled.values import Choice, expected, template_kwargs
+from llmsup.engines.bundled.parsers import Choice, expected, template_kwargs
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -15,10 +15,10 @@ from attrs import evolve, frozen
 from llmsup.config.schema import Bridge, Config, ModelSpec, Server
 from llmsup.engines.address import TcpAddress
 from llmsup.engines.dial import connect
+from llmsup.engines.http import Headers
 from llmsup.engines.kinds import KINDS
 from llmsup.engines.pool import Answer, Pool
 from llmsup.engines.registry import Kinds
-from llmsup.engines.wire import Headers
 from llmsup.fleet.fleet import Fleet
 from llmsup.fleet.model.model import Model
 from llmsup.gateway.routes import Routes

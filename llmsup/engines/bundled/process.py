@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from .flags import FLAGS, TABLE, Flag, apply
-from .values import expected
+from .parsers import expected
 
 PROGRAM = "llmsup bundled engine"
 

@@ -12,8 +12,8 @@ from ...errors import Collected
 from ..address import UnixAddress
 from ..launch import Launch
 from . import NAME
+from .corrections import Corrected, corrections
 from .flags import Dialect, check_args, render
-from .spellings import Corrected, corrections
 
 # Internal to llama.cpp, so nothing depends on it: with this variable (any number will do) llama-server takes us for its
 # router. It then prints lines `cmd_child_to_router:state:{...}` on its standard output, with the progress of the load,

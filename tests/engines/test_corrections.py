@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from real_engines import llama_server
 
+from llmsup.config.flag_names import canonical, flag_in
 from llmsup.config.schema import ModelSpec
-from llmsup.config.spellings import canonical, flag_in
 from llmsup.engines.bundled import kind as bundled
 from llmsup.engines.llama_server.command_line import ServerStart, launch
+from llmsup.engines.llama_server.corrections import correct
 from llmsup.engines.llama_server.flags import Dialect
 from llmsup.engines.llama_server.probe import Probe, parse_flags
-from llmsup.engines.llama_server.spellings import correct
 from llmsup.errors import SetupError
 
 B10068 = Dialect(

@@ -7,8 +7,8 @@ from typing import Any
 
 from attrs import Factory, define, frozen
 
+from ...config.flag_names import canonical, flag_in, spellings
 from ...config.schema import ModelSpec
-from ...config.spellings import canonical, flag_in, spellings
 from ...errors import Collected, SetupError
 from ..sampling import FIELD_OF, FIELDS, Field, body_value, read_flag
 from .flags import Dialect
