@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from .line import line_of
+from .lines import line_of
 from .ring import Ring
 
 

@@ -1,9 +1,13 @@
-"""A bounded ring of numbered things, readable by many at their own pace."""
+"""A bounded ring of numbered things, readable by many at their own pace, and the one of llmsup's events."""
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from typing import Generic, TypeVar
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+from attrs import frozen
 
 from .watched import Watched
 
@@ -51,3 +55,35 @@ class Ring(Watched, Generic[T]):
         """Wait until there is something after number `seen`; False: there is not, and nothing more will come."""
         await self.until(lambda: self.written > seen or self.closed)
         return self.written > seen
+
+
+@frozen
+class Event:
+    """One event.
+
+    Attributes:
+        number: One more than the event before.
+        at: Unix seconds.
+        kind: "model", "load", "unload", "pressure", "decision" ...
+        data: JSON values by name.
+    """
+
+    number: int
+    at: float
+    kind: str
+    data: Mapping[str, Any]
+
+
+class Events(Ring[Event]):
+    """The last events; a reader that misses some can tell by their numbers."""
+
+    def __init__(self, capacity: int = 1000) -> None:
+        super().__init__(capacity)
+
+    def write(self, kind: str, **data: Any) -> None:
+        """Add an event."""
+        self.add(Event(self.written + 1, round(time.time(), 3), kind, data))
+
+    def since(self, seen: int) -> tuple[Event, ...]:
+        """The kept events after number `seen`, oldest first."""
+        return self.after(seen)[1]

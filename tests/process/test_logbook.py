@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, assert_no_checkpoints, wait_all_tasks_blocked
 
-from llmsup.process.line import MAX_LINE
+from llmsup.process.lines import MAX_LINE
 from llmsup.process.logbook import LogBook
 
 
