@@ -14,7 +14,7 @@ from llmsup.config.flag_names import canonical, flag_in
 from llmsup.config.schema import ModelSpec
 from llmsup.engines.bundled import kind as bundled
 from llmsup.engines.llama_server.command_line import ServerStart, launch
-from llmsup.engines.llama_server.corrections import correct
+from llmsup.engines.llama_server.corrections import Corrected, corrections
 from llmsup.engines.llama_server.flags import Dialect
 from llmsup.engines.llama_server.probe import Probe, parse_flags
 from llmsup.errors import SetupError
@@ -36,6 +36,13 @@ def spec(*args: str, **settings: Any) -> ModelSpec:
 
 def start(*args: str) -> ServerStart:
     return ServerStart(spec=spec(*args), program=("l",), model=Path("/m.gguf"), socket=Path("/s.sock"))
+
+
+def correct(spec: ModelSpec, dialect: Dialect) -> Corrected:
+    """Raises SetupError: what can't be corrected."""
+    corrected, problems = corrections(spec, dialect)
+    problems.check()
+    return corrected
 
 
 def words(dialect: Dialect, args: str) -> str:
