@@ -36,7 +36,7 @@ class Engines(Protocol):
         """The `engine` that a model is served with, when [defaults] and its file disagree."""
 
     def refusal(self, spec: ModelSpec, found: Found) -> str:
-        """Why no engine can ever serve a model's file as things are: a sentence; "" if one can. May use the disk."""
+        """Why no engine on this machine can serve a model's file: a sentence; "" if one can. May use the disk."""
 
 
 @frozen(kw_only=True)

@@ -94,7 +94,7 @@ class ConnectionPool:
 
     @classmethod
     def to(cls, address: Address) -> ConnectionPool:
-        """The connections to whoever answers there."""
+        """Return a pool of connections to an address."""
         return cls(lambda: connect(address), address.opening)
 
     def __repr__(self) -> str:

@@ -154,7 +154,8 @@ def test_a_full_disk_leaves_the_old_one(tmp_path: Path, file: Path, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
         said = cache.save([first, second])
-    assert said == f"what the models' headers say can't be kept in {file}: No space left on device."
+    assert said is not None
+    assert f"{file}: No space left on device" in said
     assert os.listdir(file.parent) == [file.name]
     assert loaded(file).get(second) is None
     assert cache.save([first, second]) is None

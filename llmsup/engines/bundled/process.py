@@ -43,7 +43,7 @@ def read(words: Iterable[str]) -> Settings:
             continue
         value = next(rest, None)
         if value is None:
-            raise UsageError(f"{word} wants a value")
+            raise UsageError(f"{word} needs a value")
         try:
             settings.append((word, flag, flag.read(value)))
         except ValueError:

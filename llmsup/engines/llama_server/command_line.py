@@ -102,7 +102,7 @@ def corrected_command(spec: ModelSpec, command: tuple[str, ...], dialect: Dialec
 
 
 def corrected_args(spec: ModelSpec, dialect: Dialect, *, place: str = "args") -> Corrected:
-    """Return a model's `args` as this llama-server spells them, whoever wrote the rest of the command line.
+    """Return a model's `args` as this llama-server spells them, for a command line that the user wrote.
 
     Raises:
         SetupError: This build doesn't know one of the flags.
