@@ -71,7 +71,7 @@ class Response:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as switched:
             if self.head is None or self.head.status != 101:
-                text = "The engine's answer is not HTTP: it switched to another protocol, unasked."
+                text = "The engine's answer is not HTTP: it switched to another protocol without having been asked to."
                 raise EngineBadAnswer(text) from None
             self.rest = bytes(data[switched.args[0] :])
         except httptools.HttpParserError as error:

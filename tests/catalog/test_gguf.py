@@ -71,7 +71,7 @@ def test_all_kinds_of_values(tmp_path: Path, version: int, big_endian: bool) -> 
 
 
 def test_the_real_demo_model() -> None:
-    """A file that somebody else's program wrote."""
+    """A file that another program wrote."""
     path = smollm2()
     header = read_header(path)
     assert header.metadata["general.architecture"] == "llama"

@@ -136,7 +136,7 @@ def test_files_that_are_gone_are_forgotten(tmp_path: Path, file: Path) -> None:
 
 
 def test_only_the_owner_may_read_it_and_nothing_else_is_left(tmp_path: Path, file: Path) -> None:
-    """It names files in somebody's home."""
+    """It names files in a user's home."""
     filled(file, stamp(tiny_llama(tmp_path / "m.gguf")))
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert os.listdir(file.parent) == [file.name]

@@ -122,7 +122,7 @@ def test_the_variable_counts_most(home: Path) -> None:
 
 
 def test_the_catalog_looks_where_it_is(home: Path) -> None:
-    """Unless somebody has said where to look."""
+    """Unless the config says where to look."""
     chosen(home)
     tiny_llama(home / "disk/models/p/m/x.gguf")
     assert list(scan_now(Config()).models) == ["p/m"]

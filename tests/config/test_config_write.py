@@ -86,7 +86,7 @@ def test_a_file_that_is_there_stays_without_force(tmp_path: Path) -> None:
 
 
 def test_a_race_overwrites_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody makes the file after we looked."""
+    """Another program creates the file after the check."""
     path = tmp_path / "c.toml"
     fsync = os.fsync
 

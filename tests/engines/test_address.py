@@ -1,4 +1,4 @@
-"""Where somebody answers: how it is written, what requests to it begin with, and that it is opened as it says."""
+"""Addresses: how they are written, which headers requests to them begin with, and that connections can be opened."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ async def test_tls_is_spoken_and_the_headers_are_sent(theirs: ssl.SSLContext, ou
 
 
 async def test_a_kept_connection_that_tls_has_ended_is_not_used(theirs: ssl.SSLContext, ours: ssl.SSLContext) -> None:
-    """What its end looks like is only bytes to whoever doesn't read them: it is seen beneath TLS."""
+    """Until TLS reads it, a close_notify is only bytes: the end is noticed on the socket below."""
     async with served("127.0.0.1", theirs) as (server, port):
         pool = ConnectionPool.to(TcpAddress("localhost", port, tls=ours))
         await ask(pool)

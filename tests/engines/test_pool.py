@@ -25,7 +25,7 @@ def ok(body: bytes, *headers: bytes) -> bytes:
 
 
 class Line:
-    """The engine's end of one connection. All it says goes out at once; nobody waits for anybody."""
+    """The engine's end of one connection. All it sends goes out at once."""
 
     def __init__(self, first_words: bytes) -> None:
         self.near, self._far = memory_stream_pair()
@@ -272,7 +272,7 @@ async def test_nonsense_is_not_asked_for_again(autojump_clock: MockClock) -> Non
 
 
 async def test_an_engine_that_cannot_be_reached() -> None:
-    """Nobody listens: the same error as from one that hung up without a word."""
+    """Nothing listens: the same error as from an engine that closed the connection without an answer."""
 
     async def refuse() -> trio.abc.Stream:
         raise ConnectionRefusedError
@@ -311,7 +311,7 @@ async def test_leaving_mid_body_closes_even_when_cancelled(autojump_clock: MockC
 
 
 async def test_cancelled_while_old_connections_are_closed(autojump_clock: MockClock) -> None:
-    """A cancelled request leaves no connection behind that nobody will ever close."""
+    """A cancelled request leaves no connection open."""
     engine = Engine(*[ok(b"")] * 4)
     pool = ConnectionPool(engine.open)
     early, late = [await get(pool) for _ in range(3)], await get(pool)
@@ -331,7 +331,7 @@ async def test_cancelled_while_old_connections_are_closed(autojump_clock: MockCl
 
 
 async def test_closing_the_pool_ends_what_is_under_way(autojump_clock: MockClock) -> None:
-    """Who waits for a head or for a body gets `Disconnected`; nobody is sent elsewhere."""
+    """Requests that wait for a head or a body get `Disconnected`; none is sent again."""
     engine = Engine(SILENT, ok(b"x" * 100)[:-50], ok(b"idle"))
     pool = ConnectionPool(engine.open)
     ends: list[bool] = []
@@ -362,7 +362,7 @@ async def test_closing_the_pool_ends_what_is_under_way(autojump_clock: MockClock
 
 
 async def test_what_an_ended_engine_has_sent_is_read_to_its_end(autojump_clock: MockClock) -> None:
-    """Closing the pool leaves those alone who read; nobody else is let in."""
+    """Closing the pool leaves requests alone that are reading; no new one is let in."""
     engine = Engine(ok(b"x" * 200_000), ok(b"idle"))
     pool = ConnectionPool(engine.open)
     answer = await get(pool)
@@ -496,7 +496,7 @@ async def test_a_closed_socket_is_seen_before_it_is_used() -> None:
 
 
 async def test_it_connects_to_a_port_and_to_a_socket(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Both kinds of addresses; where nobody listens, `OSError`."""
+    """Both kinds of addresses; where nothing listens, `OSError`."""
     path = tmp_path_factory.mktemp("s") / "s"
     with trio.socket.socket(trio.socket.AF_UNIX) as unix, trio.socket.socket() as tcp:
         await unix.bind(str(path))

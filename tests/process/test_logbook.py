@@ -64,7 +64,7 @@ def test_an_empty_book() -> None:
     ],
 )
 def test_control_characters_are_made_visible(line: str, kept: str) -> None:
-    """No engine can write to the terminal of whoever reads its log, nor forge a line; text is left alone."""
+    """No engine can control the terminal on which its log is read, nor forge a line; text is left alone."""
     assert written(line).tail() == (kept,)
 
 
