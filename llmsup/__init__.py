@@ -3,14 +3,14 @@
 The rooms, and who may import whom. Each imports only from those above it. The parts of a room may have an order, too:
 what stands left of a `<` knows nothing of what stands right of it. `tests/test_rooms.py` enforces both.
 
-    errors.py    one base Error(status, code, hint); its kinds carry their parts
+    errors/      one base Error(status, code, hint); by who is at fault: request, engine, server, set-up
     units.py     Seconds, Bytes: parsed once at the edge, printed for people
     process/     watched value · restart budget · orphan guard · child process and its kin · what it inherits · log book
                  leftovers of one that was killed · server file: where a running server is
                  programs that are run for what they print · files that are written whole or not at all
     config/      schema (frozen attrs), load (tomllib + cattrs, strict, every mistake at once), the live cell
     catalog/     which models there are: GGUF headers, LM Studio's folders, Ollama's store, names
-                 gguf < ollama.compat < found < gguf.header_cache < labels < ollama < the rest
+                 gguf < ollama.compat < found < gguf.header_cache < name_parts < ollama < the rest
     engines/     how a model becomes a command line, and how an engine is spoken to (connection, pool)
                  sampling, address < launch, cores, context < llama_server.flags < llama_server.probe
                  < kind < finding < llama_server < the rest

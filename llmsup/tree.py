@@ -18,7 +18,7 @@ from functools import partial
 import trio
 
 from .bridge.scheduler import BridgeScheduler
-from .catalog.index import HEADERS, Library
+from .catalog.library import HEADERS, Library
 from .config.live import LiveConfig
 from .config.schema import Config
 from .engines.kinds import KINDS
@@ -40,11 +40,11 @@ from .memory.cost.store import FootprintStore
 from .memory.machine.linux import Linux
 from .memory.machine.monitor import MemoryMonitor
 from .memory.machine.sampler import Sampler
-from .process.events import Events
 from .process.inheritance import Inheritance
 from .process.leftovers import Leftovers
 from .process.logbook import LogBook
 from .process.orphans import Orphans
+from .process.ring import Events
 from .process.sockets import SocketDirectory
 from .process.watched import Watched
 from .units import Seconds, format_seconds

@@ -6,7 +6,7 @@ from llmsup.errors import ConfigError, EngineDied, Error
 
 
 def test_the_same_error_for_another_client_is_another_object() -> None:
-    """It says the same, and has no traceback of somebody else's."""
+    """It says the same, and doesn't share the traceback of the first."""
     try:
         raise EngineDied("it died", hint="Look.", param="model", retry_after=3, log_tail=("a", "b"))
     except Error as error:

@@ -14,7 +14,7 @@ from attrs import Factory, define, frozen
 
 from llmsup.engines.address import Address
 from llmsup.engines.connection import Disconnected
-from llmsup.engines.pool import Answer, Pool
+from llmsup.engines.pool import Answer, ConnectionPool
 from llmsup.errors import EngineBadAnswer
 
 HEADERS = [(b"content-type", b"application/json"), (b"user-agent", b"llmsup-bench"), (b"accept", b"*/*")]
@@ -54,7 +54,7 @@ class Client:
     """One client with one connection; if the server has closed it, reopening it is part of the measured time."""
 
     def __init__(self, address: Address) -> None:
-        self._pool = Pool.to(address)
+        self._pool = ConnectionPool.to(address)
 
     async def start(self, request: Request) -> Answer:
         """Send a request and wait for the head of a successful response.

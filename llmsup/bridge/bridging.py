@@ -10,7 +10,7 @@ import trio
 from attrs import evolve
 
 from ..catalog.disk.lmstudio import bridge_target
-from ..catalog.labels import printable
+from ..catalog.name_parts import printable
 from ..config.schema import Config
 from ..errors import BadRequest, Error, SetupError
 from ..process.child import describe_exit
@@ -18,7 +18,7 @@ from ..process.orphans import Orphans
 from ..units import Seconds, format_seconds
 from . import builtin, script
 from .lock import Locked
-from .run import BridgeRun, links_in
+from .record import BridgeRun, links_in
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from ..catalog.disk import lmstudio
 from ..catalog.found import Stamp, Unreadable
 from ..catalog.gguf.facts import Facts
 from ..catalog.gguf.header_cache import HeaderCache
-from ..catalog.index import HEADERS
+from ..catalog.library import HEADERS
 from ..catalog.ollama import store as ollama
 from ..config.schema import Config
 from ..errors import SetupError

@@ -10,7 +10,7 @@ from attrs import frozen
 from ..catalog.disk.folders import NO_MODEL
 from ..catalog.found import LeftOut, Unreadable
 from ..catalog.gguf.facts import Facts
-from ..catalog.labels import printable
+from ..catalog.name_parts import printable
 from ..catalog.ollama.compat import ollama_only
 from ..catalog.ollama.store import OllamaModel
 from .naming import projector_of, weights_of

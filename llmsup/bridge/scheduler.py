@@ -21,7 +21,7 @@ from ..process.orphans import Orphans
 from ..process.watched import Watched
 from ..units import Seconds
 from .bridging import bridge, try_out
-from .run import BridgeRun
+from .record import BridgeRun
 from .schedule import Schedule
 
 log = logging.getLogger(__name__)

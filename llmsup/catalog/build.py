@@ -15,10 +15,10 @@ from .disk.folders import NO_MODEL, Headers, sort_out
 from .disk.survey import Stored, Survey
 from .found import Found, LeftOut, Snapshot, Stamp
 from .gguf.facts import Facts
-from .labels import printable
+from .labels import unserved_names
+from .name_parts import printable
 from .ollama.compat import ollama_only
 from .sources import Source, Sources, fame, model_folders
-from .unserved import names_of
 
 Key = tuple[Path, tuple[Path, ...]]
 """A model's identity: its first real file, and the adapters that Ollama puts on it."""
@@ -42,11 +42,11 @@ def build(survey: Survey, known: Headers, before: Mapping[Key, str] | None = Non
         if all(candidate.stamp in known for candidate in folder.candidates):
             contents = sort_out(folder.candidates, known)
             for candidate, reason in contents.left_out:
-                gone = LeftOut(candidate.path, reason, names_of(candidate.published))
+                gone = LeftOut(candidate.path, reason, unserved_names(candidate.published))
                 left_out.setdefault(candidate.stamp.path, gone)
             for bundle, label in zip(contents.models, folder.labels(contents.models), strict=True):
-                way = Source(folder.rank, bundle, label)
-                models.setdefault((bundle.first.stamp.path, ()), Sources()).folders.append(way)
+                source = Source(folder.rank, bundle, label)
+                models.setdefault((bundle.first.stamp.path, ()), Sources()).folders.append(source)
         else:
             waiting.update(candidate.stamp.path for candidate in folder.candidates)
             claimed.update(folder.claims())
@@ -60,14 +60,14 @@ def build(survey: Survey, known: Headers, before: Mapping[Key, str] | None = Non
             waiting.add(stored.blob.path)
         key = (stored.blob.path, stored.model.adapters)
         models.setdefault(key, Sources()).stored.append(stored)
-    for key, ways in models.items():
-        ways.sort()
-        ways.before = (before or {}).get(key, "")
+    for key, sources in models.items():
+        sources.sort()
+        sources.before = (before or {}).get(key, "")
     settled = _settled(models, waiting, claimed)
     named, nameless = _name(settled, survey.asked)
     everything = {*survey.left_out, *left_out.values(), *nameless}
     return Snapshot(
-        models={id_: _found(id_, ways, survey, known) for id_, ways in named.items()},
+        models={id_: _found(id_, sources, survey, known) for id_, sources in named.items()},
         left_out=tuple(sorted(everything, key=lambda left: (str(left.path), left.reason))),
         beside={path: (stamp, known.get(stamp)) for path, stamp in survey.beside.items()},
         complete=all(stamp in known for stamp in survey.stamps),
@@ -89,19 +89,21 @@ def _settled(models: Mapping[Key, Sources], waiting: set[Path], claimed: Iterabl
     """
     claimed = set(claimed)
     certain = dict(models)
-    unsure = {key: ways for key, ways in certain.items() if key[0] in waiting}
+    unsure = {key: sources for key, sources in certain.items() if key[0] in waiting}
     while waiting:
-        for key, ways in unsure.items():
-            claimed.update(_all_ids(ways))
+        for key, sources in unsure.items():
+            claimed.update(_all_ids(sources))
             del certain[key]
-        unsure = {key: ways for key, ways in certain.items() if any(_is_claimed(id_, claimed) for id_ in ways.ids)}
+        unsure = {
+            key: sources for key, sources in certain.items() if any(_is_claimed(id_, claimed) for id_ in sources.ids)
+        }
         if not unsure:
             break
     return certain
 
 
-def _all_ids(ways: Sources) -> Iterable[str]:
-    return [*ways.ids, *(id_ for way in ways.folders for id_ in way.label.ids), *ways.names]
+def _all_ids(sources: Sources) -> Iterable[str]:
+    return [*sources.ids, *(id_ for source in sources.folders for id_ in source.label.ids), *sources.names]
 
 
 def _is_claimed(id_: str, claimed: set[str]) -> bool:
@@ -115,67 +117,67 @@ def _name(models: Mapping[Key, Sources], asked: Collection[Path]) -> tuple[dict[
     """
     named: dict[str, Sources] = {}
     nameless: list[LeftOut] = []
-    for key, ways in sorted(models.items(), key=lambda item: item[1].order):
-        free = next((id_ for id_ in ways.ids if id_ not in named), "")
-        holders = [named[id_] for id_ in ways.ids if id_ in named]
-        if free and all(holder.rank == ways.rank for holder in holders[: ways.ids.index(free)]):
-            named[free] = ways
+    for key, sources in sorted(models.items(), key=lambda item: item[1].order):
+        free = next((id_ for id_ in sources.ids if id_ not in named), "")
+        holders = [named[id_] for id_ in sources.ids if id_ in named]
+        if free and all(holder.rank == sources.rank for holder in holders[: sources.ids.index(free)]):
+            named[free] = sources
         elif key[0] in asked:
-            named[printable(str(ways.path))] = ways
+            named[printable(str(sources.path))] = sources
         else:
             holder = printable(str(holders[0].path))
-            reason = f"its name {ways.ids[0]!r} is taken by {holder}"
-            nameless.append(LeftOut(ways.path, reason, tuple(ways.paths)))
+            reason = f"its name {sources.ids[0]!r} is taken by {holder}"
+            nameless.append(LeftOut(sources.path, reason, tuple(sources.paths)))
     return named, nameless
 
 
-def _found(id_: str, ways: Sources, survey: Survey, known: Headers) -> Found:
-    if ways.best:
-        bundle = ways.best.bundle
+def _found(id_: str, sources: Sources, survey: Survey, known: Headers) -> Found:
+    if sources.best:
+        bundle = sources.best.bundle
         files, facts, problem = tuple(part.stamp for part in bundle.parts), bundle.facts, bundle.problem
     else:
-        blob = ways.stored[0].blob
+        blob = sources.stored[0].blob
         header = known[blob]
         assert isinstance(header, Facts)
-        files, facts, problem = (blob,), header, _problem(ways.stored, header)
-    adapted = ways.stored[0] if ways.stored and ways.stored[0].model.adapters else None
-    projector = _projector(ways, known)
+        files, facts, problem = (blob,), header, _problem(sources.stored, header)
+    adapted = sources.stored[0] if sources.stored and sources.stored[0].model.adapters else None
+    projector = _projector(sources, known)
     path, stamp, projector_facts = projector or (None, None, None)
     within = survey.store is not None and any(file.path.is_relative_to(survey.store) for file in files)
-    from_ollama = within or bool(ways.stored)
+    from_ollama = within or bool(sources.stored)
     questionable = [one for one in (facts, projector_facts) if one and (from_ollama or one.vision_inside)]
     return Found(
         id=id_,
-        path=ways.path,
+        path=sources.path,
         files=(*files, *((stamp,) if stamp else ()), *(adapted.adapters if adapted else ())),
         facts=facts,
-        names=tuple(name for name in ways.names if name != id_),
-        paths=tuple(ways.paths),
+        names=tuple(name for name in sources.names if name != id_),
+        paths=tuple(sources.paths),
         projector=path,
         projector_facts=projector_facts,
         adapters=adapted.model.adapters if adapted else (),
-        source="folder" if ways.best else "ollama",
-        ollama={printable(one.model.name): one.model.sampling for one in ways.stored},
-        ctx_size=max((one.model.ctx_size for one in ways.stored), default=0),
+        source="folder" if sources.best else "ollama",
+        ollama={printable(one.model.name): one.model.sampling for one in sources.stored},
+        ctx_size=max((one.model.ctx_size for one in sources.stored), default=0),
         ollama_only=next(filter(None, map(ollama_only, questionable)), ""),
         problem=problem,
     )
 
 
-def _projector(ways: Sources, known: Headers) -> tuple[Path, Stamp, Facts] | None:
+def _projector(sources: Sources, known: Headers) -> tuple[Path, Stamp, Facts] | None:
     """The projector of the best source that has one."""
     beside = [
-        (way.bundle.projector.path, way.bundle.projector.stamp, way.bundle.projector_facts)
-        for way in ways.folders
-        if way.bundle.projector and way.bundle.projector_facts
+        (source.bundle.projector.path, source.bundle.projector.stamp, source.bundle.projector_facts)
+        for source in sources.folders
+        if source.bundle.projector and source.bundle.projector_facts
     ]
     stored = [
         (path, stamp, header)
-        for one in ways.stored
+        for one in sources.stored
         for path, stamp in one.projectors.items()
         if isinstance(header := known[stamp], Facts)
     ]
-    return next(iter([*beside, *stored] if ways.best else [*stored, *beside]), None)
+    return next(iter([*beside, *stored] if sources.best else [*stored, *beside]), None)
 
 
 def _problem(stored: Iterable[Stored], facts: Facts) -> str:

@@ -1,6 +1,6 @@
-"""What an entry's settings and its file's header tell of a model, for the lists of every API.
+"""What the lists of every API say about a model, from its settings and its file's header.
 
-It does not know how an API words it, nor whether the model is loaded.
+How an API words it is decided there (`gateway.api`); whether the model is loaded is the fleet's to say.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ..config.schema import ModelSpec
 from .entry import Entry
-from .labels import quant_in
+from .name_parts import quant_in
 
 
 def kind(entry: Entry) -> str:
@@ -19,20 +19,22 @@ def kind(entry: Entry) -> str:
 
 
 def quantisation(entry: Entry) -> str:
-    """ "Q4_K_M"; "" if nobody knows. A file's name knows better than its header: UD-Q4_K_XL is no type of ggml's."""
+    """The quantisation, "Q4_K_M"; "" if unknown. The file's name comes first: ggml has no type UD-Q4_K_XL."""
     found = entry.found
     return (quant_in(found.path.stem) or found.facts.quantisation) if found else ""
 
 
 def stated_context(spec: ModelSpec) -> int:
-    """The context of a model that nobody can estimate, in tokens; 0: unknown. Its command isn't told `ctx_size`, so
-    that counts only where it stands in the model's own table: who wrote the command knows.
+    """The context, in tokens, of a model for which no estimate can be made; 0: unknown.
+
+    Such a model has a command of the user's, which isn't given `ctx_size`. So a default says nothing about it; a
+    `ctx_size` in the model's own table does, as the same person wrote both.
     """
     return spec.ctx_size if "ctx_size" in spec.given else 0
 
 
 def capabilities(entry: Entry) -> list[str]:
-    """What the file lets one hope for, in Ollama's words."""
+    """What the model can do, going by its file, in Ollama's words: "completion", "vision", "tools" ..."""
     if entry.found is None or entry.spec.kind in ("embedding", "rerank"):
         return [str(entry.spec.kind)] if entry.spec.kind in ("embedding", "rerank") else []
     facts, projector = entry.found.facts, entry.found.projector_facts
@@ -48,12 +50,13 @@ def capabilities(entry: Entry) -> list[str]:
 
 
 def presets(spec: ModelSpec) -> Iterator[str]:
-    """The presets under which a model is listed, "" for the model itself. An id may be one of Ollama's names with
-    parameters of its own, and so a preset's name, too.
+    """The presets under which a model is listed, "" for the model itself.
+
+    The preset named like the model is left out: Ollama's names with parameters of their own are ids and presets alike.
     """
     return (preset for preset in ("", *spec.presets) if preset != spec.name)
 
 
 def preset_name(model: str, preset: str) -> str:
-    """What a preset is asked for as. Ollama's names with parameters of their own are presets with a name of theirs."""
+    """The name by which a client requests a preset: "model:preset", or one of Ollama's names as it is."""
     return preset if ":" in preset else f"{model}:{preset}" if preset else model

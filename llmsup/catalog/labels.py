@@ -1,4 +1,4 @@
-"""What a model in a folder may be called, by its path and its quantisation.
+"""What a model or another file in a folder may be called, by its path and its quantisation.
 
 Conflicts between models of different folders are settled in `build`.
 """
@@ -6,24 +6,20 @@ Conflicts between models of different folders are settled in `build`.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
-# As llama.cpp's tools name them (ggml's types and src/llama.h's LLAMA_FTYPE), with the suffixes that publishers add:
-# unsloth's UD-Q4_K_XL, bartowski's Q6_K_L, ik_llama.cpp's IQ4_KS and Q4_K_R4.
-_QUANT = re.compile(
-    r"""(?<![a-z0-9])
-    (?: (?:UD-)? (?: I?Q[1-9](?:_(?:K|KS|KSS|KL|KT|XXS|XS|S|M|L|XL|NL|P|[01]))* (?:_[48]_[48])? (?:_R[48])?
-                   | TQ[12]_0 )
-      | MXFP4(?:_MOE)? | NVFP4 | BF16 | F16 | FP16 | F32 | FP32 )
-    (?![a-z0-9])""",
-    re.VERBOSE | re.IGNORECASE,
-)
-_PART = re.compile(r"(?P<stem>.+)-(?P<number>[0-9]{5})-of-(?P<total>[0-9]{5})\.gguf", re.IGNORECASE | re.DOTALL)
+from .name_parts import is_quant, printable, without_quant
+
 _GGUF = re.compile(r"[-_. ]gguf$", re.IGNORECASE)
+
+UNFINISHED = (".part", ".partial", ".download", ".crdownload", ".incomplete", ".gguf.tmp")
+"""Suffixes that downloaders append: wget and LM Studio, Firefox, Safari, Chrome, Hugging Face, and scripts."""
+
+STARTED = "downloading_"
+"""The prefix that LM Studio adds to the name."""
 
 
 @frozen
@@ -54,40 +50,6 @@ class Placement:
     relative: str
     quant: str = ""
     links: tuple[tuple[str, str], ...] = ()
-
-
-def split_name(name: str) -> tuple[str, int, int]:
-    """A file's stem, which part it is (from 1) and of how many; (stem, 1, 1) if it isn't split."""
-    if (match := _PART.fullmatch(name)) and 1 <= int(match["number"]) <= int(match["total"]):
-        return match["stem"], int(match["number"]), int(match["total"])
-    return (name[:-5] if name.lower().endswith(".gguf") else name), 1, 1
-
-
-def quant_in(stem: str) -> str:
-    """The quantisation in a file's name, in the usual notation; "" if there is none. The last one counts."""
-    found = _QUANT.findall(stem)
-    return str(found[-1]).upper().replace("FP16", "F16").replace("FP32", "F32") if found else ""
-
-
-def without_quant(stem: str) -> str:
-    """A file's name without its quantisation: "Qwen3-4B-Q4_K_M" is "Qwen3-4B"."""
-    return re.sub(r"[-_. ]{2,}", "-", _QUANT.sub("", stem)).strip("-_. ")
-
-
-def printable(text: str) -> str:
-    """A name that can be printed, sent as JSON and typed: in composed form, as keyboards produce it (names on macOS may
-    not be), with invisible characters and undecodable bytes in URL notation: "%0A".
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    composed = unicodedata.normalize("NFC", text)
-    return "".join(c if c.isprintable() else _escaped(c) for c in composed)
-
-
-def _escaped(character: str) -> str:
-    undecoded = "\udc80" <= character <= "\udcff"  # how Python represents an undecodable byte
-    data = character.encode("utf-8", "surrogateescape" if undecoded else "surrogatepass")
-    return "".join(f"%{byte:02X}" for byte in data)
 
 
 def is_loose(folder: str) -> bool:
@@ -123,6 +85,28 @@ def claims(folder: str, stem: str, relative: str) -> tuple[str, ...]:
     return tuple(printable(id_) for id_ in (own if is_loose(folder) else folder, _bare(relative), relative))
 
 
+def unserved_names(relative: str) -> tuple[str, ...]:
+    """What a file that isn't served may be asked for as, so that the error can say why it isn't.
+
+    Its path, its name, and its folder if that is one model's; of an unfinished download also those that it will have.
+
+    Args:
+        relative: Its path under the root.
+    """
+    folder, _, name = relative.rpartition("/")
+    whole = name
+    if whole.lower().startswith(STARTED):
+        whole = whole[len(STARTED) :]
+    for mark in UNFINISHED:
+        if whole.lower().endswith(mark):
+            whole = whole[: -len(mark)] + (".gguf" if mark == ".gguf.tmp" else "")
+            break
+    names = [relative, name, whole, f"{folder}/{whole}" if folder else whole]
+    if not is_loose(folder):
+        names += [folder, folder.partition("/")[2]]
+    return tuple(dict.fromkeys(map(printable, names)))
+
+
 def _label(model: Placement, id_: str, base: str) -> Label:
     ids = dict.fromkeys(map(printable, (id_, _bare(model.relative), model.relative)))
     names = dict.fromkeys(map(printable, _names(model, id_, base)))
@@ -140,7 +124,7 @@ def _names(model: Placement, id_: str, base: str) -> Iterator[str]:
         yield relative
     bases = [base]
     above, _, last = base.rpartition("/")
-    if "/" in above and _QUANT.fullmatch(last):  # publisher/model/Q4_K_M/..., as some publishers arrange large models
+    if "/" in above and is_quant(last):  # publisher/model/Q4_K_M/..., as some publishers arrange large models
         bases.append(above)
     bases.append(without_quant(model.stem) or model.stem)
     every = dict.fromkeys(name for b in bases for name in (b, _short(b), _GGUF.sub("", b), _short(_GGUF.sub("", b))))

@@ -14,7 +14,7 @@ from ..config.schema import Config, EngineSpec, ModelSpec, Settings
 from ..errors import ModelNotFound, SetupError
 from .disk.companions import companions
 from .disk.lmstudio import model_roots
-from .disk.paths import resolve_path
+from .disk.model_path import resolve_path
 from .entry import Entry
 from .found import Found, Snapshot
 from .gguf.facts import Facts
@@ -36,7 +36,7 @@ class Engines(Protocol):
         """The `engine` that a model is served with, when [defaults] and its file disagree."""
 
     def refusal(self, spec: ModelSpec, found: Found) -> str:
-        """Why no engine can ever serve a model's file as things are: a sentence; "" if one can. May use the disk."""
+        """Why no engine on this machine can serve a model's file: a sentence; "" if one can. May use the disk."""
 
 
 @frozen(kw_only=True)

@@ -9,7 +9,7 @@ from attrs import Factory, frozen
 
 from ..errors import ModelNotFound
 from .found import LeftOut
-from .spellings import bare, folded
+from .name_parts import bare, folded
 
 
 @frozen
@@ -56,7 +56,7 @@ class Names:
     """All names of all models.
 
     A given name wins over one from a file. An exact match wins over one that differs in case, and that over another
-    spelling (`spellings.bare`). A name that then fits several models means none of them.
+    spelling (`name_parts.bare`). A name that then fits several models means none of them.
     """
 
     def __init__(self, models: Mapping[str, Called], left_out: Iterable[LeftOut] = ()) -> None:

@@ -14,7 +14,8 @@ from attrs import Factory, define, frozen
 from .disk.folders import Bundle
 from .disk.survey import Stored, Survey
 from .disk.walk import Candidate
-from .labels import Label, Placement, claims, label_folder, label_outsider, printable, split_name
+from .labels import Label, Placement, claims, label_folder, label_outsider
+from .name_parts import printable, split_name
 
 STORE = -1
 """The rank of Ollama's store."""
@@ -90,7 +91,7 @@ class Sources:
 
     def sort(self) -> None:
         """Put them in an order that doesn't depend on the order of discovery."""
-        self.folders.sort(key=lambda way: way.order)
+        self.folders.sort(key=lambda source: source.order)
         self.stored.sort(key=lambda one: fame(one.model.name))
 
     @property
@@ -138,8 +139,8 @@ class Sources:
     def names(self) -> Collection[str]:
         """All its possible names, the best known first, each once."""
         names: dict[str, None] = {}
-        for way in self.folders:
-            names |= dict.fromkeys((*way.label.ids[:1], *way.label.names))
+        for source in self.folders:
+            names |= dict.fromkeys((*source.label.ids[:1], *source.label.names))
         for one in self.stored:
             names |= dict.fromkeys(map(printable, (one.model.name, *one.model.aliases)))
         return names.keys()
@@ -147,7 +148,7 @@ class Sources:
     @property
     def paths(self) -> Iterable[str]:
         """The paths of its parts, and the file names of those without `.gguf`: Ollama's and Hugging Face's blobs."""
-        candidates = [one for way in self.folders for one in (*way.bundle.parts, *way.bundle.links)]
+        candidates = [one for source in self.folders for one in (*source.bundle.parts, *source.bundle.links)]
         paths = [path for one in candidates for path in (one.relative, one.path, one.stamp.path)]
         paths += [path for one in self.stored for path in (one.model.blob, one.blob.path)]
         blobs = [path.name for path in paths if isinstance(path, Path) and path.suffix.lower() != ".gguf"]

@@ -16,7 +16,7 @@ import click
 import trio
 from attrs import Factory, frozen
 
-from ..catalog.scan import scan_now
+from ..catalog.library import scan_now
 from ..config import DEFAULT_PATH, find
 from ..config.schema import Config
 from ..errors import ConfigError

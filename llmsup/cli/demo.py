@@ -14,8 +14,8 @@ from pathlib import Path
 import click
 
 from ..config import Bridge, Catalog, Config, ModelSpec, Server
+from ..engines.bundled.kind import NAME as BUNDLED
 from ..engines.bundled.kind import xllamacpp_installed
-from ..engines.bundled.launch import NAME as BUNDLED
 from ..errors import SetupError
 from ..fleet.fleet import Fleet
 from ..units import NEVER

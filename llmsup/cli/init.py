@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from ..catalog.found import Snapshot
-from ..catalog.scan import scan_now
+from ..catalog.library import scan_now
 from ..config import DEFAULT_PATH, Config, find
-from ..config.paths import expand
+from ..config.tilde import expand
 from ..config.write import replaceable, write_whole
 from ..errors import ConfigError
 from .configs import load

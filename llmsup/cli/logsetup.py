@@ -15,7 +15,7 @@ from typing import Literal, TextIO
 import trio
 from attrs import frozen
 
-from ..process.line import MAX_LINE, line_of
+from ..process.lines import MAX_LINE, line_of
 from ..process.logbook import LogBook
 from ..units import Seconds
 from .failure import told

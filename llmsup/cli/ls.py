@@ -76,9 +76,9 @@ def look() -> tuple[Entry, list[Entry]]:
     import trio
 
     from ..catalog.described import preset_name, presets
+    from ..catalog.library import scan_now
     from ..catalog.merge import Disk, entries
     from ..catalog.resolver import Names
-    from ..catalog.scan import scan_now
     from ..engines.kinds import KINDS
     from ..engines.llama_server.probe import Probe
     from ..engines.missing import without_engine

@@ -17,8 +17,8 @@ from attrs import frozen
 from ..config import find
 from ..config.live import LiveConfig
 from ..config.schema import Config
+from ..engines.llama_server import NAME as LLAMA_SERVER
 from ..engines.llama_server.kind import installed
-from ..engines.llama_server.names import NAME as LLAMA_SERVER
 from ..engines.llama_server.probe import Probe
 from ..engines.selector import EngineSelector
 from ..errors import SetupError

@@ -11,7 +11,7 @@ import trio
 from attrs import Factory, frozen
 
 from ..catalog.disk.lmstudio import model_roots
-from ..catalog.disk.paths import resolve_path
+from ..catalog.disk.model_path import resolve_path
 from ..catalog.entry import Entry
 from ..catalog.found import Snapshot
 from ..catalog.merge import Disk, entries

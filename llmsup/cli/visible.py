@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ..process.line import visible
+from ..process.lines import visible
 
 __all__ = ["visible"]

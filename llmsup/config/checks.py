@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from cronsim import CronSim, CronSimError
 
 from ..units import format_seconds
-from .paths import expand
+from .tilde import expand
 
 Validator = Callable[[Any, Any, Any], None]
 
@@ -120,7 +120,7 @@ def cron(_instance: Any, _attribute: Any, value: str) -> None:
     except CronSimError as error:
         raise ValueError(f"{value!r} is not a schedule: {str(error).lower()}") from None
     if never:
-        raise ValueError(f"{value!r} is not a schedule: no day is like that")
+        raise ValueError(f"{value!r} is not a schedule: no date matches it")
 
 
 def names(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:

@@ -96,12 +96,12 @@ def _model(draft: Draft, name: str, model: Read[ModelSpec]) -> Mistakes:
     place, spec = ("models", name), model.value
     yield from _engine_known(draft, model, place)
     if not (spec.path or spec.command or {"path", "command"} & model.bad or _may_be_found(draft.catalog)):
-        yield "a model needs 'path' or 'command', for [catalog] looks for none", place
+        yield "a model needs 'path' or 'command', as [catalog] has no place to find it in", place
     if spec.command:
         at = (*place, "command")
         yield from _command(spec.command, at)
         if "${PATH}" in " ".join(spec.command) and not spec.path and "path" not in model.bad:
-            yield "${PATH} stands in the command, but the model has no 'path'", at
+            yield "the command uses ${PATH}, but the model has no 'path'", at
         if "engine" in model.given:
             yield "both 'command' and 'engine' are set: keep one", place
 
@@ -146,4 +146,4 @@ def _command(command: tuple[str, ...], place: Place, *, says_where: bool = True)
         hint = did_you_mean(name, PLACEHOLDERS) or f" (there are: {', '.join(PLACEHOLDERS)}, env:NAME)"
         yield f"unknown placeholder '${{{name}}}'{hint}", place
     if says_where and not unknown and not {"PORT", "SOCKET"} & set(used):
-        yield "neither ${PORT} nor ${SOCKET} stands in the command: we could not know where it answers", place
+        yield "the command uses neither ${PORT} nor ${SOCKET}, so llmsup can't tell where it answers", place

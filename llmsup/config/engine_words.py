@@ -1,7 +1,7 @@
 """The words that `engine = ` accepts without an [engines.NAME] table.
 
-Only "auto" is defined here: engine kinds are in a later layer, so whoever loads a config passes in their names
-(`engines.kinds.KINDS.words`).
+Only "auto" is defined here: engine kinds are in a later layer, so their names are passed in when a
+config is loaded (`engines.kinds.KINDS.words`).
 """
 
 from __future__ import annotations

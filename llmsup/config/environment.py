@@ -35,7 +35,7 @@ def fill(value: Any, environ: Mapping[str, str], report: Report, place: Place) -
         for name in unset:
             report.add(f"environment variable {name!r} is not set", *place)
         if meant := _MEANT.search(_REFERENCE.sub("", value)):
-            report.add(f'{meant[0]!r} begins no reference to a variable: write "${{env:NAME}}"', *place)
+            report.add(f'{meant[0]!r} is not a reference to a variable: write "${{env:NAME}}"', *place)
             return UNSET
         return UNSET if unset else _REFERENCE.sub(lambda match: environ[match[1]], value)
     if isinstance(value, dict):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import SetupError
-from .paths import expand
+from .tilde import expand
 
 DEFAULT_PATH = "~/.config/llmsup/llmsup.toml"
 

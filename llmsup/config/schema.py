@@ -14,7 +14,7 @@ from attrs import Factory, field, frozen
 from ..units import Bytes, Seconds
 from . import checks
 from .engine_words import AUTO
-from .paths import expand, expand_all, expand_optional, expand_or_auto, expand_text
+from .tilde import expand, expand_all, expand_optional, expand_or_auto, expand_text
 
 Kind = Literal["chat", "embedding", "rerank"]
 Priority = Literal["high", "normal", "low"]

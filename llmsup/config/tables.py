@@ -14,8 +14,8 @@ from cattrs.errors import (
     IterableValidationError,
 )
 
+from .converter import converter
 from .environment import UNSET, fill, references
-from .hooks import converter
 from .wording import Place, Report, did_you_mean, got
 
 T = TypeVar("T", bound=attrs.AttrsInstance)

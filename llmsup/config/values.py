@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from cattrs.errors import IterableValidationError, IterableValidationNote
 
 from ..units import Bytes, Seconds, parse_bytes, parse_seconds
-from .paths import expand_text
 from .sampling import PARAMETERS, unknown_parameter
+from .tilde import expand_text
 from .wording import got
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ table = exactly(dict, "a table")
 def word(value: Any, _type: Any) -> str:
     """Accept strings without NUL: no path, argument or environment variable can contain one."""
     if "\0" in string(value, str):
-        raise ValueError(f"there can't be a NUL character in it: {value!r}")
+        raise ValueError(f"it can't contain a NUL character: {value!r}")
     return str(value)
 
 
@@ -122,7 +122,7 @@ def json(value: Any, _type: Any) -> Any:
     elif type(value) is list:
         each(enumerate(value), json_item)
     elif type(value) not in (str, int, float, bool) or (type(value) is float and not math.isfinite(value)):
-        raise ValueError(f"expected something that JSON can say, {got(value)}")
+        raise ValueError(f"expected a value that JSON can express, {got(value)}")
     return value
 
 
@@ -149,7 +149,7 @@ def presets(value: Any, _type: Any) -> dict[str, dict[str, Any]]:
     def preset(name: str | int, item: Any) -> tuple[str, dict[str, Any]]:
         name = str(name)
         if not name.strip() or ":" in name or not name.isprintable():
-            raise ValueError(f"{name!r} can't name a preset: a model's preset is asked for as MODEL:PRESET")
+            raise ValueError(f"{name!r} can't name a preset: a preset is requested as MODEL:PRESET")
         return name, sampling(item, None)
 
     return dict(each(table(value, dict).items(), preset))
@@ -175,7 +175,7 @@ def environment(value: Any, _type: Any) -> dict[str, str]:
     def variable(name: str | int, item: Any) -> tuple[str, str]:
         name = str(name)
         if not name or "=" in name or "\0" in name:
-            raise ValueError(f"{name!r} can't name a variable: a name is not empty, and has no '=' in it")
+            raise ValueError(f"{name!r} can't name a variable: a name can't be empty or contain '='")
         return name, word(item, str)
 
     return dict(each(table(value, dict).items(), variable))

@@ -169,7 +169,7 @@ def replaceable(path: Path, *, force: bool) -> os.stat_result | None:
 
 
 def _exists(path: Path) -> SetupError:
-    return SetupError(f"{path} exists, and stays as it is.", hint="Add --force to replace it, or name another file.")
+    return SetupError(f"{path} exists and was not changed.", hint="Add --force to replace it, or name another file.")
 
 
 def _remedy(error: OSError) -> str:

@@ -1,6 +1,6 @@
-"""Where somebody answers HTTP: a socket or a port, with TLS or without, and what each request to it says of it.
+"""Addresses of HTTP servers: a Unix socket or a TCP port, with or without TLS, and the headers for each request to it.
 
-It does not know who is there, nor how a connection is opened (`dial`).
+Connections are opened in `dial`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 from attrs import Attribute, field, frozen
 
 LOCAL = b"host: localhost\r\n"
-"""What requests begin with where there is no name: on a socket. This one nobody refuses."""
+"""The header of requests to a Unix socket, which has no host name; every server accepts this one."""
 
 _BREAKS = frozenset(b"\r\n\0")
 
@@ -22,7 +22,7 @@ _USUAL_PORT = {"http": 80, "https": 443}
 def _one_line_each(
     _: object, __: Attribute[tuple[tuple[bytes, bytes], ...]], headers: tuple[tuple[bytes, bytes], ...]
 ) -> None:
-    # Whatever is written there goes out as it is: a line break in a key would begin a header of its own.
+    # These are sent unchanged: a line break in a key would begin another header.
     for name, value in headers:
         if not name or _BREAKS & {*name, *value}:
             raise ValueError(f"header {name!r}: a line break, or no name")  # the value may be a key
@@ -30,7 +30,7 @@ def _one_line_each(
 
 @frozen
 class UnixAddress:
-    """A socket in our private directory; nobody else can reach it, and no port can collide."""
+    """A socket in our private directory: other users can't reach it, and no port can collide."""
 
     path: Path
 
@@ -45,12 +45,12 @@ class UnixAddress:
 
 @frozen
 class TcpAddress:
-    """A port: on loopback, of an engine that can't listen on a Unix socket, or another machine's.
+    """A TCP port: on loopback, for an engine that can't listen on a Unix socket, or on another machine.
 
     Attributes:
         host: A name or an IP address; an IPv6 one without brackets.
-        tls: TLS is spoken there, and this decides whose certificate is good; None: plain HTTP.
-        headers: Sent with each request, like the key that it wants. Never shown, for that reason.
+        tls: For TLS, with the certificates to trust; None: plain HTTP.
+        headers: Sent with each request, such as an API key; never shown, for that reason.
     """
 
     host: str

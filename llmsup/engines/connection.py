@@ -1,6 +1,6 @@
 """One HTTP/1.1 connection to an engine: sends a request, returns the answer's bytes as they arrive.
 
-Reconnecting and reuse are in `pool`; what the bytes mean is the business of `gateway`.
+Reconnecting and reuse are in `pool`; what the bytes mean is up to `gateway`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import trio
 
 from ..process.quick_stream import READ, QuickStream
 from .address import LOCAL
+from .http import AnswerHead, Buffer, Headers, Payload
 from .response import Response
-from .wire import AnswerHead, Buffer, Headers, Payload
 
 T = TypeVar("T")
 
@@ -141,17 +141,17 @@ class Connection:
 
     @property
     def reusable(self) -> bool:
-        """The answer is complete, and the engine keeps the connection open for another request."""
+        """Whether the answer is complete and the engine keeps the connection open for another request."""
         return self._response.complete and self._response.keep_alive
 
     @property
     def ended_by_closing(self) -> bool:
-        """Nothing but the end of the connection told where the answer ends: one that was cut off looks whole."""
+        """Whether only the end of the connection marked the answer's end, so that a truncated one looks complete."""
         return self._response.ended_by_closing
 
     @property
     def readable(self) -> bool:
-        """An idle connection that can be read has been closed by the engine (or talks out of turn)."""
+        """Whether it can be read. If it is idle, the engine has then closed it (or talks out of turn)."""
         return self._socket is not None and self._socket.readable
 
     def engine_ended(self) -> None:

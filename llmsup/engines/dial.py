@@ -1,7 +1,4 @@
-"""Opens a stream to an address.
-
-It does not know what is said on it.
-"""
+"""Opens streams to addresses; `connection` speaks HTTP on them."""
 
 from __future__ import annotations
 
@@ -15,14 +12,14 @@ from ..process.quick_stream import QuickStream
 from .address import Address, TcpAddress, UnixAddress
 
 _FULL = 0.01
-"""Seconds between two tries while an engine's queue of connections is full."""
+"""Seconds between two attempts while an engine's backlog of connections is full."""
 
 
 async def connect(address: Address) -> trio.abc.Stream:
-    """Open a stream, with TLS where that is spoken.
+    """Open a stream, with TLS if the address asks for it.
 
     Raises:
-        OSError: Nobody listens there, or (`ssl.SSLError`) whoever does can't be trusted or speaks no TLS.
+        OSError: Nothing listens there, or (`ssl.SSLError`) the server can't be trusted or speaks no TLS.
     """
     if isinstance(address, UnixAddress):
         return await _connect_unix(address.path)
@@ -31,7 +28,7 @@ async def connect(address: Address) -> trio.abc.Stream:
 
 
 async def _connect_tcp(address: TcpAddress) -> QuickStream:
-    """An IPv4 address, as each engine here has, takes no look-up and no second try, and is cheaper so."""
+    """Connect; to an IPv4 address, which every local engine has, the cheap way: no look-up and no second attempt."""
     if not _is_ipv4(address.host):
         return QuickStream.of(await trio.open_tcp_stream(address.host, address.port))
     own = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_STREAM)
@@ -52,7 +49,7 @@ def _is_ipv4(host: str) -> bool:
 
 
 async def _secure(stream: QuickStream, host: str, context: ssl.SSLContext) -> trio.abc.Stream:
-    """TLS on top. It may end without a good-bye, as it does with most servers: HTTP says where an answer ends."""
+    """Add TLS. A missing close_notify is accepted, as most servers send none: HTTP itself says where an answer ends."""
     secure = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
     try:
         await secure.do_handshake()
@@ -61,13 +58,17 @@ async def _secure(stream: QuickStream, host: str, context: ssl.SSLContext) -> tr
         if not isinstance(error, trio.BrokenResourceError):
             raise
         cause = error.__cause__
-        raise (cause if isinstance(cause, OSError) else ConnectionResetError("hung up while shaking hands")) from None
+        raise (
+            cause if isinstance(cause, OSError) else ConnectionResetError("connection closed during the TLS handshake")
+        ) from None
     return secure
 
 
 async def _connect_unix(path: Path) -> trio.abc.Stream:
-    """Such a connection is there at once, or Linux says EAGAIN: the queue of those that the engine has yet to accept is
-    full. trio takes that for "in progress", and then for success, and the request would be lost.
+    """Connect to a Unix socket, which succeeds at once or not at all.
+
+    With the engine's backlog full Linux returns EAGAIN. trio takes that for "in progress", and then for success, and
+    the request would be lost.
     """
     own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

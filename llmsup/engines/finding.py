@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 
 from ..catalog.disk.lmstudio import model_roots
-from ..catalog.disk.paths import resolve_path
+from ..catalog.disk.model_path import resolve_path
 from ..config.schema import EngineSpec, ModelSpec
 from ..errors import SetupError
 from .kind import Machine

@@ -14,7 +14,7 @@ from ..units import Seconds
 from .address import LOCAL, Address
 from .connection import Connection, Disconnected, Unreachable
 from .dial import connect
-from .wire import AnswerHead, Headers, Payload
+from .http import AnswerHead, Headers, Payload
 
 MAX_IDLE = 4.0
 """Seconds that an idle connection is kept. llama-server closes its side after 5."""
@@ -36,7 +36,7 @@ class Answer:
         unframed: Whether only the end of the connection marks the end of the body.
     """
 
-    def __init__(self, pool: Pool, connection: Connection, head: AnswerHead) -> None:
+    def __init__(self, pool: ConnectionPool, connection: Connection, head: AnswerHead) -> None:
         self.status = head.status
         self.reason = head.reason
         self.headers = head.headers
@@ -73,7 +73,7 @@ class Answer:
         await self._pool.release(self._connection)
 
 
-class Pool:
+class ConnectionPool:
     """Keep-alive connections to one engine, newest first.
 
     Attributes:
@@ -93,12 +93,14 @@ class Pool:
         """When the engine last sent anything (trio's clock)."""
 
     @classmethod
-    def to(cls, address: Address) -> Pool:
-        """The connections to whoever answers there."""
+    def to(cls, address: Address) -> ConnectionPool:
+        """Return a pool of connections to an address."""
         return cls(lambda: connect(address), address.opening)
 
     def __repr__(self) -> str:
-        return f"<Pool {'closed' if self._closed else 'open'}, {len(self._busy)} busy, {len(self._idle)} idle>"
+        return (
+            f"<ConnectionPool {'closed' if self._closed else 'open'}, {len(self._busy)} busy, {len(self._idle)} idle>"
+        )
 
     async def run(self) -> None:
         """Close connections that were idle for MAX_IDLE, until cancelled."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from ..catalog.found import Found
 from ..config.engine_words import AUTO, EngineWord
@@ -24,10 +24,6 @@ class Kinds:
 
     built_in: tuple[Kind, ...]
     command: Kind
-
-    def having(self, kind: Kind) -> Kinds:
-        """Return a registry with one more kind, which "auto" tries last."""
-        return evolve(self, built_in=(*self.built_in, kind))
 
     @property
     def words(self) -> tuple[EngineWord, ...]:

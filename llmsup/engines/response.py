@@ -1,14 +1,11 @@
-"""The answer to a request, read from the bytes that come: its head, the pieces of its body, its end.
-
-It does not know where the bytes come from.
-"""
+"""Parses the answer to a request: its head, the pieces of its body, its end. It does no I/O; `connection` feeds it."""
 
 from __future__ import annotations
 
 import httptools
 
 from ..errors import EngineBadAnswer
-from .wire import AnswerHead, Headers
+from .http import AnswerHead, Headers
 
 MAX_FRAMING = 65536
 """Bytes in a row that may come without being a body's: a head, trailers, chunk extensions. An answer's head is rarely
@@ -16,14 +13,14 @@ longer than 1 kB; llama-server's own limit for a request's is 8 kB a line."""
 
 
 class Response:
-    """One answer after the other: each connection has one of these for all of its requests.
+    """The answers on one connection, one after the other.
 
     Attributes:
-        head: Once it is there.
-        complete: The whole answer has come.
-        began: Any byte of it has come.
-        ended_by_closing: Nothing but the end of the connection told where it ends: one that was cut off looks whole.
-        keep_alive: Another may follow on the connection.
+        head: None until it is complete.
+        complete: The whole answer has arrived.
+        began: At least one byte of it has arrived.
+        ended_by_closing: Only the end of the connection marked its end, so a truncated one looks complete.
+        keep_alive: The connection can carry another request.
         rest: The first bytes of another protocol, once the engine has switched to that.
     """
 
@@ -31,7 +28,7 @@ class Response:
         self.begin("")
 
     def begin(self, method: str, *, upgrading: bool = False) -> None:
-        """A request goes out. `upgrading`: it asks for another protocol, so an answer with status 101 is one."""
+        """Start over for a new request. `upgrading`: it asks for another protocol, so status 101 is an answer."""
         self._parser = httptools.HttpResponseParser(self)
         self._method = method
         self._headers: Headers = []
@@ -48,7 +45,7 @@ class Response:
         self.rest = b""
 
     def at_hand(self) -> bytes | None:
-        """The body's next bytes; b"" at its end; None: they have yet to come."""
+        """Return the next bytes of the body that have arrived; b"" at its end, None if there are none yet."""
         if not self._body:
             return b"" if self.complete else None
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
@@ -56,14 +53,14 @@ class Response:
         return body
 
     def end(self) -> bool:
-        """The connection has ended; returns whether that is how this answer says where its body ends."""
+        """Note that the connection has ended. Returns whether that completes the answer: some bodies end only so."""
         if self._until_close and self.head is not None:
             self.complete = self.ended_by_closing = True
             return True
         return False
 
     def feed(self, data: bytes | bytearray) -> None:
-        """The connection's next bytes, of which there are some.
+        """Parse the next bytes of the connection, at least one.
 
         Raises:
             EngineBadAnswer: They are not HTTP, or the head has no end.
@@ -74,7 +71,7 @@ class Response:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as switched:
             if self.head is None or self.head.status != 101:
-                text = "The engine's answer is not HTTP: it switched to another protocol, which nobody had asked for."
+                text = "The engine's answer is not HTTP: it switched to another protocol without having been asked to."
                 raise EngineBadAnswer(text) from None
             self.rest = bytes(data[switched.args[0] :])
         except httptools.HttpParserError as error:
@@ -93,7 +90,7 @@ class Response:
         self._headers = []
         self._reason = b""
         if self.complete:
-            self.keep_alive = False  # another answer that nobody asked for; the connection is of no further use
+            self.keep_alive = False  # another answer without a request; the connection is of no further use
 
     def on_status(self, reason: bytes) -> None:
         self._reason += reason  # comes in pieces where the packets end in it

@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 
 from ..config.schema import ModelSpec
 from ..engines.connection import Disconnected
-from ..engines.pool import Pool
+from ..engines.pool import ConnectionPool
 from ..errors import Error
 from ..units import Seconds
 
@@ -19,7 +19,7 @@ class BackendRun(Protocol):
     """As long as it serves without a break: for a model here, one run of its engine."""
 
     @property
-    def pool(self) -> Pool:
+    def pool(self) -> ConnectionPool:
         """The connections that requests go out on."""
 
     @property

@@ -13,8 +13,8 @@ from ..catalog.resolver import Called, Match, Names
 from ..engines.kinds import KINDS
 from ..engines.registry import Kinds
 from ..errors import ModelNotFound, QueueFull, ShuttingDown
-from ..process.events import Events
 from ..process.logbook import LogBook
+from ..process.ring import Events
 from ..process.watched import Watched
 from ..units import Bytes, Seconds
 from .backend import Backend, BackendLease

@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from ..catalog.entry import Entry
 from ..catalog.found import Snapshot
-from ..catalog.index import Library
+from ..catalog.library import Library
 from ..catalog.merge import Disk, Engines, entries
 from ..config.live import LiveConfig
 from ..config.schema import Config

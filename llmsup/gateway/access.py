@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from attrs import Factory, define, field
 
 from ..config.live import LiveConfig
-from ..engines.wire import Headers
+from ..engines.http import Headers
 from ..errors import ForbiddenOrigin, InvalidApiKey
 from .hosts import is_address, is_loopback, is_private, own_names, plain
 from .message import RequestHead

@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from ..config.wording import told
-from ..engines.wire import Buffer, Payload
+from ..engines.http import Buffer, Payload
 from ..errors import BadRequest, InvalidJson
 from ..units import format_bytes
 from .outline import MAX_MEMBERS, UNPAIRED, Outline

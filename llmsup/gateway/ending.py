@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ..engines.wire import Headers
+from ..engines.http import Headers
 from . import sse
 
 _KEPT = 256

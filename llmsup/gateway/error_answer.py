@@ -7,7 +7,7 @@ import math
 import msgspec
 from attrs import frozen
 
-from ..engines.wire import Headers
+from ..engines.http import Headers
 from ..errors import Error, MethodNotAllowed
 from .api.dialect import Dialect
 from .api.openai import OPENAI

@@ -10,8 +10,8 @@ import trio
 from attrs import define
 
 from ..engines.connection import Disconnected
+from ..engines.http import Headers, Payload
 from ..engines.pool import Answer
-from ..engines.wire import Headers, Payload
 from ..errors import EngineDied, Error, ModelNotFound
 from ..fleet.backend import Backend, BackendLease, BackendRun
 from ..fleet.fleet import Fleet

@@ -6,7 +6,7 @@ from attrs import define
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData, State
 
-from ..engines.wire import Buffer, Payload
+from ..engines.http import Buffer, Payload
 from ..errors import InvalidJson
 from .body import AT_ONCE, Turn, in_turns
 

@@ -11,7 +11,7 @@ import trio
 
 from ..config.live import LiveConfig
 from ..config.schema import ModelSpec, Server
-from ..engines.wire import Buffer, Payload
+from ..engines.http import Buffer, Payload
 from ..errors import Error, InvalidJson, ModelNotFound, ModelRequired, ShuttingDown
 from ..fleet.backend import BackendRun
 from ..fleet.fleet import Fleet

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 from attrs import define, field
 
-from ..engines.wire import Headers
+from ..engines.http import Headers
 
 
 @define(kw_only=True)  # not frozen, like everything made per request: that takes twice as long to create

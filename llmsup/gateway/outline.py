@@ -12,7 +12,7 @@ import re
 
 import msgspec
 
-from ..engines.wire import Buffer
+from ..engines.http import Buffer
 from ..errors import InvalidJson
 
 MAX_MEMBERS = 10_000

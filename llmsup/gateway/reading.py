@@ -10,7 +10,7 @@ from typing import cast
 
 import trio
 
-from ..engines.wire import Buffer
+from ..engines.http import Buffer
 from ..errors import BadRequest, BodyTooLarge, BodyTooSlow
 from ..units import Bytes, Seconds, format_bytes, format_seconds
 from .encoding import encoding, unpacked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..engines.wire import Headers
+from ..engines.http import Headers
 from ..errors import EngineBadAnswer
 
 HEADERS: Headers = [

@@ -1,7 +1,4 @@
-"""Files that are written whole or not at all: whoever reads one, and whatever power cut comes, sees the old or the new.
-
-It does not know what is in them.
-"""
+"""Files written whole or not at all: readers see the old or the new one, also after a power cut."""
 
 from __future__ import annotations
 
@@ -23,18 +20,18 @@ def write_atomic(path: Path, data: bytes, *, private: bool = True, replace: bool
 
 @contextlib.contextmanager
 def replacing(path: Path, *, private: bool = True, replace: bool = True) -> Iterator[BinaryIO]:
-    """A new file, which takes the place of `path` once the block has ended well, and is gone if it hasn't.
+    """A new file that replaces `path` when the block ends, or is removed if the block raises.
 
-    It is written beside it, under a hidden name: only within one file system is a rename whole or not at all. A link
-    is replaced, not what it leads to. The directory is made if it is missing.
+    It is written beside it under a hidden name, as a rename is atomic only within one file system. A link is replaced,
+    not its target. The directory is created if it is missing.
 
     Args:
-        private: Only its owner may read it, and look into a directory that is made for it. Else a file that is replaced
-            keeps its mode.
-        replace: Take the place of a file that is there; without, that one stays as it is, even in a race.
+        private: Only its owner may read it, or enter a directory created for it. Otherwise a replaced file keeps its
+            mode.
+        replace: Replace an existing file. Without it an existing file is left untouched, even in a race.
 
     Raises:
-        FileExistsError: There is a file, which may not be replaced; or something else is where a directory should be.
+        FileExistsError: The file exists and may not be replaced, or something else is where a directory should be.
         OSError: It can't be written.
     """
     path.parent.mkdir(mode=0o700 if private else 0o777, parents=True, exist_ok=True)
@@ -71,7 +68,7 @@ def _keep_mode(temporary: Path, path: Path) -> None:
 
 
 def _name(temporary: Path, path: Path, mode: int) -> None:
-    """Give the finished file its name, unless somebody else has it by now."""
+    """Give the finished file its name, unless another file has it by now."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -87,7 +84,7 @@ def _name(temporary: Path, path: Path, mode: int) -> None:
 
 
 def _sync_directory(path: Path) -> None:
-    with contextlib.suppress(OSError):  # not every file system has it; the file itself is safe
+    with contextlib.suppress(OSError):  # not every file system supports this; the file itself is safe
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)

@@ -116,7 +116,7 @@ class GuardKeeper(Watched):
             await self.until(lambda: self._process is not None or self._lacked)
         if self._process is None and not self._lacked:
             self._lacked = True
-            log.error("there is no orphan guard: if llmsup is killed now, its engines live on")
+            log.error("there is no orphan guard: if llmsup is killed now, its engines keep running")
         await self._tell(line)
 
     async def _tell(self, line: str | None) -> None:

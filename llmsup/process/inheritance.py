@@ -10,7 +10,7 @@ from attrs import Factory, define
 from .marks import GUARD, MARK, new_token
 
 OWN = ("LLMSUP_API_KEY",)
-"""Never passed on, whatever the config says: whoever has the key may control llmsup."""
+"""Never passed on, whatever the config says: with the key a program could control llmsup."""
 
 
 @define

@@ -1,8 +1,8 @@
-"""What is left of a llmsup that was killed together with its guard: the next one with the same `state_dir` ends it.
+"""What a llmsup that was killed together with its guard left running: the next one with the same `state_dir` ends it.
 
-Each llmsup has a file there with what its guard would be told, and holds a lock on it while it lives. So whoever gets
-that lock knows that the other is dead, whatever its process numbers were and in whichever container it ran; what it had
-started is recognised by its mark.
+Each llmsup keeps a file there with what its guard would be told, and holds a lock on it while it lives. A process that
+gets the lock knows that the owner is dead, whatever its process id was and in whichever container it ran. What the
+owner had started is recognised by its mark.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Leftovers:
                 leaving.callback(path.unlink, missing_ok=True)
             except OSError as error:
                 log.warning(
-                    "%s can't be written (%s): if llmsup and its guard are killed at once, the engines live on",
+                    "%s can't be written (%s): if llmsup and its guard are killed together, the engines keep running",
                     path,
                     error,
                 )

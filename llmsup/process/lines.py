@@ -1,6 +1,9 @@
-"""A program's output cut into lines, as a person at a terminal would have seen them."""
+"""A program's output cut into lines, as a person at a terminal would have seen them, each made fit for a log."""
 
 from __future__ import annotations
+
+MAX_LINE = 4096
+"""Characters kept of one line: a JSON dump on one line must not push out everything else."""
 
 LONGEST = 65536
 """Bytes kept of a line that doesn't end: it must not fill our memory."""
@@ -52,6 +55,21 @@ class Lines:
         rest, self._rest = self._rest, b""
         text = self._end(rest) if rest else None
         return [] if text is None else [text]
+
+
+def visible(text: str) -> str:
+    r"""Write control characters as `\n`, `\x1b`: whatever a request or an engine says, it can neither start a new
+    line nor control the terminal. Tabs stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def line_of(text: str) -> str:
+    """`text` as a line of a log: `visible`, and no longer than `MAX_LINE` characters."""
+    # Cut first as well, so that text which is thrown away isn't processed character by character.
+    return visible(text.rstrip()[:MAX_LINE])[:MAX_LINE]
 
 
 def _shown(line: bytes) -> bytes:

@@ -1,19 +1,18 @@
-"""The last lines of some output, each one fit for a log."""
+"""The last lines of some output, each made fit for a log."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from .line import line_of
+from .lines import line_of
 from .ring import Ring
 
 
 class LogBook(Ring[str]):
-    """The last lines; a gap is told to those who follow as a line of its own. When it is closed, lines may still be
-    written.
+    """The last lines. Readers that follow get a gap as a line of its own; once closed, it still takes lines.
 
     Attributes:
-        prefix: What its lines begin with in the parent.
+        prefix: Put before its lines in the parent.
     """
 
     def __init__(self, capacity: int = 1000, *, parent: LogBook | None = None, prefix: str = "") -> None:

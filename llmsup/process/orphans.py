@@ -29,7 +29,7 @@ LOOK_EVERY = 5.0
 """Seconds between scans for processes that leave their group: descent is only visible while the parents live."""
 
 CERTAIN = 10.0
-"""Seconds after which we reap a zombie that may be ours, as no one else has."""
+"""Seconds after which we reap a zombie that may be ours and that nothing else has reaped."""
 
 
 @define(eq=False)

@@ -100,9 +100,9 @@ def run_now(
     env: Mapping[str, str] | None = None,
     cwd: str | None = None,
     together: bool = False,
-    most: Bytes = Bytes(1024 * 1024),
 ) -> str:
     """The same for a command that has nothing else to do; returns text. Arguments and errors as for `run`."""
+    most = Bytes(1024 * 1024)
     call = partial(run, argv, name=name, timeout=timeout, env=env, cwd=cwd, together=together, most=most)
     return trio.run(call).decode(errors="replace")
 

@@ -64,7 +64,7 @@ class ServerFile:
 def left_in(state_dir: Path, *, urls: tuple[str, ...], token: str, config: Path | None) -> Iterator[None]:
     """Keep this process's file there while the block runs; those of servers that were killed are removed.
 
-    If it can't be written, that is logged, and the commands go by the config.
+    If it can't be written, that is logged, and the commands use what the config says.
     """
     began = psutil.Process().create_time()
     text = {
@@ -104,7 +104,7 @@ def _files(state_dir: Path) -> list[Path]:
 
 
 def _read(path: Path) -> ServerFile | None:
-    """One file, if it belongs to this user: no one else may redirect this user's commands."""
+    """One file, if it belongs to this user: another user's could redirect this user's commands."""
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_uid != os.getuid():

@@ -60,7 +60,7 @@ class SocketDirectory:
             log.warning("%s, with the engines' sockets, was removed, perhaps by a cleaner; recreating it", self.path)
         if not is_private(self.path):
             before, self.path = self.path, self._new()
-            log.warning("%s isn't ours any more: the engines' sockets are in %s now", before, self.path)
+            log.warning("%s is no longer private to this user: the engines' sockets are in %s now", before, self.path)
             await moved(self.path)
         return self.path
 
@@ -73,7 +73,8 @@ class SocketDirectory:
             return self._short(None)
         except OSError as error:
             raise SetupError(
-                f"There is no place for the engines' sockets: {error}.", hint="Set TMPDIR to a folder that we may use."
+                f"There is no place for the engines' sockets: {error}.",
+                hint="Set TMPDIR to a folder that llmsup may use.",
             ) from error
 
     def _short(self, parent: str | None) -> Path:
@@ -85,7 +86,7 @@ class SocketDirectory:
 
 
 def is_private(path: Path) -> bool:
-    """Whether it is a real directory that we own and no one else may enter."""
+    """Whether it is a real directory of ours that other users can't enter."""
     try:
         state = os.lstat(path)
     except OSError:

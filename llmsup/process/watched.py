@@ -20,7 +20,7 @@ class Watched:
         self._lent: set[trio.Event] = set()  # of tasks that wait for several things at once
 
     def notify(self, *, minor: bool = False) -> None:
-        """Wake all waiting tasks, so that they check again. `minor`: not those that wait for several things at once."""
+        """Wake the waiting tasks, so that they check again. `minor`: except those that wait by `wakes`."""
         if self._changed is not None:
             self._changed.set()
             self._changed = None
@@ -30,7 +30,7 @@ class Watched:
             self._lent.clear()
 
     def wakes(self, event: trio.Event) -> None:
-        """Have the next announcement set an event of one who waits for several things, and has looked at them all."""
+        """Set an event at the next announcement: for a task that waits for several things and has checked them all."""
         self._lent = {each for each in self._lent if not each.is_set()} | {event}
 
     async def until(self, predicate: Callable[[], object]) -> None:

@@ -6,7 +6,7 @@ import math
 
 from quart import Blueprint, Response
 
-from ..bridge.run import BridgeRun
+from ..bridge.record import BridgeRun
 from ..bridge.scheduler import BridgeScheduler
 from ..errors import BridgeFailed
 from ..units import format_seconds

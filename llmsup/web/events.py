@@ -9,7 +9,7 @@ from msgspec import json
 from quart import Blueprint, Response, request
 
 from ..fleet.fleet import Fleet
-from ..process.events import Event, Events
+from ..process.ring import Event, Events
 from .connection import RelayBody
 
 HEARTBEAT = 15.0

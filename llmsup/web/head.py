@@ -12,7 +12,7 @@ from contextlib import suppress
 import httptools
 from attrs import define
 
-from ..engines.wire import Headers
+from ..engines.http import Headers
 from ..errors import (
     BadRequest,
     HeadTooLarge,

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from types import AsyncGeneratorType
 
-from ..engines.wire import Headers
+from ..engines.http import Headers
 from ..errors import Error
 from ..gateway.api.dialect import Dialect
 from ..gateway.api.openai import OPENAI

@@ -122,7 +122,9 @@ def test_a_blob_that_is_not_there(store: Path, leftover: str) -> None:
     (blob,) = (path for path in (store / "blobs").iterdir() if path.stat().st_size > 10_000)
     blob.rename(f"{blob}{leftover or '.away'}")
     what = "not wholly downloaded" if leftover else "missing"
-    assert why_not(store) == f"its weights are {what}: `ollama pull x:latest`"
+    why = why_not(store)
+    assert what in why
+    assert "`ollama pull x:latest`" in why
 
 
 @pytest.mark.parametrize(
@@ -187,7 +189,7 @@ def test_what_only_ollama_can_run(store: Path) -> None:
 
 def test_weights_that_are_none(store: Path) -> None:
     ollama_store.add(store, "x", projector(store))
-    assert why_not(store) == "its weights are a projector without a model"
+    assert "a projector" in why_not(store)
 
 
 def test_names_that_differ_in_case_only(store: Path) -> None:

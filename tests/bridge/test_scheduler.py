@@ -12,7 +12,7 @@ import trio
 import trio.testing
 from attrs import evolve
 
-from llmsup.bridge.run import BridgeRun
+from llmsup.bridge.record import BridgeRun
 from llmsup.bridge.scheduler import LOOK_AGAIN, BridgeScheduler
 from llmsup.config.live import LiveConfig
 from llmsup.config.schema import Bridge, Config

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmsup.catalog.build import build
-from llmsup.catalog.disk.projectors import says_projector
+from llmsup.catalog.disk.pairing import says_projector
 from llmsup.catalog.disk.survey import Survey
 from llmsup.catalog.found import Stamp, Unreadable
 from llmsup.catalog.gguf.facts import Facts
-from llmsup.catalog.labels import split_name
+from llmsup.catalog.name_parts import split_name
 
 
 @settings(deadline=None)

@@ -196,7 +196,7 @@ def test_too_many_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_roots_that_are_not_folders(tmp_path: Path) -> None:
-    """A missing root is as good as empty; a file, or a link that leads nowhere, is somebody's mistake."""
+    """A missing root is as good as empty; a file, or a dangling link, is a mistake of the user's."""
     assert surveyed(tmp_path / "missing") == Survey(roots=(tmp_path / "missing",))
     file, gone = put(tmp_path / "file"), link(tmp_path / "link", "nowhere")
     reasons = {left.path: left.reason for left in surveyed(file, gone).left_out}
@@ -237,7 +237,7 @@ def test_two_roots_that_are_one(tmp_path: Path) -> None:
 
 
 def test_ollamas_store(tmp_path: Path) -> None:
-    """Its models come with their real files; without a setting nobody looks there."""
+    """Its models come with their real files; without a setting it is not searched."""
     store = tmp_path / "store"
     ollama_store.add(store, "x:1b", b"GGUF weights", projector=b"GGUF projector", adapters=[b"GGUF adapter"])
     link(tmp_path / "link", store)

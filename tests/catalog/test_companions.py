@@ -14,8 +14,8 @@ from real_engines import smollm2
 
 from llmsup.catalog.disk.companions import Companions, companions
 from llmsup.catalog.entry import Entry
+from llmsup.catalog.library import scan_now
 from llmsup.catalog.merge import Disk, entries
-from llmsup.catalog.scan import scan_now
 from llmsup.config.schema import Bridge, Catalog, Config, ModelSpec, Server, Settings
 from llmsup.engines.kinds import KINDS
 from llmsup.engines.llama_server.context import context

@@ -71,7 +71,7 @@ def test_all_kinds_of_values(tmp_path: Path, version: int, big_endian: bool) -> 
 
 
 def test_the_real_demo_model() -> None:
-    """A file that somebody else's program wrote."""
+    """A file that another program wrote."""
     path = smollm2()
     header = read_header(path)
     assert header.metadata["general.architecture"] == "llama"
@@ -199,7 +199,9 @@ def test_a_download_that_broke_off(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "m.gguf", {}, [("t", (1 << 20,), "F32")])
     size = path.stat().st_size
     os.truncate(path, size - 1)
-    assert refused(path) == f"it is cut short: {size - 1} of {size} bytes are there"
+    why = refused(path)
+    assert "cut short" in why
+    assert f"{size - 1} of {size} bytes" in why
 
 
 def test_padding_after_the_last_tensor_may_be_missing(tmp_path: Path) -> None:
@@ -214,7 +216,7 @@ def test_alignment_moves_the_data(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "m.gguf", {"general.alignment": 4096}, [("t", (3,), "F32")], alignment=4096)
     assert read_header(path).tensors[0].bytes == 12
     os.truncate(path, 4096 + 11)
-    assert refused(path) == "it is cut short: 4107 of 4108 bytes are there"
+    assert "4107 of 4108 bytes" in refused(path)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "directory"])

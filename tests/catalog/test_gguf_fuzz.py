@@ -212,4 +212,4 @@ def test_the_demo_models_header_alone_is_cut_short(scratch: Path) -> None:
     with smollm2().open("rb") as source, scratch.open("wb") as sink:
         shutil.copyfileobj(source, sink)
     os.truncate(scratch, 2 * MIB)
-    assert outcome(scratch) == "it is cut short: 2.0 MiB of 93.8 MiB are there"
+    assert "cut short: 2.0 MiB of 93.8 MiB" in str(outcome(scratch))

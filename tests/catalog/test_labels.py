@@ -8,16 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmsup.catalog.labels import (
-    Label,
-    Placement,
-    claims,
-    label_folder,
-    label_outsider,
-    printable,
-    quant_in,
-    without_quant,
-)
+from llmsup.catalog.labels import Label, Placement, claims, label_folder, label_outsider
+from llmsup.catalog.name_parts import printable, quant_in, without_quant
 
 
 def labels(folder: str, *files: str, unnamed: str = "") -> list[Label]:
@@ -115,7 +107,7 @@ def test_names_of_the_only_model_in_a_folder() -> None:
 
 
 def test_names_that_several_may_claim() -> None:
-    """Each quantisation answers to the folder's name, which then is nobody's until one of them is alone."""
+    """Each quantisation answers to the folder's name, which names none of them until only one is left."""
     small, large = labels("pub/m-GGUF", "m-Q4_K_M.gguf", "m-Q8_0.gguf")
     assert {"pub/m-GGUF", "m-GGUF", "pub/m", "m"} <= set(small.names) & set(large.names)
     assert small.names[0] == "m-GGUF@Q4_K_M"
@@ -187,7 +179,7 @@ FILES = ["x.gguf", "x-Q4_K_M.gguf", "x-Q8_0.gguf", "y-Q8_0.gguf", "z-00001-of-00
     st.sampled_from(["", "Q4_0"]),
 )
 def test_ids_are_within_what_was_claimed(folder: str, files: list[str], unnamed: str) -> None:
-    """Whoever waits for a folder's headers knows beforehand which ids may come of it."""
+    """Before a folder's headers are read it is known which ids its models may get."""
     claimed = {
         claim
         for file in files

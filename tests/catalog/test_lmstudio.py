@@ -15,7 +15,7 @@ from llmsup.bridge import builtin, ledger
 from llmsup.bridge.builtin import BridgeOutcome
 from llmsup.catalog.disk.lmstudio import bridge_target, model_roots, models_folder
 from llmsup.catalog.gguf.header_cache import HeaderCache
-from llmsup.catalog.scan import scan_now
+from llmsup.catalog.library import scan_now
 from llmsup.config.schema import Bridge, Catalog, Config, Server
 
 X = "x~latest/x~latest.gguf"
@@ -122,7 +122,7 @@ def test_the_variable_counts_most(home: Path) -> None:
 
 
 def test_the_catalog_looks_where_it_is(home: Path) -> None:
-    """Unless somebody has said where to look."""
+    """Unless the config says where to look."""
     chosen(home)
     tiny_llama(home / "disk/models/p/m/x.gguf")
     assert list(scan_now(Config()).models) == ["p/m"]

@@ -53,7 +53,7 @@ def test_a_name_that_fits(name: str, match: Match) -> None:
 
 
 def test_a_name_that_fits_several() -> None:
-    """Nobody guesses: the error names them all."""
+    """There is no guessing: the error names them all."""
     assert NAMES.find("PHI") is None
     with pytest.raises(ModelNotFound, match=r"'PHI' fits several models: 'Phi', 'phi'\.") as error:
         NAMES.resolve("PHI")
@@ -102,7 +102,7 @@ def test_hostile_names_are_shown_harmlessly(name: str) -> None:
 
 
 def test_a_very_long_name_is_cut_and_costs_little() -> None:
-    """It is in nobody's interest to look for what is near to megabytes; everybody else would wait meanwhile."""
+    """No search for names similar to megabytes of text: all other requests would wait meanwhile."""
     began = time.process_time()
     with pytest.raises(ModelNotFound) as error:
         NAMES.resolve("ab" * 5_000_000)
@@ -133,7 +133,7 @@ def test_any_text_is_found_or_told(name: str) -> None:
 
 
 def test_names_from_files_give_way() -> None:
-    """A name that somebody gave wins over one that a file has; what two files have is nobody's; an exact name of
+    """A name from the config wins over one from a file; a name that two files have means neither; an exact name of
     Ollama's wins over a preset.
     """
     names = Names(

@@ -11,7 +11,7 @@ import pytest
 from gguf_files import tiny_llama, write_gguf
 from serving import serving
 
-from llmsup.catalog.unserved import names_of
+from llmsup.catalog.labels import unserved_names
 from llmsup.config.schema import Bridge, Catalog, Config
 from llmsup.units import NEVER
 
@@ -32,7 +32,7 @@ from llmsup.units import NEVER
 )
 def test_what_it_may_be_asked_for_as(relative: str, name: str) -> None:
     """Its path, its name, its folder; an unfinished download is asked for as what it will be."""
-    assert name in names_of(relative)
+    assert name in unserved_names(relative)
 
 
 async def test_who_asks_for_one_that_is_not_served_hears_why(tmp_path: Path) -> None:

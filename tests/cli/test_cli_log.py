@@ -22,7 +22,7 @@ from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedEr
 from llmsup.cli.failure import summary, told
 from llmsup.cli.logsetup import JsonFormatter, TextFormatter, set_up
 from llmsup.errors import SetupError
-from llmsup.process.line import MAX_LINE
+from llmsup.process.lines import MAX_LINE
 from llmsup.process.logbook import LogBook
 
 

@@ -27,6 +27,16 @@ def mistakes(text: str, environ: Mapping[str, str] | None = None) -> list[str]:
     return [line.replace(" @ llmsup.toml: ", " @ ") for line in caught.value.mistakes]
 
 
+def check_told(line: str, said: str | tuple[str, ...]) -> None:
+    """`said`: the whole line, or what it must tell, with the place last."""
+    if isinstance(said, str):
+        assert line == said
+    else:
+        *told, place = said
+        assert line.endswith(f" @ {place}")
+        assert [part for part in told if part not in line] == []
+
+
 def mistake(text: str, environ: Mapping[str, str] | None = None) -> str:
     (line,) = mistakes(text, environ)
     return line
@@ -129,7 +139,7 @@ def test_six_mistakes_are_six_lines() -> None:
         "must be at least 1, not 0 @ server.max_queue",
         '\'5 minutes\' is not a duration: write "90s", "30m", "1h30m" or "never" @ defaults.ttl',
         "unknown key 'tttl' (did you mean 'ttl'?) @ models.qwen3-4b",
-        "a model needs 'path' or 'command', for [catalog] looks for none @ models.other",
+        "a model needs 'path' or 'command', as [catalog] has no place to find it in @ models.other",
         "alias 'qwen3-4b' is the name of another model @ models.other.aliases",
     ]
 
@@ -171,7 +181,7 @@ def test_a_table_that_was_already_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line"),
+    ("text", "said"),
     [
         ("[server]\nmax_queue = '5'", "expected a whole number, got a string '5' @ server.max_queue"),
         ("[server]\nmax_queue = true", "expected a whole number, got true @ server.max_queue"),
@@ -183,50 +193,38 @@ def test_a_table_that_was_already_read() -> None:
         ("[defaults]\nenv = {A = 0}", "expected a string, got a whole number 0 @ defaults.env.A"),
         (
             '[defaults]\nenv = {"A=B" = "1"}',
-            "'A=B' can't name a variable: a name is not empty, and has no '=' in it @ defaults.env.\"A=B\"",
+            ("'A=B' can't name a variable", "'='", 'defaults.env."A=B"'),
         ),
         (
             '[defaults]\nenv = {"" = "1"}',
-            "'' can't name a variable: a name is not empty, and has no '=' in it @ defaults.env.\"\"",
+            ("'' can't name a variable", "empty", 'defaults.env.""'),
         ),
-        ('[defaults]\nenv = {A = "\\u0000"}', "there can't be a NUL character in it: '\\x00' @ defaults.env.A"),
-        ('[defaults]\nargs = ["\\u0000"]', "there can't be a NUL character in it: '\\x00' @ defaults.args[0]"),
-        ('[server]\ncertfile = "\\u0000"', "there can't be a NUL character in it: '\\x00' @ server.certfile"),
+        ('[defaults]\nenv = {A = "\\u0000"}', ("NUL", "'\\x00'", "defaults.env.A")),
+        ('[defaults]\nargs = ["\\u0000"]', ("NUL", "'\\x00'", "defaults.args[0]")),
+        ('[server]\ncertfile = "\\u0000"', ("NUL", "'\\x00'", "server.certfile")),
         (
             '[models.a.request]\nset = {"model" = "b"}',
-            (
-                "'model' can't be changed here: `upstream_model` is what an engine is asked for"
-                " @ models.a.request.set.model"
-            ),
+            ("'model' can't be changed here", "`upstream_model`", "models.a.request.set.model"),
         ),
         (
             '[models.a.request]\nset = {"" = 1}',
-            (
-                "'' is not the name of a body's member: a name, or names with dots between them"
-                ' @ models.a.request.set.""'
-            ),
+            ("'' is not the name", "dots", 'models.a.request.set.""'),
         ),
         (
             '[models.a.request]\nstrip = ["x", "a..b"]',
-            (
-                "'a..b' is not the name of a body's member: a name, or names with dots between them"
-                " @ models.a.request.strip[1]"
-            ),
+            ("'a..b' is not the name", "dots", "models.a.request.strip[1]"),
         ),
         (
             '[models.a.request]\nstrip = ["model"]',
-            (
-                "'model' can't be changed here: `upstream_model` is what an engine is asked for"
-                " @ models.a.request.strip[0]"
-            ),
+            ("'model' can't be changed here", "`upstream_model`", "models.a.request.strip[0]"),
         ),
         (
             '[server]\nstate_dir = "/x/${env:HOME"',
-            "'${env:' begins no reference to a variable: write \"${env:NAME}\" @ server.state_dir",
+            ("'${env:'", '"${env:NAME}"', "server.state_dir"),
         ),
         (
             '[defaults]\nargs = ["${Env.HOME}"]',
-            "'${Env.' begins no reference to a variable: write \"${env:NAME}\" @ defaults.args[0]",
+            ("'${Env.'", '"${env:NAME}"', "defaults.args[0]"),
         ),
         ("[defaults]\nctx_size = -1", "must be at least 0, not -1 @ defaults.ctx_size"),
         ("[defaults]\nn_gpu_layers = -1", "must be at least 0, not -1 @ defaults.n_gpu_layers"),
@@ -269,7 +267,7 @@ def test_a_table_that_was_already_read() -> None:
         ),
         ("[bridge]\ncron = '61 * * * *'", "'61 * * * *' is not a schedule: bad minute @ bridge.cron"),
         ("[bridge]\ncron = '0 0 31 2 *'", "'0 0 31 2 *' is not a schedule: bad day-of-month @ bridge.cron"),
-        ("[bridge]\ncron = '0 0 */31 * 0#5'", "'0 0 */31 * 0#5' is not a schedule: no day is like that @ bridge.cron"),
+        ("[bridge]\ncron = '0 0 */31 * 0#5'", ("'0 0 */31 * 0#5' is not a schedule", "bridge.cron")),
         (
             "[bridge]\ncron = 'hourly'",
             ("'hourly' is not a schedule: write five fields, \"minute hour day month weekday\" @ bridge.cron"),
@@ -322,13 +320,13 @@ def test_a_table_that_was_already_read() -> None:
         ),
         (
             "[models.a]\npath = 'x'\n[models.a.request]\nset = {a = 2020-01-01}",
-            ("expected something that JSON can say, got a date 2020-01-01 @ models.a.request.set.a"),
+            ("JSON", "got a date 2020-01-01", "models.a.request.set.a"),
         ),
         ("[models.'a.b']\npath = 1", 'expected a string, got a whole number 1 @ models."a.b".path'),
     ],
 )
-def test_one_mistake(text: str, line: str) -> None:
-    assert mistake(text) == line
+def test_one_mistake(text: str, said: str | tuple[str, ...]) -> None:
+    check_told(mistake(text), said)
 
 
 def test_whole_numbers_are_numbers() -> None:
@@ -521,17 +519,17 @@ def test_names_of_presets(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line"),
+    ("text", "said"),
     [
         ("[server]\ncertfile = 'c'", "'certfile' needs 'keyfile', too @ server"),
         ("[server]\nkeyfile = 'k'", "'keyfile' needs 'certfile', too @ server"),
         (
             "[models.a]\n[catalog]\nroots = []\nollama = ''",
-            "a model needs 'path' or 'command', for [catalog] looks for none @ models.a",
+            ("needs 'path' or 'command'", "[catalog]", "models.a"),
         ),
         (
             "[models.a]\npath = ''\ncommand = []\n[catalog]\nroots = []\nollama = ''",
-            "a model needs 'path' or 'command', for [catalog] looks for none @ models.a",
+            ("needs 'path' or 'command'", "[catalog]", "models.a"),
         ),
         (
             "[models.a]\npath = 'a'\naliases = ['x']\n[models.b]\npath = 'b'\naliases = ['x']",
@@ -557,17 +555,11 @@ def test_names_of_presets(name: str) -> None:
         ("[engines.x]", "an engine needs 'command' @ engines.x"),
         (
             "[engines.x]\ncommand = 'x'",
-            (
-                "neither ${PORT} nor ${SOCKET} stands in the command: we could not know"
-                " where it answers @ engines.x.command"
-            ),
+            ("neither ${PORT} nor ${SOCKET}", "engines.x.command"),
         ),
         (
             "[models.a]\ncommand = 'x'",
-            (
-                "neither ${PORT} nor ${SOCKET} stands in the command: we could not know"
-                " where it answers @ models.a.command"
-            ),
+            ("neither ${PORT} nor ${SOCKET}", "models.a.command"),
         ),
         (
             "[models.a]\ncommand = 'x ${PROT}'",
@@ -579,7 +571,7 @@ def test_names_of_presets(name: str) -> None:
         ),
         (
             "[models.a]\ncommand = 'x ${PORT} ${PATH}'",
-            ("${PATH} stands in the command, but the model has no 'path' @ models.a.command"),
+            ("${PATH}", "the model has no 'path'", "models.a.command"),
         ),
         (
             "[models.a]\ncommand = 'x ${PORT}'\nengine = 'auto'",
@@ -592,8 +584,8 @@ def test_names_of_presets(name: str) -> None:
         ),
     ],
 )
-def test_keys_that_do_not_fit(text: str, line: str) -> None:
-    assert mistake(text) == line
+def test_keys_that_do_not_fit(text: str, said: str | tuple[str, ...]) -> None:
+    check_told(mistake(text), said)
 
 
 @pytest.mark.parametrize("name", ["qwen", "QWEN", "q", "qwen:hot", "q:hot"])
@@ -642,7 +634,9 @@ def test_load_says_why_not(tmp_path: Path) -> None:
     file.write_bytes(b"# gr\xfc\xdfe")
     with pytest.raises(ConfigError) as caught:
         load(file)
-    assert caught.value.mistakes == (f"not UTF-8 text: invalid start byte at byte 4 @ {file}",)
+    (mistake,) = caught.value.mistakes
+    assert mistake.startswith("not UTF-8 text")
+    assert mistake.endswith(f"byte 4 @ {file}")
 
 
 def test_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,14 +79,14 @@ def test_a_file_that_is_there_stays_without_force(tmp_path: Path) -> None:
     path.write_text("mine")
     link.symlink_to("nowhere")
     for each in (path, link):
-        with pytest.raises(SetupError, match=r"exists, and stays.*--force"):
+        with pytest.raises(SetupError, match=r"exists.*--force"):
             write_whole(each, "yours", force=False)
     assert path.read_text() == "mine"
     assert sorted(os.listdir(tmp_path)) == ["c.toml", "link.toml"]
 
 
 def test_a_race_overwrites_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody makes the file after we looked."""
+    """Another program creates the file after the check."""
     path = tmp_path / "c.toml"
     fsync = os.fsync
 

@@ -1,4 +1,4 @@
-"""Where somebody answers: how it is written, what requests to it begin with, and that it is opened as it says."""
+"""Addresses: how they are written, which headers requests to them begin with, and that connections can be opened."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import trustme
 from llmsup.engines.address import Address, TcpAddress, UnixAddress
 from llmsup.engines.connection import Disconnected
 from llmsup.engines.dial import connect
-from llmsup.engines.pool import Pool
+from llmsup.engines.pool import ConnectionPool
 
 PATIENCE = 30
 """Seconds after which a test counts as hung."""
@@ -117,7 +117,7 @@ def ours(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-async def ask(pool: Pool) -> bytes:
+async def ask(pool: ConnectionPool) -> bytes:
     """A request's whole answer, and its connection is given back."""
     answer = await pool.request("POST", b"/x", [(b"x-own", b"1")], b"body")
     data = b""
@@ -130,7 +130,7 @@ async def ask(pool: Pool) -> bytes:
 async def test_tls_is_spoken_and_the_headers_are_sent(theirs: ssl.SSLContext, ours: ssl.SSLContext) -> None:
     """Each request has them, and a connection is used again, as without TLS."""
     async with served("127.0.0.1", theirs) as (server, port):
-        pool = Pool.to(TcpAddress("localhost", port, tls=ours, headers=((b"authorization", b"Bearer k"),)))
+        pool = ConnectionPool.to(TcpAddress("localhost", port, tls=ours, headers=((b"authorization", b"Bearer k"),)))
         assert [await ask(pool), await ask(pool)] == [b"ok", b"ok"]
         head = b"POST /x HTTP/1.1\r\nhost: localhost:%d\r\nauthorization: Bearer k\r\nx-own: 1\r\n" % port
         assert server.heard == [head + b"content-length: 4\r\n\r\nbody"] * 2
@@ -139,9 +139,9 @@ async def test_tls_is_spoken_and_the_headers_are_sent(theirs: ssl.SSLContext, ou
 
 
 async def test_a_kept_connection_that_tls_has_ended_is_not_used(theirs: ssl.SSLContext, ours: ssl.SSLContext) -> None:
-    """What its end looks like is only bytes to whoever doesn't read them: it is seen beneath TLS."""
+    """Until TLS reads it, a close_notify is only bytes: the end is noticed on the socket below."""
     async with served("127.0.0.1", theirs) as (server, port):
-        pool = Pool.to(TcpAddress("localhost", port, tls=ours))
+        pool = ConnectionPool.to(TcpAddress("localhost", port, tls=ours))
         await ask(pool)
         ((_, kept),) = pool._idle
         assert not kept.readable
@@ -161,7 +161,7 @@ async def test_whose_certificate_is_not_good_hears_nothing(theirs: ssl.SSLContex
         with pytest.raises(ssl.SSLCertVerificationError):
             await connect(address)
         with pytest.raises(Disconnected) as gone:
-            await ask(Pool.to(address))
+            await ask(ConnectionPool.to(address))
         assert isinstance(gone.value.__cause__, ssl.SSLCertVerificationError)
         assert not server.heard
 
@@ -180,7 +180,7 @@ async def test_who_speaks_no_tls_is_an_oserror(ours: ssl.SSLContext) -> None:
 
 async def test_an_ipv6_address_is_opened() -> None:
     async with served("::1") as (server, port):
-        pool = Pool.to(TcpAddress("::1", port))
+        pool = ConnectionPool.to(TcpAddress("::1", port))
         assert await ask(pool) == b"ok"
         assert b"host: [::1]:%d\r\n" % port in server.heard[0]
         await pool.close()

@@ -14,8 +14,8 @@ from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from llmsup.engines import connection as connection_module
 from llmsup.engines.connection import Connection, Disconnected
+from llmsup.engines.http import AnswerHead
 from llmsup.engines.response import MAX_FRAMING
-from llmsup.engines.wire import AnswerHead
 from llmsup.errors import EngineBadAnswer
 from llmsup.process.quick_stream import READ, QuickStream
 
@@ -177,7 +177,7 @@ async def test_hints_before_the_answer_leave_no_trace() -> None:
 
 
 async def test_the_body_is_not_collected() -> None:
-    """Each piece is there as soon as the engine has sent it; nobody waits for more."""
+    """Each piece is there as soon as the engine has sent it; without waiting for more."""
     near, far = memory_stream_pair()
     connection = Connection(near)
     await connection.send("POST", b"/", [], b"{}")
@@ -334,7 +334,7 @@ async def test_the_engine_hangs_up_mid_answer(body: bytes) -> None:
     ],
 )
 async def test_what_is_not_http_is_said_to_be_so(words: bytes) -> None:
-    """An engine that doesn't speak HTTP is at fault; nobody waits for it."""
+    """An engine that doesn't speak HTTP is at fault; the request does not wait for it."""
     async with asked(words) as connection:
         with pytest.raises(EngineBadAnswer, match="is not HTTP"):
             await connection.head()
@@ -424,5 +424,5 @@ async def test_another_protocol_begins_right_after_the_head() -> None:
 
 
 async def test_nobody_asked_for_another_protocol() -> None:
-    assert "nobody" in await refusal(SWITCHED + b"\x81\x02hi")
+    assert "switched to another protocol" in await refusal(SWITCHED + b"\x81\x02hi")
     await refusal(b"HTTP/1.1 101 Switching Protocols\r\n\r\nsomething")

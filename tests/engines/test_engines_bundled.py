@@ -22,7 +22,7 @@ from real_engines import smollm2
 
 from llmsup.engines.bundled import process as bundled
 from llmsup.engines.bundled.flags import FLAGS, TABLE, apply
-from llmsup.engines.bundled.values import Choice, expected, template_kwargs
+from llmsup.engines.bundled.parsers import Choice, expected, template_kwargs
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -45,7 +45,7 @@ def run(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedP
     [
         (("--model", "x", "--ctx-sise", "5"), "unknown flag --ctx-sise, did you mean --ctx-size?"),
         (("--model", "x", "--top-n-sigma", "1"), "unknown flag --top-n-sigma"),
-        (("--model", "x", "--ctx-size"), "--ctx-size wants a value"),
+        (("--model", "x", "--ctx-size"), "--ctx-size needs a value"),
         (("--model", "x", "--ctx-size", "many"), "--ctx-size many: not a whole number"),
         (("--model", "x", "--top-p", "much"), "--top-p much: not a number"),
         (("--model", "x", "-fa", "yes"), "-fa yes: not one of on, off, auto"),

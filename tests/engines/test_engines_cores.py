@@ -31,7 +31,7 @@ def share(*, environ: Mapping[str, str] | None = None, platform: str = "linux", 
     ],
 )
 def test_a_share_of_the_cores(cores: int, several: bool, expected: Share) -> None:
-    """All if it is alone, else half; one thread has nobody to wait for."""
+    """All if it is alone, else half; one thread has no other to wait for."""
     assert share(cores=cores, several=several) == expected
 
 

@@ -11,7 +11,7 @@ from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 from llmsup.engines.address import Address, TcpAddress, UnixAddress
 from llmsup.engines.connection import LAST_WORDS, Disconnected
 from llmsup.engines.dial import connect
-from llmsup.engines.pool import MAX_IDLE, MOST_IDLE, Answer, Pool
+from llmsup.engines.pool import MAX_IDLE, MOST_IDLE, Answer, ConnectionPool
 from llmsup.errors import EngineBadAnswer
 from llmsup.process.quick_stream import QuickStream
 
@@ -25,7 +25,7 @@ def ok(body: bytes, *headers: bytes) -> bytes:
 
 
 class Line:
-    """The engine's end of one connection. All it says goes out at once; nobody waits for anybody."""
+    """The engine's end of one connection. All it sends goes out at once."""
 
     def __init__(self, first_words: bytes) -> None:
         self.near, self._far = memory_stream_pair()
@@ -65,7 +65,7 @@ class Engine:
         return self.lines[-1].near
 
 
-async def get(pool: Pool, target: bytes = b"/") -> Answer:
+async def get(pool: ConnectionPool, target: bytes = b"/") -> Answer:
     with trio.fail_after(60):
         return await pool.request("GET", target, [], b"")
 
@@ -86,18 +86,18 @@ async def whole(answer: Answer) -> bytes:
 async def test_a_connection_is_used_again(autojump_clock: MockClock) -> None:
     """One after the other needs one connection only."""
     engine = Engine(ok(b"one"))
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     assert await whole(await get(pool)) == b"one"
     engine.lines[0].says(ok(b"two"))
     assert await whole(await get(pool)) == b"two"
     assert len(engine.lines) == 1
-    assert repr(pool) == "<Pool open, 0 busy, 1 idle>"
+    assert repr(pool) == "<ConnectionPool open, 0 busy, 1 idle>"
 
 
 async def test_an_answer_keeps_its_connection_to_itself(autojump_clock: MockClock) -> None:
     """Requests side by side have connections of their own, and none is shared before it is given back."""
     engine = Engine(ok(b"one"), ok(b"two"))
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     one, two = await get(pool), await get(pool)
     assert (await whole(two), await whole(one)) == (b"two", b"one")
     assert len(engine.lines) == 2
@@ -106,7 +106,7 @@ async def test_an_answer_keeps_its_connection_to_itself(autojump_clock: MockCloc
 async def test_the_newest_is_used_first(autojump_clock: MockClock) -> None:
     """The connection that was given back last is the least likely to have been closed."""
     engine = Engine(ok(b"one"), ok(b"two"))
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     one, two = await get(pool), await get(pool)
     await whole(two)
     await whole(one)
@@ -119,7 +119,7 @@ async def test_the_newest_is_used_first(autojump_clock: MockClock) -> None:
 async def test_close_is_believed(autojump_clock: MockClock) -> None:
     """After `connection: close` the connection is closed, and the next request has a fresh one."""
     engine = Engine(ok(b"one", b"connection: close"), ok(b"two"))
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     assert await whole(await get(pool)) == b"one"
     assert (await engine.lines[0].heard()).endswith(b"<closed>")
     assert await whole(await get(pool)) == b"two"
@@ -128,7 +128,7 @@ async def test_close_is_believed(autojump_clock: MockClock) -> None:
 async def test_an_answer_that_is_left_early_ends_the_engines_work(autojump_clock: MockClock) -> None:
     """Closing the connection is what tells the engine to stop."""
     engine = Engine(ok(b"x" * 100)[:-50], ok(b"two"))
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     answer = await get(pool)
     assert await answer.body() == b"x" * 50
     assert not (await engine.lines[0].heard()).endswith(b"<closed>")
@@ -140,7 +140,7 @@ async def test_an_answer_that_is_left_early_ends_the_engines_work(autojump_clock
 async def test_an_old_connection_is_closed_not_used(autojump_clock: MockClock) -> None:
     """What has been idle for longer than MAX_IDLE is about to be closed by the engine anyway."""
     engine = Engine(ok(b"one"), ok(b"two"))
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     await whole(await get(pool))
     await trio.sleep(MAX_IDLE + 0.1)
     assert await whole(await get(pool)) == b"two"
@@ -150,7 +150,7 @@ async def test_an_old_connection_is_closed_not_used(autojump_clock: MockClock) -
 async def test_a_connection_is_kept_for_a_while(autojump_clock: MockClock) -> None:
     """Up to MAX_IDLE."""
     engine = Engine(ok(b"one"))
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     await whole(await get(pool))
     await trio.sleep(MAX_IDLE - 0.1)
     engine.lines[0].says(ok(b"two"))
@@ -160,7 +160,7 @@ async def test_a_connection_is_kept_for_a_while(autojump_clock: MockClock) -> No
 async def test_unused_connections_are_closed_in_time(autojump_clock: MockClock) -> None:
     """Not by the next request, which may never come; each when its own time is over."""
     engine = Engine(*[ok(b"")] * 3)
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pool.run)
         for _ in range(2):  # it goes on after a first time
@@ -169,9 +169,9 @@ async def test_unused_connections_are_closed_in_time(autojump_clock: MockClock) 
             await trio.sleep(MAX_IDLE / 2)
             await whole(two)
             await trio.sleep(MAX_IDLE / 2 + 0.1)
-            assert repr(pool) == "<Pool open, 0 busy, 1 idle>"
+            assert repr(pool) == "<ConnectionPool open, 0 busy, 1 idle>"
             await trio.sleep(MAX_IDLE / 2)
-            assert repr(pool) == "<Pool open, 0 busy, 0 idle>"
+            assert repr(pool) == "<ConnectionPool open, 0 busy, 0 idle>"
             assert [(await line.heard())[-8:] for line in engine.lines] == [b"<closed>"] * 2
             engine = Engine(*[ok(b"")] * 3)
             pool._open_stream = engine.open
@@ -181,10 +181,10 @@ async def test_unused_connections_are_closed_in_time(autojump_clock: MockClock) 
 async def test_no_more_than_so_many_are_kept(autojump_clock: MockClock) -> None:
     """Five hundred streams at once don't leave five hundred connections, each of which holds a thread of the engine."""
     engine = Engine(*[ok(b"")] * 500)
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     for answer in [await get(pool) for _ in range(500)]:
         await whole(answer)
-    assert repr(pool) == f"<Pool open, 0 busy, {MOST_IDLE} idle>"
+    assert repr(pool) == f"<ConnectionPool open, 0 busy, {MOST_IDLE} idle>"
     await pool.close()
 
 
@@ -195,7 +195,7 @@ async def test_no_more_than_so_many_are_kept(autojump_clock: MockClock) -> None:
 async def test_a_stale_connection_is_replaced(how: str, autojump_clock: MockClock) -> None:
     """The engine closed a kept connection while it was idle: the request is sent once more, on a fresh one."""
     engine = Engine(ok(b"one"), ok(b"two"))
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     await whole(await get(pool))
     if how == "hangs_up":
         engine.lines[0].hangs_up()
@@ -203,13 +203,13 @@ async def test_a_stale_connection_is_replaced(how: str, autojump_clock: MockCloc
         await engine.lines[0].is_gone()
     assert await whole(await get(pool, b"/again")) == b"two"
     assert (await engine.lines[1].heard()).startswith(b"GET /again ")
-    assert repr(pool) == "<Pool open, 0 busy, 1 idle>"
+    assert repr(pool) == "<ConnectionPool open, 0 busy, 1 idle>"
 
 
 async def test_a_request_is_sent_twice_at_most(autojump_clock: MockClock) -> None:
     """If the fresh connection dies too, that is the engine's answer, whatever else is kept."""
     engine = Engine(ok(b"one"), ok(b"two"), SILENT, ok(b"never"))
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     answers = [await get(pool), await get(pool)]
     for answer in answers:
         await whole(answer)
@@ -231,7 +231,7 @@ async def test_a_request_is_sent_twice_at_most(autojump_clock: MockClock) -> Non
 async def test_a_fresh_connection_that_dies_is_not_replaced(autojump_clock: MockClock) -> None:
     """The engine itself is in trouble: to ask again is the caller's business."""
     engine = Engine(SILENT, ok(b"never"))
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
 
     async def die_soon() -> None:
         await trio.sleep(1)
@@ -243,13 +243,13 @@ async def test_a_fresh_connection_that_dies_is_not_replaced(autojump_clock: Mock
             await get(pool)
     assert not gone.value.began
     assert len(engine.lines) == 1
-    assert repr(pool) == "<Pool open, 0 busy, 0 idle>"
+    assert repr(pool) == "<ConnectionPool open, 0 busy, 0 idle>"
 
 
 async def test_an_answer_that_has_begun_is_not_asked_for_again(autojump_clock: MockClock) -> None:
     """The engine has done work: no second try, also where the connection was a kept one."""
     engine = Engine(ok(b"one"), ok(b"never"))
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     await whole(await get(pool))
     engine.lines[0].says(b"HTTP/1.1 2")
     engine.lines[0].hangs_up()
@@ -262,23 +262,23 @@ async def test_an_answer_that_has_begun_is_not_asked_for_again(autojump_clock: M
 async def test_nonsense_is_not_asked_for_again(autojump_clock: MockClock) -> None:
     """An engine that doesn't speak HTTP is not asked twice; its connection is closed."""
     engine = Engine(ok(b"one"), ok(b"never"))
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     await whole(await get(pool))
     engine.lines[0].says(b"nonsense")
     with pytest.raises(EngineBadAnswer):
         await get(pool)
     assert (await engine.lines[0].heard()).endswith(b"<closed>")
-    assert repr(pool) == "<Pool open, 0 busy, 0 idle>"
+    assert repr(pool) == "<ConnectionPool open, 0 busy, 0 idle>"
 
 
 async def test_an_engine_that_cannot_be_reached() -> None:
-    """Nobody listens: the same error as from one that hung up without a word."""
+    """Nothing listens: the same error as from an engine that closed the connection without an answer."""
 
     async def refuse() -> trio.abc.Stream:
         raise ConnectionRefusedError
 
     with pytest.raises(Disconnected) as gone:
-        await get(Pool(refuse))
+        await get(ConnectionPool(refuse))
     assert not gone.value.began
 
 
@@ -288,17 +288,17 @@ async def test_an_engine_that_cannot_be_reached() -> None:
 async def test_a_client_that_leaves_frees_its_slot(autojump_clock: MockClock) -> None:
     """Cancelled while it waits for the head: the engine sees the end, and nothing is left in the pool."""
     engine = Engine(SILENT)
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     with trio.move_on_after(1):
         await get(pool)
     assert (await engine.lines[0].heard()).endswith(b"<closed>")
-    assert repr(pool) == "<Pool open, 0 busy, 0 idle>"
+    assert repr(pool) == "<ConnectionPool open, 0 busy, 0 idle>"
 
 
 async def test_leaving_mid_body_closes_even_when_cancelled(autojump_clock: MockClock) -> None:
     """`Answer.close` does its work in a cancelled task, too."""
     engine = Engine(ok(b"x" * 100)[:-50])
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     with trio.move_on_after(1):
         answer = await get(pool)
         try:
@@ -307,13 +307,13 @@ async def test_leaving_mid_body_closes_even_when_cancelled(autojump_clock: MockC
         finally:
             await answer.close()
     assert (await engine.lines[0].heard()).endswith(b"<closed>")
-    assert repr(pool) == "<Pool open, 0 busy, 0 idle>"
+    assert repr(pool) == "<ConnectionPool open, 0 busy, 0 idle>"
 
 
 async def test_cancelled_while_old_connections_are_closed(autojump_clock: MockClock) -> None:
-    """A cancelled request leaves no connection behind that nobody will ever close."""
+    """A cancelled request leaves no connection open."""
     engine = Engine(*[ok(b"")] * 4)
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     early, late = [await get(pool) for _ in range(3)], await get(pool)
     for answer in early:
         await whole(answer)
@@ -331,9 +331,9 @@ async def test_cancelled_while_old_connections_are_closed(autojump_clock: MockCl
 
 
 async def test_closing_the_pool_ends_what_is_under_way(autojump_clock: MockClock) -> None:
-    """Who waits for a head or for a body gets `Disconnected`; nobody is sent elsewhere."""
+    """Requests that wait for a head or a body get `Disconnected`; none is sent again."""
     engine = Engine(SILENT, ok(b"x" * 100)[:-50], ok(b"idle"))
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     ends: list[bool] = []
 
     async def wait_for_head() -> None:
@@ -354,17 +354,17 @@ async def test_closing_the_pool_ends_what_is_under_way(autojump_clock: MockClock
         nursery.start_soon(wait_for_body)
         await wait_all_tasks_blocked()
         await whole(await get(pool))
-        assert repr(pool) == "<Pool open, 2 busy, 1 idle>"
+        assert repr(pool) == "<ConnectionPool open, 2 busy, 1 idle>"
         await pool.close()
     assert sorted(ends) == [False, True]
     assert [(await line.heard())[-8:] for line in engine.lines] == [b"<closed>"] * 3
-    assert repr(pool) == "<Pool closed, 0 busy, 0 idle>"
+    assert repr(pool) == "<ConnectionPool closed, 0 busy, 0 idle>"
 
 
 async def test_what_an_ended_engine_has_sent_is_read_to_its_end(autojump_clock: MockClock) -> None:
-    """Closing the pool leaves those alone who read; nobody else is let in."""
+    """Closing the pool leaves requests alone that are reading; no new one is let in."""
     engine = Engine(ok(b"x" * 200_000), ok(b"idle"))
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     answer = await get(pool)
     await whole(await get(pool))
     engine.lines[0].hangs_up()
@@ -381,7 +381,7 @@ async def test_what_an_ended_engine_has_sent_is_read_to_its_end(autojump_clock: 
 async def test_an_ended_engine_is_not_waited_for(autojump_clock: MockClock, told_first: bool) -> None:
     """Another process may hold its end of the connection: who waits for more is let go, before his time or after."""
     engine = Engine(ok(b"x" * 100)[:-50])
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     answer = await get(pool)
     await trio.sleep(LAST_WORDS * 2)  # what it took before doesn't count
 
@@ -408,7 +408,7 @@ async def test_an_ended_engine_is_not_waited_for(autojump_clock: MockClock, told
 async def test_closing_is_complete_when_cancelled(autojump_clock: MockClock) -> None:
     """Every connection is closed, not only the first: an engine with a client left doesn't end on SIGTERM."""
     engine = Engine(*[ok(b"")] * 3)
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     answers = [await get(pool) for _ in range(3)]
     await whole(answers[0])
     with trio.CancelScope() as scope:
@@ -420,14 +420,14 @@ async def test_closing_is_complete_when_cancelled(autojump_clock: MockClock) -> 
 async def test_a_closed_pool_opens_nothing(autojump_clock: MockClock) -> None:
     """A request that comes too late is told at once; an answer that is given back late is closed."""
     engine = Engine(ok(b""))
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     answer = await get(pool)
     await pool.close()
     with pytest.raises(Disconnected):
         await get(pool)
     assert len(engine.lines) == 1
     await answer.close()
-    assert repr(pool) == "<Pool closed, 0 busy, 0 idle>"
+    assert repr(pool) == "<ConnectionPool closed, 0 busy, 0 idle>"
 
 
 async def test_closing_while_a_connection_is_being_opened(autojump_clock: MockClock) -> None:
@@ -439,7 +439,7 @@ async def test_closing_while_a_connection_is_being_opened(autojump_clock: MockCl
         await connected.wait()
         return await engine.open()
 
-    pool = Pool(open_slowly)
+    pool = ConnectionPool(open_slowly)
 
     async def ask() -> None:
         with pytest.raises(Disconnected):
@@ -456,7 +456,7 @@ async def test_closing_while_a_connection_is_being_opened(autojump_clock: MockCl
 async def test_a_stale_connection_is_not_replaced_once_the_pool_is_closed(autojump_clock: MockClock) -> None:
     """A request on a kept connection ends with the pool; it does not go out again."""
     engine = Engine(ok(b"one"), ok(b"never"))
-    pool = Pool(engine.open)
+    pool = ConnectionPool(engine.open)
     await whole(await get(pool))
 
     async def ask() -> None:
@@ -483,7 +483,7 @@ async def test_a_closed_socket_is_seen_before_it_is_used() -> None:
         await far.send_all(ok(b"one"))
         return near
 
-    pool = Pool(open_socket)
+    pool = ConnectionPool(open_socket)
     await whole(await get(pool))
     assert (await ends[0].receive_some()).startswith(b"GET /")
     await ends[0].send_eof()
@@ -496,7 +496,7 @@ async def test_a_closed_socket_is_seen_before_it_is_used() -> None:
 
 
 async def test_it_connects_to_a_port_and_to_a_socket(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Both kinds of addresses; where nobody listens, `OSError`."""
+    """Both kinds of addresses; where nothing listens, `OSError`."""
     path = tmp_path_factory.mktemp("s") / "s"
     with trio.socket.socket(trio.socket.AF_UNIX) as unix, trio.socket.socket() as tcp:
         await unix.bind(str(path))

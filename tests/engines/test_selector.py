@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 from engine_kinds import kinds
 
-from llmsup.catalog.disk.paths import resolve_path
+from llmsup.catalog.disk.model_path import resolve_path
 from llmsup.catalog.entry import Entry
 from llmsup.catalog.found import Found
 from llmsup.catalog.gguf.facts import Facts

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from llmsup.fleet.memory.decisions import KEPT, Decisions
 from llmsup.memory.policy.decision import Decision
-from llmsup.process.events import Events
+from llmsup.process.ring import Events
 from llmsup.units import Bytes
 
 WAIT = Decision(kind="wait", because="it needs 5 GiB, 1 GiB is free", model="a", holders=("b",))

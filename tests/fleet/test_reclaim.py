@@ -17,7 +17,7 @@ from llmsup.errors import SetupError
 from llmsup.fleet.memory.reclaim import HURRY, PATIENCE, WORTH_WAITING, until_returned
 from llmsup.memory.machine.monitor import MemoryMonitor
 from llmsup.memory.machine.reading import Gpu, Reading
-from llmsup.process.events import Events
+from llmsup.process.ring import Events
 from llmsup.units import Bytes
 
 Clock = trio.testing.MockClock

@@ -23,7 +23,7 @@ from llmsup.config.schema import ModelSpec
 from llmsup.engines.address import UnixAddress
 from llmsup.engines.dial import connect
 from llmsup.engines.launch import Launch
-from llmsup.engines.pool import Pool
+from llmsup.engines.pool import ConnectionPool
 from llmsup.errors import OutOfResources
 from llmsup.fleet.engine.health import Health
 from llmsup.fleet.model.model import Model
@@ -82,7 +82,7 @@ async def test_a_connection_that_the_system_refuses_is_our_fault(number: int, au
         raise OSError(number, os.strerror(number))
 
     with pytest.raises(OutOfResources, match="llmsup can't connect to an engine") as caught:
-        await Pool(refuse).request("GET", b"/", [], b"")
+        await ConnectionPool(refuse).request("GET", b"/", [], b"")
     assert (caught.value.status, caught.value.code, caught.value.retry_after) == (503, "out_of_resources", 1)
     assert tries > 2
 
@@ -97,7 +97,7 @@ async def test_a_connection_that_comes_late_will_do(autojump_clock: MockClock) -
             raise OSError(errno.EMFILE, "Too many open files")
         return near
 
-    answer = await Pool(open_late).request("GET", b"/", [], b"")
+    answer = await ConnectionPool(open_late).request("GET", b"/", [], b"")
     assert answer.status == 200
     await answer.close()
     await far.aclose()

@@ -16,7 +16,7 @@ from serving import Served, fake, serving
 from llmsup.config.schema import ModelSpec, RequestEdits
 from llmsup.engines.address import TcpAddress
 from llmsup.engines.connection import Disconnected
-from llmsup.engines.pool import Pool
+from llmsup.engines.pool import ConnectionPool
 from llmsup.errors import EngineDied, Error, ModelNotFound, ModelNotLoaded
 from llmsup.fleet.backend import BackendRun
 from llmsup.units import Seconds
@@ -38,7 +38,7 @@ class Elsewhere:
     def __init__(self, port: int) -> None:
         self.spec = ModelSpec(name="far/away", upstream_model="its-own-name", request=RequestEdits(set={"top_k": 7}))
         self.would_wait = False
-        self.pool = Pool.to(TcpAddress("127.0.0.1", port, headers=((b"authorization", b"Bearer peer"),)))
+        self.pool = ConnectionPool.to(TcpAddress("127.0.0.1", port, headers=((b"authorization", b"Bearer peer"),)))
         self.body_defaults: Mapping[str, Any] = {"min_p": 0.25}
         self.requests: list[tuple[bytes, Any]] = []
         self.inside = 0

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from werkzeug.formparser import MultiPartParser
 
-from llmsup.engines.wire import Payload
+from llmsup.engines.http import Payload
 from llmsup.errors import BodyTooLarge, InvalidJson
 from llmsup.gateway.body import JsonBody
 from llmsup.gateway.form import MultipartBody

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmsup.engines.wire import Headers
+from llmsup.engines.http import Headers
 from llmsup.gateway.message import RequestHead, for_client, for_engine
 
 HOP_BY_HOP = b"""connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer

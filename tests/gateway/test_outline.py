@@ -14,7 +14,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmsup.engines.wire import Buffer
+from llmsup.engines.http import Buffer
 from llmsup.errors import InvalidJson
 from llmsup.gateway import outline as outline_module
 from llmsup.gateway.body import AT_ONCE, BOM, JsonBody, Turn, in_turns, read_json

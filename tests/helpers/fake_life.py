@@ -12,7 +12,7 @@ from trio.testing import memory_stream_pair
 from llmsup.catalog.entry import Entry
 from llmsup.engines.address import UnixAddress
 from llmsup.engines.launch import Launch
-from llmsup.engines.pool import Pool
+from llmsup.engines.pool import ConnectionPool
 from llmsup.fleet.model.model import Model
 from llmsup.memory.cost.meter import Meter
 from llmsup.memory.cost.process import Footprint
@@ -51,7 +51,7 @@ class FakeEngine:
         self.pid = number
         self.progress: float | None = None
         self.meter = Meter()
-        self.pool = Pool(self._open)
+        self.pool = ConnectionPool(self._open)
         self.answers = trio.Event()  # ready
         self.exit_code: int | None = None
         self.sick = False

@@ -24,8 +24,8 @@ from llmsup.memory.cost.load_speed import Speed
 from llmsup.memory.machine.monitor import MemoryMonitor
 from llmsup.memory.machine.reading import Gpu, Reading
 from llmsup.memory.machine.sampler import Sampler
-from llmsup.process.events import Event, Events
 from llmsup.process.logbook import LogBook
+from llmsup.process.ring import Event, Events
 from llmsup.units import Bytes, Seconds
 
 TOTAL = 64 * GiB

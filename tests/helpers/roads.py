@@ -9,7 +9,7 @@ from typing import Any, cast
 import trio
 from attrs import evolve
 
-from llmsup.engines.wire import Headers
+from llmsup.engines.http import Headers
 from llmsup.gateway.gateway import Gateway
 from llmsup.gateway.message import Reply, RequestHead
 from llmsup.gateway.routes import Routes

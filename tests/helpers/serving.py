@@ -15,10 +15,10 @@ from attrs import evolve, frozen
 from llmsup.config.schema import Bridge, Config, ModelSpec, Server
 from llmsup.engines.address import TcpAddress
 from llmsup.engines.dial import connect
+from llmsup.engines.http import Headers
 from llmsup.engines.kinds import KINDS
-from llmsup.engines.pool import Answer, Pool
+from llmsup.engines.pool import Answer, ConnectionPool
 from llmsup.engines.registry import Kinds
-from llmsup.engines.wire import Headers
 from llmsup.fleet.fleet import Fleet
 from llmsup.fleet.model.model import Model
 from llmsup.gateway.routes import Routes
@@ -67,7 +67,7 @@ class Client:
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self.pool = Pool(self.connect)
+        self.pool = ConnectionPool(self.connect)
 
     async def connect(self) -> trio.abc.Stream:
         return await connect(TcpAddress("127.0.0.1", self.port))

@@ -21,7 +21,7 @@ from llmsup.errors import SetupError
 from llmsup.memory.machine.monitor import GOOD_FOR, HURRY, MemoryMonitor
 from llmsup.memory.machine.reading import Reading
 from llmsup.memory.machine.sampler import Gpus, Sampler
-from llmsup.process.events import Event, Events
+from llmsup.process.ring import Event, Events
 from llmsup.units import Bytes, Seconds
 
 LOW, VERY_LOW = with_free(1.4), with_free(0.5)

@@ -1,4 +1,4 @@
-"""Open files: how many there may be, and that too many connections harm nobody who is served."""
+"""Open files: how many there may be, and that too many connections harm no request in progress."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ async def limited(tmp_path: Path, *, files: int, hard: bool = True) -> AsyncIter
 
 @pytest.mark.slow
 async def test_idle_connections_make_way(tmp_path: Path, many_files: None) -> None:
-    """400 of them, where 256 files may be open: whoever is served goes on being served, and others still come in."""
+    """400 of them, where 256 files may be open: requests in progress go on, and new ones are still accepted."""
     async with limited(tmp_path, files=256) as (client, log):
         async with client.stream("m") as pieces:
             await anext(pieces)

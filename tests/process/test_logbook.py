@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, assert_no_checkpoints, wait_all_tasks_blocked
 
-from llmsup.process.line import MAX_LINE
+from llmsup.process.lines import MAX_LINE
 from llmsup.process.logbook import LogBook
 
 
@@ -64,7 +64,7 @@ def test_an_empty_book() -> None:
     ],
 )
 def test_control_characters_are_made_visible(line: str, kept: str) -> None:
-    """No engine can write to the terminal of whoever reads its log, nor forge a line; text is left alone."""
+    """No engine can control the terminal on which its log is read, nor forge a line; text is left alone."""
     assert written(line).tail() == (kept,)
 
 

@@ -16,7 +16,7 @@ from gguf_files import tiny_llama
 from serving import PATIENCE
 
 from llmsup import tree
-from llmsup.catalog.index import Library
+from llmsup.catalog.library import Library
 from llmsup.cli import running
 from llmsup.cli.logsetup import BookHandler, Handlers, StderrHandler
 from llmsup.config import Config

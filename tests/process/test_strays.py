@@ -187,8 +187,8 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a pr
     ],
 )
 def test_on_linux_nothing_gets_away(tmp_path: Path, how: str, end: str, looks: int) -> None:
-    """A daemon that forked twice, has a session of its own and wiped its environment: we are its parent now. Nobody
-    need have looked before the end: only if it got rid of the mark in its limits, and we are killed.
+    """A daemon that forked twice, has a session of its own and wiped its environment: we are its parent now. A
+    look before the end is only needed if it got rid of the mark in its limits, and we are killed.
     """
     with parent(tmp_path, how, looks) as llmsup:
         try:
@@ -291,7 +291,7 @@ def test_among_several_only_what_is_known_to_be_its_own_ends(
 
 
 def test_the_guard_ends_groups_even_without_psutil() -> None:
-    """Somebody upgrades it: its folder isn't there for a moment."""
+    """psutil is being upgraded: its folder is missing for a moment."""
     with (
         subprocess.Popen(["sleep", "600"], start_new_session=True) as engine,
         subprocess.Popen([sys.executable, "-I", "-S", guard.__file__], stdin=subprocess.PIPE, text=True) as alone,

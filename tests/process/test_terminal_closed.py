@@ -94,7 +94,7 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def test_it_ends_with_the_terminal_that_it_was_opened_for(opened: Open) -> None:
-    """Cleanly, though nobody can read its log any more. A SIGHUP before that reloads."""
+    """Cleanly, though its log has no reader any more. A SIGHUP before that reloads."""
     window = opened(*SERVE)
     window.until("llmsup demo`")
     window.process.send_signal(signal.SIGHUP)

@@ -16,7 +16,7 @@ import trio
 from roads import Behaviour, one_road
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
-from llmsup.engines.wire import Headers
+from llmsup.engines.http import Headers
 from llmsup.errors import Error
 from llmsup.gateway.message import Duplex, Reply, RequestHead
 from llmsup.units import Seconds

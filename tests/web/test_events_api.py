@@ -14,7 +14,7 @@ from attrs import frozen
 from serving import PATIENCE, Served, fake, serving
 
 from llmsup.config.schema import Server
-from llmsup.process.events import Events
+from llmsup.process.ring import Events
 from llmsup.web.events import HEARTBEAT, _live
 
 

@@ -11,7 +11,7 @@ from attrs import frozen
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from llmsup.engines.wire import Headers
+from llmsup.engines.http import Headers
 from llmsup.errors import BadRequest
 from llmsup.web.framing import Chunked, Framing, Length
 from llmsup.web.head import HeadReader

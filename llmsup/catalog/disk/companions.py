@@ -12,8 +12,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+from ...config.flag_names import flags_of
 from ...config.schema import Settings
-from ...config.spellings import flags_of
 
 _VARIABLES: Mapping[str, tuple[str, ...]] = {
     "--spec-draft-model": ("LLAMA_ARG_SPEC_DRAFT_MODEL", "LLAMA_ARG_MODEL_DRAFT"),

@@ -12,8 +12,8 @@ from attrs import evolve, frozen
 from ...units import Bytes
 from ..found import Stamp, Unreadable
 from ..gguf.facts import Facts
-from ..labels import printable, quant_in, split_name
-from .projectors import Piece, chosen_models, distance, misfit, says_projector
+from ..name_parts import printable, quant_in, split_name
+from .pairing import Piece, chosen_models, distance, misfit, says_projector
 from .walk import Candidate
 
 Headers = Mapping[Stamp, Facts | Unreadable]

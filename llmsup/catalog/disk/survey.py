@@ -16,7 +16,7 @@ from ...config.schema import Catalog
 from ..found import LeftOut, Stamp
 from ..ollama.store import OllamaModel, read_store, store
 from .lmstudio import model_roots
-from .projectors import siblings
+from .pairing import siblings
 from .walk import Candidate, Walk
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from attrs import Factory, define, frozen
 
 from ..found import LeftOut, Stamp
-from ..unserved import STARTED, UNFINISHED, names_of
+from ..labels import STARTED, UNFINISHED, unserved_names
 
 DEEPEST = 8
 """Folders between a root and a file; LM Studio uses two, the Hugging Face cache three."""
@@ -167,7 +167,7 @@ class Walk:
 
     def _leave_out(self, path: str, real: str, reason: str) -> None:
         relative = os.path.relpath(path, self.root)
-        names = () if relative == "." else names_of(relative)
+        names = () if relative == "." else unserved_names(relative)
         self.left_out.setdefault(real, LeftOut(Path(path), reason, names))
 
 

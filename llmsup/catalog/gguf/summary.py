@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from ...units import Bytes
 from .facts import Facts, Value
-from .kinds import kind_of, number, role_of, text
+from .purpose import kind_of, number, role_of, text
 from .types import Header
 
 FILE_TYPES: Mapping[int, str] = {

@@ -55,7 +55,7 @@ class Window:
         if start + need > self.size:
             raise BadGguf(f"it ends within its {self.part}")
         if start + need > DEEPEST:
-            raise BadGguf(f"its header is larger than {format_bytes(DEEPEST)}, and no model's is")
+            raise BadGguf(f"its header is larger than {format_bytes(DEEPEST)}, more than any model's")
         pieces = [self._data[self._at :]]
         have = len(pieces[0])
         while have < need:
@@ -120,7 +120,7 @@ class Window:
         """Account for memory that a kept value takes, in bytes."""
         self._left -= size
         if self._left < 0:
-            raise BadGguf("its header holds more than any model's does")
+            raise BadGguf("its header takes more memory than any model's")
 
 
 def open_regular(path: str | os.PathLike[str]) -> int:

@@ -41,8 +41,6 @@ class OllamaModel:
         adapters: LoRA adapters.
         sampling: What its PARAMETERs ask for, as llama.cpp's request fields.
         ctx_size: Tokens of context that they ask for; 0: none.
-        model_type: Its size by its own account, "8.0B"; "" if it doesn't say.
-        file_type: Its quantisation, "Q4_K_M"; "" if it doesn't say.
         problem: Why it can't be run, a clause: "its projector is missing"; "" if it can.
     """
 
@@ -53,8 +51,6 @@ class OllamaModel:
     adapters: tuple[Path, ...] = ()
     sampling: Mapping[str, Any] = Factory(dict)
     ctx_size: int = 0
-    model_type: str = ""
-    file_type: str = ""
     problem: str = ""
 
 
@@ -132,8 +128,6 @@ def _model(place: ManifestPath, blobs: Path, unfinished: frozenset[str]) -> Olla
         adapters=adapters,
         sampling=said.sampling,
         ctx_size=said.ctx_size,
-        model_type=config("model_type"),
-        file_type=config("file_type"),
     )
     extras = [("its projector is", path) for path in projectors] + [("its adapter is", path) for path in adapters]
     troubles = (_trouble(which, path, place, unfinished) for which, path in extras)

@@ -9,8 +9,8 @@ from typing import Any
 
 from attrs import Factory, define
 
+from ...config.flag_names import canonical, flag_in, spellings
 from ...config.sampling import PARAMETERS
-from ...config.spellings import canonical, flag_in, spellings
 from ...config.write import can_say
 from ...engines.sampling import FIELD_OF, FIELDS, Field, read_flag
 

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import Factory, define, frozen
 
 from ...config.write import Table
-from ...engines.llama_server.names import NAME as LLAMA_SERVER
+from ...engines.llama_server import NAME as LLAMA_SERVER
 from . import command, filters
 from .command import Flags
 from .durations import duration, seconds_in

@@ -13,7 +13,7 @@ from ...config.load import parse
 from ...config.wording import dotted
 from ...config.write import Table, comment, commented_out, document
 from ...engines.kinds import KINDS
-from ...engines.llama_server.names import NAME as LLAMA_SERVER
+from ...engines.llama_server import NAME as LLAMA_SERVER
 from ...errors import ConfigError
 from ...gateway.hosts import is_loopback
 from . import command, model

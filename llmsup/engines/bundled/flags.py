@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from . import values
-from .values import Place, Reader
+from . import parsers
+from .parsers import Place, Reader
 
 
 class Flag(NamedTuple):
@@ -40,18 +40,18 @@ TABLE: Mapping[str, Flag] = {
     **_valued("mmproj.path", str, "--mmproj", "-mm"),
     **_switch("no_mmproj", True, "--no-mmproj"),
     **_switch("mmproj_use_gpu", False, "--no-mmproj-offload"),
-    **_valued(values.set_host, str, "--host"),
+    **_valued(parsers.set_host, str, "--host"),
     **_valued("port", int, "--port"),
-    **_valued(values.set_alias, str, "--alias", "-a"),
+    **_valued(parsers.set_alias, str, "--alias", "-a"),
     **_valued("n_threads_http", int, "--threads-http"),
     **_valued("sse_ping_interval", int, "--sse-ping-interval"),
     **_valued("n_ctx", int, "--ctx-size", "-c"),
     **_valued("n_parallel", int, "--parallel", "-np"),
     **_switch("kv_unified", True, "--kv-unified", "-kvu"),
     **_switch("ctx_shift", True, "--context-shift"),
-    **_valued("n_gpu_layers", values.layers, "--n-gpu-layers", "--gpu-layers", "-ngl"),
+    **_valued("n_gpu_layers", parsers.layers, "--n-gpu-layers", "--gpu-layers", "-ngl"),
     **_valued("main_gpu", int, "--main-gpu", "-mg"),
-    **_valued("fit_params", values.ON_OFF, "--fit", "-fit"),
+    **_valued("fit_params", parsers.ON_OFF, "--fit", "-fit"),
     **_valued("cpuparams.n_threads", int, "--threads", "-t"),
     **_valued("cpuparams_batch.n_threads", int, "--threads-batch", "-tb"),
     **_valued("n_batch", int, "--batch-size", "-b"),
@@ -62,33 +62,33 @@ TABLE: Mapping[str, Flag] = {
     **_switch("cache_prompt", True, "--cache-prompt"),
     **_switch("cache_prompt", False, "--no-cache-prompt"),
     **_valued("slot_save_path", str, "--slot-save-path"),
-    **_valued("flash_attn_type", values.FLASH_ATTENTION, "--flash-attn", "-fa"),
-    **_valued("cache_type_k", values.CACHE_TYPE, "--cache-type-k", "-ctk"),
-    **_valued("cache_type_v", values.CACHE_TYPE, "--cache-type-v", "-ctv"),
+    **_valued("flash_attn_type", parsers.FLASH_ATTENTION, "--flash-attn", "-fa"),
+    **_valued("cache_type_k", parsers.CACHE_TYPE, "--cache-type-k", "-ctk"),
+    **_valued("cache_type_v", parsers.CACHE_TYPE, "--cache-type-v", "-ctv"),
     **_switch("no_kv_offload", True, "--no-kv-offload", "-nkvo"),
     **_switch("swa_full", True, "--swa-full"),
-    **_valued(values.set_load_mode, values.LOAD_MODE, "--load-mode", "-lm"),
-    **_switch(values.set_load_mode, "none", "--no-mmap"),
-    **_switch(values.set_load_mode, "mlock", "--mlock"),
+    **_valued(parsers.set_load_mode, parsers.LOAD_MODE, "--load-mode", "-lm"),
+    **_switch(parsers.set_load_mode, "none", "--no-mmap"),
+    **_switch(parsers.set_load_mode, "mlock", "--mlock"),
     **_switch("warmup", False, "--no-warmup"),
     **_switch("embedding", True, "--embeddings", "--embedding"),
-    **_valued("pooling_type", values.POOLING, "--pooling"),
+    **_valued("pooling_type", parsers.POOLING, "--pooling"),
     **_valued("embd_normalize", int, "--embd-normalize"),
-    **_switch(values.set_rerank, True, "--reranking", "--rerank"),
+    **_switch(parsers.set_rerank, True, "--reranking", "--rerank"),
     **_valued("rope_freq_base", float, "--rope-freq-base"),
     **_valued("rope_freq_scale", float, "--rope-freq-scale"),
     **_valued("chat_template", str, "--chat-template"),
-    **_valued("default_template_kwargs", values.template_kwargs, "--chat-template-kwargs"),
+    **_valued("default_template_kwargs", parsers.template_kwargs, "--chat-template-kwargs"),
     **_switch("use_jinja", True, "--jinja"),
     **_switch("use_jinja", False, "--no-jinja"),
-    **_valued("reasoning_format", values.REASONING_FORMAT, "--reasoning-format"),
+    **_valued("reasoning_format", parsers.REASONING_FORMAT, "--reasoning-format"),
     **_switch("endpoint_metrics", True, "--metrics"),
     **_switch("endpoint_slots", False, "--no-slots"),
-    **_switch(values.set_ui, False, "--no-ui", "--no-webui"),
+    **_switch(parsers.set_ui, False, "--no-ui", "--no-webui"),
     **_switch("offline", True, "--offline"),
     **_valued("verbosity", int, "--verbosity", "--log-verbosity", "-lv"),
     **_valued("sampling.samplers", str, "--samplers"),
-    **_valued("sampling.seed", values.seed, "--seed", "-s"),
+    **_valued("sampling.seed", parsers.seed, "--seed", "-s"),
     **_switch("sampling.ignore_eos", True, "--ignore-eos"),
     **_switch("sampling.backend_sampling", True, "--backend-sampling", "-bs"),
     **_valued("sampling.temp", float, "--temperature", "--temp"),
@@ -133,7 +133,7 @@ def apply(engine: Any, params: Any, flag: Flag, value: object) -> None:
     owner = params
     for step in path:
         owner = getattr(owner, step)
-    setattr(owner, name, values.member(engine, value))
+    setattr(owner, name, parsers.member(engine, value))
     if path == ["sampling"]:
         # A GGUF may contain sampling defaults; this marks the value as the user's, which takes precedence.
         bit = getattr(engine.common_params_sampling_config, f"COMMON_PARAMS_SAMPLING_CONFIG_{name.upper()}", 0)

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from attrs import frozen
 
-from ...config.schema import ModelSpec
 from ...errors import SetupError
+from ..address import UnixAddress
 from ..kind import Machine, Wanted
 from ..launch import Launch
+from ..llama_server.command_line import CHILD_MODE, ServerStart, words_of
+from ..llama_server.flags import Dialect
 from ..llama_server.llama_cpp import LlamaCpp
-from . import launch
-from .launch import NAME, PROGRAM
+from .flags import FLAGS, VALUED
+
+NAME = "bundled"
+PROGRAM = (sys.executable, "-m", "llmsup.engines.bundled.process")
+DIALECT = Dialect(FLAGS, "the bundled engine", VALUED)
 
 
 def xllamacpp_installed() -> bool:
@@ -52,13 +57,24 @@ class Bundled(LlamaCpp):
         except importlib.metadata.PackageNotFoundError:
             return ""
 
-    async def command_line(
-        self,
-        spec: ModelSpec,
-        program: tuple[str, ...],
-        model: Path,
-        socket: Path,
-        threads: int | None,
-        machine: Machine,
-    ) -> Launch:
-        return launch.launch(spec, model=model, socket=socket, threads=threads)
+    async def command_line(self, start: ServerStart, machine: Machine) -> Launch:
+        return launch(start)
+
+
+def launch(start: ServerStart) -> Launch:
+    """Return the launch of the bundled engine for one model; it accepts llama-server's flags.
+
+    Raises:
+        SetupError: The model's `args` contain an unknown flag or one that llmsup sets, or the config asks for
+            something this engine has no flag for.
+    """
+    words, body, corrected = words_of(start, DIALECT, alias=start.spec.name)
+    return Launch(
+        engine=NAME,
+        argv=(*start.program, *words),
+        env={**start.spec.env, **CHILD_MODE, "LLMSUP_STDIN_GUARD": "1"},
+        address=UnixAddress(start.socket),
+        tells_progress=True,  # this is llama.cpp's server, with the same child mode
+        body_defaults=body,
+        corrections=corrected.told,
+    )

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from .flags import FLAGS, TABLE, Flag, apply
-from .values import expected
+from .parsers import expected
 
 PROGRAM = "llmsup bundled engine"
 
@@ -43,7 +43,7 @@ def read(words: Iterable[str]) -> Settings:
             continue
         value = next(rest, None)
         if value is None:
-            raise UsageError(f"{word} wants a value")
+            raise UsageError(f"{word} needs a value")
         try:
             settings.append((word, flag, flag.read(value)))
         except ValueError:

@@ -15,10 +15,10 @@ from ..context import Context
 from ..finding import find_program, model_path
 from ..kind import Kind, Machine, Wanted
 from ..launch import Launch, mentions
+from ..llama_server import NAME as LLAMA_SERVER
 from ..llama_server import command_line as llama_server
 from ..llama_server.context import context
 from ..llama_server.model_file import projector_of, with_file
-from ..llama_server.names import NAME as LLAMA_SERVER
 from . import launch
 
 

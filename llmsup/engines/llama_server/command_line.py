@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from ...config.schema import ModelSpec
 from ...errors import Collected
 from ..address import UnixAddress
 from ..launch import Launch
+from . import NAME
+from .corrections import Corrected, corrections
 from .flags import Dialect, check_args, render
-from .names import NAME
-from .spellings import Corrected, corrections
 
 # Internal to llama.cpp, so nothing depends on it: with this variable (any number will do) llama-server takes us for its
 # router. It then prints lines `cmd_child_to_router:state:{...}` on its standard output, with the progress of the load,
@@ -46,36 +46,44 @@ def alias_of(name: str) -> str:
     return name.replace(",", "\N{FULLWIDTH COMMA}")
 
 
-def launch(
-    spec: ModelSpec,
-    *,
-    command: tuple[str, ...],
-    dialect: Dialect,
-    model: Path,
-    socket: Path,
-    threads: int | None,
-) -> Launch:
-    """Return the launch of a llama-server for one model.
+@frozen(kw_only=True)
+class ServerStart:
+    """What a server of llama.cpp's is started with, whichever program it comes in.
 
-    Args:
-        command: The binary, and arguments that come before all others.
+    Attributes:
+        spec: The model's settings, with the flags for its file already in `args`.
+        program: The binary, and arguments that come before all others.
+        model: The model's file.
         socket: Where it is to answer; the name must end in ".sock", or llama-server takes it for a host.
+        threads: The number of threads to compute with; None leaves it to the engine.
+    """
+
+    spec: ModelSpec
+    program: tuple[str, ...]
+    model: Path
+    socket: Path
+    threads: int | None = None
+
+
+def launch(start: ServerStart, dialect: Dialect) -> Launch:
+    """Return the launch of a llama-server for one model.
 
     Raises:
         SetupError: The model's `args` contain an unknown flag or one that llmsup sets, or the config asks for
             something this engine has no flag for.
     """
+    spec = start.spec
     problems = Collected()
     with problems.noting():
-        leading = corrected_command(spec, command, dialect)
+        leading = corrected_command(spec, start.program, dialect)
     with problems.noting():
-        words, body, corrected = words_of(spec, dialect, model, socket, threads, alias=alias_of(spec.name))
+        words, body, corrected = words_of(start, dialect, alias=alias_of(spec.name))
     problems.check()
     return Launch(
         engine=NAME,
         argv=(*leading.words, *words),
         env={**spec.env, **CHILD_MODE},
-        address=UnixAddress(socket),
+        address=UnixAddress(start.socket),
         tells_progress=True,
         farewell=_CHILD_EXIT,
         body_defaults=body,
@@ -94,7 +102,7 @@ def corrected_command(spec: ModelSpec, command: tuple[str, ...], dialect: Dialec
 
 
 def corrected_args(spec: ModelSpec, dialect: Dialect, *, place: str = "args") -> Corrected:
-    """Return a model's `args` as this llama-server spells them, whoever wrote the rest of the command line.
+    """Return a model's `args` as this llama-server spells them, for a command line that the user wrote.
 
     Raises:
         SetupError: This build doesn't know one of the flags.
@@ -111,7 +119,7 @@ def _checked(spec: ModelSpec, dialect: Dialect, owned: Mapping[str, str], *, pla
 
 
 def words_of(
-    spec: ModelSpec, dialect: Dialect, model: Path, socket: Path, threads: int | None, *, alias: str
+    start: ServerStart, dialect: Dialect, *, alias: str
 ) -> tuple[tuple[str, ...], dict[str, object], Corrected]:
     """Return all words after the program, request fields for flags this build lacks, and the corrections to `args`.
 
@@ -120,10 +128,11 @@ def words_of(
     """
     problems = Collected()
     with problems.noting():
-        corrected = _checked(spec, dialect, _OWNED)
+        corrected = _checked(start.spec, dialect, _OWNED)
     with problems.noting():
-        rendered = render(spec, dialect, threads=threads)
+        rendered = render(start.spec, dialect, threads=start.threads)
     problems.check()
     # The user's arguments come last: llama-server uses the last value of a flag given twice.
-    words = ("--model", str(model), "--host", str(socket), "--alias", alias, *rendered.words, *corrected.words)
+    place = ("--model", str(start.model), "--host", str(start.socket), "--alias", alias)
+    words = (*place, *rendered.words, *corrected.words)
     return words, {**rendered.body_defaults, **corrected.sampling}, corrected

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from ...config.flag_names import flags_of
 from ...config.schema import ModelSpec
-from ...config.spellings import flags_of
 
 TRUE, FALSE = ("on", "enabled", "true", "1"), ("off", "disabled", "false", "0")
 """The words that llama.cpp accepts for yes and no (common/arg.cpp)."""

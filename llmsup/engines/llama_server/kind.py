@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 from ...config.engine_words import AUTO
-from ...config.schema import EngineSpec, ModelSpec
+from ...config.schema import EngineSpec
 from ..finding import find_program, names_program
 from ..kind import Machine, Wanted
 from ..launch import Launch
-from . import command_line
+from . import NAME
+from .command_line import ServerStart, launch
 from .llama_cpp import LlamaCpp
-from .names import NAME
 
 
 class LlamaServer(LlamaCpp):
@@ -30,17 +30,8 @@ class LlamaServer(LlamaCpp):
         words = _words(table)
         return find_program(wanted.spec, words, machine, machine.remedy if words[0] == NAME else "")
 
-    async def command_line(
-        self,
-        spec: ModelSpec,
-        program: tuple[str, ...],
-        model: Path,
-        socket: Path,
-        threads: int | None,
-        machine: Machine,
-    ) -> Launch:
-        dialect = await machine.probe.dialect(Path(program[0]))
-        return command_line.launch(spec, command=program, dialect=dialect, model=model, socket=socket, threads=threads)
+    async def command_line(self, start: ServerStart, machine: Machine) -> Launch:
+        return launch(start, await machine.probe.dialect(Path(start.program[0])))
 
 
 def installed(machine: Machine) -> tuple[str, ...]:

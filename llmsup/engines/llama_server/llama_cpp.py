@@ -15,6 +15,7 @@ from ..cores import share_of
 from ..finding import model_path
 from ..kind import Kind, Machine, Wanted
 from ..launch import Launch
+from .command_line import ServerStart
 from .context import context
 from .model_file import projector_of, with_file
 
@@ -51,23 +52,16 @@ class LlamaCpp(Kind):
             model = await model_path(spec, machine)
         share = share_of(spec, cores=machine.cores(), several=machine.several())
         filled = self.with_file(spec, found) if found else spec
+        start = ServerStart(spec=filled, program=program, model=model, socket=socket, threads=share.threads)
         with problems.noting():
-            launch = await self.command_line(filled, program, model, socket, share.threads, machine)
+            launch = await self.command_line(start, machine)
         problems.check()
         projector = self.projector(spec, found) if found else None
         return evolve(launch, env={**share.env, **launch.env}, projector=projector)
 
     @abstractmethod
-    async def command_line(
-        self,
-        spec: ModelSpec,
-        program: tuple[str, ...],
-        model: Path,
-        socket: Path,
-        threads: int | None,
-        machine: Machine,
-    ) -> Launch:
-        """Return the launch for settings that already have the file's flags in their `args`.
+    async def command_line(self, start: ServerStart, machine: Machine) -> Launch:
+        """Return the command line of this kind's program.
 
         Raises:
             SetupError: The config asks for something this build can't do.

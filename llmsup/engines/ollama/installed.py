@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ..llama_server.names import NAME
+from ..llama_server import NAME
 
 
 def find_llama_server(

@@ -11,7 +11,7 @@ from ...engines.connection import Disconnected
 from ...engines.dial import connect
 from ...engines.launch import Launch
 from ...engines.pool import PATIENCE as POOL_PATIENCE
-from ...engines.pool import Pool
+from ...engines.pool import ConnectionPool
 from ...errors import EngineBadAnswer, OutOfResources
 from ...process.shortage import insist
 from ...units import Seconds, format_seconds
@@ -54,7 +54,7 @@ class Health:
         return False
 
     async def _ask(self) -> bool:
-        probe = Pool.to(self._launch.address)
+        probe = ConnectionPool.to(self._launch.address)
         try:
             if not self._launch.health:
                 reach = partial(connect, self._launch.address)

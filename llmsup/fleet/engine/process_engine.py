@@ -13,7 +13,7 @@ import trio
 from ...engines.address import Address, UnixAddress
 from ...engines.dial import connect
 from ...engines.launch import Launch
-from ...engines.pool import Pool
+from ...engines.pool import ConnectionPool
 from ...errors import OutOfResources
 from ...memory.cost.meter import Meter
 from ...memory.cost.process import footprint_of_group
@@ -38,7 +38,7 @@ class RunningEngine:
     def __init__(self, launch: Launch, child: Child, book: LogBook) -> None:
         self.launch = launch
         self.pid = child.pid
-        self.pool = Pool.to(launch.address)
+        self.pool = ConnectionPool.to(launch.address)
         self.meter = Meter()
         self.progress: float | None = None
         self._child = child

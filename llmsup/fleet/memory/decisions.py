@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from attrs import define
 
 from ...memory.policy.decision import Decision, Left
-from ...process.events import Events
+from ...process.ring import Events
 from ...units import Bytes
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from ...memory.policy.admission import admit_all
 from ...memory.policy.decision import Decision
 from ...memory.policy.inputs import LoadedModel, Machine, Need
 from ...memory.policy.room import apart, room, tightest, wanted
-from ...process.events import Events
+from ...process.ring import Events
 from ..model.model import Model
 from ..model.states import Cause
 from .costs import CostSource

@@ -16,8 +16,8 @@ from ...engines.kinds import KINDS
 from ...engines.registry import Kinds
 from ...errors import EngineBadAnswer, EngineDied, Error, ModelFailed, ModelNotLoaded
 from ...memory.cost.estimate import Estimate, estimate
-from ...process.events import Events
 from ...process.logbook import LogBook
+from ...process.ring import Events
 from ...process.watched import Watched
 from ...units import NEVER, Bytes, Seconds
 from ..backend import BackendRun

@@ -13,7 +13,7 @@ import trio
 
 from ...catalog.entry import Entry
 from ...engines.launch import Launch
-from ...engines.pool import Pool
+from ...engines.pool import ConnectionPool
 from ...errors import Error, StillRunning
 from ...memory.cost.meter import Meter
 from ...memory.policy.decision import Decision
@@ -38,7 +38,7 @@ class Engine(Protocol):
 
     launch: Launch
     pid: int
-    pool: Pool
+    pool: ConnectionPool
     meter: Meter
     progress: float | None
     remains: tuple[str, ...]
@@ -202,7 +202,7 @@ class Run:
         return self.loaded_at is not None and self.measured_at is not None and self.measured_at >= self.loaded_at
 
     @property
-    def pool(self) -> Pool:
+    def pool(self) -> ConnectionPool:
         """The connections to the engine."""
         assert self.engine is not None
         return self.engine.pool

@@ -13,7 +13,7 @@ import msgspec
 from attrs import frozen
 
 from ...config.schema import Server
-from ...engines.wire import Headers
+from ...engines.http import Headers
 from ...errors import ConfigError, Error
 from ...fleet.fleet import Fleet
 from ...fleet.model.model import Model

@@ -17,7 +17,7 @@ import trio
 from ...config.live import LiveConfig
 from ...config.schema import Memory
 from ...errors import SetupError
-from ...process.events import Events
+from ...process.ring import Events
 from ...process.watched import Watched
 from ...units import Bytes, format_bytes, format_seconds
 from ..policy.inputs import Machine, host_pools

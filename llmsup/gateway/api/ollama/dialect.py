@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from ....engines.wire import Headers
+from ....engines.http import Headers
 from ....errors import Error
 from ...message import Reply, whole_reply
 from ..dialect import Dialect, error_object

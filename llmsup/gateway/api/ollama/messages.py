@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from ....engines.wire import Buffer
+from ....engines.http import Buffer
 from ....errors import BadRequest
 from ...body import JsonBody
 

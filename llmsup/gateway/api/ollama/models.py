@@ -12,7 +12,7 @@ import trio
 
 from ....catalog.described import capabilities
 from ....catalog.entry import Entry
-from ....catalog.labels import quant_in
+from ....catalog.name_parts import quant_in
 from ....errors import MethodNotImplemented, ModelRequired
 from ....fleet.model.model import Model
 from ...message import Reply

@@ -8,7 +8,7 @@ import msgspec
 
 from ....catalog.ollama.params import NAMES, whole
 from ....config.sampling import PARAMETERS
-from ....engines.wire import Buffer
+from ....engines.http import Buffer
 from ....errors import BadRequest
 from ...body import JsonBody, written
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ....engines.wire import Buffer
+from ....engines.http import Buffer
 from ....errors import BadRequest
 from ...body import JsonBody
 from ...message import Reply

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from attrs import frozen
 
 from ..gguf.facts import Facts
-from ..labels import quant_in, split_name, without_quant
+from ..name_parts import quant_in, split_name, without_quant
 
 _PRECISIONS = ("F16", "BF16", "Q8_0", "F32")  # best first: the one that engines are tested with; F32 only costs memory
 

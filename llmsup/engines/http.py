@@ -1,6 +1,6 @@
-"""What goes over the wire to an engine and back, in types: HTTP's parts, as bytes.
+"""The types of HTTP's parts, as bytes: what is sent to an engine and what comes back.
 
-It does not know how any of it is sent or read.
+`connection` sends requests, `response` parses answers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ Headers = list[tuple[bytes, bytes]]
 Buffer = bytes | bytearray | memoryview
 
 Payload = Buffer | tuple[Buffer, ...]
-"""A request's body, in one piece or several, so that nobody has to put hundreds of megabytes together."""
+"""A request's body, in one piece or several, so that hundreds of megabytes need not be joined."""
 
 
 @define

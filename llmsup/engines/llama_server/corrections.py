@@ -7,8 +7,8 @@ from typing import Any
 
 from attrs import Factory, define, frozen
 
+from ...config.flag_names import canonical, flag_in, spellings
 from ...config.schema import ModelSpec
-from ...config.spellings import canonical, flag_in, spellings
 from ...errors import Collected, SetupError
 from ..sampling import FIELD_OF, FIELDS, Field, body_value, read_flag
 from .flags import Dialect
@@ -54,24 +54,15 @@ class Corrected:
     told: tuple[str, ...] = ()
 
 
-def correct(spec: ModelSpec, dialect: Dialect, *, place: str = "args") -> Corrected:
+def corrections(spec: ModelSpec, dialect: Dialect, *, place: str = "args") -> tuple[Corrected, Collected]:
     """Write a model's `args` as this engine spells them, wherever the meaning is certain.
 
-    Anything uncertain is left unchanged, for `check_args` to report.
+    Anything uncertain is left unchanged, for `check_args` to report. A sampling flag with an invalid value, and a flag
+    with several successors to choose from, are left out of the words and returned as problems.
 
     Args:
         place: The name of these arguments in a correction.
-
-    Raises:
-        SetupError: A sampling flag has an invalid value, or a flag has several successors to choose from.
     """
-    corrected, problems = corrections(spec, dialect, place=place)
-    problems.check()
-    return corrected
-
-
-def corrections(spec: ModelSpec, dialect: Dialect, *, place: str = "args") -> tuple[Corrected, Collected]:
-    """Like `correct`, but return what can't be corrected as well, instead of raising; it is left out of the words."""
     if not spec.args:
         return Corrected(), Collected()
     work = _Work(spec, dialect, place)

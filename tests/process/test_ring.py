@@ -9,7 +9,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmsup.process.events import Events
+from llmsup.process.ring import Events
 
 
 def test_they_are_numbered_from_one() -> None:

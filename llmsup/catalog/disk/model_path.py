@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...config.schema import ModelSpec
 from ...errors import SetupError
-from ..labels import split_name
+from ..name_parts import split_name
 
 
 def resolve_path(spec: ModelSpec, roots: Iterable[Path], *, directories: bool = False) -> Path:

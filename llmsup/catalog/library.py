@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..config.schema import Config
@@ -16,7 +16,7 @@ from ..units import Seconds
 from .build import build
 from .disk.companions import companions
 from .disk.lmstudio import bridge_target, model_roots
-from .disk.paths import resolve_path
+from .disk.model_path import resolve_path
 from .disk.survey import Survey, survey
 from .found import Snapshot, Stamp, Unreadable
 from .gguf.facts import Facts
@@ -28,6 +28,9 @@ HEADERS = "headers.json"
 
 IDS = "ids.json"
 """The file beside it that keeps the ids that models were given."""
+
+STEP = Seconds(0.1)
+"""Seconds between the progress reports of `scan_now`."""
 
 
 class Library:
@@ -89,6 +92,23 @@ class Library:
     def save_ids(self, served: Iterable[str]) -> str | None:
         """Save the ids of the served models for the next start; returns why that failed, or None."""
         return self._ids.save(served)
+
+
+def scan_now(config: Config, on_progress: Callable[[int, int], None] | None = None) -> Snapshot:
+    """Scan the disk completely, for commands that don't talk to a server.
+
+    Args:
+        on_progress: Called with the headers read and their total while headers are read for the first time.
+    """
+    library = Library(config.server.state_dir / HEADERS)
+    library.survey(config)
+    of = library.pending
+    while library.pending:
+        library.read(STEP)
+        if on_progress is not None:
+            on_progress(of - library.pending, of)
+    library.save()
+    return library.snapshot()
 
 
 def configured(config: Config) -> list[Path]:

@@ -11,8 +11,7 @@ from gguf_zoo import ZOO
 from llmsup.catalog.found import Stamp, Unreadable
 from llmsup.catalog.gguf.facts import Facts
 from llmsup.catalog.gguf.header_cache import HeaderCache
-from llmsup.catalog.index import Library
-from llmsup.catalog.scan import scan_now
+from llmsup.catalog.library import Library, scan_now
 from llmsup.config import Config
 
 

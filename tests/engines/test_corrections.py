@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from real_engines import llama_server
 
+from llmsup.config.flag_names import canonical, flag_in
 from llmsup.config.schema import ModelSpec
-from llmsup.config.spellings import canonical, flag_in
-from llmsup.engines.bundled import launch as bundled
-from llmsup.engines.llama_server.command_line import launch
+from llmsup.engines.bundled import kind as bundled
+from llmsup.engines.llama_server.command_line import ServerStart, launch
+from llmsup.engines.llama_server.corrections import Corrected, corrections
 from llmsup.engines.llama_server.flags import Dialect
 from llmsup.engines.llama_server.probe import Probe, parse_flags
-from llmsup.engines.llama_server.spellings import correct
 from llmsup.errors import SetupError
 
 B10068 = Dialect(
@@ -32,6 +32,17 @@ OLD = Dialect(frozenset(["--flash-attn", "-fa", "--mmap", "--no-mmap", "--mlock"
 
 def spec(*args: str, **settings: Any) -> ModelSpec:
     return ModelSpec(name="m", path="m.gguf", args=args, **settings)
+
+
+def start(*args: str) -> ServerStart:
+    return ServerStart(spec=spec(*args), program=("l",), model=Path("/m.gguf"), socket=Path("/s.sock"))
+
+
+def correct(spec: ModelSpec, dialect: Dialect) -> Corrected:
+    """Raises SetupError: what can't be corrected."""
+    corrected, problems = corrections(spec, dialect)
+    problems.check()
+    return corrected
 
 
 def words(dialect: Dialect, args: str) -> str:
@@ -148,19 +159,18 @@ def test_flags_and_their_present_names() -> None:
 
 def test_a_launch_has_the_corrections() -> None:
     """The command line, the requests and what is told of both."""
-    model, socket = Path("/m.gguf"), Path("/s.sock")
     args = ("--typ-p", "0.9", "--top-nsigma", "1.5")
-    got = launch(spec(*args), command=("l",), dialect=B10068, model=model, socket=socket, threads=None)
+    got = launch(start(*args), B10068)
     assert got.argv[-4:] == ("--typical-p", "0.9", "--top-nsigma", "1.5")
     assert got.corrections == ("args: --typ-p is --typical-p here",)
-    got = bundled.launch(spec(*args), model=model, socket=socket, threads=None)
+    got = bundled.launch(start(*args))
     assert got.argv[-2:] == ("--typical-p", "0.9")
     assert got.body_defaults == {"top_n_sigma": 1.5}
     assert len(got.corrections) == 2
     with pytest.raises(SetupError, match=r"--split-mode.*the bundled engine does not know"):
-        bundled.launch(spec("-sm", "none"), model=model, socket=socket, threads=None)
+        bundled.launch(start("-sm", "none"))
     with pytest.raises(SetupError, match="sets itself"):
-        bundled.launch(spec("--host=0.0.0.0"), model=model, socket=socket, threads=None)
+        bundled.launch(start("--host=0.0.0.0"))
 
 
 async def test_the_real_one_knows_what_we_correct_to() -> None:
