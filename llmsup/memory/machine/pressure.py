@@ -10,8 +10,7 @@ from attrs import Factory, evolve, frozen
 
 from .reading import Level, Reading
 from .signals import Signal, say_available, signals
-from .stalls import RecentStall, recent
-from .trends import Trend, sinking
+from .trends import RecentStall, Trend, recent, sinking
 from .watermarks import marks
 
 UNREADABLE = "the machine's memory can't be read"

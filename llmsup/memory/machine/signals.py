@@ -11,7 +11,7 @@ from attrs import frozen
 
 from ...units import format_bytes
 from .reading import Level, Reading, Stall
-from .stalls import RecentStall
+from .trends import RecentStall
 from .watermarks import EXIT, Watermarks
 
 LEAST, LEAST_SHARE = 256 * 1024**2, 32
