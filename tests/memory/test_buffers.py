@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from miniatures import miniature
 from real_engines import llama_server, smollm2
 
-from llmsup.memory.cost.buffers import Buffers
+from llmsup.memory.cost.meter import Buffers
 
 MiB = 1024**2
 
