@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from llmsup.config.schema import GiB, MiB
 from llmsup.memory.machine.pressure import UNREADABLE, Gauge, higher
 from llmsup.memory.machine.reading import Reading, Stall
-from llmsup.memory.machine.watermarks import marks
+from llmsup.memory.machine.signals import marks
 from llmsup.units import Bytes
 
 TOTAL, RESERVE = 64 * GiB, 5 * GiB

@@ -13,8 +13,7 @@ from looks import LINUX, MAC, RESERVE, held, shown, stalling, with_free
 from llmsup.config.schema import GiB
 from llmsup.memory.machine.pressure import CALM, GAP, UNREADABLE, Gauge, Pressure, higher
 from llmsup.memory.machine.reading import Level, Reading
-from llmsup.memory.machine.signals import LEAST, signals
-from llmsup.memory.machine.watermarks import marks
+from llmsup.memory.machine.signals import LEAST, marks, signals
 from llmsup.units import Bytes
 
 LOW, VERY_LOW, EASING = with_free(1.4), with_free(0.5), with_free(1.7)

@@ -12,9 +12,8 @@ from looks import LINUX, MAC, RESERVE, stalling, with_free
 
 from llmsup.config.schema import GiB
 from llmsup.memory.machine.reading import Reading, Stall
-from llmsup.memory.machine.signals import LEAST, Signal, say_available, signals
+from llmsup.memory.machine.signals import LEAST, Signal, marks, say_available, signals
 from llmsup.memory.machine.trends import RecentStall
-from llmsup.memory.machine.watermarks import marks
 from llmsup.units import Bytes
 
 MiB = 1024**2

@@ -9,9 +9,8 @@ from typing import TypeVar
 from attrs import Factory, evolve, frozen
 
 from .reading import Level, Reading
-from .signals import Signal, say_available, signals
+from .signals import Signal, marks, say_available, signals
 from .trends import RecentStall, Trend, recent, sinking
-from .watermarks import marks
 
 UNREADABLE = "the machine's memory can't be read"
 
