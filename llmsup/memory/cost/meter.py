@@ -33,8 +33,8 @@ _MODEL, _CONTEXT, _AGAIN = "loaded meta data with", "constructing llama_context"
 
 @define
 class Buffers:
-    """What one engine logs about its buffers: llama-server's lines "CPU KV buffer size = 45.00 MiB", which it only writes
-    with `--verbosity 4`. They are of all its models and contexts: a draft model is loaded beside the main one.
+    """One engine's buffers, as llama-server logs them with `--verbosity 4`: "CPU KV buffer size = 45.00 MiB". They are
+    of all models and contexts in it: a draft model is loaded beside the main one.
     """
 
     _sizes: dict[tuple[int, str, str, str], Bytes] = Factory(dict)
