@@ -17,10 +17,9 @@ from ...config.live import LiveConfig
 from ...errors import ModelTooLarge
 from ...memory.amounts import HOST, Amounts
 from ...memory.cost.cost import Cost, by_pool
-from ...memory.policy.admission import admit_all
+from ...memory.policy.admission import admit_all, apart, room, tightest, wanted
 from ...memory.policy.decision import Decision
 from ...memory.policy.inputs import LoadedModel, Machine, Need
-from ...memory.policy.room import apart, room, tightest, wanted
 from ...process.events import Events
 from ..model.model import Model
 from ..model.states import Cause

@@ -17,8 +17,7 @@ from .cheapest import Candidate, cheapest
 from .decision import Decision, Weighed
 from .eligibility import for_load, had_its_turn, until
 from .eviction_cost import points
-from .inputs import RANKS, RULES, LoadedModel, Machine, Need, Rules
-from .room import apart, missing, room, tightest, wanted
+from .inputs import RANKS, RULES, LoadedModel, Machine, Need, Rules, taken
 
 
 @frozen
@@ -158,7 +157,7 @@ def _enough(
     candidates: Sequence[Candidate], lacks: Amounts, alone: Amounts | None, rules: Rules
 ) -> tuple[Candidate, ...]:
     """The cheapest set that frees what is missing. If no set does: all of them, if that is enough because no other
-    model remains (`room.room`).
+    model remains (`room`).
 
     Args:
         alone: What would be missing then; None if other models remain in any case.
@@ -186,3 +185,53 @@ def _candidate(seen: Weighed, machine: Machine) -> Candidate:
 def _wait(seen: Decision, loaded_models: Sequence[LoadedModel], because: str) -> Decision:
     largest = sorted(loaded_models, key=lambda each: (-each.cost.total, each.name))
     return evolve(seen, kind="wait", because=because, holders=tuple(each.name for each in largest))
+
+
+# How much room there is...
+
+
+def apart(loaded_models: Sequence[LoadedModel], kept: AbstractSet[str]) -> tuple[list[LoadedModel], list[LoadedModel]]:
+    """Those that remain; and those that are leaving, or are going to for a load that has waited longer."""
+    gone = [each.leaving or each.name in kept for each in loaded_models]
+    remain = [each for each, goes in zip(loaded_models, gone, strict=True) if not goes]
+    return remain, [each for each, goes in zip(loaded_models, gone, strict=True) if goes]
+
+
+def room(
+    machine: Machine, remain: Sequence[LoadedModel], gone: Sequence[LoadedModel], promised: Amounts = ZERO
+) -> Amounts:
+    """What is free of each pool when some models are gone and something is promised to others.
+
+    Half of the reserve is left of what is available now: the ceiling keeps the whole of it free of our own models, so
+    that this half is for others that grow while a model loads. Where none of our models remains, nobody would ever
+    make way for one that needs that half, and it is not left.
+    """
+    ours = add_up(each.cost for each in remain) + promised
+    back = add_up(each.freeable for each in gone) - add_up(each.pending for each in remain if each.loading) - promised
+    free = {}
+    for name, pool in machine.pools.items():
+        if pool.available is not None:
+            size = pool.available - (pool.reserve // 2 if remain or promised else 0) + back[name]
+        elif pool.total is not None:
+            size = pool.total - taken(ours, name)
+        else:
+            continue
+        free[name] = min(size, 0) if machine.level == "warn" else size  # at "warn" no load may raise the total
+    return Amounts(free)
+
+
+def wanted(cost: Amounts, machine: Machine) -> dict[str, int]:
+    """What a load takes of each pool whose room it depends on: those that it takes from; all, if it takes nothing."""
+    bounded = [name for name, pool in machine.pools.items() if pool.available is not None or pool.total is not None]
+    sizes = {name: taken(cost, name) for name in bounded}
+    return {name: size for name, size in sizes.items() if size} or sizes
+
+
+def missing(wanted: Mapping[str, int], room: Amounts) -> Amounts:
+    """What a load lacks of each pool; below zero is what is left over."""
+    return Amounts({pool: size - room[pool] for pool, size in wanted.items()})
+
+
+def tightest(wanted: Mapping[str, int], room: Amounts) -> int:
+    """How much is free for a load, in bytes: as much as in the pool that has the least for it."""
+    return min(room[pool] for pool in wanted)
