@@ -23,9 +23,10 @@ from ...memory.policy.inputs import LoadedModel, Machine, Need
 from ...process.events import Events
 from ..model.model import Model
 from ..model.states import Cause
+from .ask import Ask
 from .costs import CostSource
 from .decisions import Decisions
-from .grant import Ask, Grant
+from .grant import Grant
 from .reclaim import Watch, until_returned
 from .relief import Relieving
 from .view import MemoryView

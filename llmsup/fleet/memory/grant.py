@@ -1,9 +1,9 @@
-"""The memory granted to one model: reserved before its engine starts, counted until the memory has been returned."""
+"""The memory granted to models: reserved before an engine starts, counted until the memory has been returned."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import trio
 from attrs import define, field
@@ -197,47 +197,35 @@ class Grant:
         )
 
 
-@define(eq=False)
-class Ask:
-    """A model that asks to be admitted.
+class Ledger:
+    """The grants, by model; a model has one at a time."""
 
-    Attributes:
-        cost: What loading it will cost.
-        since: When it asked (trio time).
-        because: Why it is still waiting.
-        held: The models whose queues the last decision paused for it.
-        going: The grants evicted for it; it starts when their memory has been returned.
-        granted: Its memory is reserved.
-        decided: Set when it may start, or never may.
-        refusal: Why it never may.
-    """
+    def __init__(self) -> None:
+        self._by_model: dict[Model, Grant] = {}
 
-    model: Model
-    cost: Cost
-    since: float
-    because: str = ""
-    held: frozenset[str] = frozenset()
-    going: tuple[Grant, ...] = ()
-    granted: bool = False
-    decided: trio.Event = field(factory=trio.Event, init=False)
-    refusal: str = field(default="", init=False)
+    def __iter__(self) -> Iterator[Grant]:
+        return iter(self._by_model.values())
 
-    @property
-    def first(self) -> float:
-        """When the oldest request waiting for it came, or when its load was asked for (trio time)."""
-        return min(self.since, self.model.queue.since or self.since)
+    def __contains__(self, grant: Grant) -> bool:
+        return self._by_model.get(grant.model) is grant
 
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self.model.spec.name
+    def of(self, model: Model) -> Grant | None:
+        """A model's grant; None if it has none."""
+        return self._by_model.get(model)
 
-    @property
-    def bytes(self) -> Bytes:
-        """How much it asks for."""
-        return self.cost.bytes
+    def add(self, grant: Grant) -> None:
+        """Count it from now on."""
+        self._by_model[grant.model] = grant
 
-    @property
-    def wanted(self) -> bool:
-        """Whether the model is still wanted."""
-        return self.model.wanted
+    def remove(self, grant: Grant) -> None:
+        """Stop counting it: its memory has been returned."""
+        del self._by_model[grant.model]
+
+    def named(self, names: Collection[str]) -> tuple[Grant, ...]:
+        """The grants of the models with these names."""
+        return tuple(each for each in self if each.model.spec.name in names)
+
+    def pause(self, names: Collection[str]) -> None:
+        """Pause the queues of these models, so that another gets its turn; resume all others."""
+        for each in self:
+            (each.model.queue.pause if each.model.spec.name in names else each.model.queue.resume)()

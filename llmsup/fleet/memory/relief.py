@@ -11,7 +11,7 @@ from ...memory.cost.cost import by_pool
 from ...memory.policy.decision import Decision
 from ...memory.policy.inputs import LoadedModel, Machine, Rules, taken
 from ...memory.policy.pressure import Relief, relieve
-from .ledger import Ledger
+from .grant import Ledger
 
 
 class Relieving:

@@ -21,9 +21,9 @@ from ...memory.policy.pressure import stays_under_pressure
 from ...memory.policy.rivals import Rivals
 from ...units import Seconds
 from ..model.model import Model
+from .ask import Ask
 from .costs import CostSource
-from .grant import Ask
-from .ledger import Ledger
+from .grant import Ledger
 from .reclaim import Watch
 
 
