@@ -25,7 +25,7 @@ from llmsup.engines.dial import connect
 from llmsup.engines.launch import Launch
 from llmsup.engines.pool import Pool
 from llmsup.errors import OutOfResources
-from llmsup.fleet.engine.health import Health
+from llmsup.fleet.engine.process_engine import Health
 from llmsup.fleet.model.model import Model
 from llmsup.fleet.model.states import State
 from llmsup.fleet.model.supervisor import Supervisor
