@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmsup.config.schema import GiB, MiB
-from llmsup.memory.machine.pressure import UNREADABLE, Gauge, higher
+from llmsup.memory.machine.gauge import UNREADABLE, Gauge, higher
 from llmsup.memory.machine.reading import Reading, Stall
 from llmsup.memory.machine.signals import marks
 from llmsup.units import Bytes

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from looks import LINUX, MAC, RESERVE, held, shown, stalling, with_free
 
 from llmsup.config.schema import GiB
-from llmsup.memory.machine.pressure import CALM, GAP, UNREADABLE, Gauge, Pressure, higher
+from llmsup.memory.machine.gauge import CALM, GAP, UNREADABLE, Gauge, Pressure, higher
 from llmsup.memory.machine.reading import Level, Reading
 from llmsup.memory.machine.signals import LEAST, marks, signals
 from llmsup.units import Bytes

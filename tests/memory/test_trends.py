@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmsup.config.schema import GiB, MiB
-from llmsup.memory.machine.pressure import Gauge
+from llmsup.memory.machine.gauge import Gauge
 from llmsup.memory.machine.reading import Reading
 from llmsup.memory.machine.trends import Trend, sinking
 from llmsup.units import Bytes

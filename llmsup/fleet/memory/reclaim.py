@@ -6,7 +6,7 @@ from typing import Protocol
 
 import trio
 
-from ...memory.machine.pressure import Pressure
+from ...memory.machine.gauge import Pressure
 from ...memory.machine.reading import Reading
 from ...memory.policy.inputs import Machine
 from ...units import Bytes

@@ -11,7 +11,7 @@ from attrs import evolve
 from ...config.live import LiveConfig
 from ...config.schema import Memory
 from ...memory.cost.cost import Cost, Source
-from ...memory.machine.pressure import Pressure
+from ...memory.machine.gauge import Pressure
 from ...memory.machine.reading import Reading
 from ...memory.policy.decision import Decision
 from ...memory.policy.eligibility import stays

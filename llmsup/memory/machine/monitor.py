@@ -22,8 +22,8 @@ from ...process.watched import Watched
 from ...units import Bytes, format_bytes, format_seconds
 from ..policy.inputs import Machine, host_pools
 from .devices import list_devices, working_set
+from .gauge import Gauge, Pressure, higher
 from .limits import ceiling, machine_total, reserve
-from .pressure import Gauge, Pressure, higher
 from .psi import Waker, open_waker
 from .reading import Reading
 from .sampler import Sampler

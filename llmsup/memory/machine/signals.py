@@ -1,7 +1,7 @@
 """The signals of memory pressure in one reading, by which values it has rather than by which system it is from, and the
 marks that they are measured against.
 
-How long a signal must last, and which level follows, is worked out in `pressure`.
+How long a signal must last, and which level follows, is worked out in `gauge`.
 """
 
 from __future__ import annotations
