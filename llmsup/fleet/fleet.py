@@ -20,8 +20,8 @@ from ..units import Bytes, Seconds
 from .backend import Backend, BackendLease
 from .changes import Changes, compare
 from .departures import Departures
-from .model.admission import Admission
 from .model.model import Model
+from .model.permission import Admission
 from .model.redefinition import redefine
 from .model.run import Start
 from .supervisors import Supervisors

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @define(eq=False)
 class Grant:
-    """One model's memory: the `model.admission.Grant` of a machine with limited memory.
+    """One model's memory: the `model.permission.Grant` of a machine with limited memory.
 
     Attributes:
         run: The run that it was granted to.

@@ -10,13 +10,13 @@ import trio
 from ...errors import Error
 from ...process.shortage import explain, is_ours
 from ...units import NEVER, format_seconds
-from .admission import Admission, Grant
 from .aftermath import settle
 from .hanging import watch_health
 from .hooks import after_ready, before_stop
 from .intent import StopRequest
 from .model import Model
 from .outcome import SHUT_DOWN, FailedToStart, Outcome, as_error, not_started
+from .permission import Admission, Grant
 from .run import Engine, Run, Start
 from .states import Cause, State
 from .watchdogs import until_ready, watch_exit, watch_footprint, watch_socket

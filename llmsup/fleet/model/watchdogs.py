@@ -17,10 +17,10 @@ from ...process.logbook import LogBook
 from ...units import format_seconds
 from ..engine.oom import LOOKED_AT, complains_of_memory, may_be_the_system
 from ..engine.projectors import complains_of_projector
-from .admission import Grant
 from .last_words import first_complaint, last_words
 from .model import SOCKET_GONE, Model
 from .outcome import Crashed, FailedToStart, OutOfMemory, PortTaken, ProjectorRefused, TimedOut
+from .permission import Grant
 from .run import Engine, Run
 
 MEASURE_EVERY = 5.0
