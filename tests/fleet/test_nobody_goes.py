@@ -39,8 +39,8 @@ async def test_those_that_may_not_go(autojump_clock: MockClock, caplog: pytest.L
             await trio.sleep(300)
             assert m.governor.pressure.level == "critical"
             assert m.governor.left is not None
-            assert m.governor.left.because == "no model may go now (a: pinned; b: 1 in flight)"
-            assert told(caplog) == [m.governor.left.because] * spell
+            assert m.governor.left.reason == "no model may go now (a: pinned; b: 1 in flight)"
+            assert told(caplog) == [m.governor.left.reason] * spell
             record = list(m.governor.records)[-1].decision
             assert (record.kind, record.left, record.model) == ("leave", "none may go", "")
             m.neighbour = 0

@@ -58,7 +58,7 @@ class FakeEngine:
         self.signs = 0
         self.computes = False
         self.asked = 0  # how often, after its health
-        self.unready_because = "it is a fake"
+        self.unready_reason = "it is a fake"
         self.stopped_at: float | None = None
         self.remains: tuple[str, ...] = ()
         self.left: tuple[str, ...] = ()

@@ -76,7 +76,7 @@ def test_a_fast_fall_below_the_mark_is_critical_at_once() -> None:
         assert gauge.pressure.level == "normal" or available < LOW
         now, available = now + 0.25, available - 100 * MiB  # 400 MiB a second: gone in less than 4
     assert gauge.pressure.level == "critical"
-    assert "falls by" in gauge.pressure.because
+    assert "falls by" in gauge.pressure.reason
 
 
 def test_a_small_group_is_gone_sooner() -> None:

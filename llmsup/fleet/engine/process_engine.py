@@ -86,8 +86,8 @@ class RunningEngine:
                 await self._book.until(lambda: self._signs() != seen)  # noqa: B023 -- awaited within this iteration
 
     @property
-    def unready_because(self) -> str:
-        return self._health.said
+    def unready_reason(self) -> str:
+        return self._health.result
 
     def _signs(self) -> tuple[int, int]:
         return self._book.written, self._reports
@@ -159,14 +159,14 @@ class Health:
     """The health checks of one engine.
 
     Attributes:
-        said: The result of the last check, for people.
+        result: How the last check went, for people.
         answered: It has answered at least once.
     """
 
     def __init__(self, launch: Launch) -> None:
         self._launch = launch
         self._question = f"GET {launch.health}" if launch.health else "its port"
-        self.said = f"{self._question} never answered"
+        self.result = f"{self._question} never answered"
         self.answered = False
 
     async def answers(self, patience: float) -> bool:
@@ -182,10 +182,10 @@ class Health:
             with trio.move_on_after(patience) as limit:
                 return await self._ask()
         except OutOfResources as error:
-            self.said = f"{self._question} could not be asked: {error}"
+            self.result = f"{self._question} could not be asked: {error}"
             raise
         if limit.cancelled_caught:
-            self.said = f"{self._question} got no answer for {format_seconds(Seconds(patience))}"
+            self.result = f"{self._question} got no answer for {format_seconds(Seconds(patience))}"
         return False
 
     async def _ask(self) -> bool:
@@ -201,8 +201,8 @@ class Health:
             return False
         finally:
             await probe.close()
-        self.said = f"{self._question} answered {answer.status}"
+        self.result = f"{self._question} answered {answer.status}"
         if answer.status == 404:
-            self.said += ': set `health` to a path that it serves, or to ""'
+            self.result += ': set `health` to a path that it serves, or to ""'
         self.answered = self.answered or answer.status == 200
         return answer.status == 200

@@ -18,7 +18,7 @@ class Ask:
     Attributes:
         cost: What loading it will cost.
         since: When it asked (trio time).
-        because: Why it is still waiting.
+        reason: Why it is still waiting.
         held: The models whose queues the last decision paused for it.
         going: The grants evicted for it; it starts when their memory has been returned.
         granted: Its memory is reserved.
@@ -29,7 +29,7 @@ class Ask:
     model: Model
     cost: Cost
     since: float
-    because: str = ""
+    reason: str = ""
     held: frozenset[str] = frozenset()
     going: tuple[Grant, ...] = ()
     granted: bool = False

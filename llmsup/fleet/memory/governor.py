@@ -196,17 +196,17 @@ class Governor(MemoryView):
 
     def _carry_out(self, decision: Decision) -> None:
         ask = next(ask for ask in self.asks if ask.name == decision.model)
-        ask.because, ask.held = decision.because, frozenset(decision.hold)
+        ask.reason, ask.held = decision.reason, frozenset(decision.hold)
         self.records.add(decision)
         match decision.kind:
             case "admit" | "evict":
                 self._reserve(ask, decision)
             case "refuse":
-                ask.refusal = f"{decision.model} can't be loaded: {decision.because}."
+                ask.refusal = f"{decision.model} can't be loaded: {decision.reason}."
                 ask.decided.set()
             case _:
                 held_by = ", ".join(decision.holders[:5])
-                ask.model.queue.shortage = decision.because + (f" (in memory: {held_by})" if held_by else "")
+                ask.model.queue.shortage = decision.reason + (f" (in memory: {held_by})" if held_by else "")
 
     def _reserve(self, ask: Ask, decision: Decision) -> None:
         run = ask.model.run

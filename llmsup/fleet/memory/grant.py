@@ -103,7 +103,7 @@ class Grant:
         cause = Cause.ROOM if decision.model else Cause.PRESSURE
         self.run.decision = decision
         model.demand.evicted(trio.current_time(), model.load_seconds)
-        model.stop(StopRequest(f"{for_whom}: {decision.because}", cause, force=force, patient=not force))
+        model.stop(StopRequest(f"{for_whom}: {decision.reason}", cause, force=force, patient=not force))
 
     # What it counts for...
 

@@ -204,11 +204,11 @@ class Model(Watched):
         if self.run is not None and self.state in (State.WAITING, State.STARTING):
             self.run.end(self.unloaded(reason, cause))
 
-    def give_up_projector(self, why: str) -> None:
+    def give_up_projector(self, reason: str) -> None:
         """Serve it without its projector, which an engine has refused, until its file or its settings change or a load
-        is asked for. `why`: a sentence.
+        is asked for. `reason`: a sentence.
         """
-        self.served = self.entry.without_projector(why)
+        self.served = self.entry.without_projector(reason)
 
     def replace(self, run: Run, reason: str) -> None:
         """Serve new requests with a new engine; this one ends once its requests in flight are done."""

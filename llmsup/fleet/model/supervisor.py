@@ -83,8 +83,8 @@ class Supervisor:
 
     async def _pause(self) -> None:
         if self._model.retry_in:
-            pause, why = format_seconds(self._model.retry_in), self._model.backoff.why
-            self._model.become(State.WAITING, f"starting again in {pause} after {why}")
+            pause, after = format_seconds(self._model.retry_in), self._model.backoff.after
+            self._model.become(State.WAITING, f"starting again in {pause} after {after}")
         with trio.move_on_after(self._model.retry_in):
             await self._model.until(lambda: not self._model.retry_in)  # an operator's `load` cuts it short
 

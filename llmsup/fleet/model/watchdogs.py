@@ -64,8 +64,8 @@ async def _watch_stall(run: Run, engine: Engine, spec: ModelSpec, book: LogBook)
 
 
 def _give_up(what: str, run: Run, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
-    why = f"{spec.name} was given up: {what}; {engine.unready_because}."
-    run.end(TimedOut(why, log_tail=last_words(run, book)))
+    message = f"{spec.name} was given up: {what}; {engine.unready_reason}."
+    run.end(TimedOut(message, log_tail=last_words(run, book)))
 
 
 async def watch_exit(

@@ -227,19 +227,19 @@ class MemoryMonitor(Watched):
         pressure = gauge.pressure
         if pressure.level != before.level:
             worse = higher(pressure.level, before.level)
-            because = pressure.because or "enough is free again"
+            reason = pressure.reason or "enough is free again"
             log.log(
                 logging.WARNING if worse else logging.INFO,
                 "memory pressure: %s -> %s: %s",
                 before.level,
                 pressure.level,
-                because,
+                reason,
             )
             self._events.write(
                 "pressure",
                 before=before.level,
                 level=pressure.level,
-                reason=because,
+                reason=reason,
                 shortfall_bytes=pressure.shortfall,
             )
         self.notify()

@@ -110,7 +110,7 @@ class Signal:
         there: Whether it is present.
         eased: Whether it is gone, by a lower mark than the one at which it appears.
         missing: Bytes to free to end it, more than 0.
-        because: A description for people.
+        reason: A description for people.
         moves: Whether it reflects the current moment; a mean that is only slow to fall doesn't.
     """
 
@@ -120,7 +120,7 @@ class Signal:
     there: bool
     eased: bool
     missing: int
-    because: str
+    reason: str
     moves: bool = True
 
 
@@ -163,28 +163,28 @@ def _least(reading: Reading) -> int:
 
 
 def _said(reading: Reading, missing: int) -> Iterator[Signal]:
-    level, because = reading.level, f"{reading.sources.get('level') or 'the system'} says {reading.level}"
-    because = ", ".join(filter(None, (because, say_available(reading))))
+    level, reason = reading.level, f"{reading.sources.get('level') or 'the system'} says {reading.level}"
+    reason = ", ".join(filter(None, (reason, say_available(reading))))
     size = max(missing, _least(reading))
-    yield Signal("said warn", "warn", 3, level != "normal", level == "normal", size, because)
-    yield Signal("said critical", "critical", 1, level == "critical", level != "critical", size, because)
+    yield Signal("said warn", "warn", 3, level != "normal", level == "normal", size, reason)
+    yield Signal("said critical", "critical", 1, level == "critical", level != "critical", size, reason)
 
 
 def _scarce(reading: Reading, marks: Watermarks, fall: float, *, falls: bool) -> Iterator[Signal]:
     available = reading.available
     if available is None:
         return
-    because, missing = say_available(reading), max(marks.enough - available, 1)
-    yield Signal("low", "warn", 3, available < marks.low, available >= marks.enough, missing, because)
+    reason, missing = say_available(reading), max(marks.enough - available, 1)
+    yield Signal("low", "warn", 3, available < marks.low, available >= marks.enough, missing, reason)
     eased = available >= marks.very_low * EXIT
-    yield Signal("very low", "critical", 1, available < marks.very_low, eased, missing, because)
+    yield Signal("very low", "critical", 1, available < marks.very_low, eased, missing, reason)
     # An unload takes a second or more: started when the memory is all but gone, it comes too late.
     soon = available < marks.low and fall * GONE_IN > available
-    because = f"{because}, and it falls by {format_bytes(fall)} a second"
-    yield Signal("sinking", "critical", 1, soon, not soon, missing, because)
+    reason = f"{reason}, and it falls by {format_bytes(fall)} a second"
+    yield Signal("sinking", "critical", 1, soon, not soon, missing, reason)
     # The little that a small control group has is gone within a second: there the second reading must be enough.
     now = soon and falls and fall > available
-    yield Signal("gone", "critical", TWO_LOOKS, now, not now, missing, because)
+    yield Signal("gone", "critical", TWO_LOOKS, now, not now, missing, reason)
 
 
 def _stalled(reading: Reading, missing: int, some: RecentStall | None, full: RecentStall | None) -> Iterator[Signal]:
@@ -198,8 +198,8 @@ def _stalled(reading: Reading, missing: int, some: RecentStall | None, full: Rec
         moves = now.share > STALLED_EXIT
         there = stall.avg10 > STALLED and moves and scarce
         eased = stall.avg10 < STALLED_EXIT or plenty
-        because = f"{who} waited for memory in {stall.avg10:.0f} % of the last 10 s, {say_available(reading)}"
-        return Signal(name, level, sustained, there, eased, size, because, moves)
+        reason = f"{who} waited for memory in {stall.avg10:.0f} % of the last 10 s, {say_available(reading)}"
+        return Signal(name, level, sustained, there, eased, size, reason, moves)
 
     if reading.some is not None and some is not None:
         yield sign("stalled", "warn", 5, "tasks", reading.some, some)
@@ -214,9 +214,9 @@ def _compressing(reading: Reading, missing: int) -> Iterator[Signal]:
     scarce = reading.available < reading.total * SCARCE_MAC
     plenty = reading.available >= reading.total * SCARCE_MAC * EXIT
     size, rate = max(missing, _least(reading)), reading.compressor_rate
-    because = f"the compressor grows by {format_bytes(rate)} a second, {say_available(reading)}"
-    yield Signal("compressing", "warn", 5, rate > COMPRESSES and scarce, rate <= 0 or plenty, size, because)
+    reason = f"the compressor grows by {format_bytes(rate)} a second, {say_available(reading)}"
+    yield Signal("compressing", "warn", 5, rate > COMPRESSES and scarce, rate <= 0 or plenty, size, reason)
     swaps = reading.swap_out_rate
     if swaps is not None:
-        because = f"{format_bytes(swaps)} a second are swapped out, {say_available(reading)}"
-        yield Signal("swapping", "critical", 3, swaps > SWAPS and scarce, swaps < SWAPS_EXIT or plenty, size, because)
+        reason = f"{format_bytes(swaps)} a second are swapped out, {say_available(reading)}"
+        yield Signal("swapping", "critical", 3, swaps > SWAPS and scarce, swaps < SWAPS_EXIT or plenty, size, reason)

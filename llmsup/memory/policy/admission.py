@@ -57,7 +57,7 @@ def admit(
     weighed = tuple(for_load(each, machine, need, kept, rules) for each in loaded_models)
     seen = Decision(
         kind="admit",
-        because="",
+        reason="",
         model=need.model,
         bytes=need.cost.total,
         ceiling=machine.ceiling,
@@ -69,12 +69,12 @@ def admit(
     )
     size, free = format_bytes(need.cost.total), format_bytes(max(tightest(asked, later), 0))
     if never := _never(asked, machine):
-        return evolve(seen, kind="refuse", because=never)
+        return evolve(seen, kind="refuse", reason=never)
     if machine.level == "critical":
         return _wait(seen, loaded_models, "the machine is critically short of memory: nothing is loaded")
     if ZERO.covers(lacks):
         if ZERO.covers(missing(asked, now_free).max(kept_back)):
-            return evolve(seen, because=f"it needs {size}, and {free} is free")
+            return evolve(seen, reason=f"it needs {size}, and {free} is free")
         return _wait(
             seen, loaded_models, f"it needs {size}, which will be free once the models being unloaded are gone"
         )
@@ -86,8 +86,8 @@ def admit(
     if chosen:
         names = tuple(each.name for each in chosen)
         lost = sum(each.points for each in chosen) / 1e6
-        because = f"it needs {size}, and {free} is free; {', '.join(names)} can go for {lost:.3g} s of expected reload"
-        return evolve(seen, kind="evict", because=because, victims=names)
+        reason = f"it needs {size}, and {free} is free; {', '.join(names)} can go for {lost:.3g} s of expected reload"
+        return evolve(seen, kind="evict", reason=reason, victims=names)
     hold = _held_for(need, machine, loaded_models, kept, lacks, alone, rules)
     if loaded_models:
         blocked = f"it needs {size}, {free} is free, and unloading the idle models that may go would not free enough"
@@ -182,9 +182,9 @@ def _candidate(seen: Weighed, machine: Machine) -> Candidate:
     return Candidate(seen.name, machine.frees(seen.cost, seen.freeable), seen.rank, points(seen.loss))
 
 
-def _wait(seen: Decision, loaded_models: Sequence[LoadedModel], because: str) -> Decision:
+def _wait(seen: Decision, loaded_models: Sequence[LoadedModel], reason: str) -> Decision:
     largest = sorted(loaded_models, key=lambda each: (-each.cost.total, each.name))
-    return evolve(seen, kind="wait", because=because, holders=tuple(each.name for each in largest))
+    return evolve(seen, kind="wait", reason=reason, holders=tuple(each.name for each in largest))
 
 
 # How much room there is...

@@ -34,8 +34,8 @@ class Weighed:
     stays: str = ""
 
     def __repr__(self) -> str:
-        why = f", stays: {self.stays}" if self.stays else ""
-        return f"<{self.name} {format_bytes(self.cost.total)}, loss {self.loss:.3g} s{why}>"
+        reason = f", stays: {self.stays}" if self.stays else ""
+        return f"<{self.name} {format_bytes(self.cost.total)}, loss {self.loss:.3g} s{reason}>"
 
 
 @frozen
@@ -46,7 +46,7 @@ class Decision:
         kind: Of a load: "admit" (reserve and start), "evict" (reserve, unload `victims`, start when they are gone),
             "wait" (ask again when something changed) or "refuse" (507: it can never fit). Under pressure: "evict",
             or "leave" (evict nothing).
-        because: One sentence with the numbers.
+        reason: One sentence with the numbers.
         model: For whom; "" under pressure.
         left: With "leave": why, in a word.
         victims: Who goes, least important first.
@@ -61,7 +61,7 @@ class Decision:
     """
 
     kind: Kind
-    because: str
+    reason: str
     model: str = ""
     bytes: int = 0
     left: Left = ""
@@ -78,4 +78,4 @@ class Decision:
     weighed: tuple[Weighed, ...] = ()
 
     def __repr__(self) -> str:
-        return f"<Decision {self.kind}{' ' + self.model if self.model else ''}: {self.because}>"
+        return f"<Decision {self.kind}{' ' + self.model if self.model else ''}: {self.reason}>"

@@ -60,9 +60,9 @@ def for_load(loaded: LoadedModel, machine: Machine, need: Need, kept: AbstractSe
     Args:
         kept: The names of those that are kept for loads that have waited longer.
     """
-    why = _fixed(loaded) or _not_for(need, loaded, kept)
-    why = why or _young(loaded, machine, rules) or _in_turn(loaded, machine, need, rules)
-    return weigh(loaded, machine, rules, why)
+    reason = _fixed(loaded) or _not_for(need, loaded, kept)
+    reason = reason or _young(loaded, machine, rules) or _in_turn(loaded, machine, need, rules)
+    return weigh(loaded, machine, rules, reason)
 
 
 def until(loaded: LoadedModel, machine: Machine, need: Need, rules: Rules) -> float:
@@ -76,10 +76,10 @@ def until(loaded: LoadedModel, machine: Machine, need: Need, rules: Rules) -> fl
     return min((each for each in moments if each > machine.now), default=math.inf)
 
 
-def weigh(loaded: LoadedModel, machine: Machine, rules: Rules, why: str) -> Weighed:
-    """A model as a decision shows it; `why` it stays, or ""."""
+def weigh(loaded: LoadedModel, machine: Machine, rules: Rules, stays: str) -> Weighed:
+    """A model as a decision shows it; `stays`: why it may not be chosen, or ""."""
     lost = loss(loaded, machine.now, rules)
-    return Weighed(loaded.name, loaded.cost, loaded.freeable, loaded.rank, lost, why)
+    return Weighed(loaded.name, loaded.cost, loaded.freeable, loaded.rank, lost, stays)
 
 
 def _fixed(loaded: LoadedModel) -> str:

@@ -91,10 +91,10 @@ def relieve(
         weigh(each, machine, rules, stays_under_pressure(each, machine, rules, short))
         for each in sorted(loaded_models, key=lambda each: each.name)
     )
-    left, because = relief.rests(machine)
+    left, reason = relief.rests(machine)
     seen = Decision(
         kind="leave",
-        because=because,
+        reason=reason,
         left=left,
         ceiling=machine.ceiling,
         room=machine.ceiling - add_up(each.cost for each in loaded_models).total,
@@ -106,13 +106,13 @@ def relieve(
     if left:
         return seen
     if ZERO.covers(shortfall):
-        return evolve(seen, left="easing", because="enough is free again; waiting to be sure of it")
+        return evolve(seen, left="easing", reason="enough is free again; waiting to be sure of it")
     if any(each.leaving for each in loaded_models):
-        return evolve(seen, left="leaving", because="a model is being unloaded; waiting for its memory to come back")
+        return evolve(seen, left="leaving", reason="a model is being unloaded; waiting for its memory to come back")
     ours = add_up(each.freeable for each in loaded_models).within(short).total
     if ours < machine.may_have(short) * OUR_SHARE:
-        because = f"the models have only {format_bytes(ours)}, too little to be the cause"
-        return evolve(seen, left="too little", because=because)
+        reason = f"the models have only {format_bytes(ours)}, too little to be the cause"
+        return evolve(seen, left="too little", reason=reason)
     # Work goes on in small requests: what had one a moment ago is as good as busy, and goes last among its equals.
     at_work = {each.name for each in loaded_models if machine.now - each.last_used < rules.at_work}
     may_go = [
@@ -134,8 +134,8 @@ def relieve(
     if grown:
         problem = f"all models together have {format_bytes(shortfall.total)} more than they may"
     frees, lost = format_bytes(gives[victim.name]), f"{victim.points / 1e6:.3g} s of expected reload"
-    because = f"{problem}; {victim.name} frees {frees}, at the cost of {lost}"
-    return evolve(seen, kind="evict", because=because, victims=(victim.name,))
+    reason = f"{problem}; {victim.name} frees {frees}, at the cost of {lost}"
+    return evolve(seen, kind="evict", reason=reason, victims=(victim.name,))
 
 
 def _busiest_last(
@@ -144,19 +144,19 @@ def _busiest_last(
     """The least important of those that work, if that is allowed and it is high time; else "leave"."""
     critical_for = machine.now - machine.since if machine.level == "critical" else 0.0
     if not rules.evict_busy or critical_for < rules.busy_after:
-        return evolve(seen, left="none may go", because=f"no model may go now ({_who(seen.weighed)})")
+        return evolve(seen, left="none may go", reason=f"no model may go now ({_who(seen.weighed)})")
     idle = [evolve(each, in_flight=0, waiting=0) for each in loaded_models if each.in_flight or each.waiting]
     busy = [weigh(each, machine, rules, stays_under_pressure(each, machine, rules, short)) for each in idle]
     if not (may_go := [each for each in busy if not each.stays]):
-        because = f"no model may go now, not even a busy one ({_who(seen.weighed)})"
-        return evolve(seen, left="none may go", because=because)
+        reason = f"no model may go now, not even a busy one ({_who(seen.weighed)})"
+        return evolve(seen, left="none may go", reason=reason)
     gives = {each.name: each.freeable.within(short).total for each in may_go}
     victim = min(may_go, key=lambda each: (each.rank, each.loss, -gives[each.name], each.name))
-    because = (
+    reason = (
         f"the machine has been critically short of memory for {critical_for:.0f} s and no idle model may go; "
         f"{victim.name} is busy, and frees {format_bytes(gives[victim.name])} (evict_busy)"
     )
-    return evolve(seen, kind="evict", because=because, victims=(victim.name,), force=True)
+    return evolve(seen, kind="evict", reason=reason, victims=(victim.name,), force=True)
 
 
 def _who(weighed: Sequence[Weighed], most: int = 5) -> str:
@@ -170,9 +170,9 @@ def stays_under_pressure(
     loaded: LoadedModel, machine: Machine, rules: Rules, short: Collection[str] = frozenset({HOST})
 ) -> str:
     """Why a model may not be unloaded now to end a shortage of these pools, or ""."""
-    why = stays(loaded, machine, rules)
-    if why:
-        return why
+    reason = stays(loaded, machine, rules)
+    if reason:
+        return reason
     frees = loaded.freeable.within(short).total
     if frees < min(rules.small, machine.may_have(short) * rules.small_share):
         return f"it would free only {format_bytes(frees)}"
