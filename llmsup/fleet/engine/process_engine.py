@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 
 import trio
@@ -18,8 +19,9 @@ from ...engines.launch import Launch
 from ...engines.pool import PATIENCE as POOL_PATIENCE
 from ...engines.pool import Pool
 from ...errors import EngineBadAnswer, OutOfResources
+from ...memory.amounts import ZERO, Amounts
 from ...memory.cost.meter import Meter
-from ...memory.cost.process import footprint_of_group
+from ...memory.cost.process import Footprint, footprint_of_group, group_of
 from ...process.activity import Activity, look
 from ...process.child import Child
 from ...process.logbook import LogBook
@@ -38,10 +40,19 @@ PATIENCE = 5.0
 _PROGRESS = "cmd_child_to_router:state:"
 
 
+Devices = Callable[[Collection[int]], Awaitable[Amounts | None]]
+"""Tells what some processes have on devices with their own memory; None if that can't be told now."""
+
+
+async def no_devices(_pids: Collection[int]) -> Amounts | None:
+    """Nothing: there are none."""
+    return ZERO
+
+
 class RunningEngine:
     """The `model.run.Engine` that is a process."""
 
-    def __init__(self, launch: Launch, child: Child, book: LogBook) -> None:
+    def __init__(self, launch: Launch, child: Child, book: LogBook, devices: Devices = no_devices) -> None:
         self.launch = launch
         self.pid = child.pid
         self.pool = Pool.to(launch.address)
@@ -49,6 +60,7 @@ class RunningEngine:
         self.progress: float | None = None
         self._child = child
         self._book = book
+        self._devices = devices
         self._health = Health(launch)
         self.left: tuple[str, ...] = ()
         self.remains: tuple[str, ...] = ()
@@ -131,20 +143,25 @@ class RunningEngine:
 
     async def measure(self) -> None:
         try:
-            footprint = await trio.to_thread.run_sync(footprint_of_group, self.pid)
+            footprint, pids = await trio.to_thread.run_sync(_look_at_group, self.pid)
         except (OSError, RuntimeError) as error:
             if not is_ours(error):
                 raise
             note(error, "measure an engine")
             return
         if footprint:
-            self.meter.saw(footprint)
+            self.meter.saw(footprint, await self._devices(pids))
 
     async def after_ready(self) -> None:
         """Nothing to prepare."""
 
     async def before_stop(self, deadline: float) -> None:
         """Nothing to prepare."""
+
+
+def _look_at_group(pid: int) -> tuple[Footprint | None, frozenset[int]]:
+    pids = group_of(pid)
+    return footprint_of_group(pid, group=pids), pids
 
 
 async def listens(address: Address) -> bool:

@@ -148,7 +148,7 @@ class Governor(MemoryView):
         run = grant.run
         self._costs.keep(grant.model, run)
         others = any(each.loading for each in self._ledger if each is not grant)
-        had, before = grant.gives_back, grant.before
+        had, before = grant.freeable[HOST], grant.before
         run.freed = await until_returned(self._watch, expected=had, before=before, hurry=others, unseen=grant.unseen)
         if run.decision is None:
             return
@@ -181,12 +181,12 @@ class Governor(MemoryView):
         if ask.model.starved and any(not each.pinned for each in loaded_models):
             # It ran out of memory with what was granted: ask for more, so that at least one more model has to go.
             free = room(machine, *apart(loaded_models, frozenset()))
-            most = max(round(most * 1.25), 1 + tightest(wanted(by_pool(most), machine), free))
+            most = max(round(most * 1.25), 1 + tightest(wanted(by_pool(most, ask.cost.devices), machine), free))
         # The extra must not keep out a model that fits under the ceiling without it.
         size = min(most, machine.ceiling) if ask.cost.fits(machine.ceiling) else most
         return Need(
             model=ask.name,
-            cost=by_pool(size),
+            cost=by_pool(size, ask.cost.devices),
             priority=ask.model.spec.priority,
             since=ask.first,
             load_seconds=self.load_seconds(ask.model),
@@ -223,6 +223,7 @@ class Governor(MemoryView):
             decision.bytes,
             source=ask.cost.source,
             grows=ask.cost.grows,
+            devices=ask.cost.devices,
             oom_kills=kills,
             wanted_since=ask.first,
         )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 import trio
 from attrs import define, field
 
+from ...memory.amounts import ZERO, Amounts
 from ...memory.cost.cost import Cost, Source, by_pool
 from ...memory.policy.decision import Decision
 from ...memory.policy.inputs import LoadedModel
@@ -35,6 +36,7 @@ class Grant:
         reserved: What was reserved for the model when it was admitted, in bytes.
         source: Where that figure came from; a declared size counts even if less is measured.
         grows: The bytes by which it may grow beyond that, with the prompts that it caches.
+        devices: The part of `reserved` that is on devices with their own memory, by their pools.
         oom_kills: How many processes the system had killed for lack of memory by then; None if it doesn't count them.
         wanted_since: When the oldest request that it was loaded for came (trio time).
         before: What was available when it began to stop, in bytes; None if it hasn't, or that is unknown.
@@ -50,6 +52,7 @@ class Grant:
     reserved: int
     source: Source = "estimated"
     grows: int = 0
+    devices: Amounts = ZERO
     oom_kills: int | None = None
     wanted_since: float = float("-inf")
     before: int | None = None
@@ -118,6 +121,17 @@ class Grant:
         return seen
 
     @property
+    def taken(self) -> Amounts:
+        """The same by pool: on which devices it is, as reserved until it has loaded and been measured."""
+        measured = self.run.engine.meter.devices if self.run.engine else ZERO
+        return by_pool(self.cost, measured if self.run.settled else measured.max(self.devices))
+
+    @property
+    def freeable(self) -> Amounts:
+        """What ending it would free, by pool."""
+        return by_pool(self.gives_back, self.run.engine.meter.devices if self.run.engine else ZERO)
+
+    @property
     def seen(self) -> Bytes | None:
         """The highest size measured; None if it hasn't been measured yet."""
         return self.run.engine.meter.cost if self.run.engine else None
@@ -175,8 +189,8 @@ class Grant:
         model, queue, run = self.model, self.model.queue, self.run
         return LoadedModel(
             name=model.spec.name,
-            cost=by_pool(self.cost),
-            freeable=by_pool(self.gives_back),
+            cost=self.taken,
+            freeable=self.freeable,
             priority=model.spec.priority,
             pinned=model.spec.pinned,
             in_flight=queue.in_flight,

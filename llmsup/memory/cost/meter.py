@@ -10,6 +10,7 @@ import re
 from attrs import Factory, define, field
 
 from ...units import Bytes
+from ..amounts import ZERO, Amounts
 from .process import Footprint
 
 # llama.cpp src/llama-{model,context,kv-cache,memory-recurrent}.cpp: "%s: %10s %s buffer size = %8.2f MiB", after a
@@ -85,9 +86,14 @@ class Meter:
     There are two parts. Its *own* memory (anonymous, shared, swapped, compressed, and on a GPU) is only freed when it
     ends. What it has *mapped* of its file the system may drop, but the model needs it all the same: it counts under
     the ceiling, and ending the engine doesn't free it.
+
+    Attributes:
+        buffers: What its log says.
+        devices: What it has on devices with their own memory, by their pools, at the last measurement.
     """
 
     buffers: Buffers = Factory(Buffers)
+    devices: Amounts = field(default=ZERO, init=False)
     _own: int = field(default=0, init=False)
     _mapped: int | None = field(default=None, init=False)
     _most_mapped: int = field(default=0, init=False)
@@ -98,9 +104,11 @@ class Meter:
         """Process a line of its log."""
         self.buffers.line(text)
 
-    def saw(self, footprint: Footprint, gpu: Bytes | None = None) -> None:
-        """Record a measurement. `gpu`: what it has on devices with their own memory, in bytes; None: unknown."""
-        self._now = Bytes(footprint.held + (gpu or 0))
+    def saw(self, footprint: Footprint, devices: Amounts | None = None) -> None:
+        """Record a measurement. `devices`: what it has on devices with their own memory; None: as much as before."""
+        if devices is not None:
+            self.devices = devices
+        self._now = Bytes(footprint.held + self.devices.total)
         self._own = max(self._own, self._now)
         if footprint.droppable is not None:
             self._mapped = footprint.droppable
