@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from machines import Machine, machine
 from trio.testing import MockClock
 
 from llmsup.config.schema import GiB, Memory
+from llmsup.errors import ModelTooLarge
 from llmsup.memory.amounts import HOST, Amounts
 from llmsup.memory.machine.reading import Gpu, device_pool
 from llmsup.units import Bytes
@@ -74,7 +76,5 @@ async def test_what_no_device_could_hold_is_refused(autojump_clock: MockClock) -
     async with machine(PLENTY) as m:
         with_devices(m, a=(FIRST, 30))
         m.prices.devices = dict(m.garage.devices)
-        m.ask("a")
-        await m.fleet.models["a"].until(lambda: m.said)
-        assert m.ended == ["model_too_large"]
-        assert f"{FIRST} has only 24.0 GiB" in m.said[0]
+        with pytest.raises(ModelTooLarge, match=f"{FIRST} has only 24"):
+            await m.use("a")
