@@ -208,7 +208,7 @@ class Fleet(NamedBackends):
         return await unload_all(self._all(), reason, force=force)
 
     def give_up(self) -> None:
-        """End every engine at once, because llmsup stops; nobody is let in any more."""
+        """End every engine at once, because llmsup stops; no further request is accepted."""
         self.close()
         for model in self._all():
             model.give_up()

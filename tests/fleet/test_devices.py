@@ -29,11 +29,12 @@ class TwoGpus:
         return tuple(Gpu(pool, Bytes(24 * GiB), Bytes(24 * GiB - size)) for pool, size in taken.items())
 
 
-def with_devices(m: Machine, **models: tuple[str, int]) -> None:
+async def with_devices(m: Machine, **models: tuple[str, int]) -> None:
     """Have models that take 1 GiB of the host and so many of a device; nothing of that is known before they ran."""
     m.probe.gpus = TwoGpus(m)  # type: ignore[assignment]  # a stand-in
     m.garage.devices = {name: Amounts({pool: gib * GiB}) for name, (pool, gib) in models.items()}
     m.serve(**dict.fromkeys(models, 1))
+    await m.watch.fresh()
 
 
 def costs(m: Machine) -> dict[str, Amounts]:
@@ -43,7 +44,7 @@ def costs(m: Machine) -> dict[str, Amounts]:
 async def test_what_is_on_a_device_is_counted_there(autojump_clock: MockClock) -> None:
     """From its first measurement on; what its end gives back to the host is the host's part alone."""
     async with machine(PLENTY) as m:
-        with_devices(m, a=(FIRST, 20))
+        await with_devices(m, a=(FIRST, 20))
         await m.use("a", 10)
         assert costs(m) == {"a": Amounts({HOST: GiB, FIRST: 20 * GiB})}
         await m.watch.fresh()
@@ -59,7 +60,7 @@ async def test_what_is_on_a_device_is_counted_there(autojump_clock: MockClock) -
 async def test_a_load_evicts_from_the_device_that_it_needs(autojump_clock: MockClock) -> None:
     """There is room on the host, and on the other device; the model there stays, though it is cheaper to lose."""
     async with machine(PLENTY) as m:
-        with_devices(m, a=(FIRST, 20), b=(FIRST, 20), c=(SECOND, 20))
+        await with_devices(m, a=(FIRST, 20), b=(FIRST, 20), c=(SECOND, 20))
         m.prices.devices = dict(m.garage.devices)  # known from an earlier run
         await m.use("c")
         await m.use("a")
@@ -74,7 +75,7 @@ async def test_a_load_evicts_from_the_device_that_it_needs(autojump_clock: MockC
 async def test_what_no_device_could_hold_is_refused(autojump_clock: MockClock) -> None:
     """The message says of which device there is too little."""
     async with machine(PLENTY) as m:
-        with_devices(m, a=(FIRST, 30))
+        await with_devices(m, a=(FIRST, 30))
         m.prices.devices = dict(m.garage.devices)
         with pytest.raises(ModelTooLarge, match=f"{FIRST} has only 24"):
             await m.use("a")

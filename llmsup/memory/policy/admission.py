@@ -191,7 +191,7 @@ def _wait(seen: Decision, loaded_models: Sequence[LoadedModel], reason: str) -> 
 
 
 def apart(loaded_models: Sequence[LoadedModel], kept: AbstractSet[str]) -> tuple[list[LoadedModel], list[LoadedModel]]:
-    """Those that remain; and those that are leaving, or are going to for a load that has waited longer."""
+    """Split the models into those that remain, and those that leave or are kept for a load that has waited longer."""
     gone = [each.leaving or each.name in kept for each in loaded_models]
     remain = [each for each, goes in zip(loaded_models, gone, strict=True) if not goes]
     return remain, [each for each, goes in zip(loaded_models, gone, strict=True) if goes]
@@ -200,11 +200,11 @@ def apart(loaded_models: Sequence[LoadedModel], kept: AbstractSet[str]) -> tuple
 def room(
     machine: Machine, remain: Sequence[LoadedModel], gone: Sequence[LoadedModel], promised: Amounts = ZERO
 ) -> Amounts:
-    """What is free of each pool when some models are gone and something is promised to others.
+    """What is free in each pool once some models are gone, less what is promised to other loads.
 
-    Half of the reserve is left of what is available now: the ceiling keeps the whole of it free of our own models, so
-    that this half is for others that grow while a model loads. Where none of our models remains, nobody would ever
-    make way for one that needs that half, and it is not left.
+    Half of the reserve is left out of what is available: the ceiling keeps all of it free of our own models, and this
+    half is for other programs that grow while a model loads. If none of our models remains, there is none left to evict
+    for a load that needs that half, so it counts as free.
     """
     ours = add_up(each.cost for each in remain) + promised
     back = add_up(each.freeable for each in gone) - add_up(each.pending for each in remain if each.loading) - promised
@@ -221,17 +221,17 @@ def room(
 
 
 def wanted(cost: Amounts, machine: Machine) -> dict[str, int]:
-    """What a load takes of each pool whose room it depends on: those that it takes from; all, if it takes nothing."""
+    """What a load takes of each pool that limits it: those that it takes from, or all of them if it takes nothing."""
     bounded = [name for name, pool in machine.pools.items() if pool.available is not None or pool.total is not None]
     sizes = {name: taken(cost, name) for name in bounded}
     return {name: size for name, size in sizes.items() if size} or sizes
 
 
 def missing(wanted: Mapping[str, int], room: Amounts) -> Amounts:
-    """What a load lacks of each pool; below zero is what is left over."""
+    """What a load lacks in each pool; negative: that much is left over."""
     return Amounts({pool: size - room[pool] for pool, size in wanted.items()})
 
 
 def tightest(wanted: Mapping[str, int], room: Amounts) -> int:
-    """How much is free for a load, in bytes: as much as in the pool that has the least for it."""
+    """How much is free for a load, in bytes: what the fullest of its pools has left."""
     return min(room[pool] for pool in wanted)

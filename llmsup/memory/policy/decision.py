@@ -22,7 +22,7 @@ class Weighed:
     """A model as the decision saw it.
 
     Attributes:
-        loss: Seconds of reload to be expected if it goes.
+        loss: Expected seconds of reload if it is evicted.
         stays: Why it could not be chosen, or "".
     """
 
@@ -47,17 +47,17 @@ class Decision:
             "wait" (ask again when something changed) or "refuse" (507: it can never fit). Under pressure: "evict",
             or "leave" (evict nothing).
         reason: One sentence with the numbers.
-        model: For whom; "" under pressure.
+        model: The model to be loaded; "" under pressure.
         left: With "leave": why, in a word.
-        victims: Who goes, least important first.
-        force: Under pressure: the victim goes though it works (`evict_busy`).
-        hold: With "wait": the models whose queues are paused until this load had its turn; all others are resumed.
+        victims: The models to evict, least important first.
+        force: Under pressure: the victim is evicted although it is busy (`evict_busy`).
+        hold: With "wait": the models whose queues are paused until this load has had its turn; all others are resumed.
         again: With "wait": when time alone may change the answer (on the machine's clock); `inf`: it can't.
-        holders: With "wait": who has the memory, for the 503.
-        room: What was free under the ceiling; less than nothing when more is promised than there is.
+        holders: With "wait": the models that have the memory, for the 503.
+        room: What was free under the ceiling; negative if more is reserved than there is.
         available: What was available of the machine's memory, or None where that was not known.
         missing: What was missing, of each pool.
-        weighed: All that could be considered, the least worth keeping first.
+        weighed: The models that were considered, the least worth keeping first.
     """
 
     kind: Kind

@@ -34,7 +34,7 @@ class Relief:
 
     Attributes:
         last: When the last step was measured.
-        vain: Steps in a row that freed less than a quarter of what they should.
+        vain: How many steps in a row freed less than a quarter of what they should.
         until: Nothing is done before then.
     """
 
@@ -43,18 +43,18 @@ class Relief:
     until: float = float("-inf")
 
     def stepped(self, now: float, *, expected: int, freed: int) -> Relief:
-        """A victim is gone, and so many bytes more were free afterwards."""
+        """A victim is gone, and `freed` more bytes were available afterwards."""
         vain = 0 if freed >= expected * HELPED else self.vain + 1
         if vain < 2:
             return Relief(last=now, vain=vain)
         return Relief(last=now, until=now + BACK_OFF)
 
     def ended(self) -> Relief:
-        """The level is normal again. A back-off lasts all the same."""
+        """The level is normal again. A back-off goes on all the same."""
         return evolve(self, last=float("-inf"), vain=0)
 
     def rests(self, machine: Machine) -> tuple[Left, str]:
-        """Why nothing is done now, in a word and in a clause; ("", ""): something may be."""
+        """Why nothing may be evicted now, as a code word and as a clause; ("", "") if something may."""
         if machine.level == "normal":
             return "calm", "there is no pressure"
         if machine.now < self.until:
@@ -79,12 +79,12 @@ def relieve(
 ) -> Decision:
     """Decide about one step: "evict" with exactly one victim, or "leave".
 
-    The victim is the least worth of the cheapest set that covers the shortfall; the next step sees for itself whether
-    there is any left. If all together can't cover it, it is the least worth of all that may go.
+    The victim is the least worth keeping of the cheapest set that covers the shortfall; the next step looks again
+    whether anything is still missing. If not even all of them cover it, it is the least worth keeping of all.
 
     Args:
         shortfall: What is missing until the pressure ends, of each pool that is short; nothing while it is easing.
-        grown: It is not the machine that is short: the models have so much more than they may.
+        grown: The machine is not short of memory: the models have that much more than they may use.
     """
     short = frozenset(shortfall) or frozenset({HOST})
     weighed = tuple(
@@ -113,7 +113,7 @@ def relieve(
     if ours < machine.may_have(short) * OUR_SHARE:
         reason = f"the models have only {format_bytes(ours)}, too little to be the cause"
         return evolve(seen, left="too little", reason=reason)
-    # Work goes on in small requests: what had one a moment ago is as good as busy, and goes last among its equals.
+    # Work often comes as many small requests: a model that had one a moment ago is evicted last among its equals.
     at_work = {each.name for each in loaded_models if machine.now - each.last_used < rules.at_work}
     may_go = [
         Candidate(
@@ -141,7 +141,7 @@ def relieve(
 def _busiest_last(
     seen: Decision, machine: Machine, loaded_models: Sequence[LoadedModel], short: Collection[str], rules: Rules
 ) -> Decision:
-    """The least important of those that work, if that is allowed and it is high time; else "leave"."""
+    """Evict the least important busy model, if that is allowed and the shortage has lasted; else "leave"."""
     critical_for = machine.now - machine.since if machine.level == "critical" else 0.0
     if not rules.evict_busy or critical_for < rules.busy_after:
         return evolve(seen, left="none may go", reason=f"no model may go now ({_who(seen.weighed)})")
@@ -160,7 +160,7 @@ def _busiest_last(
 
 
 def _who(weighed: Sequence[Weighed], most: int = 5) -> str:
-    """Those that stay, the largest first, each with its reason."""
+    """The models that stay, the largest first, each with its reason."""
     largest = sorted(weighed, key=lambda each: (-each.freeable.total, each.name))
     more = f"; and {len(largest) - most} more" if len(largest) > most else ""
     return "; ".join(f"{each.name}: {each.stays}" for each in largest[:most]) + more
