@@ -100,14 +100,14 @@ def test_where_nothing_is_known_the_least_recently_used_goes() -> None:
             {"rivals": {"new": NOW - 9}, "last_used": NOW - 3, "ready_since": NOW - 20},
             "its turn: both models are in demand; it ends within 12.0 s",
         ),
-        ({"priority": "high"}, "more important than new"),
+        ({"priority": "high"}, "higher priority than new"),
     ],
 )
 def test_some_stay(given: dict[str, Any], reason: str) -> None:
     """The load waits, and the decision names who has the memory."""
     decision = admit(need(20, load_seconds=10.0), machine(), [model("a", 20, **given), model("b", 2)])
     assert (decision.kind, decision.victims) == ("wait", ())
-    assert why(decision, "a") == reason
+    assert reason in why(decision, "a")
     assert decision.holders == ("a", "b")
 
 
@@ -293,7 +293,7 @@ def test_a_claimed_model_is_not_taken_by_another() -> None:
     """It is kept for the load that has waited for it."""
     claims = [Claim(by_pool(20 * GiB), frozenset({"idle"}))]
     decision = admit(need(15), machine(), [model("idle", 20)], claims=claims)
-    assert why(decision, "idle") == "held for a load that has waited longer"
+    assert "waited longer" in why(decision, "idle")
     assert decision.kind == "wait"
 
 
@@ -488,7 +488,8 @@ def test_two_steps_in_vain_say_that_the_pressure_is_not_ours() -> None:
     assert press("warn", [model("a", 10)], relief).kind == "evict"
     relief = relief.stepped(NOW - 60, expected=8 * GiB, freed=0)
     decision = press("critical", [model("a", 10)], relief)
-    assert (decision.kind, decision.reason) == ("leave", "the pressure is not ours: left alone for another 60 s")
+    assert (decision.kind, decision.left) == ("leave", "not ours")
+    assert "another 60 s" in decision.reason
     assert relief.ended().until == NOW - 60 + BACK_OFF
     later = evolve(machine(level="critical"), now=NOW - 60 + BACK_OFF)
     assert relieve(later, [model("a", 10)], relief, shortfall=by_pool(GiB)).kind == "evict"

@@ -63,11 +63,6 @@ class Buffers:
             self._sizes[key] = size
 
     @property
-    def known(self) -> bool:
-        """Whether it has logged any buffers."""
-        return bool(self._sizes)
-
-    @property
     def mapped(self) -> Bytes:
         """What is mapped of the model's file, in bytes."""
         return Bytes(sum(size for (_, _, device, _), size in self._sizes.items() if device.endswith(_MAPPED)))

@@ -222,7 +222,3 @@ class Need:
     load_seconds: float = 0.0
     evicts: bool = True
     held: frozenset[str] = frozenset()
-
-    def waited(self, now: float) -> float:
-        """Seconds."""
-        return max(now - self.since, 0.0)

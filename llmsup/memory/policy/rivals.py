@@ -36,10 +36,6 @@ class Rivals:
                     found.add(pair(need.model, loaded.name))
         return Rivals({**self.met, **dict.fromkeys(found, now)}) if found else self
 
-    def since(self, one: str, other: str) -> float:
-        """When two models were last wanted at the same time; minus infinity: never."""
-        return self.met.get(pair(one, other), float("-inf"))
-
     def of(self, name: str) -> dict[str, float]:
         """The rivals of a model, and when they were last wanted at the same time."""
         return {(b if a == name else a): when for (a, b), when in self.met.items() if name in (a, b)}
