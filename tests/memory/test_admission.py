@@ -164,7 +164,7 @@ def test_a_floor_is_kept_if_somebody_sets_one() -> None:
         here = model("a", 20, **young)
         assert admit(need(20), machine(), [here]).victims == ("a",)
         decision = admit(need(20), machine(), [here], rules=floor)
-        assert why(decision, "a") == "here for 5 s of at least 30 s"
+        assert "5 s of at least 30 s" in why(decision, "a")
         assert NOW < decision.again <= NOW + 25
         assert admit(need(20), machine(now=NOW + 25), [here], rules=floor).victims == ("a",)
         assert admit(need(20), machine(), [evolve(here, ttl_expired=True)], rules=floor).victims == ("a",)
@@ -175,7 +175,8 @@ def test_a_floor_stays_what_it_is(refaults: int) -> None:
     """It is the user's: however often the model came back, not a second more."""
     here = model("a", 20, first_served=NOW - 5, refaults=refaults, reload_seconds=60.0)
     decision = admit(need(20, load_seconds=60.0), machine(), [here], rules=Rules(min_residency=8))
-    assert (why(decision, "a"), decision.again) == ("here for 5 s of at least 8 s", NOW + 3)
+    assert "5 s of at least 8 s" in why(decision, "a")
+    assert decision.again == NOW + 3
     later = admit(need(20, load_seconds=60.0), machine(now=NOW + 3), [here], rules=Rules(min_residency=8))
     assert later.victims == ("a",)
 
@@ -447,7 +448,7 @@ def test_one_goes_at_a_time_and_the_one_that_ends_it() -> None:
 def test_models_that_have_more_than_they_may() -> None:
     """That is no shortage of the machine's, and the reason says so."""
     reason = press("warn", [model("a", 10)], grown=True).reason
-    assert reason.startswith("all models together have 2.0 GiB more than they may; a frees 10.0 GiB")
+    assert "2.0 GiB more than they may; a frees 10.0 GiB" in reason
 
 
 def test_if_it_takes_all_of_them_the_least_worth_begins() -> None:
@@ -489,7 +490,7 @@ def test_two_steps_in_vain_say_that_the_pressure_is_not_ours() -> None:
     relief = relief.stepped(NOW - 60, expected=8 * GiB, freed=0)
     decision = press("critical", [model("a", 10)], relief)
     assert (decision.kind, decision.left) == ("leave", "not ours")
-    assert "another 60 s" in decision.reason
+    assert decision.reason.endswith("60 s")
     assert relief.ended().until == NOW - 60 + BACK_OFF
     later = evolve(machine(level="critical"), now=NOW - 60 + BACK_OFF)
     assert relieve(later, [model("a", 10)], relief, shortfall=by_pool(GiB)).kind == "evict"

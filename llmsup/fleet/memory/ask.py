@@ -1,4 +1,4 @@
-"""A model that waits for memory: what it asks for, and what became of that."""
+"""A model's request for memory, from the wait for a decision to the moment it may start."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Ask:
 
     @property
     def bytes(self) -> Bytes:
-        """How much it asks for."""
+        """How many bytes it asks for."""
         return self.cost.bytes
 
     @property

@@ -41,7 +41,7 @@ class Grant:
         wanted_since: When the oldest request that it was loaded for came (trio time).
         before: What was available when it began to stop, in bytes; None if it hasn't, or that is unknown.
         stopping_at: When it began to stop (trio time); `inf` if it hasn't.
-        warned: The log has already said that it takes more than was reserved.
+        warned: A warning that it takes more than was reserved has been logged.
     """
 
     model: Model
@@ -59,7 +59,7 @@ class Grant:
     stopping_at: float = float("inf")
     warned: bool = field(default=False, init=False)
 
-    # What its supervisor reports...
+    # Reported by its supervisor...
 
     def ready(self) -> None:
         """Its engine is ready: remember how long the load took."""
@@ -92,7 +92,7 @@ class Grant:
         name, had = self.model.spec.name, "declared (memory)" if self.source == "declared" else "expected"
         log.warning("%s takes %s, more than the %s %s", name, format_bytes(Bytes(seen)), format_bytes(reserved), had)
 
-    # Its eviction...
+    # Eviction...
 
     def evict(self, decision: Decision, *, force: bool = False) -> None:
         """Begin to unload it to free its memory; new requests get the next engine. The caller has just checked that no
@@ -108,7 +108,7 @@ class Grant:
         model.demand.evicted(trio.current_time(), model.load_seconds)
         model.stop(StopRequest(f"{for_whom}: {decision.reason}", cause, force=force, patient=not force))
 
-    # What it counts for...
+    # Its size...
 
     @property
     def cost(self) -> int:
@@ -122,7 +122,7 @@ class Grant:
 
     @property
     def taken(self) -> Amounts:
-        """The same by pool: on which devices it is, as reserved until it has loaded and been measured."""
+        """`cost` by pool. Until it has loaded and been measured, its share on devices is the reserved one."""
         measured = self.run.engine.meter.devices if self.run.engine else ZERO
         return by_pool(self.cost, measured if self.run.settled else measured.max(self.devices))
 
@@ -138,12 +138,12 @@ class Grant:
 
     @property
     def gives_back(self) -> Bytes:
-        """The bytes that ending it would free."""
+        """How many bytes ending it would free."""
         return self.run.gives_back(self.model.spec.memory) or Bytes(0)
 
     @property
     def unseen(self) -> bool:
-        """Much of that can't be measured here, so the end of the process doesn't prove that it has come back."""
+        """Whether much of that can't be measured here, so the end of the process doesn't prove that it came back."""
         return self.gives_back - (self.run.footprint or 0) >= WORTH_WAITING
 
     @property
@@ -170,13 +170,13 @@ class Grant:
 
     @property
     def leaving(self) -> bool:
-        """It is being unloaded, or about to be."""
+        """Whether it is being unloaded, or about to be."""
         ends = self.model.intent.stop is not None or self.run.outcome is not None
         return ends or self.model.state in (State.DRAINING, State.STOPPING)
 
     @property
     def loading(self) -> bool:
-        """It isn't ready yet."""
+        """Whether it isn't ready yet."""
         return self.run.loaded_at is None
 
     def loaded(self, now: float, reload_seconds: float, rivals: Mapping[str, float]) -> LoadedModel:

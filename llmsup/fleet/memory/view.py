@@ -1,6 +1,6 @@
-"""A read-only view of memory: the machine, which models have how much of it, which wait for what.
+"""A read-only view of memory: the machine, how much of it each model has, and which models wait for how much.
 
-Decisions are made by `Governor`, which extends this.
+`Governor` extends this and makes the decisions.
 """
 
 from __future__ import annotations

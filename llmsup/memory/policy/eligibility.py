@@ -98,7 +98,7 @@ def _young(loaded: LoadedModel, machine: Machine, rules: Rules) -> str:
     least = rules.min_residency
     if machine.level == "critical" or loaded.ttl_expired or machine.now >= loaded.stays_until(least):
         return ""
-    return f"here for {loaded.here_for(machine.now):.0f} s of at least {least:.0f} s"
+    return f"in use for {loaded.here_for(machine.now):.0f} s of at least {least:.0f} s (min_residency)"
 
 
 def _in_turn(loaded: LoadedModel, machine: Machine, need: Need, rules: Rules) -> str:

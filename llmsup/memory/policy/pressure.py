@@ -58,13 +58,11 @@ class Relief:
         if machine.level == "normal":
             return "calm", "there is no pressure"
         if machine.now < self.until:
-            return (
-                "not ours",
-                f"the pressure is not ours: left alone for another {self.until - machine.now:.0f} s",
-            )
+            rest = f"{self.until - machine.now:.0f} s"
+            return "not ours", f"unloading models did not help, so it is not their doing: none is unloaded for {rest}"
         settle = SETTLE_CRITICAL if machine.level == "critical" else SETTLE
         if machine.now < self.last + settle:
-            return "settling", f"the last step is {machine.now - self.last:.0f} s ago"
+            return "settling", f"the last model was unloaded only {machine.now - self.last:.0f} s ago"
         return "", ""
 
 
@@ -106,7 +104,7 @@ def relieve(
     if left:
         return seen
     if ZERO.covers(shortfall):
-        return evolve(seen, left="easing", reason="enough is free again; waiting to be sure of it")
+        return evolve(seen, left="easing", reason="enough is free again; waiting to be sure")
     if any(each.leaving for each in loaded_models):
         return evolve(seen, left="leaving", reason="a model is being unloaded; waiting for its memory to come back")
     ours = add_up(each.freeable for each in loaded_models).within(short).total
@@ -132,7 +130,7 @@ def relieve(
     victim = min(chosen, key=lambda each: (each.rank, each.points, -gives[each.name], each.name))
     problem = f"the machine is short of {format_bytes(shortfall.total)} ({machine.level})"
     if grown:
-        problem = f"all models together have {format_bytes(shortfall.total)} more than they may"
+        problem = f"all models together use {format_bytes(shortfall.total)} more than they may"
     frees, lost = format_bytes(gives[victim.name]), f"{victim.points / 1e6:.3g} s of expected reload"
     reason = f"{problem}; {victim.name} frees {frees}, at the cost of {lost}"
     return evolve(seen, kind="evict", reason=reason, victims=(victim.name,))
