@@ -134,10 +134,11 @@ class Tree(Watched):
         selector = EngineSelector(config=self.config, probe=Probe(inheritance=inheritance), kinds=self.kinds)
         events, state_dir = Events(), self.config.now.server.state_dir
         pressure_file = Linux().pressure_file if sys.platform == "linux" else None
-        watch = MemoryMonitor(self.config, Sampler(inheritance=inheritance), events, pressure_file=pressure_file)
+        sampler = Sampler(inheritance=inheritance)
+        watch = MemoryMonitor(self.config, sampler, events, pressure_file=pressure_file)
         costs = MeasuredCosts(FootprintStore(state_dir / FOOTPRINTS), selector.build_id)
         governor = Governor(self.config, watch, costs, events)
-        starter = Starter(selector, orphans, sockets)
+        starter = Starter(selector, orphans, sockets, sampler.gpus.used_by)
         fleet = Fleet(
             starter,
             governor,

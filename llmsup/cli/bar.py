@@ -26,7 +26,7 @@ def bar(memory: Mapping[str, Any], width: int | None = None) -> str:
         count = len(memory["waiting"])
         parts.append(f"{count} model{'' if count == 1 else 's'} waiting for memory")
     if memory["level"] != "normal":
-        parts.append(f"pressure {memory['level']}: {memory['because']}".rstrip(": "))
+        parts.append(f"pressure {memory['level']}: {memory['reason']}".rstrip(": "))
     if memory["problem"]:
         parts.append(str(memory["problem"]))
     return _folded(parts, width)

@@ -1,6 +1,6 @@
-"""What requests are served by, as whoever has one sees it: a model with its engine here, or on another machine.
+"""What the gateway leases for a request: a model with its engine here, or a server on another machine.
 
-The seam in front of `model`, and all of it that the gateway knows. It does not know how a backend comes to serve.
+This is all that the gateway knows about models; how a backend gets ready to serve is its own business.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from ..units import Seconds
 
 
 class BackendRun(Protocol):
-    """As long as it serves without a break: for a model here, one run of its engine."""
+    """A period in which a backend serves without a break: for a model here, one run of its engine."""
 
     @property
     def pool(self) -> ConnectionPool:
-        """The connections that requests go out on."""
+        """The connections that requests are sent on."""
 
     @property
     def body_defaults(self) -> Mapping[str, Any]:
-        """Request fields that aren't known there, and are written into bodies that don't set them."""
+        """Request fields that the server was not started with; they are written into bodies that don't set them."""
 
     async def ended_because(self, patience: float) -> Error | None:
-        """Why it ended, as those are told whom it served, waited for up to `patience` seconds; None: it goes on. A new
-        error each time.
+        """Why it ended, as an error for the requests that it served; waits for up to `patience` seconds. None: it still
+        runs. A new error each time.
         """
 
     async def died_of(self, patience: float) -> Error | None:
-        """The same if it died under those whom it served, else None; and no longer than it takes to see that it lives,
-        or to be seen to.
+        """Like `ended_because`, but only if it died while it served requests; returns None as soon as it proves to be
+        alive.
         """
 
 
 class BackendLease(Protocol):
-    """One request's lease, from its first moment to its last; leaving it is synchronous, and may be done twice."""
+    """One request's lease, from its arrival to its last byte. Leaving it is synchronous, and may be done twice."""
 
     @property
     def served_by(self) -> BackendRun | None:
-        """What serves the request; None: it waits, or was refused."""
+        """The run that serves the request; None while it waits, or if it was refused."""
 
     @property
     def waited(self) -> Seconds:
@@ -58,38 +58,42 @@ class BackendLease(Protocol):
         """
 
     def __enter__(self) -> Self:
-        """It gives itself."""
+        """Returns the lease itself."""
 
     def __exit__(self, *_: object) -> None:
-        """Give the place up, wherever it is."""
+        """End the lease, whether the request was waiting or being served."""
 
 
 class Backend(Protocol):
-    """What can be leased for a request. It is entered through the fleet, which knows who may wait."""
+    """What can be leased for a request. Leases are taken through the fleet, which decides who may wait."""
 
     @property
     def spec(self) -> ModelSpec:
-        """Its name, and what its requests are given and allowed."""
+        """Its name, and the settings for its requests."""
 
     @property
     def would_wait(self) -> bool:
         """Whether a request that comes now has to wait, rather than being served or refused at once."""
 
     def enter(self, ttl: Seconds = Seconds(0), client: str = "") -> BackendLease:
-        """Take a lease. `ttl`: keep what serves for at least so many seconds after it; `client`: whose request it is.
+        """Take a lease.
+
+        Args:
+            ttl: Seconds for which to keep the backend loaded afterwards, at least.
+            client: Whose request it is.
 
         Raises:
             Error: It can't be served, for this reason.
         """
 
     def look(self) -> BackendLease:
-        """Take a lease for one who only looks: nothing is loaded for it, nor kept loaded.
+        """Take a lease for a read-only request: nothing is loaded for it, nor kept loaded.
 
         Raises:
-            ModelNotLoaded: There is nobody who could be asked.
+            ModelNotLoaded: There is no server to ask.
         """
 
     async def explain(self, run: BackendRun, gone: Disconnected) -> Error:
-        """Why a connection to a run of its broke. From then on nobody enters a run that is over or can't be reached.
-        `EngineDied` is for what another run may do better.
+        """Why a connection to one of its runs broke. No further request is sent to a run that has ended or can't be
+        reached. `EngineDied` means that another run may succeed.
         """

@@ -1,4 +1,4 @@
-"""All models by name: finds them, starts a supervisor for each on first use, adds and removes them on reload."""
+"""All models: takes their requests, starts a supervisor for each on first use, adds and removes them on reload."""
 
 from __future__ import annotations
 
@@ -9,39 +9,34 @@ import trio
 
 from ..catalog.entry import Entry
 from ..catalog.found import LeftOut
-from ..catalog.resolver import Called, Match, Names
 from ..engines.kinds import KINDS
 from ..engines.registry import Kinds
-from ..errors import ModelNotFound, QueueFull, ShuttingDown
+from ..errors import ModelNotFound, ShuttingDown
 from ..process.logbook import LogBook
 from ..process.ring import Events
-from ..process.watched import Watched
 from ..units import Bytes, Seconds
 from .backend import Backend, BackendLease
 from .changes import Changes, compare
 from .departures import Departures
-from .model.admission import Admission
 from .model.model import Model
+from .model.permission import Admission
 from .model.redefinition import redefine
 from .model.run import Start
+from .named import NamedBackends
+from .queue_share import check_queue
 from .supervisors import Supervisors
 from .unloading import unload_all
 
 log = logging.getLogger(__name__)
 
 
-class Fleet(Watched):
-    """The models.
+class Fleet(NamedBackends):
+    """The models, each with a supervisor.
 
     Attributes:
-        models: Those whose engines run here, by id.
-        elsewhere: What else is served, by id: nothing has to be started for it.
         book: The combined log of all engines and llmsup itself.
         max_queue: Gives the number of requests that may wait, for all models together.
         events: What happens to them.
-        complete: All models are known; False while files are still being read for the first time.
-        without_engine: Models that no engine here can run, and why, with the remedy; as of the last scan.
-        closing: llmsup is shutting down and takes no new request.
     """
 
     def __init__(
@@ -57,17 +52,10 @@ class Fleet(Watched):
         """`kinds` are the kinds of engine that models may run on."""
         super().__init__()
         self.events = events or Events()
-        self.models: dict[str, Model] = {}
-        self.elsewhere: dict[str, Backend] = {}
         self.book = book
         self.max_queue = max_queue
-        self.complete = False
-        self.without_engine: Mapping[str, str] = {}
-        self.closing = False
         self._kinds = kinds
         self._supervisors = Supervisors(start, admission)
-        self._names = Names({})
-        self._left_out: Iterable[LeftOut] = ()
         self._departures = Departures(self._gone)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -97,19 +85,8 @@ class Fleet(Watched):
         self.models = {name: self.models[name] for name in entries}  # in their order
         self._left_out = tuple(left_out)
         self.complete = complete
-        self._called_anew()
+        self._update_names()
         return changes
-
-    def serve_elsewhere(self, backends: Iterable[Backend]) -> None:
-        """Serve these, too, from now on, each by its name; where a model here has that name, it is the model's."""
-        self.elsewhere = {backend.spec.name: backend for backend in backends}
-        self._called_anew()
-
-    def _called_anew(self) -> None:
-        called = {name: Called() for name in self.elsewhere}
-        called |= {name: model.entry.called for name, model in self.models.items()}
-        self._names = Names(called, self._left_out)
-        self.notify()
 
     def _renamed(self, changes: Changes, entries: Mapping[str, Entry]) -> dict[str, Model]:
         """The removed or departing models that reappear under another name, by the new name."""
@@ -154,58 +131,15 @@ class Fleet(Watched):
         model.book.close()
         self._supervisors.stop(model)
 
-    def resolve(self, name: str) -> Match:
-        """What a name means. Raises ModelNotFound."""
-        return self._names.resolve(name)
-
-    async def known(self, name: str) -> Match:
-        """What a name means; waits while files are still being read, because an unknown name may yet turn up.
-
-        Raises:
-            ModelNotFound: It didn't turn up.
-            ShuttingDown: llmsup is shutting down before all files were read.
-        """
-        if not self.complete:
-            await self._until_known(name)
-        return self.resolve(name)
-
-    async def _until_known(self, name: str) -> None:
-        # An id or an alias is final; a name that comes from a file may turn out to be shared by several.
-        await self.until(lambda: self.complete or self.closing or self._names.was_given(name))
-        if self.closing and not self.complete and not self._names.was_given(name):
-            raise ShuttingDown("llmsup is shutting down.")
-
     def close(self) -> None:
         """Take no more requests; those already accepted may finish."""
         self.closing = True
         self.notify()
 
-    def knows(self, name: str) -> bool:
-        """Whether a name means exactly one model."""
-        return self._names.find(name) is not None
-
-    def backend(self, id_: str) -> Backend:
-        """What serves requests for what `resolve` or `known` has just found."""
-        return self.models.get(id_) or self.elsewhere[id_]
-
-    def model(self, id_: str) -> Model:
-        """The same for those who ask about its engine. Raises ModelNotFound if it has none here."""
-        if (model := self.models.get(id_)) is None:
-            raise ModelNotFound(f"The engine of {id_!r} is not llmsup's to look after.", param="model")
-        return model
-
-    def find(self, name: str) -> Model:
-        """The model here that a name means. Raises ModelNotFound."""
-        return self.model(self.resolve(name).id)
-
     def find_running(self, name: str) -> Model:
         """Like `find`, but also among the departing models: whatever `running` shows can be unloaded."""
         leaving = None if self.knows(name) else self._departures.find(name)
         return leaving or self.find(name)
-
-    def names_of(self, model: Model) -> list[str]:
-        """What else a model answers to, besides its id and its aliases, and no other model does."""
-        return self._names.own(model.spec.name, model.entry.also)
 
     def enter(self, backend: Backend, ttl: Seconds = Seconds(0), client: str = "") -> BackendLease:
         """Take a lease for one request of a client; the client "" is no particular one, and has no share of the queue.
@@ -223,7 +157,7 @@ class Fleet(Watched):
         if (model or self.elsewhere.get(name)) is not backend:
             raise ModelNotFound(f"The model {name!r} was just removed.", param="model")
         if backend.would_wait:
-            self._check_queue(client)
+            check_queue(self._all(), self.max_queue(), client)
         lease = backend.enter(ttl, client)
         if model is not None:
             self._supervisors.start(model)
@@ -239,23 +173,6 @@ class Fleet(Watched):
         if self.closing or self._supervisors.nursery is None:
             raise ShuttingDown("llmsup is shutting down.")
         return backend.look()
-
-    def _check_queue(self, client: str) -> None:
-        """Refuse a request that would have to wait if the queue is full, or if its client already holds more places
-        than it leaves free: half of them if it is alone, a third if two clients do the same, and so on. So no client
-        can fill the queue, and a newcomer finds room (switches share a buffer like this: Choudhury and Hahne, "Dynamic
-        queue length thresholds", 1998).
-        """
-        most = self.max_queue()
-        left = most - sum(model.queue.waiting for model in self._all())
-        if left <= 0:
-            raise QueueFull(f"{most} requests are waiting for models already (max_queue).", retry_after=5)
-        if client and (own := sum(model.queue.waiting_of(client) for model in self._all())) > left:
-            raise QueueFull(
-                f"{own} requests from this client are waiting already, and {left} places are left for everyone else.",
-                hint=f"A client may take as many places as it leaves free (max_queue is {most}).",
-                retry_after=5,
-            )
 
     def load(self, model: Model, *, no_eviction: bool = False) -> None:
         """Ask for a model to be loaded, even if it has just failed.
@@ -291,7 +208,7 @@ class Fleet(Watched):
         return await unload_all(self._all(), reason, force=force)
 
     def give_up(self) -> None:
-        """End every engine at once, because llmsup stops; nobody is let in any more."""
+        """End every engine at once, because llmsup stops; no further request is accepted."""
         self.close()
         for model in self._all():
             model.give_up()

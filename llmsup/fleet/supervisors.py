@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import trio
 
-from .model.admission import Admission
 from .model.model import Model
+from .model.permission import Admission
 from .model.run import Start
 from .model.supervisor import Supervisor
 

@@ -40,7 +40,7 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
                 "available_bytes": machine.host.available,
                 "level": pressure.level,
                 "since": wall(pressure.since),
-                "because": pressure.because,
+                "reason": pressure.reason,
                 "shortfall_bytes": pressure.shortfall,
                 "nobody_goes": _left(governor),
                 "problem": governor.problem or None,
@@ -53,7 +53,7 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
                         "source": ask.cost.source,
                         "grows_bytes": ask.cost.grows,
                         "seconds": rounded(Seconds(trio.current_time() - ask.since)),
-                        "because": ask.because,
+                        "reason": ask.reason,
                     }
                     for ask in governor.asks
                 ],
@@ -76,10 +76,10 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
                 "counts": _counts(model),
                 "min_residency": rounded(governor.floor),
                 "resident": None if loaded is None else _resident(loaded, governor),
-                "waits_for": next((ask.because for ask in governor.asks if ask.model is model), None),
+                "waits_for": next((ask.reason for ask in governor.asks if ask.model is model), None),
                 "pressure": {
                     "level": governor.pressure.level,
-                    "because": governor.pressure.because,
+                    "reason": governor.pressure.reason,
                     "nobody_goes": _left(governor),
                 },
                 "failure": None if model.failure is None else str(model.failure),
@@ -92,7 +92,7 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
 
 def _left(governor: Governor) -> str | None:
     """Return why no model is unloaded although memory is short; None if one is, or if it isn't short."""
-    return None if governor.left is None else governor.left.because
+    return None if governor.left is None else governor.left.reason
 
 
 def kept(machine: Machine, loaded_models: Iterable[LoadedModel]) -> int:
@@ -148,7 +148,7 @@ def decision_as_json(decision: Decision) -> dict[str, Any]:
     return {
         "decision": decision.kind,
         "model": decision.model or None,
-        "because": decision.because,
+        "reason": decision.reason,
         "left": decision.left or None,
         "bytes": decision.bytes,
         "victims": decision.victims,

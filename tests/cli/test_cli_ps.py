@@ -74,7 +74,7 @@ def test_the_bar_has_room() -> None:
     """On a terminal of 80 columns, too."""
     memory = {
         "ceiling_bytes": 2 << 30, "committed_bytes": 1 << 30, "available_bytes": 3 << 30, "waiting": [{}],
-        "level": "warn", "because": "the compressor grows by 512 MiB a second, and 1.0 GiB is available of 16.0 GiB",
+        "level": "warn", "reason": "the compressor grows by 512 MiB a second, and 1.0 GiB is available of 16.0 GiB",
         "problem": None,
     }  # fmt: skip
     whole = bar(memory)

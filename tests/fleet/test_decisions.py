@@ -13,8 +13,8 @@ from llmsup.memory.policy.decision import Decision
 from llmsup.process.ring import Events
 from llmsup.units import Bytes
 
-WAIT = Decision(kind="wait", because="it needs 5 GiB, 1 GiB is free", model="a", holders=("b",))
-EVICT = Decision(kind="evict", because="it needs 5 GiB; b, c can go", model="a", victims=("b", "c"))
+WAIT = Decision(kind="wait", reason="it needs 5 GiB, 1 GiB is free", model="a", holders=("b",))
+EVICT = Decision(kind="evict", reason="it needs 5 GiB; b, c can go", model="a", victims=("b", "c"))
 
 
 @pytest.fixture
@@ -30,11 +30,11 @@ def decisions(events: Events) -> Decisions:
 @pytest.mark.parametrize(
     ("decision", "level", "says"),
     [
-        (evolve(EVICT, kind="admit", victims=()), "INFO", {"a", "admitted", EVICT.because}),
-        (EVICT, "INFO", {"unloading b, c", "room for a", EVICT.because}),
-        (WAIT, "INFO", {"a waits", WAIT.because}),
-        (evolve(WAIT, kind="refuse"), "WARNING", {"a is refused", WAIT.because}),
-        (evolve(EVICT, model=""), "INFO", {"unloading b, c", "memory pressure", EVICT.because}),
+        (evolve(EVICT, kind="admit", victims=()), "INFO", {"a", "admitted", EVICT.reason}),
+        (EVICT, "INFO", {"unloading b, c", "room for a", EVICT.reason}),
+        (WAIT, "INFO", {"a waits", WAIT.reason}),
+        (evolve(WAIT, kind="refuse"), "WARNING", {"a is refused", WAIT.reason}),
+        (evolve(EVICT, model=""), "INFO", {"unloading b, c", "memory pressure", EVICT.reason}),
     ],
 )
 def test_each_is_told_in_one_line_and_one_event(
@@ -56,7 +56,7 @@ def test_each_is_told_in_one_line_and_one_event(
     assert dict(event.data) == {
         "decision": decision.kind,
         "model": decision.model or None,
-        "because": decision.because,
+        "reason": decision.reason,
         "victims": list(decision.victims),
     }
     assert [record.decision for record in decisions] == [decision]
@@ -67,7 +67,7 @@ def test_who_still_waits_is_told_once_and_kept_as_it_is_now(decisions: Decisions
     decisions.add(WAIT)
     [record] = decisions
     at = record.at
-    later = evolve(WAIT, because="it needs 5 GiB, 2 GiB is free", room=2)
+    later = evolve(WAIT, reason="it needs 5 GiB, 2 GiB is free", room=2)
     decisions.add(later)
     assert [(each.decision, each.at) for each in decisions] == [(later, at)]
     assert events.written == 1
@@ -132,7 +132,7 @@ def test_only_the_last_are_kept(decisions: Decisions) -> None:
     assert all(record.freed is None for record in decisions)
 
 
-LEAVE = Decision(kind="leave", because="no model may go now (a: pinned)", left="none may go")
+LEAVE = Decision(kind="leave", reason="no model may go now (a: pinned)", left="none may go")
 
 
 def test_why_nobody_goes_is_told_once_for_each_reason(
@@ -142,16 +142,16 @@ def test_why_nobody_goes_is_told_once_for_each_reason(
     once. The last decision has the numbers of now.
     """
     caplog.set_level(logging.INFO)
-    settling = evolve(LEAVE, left="settling", because="the last step is 1 s ago")
-    later = evolve(settling, because="the last step is 2 s ago")
-    easing = evolve(LEAVE, left="easing", because="enough is free again")
+    settling = evolve(LEAVE, left="settling", reason="the last step is 1 s ago")
+    later = evolve(settling, reason="the last step is 2 s ago")
+    easing = evolve(LEAVE, left="easing", reason="enough is free again")
     for decision in (LEAVE, LEAVE, settling, later, LEAVE, later, easing):
         decisions.add(decision)
     assert [(each.levelname, each.message.partition("nothing: ")[2]) for each in caplog.records] == [
         ("WARNING", "no model may go now (a: pinned)"),
         ("INFO", "the last step is 1 s ago"),
     ]
-    assert [event.data["because"] for event in events.since(0)] == [LEAVE.because, settling.because]
+    assert [event.data["reason"] for event in events.since(0)] == [LEAVE.reason, settling.reason]
     assert [record.decision for record in decisions] == [LEAVE, later, LEAVE, later, easing]
     decisions.calm()
     decisions.add(LEAVE)

@@ -130,7 +130,7 @@ def test_others_have_it() -> None:
     """Then nothing of ours can go, and the reason says who has it."""
     decision = admit(Need("new", by_pool(21 * GiB), since=NOW), ALONE, [])
     assert (decision.kind, decision.holders) == ("wait", ())
-    assert decision.because == "it needs 21.0 GiB, and other programs leave only 20.0 GiB free"
+    assert decision.reason == "it needs 21.0 GiB, and other programs leave only 20.0 GiB free"
 
 
 async def test_real_engines_and_one_figure(tmp_path: Path) -> None:

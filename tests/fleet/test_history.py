@@ -25,7 +25,7 @@ def test_loads_and_unloads_are_counted_by_cause() -> None:
 def test_what_happened_last_is_kept_oldest_first() -> None:
     """With the decision and what came back; of a long life only the end, while the counters have all."""
     history = History()
-    decision = Decision(kind="evict", because="it needs room", model="b")
+    decision = Decision(kind="evict", reason="it needs room", model="b")
     for i in range(100):
         history.note("load", f"load {i}")
     history.note("unload", "for b", cause=Cause.ROOM, decision=decision, freed=7)

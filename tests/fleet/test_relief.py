@@ -43,7 +43,7 @@ def test_a_model_that_works_goes_when_that_is_allowed_and_high_time() -> None:
     """The decision says that it is forced, and why."""
     decision = pressed(WORKS)
     assert (decision.kind, decision.victims, decision.force) == ("evict", ("works",), True)
-    assert decision.because == (
+    assert decision.reason == (
         "the machine has been critically short of memory for 60 s and no idle model may go; "
         "works is busy, and frees 10.0 GiB (evict_busy)"
     )
@@ -90,7 +90,7 @@ def test_some_stay_all_the_same(given: dict[str, Any]) -> None:
     """What is pinned, what loads, and what would not help anyway."""
     decision = pressed(evolve(WORKS, **given), model("pinned", 10, pinned=True))
     assert decision.kind == "leave"
-    assert decision.because.startswith("no model may go now, not even a busy one (pinned: pinned; works: ")
+    assert decision.reason.startswith("no model may go now, not even a busy one (pinned: pinned; works: ")
 
 
 def test_only_one_at_a_time() -> None:
@@ -112,7 +112,7 @@ def test_our_models_have_too_little() -> None:
     """Then it can't be them, and none that works is cut off for it either."""
     little = evolve(WORKS, freeable=by_pool(round(30 * GiB * OUR_SHARE) - 1))
     assert pressed(little).left == "too little"
-    assert "3.0 GiB" in pressed(little).because
+    assert "3.0 GiB" in pressed(little).reason
     assert pressed(evolve(little, freeable=little.freeable + by_pool(1))).kind == "evict"
 
 

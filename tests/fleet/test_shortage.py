@@ -25,7 +25,7 @@ from llmsup.engines.dial import connect
 from llmsup.engines.launch import Launch
 from llmsup.engines.pool import ConnectionPool
 from llmsup.errors import OutOfResources
-from llmsup.fleet.engine.health import Health
+from llmsup.fleet.engine.process_engine import Health
 from llmsup.fleet.model.model import Model
 from llmsup.fleet.model.states import State
 from llmsup.fleet.model.supervisor import Supervisor
@@ -68,8 +68,8 @@ async def test_an_engine_that_cannot_be_asked_is_not_called_sick(tmp_path: Path)
             health = Health(Launch(engine="x", argv=("x",), address=UnixAddress(path), health=check))
             with no_files(), pytest.raises(OutOfResources, match="llmsup can't connect to an engine"):
                 await health.answers(PATIENCE)
-            assert "could not be asked" in health.said
-            assert "ulimit -n" in health.said
+            assert "could not be asked" in health.result
+            assert "ulimit -n" in health.result
 
 
 @pytest.mark.parametrize("number", OURS)

@@ -14,6 +14,7 @@ from llmsup.engines.address import UnixAddress
 from llmsup.engines.launch import Launch
 from llmsup.engines.pool import ConnectionPool
 from llmsup.fleet.model.model import Model
+from llmsup.memory.amounts import ZERO, Amounts
 from llmsup.memory.cost.meter import Meter
 from llmsup.memory.cost.process import Footprint
 from llmsup.process.activity import Activity
@@ -58,7 +59,7 @@ class FakeEngine:
         self.signs = 0
         self.computes = False
         self.asked = 0  # how often, after its health
-        self.unready_because = "it is a fake"
+        self.unready_reason = "it is a fake"
         self.stopped_at: float | None = None
         self.remains: tuple[str, ...] = ()
         self.left: tuple[str, ...] = ()
@@ -109,7 +110,7 @@ class FakeEngine:
 
     async def measure(self) -> None:
         size = self._garage.sizes.get(self.name, 1000) if self.size is None else self.size
-        self.meter.saw(Footprint(Bytes(size)))
+        self.meter.saw(Footprint(Bytes(size)), self._garage.devices.get(self.name, ZERO))
 
 
 class Garage:
@@ -124,6 +125,7 @@ class Garage:
         self.started_with: list[Entry] = []
         self.refuse: Exception | None = None
         self.sizes: dict[str, int] = {}  # what engines cost, by their models' names, in bytes
+        self.devices: dict[str, Amounts] = {}  # and on devices with their own memory
 
     @asynccontextmanager
     async def __call__(self, entry: Entry, book: LogBook) -> AsyncIterator[FakeEngine]:

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from llmsup.config.schema import GiB
 from llmsup.errors import SetupError
-from llmsup.memory.machine.pressure import Gauge
+from llmsup.memory.machine.gauge import Gauge
 from llmsup.memory.machine.reading import Reading, Stall
 from llmsup.memory.machine.sampler import Gpus, Sampler
 from llmsup.units import Bytes

@@ -19,6 +19,7 @@ from llmsup.fleet.memory.governor import Governor
 from llmsup.fleet.model.model import Model
 from llmsup.fleet.model.outcome import as_error
 from llmsup.fleet.model.run import Run
+from llmsup.memory.amounts import ZERO, Amounts
 from llmsup.memory.cost.cost import Cost
 from llmsup.memory.cost.load_speed import Speed
 from llmsup.memory.machine.monitor import MemoryMonitor
@@ -59,6 +60,7 @@ class FakePrices:
     def __init__(self, garage: Garage) -> None:
         self.said: dict[str, int] = {}
         self.grow: dict[str, int] = {}
+        self.devices: dict[str, Amounts] = {}
         self.kept: dict[str, int | None] = {}
         self.took: dict[str, float] = {}
         self.speed = Speed()
@@ -69,7 +71,8 @@ class FakePrices:
             return Cost(model.spec.memory, "declared", model.spec.memory)
         name = model.spec.name
         size = Bytes(self.said.get(name, self._garage.sizes.get(name, GiB)))
-        return Cost(size, "estimated", size, Bytes(self.grow.get(name, 0)))
+        there = self.devices.get(name, ZERO)
+        return Cost(Bytes(size + there.total), "estimated", size, Bytes(self.grow.get(name, 0)), there)
 
     async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
         return {model: await self.cost(model) for model in models}

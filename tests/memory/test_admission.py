@@ -53,15 +53,15 @@ def test_what_fits_is_let_in_and_nobody_goes() -> None:
     """Side by side, without a thought about who is idle."""
     decision = admit(need(10), machine(), [model("a", 20)])
     assert (decision.kind, decision.victims) == ("admit", ())
-    assert decision.because == "it needs 10.0 GiB, and 10.0 GiB is free"
+    assert decision.reason == "it needs 10.0 GiB, and 10.0 GiB is free"
 
 
 def test_what_can_never_fit_is_refused_with_the_numbers() -> None:
     """A 507: nobody is unloaded for it."""
     decision = admit(need(31), machine(), [model("a", 20)])
     assert (decision.kind, decision.victims) == ("refuse", ())
-    assert "needs 31.0 GiB" in decision.because
-    assert "30.0 GiB" in decision.because
+    assert "needs 31.0 GiB" in decision.reason
+    assert "30.0 GiB" in decision.reason
 
 
 def test_the_cheapest_goes_and_the_decision_says_why() -> None:
@@ -73,7 +73,7 @@ def test_the_cheapest_goes_and_the_decision_says_why() -> None:
     assert decision.missing[CEILING] == 9 * GiB
     assert [each.name for each in decision.weighed] == ["forgotten", "busy"]
     assert decision.weighed[0].loss < decision.weighed[1].loss
-    assert "it needs 12.0 GiB, and 3.0 GiB is free; forgotten can go for" in decision.because
+    assert "it needs 12.0 GiB, and 3.0 GiB is free; forgotten can go for" in decision.reason
 
 
 def test_one_large_forgotten_model_goes_before_three_small_busy_ones() -> None:
@@ -100,14 +100,14 @@ def test_where_nothing_is_known_the_least_recently_used_goes() -> None:
             {"rivals": {"new": NOW - 9}, "last_used": NOW - 3, "ready_since": NOW - 20},
             "its turn: both models are in demand; it ends within 12.0 s",
         ),
-        ({"priority": "high"}, "more important than new"),
+        ({"priority": "high"}, "higher priority than new"),
     ],
 )
 def test_some_stay(given: dict[str, Any], reason: str) -> None:
     """The load waits, and the decision names who has the memory."""
     decision = admit(need(20, load_seconds=10.0), machine(), [model("a", 20, **given), model("b", 2)])
     assert (decision.kind, decision.victims) == ("wait", ())
-    assert why(decision, "a") == reason
+    assert reason in why(decision, "a")
     assert decision.holders == ("a", "b")
 
 
@@ -164,7 +164,7 @@ def test_a_floor_is_kept_if_somebody_sets_one() -> None:
         here = model("a", 20, **young)
         assert admit(need(20), machine(), [here]).victims == ("a",)
         decision = admit(need(20), machine(), [here], rules=floor)
-        assert why(decision, "a") == "here for 5 s of at least 30 s"
+        assert "5 s of at least 30 s" in why(decision, "a")
         assert NOW < decision.again <= NOW + 25
         assert admit(need(20), machine(now=NOW + 25), [here], rules=floor).victims == ("a",)
         assert admit(need(20), machine(), [evolve(here, ttl_expired=True)], rules=floor).victims == ("a",)
@@ -175,7 +175,8 @@ def test_a_floor_stays_what_it_is(refaults: int) -> None:
     """It is the user's: however often the model came back, not a second more."""
     here = model("a", 20, first_served=NOW - 5, refaults=refaults, reload_seconds=60.0)
     decision = admit(need(20, load_seconds=60.0), machine(), [here], rules=Rules(min_residency=8))
-    assert (why(decision, "a"), decision.again) == ("here for 5 s of at least 8 s", NOW + 3)
+    assert "5 s of at least 8 s" in why(decision, "a")
+    assert decision.again == NOW + 3
     later = admit(need(20, load_seconds=60.0), machine(now=NOW + 3), [here], rules=Rules(min_residency=8))
     assert later.victims == ("a",)
 
@@ -293,7 +294,7 @@ def test_a_claimed_model_is_not_taken_by_another() -> None:
     """It is kept for the load that has waited for it."""
     claims = [Claim(by_pool(20 * GiB), frozenset({"idle"}))]
     decision = admit(need(15), machine(), [model("idle", 20)], claims=claims)
-    assert why(decision, "idle") == "held for a load that has waited longer"
+    assert "waited longer" in why(decision, "idle")
     assert decision.kind == "wait"
 
 
@@ -425,7 +426,7 @@ def press(level: str, loaded_models: list[LoadedModel], relief: Relief | None = 
 def test_without_pressure_nobody_goes() -> None:
     """Neither one whose ttl is over."""
     decision = press("normal", [model("a", 10, ttl_expired=True)])
-    assert (decision.kind, decision.victims, decision.because) == ("leave", (), "there is no pressure")
+    assert (decision.kind, decision.victims, decision.reason) == ("leave", (), "there is no pressure")
 
 
 def test_when_critical_one_that_works_goes_after_its_equals() -> None:
@@ -441,13 +442,13 @@ def test_one_goes_at_a_time_and_the_one_that_ends_it() -> None:
     loaded_models = [model("tiny", 1, last_used=NOW - 5000), model("large", 10), model("dear", 10, last_used=NOW - 90)]
     decision = press("warn", loaded_models, shortfall=by_pool(8 * GiB))
     assert decision.victims == ("large",)
-    assert "short of 8.0 GiB (warn); large frees 10.0 GiB" in decision.because
+    assert "short of 8.0 GiB (warn); large frees 10.0 GiB" in decision.reason
 
 
 def test_models_that_have_more_than_they_may() -> None:
     """That is no shortage of the machine's, and the reason says so."""
-    because = press("warn", [model("a", 10)], grown=True).because
-    assert because.startswith("all models together have 2.0 GiB more than they may; a frees 10.0 GiB")
+    reason = press("warn", [model("a", 10)], grown=True).reason
+    assert "2.0 GiB more than they may; a frees 10.0 GiB" in reason
 
 
 def test_if_it_takes_all_of_them_the_least_worth_begins() -> None:
@@ -488,7 +489,8 @@ def test_two_steps_in_vain_say_that_the_pressure_is_not_ours() -> None:
     assert press("warn", [model("a", 10)], relief).kind == "evict"
     relief = relief.stepped(NOW - 60, expected=8 * GiB, freed=0)
     decision = press("critical", [model("a", 10)], relief)
-    assert (decision.kind, decision.because) == ("leave", "the pressure is not ours: left alone for another 60 s")
+    assert (decision.kind, decision.left) == ("leave", "not ours")
+    assert decision.reason.endswith("60 s")
     assert relief.ended().until == NOW - 60 + BACK_OFF
     later = evolve(machine(level="critical"), now=NOW - 60 + BACK_OFF)
     assert relieve(later, [model("a", 10)], relief, shortfall=by_pool(GiB)).kind == "evict"
@@ -504,7 +506,7 @@ def test_a_step_that_helped_wipes_out_one_that_did_not() -> None:
 
 def test_models_that_have_little_are_not_the_cause() -> None:
     """Less than a tenth of the ceiling together; or one too small to help."""
-    assert "too little" in press("critical", [model("a", 2)]).because
+    assert "too little" in press("critical", [model("a", 2)]).reason
     decision = press("critical", [model("a", 10, in_flight=1), model("small", 0.2)])
     assert decision.kind == "leave"
     assert why(decision, "small") == "it would free only 205 MiB"

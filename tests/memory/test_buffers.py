@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from miniatures import miniature
 from real_engines import llama_server, smollm2
 
-from llmsup.memory.cost.buffers import Buffers
+from llmsup.memory.cost.meter import Buffers
 
 MiB = 1024**2
 
@@ -70,7 +70,7 @@ def mib(buffers: Buffers) -> tuple[float, float]:
 def test_a_captured_log() -> None:
     """The mapped file is told from what the engine allocated."""
     buffers = told(LOADED)
-    assert buffers.known
+    assert buffers.own + buffers.mapped
     assert mib(buffers) == (92.10, 202.26)
 
 
@@ -99,7 +99,7 @@ def test_a_draft_model_stands_beside_the_main_one() -> None:
 def test_what_is_only_looked_at_is_not_there() -> None:
     """`--fit` makes a model and a context without memory, in whatever sizes it tries."""
     other = LOOKED_AT.replace("21.51", "900.00")
-    assert not told(LOOKED_AT).known
+    assert not told(LOOKED_AT).own
     assert mib(told(LOOKED_AT + other + LOADED)) == (92.10, 202.26)
 
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmsup.config.schema import GiB, MiB
-from llmsup.memory.machine.pressure import UNREADABLE, Gauge, higher
+from llmsup.memory.machine.gauge import UNREADABLE, Gauge, higher
 from llmsup.memory.machine.reading import Reading, Stall
-from llmsup.memory.machine.watermarks import marks
+from llmsup.memory.machine.signals import marks
 from llmsup.units import Bytes
 
 TOTAL, RESERVE = 64 * GiB, 5 * GiB
@@ -78,7 +78,7 @@ def test_a_warning_needs_three_seconds() -> None:
     assert run.see(reading(MARKS.low - MiB), 2) == "normal"
     assert run.shortfall > 0
     assert run.see(reading(MARKS.low - MiB), 1.5) == "warn"
-    assert "are available" in run.gauge.pressure.because
+    assert "are available" in run.gauge.pressure.reason
 
 
 def test_it_is_left_by_a_higher_mark_and_after_a_while() -> None:
@@ -128,7 +128,7 @@ def test_all_tasks_stalled_is_critical() -> None:
     for second in range(6):
         run.see(reading(0.10 * TOTAL, full=stall(30, second)), step=1)
     assert run.gauge.pressure.level == "critical"
-    assert "all tasks waited" in run.gauge.pressure.because
+    assert "all tasks waited" in run.gauge.pressure.reason
 
 
 def test_without_stall_information_the_amount_is_enough() -> None:
@@ -142,7 +142,7 @@ def test_a_mac_is_believed() -> None:
     run = Run()
     assert run.see(reading(MARKS.very_low - MiB, level="normal"), 60) == "normal"
     assert run.see(reading(3 * GiB, level="warn", sources={"level": "kern.x"}), 4) == "warn"
-    assert "kern.x says warn" in run.gauge.pressure.because
+    assert "kern.x says warn" in run.gauge.pressure.reason
     assert run.see(reading(3 * GiB, level="critical"), 1) == "critical"
     assert run.see(reading(3 * GiB, level="normal"), 6) == "warn"
 
@@ -161,7 +161,7 @@ def test_nothing_known_is_no_pressure() -> None:
     run = Run()
     run.see(reading(MARKS.low - MiB), 10)
     assert run.see(Reading(), 1) == "normal"
-    assert run.gauge.pressure.because == UNREADABLE
+    assert run.gauge.pressure.reason == UNREADABLE
 
 
 @pytest.mark.parametrize("jump", [3600.0, 86400.0, -3600.0])

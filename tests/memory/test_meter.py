@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmsup.memory.amounts import Amounts
 from llmsup.memory.cost.meter import Meter
 from llmsup.memory.cost.process import Footprint
 from llmsup.units import Bytes
@@ -87,7 +88,7 @@ def test_a_measurement_that_once_lacks_the_files() -> None:
 def test_a_gpu_with_a_memory_of_its_own() -> None:
     """It is held like the rest; where it can't be measured, the engine's word stands in for it."""
     meter = told()
-    meter.saw(seen(50, 0), gpu=Bytes(1000 * MiB))
+    meter.saw(seen(50, 0), Amounts({"gpu0": 1000 * MiB}))
     assert (mib(meter.cost), mib(meter.freeable)) == (1050, 1050)
     meter = told("llama_kv_cache: CUDA0 KV buffer size = 900.00 MiB")
     meter.saw(seen(50, 0))
@@ -100,7 +101,7 @@ def test_what_holds_of_any_life(looks: list[tuple[int, int | None, int | None]],
     meter, peak = told(*([MAPPED, CACHE] if told_of_buffers else [])), 0
     for held, droppable, gpu in looks:
         part = None if droppable is None else Bytes(droppable)
-        meter.saw(Footprint(Bytes(held), part), None if gpu is None else Bytes(gpu))
+        meter.saw(Footprint(Bytes(held), part), Amounts({"gpu0": gpu or 0}))
         assert meter.freeable is not None
         assert meter.cost is not None
         assert meter.peak is not None

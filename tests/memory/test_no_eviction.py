@@ -33,8 +33,8 @@ def test_nobody_goes_for_it() -> None:
     idle = model("a", 25, priority="low", last_used=0.0, ttl_expired=True)
     decision = admit(MODEST, MACHINE, [idle])
     assert (decision.kind, decision.victims, decision.hold) == ("wait", (), ())
-    assert "it needs 10.0 GiB, 5.0 GiB is free" in decision.because
-    assert "preload" in decision.because
+    assert "it needs 10.0 GiB, 5.0 GiB is free" in decision.reason
+    assert "preload" in decision.reason
     assert admit(evolve(MODEST, evicts=True), MACHINE, [idle]).victims == ("a",)
 
 
@@ -48,7 +48,7 @@ def test_it_holds_nobody_however_long_it_waits() -> None:
 def test_it_waits_for_those_that_leave_anyway() -> None:
     """Their memory is as good as free."""
     decision = admit(MODEST, MACHINE, [model("a", 25, leaving=True)])
-    assert "will be free once" in decision.because
+    assert "will be free once" in decision.reason
 
 
 def test_what_can_never_fit_is_refused() -> None:

@@ -45,7 +45,7 @@ def test_it_fits_on_one_device_only() -> None:
     """Let in there; on the other it is refused with that one's size, and what is free elsewhere doesn't count."""
     assert admit(need(on(LARGE, 20)), machine(), []).kind == "admit"
     refused = admit(need(on(SMALL, 20)), machine(), [])
-    assert (refused.kind, refused.because) == ("refuse", "it needs 20.0 GiB, and GPU 1 has only 12.0 GiB")
+    assert (refused.kind, refused.reason) == ("refuse", "it needs 20.0 GiB, and GPU 1 has only 12.0 GiB")
 
 
 def test_who_goes_is_on_the_right_device() -> None:
@@ -68,7 +68,7 @@ def test_what_is_missing_and_free_is_told_of_the_pool_that_has_the_least() -> No
     busy = model("busy", on(LARGE, 20), in_flight=1)
     decision = admit(need(on(LARGE, 16)), machine(large=4, small=0), [busy])
     assert (decision.kind, decision.missing.max(ZERO)) == ("wait", Amounts({LARGE: 12 * GiB}))
-    assert "4.0 GiB is free" in decision.because
+    assert "4.0 GiB is free" in decision.reason
 
 
 def test_a_full_device_keeps_out_nobody_who_takes_nothing_of_it() -> None:

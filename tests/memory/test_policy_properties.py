@@ -240,9 +240,9 @@ def test_the_order_of_the_snapshot_does_not_matter(
 ) -> None:
     """The same question has the same answer."""
     one, other = admit(need, machine, loaded_models), admit(need, machine, loaded_models[::-1])
-    assert (one.kind, one.because, set(one.victims), set(one.hold)) == (
+    assert (one.kind, one.reason, set(one.victims), set(one.hold)) == (
         other.kind,
-        other.because,
+        other.reason,
         set(other.victims),
         set(other.hold),
     )

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from looks import LINUX, MAC, RESERVE, held, shown, stalling, with_free
 
 from llmsup.config.schema import GiB
-from llmsup.memory.machine.pressure import CALM, GAP, UNREADABLE, Gauge, Pressure, higher
+from llmsup.memory.machine.gauge import CALM, GAP, UNREADABLE, Gauge, Pressure, higher
 from llmsup.memory.machine.reading import Level, Reading
-from llmsup.memory.machine.signals import LEAST, signals
-from llmsup.memory.machine.watermarks import marks
+from llmsup.memory.machine.signals import LEAST, marks, signals
 from llmsup.units import Bytes
 
 LOW, VERY_LOW, EASING = with_free(1.4), with_free(0.5), with_free(1.7)
@@ -69,7 +68,7 @@ def test_what_is_missing_is_said_from_the_first_look() -> None:
     """So that looks can hurry; the level takes its time."""
     pressure = after((LOW, 0)).pressure
     assert (pressure.level, pressure.shortfall) == ("normal", round(1.875 * GiB) - round(1.4 * GiB))
-    assert pressure.because == "1.4 GiB of 32.0 GiB are available"
+    assert pressure.reason == "1.4 GiB of 32.0 GiB are available"
 
 
 def test_it_falls_step_by_step() -> None:
@@ -86,7 +85,7 @@ def test_it_falls_step_by_step() -> None:
 
 def test_it_says_that_it_is_easing() -> None:
     """A level that is only kept to be sure has no cause any more."""
-    assert after((LOW, 5), (LINUX, 2)).pressure.because == "it is easing, 20.0 GiB of 32.0 GiB are available"
+    assert after((LOW, 5), (LINUX, 2)).pressure.reason == "it is easing, 20.0 GiB of 32.0 GiB are available"
 
 
 def test_in_between_a_level_is_kept_and_something_is_missing() -> None:
@@ -152,7 +151,7 @@ def test_nothing_can_be_read() -> None:
     gauge = after((VERY_LOW, 10)).unread(20.0)
     assert gauge.pressure == Pressure("normal", 20.0, UNREADABLE, 0)
     assert gauge.look(VERY_LOW, 21.0, RESERVE).pressure.level == "normal"
-    assert after((VERY_LOW, 10), (Reading(), 0)).pressure.because == UNREADABLE
+    assert after((VERY_LOW, 10), (Reading(), 0)).pressure.reason == UNREADABLE
 
 
 def test_without_stall_information() -> None:
@@ -261,7 +260,7 @@ def test_what_holds_of_any_looks(looks: Sequence[tuple[float, Reading]]) -> None
             assert (shortfall > 0) == pressing
         else:
             assert (shortfall > 0) == any(each.moves and not each.eased for each in seen)
-            assert gauge.pressure.because
+            assert gauge.pressure.reason
         assert shortfall >= 0
         if higher(level, was.pressure.level):
             assert any(each.there and each.level == level for each in seen)

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import trio
 
+from llmsup.memory.amounts import ZERO, Amounts
 from llmsup.memory.machine import amd
 from llmsup.memory.machine.nvidia import open_nvml
-from llmsup.memory.machine.reading import Gpu
+from llmsup.memory.machine.reading import Gpu, device_pool
 from llmsup.memory.machine.sampler import Gpus
 from llmsup.units import Bytes
 
@@ -123,16 +124,18 @@ def test_a_device_that_is_lost() -> None:
     assert nvml.gpus() == (gpu("unknown", source="nvml"),)
 
 
-def test_what_processes_use_on_all_devices() -> None:
-    """Summed by process; what isn't available (WDDM, a container) is left out, not counted as nothing."""
+def test_what_processes_use_on_each_device() -> None:
+    """Summed over the processes asked about; what isn't available (WDDM, a container) adds nothing, and neither does a
+    device whose memory is the host's.
+    """
 
     def process(pid: int, used: int | None) -> SimpleNamespace:
         return SimpleNamespace(pid=pid, usedGpuMemory=used)
 
-    first = {"processes": [process(7, GiB), process(8, None)]}
-    nvml = open_nvml(FakeBinding(first, {"processes": [process(7, MiB)]}, {}))
+    first = {**H200, "processes": [process(7, GiB), process(8, None), process(9, MiB), process(10, 5)]}
+    nvml = open_nvml(FakeBinding(first, {**GB10, "processes": [process(7, MiB)]}, H200))
     assert nvml is not None
-    assert nvml.processes() == {7: GiB + MiB}
+    assert nvml.used_by({7, 8, 9}) == (GiB + MiB, 0, 0)
 
 
 def missing(name: str) -> Any:
@@ -194,6 +197,16 @@ async def test_all_of_them_together(tmp_path: Path) -> None:
     assert [one.name for one in first] == ["card0", "NVIDIA H200"]
     assert await gpus.read() == first
     assert binding.started == 1
+
+
+async def test_what_an_engine_has_on_which_device(tmp_path: Path) -> None:
+    """By the place that the device has in the reading; AMD's driver doesn't tell."""
+    card(tmp_path, "card0", **vram(GiB, 0))
+    busy = {**H200, "processes": [SimpleNamespace(pid=7, usedGpuMemory=GiB)]}
+    gpus = Gpus(cards=amd.cards(tmp_path), load=FakeBinding(H200, busy))
+    assert await gpus.used_by({7}) == Amounts({device_pool(2): GiB})
+    assert await gpus.used_by({8}) == ZERO
+    assert await Gpus(cards=(), load=missing).used_by({7}) == ZERO
 
 
 async def test_a_machine_with_neither() -> None:

@@ -12,9 +12,8 @@ from looks import LINUX, MAC, RESERVE, stalling, with_free
 
 from llmsup.config.schema import GiB
 from llmsup.memory.machine.reading import Reading, Stall
-from llmsup.memory.machine.signals import LEAST, Signal, say_available, signals
-from llmsup.memory.machine.stalls import RecentStall
-from llmsup.memory.machine.watermarks import marks
+from llmsup.memory.machine.signals import LEAST, Signal, marks, say_available, signals
+from llmsup.memory.machine.trends import RecentStall
 from llmsup.units import Bytes
 
 MiB = 1024**2
@@ -85,7 +84,7 @@ def test_what_is_missing_ends_it() -> None:
     """With so much more available every sign of little memory is gone."""
     low = found(with_free(0.5))["low"]
     assert found(with_free(0.5 + low.missing / GiB))["low"].eased
-    assert low.because == "512 MiB of 32.0 GiB are available"
+    assert low.reason == "512 MiB of 32.0 GiB are available"
 
 
 def test_a_system_that_has_a_word_for_it_is_believed() -> None:
@@ -95,7 +94,7 @@ def test_a_system_that_has_a_word_for_it_is_believed() -> None:
     assert there(evolve(full, level="warn")) == {"said warn"}
     assert there(evolve(full, level="critical")) == {"said warn", "said critical"}
     said = found(evolve(full, level="critical"))["said critical"]
-    assert said.because == "kern.memorystatus_vm_pressure_level says critical, 100 MiB of 64.0 GiB are available"
+    assert said.reason == "kern.memorystatus_vm_pressure_level says critical, 100 MiB of 64.0 GiB are available"
 
 
 def test_a_level_alone() -> None:
@@ -103,7 +102,7 @@ def test_a_level_alone() -> None:
     seen = found(Reading(level="warn"))
     assert seen["said warn"].there
     assert seen["said warn"].missing == marks(None, RESERVE).low
-    assert seen["said warn"].because == "the system says warn"
+    assert seen["said warn"].reason == "the system says warn"
     enough = found(evolve(MAC, level="warn"))["said warn"]
     assert enough.missing == LEAST
 
@@ -128,7 +127,7 @@ def test_stalls_ease() -> None:
     assert not found(stalling(5, 1, 3.0), 5, 5)["stalled"].eased
     assert found(stalling(1.9, 1, 3.0), 5, 5)["stalled"].eased
     assert found(stalling(50, 1, 6.1), 50, 50)["stalled"].eased
-    assert "tasks waited for memory in 50 % of the last 10 s" in found(stalling(50, 1, 3.0), 50, 50)["stalled"].because
+    assert "tasks waited for memory in 50 % of the last 10 s" in found(stalling(50, 1, 3.0), 50, 50)["stalled"].reason
 
 
 def test_stalls_without_their_reading() -> None:
@@ -186,7 +185,7 @@ def test_what_holds_of_every_sign(
         assert not (sign.there and sign.eased)
         assert sign.moves or not sign.there
         assert sign.missing > 0
-        assert sign.because
+        assert sign.reason
         assert sign.level != "normal"
 
 

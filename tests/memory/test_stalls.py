@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmsup.memory.machine.reading import Stall
-from llmsup.memory.machine.stalls import RecentStall, recent
+from llmsup.memory.machine.trends import RecentStall, recent
 
 SECOND = 1_000_000
 

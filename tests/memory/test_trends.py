@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmsup.config.schema import GiB, MiB
-from llmsup.memory.machine.pressure import Gauge
+from llmsup.memory.machine.gauge import Gauge
 from llmsup.memory.machine.reading import Reading
 from llmsup.memory.machine.trends import Trend, sinking
 from llmsup.units import Bytes
@@ -76,7 +76,7 @@ def test_a_fast_fall_below_the_mark_is_critical_at_once() -> None:
         assert gauge.pressure.level == "normal" or available < LOW
         now, available = now + 0.25, available - 100 * MiB  # 400 MiB a second: gone in less than 4
     assert gauge.pressure.level == "critical"
-    assert "falls by" in gauge.pressure.because
+    assert "falls by" in gauge.pressure.reason
 
 
 def test_a_small_group_is_gone_sooner() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from llmsup.config.schema import GiB, Memory
 from llmsup.memory.machine.limits import reserve
-from llmsup.memory.machine.watermarks import EXIT, marks
+from llmsup.memory.machine.signals import EXIT, marks
 from llmsup.units import Bytes
 
 MiB = 1024**2

@@ -1,27 +1,32 @@
 """A real engine: a child process, its log, its connections and its health checks.
 
-When it should run is up to `fleet.model`.
+When it should run is up to `fleet.model`; it is started by `starter`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 
 import trio
 
 from ...engines.address import Address, UnixAddress
+from ...engines.connection import Disconnected
 from ...engines.dial import connect
 from ...engines.launch import Launch
+from ...engines.pool import PATIENCE as POOL_PATIENCE
 from ...engines.pool import ConnectionPool
-from ...errors import OutOfResources
+from ...errors import EngineBadAnswer, OutOfResources
+from ...memory.amounts import ZERO, Amounts
 from ...memory.cost.meter import Meter
-from ...memory.cost.process import footprint_of_group
+from ...memory.cost.process import Footprint, footprint_of_group, group_of
 from ...process.activity import Activity, look
 from ...process.child import Child
 from ...process.logbook import LogBook
-from ...process.shortage import is_ours, note
-from .health import PATIENCE, Health
+from ...process.shortage import insist, is_ours, note
+from ...units import Seconds, format_seconds
 
 FIRST_POLL = 0.01
 """Seconds between the first readiness checks; a warm start must not wait for a tick."""
@@ -29,13 +34,25 @@ FIRST_POLL = 0.01
 SLOWEST_POLL = 0.25
 """Seconds between the last ones; in between, a twentieth of the time it has taken so far."""
 
+PATIENCE = 5.0
+"""Seconds that an engine normally gets to answer."""
+
 _PROGRESS = "cmd_child_to_router:state:"
+
+
+Devices = Callable[[Collection[int]], Awaitable[Amounts | None]]
+"""Tells what some processes have on devices with their own memory; None if that can't be told now."""
+
+
+async def no_devices(_pids: Collection[int]) -> Amounts | None:
+    """Nothing: there are none."""
+    return ZERO
 
 
 class RunningEngine:
     """The `model.run.Engine` that is a process."""
 
-    def __init__(self, launch: Launch, child: Child, book: LogBook) -> None:
+    def __init__(self, launch: Launch, child: Child, book: LogBook, devices: Devices = no_devices) -> None:
         self.launch = launch
         self.pid = child.pid
         self.pool = ConnectionPool.to(launch.address)
@@ -43,6 +60,7 @@ class RunningEngine:
         self.progress: float | None = None
         self._child = child
         self._book = book
+        self._devices = devices
         self._health = Health(launch)
         self.left: tuple[str, ...] = ()
         self.remains: tuple[str, ...] = ()
@@ -80,8 +98,8 @@ class RunningEngine:
                 await self._book.until(lambda: self._signs() != seen)  # noqa: B023 -- awaited within this iteration
 
     @property
-    def unready_because(self) -> str:
-        return self._health.said
+    def unready_reason(self) -> str:
+        return self._health.result
 
     def _signs(self) -> tuple[int, int]:
         return self._book.written, self._reports
@@ -125,14 +143,14 @@ class RunningEngine:
 
     async def measure(self) -> None:
         try:
-            footprint = await trio.to_thread.run_sync(footprint_of_group, self.pid)
+            footprint, pids = await trio.to_thread.run_sync(_look_at_group, self.pid)
         except (OSError, RuntimeError) as error:
             if not is_ours(error):
                 raise
             note(error, "measure an engine")
             return
         if footprint:
-            self.meter.saw(footprint)
+            self.meter.saw(footprint, await self._devices(pids))
 
     async def after_ready(self) -> None:
         """Nothing to prepare."""
@@ -141,9 +159,67 @@ class RunningEngine:
         """Nothing to prepare."""
 
 
+def _look_at_group(pid: int) -> tuple[Footprint | None, frozenset[int]]:
+    pids = group_of(pid)
+    return footprint_of_group(pid, group=pids), pids
+
+
 async def listens(address: Address) -> bool:
     """Whether anything accepts connections there."""
     with trio.move_on_after(1), contextlib.suppress(OSError):
         await trio.aclose_forcefully(await connect(address))
         return True
     return False
+
+
+class Health:
+    """The health checks of one engine.
+
+    Attributes:
+        result: How the last check went, for people.
+        answered: It has answered at least once.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        self._launch = launch
+        self._question = f"GET {launch.health}" if launch.health else "its port"
+        self.result = f"{self._question} never answered"
+        self.answered = False
+
+    async def answers(self, patience: float) -> bool:
+        """Ask once, and wait up to `patience` seconds for the answer. Uses a connection of its own, so that nothing
+        else can be in the way.
+
+        Raises:
+            OutOfResources: It could not be asked, which is not the engine's fault.
+        """
+        if isinstance(self._launch.address, UnixAddress) and not self._launch.address.path.exists():
+            return False  # cheaper than a refused connection
+        try:
+            with trio.move_on_after(patience) as limit:
+                return await self._ask()
+        except OutOfResources as error:
+            self.result = f"{self._question} could not be asked: {error}"
+            raise
+        if limit.cancelled_caught:
+            self.result = f"{self._question} got no answer for {format_seconds(Seconds(patience))}"
+        return False
+
+    async def _ask(self) -> bool:
+        probe = ConnectionPool.to(self._launch.address)
+        try:
+            if not self._launch.health:
+                reach = partial(connect, self._launch.address)
+                await trio.aclose_forcefully(await insist(reach, "connect to an engine", patience=POOL_PATIENCE))
+                self.answered = True
+                return True
+            answer = await probe.request("GET", self._launch.health.encode(), [], b"")
+        except (Disconnected, EngineBadAnswer, OSError):
+            return False
+        finally:
+            await probe.close()
+        self.result = f"{self._question} answered {answer.status}"
+        if answer.status == 404:
+            self.result += ': set `health` to a path that it serves, or to ""'
+        self.answered = self.answered or answer.status == 200
+        return answer.status == 200

@@ -13,7 +13,7 @@ from ...process.child import run_child
 from ...process.logbook import LogBook
 from ...process.orphans import Orphans
 from ...process.sockets import SocketDirectory
-from .process_engine import RunningEngine
+from .process_engine import Devices, RunningEngine, no_devices
 
 ELSEWHERE = ("LLAMA_API_KEY", "LLAMA_ARG_API", "LLAMA_ARG_HOST", "LLAMA_ARG_PORT", "LLAMA_ARG_MODEL", "LLAMA_ARG_SSL")
 """Prefixes of environment variables that are not inherited, because they would make a llama-server listen elsewhere,
@@ -31,12 +31,20 @@ class Starter:
         selector: Turns a model into a command line.
         orphans: The guard that is told of every process group.
         sockets: A private directory, short enough for a Unix socket's path.
+        devices: Tells what an engine has on devices with their own memory.
     """
 
-    def __init__(self, selector: EngineSelector, orphans: Orphans, sockets: SocketDirectory) -> None:
+    def __init__(
+        self,
+        selector: EngineSelector,
+        orphans: Orphans,
+        sockets: SocketDirectory,
+        devices: Devices = no_devices,
+    ) -> None:
         self._selector = selector
         self._orphans = orphans
         self._sockets = sockets
+        self._devices = devices
         self._started = 0
 
     @contextlib.asynccontextmanager
@@ -65,7 +73,7 @@ class Starter:
                 stop_grace=spec.stop_grace,
                 farewell=launch.farewell,
             ) as child:
-                engine = RunningEngine(launch, child, book)
+                engine = RunningEngine(launch, child, book, self._devices)
                 try:
                     yield engine
                 finally:

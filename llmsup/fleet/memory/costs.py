@@ -109,14 +109,15 @@ class MeasuredCosts:
         return costs
 
     def _cost(self, model: Model) -> Cost:
-        return cost(model.served, model.needs, self._store.get(self._key(model)))
+        key = self._key(model)
+        return cost(model.served, model.needs, self._store.get(key), self._store.devices(key))
 
     def keep(self, model: Model, run: Run) -> None:
         meter = run.engine.meter if run.engine else None
         key, grows = self._runs.get(run) or self._remembered_as(model)
         if meter is None or (peak := meter.peak) is None or (start := meter.start(grows)) is None:
             return  # it never got as far as being measured
-        self._store.put(key, start)
+        self._store.put(key, start, meter.devices)
         declared = model.spec.memory
         if declared is None or peak <= max(declared, self._told.get((model.spec.name, declared), 0)) * MORE:
             return

@@ -66,7 +66,7 @@ class Decisions:
             "decision",
             decision=decision.kind,
             model=decision.model or None,
-            because=decision.because,
+            reason=decision.reason,
             victims=list(decision.victims),
         )
 
@@ -85,17 +85,17 @@ class Decisions:
 def _log(decision: Decision) -> None:
     if decision.kind == "leave":
         level = logging.WARNING if decision.left in ("not ours", "too little", "none may go") else logging.INFO
-        log.log(level, "memory: short of memory, but unloading nothing: %s", decision.because)
+        log.log(level, "memory: short of memory, but unloading nothing: %s", decision.reason)
         return
     model, victims = decision.model, ", ".join(decision.victims)
-    said = {
+    what = {
         "admit": f"{model} is admitted",
         "evict": f"unloading {victims} " + (f"to make room for {model}" if model else "under memory pressure"),
         "wait": f"{model} waits",
         "refuse": f"{model} is refused",
     }
     level = logging.WARNING if decision.kind == "refuse" else logging.INFO
-    log.log(level, "memory: %s: %s", said[decision.kind], decision.because)
+    log.log(level, "memory: %s: %s", what[decision.kind], decision.reason)
 
 
 def _same(one: Decision, other: Decision) -> bool:

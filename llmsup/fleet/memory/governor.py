@@ -17,16 +17,16 @@ from ...config.live import LiveConfig
 from ...errors import ModelTooLarge
 from ...memory.amounts import HOST, Amounts
 from ...memory.cost.cost import Cost, by_pool
-from ...memory.policy.admission import admit_all
+from ...memory.policy.admission import admit_all, apart, room, tightest, wanted
 from ...memory.policy.decision import Decision
 from ...memory.policy.inputs import LoadedModel, Machine, Need
-from ...memory.policy.room import apart, room, tightest, wanted
 from ...process.ring import Events
 from ..model.model import Model
 from ..model.states import Cause
+from .ask import Ask
 from .costs import CostSource
 from .decisions import Decisions
-from .grant import Ask, Grant
+from .grant import Grant
 from .reclaim import Watch, until_returned
 from .relief import Relieving
 from .view import MemoryView
@@ -148,7 +148,7 @@ class Governor(MemoryView):
         run = grant.run
         self._costs.keep(grant.model, run)
         others = any(each.loading for each in self._ledger if each is not grant)
-        had, before = grant.gives_back, grant.before
+        had, before = grant.freeable[HOST], grant.before
         run.freed = await until_returned(self._watch, expected=had, before=before, hurry=others, unseen=grant.unseen)
         if run.decision is None:
             return
@@ -181,12 +181,12 @@ class Governor(MemoryView):
         if ask.model.starved and any(not each.pinned for each in loaded_models):
             # It ran out of memory with what was granted: ask for more, so that at least one more model has to go.
             free = room(machine, *apart(loaded_models, frozenset()))
-            most = max(round(most * 1.25), 1 + tightest(wanted(by_pool(most), machine), free))
+            most = max(round(most * 1.25), 1 + tightest(wanted(by_pool(most, ask.cost.devices), machine), free))
         # The extra must not keep out a model that fits under the ceiling without it.
         size = min(most, machine.ceiling) if ask.cost.fits(machine.ceiling) else most
         return Need(
             model=ask.name,
-            cost=by_pool(size),
+            cost=by_pool(size, ask.cost.devices),
             priority=ask.model.spec.priority,
             since=ask.first,
             load_seconds=self.load_seconds(ask.model),
@@ -196,17 +196,17 @@ class Governor(MemoryView):
 
     def _carry_out(self, decision: Decision) -> None:
         ask = next(ask for ask in self.asks if ask.name == decision.model)
-        ask.because, ask.held = decision.because, frozenset(decision.hold)
+        ask.reason, ask.held = decision.reason, frozenset(decision.hold)
         self.records.add(decision)
         match decision.kind:
             case "admit" | "evict":
                 self._reserve(ask, decision)
             case "refuse":
-                ask.refusal = f"{decision.model} can't be loaded: {decision.because}."
+                ask.refusal = f"{decision.model} can't be loaded: {decision.reason}."
                 ask.decided.set()
             case _:
                 held_by = ", ".join(decision.holders[:5])
-                ask.model.queue.shortage = decision.because + (f" (in memory: {held_by})" if held_by else "")
+                ask.model.queue.shortage = decision.reason + (f" (in memory: {held_by})" if held_by else "")
 
     def _reserve(self, ask: Ask, decision: Decision) -> None:
         run = ask.model.run
@@ -223,6 +223,7 @@ class Governor(MemoryView):
             decision.bytes,
             source=ask.cost.source,
             grows=ask.cost.grows,
+            devices=ask.cost.devices,
             oom_kills=kills,
             wanted_since=ask.first,
         )

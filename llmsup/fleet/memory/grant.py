@@ -1,13 +1,14 @@
-"""The memory granted to one model: reserved before its engine starts, counted until the memory has been returned."""
+"""The memory granted to models: reserved before an engine starts, counted until the memory has been returned."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import trio
 from attrs import define, field
 
+from ...memory.amounts import ZERO, Amounts
 from ...memory.cost.cost import Cost, Source, by_pool
 from ...memory.policy.decision import Decision
 from ...memory.policy.inputs import LoadedModel
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @define(eq=False)
 class Grant:
-    """One model's memory: the `model.admission.Grant` of a machine with limited memory.
+    """One model's memory: the `model.permission.Grant` of a machine with limited memory.
 
     Attributes:
         run: The run that it was granted to.
@@ -35,11 +36,12 @@ class Grant:
         reserved: What was reserved for the model when it was admitted, in bytes.
         source: Where that figure came from; a declared size counts even if less is measured.
         grows: The bytes by which it may grow beyond that, with the prompts that it caches.
+        devices: The part of `reserved` that is on devices with their own memory, by their pools.
         oom_kills: How many processes the system had killed for lack of memory by then; None if it doesn't count them.
         wanted_since: When the oldest request that it was loaded for came (trio time).
         before: What was available when it began to stop, in bytes; None if it hasn't, or that is unknown.
         stopping_at: When it began to stop (trio time); `inf` if it hasn't.
-        warned: The log has already said that it takes more than was reserved.
+        warned: A warning that it takes more than was reserved has been logged.
     """
 
     model: Model
@@ -50,13 +52,14 @@ class Grant:
     reserved: int
     source: Source = "estimated"
     grows: int = 0
+    devices: Amounts = ZERO
     oom_kills: int | None = None
     wanted_since: float = float("-inf")
     before: int | None = None
     stopping_at: float = float("inf")
     warned: bool = field(default=False, init=False)
 
-    # What its supervisor reports...
+    # Reported by its supervisor...
 
     def ready(self) -> None:
         """Its engine is ready: remember how long the load took."""
@@ -89,7 +92,7 @@ class Grant:
         name, had = self.model.spec.name, "declared (memory)" if self.source == "declared" else "expected"
         log.warning("%s takes %s, more than the %s %s", name, format_bytes(Bytes(seen)), format_bytes(reserved), had)
 
-    # Its eviction...
+    # Eviction...
 
     def evict(self, decision: Decision, *, force: bool = False) -> None:
         """Begin to unload it to free its memory; new requests get the next engine. The caller has just checked that no
@@ -103,9 +106,9 @@ class Grant:
         cause = Cause.ROOM if decision.model else Cause.PRESSURE
         self.run.decision = decision
         model.demand.evicted(trio.current_time(), model.load_seconds)
-        model.stop(StopRequest(f"{for_whom}: {decision.because}", cause, force=force, patient=not force))
+        model.stop(StopRequest(f"{for_whom}: {decision.reason}", cause, force=force, patient=not force))
 
-    # What it counts for...
+    # Its size...
 
     @property
     def cost(self) -> int:
@@ -118,18 +121,29 @@ class Grant:
         return seen
 
     @property
+    def taken(self) -> Amounts:
+        """`cost` by pool. Until it has loaded and been measured, its share on devices is the reserved one."""
+        measured = self.run.engine.meter.devices if self.run.engine else ZERO
+        return by_pool(self.cost, measured if self.run.settled else measured.max(self.devices))
+
+    @property
+    def freeable(self) -> Amounts:
+        """What ending it would free, by pool."""
+        return by_pool(self.gives_back, self.run.engine.meter.devices if self.run.engine else ZERO)
+
+    @property
     def seen(self) -> Bytes | None:
         """The highest size measured; None if it hasn't been measured yet."""
         return self.run.engine.meter.cost if self.run.engine else None
 
     @property
     def gives_back(self) -> Bytes:
-        """The bytes that ending it would free."""
+        """How many bytes ending it would free."""
         return self.run.gives_back(self.model.spec.memory) or Bytes(0)
 
     @property
     def unseen(self) -> bool:
-        """Much of that can't be measured here, so the end of the process doesn't prove that it has come back."""
+        """Whether much of that can't be measured here, so the end of the process doesn't prove that it came back."""
         return self.gives_back - (self.run.footprint or 0) >= WORTH_WAITING
 
     @property
@@ -156,13 +170,13 @@ class Grant:
 
     @property
     def leaving(self) -> bool:
-        """It is being unloaded, or about to be."""
+        """Whether it is being unloaded, or about to be."""
         ends = self.model.intent.stop is not None or self.run.outcome is not None
         return ends or self.model.state in (State.DRAINING, State.STOPPING)
 
     @property
     def loading(self) -> bool:
-        """It isn't ready yet."""
+        """Whether it isn't ready yet."""
         return self.run.loaded_at is None
 
     def loaded(self, now: float, reload_seconds: float, rivals: Mapping[str, float]) -> LoadedModel:
@@ -175,8 +189,8 @@ class Grant:
         model, queue, run = self.model, self.model.queue, self.run
         return LoadedModel(
             name=model.spec.name,
-            cost=by_pool(self.cost),
-            freeable=by_pool(self.gives_back),
+            cost=self.taken,
+            freeable=self.freeable,
             priority=model.spec.priority,
             pinned=model.spec.pinned,
             in_flight=queue.in_flight,
@@ -197,47 +211,35 @@ class Grant:
         )
 
 
-@define(eq=False)
-class Ask:
-    """A model that asks to be admitted.
+class Ledger:
+    """The grants, by model; a model has one at a time."""
 
-    Attributes:
-        cost: What loading it will cost.
-        since: When it asked (trio time).
-        because: Why it is still waiting.
-        held: The models whose queues the last decision paused for it.
-        going: The grants evicted for it; it starts when their memory has been returned.
-        granted: Its memory is reserved.
-        decided: Set when it may start, or never may.
-        refusal: Why it never may.
-    """
+    def __init__(self) -> None:
+        self._by_model: dict[Model, Grant] = {}
 
-    model: Model
-    cost: Cost
-    since: float
-    because: str = ""
-    held: frozenset[str] = frozenset()
-    going: tuple[Grant, ...] = ()
-    granted: bool = False
-    decided: trio.Event = field(factory=trio.Event, init=False)
-    refusal: str = field(default="", init=False)
+    def __iter__(self) -> Iterator[Grant]:
+        return iter(self._by_model.values())
 
-    @property
-    def first(self) -> float:
-        """When the oldest request waiting for it came, or when its load was asked for (trio time)."""
-        return min(self.since, self.model.queue.since or self.since)
+    def __contains__(self, grant: Grant) -> bool:
+        return self._by_model.get(grant.model) is grant
 
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self.model.spec.name
+    def of(self, model: Model) -> Grant | None:
+        """A model's grant; None if it has none."""
+        return self._by_model.get(model)
 
-    @property
-    def bytes(self) -> Bytes:
-        """How much it asks for."""
-        return self.cost.bytes
+    def add(self, grant: Grant) -> None:
+        """Count it from now on."""
+        self._by_model[grant.model] = grant
 
-    @property
-    def wanted(self) -> bool:
-        """Whether the model is still wanted."""
-        return self.model.wanted
+    def remove(self, grant: Grant) -> None:
+        """Stop counting it: its memory has been returned."""
+        del self._by_model[grant.model]
+
+    def named(self, names: Collection[str]) -> tuple[Grant, ...]:
+        """The grants of the models with these names."""
+        return tuple(each for each in self if each.model.spec.name in names)
+
+    def pause(self, names: Collection[str]) -> None:
+        """Pause the queues of these models, so that another gets its turn; resume all others."""
+        for each in self:
+            (each.model.queue.pause if each.model.spec.name in names else each.model.queue.resume)()

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import trio
 
-from ...memory.machine.pressure import Pressure
+from ...memory.machine.gauge import Pressure
 from ...memory.machine.reading import Reading
 from ...memory.policy.inputs import Machine
 from ...units import Bytes
@@ -64,7 +64,7 @@ async def until_returned(
     watch: Watch, *, expected: int, before: int | None, hurry: bool, unseen: bool = False
 ) -> Bytes | None:
     """Wait until most of what a model had is available again, or until the time for that is over. Where memory comes
-    back with the end of its process there is nothing to wait for, and only other programs' doings to be misread.
+    back when its process ends there is nothing to wait for, and what other programs do meanwhile could be misread.
 
     Args:
         expected: What it had, in bytes.

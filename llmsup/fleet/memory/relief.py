@@ -7,11 +7,10 @@ from collections.abc import Callable
 from attrs import evolve
 
 from ...memory.amounts import CEILING, HOST, Amounts, add_up
-from ...memory.cost.cost import by_pool
 from ...memory.policy.decision import Decision
 from ...memory.policy.inputs import LoadedModel, Machine, Rules, taken
 from ...memory.policy.pressure import Relief, relieve
-from .ledger import Ledger
+from .grant import Ledger
 
 
 class Relieving:
@@ -25,7 +24,7 @@ class Relieving:
         """By how much the models exceed what they may use of each pool. Models that are leaving don't count: their room
         is granted to another already, and their memory is coming back.
         """
-        ours = add_up(by_pool(each.cost) for each in self._ledger if not each.leaving)
+        ours = add_up(each.taken for each in self._ledger if not each.leaving)
         bounds = {name: pool.total for name, pool in machine.pools.items() if pool.total is not None}
         return Amounts({name: max(taken(ours, name) - total, 0) for name, total in bounds.items()})
 

@@ -1,6 +1,6 @@
-"""A read-only view of memory: the machine, which models have how much of it, which wait for what.
+"""A read-only view of memory: the machine, how much of it each model has, and which models wait for how much.
 
-Decisions are made by `Governor`, which extends this.
+`Governor` extends this and makes the decisions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from attrs import evolve
 from ...config.live import LiveConfig
 from ...config.schema import Memory
 from ...memory.cost.cost import Cost, Source
-from ...memory.machine.pressure import Pressure
+from ...memory.machine.gauge import Pressure
 from ...memory.machine.reading import Reading
 from ...memory.policy.decision import Decision
 from ...memory.policy.eligibility import stays
@@ -21,9 +21,9 @@ from ...memory.policy.pressure import stays_under_pressure
 from ...memory.policy.rivals import Rivals
 from ...units import Seconds
 from ..model.model import Model
+from .ask import Ask
 from .costs import CostSource
-from .grant import Ask
-from .ledger import Ledger
+from .grant import Ledger
 from .reclaim import Watch
 
 

@@ -73,9 +73,9 @@ def settle(model: Model, run: Run, outcome: Outcome) -> None:
             _fail(model, failure)
 
 
-def _given_up(death: Crash, why: str) -> FailedToStart:
+def _given_up(death: Crash, verdict: str) -> FailedToStart:
     """It died, and won't be tried for a while; the cause may go away by itself."""
-    return FailedToStart(f"{death.message} {why}", log_tail=death.log_tail, lasting=False)
+    return FailedToStart(f"{death.message} {verdict}", log_tail=death.log_tail, lasting=False)
 
 
 def _fail(model: Model, failure: Failure) -> None:
@@ -89,9 +89,9 @@ def _fail(model: Model, failure: Failure) -> None:
 def _note_end(model: Model, run: Run, outcome: Outcome) -> None:
     if run.engine is None:
         return  # nothing was unloaded
-    why, cause = str(outcome), _cause(run, outcome)
-    model.history.note("unload", why, cause=cause, decision=run.decision, freed=run.freed)
-    model.events.write("unload", model=model.spec.name, cause=str(cause), reason=why, freed_bytes=run.freed)
+    reason, cause = str(outcome), _cause(run, outcome)
+    model.history.note("unload", reason, cause=cause, decision=run.decision, freed=run.freed)
+    model.events.write("unload", model=model.spec.name, cause=str(cause), reason=reason, freed_bytes=run.freed)
 
 
 def _cause(run: Run, outcome: Outcome) -> Cause:

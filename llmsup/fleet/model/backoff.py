@@ -15,11 +15,11 @@ class Backoff:
     """The pause after a crash, and the longer one after a failure.
 
     Attributes:
-        why: What the pause follows, as in "after a crash".
+        after: What the pause follows, as in "after a crash".
     """
 
     def __init__(self) -> None:
-        self.why = ""
+        self.after = ""
         self._budget = RestartBudget()
         self._cooldown = Cooldown()
         self._until = 0.0  # trio time
@@ -38,16 +38,16 @@ class Backoff:
         """It crashed. Returns False if it has crashed too often to be restarted right away."""
         pause = self._budget.spend()
         if pause is not None:
-            self._until, self.why = trio.current_time() + pause, "a crash"
+            self._until, self.after = trio.current_time() + pause, "a crash"
         return pause is not None
 
     def failed(self) -> None:
         """It can't be started, or shouldn't be for a while."""
-        self._until, self.why = trio.current_time() + self._cooldown.next(), "a failure"
+        self._until, self.after = trio.current_time() + self._cooldown.next(), "a failure"
 
     def briefly(self) -> None:
         """It could not be started, through no fault of its own."""
-        self._until, self.why = trio.current_time() + SHORT, "llmsup ran short of a system resource"
+        self._until, self.after = trio.current_time() + SHORT, "llmsup ran short of a system resource"
 
     def forgo(self) -> None:
         """Skip what is left of the pause."""

@@ -32,11 +32,11 @@ from .states import Cause, State
 
 log = logging.getLogger(__name__)
 
-SOCKET_GONE = "its socket was removed by somebody, so that it can't be reached any more"
+SOCKET_GONE = "another program removed its socket, so it can't be reached any more"
 
 OUTCOME_PATIENCE = 5.0
 """Seconds to wait for the reason when an engine hangs up: the broken connection is seen before the exit is, and up to
-a second goes by for its last words."""
+a second passes until its last lines are read."""
 
 
 class Model(Watched):
@@ -204,11 +204,11 @@ class Model(Watched):
         if self.run is not None and self.state in (State.WAITING, State.STARTING):
             self.run.end(self.unloaded(reason, cause))
 
-    def give_up_projector(self, why: str) -> None:
+    def give_up_projector(self, reason: str) -> None:
         """Serve it without its projector, which an engine has refused, until its file or its settings change or a load
-        is asked for. `why`: a sentence.
+        is asked for. `reason`: a sentence.
         """
-        self.served = self.entry.without_projector(why)
+        self.served = self.entry.without_projector(reason)
 
     def replace(self, run: Run, reason: str) -> None:
         """Serve new requests with a new engine; this one ends once its requests in flight are done."""
@@ -217,7 +217,7 @@ class Model(Watched):
             self.stop(StopRequest(reason, Cause.CHANGED, patient=True))
 
     async def explain(self, run: BackendRun, gone: Disconnected) -> Error:
-        """Why its engine hung up on somebody: see `Backend`."""
+        """Why its engine closed a connection: see `Backend.explain`."""
         if isinstance(gone, Unreachable):
             if self.run is not None and self.run is run:
                 self.replace(self.run, SOCKET_GONE)  # so that the next one to serve is another

@@ -55,7 +55,7 @@ class Engine(Protocol):
         """Wait until the engine answers. Never raises; may take forever."""
 
     @property
-    def unready_because(self) -> str:
+    def unready_reason(self) -> str:
         """How the last readiness check failed, for people."""
 
     async def activity(self) -> Activity:

@@ -10,13 +10,13 @@ import trio
 from ...errors import Error
 from ...process.shortage import explain, is_ours
 from ...units import NEVER, format_seconds
-from .admission import Admission, Grant
 from .aftermath import settle
 from .hanging import watch_health
 from .hooks import after_ready, before_stop
 from .intent import StopRequest
 from .model import Model
 from .outcome import SHUT_DOWN, FailedToStart, Outcome, as_error, not_started
+from .permission import Admission, Grant
 from .run import Engine, Run, Start
 from .states import Cause, State
 from .watchdogs import until_ready, watch_exit, watch_footprint, watch_socket
@@ -83,8 +83,8 @@ class Supervisor:
 
     async def _pause(self) -> None:
         if self._model.retry_in:
-            pause, why = format_seconds(self._model.retry_in), self._model.backoff.why
-            self._model.become(State.WAITING, f"starting again in {pause} after {why}")
+            pause, after = format_seconds(self._model.retry_in), self._model.backoff.after
+            self._model.become(State.WAITING, f"starting again in {pause} after {after}")
         with trio.move_on_after(self._model.retry_in):
             await self._model.until(lambda: not self._model.retry_in)  # an operator's `load` cuts it short
 

@@ -17,10 +17,10 @@ from ...process.logbook import LogBook
 from ...units import format_seconds
 from ..engine.oom import LOOKED_AT, complains_of_memory, may_be_the_system
 from ..engine.projectors import complains_of_projector
-from .admission import Grant
 from .last_words import first_complaint, last_words
 from .model import SOCKET_GONE, Model
 from .outcome import Crashed, FailedToStart, OutOfMemory, PortTaken, ProjectorRefused, TimedOut
+from .permission import Grant
 from .run import Engine, Run
 
 MEASURE_EVERY = 5.0
@@ -64,8 +64,8 @@ async def _watch_stall(run: Run, engine: Engine, spec: ModelSpec, book: LogBook)
 
 
 def _give_up(what: str, run: Run, engine: Engine, spec: ModelSpec, book: LogBook) -> None:
-    why = f"{spec.name} was given up: {what}; {engine.unready_because}."
-    run.end(TimedOut(why, log_tail=last_words(run, book)))
+    message = f"{spec.name} was given up: {what}; {engine.unready_reason}."
+    run.end(TimedOut(message, log_tail=last_words(run, book)))
 
 
 async def watch_exit(

@@ -12,7 +12,7 @@ from attrs import frozen
 from ...catalog.entry import Entry
 from ...config.schema import GiB
 from ...units import Bytes
-from ..amounts import HOST, Amounts
+from ..amounts import HOST, ZERO, Amounts
 from .estimate import Estimate
 
 Source = Literal["declared", "measured", "estimated"]
@@ -31,19 +31,21 @@ class Cost:
         least: What it needs in any case, in bytes: if that is above the ceiling, it is refused.
         grows: What it may come to hold on top of `bytes`, in bytes: the prompts that it caches. Nothing is unloaded or
             kept out for this; once it has grown, its measured size counts.
+        devices: The part of `bytes` that was on devices with their own memory when it was measured, by their pools.
     """
 
     bytes: Bytes
     source: Source
     least: Bytes
     grows: Bytes = Bytes(0)
+    devices: Amounts = ZERO
 
     def fits(self, ceiling: int) -> bool:
         """Whether the model is admitted when it is alone; `ceiling`: the bytes that all models together may have."""
         return self.least <= ceiling
 
 
-def cost(entry: Entry, needs: Estimate | None, measured: Bytes | None) -> Cost:
+def cost(entry: Entry, needs: Estimate | None, measured: Bytes | None, devices: Amounts = ZERO) -> Cost:
     """What a model is going to cost.
 
     A declared cost is believed until more is measured, and includes any growth. A measurement replaces an estimate,
@@ -51,13 +53,15 @@ def cost(entry: Entry, needs: Estimate | None, measured: Bytes | None) -> Cost:
 
     Args:
         measured: What it took at its last start, in bytes.
+        devices: What of that was on devices with their own memory.
     """
     declared = entry.spec.memory
     if declared is not None:
         most = max(declared, measured or 0)
-        return Cost(Bytes(most), "declared" if most == declared else "measured", Bytes(most))
+        return Cost(Bytes(most), "declared" if most == declared else "measured", Bytes(most), devices=devices)
     if measured is not None:
-        return Cost(measured, "measured", measured if needs is None else min(measured, needs.total), prompts(needs))
+        least = measured if needs is None else min(measured, needs.total)
+        return Cost(measured, "measured", least, prompts(needs), devices)
     if needs is not None:
         return Cost(needs.total, "estimated", needs.total, prompts(needs))
     if entry.found is None:
@@ -65,11 +69,9 @@ def cost(entry: Entry, needs: Estimate | None, measured: Bytes | None) -> Cost:
     return Cost(entry.found.size, "estimated", entry.found.size)
 
 
-def by_pool(size: int) -> Amounts:
-    """So many bytes of a model, by the pool that they are in: the machine's own memory, for all that is known. This is
-    the place to say what lies on which device.
-    """
-    return Amounts({HOST: size})
+def by_pool(size: int, devices: Amounts = ZERO) -> Amounts:
+    """A model's size by pool: what it is known to have on devices is there, the rest in the machine's own memory."""
+    return devices + Amounts({HOST: max(size - devices.total, 0)})
 
 
 def prompts(needs: Estimate | None) -> Bytes:

@@ -42,7 +42,9 @@ Measure = Callable[[int], Footprint | None]
 """Measures one process; None if it is gone or can't be read."""
 
 
-def footprint_of_group(pid: int, measure: Measure | None = None) -> Footprint | None:
+def footprint_of_group(
+    pid: int, measure: Measure | None = None, group: frozenset[int] | None = None
+) -> Footprint | None:
     """The memory of a process and its descendants; None if it can't be read. Some milliseconds, for a large map more:
     not for the event loop.
 
@@ -50,14 +52,22 @@ def footprint_of_group(pid: int, measure: Measure | None = None) -> Footprint | 
     and leaves out what is swapped out or compressed.
 
     A descendant that ends meanwhile counts as 0; without the leader, the result is None.
+
+    Args:
+        group: The process and its descendants, if the caller knows them already.
     """
     measure = measure or this_system()
     leader = measure(pid)
     if leader is None:
         return None
-    for child in _descendants(pid):
+    for child in (group_of(pid) if group is None else group) - {pid}:
         leader += measure(child) or Footprint(Bytes(0))
     return leader
+
+
+def group_of(pid: int) -> frozenset[int]:
+    """A process and its descendants."""
+    return frozenset((pid, *_descendants(pid)))
 
 
 def this_system(platform: str = sys.platform) -> Measure:

@@ -13,6 +13,7 @@ from attrs import evolve, field, frozen
 
 from ...process.atomic import write_atomic
 from ...units import Bytes
+from ..amounts import ZERO, Amounts
 from .load_speed import Speed
 
 FORMAT = 1
@@ -31,6 +32,7 @@ class _Seen:
     bytes: int
     at: float
     seconds: float = 0.0
+    devices: dict[str, int] = field(factory=dict)
 
     def believed(self) -> _Seen:
         """The same without impossible values."""
@@ -38,6 +40,7 @@ class _Seen:
             self.bytes if 0 < self.bytes < _ABSURD else 0,
             self.at,
             self.seconds if 0 < self.seconds < _ABSURD_SECONDS else 0.0,
+            {pool: size for pool, size in self.devices.items() if 0 < size <= self.bytes},
         )
 
 
@@ -101,10 +104,18 @@ class FootprintStore:
         seen = self._seen.get(key)
         return (seen.seconds or None) if seen is not None else None
 
-    def put(self, key: str, size: Bytes) -> None:
-        """Record a run's size; the last run counts, not the highest ever: files and prompts change."""
+    def devices(self, key: str) -> Amounts:
+        """What of that was on devices with their own memory."""
+        seen = self._seen.get(key)
+        return Amounts(seen.devices) if seen is not None else ZERO
+
+    def put(self, key: str, size: Bytes, devices: Amounts = ZERO) -> None:
+        """Record a run's size, and what of it was on devices; the last run counts, not the highest ever: files and
+        prompts change.
+        """
         if 0 < size < _ABSURD:
-            self._note(evolve(self._seen.pop(key, _NOTHING), bytes=size), key)
+            there = {pool: devices[pool] for pool in devices}
+            self._note(evolve(self._seen.pop(key, _NOTHING), bytes=size, devices=there), key)
 
     def loaded(self, key: str, seconds: float, size: int) -> None:
         """Record how long a load took, and so how fast the machine was; `size`: the bytes that were read for it."""

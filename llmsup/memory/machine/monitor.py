@@ -20,12 +20,12 @@ from ...errors import SetupError
 from ...process.ring import Events
 from ...process.watched import Watched
 from ...units import Bytes, format_bytes, format_seconds
-from ..policy.inputs import Machine, host_pools
+from ..policy.inputs import Machine, Pool, host_pools
 from .devices import list_devices, working_set
+from .gauge import Gauge, Pressure, higher
 from .limits import ceiling, machine_total, reserve
-from .pressure import Gauge, Pressure, higher
 from .psi import Waker, open_waker
-from .reading import Reading
+from .reading import Reading, device_pool
 from .sampler import Sampler
 
 log = logging.getLogger(__name__)
@@ -129,14 +129,19 @@ class MemoryMonitor(Watched):
         return probed or sys.platform == "darwin" or bool(self._last and self._last[1].gpus)
 
     def machine(self, now: float) -> Machine:
-        """The machine as the policy sees it. What can't be read is left out: then only the models' costs decide."""
+        """The machine as the policy sees it, each device with its own memory as a pool. What can't be read is left out:
+        then only the models' costs decide.
+        """
         reading = self.reading
+        host = host_pools(
+            ceiling=ceiling(self.settings, self.total, self.gpu_limit, own_group=self.own_group),
+            reserve=self.reserve,
+            available=None if reading is None else reading.available,
+        )
+        gpus = enumerate((reading and reading.gpus) or ())
+        devices = {device_pool(number): Pool(gpu.total, gpu.free) for number, gpu in gpus if gpu.total}
         return Machine(
-            host_pools(
-                ceiling=ceiling(self.settings, self.total, self.gpu_limit, own_group=self.own_group),
-                reserve=self.reserve,
-                available=None if reading is None else reading.available,
-            ),
+            host | devices,
             level=self.pressure.level,
             now=now,
             since=self.pressure.since,
@@ -227,19 +232,19 @@ class MemoryMonitor(Watched):
         pressure = gauge.pressure
         if pressure.level != before.level:
             worse = higher(pressure.level, before.level)
-            because = pressure.because or "enough is free again"
+            reason = pressure.reason or "enough is free again"
             log.log(
                 logging.WARNING if worse else logging.INFO,
                 "memory pressure: %s -> %s: %s",
                 before.level,
                 pressure.level,
-                because,
+                reason,
             )
             self._events.write(
                 "pressure",
                 before=before.level,
                 level=pressure.level,
-                reason=because,
+                reason=reason,
                 shortfall_bytes=pressure.shortfall,
             )
         self.notify()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ...units import Bytes
@@ -25,15 +25,15 @@ class Nvml:
         """Every device; the sizes are None where a device doesn't report them (GB10, Jetson: memory is the host's)."""
         return tuple(map(self._gpu, self._handles))
 
-    def processes(self) -> dict[int, Bytes]:
-        """What each process uses on all devices together, in bytes; without processes whose use NVML doesn't report."""
-        used: dict[int, int] = {}
-        for handle in self._handles:
-            for process in self._ask("nvmlDeviceGetComputeRunningProcesses", handle) or ():
-                size = _size(process.usedGpuMemory)
-                if size is not None:
-                    used[process.pid] = used.get(process.pid, 0) + size
-        return {pid: Bytes(size) for pid, size in used.items()}
+    def used_by(self, pids: Collection[int]) -> tuple[Bytes, ...]:
+        """What some processes use together on each device, in bytes; 0 where NVML doesn't report it, and on a device
+        whose memory is the host's.
+        """
+        return tuple(self._used(handle, pids) if self._gpu(handle).total else Bytes(0) for handle in self._handles)
+
+    def _used(self, handle: Any, pids: Collection[int]) -> Bytes:
+        processes = self._ask("nvmlDeviceGetComputeRunningProcesses", handle) or ()
+        return Bytes(sum(_size(process.usedGpuMemory) or 0 for process in processes if process.pid in pids))
 
     def _gpu(self, handle: Any) -> Gpu:
         name = self._ask("nvmlDeviceGetName", handle)

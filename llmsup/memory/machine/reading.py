@@ -50,6 +50,11 @@ class Gpu:
     source: str = ""
 
 
+def device_pool(number: int) -> str:
+    """The pool that is the memory of a device, by its place in `Reading.gpus`."""
+    return f"gpu{number}"
+
+
 @frozen(kw_only=True)
 class Reading:
     """One reading. Sizes are in bytes, rates in bytes a second.

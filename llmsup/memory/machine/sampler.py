@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Collection
+from typing import Any, Literal, TypeVar
 
 import trio
 from attrs import Factory, define, evolve, field
 
 from ...process.inheritance import Inheritance
+from ..amounts import Amounts
 from . import amd, mach, nvidia
 from . import probe as command
 from .darwin import Darwin
 from .linux import Linux
-from .reading import Gpu, Reading
+from .reading import Gpu, Reading, device_pool
+
+_T = TypeVar("_T")
 
 RATES_OVER = 0.5
 """Seconds between two readings below which they say nothing about a rate."""
@@ -45,25 +48,40 @@ class Gpus:
     patience: float = 2
     _nvml: nvidia.Nvml | Literal["unknown"] | None = "unknown"
     _busy: bool = False
+    _turn: trio.Lock = field(factory=trio.Lock, init=False, repr=False, eq=False)
 
     async def read(self) -> tuple[Gpu, ...] | None:
         """Every device; None while NVML hangs, so that a partial list isn't taken for the whole."""
         own = tuple(map(amd.gpu, self.cards))
-        if self._nvml is None:
-            return own
-        if self._busy:
-            return None
-        found = None
-        with trio.move_on_after(self.patience):
-            found = await trio.to_thread.run_sync(self._ask_nvml, abandon_on_cancel=True)
+        found = await self._ask_nvml(nvidia.Nvml.gpus)
         return None if found is None else own + found
 
-    def _ask_nvml(self) -> tuple[Gpu, ...]:
+    async def used_by(self, pids: Collection[int]) -> Amounts | None:
+        """What some processes take together of each device's memory, as far as its driver tells; None while NVML
+        hangs.
+        """
+        used = await self._ask_nvml(lambda nvml: nvml.used_by(pids))
+        if used is None:
+            return None
+        return Amounts({device_pool(len(self.cards) + number): size for number, size in enumerate(used)})
+
+    async def _ask_nvml(self, question: Callable[[nvidia.Nvml], tuple[_T, ...]]) -> tuple[_T, ...] | None:
+        """The answer, for each of its devices; None while it hangs."""
+        if self._nvml is None:
+            return ()
+        async with self._turn:
+            if self._busy:
+                return None
+            with trio.move_on_after(self.patience):
+                return await trio.to_thread.run_sync(self._ask_in_thread, question, abandon_on_cancel=True)
+            return None
+
+    def _ask_in_thread(self, question: Callable[[nvidia.Nvml], tuple[_T, ...]]) -> tuple[_T, ...]:
         self._busy = True
         try:
             if self._nvml == "unknown":
                 self._nvml = nvidia.open_nvml(self.load)
-            return () if self._nvml is None else self._nvml.gpus()
+            return () if self._nvml is None else question(self._nvml)
         finally:
             self._busy = False
 

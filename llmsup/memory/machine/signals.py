@@ -1,6 +1,7 @@
-"""The signals of memory pressure in one reading, by which values it has rather than by which system it is from.
+"""The signals of memory pressure in one reading, by which values it has rather than by which system it is from, and the
+marks that they are measured against.
 
-How long a signal must last, and which level follows, is worked out in `pressure`.
+How long a signal must last, and which level follows, is worked out in `gauge`.
 """
 
 from __future__ import annotations
@@ -9,10 +10,63 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
+from ...config.schema import GiB
 from ...units import format_bytes
 from .reading import Level, Reading, Stall
-from .stalls import RecentStall
-from .watermarks import EXIT, Watermarks
+from .trends import RecentStall
+
+EXIT = 1.25
+"""The factor on a mark at which it is left again: oMLX, which enters and leaves at the same one, oscillates (its issues
+2059, 1383).
+"""
+
+_OF_THE_RESERVE = 3 / 8
+_MOST = 0.10
+_FLOOR, _FLOOR_SHARE = GiB // 4, 0.015
+
+
+@frozen
+class Watermarks:
+    """Amounts of available memory in bytes.
+
+    Attributes:
+        low: Less is too little in the long run.
+        very_low: Less is about to cause harm.
+        enough: This much ends any shortage.
+    """
+
+    low: int
+    very_low: int
+
+    @property
+    def enough(self) -> int:
+        """See the class."""
+        return -int(-self.low * EXIT // 1)
+
+
+def marks(total: int | None, reserve: int) -> Watermarks:
+    """The marks of a machine.
+
+    `low` is 3/8 of the reserve. Our models may fill everything but the reserve, and a load is admitted while half of
+    the reserve remains available (`policy.admission`). So both this mark and the one at which it is left must be below
+    that half (1.25 · 3/8 < 1/2): a machine that is as full as it may be is then not under pressure, and an admission
+    doesn't bring back the pressure that has just ended. For the same reason there is no lower bound by share of the
+    total: 4 % of 512 GiB would be more than the whole reserve.
+
+    There are two bounds: at most 10 % of the memory, for a small machine or a reserve that is most of it (earlyoom acts
+    at 10 %), and at least 256 MiB or 1.5 % of the memory, whichever is less, for a tiny reserve, as the system itself
+    needs that to stay alive. (That is less than 3/8 of the 5 % that is the reserve in our own control group.)
+
+    `very_low` is half of `low`, at most 5 % (earlyoom's second mark).
+
+    Args:
+        total: In bytes; None or 0: unknown, then the reserve's share has no bounds.
+        reserve: In bytes.
+    """
+    low = reserve * _OF_THE_RESERVE
+    low = min(max(low, min(_FLOOR, total * _FLOOR_SHARE)), total * _MOST) if total else max(low, _FLOOR)
+    return Watermarks(int(low), int(low) // 2)
+
 
 LEAST, LEAST_SHARE = 256 * 1024**2, 32
 """Bytes to free where the actual amount is unknown; at most a 32nd of all memory."""
@@ -56,7 +110,7 @@ class Signal:
         there: Whether it is present.
         eased: Whether it is gone, by a lower mark than the one at which it appears.
         missing: Bytes to free to end it, more than 0.
-        because: A description for people.
+        reason: A description for people.
         moves: Whether it reflects the current moment; a mean that is only slow to fall doesn't.
     """
 
@@ -66,7 +120,7 @@ class Signal:
     there: bool
     eased: bool
     missing: int
-    because: str
+    reason: str
     moves: bool = True
 
 
@@ -109,28 +163,28 @@ def _least(reading: Reading) -> int:
 
 
 def _said(reading: Reading, missing: int) -> Iterator[Signal]:
-    level, because = reading.level, f"{reading.sources.get('level') or 'the system'} says {reading.level}"
-    because = ", ".join(filter(None, (because, say_available(reading))))
+    level, reason = reading.level, f"{reading.sources.get('level') or 'the system'} says {reading.level}"
+    reason = ", ".join(filter(None, (reason, say_available(reading))))
     size = max(missing, _least(reading))
-    yield Signal("said warn", "warn", 3, level != "normal", level == "normal", size, because)
-    yield Signal("said critical", "critical", 1, level == "critical", level != "critical", size, because)
+    yield Signal("said warn", "warn", 3, level != "normal", level == "normal", size, reason)
+    yield Signal("said critical", "critical", 1, level == "critical", level != "critical", size, reason)
 
 
 def _scarce(reading: Reading, marks: Watermarks, fall: float, *, falls: bool) -> Iterator[Signal]:
     available = reading.available
     if available is None:
         return
-    because, missing = say_available(reading), max(marks.enough - available, 1)
-    yield Signal("low", "warn", 3, available < marks.low, available >= marks.enough, missing, because)
+    reason, missing = say_available(reading), max(marks.enough - available, 1)
+    yield Signal("low", "warn", 3, available < marks.low, available >= marks.enough, missing, reason)
     eased = available >= marks.very_low * EXIT
-    yield Signal("very low", "critical", 1, available < marks.very_low, eased, missing, because)
+    yield Signal("very low", "critical", 1, available < marks.very_low, eased, missing, reason)
     # An unload takes a second or more: started when the memory is all but gone, it comes too late.
     soon = available < marks.low and fall * GONE_IN > available
-    because = f"{because}, and it falls by {format_bytes(fall)} a second"
-    yield Signal("sinking", "critical", 1, soon, not soon, missing, because)
+    reason = f"{reason}, and it falls by {format_bytes(fall)} a second"
+    yield Signal("sinking", "critical", 1, soon, not soon, missing, reason)
     # The little that a small control group has is gone within a second: there the second reading must be enough.
     now = soon and falls and fall > available
-    yield Signal("gone", "critical", TWO_LOOKS, now, not now, missing, because)
+    yield Signal("gone", "critical", TWO_LOOKS, now, not now, missing, reason)
 
 
 def _stalled(reading: Reading, missing: int, some: RecentStall | None, full: RecentStall | None) -> Iterator[Signal]:
@@ -144,8 +198,8 @@ def _stalled(reading: Reading, missing: int, some: RecentStall | None, full: Rec
         moves = now.share > STALLED_EXIT
         there = stall.avg10 > STALLED and moves and scarce
         eased = stall.avg10 < STALLED_EXIT or plenty
-        because = f"{who} waited for memory in {stall.avg10:.0f} % of the last 10 s, {say_available(reading)}"
-        return Signal(name, level, sustained, there, eased, size, because, moves)
+        reason = f"{who} waited for memory in {stall.avg10:.0f} % of the last 10 s, {say_available(reading)}"
+        return Signal(name, level, sustained, there, eased, size, reason, moves)
 
     if reading.some is not None and some is not None:
         yield sign("stalled", "warn", 5, "tasks", reading.some, some)
@@ -160,9 +214,9 @@ def _compressing(reading: Reading, missing: int) -> Iterator[Signal]:
     scarce = reading.available < reading.total * SCARCE_MAC
     plenty = reading.available >= reading.total * SCARCE_MAC * EXIT
     size, rate = max(missing, _least(reading)), reading.compressor_rate
-    because = f"the compressor grows by {format_bytes(rate)} a second, {say_available(reading)}"
-    yield Signal("compressing", "warn", 5, rate > COMPRESSES and scarce, rate <= 0 or plenty, size, because)
+    reason = f"the compressor grows by {format_bytes(rate)} a second, {say_available(reading)}"
+    yield Signal("compressing", "warn", 5, rate > COMPRESSES and scarce, rate <= 0 or plenty, size, reason)
     swaps = reading.swap_out_rate
     if swaps is not None:
-        because = f"{format_bytes(swaps)} a second are swapped out, {say_available(reading)}"
-        yield Signal("swapping", "critical", 3, swaps > SWAPS and scarce, swaps < SWAPS_EXIT or plenty, size, because)
+        reason = f"{format_bytes(swaps)} a second are swapped out, {say_available(reading)}"
+        yield Signal("swapping", "critical", 3, swaps > SWAPS and scarce, swaps < SWAPS_EXIT or plenty, size, reason)

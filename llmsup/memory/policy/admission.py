@@ -17,8 +17,7 @@ from .cheapest import Candidate, cheapest
 from .decision import Decision, Weighed
 from .eligibility import for_load, had_its_turn, until
 from .eviction_cost import points
-from .inputs import RANKS, RULES, LoadedModel, Machine, Need, Rules
-from .room import apart, missing, room, tightest, wanted
+from .inputs import RANKS, RULES, LoadedModel, Machine, Need, Rules, taken
 
 
 @frozen
@@ -58,7 +57,7 @@ def admit(
     weighed = tuple(for_load(each, machine, need, kept, rules) for each in loaded_models)
     seen = Decision(
         kind="admit",
-        because="",
+        reason="",
         model=need.model,
         bytes=need.cost.total,
         ceiling=machine.ceiling,
@@ -70,12 +69,12 @@ def admit(
     )
     size, free = format_bytes(need.cost.total), format_bytes(max(tightest(asked, later), 0))
     if never := _never(asked, machine):
-        return evolve(seen, kind="refuse", because=never)
+        return evolve(seen, kind="refuse", reason=never)
     if machine.level == "critical":
         return _wait(seen, loaded_models, "the machine is critically short of memory: nothing is loaded")
     if ZERO.covers(lacks):
         if ZERO.covers(missing(asked, now_free).max(kept_back)):
-            return evolve(seen, because=f"it needs {size}, and {free} is free")
+            return evolve(seen, reason=f"it needs {size}, and {free} is free")
         return _wait(
             seen, loaded_models, f"it needs {size}, which will be free once the models being unloaded are gone"
         )
@@ -87,8 +86,8 @@ def admit(
     if chosen:
         names = tuple(each.name for each in chosen)
         lost = sum(each.points for each in chosen) / 1e6
-        because = f"it needs {size}, and {free} is free; {', '.join(names)} can go for {lost:.3g} s of expected reload"
-        return evolve(seen, kind="evict", because=because, victims=names)
+        reason = f"it needs {size}, and {free} is free; {', '.join(names)} can go for {lost:.3g} s of expected reload"
+        return evolve(seen, kind="evict", reason=reason, victims=names)
     hold = _held_for(need, machine, loaded_models, kept, lacks, alone, rules)
     if loaded_models:
         blocked = f"it needs {size}, {free} is free, and unloading the idle models that may go would not free enough"
@@ -158,7 +157,7 @@ def _enough(
     candidates: Sequence[Candidate], lacks: Amounts, alone: Amounts | None, rules: Rules
 ) -> tuple[Candidate, ...]:
     """The cheapest set that frees what is missing. If no set does: all of them, if that is enough because no other
-    model remains (`room.room`).
+    model remains (`room`).
 
     Args:
         alone: What would be missing then; None if other models remain in any case.
@@ -183,6 +182,56 @@ def _candidate(seen: Weighed, machine: Machine) -> Candidate:
     return Candidate(seen.name, machine.frees(seen.cost, seen.freeable), seen.rank, points(seen.loss))
 
 
-def _wait(seen: Decision, loaded_models: Sequence[LoadedModel], because: str) -> Decision:
+def _wait(seen: Decision, loaded_models: Sequence[LoadedModel], reason: str) -> Decision:
     largest = sorted(loaded_models, key=lambda each: (-each.cost.total, each.name))
-    return evolve(seen, kind="wait", because=because, holders=tuple(each.name for each in largest))
+    return evolve(seen, kind="wait", reason=reason, holders=tuple(each.name for each in largest))
+
+
+# How much room there is...
+
+
+def apart(loaded_models: Sequence[LoadedModel], kept: AbstractSet[str]) -> tuple[list[LoadedModel], list[LoadedModel]]:
+    """Split the models into those that remain, and those that leave or are kept for a load that has waited longer."""
+    gone = [each.leaving or each.name in kept for each in loaded_models]
+    remain = [each for each, goes in zip(loaded_models, gone, strict=True) if not goes]
+    return remain, [each for each, goes in zip(loaded_models, gone, strict=True) if goes]
+
+
+def room(
+    machine: Machine, remain: Sequence[LoadedModel], gone: Sequence[LoadedModel], promised: Amounts = ZERO
+) -> Amounts:
+    """What is free in each pool once some models are gone, less what is promised to other loads.
+
+    Half of the reserve is left out of what is available: the ceiling keeps all of it free of our own models, and this
+    half is for other programs that grow while a model loads. If none of our models remains, there is none left to evict
+    for a load that needs that half, so it counts as free.
+    """
+    ours = add_up(each.cost for each in remain) + promised
+    back = add_up(each.freeable for each in gone) - add_up(each.pending for each in remain if each.loading) - promised
+    free = {}
+    for name, pool in machine.pools.items():
+        if pool.available is not None:
+            size = pool.available - (pool.reserve // 2 if remain or promised else 0) + back[name]
+        elif pool.total is not None:
+            size = pool.total - taken(ours, name)
+        else:
+            continue
+        free[name] = min(size, 0) if machine.level == "warn" else size  # at "warn" no load may raise the total
+    return Amounts(free)
+
+
+def wanted(cost: Amounts, machine: Machine) -> dict[str, int]:
+    """What a load takes of each pool that limits it: those that it takes from, or all of them if it takes nothing."""
+    bounded = [name for name, pool in machine.pools.items() if pool.available is not None or pool.total is not None]
+    sizes = {name: taken(cost, name) for name in bounded}
+    return {name: size for name, size in sizes.items() if size} or sizes
+
+
+def missing(wanted: Mapping[str, int], room: Amounts) -> Amounts:
+    """What a load lacks in each pool; negative: that much is left over."""
+    return Amounts({pool: size - room[pool] for pool, size in wanted.items()})
+
+
+def tightest(wanted: Mapping[str, int], room: Amounts) -> int:
+    """How much is free for a load, in bytes: what the fullest of its pools has left."""
+    return min(room[pool] for pool in wanted)

@@ -16,12 +16,12 @@ from ..amounts import ZERO, Amounts, add_up
 
 @frozen
 class Candidate:
-    """One that may go.
+    """A model that may be evicted.
 
     Attributes:
-        frees: What is free of each pool when it is gone.
+        frees: What evicting it frees in each pool.
         rank: Importance.
-        points: Its loss, as a whole number (`eviction_cost.points`).
+        points: Its loss as a whole number (`eviction_cost.points`).
     """
 
     name: str
@@ -34,7 +34,7 @@ def cheapest(candidates: Sequence[Candidate], missing: Amounts, *, exact: int = 
     """The set to evict, least important first; empty if nothing is missing, or if not even all of them are enough.
 
     Args:
-        missing: Of each pool; at most zero: enough of it is free.
+        missing: What is missing of each pool; zero or less means that enough is free.
         exact: Up to this many candidates the answer is the optimum (2ⁿ sets), beyond that a good one (n log n).
     """
     if ZERO.covers(missing):

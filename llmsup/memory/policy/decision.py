@@ -22,7 +22,7 @@ class Weighed:
     """A model as the decision saw it.
 
     Attributes:
-        loss: Seconds of reload to be expected if it goes.
+        loss: Expected seconds of reload if it is evicted.
         stays: Why it could not be chosen, or "".
     """
 
@@ -34,8 +34,8 @@ class Weighed:
     stays: str = ""
 
     def __repr__(self) -> str:
-        why = f", stays: {self.stays}" if self.stays else ""
-        return f"<{self.name} {format_bytes(self.cost.total)}, loss {self.loss:.3g} s{why}>"
+        reason = f", stays: {self.stays}" if self.stays else ""
+        return f"<{self.name} {format_bytes(self.cost.total)}, loss {self.loss:.3g} s{reason}>"
 
 
 @frozen
@@ -46,22 +46,22 @@ class Decision:
         kind: Of a load: "admit" (reserve and start), "evict" (reserve, unload `victims`, start when they are gone),
             "wait" (ask again when something changed) or "refuse" (507: it can never fit). Under pressure: "evict",
             or "leave" (evict nothing).
-        because: One sentence with the numbers.
-        model: For whom; "" under pressure.
+        reason: One sentence with the numbers.
+        model: The model to be loaded; "" under pressure.
         left: With "leave": why, in a word.
-        victims: Who goes, least important first.
-        force: Under pressure: the victim goes though it works (`evict_busy`).
-        hold: With "wait": the models whose queues are paused until this load had its turn; all others are resumed.
+        victims: The models to evict, least important first.
+        force: Under pressure: the victim is evicted although it is busy (`evict_busy`).
+        hold: With "wait": the models whose queues are paused until this load has had its turn; all others are resumed.
         again: With "wait": when time alone may change the answer (on the machine's clock); `inf`: it can't.
-        holders: With "wait": who has the memory, for the 503.
-        room: What was free under the ceiling; less than nothing when more is promised than there is.
+        holders: With "wait": the models that have the memory, for the 503.
+        room: What was free under the ceiling; negative if more is reserved than there is.
         available: What was available of the machine's memory, or None where that was not known.
         missing: What was missing, of each pool.
-        weighed: All that could be considered, the least worth keeping first.
+        weighed: The models that were considered, the least worth keeping first.
     """
 
     kind: Kind
-    because: str
+    reason: str
     model: str = ""
     bytes: int = 0
     left: Left = ""
@@ -78,4 +78,4 @@ class Decision:
     weighed: tuple[Weighed, ...] = ()
 
     def __repr__(self) -> str:
-        return f"<Decision {self.kind}{' ' + self.model if self.model else ''}: {self.because}>"
+        return f"<Decision {self.kind}{' ' + self.model if self.model else ''}: {self.reason}>"

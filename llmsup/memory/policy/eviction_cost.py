@@ -16,7 +16,7 @@ VISIT_LOADS = 12.0
 """Reloads within which requests count as one: twenty in a row cost one reload between them, not twenty ..."""
 
 VISIT = 120.0
-"""... but at most so many seconds: a person who was away for longer has come back."""
+"""... but at most this many seconds: someone who was away longer has come back."""
 
 _MILLION = 1_000_000
 
@@ -34,10 +34,10 @@ class Rate:
     at: float = -math.inf
 
     def asked(self, now: float, reload_seconds: float | None = None) -> Rate:
-        """Another request came; soon after the last visit's beginning it is no new one.
+        """Another request came; it begins a new visit unless the last one began a moment ago.
 
         Args:
-            reload_seconds: What the model's load takes; None: it was never loaded yet.
+            reload_seconds: How long the model's load takes; None if it has never been loaded.
         """
         visit = VISIT if reload_seconds is None else min(VISIT_LOADS * reload_seconds, VISIT)
         return self if now - self.at < visit else Rate(self._decayed(now) + 1, now)
@@ -61,12 +61,12 @@ def chance(loaded: LoadedModel, now: float, rules: Rules) -> float:
 
 
 def loss(loaded: LoadedModel, now: float, rules: Rules) -> float:
-    """Seconds of reload to be expected if it goes now; doubled for one that was evicted wrongly lately."""
+    """Expected seconds of reload if it is evicted now; doubled if an eviction of it was recently a mistake."""
     return loaded.reload_seconds * chance(loaded, now, rules) * (2.0 if loaded.refaults else 1.0)
 
 
 def points(seconds: float) -> int:
-    """A loss in whole microseconds, at least one: sums of these don't depend on their order, and none is free."""
+    """A loss in whole microseconds, at least one, so that sums don't depend on their order and no eviction is free."""
     return max(round(seconds * _MILLION), 1)
 
 

@@ -30,15 +30,15 @@ class Rules:
             "auto", so that nothing but the following keeps a model.
         horizon: A model's worth is its reload time × the chance that it is wanted within this many seconds.
         turn_loads: A turn is this many times as long as both loads, so that swapping can't eat most of the time ...
-        turn_most: ... but at most so many seconds: somebody sits there and waits.
+        turn_most: ... but at most this many seconds, because a person may be waiting.
         idle_loads: A turn is over earlier once the model was idle for this many times both loads: what keeping it costs
             has then come near to what its return would cost (ski rental).
         rival_loads: Two models take turns if they were wanted at once within this many times both loads.
-        exact: Up to so many candidates every set is tried; beyond, the search is greedy.
-        warn_loads: At "warn" a model of normal or high priority goes only after this many of its own loads without
-            work ...
-        warn_most: ... but after so many seconds in any case: the machine can't wait for longer.
-        at_work: Under pressure one that worked within so many seconds goes after the others of its priority.
+        exact: Up to this many candidates every set is tried; beyond that the search is greedy.
+        warn_loads: At "warn" a model of normal or high priority is evicted only after it was idle for this many times
+            its own load ...
+        warn_most: ... but after this many seconds in any case, because the machine can't wait longer.
+        at_work: Under pressure a model that worked within this many seconds is evicted after others of its priority.
         small: A victim that frees less than this many bytes can't end any pressure ...
         small_share: ... nor one that frees less than this share of the ceiling, on a machine where that is less.
         evict_busy: [memory] evict_busy: a model that works may go, too, once the machine is critical for `busy_after`
@@ -68,13 +68,13 @@ RULES = Rules()
 class Pool:
     """A memory that models take from, or a bound on what they take, at one moment.
 
-    One with neither a total nor anything available keeps nobody out.
+    With neither a total nor a figure for what is available, it limits nothing.
 
     Attributes:
-        total: What models together may have of it: a load that needs more is refused. None: no such bound.
-        available: What could be had of it now without swapping. None: that can't be read, or it isn't a memory; what is
-            left of the total is what the models there don't count for.
-        reserve: What is to stay free of it for everything else; a load must leave half of it available.
+        total: What all models together may take of it: a load that needs more is refused. None: no bound.
+        available: What can be allocated there now without swapping. None: it can't be read, or this is only a bound;
+            then the total less what the models count for is left.
+        reserve: What is kept free there for everything else; a load must leave half of this available.
     """
 
     total: int | None = None
@@ -83,7 +83,7 @@ class Pool:
 
     @property
     def counted(self) -> bool:
-        """What models count for is all that is known of it."""
+        """Whether what the models count for is all that is known about it."""
         return self.available is None and self.total is not None
 
 
@@ -93,9 +93,9 @@ class Machine:
 
     Attributes:
         pools: What models take memory from, by name.
-        level: How hard the machine is pressed.
+        level: The level of memory pressure.
         now: The moment.
-        since: When the level became what it is.
+        since: When that level was entered.
     """
 
     pools: Mapping[str, Pool]
@@ -114,13 +114,13 @@ class Machine:
         return self.pools[HOST]
 
     def may_have(self, pools: Iterable[str]) -> int:
-        """What models may have of some pools: of one without a total, what all may have together."""
+        """What models may take of some pools together; for a pool without a total, the ceiling counts."""
         totals = [self.pools[pool].total for pool in pools]
         return sum(self.ceiling if total is None else total for total in totals)
 
     def frees(self, cost: Amounts, freeable: Amounts) -> Amounts:
-        """What is free of each pool when a model is gone: all that it counted for where that is all that is known,
-        elsewhere what really comes back. (Its file's pages are the system's.)
+        """What evicting a model frees in each pool: all that it counts for where nothing else is known about the pool,
+        else what really comes back. (The pages of its file belong to the system.)
         """
         return Amounts(
             {name: taken(cost, name) if pool.counted else freeable[name] for name, pool in self.pools.items()}
@@ -128,12 +128,12 @@ class Machine:
 
 
 def taken(cost: Amounts, pool: str) -> int:
-    """What a model that costs this takes of a pool: under the ceiling all of it counts, wherever it is."""
+    """What a model of this cost takes of a pool; the ceiling counts all of it, whichever memory it is in."""
     return cost.total if pool == CEILING else cost[pool]
 
 
 def host_pools(ceiling: int, reserve: int = 0, available: int | None = None) -> dict[str, Pool]:
-    """The pools of a machine all of whose memory is its own."""
+    """The pools of a machine without devices that have their own memory."""
     return {CEILING: Pool(total=ceiling), HOST: Pool(available=available, reserve=reserve)}
 
 
@@ -143,22 +143,22 @@ class LoadedModel:
 
     Attributes:
         cost: What it counts for: reserved, declared or the highest seen.
-        freeable: What would really come back now if it went; while it loads, what it has taken so far.
-        in_flight: Requests that it works on.
-        waiting: Requests that were let through to it and not begun yet. (Those that came while it was held are not:
-            they wait for its next turn.)
+        freeable: What evicting it now would really free; while it loads, what it has taken so far.
+        in_flight: Requests that it is serving.
+        waiting: Requests of its current turn that have not started yet. (Those that came while its queue was paused
+            are not among them: they wait for its next turn.)
         loading: Not ready yet.
-        leaving: Already on its way out: it counts until it is gone, and is not chosen again.
+        leaving: It is being unloaded: it counts until it is gone, and is not chosen again.
         first_served: When it answered its first request since this load, or None.
         last_used: When the last byte of its last answer was sent, or when it became ready.
-        last_asked: When somebody last asked for it, answered or not.
+        last_asked: When the last request for it came, answered or not.
         ready_since: When it became ready.
-        wanted_since: When the first of those came whom it was loaded for.
+        wanted_since: When the oldest request that it was loaded for came.
         rate: Visits a second (`eviction_cost.Rate`), or None if never seen.
         reload_seconds: What loading it again takes, known or expected.
-        refaults: How often lately it was wanted again soon after its eviction.
-        grows: What it may still come to hold, for people to see: the policy goes by what is there.
-        rivals: The models that were wanted while it was (`rivals.Rivals`), and when last.
+        refaults: How often, recently, it was wanted again soon after an eviction.
+        grows: How much it may still grow; only shown to people, the policy does not use it.
+        rivals: The models that were wanted at the same time (`rivals.Rivals`), and when that was last seen.
     """
 
     name: str
@@ -189,17 +189,17 @@ class LoadedModel:
 
     @property
     def pending(self) -> Amounts:
-        """What it has reserved and is still going to take; only while it loads, because a ready model's `cost` also
-        holds pages of its file that the system may drop.
+        """The part of its cost that it has yet to take, while it loads. None once it is ready: the `cost` of a ready
+        model includes pages of its file, which the system may drop.
         """
         return (self.cost - self.freeable).max(ZERO) if self.loading else ZERO
 
     def here_for(self, now: float) -> float:
-        """Seconds since its first answer; since it became ready, if nobody has asked it yet."""
+        """Seconds since its first answer, or since it became ready if it has not answered any request yet."""
         return max(now - self.stays_until(0.0), 0.0)
 
     def stays_until(self, seconds: float) -> float:
-        """The moment so many seconds after its first answer."""
+        """The moment this many seconds after its first answer."""
         return (self.last_used if self.first_served is None else self.first_served) + seconds
 
 
@@ -210,9 +210,9 @@ class Need:
     Attributes:
         cost: What it takes when it starts.
         since: When the oldest request that waits for it came.
-        load_seconds: What the load is going to take, known or expected.
+        load_seconds: How long the load takes, known or expected.
         evicts: Other models may be evicted for it. (Not for a `preload` that no request waits for.)
-        held: Who was held for it by the last decision about it.
+        held: The models whose queues the last decision about it paused.
     """
 
     model: str
@@ -222,7 +222,3 @@ class Need:
     load_seconds: float = 0.0
     evicts: bool = True
     held: frozenset[str] = frozenset()
-
-    def waited(self, now: float) -> float:
-        """Seconds."""
-        return max(now - self.since, 0.0)

@@ -34,7 +34,7 @@ class Relief:
 
     Attributes:
         last: When the last step was measured.
-        vain: Steps in a row that freed less than a quarter of what they should.
+        vain: How many steps in a row freed less than a quarter of what they should.
         until: Nothing is done before then.
     """
 
@@ -43,28 +43,26 @@ class Relief:
     until: float = float("-inf")
 
     def stepped(self, now: float, *, expected: int, freed: int) -> Relief:
-        """A victim is gone, and so many bytes more were free afterwards."""
+        """A victim is gone, and `freed` more bytes were available afterwards."""
         vain = 0 if freed >= expected * HELPED else self.vain + 1
         if vain < 2:
             return Relief(last=now, vain=vain)
         return Relief(last=now, until=now + BACK_OFF)
 
     def ended(self) -> Relief:
-        """The level is normal again. A back-off lasts all the same."""
+        """The level is normal again. A back-off goes on all the same."""
         return evolve(self, last=float("-inf"), vain=0)
 
     def rests(self, machine: Machine) -> tuple[Left, str]:
-        """Why nothing is done now, in a word and in a clause; ("", ""): something may be."""
+        """Why nothing may be evicted now, as a code word and as a clause; ("", "") if something may."""
         if machine.level == "normal":
             return "calm", "there is no pressure"
         if machine.now < self.until:
-            return (
-                "not ours",
-                f"the pressure is not ours: left alone for another {self.until - machine.now:.0f} s",
-            )
+            rest = f"{self.until - machine.now:.0f} s"
+            return "not ours", f"unloading models did not help, so it is not their doing: none is unloaded for {rest}"
         settle = SETTLE_CRITICAL if machine.level == "critical" else SETTLE
         if machine.now < self.last + settle:
-            return "settling", f"the last step is {machine.now - self.last:.0f} s ago"
+            return "settling", f"the last model was unloaded only {machine.now - self.last:.0f} s ago"
         return "", ""
 
 
@@ -79,22 +77,22 @@ def relieve(
 ) -> Decision:
     """Decide about one step: "evict" with exactly one victim, or "leave".
 
-    The victim is the least worth of the cheapest set that covers the shortfall; the next step sees for itself whether
-    there is any left. If all together can't cover it, it is the least worth of all that may go.
+    The victim is the least worth keeping of the cheapest set that covers the shortfall; the next step looks again
+    whether anything is still missing. If not even all of them cover it, it is the least worth keeping of all.
 
     Args:
         shortfall: What is missing until the pressure ends, of each pool that is short; nothing while it is easing.
-        grown: It is not the machine that is short: the models have so much more than they may.
+        grown: The machine is not short of memory: the models have that much more than they may use.
     """
     short = frozenset(shortfall) or frozenset({HOST})
     weighed = tuple(
         weigh(each, machine, rules, stays_under_pressure(each, machine, rules, short))
         for each in sorted(loaded_models, key=lambda each: each.name)
     )
-    left, because = relief.rests(machine)
+    left, reason = relief.rests(machine)
     seen = Decision(
         kind="leave",
-        because=because,
+        reason=reason,
         left=left,
         ceiling=machine.ceiling,
         room=machine.ceiling - add_up(each.cost for each in loaded_models).total,
@@ -106,14 +104,14 @@ def relieve(
     if left:
         return seen
     if ZERO.covers(shortfall):
-        return evolve(seen, left="easing", because="enough is free again; waiting to be sure of it")
+        return evolve(seen, left="easing", reason="enough is free again; waiting to be sure")
     if any(each.leaving for each in loaded_models):
-        return evolve(seen, left="leaving", because="a model is being unloaded; waiting for its memory to come back")
+        return evolve(seen, left="leaving", reason="a model is being unloaded; waiting for its memory to come back")
     ours = add_up(each.freeable for each in loaded_models).within(short).total
     if ours < machine.may_have(short) * OUR_SHARE:
-        because = f"the models have only {format_bytes(ours)}, too little to be the cause"
-        return evolve(seen, left="too little", because=because)
-    # Work goes on in small requests: what had one a moment ago is as good as busy, and goes last among its equals.
+        reason = f"the models have only {format_bytes(ours)}, too little to be the cause"
+        return evolve(seen, left="too little", reason=reason)
+    # Work often comes as many small requests: a model that had one a moment ago is evicted last among its equals.
     at_work = {each.name for each in loaded_models if machine.now - each.last_used < rules.at_work}
     may_go = [
         Candidate(
@@ -132,35 +130,35 @@ def relieve(
     victim = min(chosen, key=lambda each: (each.rank, each.points, -gives[each.name], each.name))
     problem = f"the machine is short of {format_bytes(shortfall.total)} ({machine.level})"
     if grown:
-        problem = f"all models together have {format_bytes(shortfall.total)} more than they may"
+        problem = f"all models together use {format_bytes(shortfall.total)} more than they may"
     frees, lost = format_bytes(gives[victim.name]), f"{victim.points / 1e6:.3g} s of expected reload"
-    because = f"{problem}; {victim.name} frees {frees}, at the cost of {lost}"
-    return evolve(seen, kind="evict", because=because, victims=(victim.name,))
+    reason = f"{problem}; {victim.name} frees {frees}, at the cost of {lost}"
+    return evolve(seen, kind="evict", reason=reason, victims=(victim.name,))
 
 
 def _busiest_last(
     seen: Decision, machine: Machine, loaded_models: Sequence[LoadedModel], short: Collection[str], rules: Rules
 ) -> Decision:
-    """The least important of those that work, if that is allowed and it is high time; else "leave"."""
+    """Evict the least important busy model, if that is allowed and the shortage has lasted; else "leave"."""
     critical_for = machine.now - machine.since if machine.level == "critical" else 0.0
     if not rules.evict_busy or critical_for < rules.busy_after:
-        return evolve(seen, left="none may go", because=f"no model may go now ({_who(seen.weighed)})")
+        return evolve(seen, left="none may go", reason=f"no model may go now ({_who(seen.weighed)})")
     idle = [evolve(each, in_flight=0, waiting=0) for each in loaded_models if each.in_flight or each.waiting]
     busy = [weigh(each, machine, rules, stays_under_pressure(each, machine, rules, short)) for each in idle]
     if not (may_go := [each for each in busy if not each.stays]):
-        because = f"no model may go now, not even a busy one ({_who(seen.weighed)})"
-        return evolve(seen, left="none may go", because=because)
+        reason = f"no model may go now, not even a busy one ({_who(seen.weighed)})"
+        return evolve(seen, left="none may go", reason=reason)
     gives = {each.name: each.freeable.within(short).total for each in may_go}
     victim = min(may_go, key=lambda each: (each.rank, each.loss, -gives[each.name], each.name))
-    because = (
+    reason = (
         f"the machine has been critically short of memory for {critical_for:.0f} s and no idle model may go; "
         f"{victim.name} is busy, and frees {format_bytes(gives[victim.name])} (evict_busy)"
     )
-    return evolve(seen, kind="evict", because=because, victims=(victim.name,), force=True)
+    return evolve(seen, kind="evict", reason=reason, victims=(victim.name,), force=True)
 
 
 def _who(weighed: Sequence[Weighed], most: int = 5) -> str:
-    """Those that stay, the largest first, each with its reason."""
+    """The models that stay, the largest first, each with its reason."""
     largest = sorted(weighed, key=lambda each: (-each.freeable.total, each.name))
     more = f"; and {len(largest) - most} more" if len(largest) > most else ""
     return "; ".join(f"{each.name}: {each.stays}" for each in largest[:most]) + more
@@ -170,9 +168,9 @@ def stays_under_pressure(
     loaded: LoadedModel, machine: Machine, rules: Rules, short: Collection[str] = frozenset({HOST})
 ) -> str:
     """Why a model may not be unloaded now to end a shortage of these pools, or ""."""
-    why = stays(loaded, machine, rules)
-    if why:
-        return why
+    reason = stays(loaded, machine, rules)
+    if reason:
+        return reason
     frees = loaded.freeable.within(short).total
     if frees < min(rules.small, machine.may_have(short) * rules.small_share):
         return f"it would free only {format_bytes(frees)}"

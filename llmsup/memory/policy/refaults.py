@@ -16,7 +16,7 @@ class Refaults:
     """One value for each model, kept while it is away. Linux' page cache counts the same (mm/workingset.c).
 
     Attributes:
-        count: Of late; one less for each quiet time.
+        count: Recent refaults; one less for each quiet period.
         evicted_at: When it was last evicted, or None once it is back.
         changed_at: When `count` last changed.
     """
@@ -37,7 +37,7 @@ class Refaults:
         return Refaults(count=min(calm.count + 1, 30), changed_at=now)
 
     def by(self, now: float, reload_seconds: float) -> Refaults:
-        """Itself, with the refaults that are long enough ago forgotten."""
+        """Forget the refaults that are long enough ago."""
         quiet = QUIET * reload_seconds
         periods = int(max(now - self.changed_at, 0.0) // quiet) if quiet > 0 else self.count
         if not periods or not self.count:

@@ -1,7 +1,8 @@
 """Which models are wanted at the same time by different clients: those take turns, all others just make way.
-One client that asks now this model, now that never wants both: while it waits for the one it can't ask the other, so
-that to keep the other for a while only makes it wait. Two clients do. The difference can be seen: a request for one
-model comes while another request waits for the other.
+
+A single client that alternates between two models never wants both at once: while it waits for one it can't use the
+other, so keeping the other loaded would only make it wait longer. Two clients do want both. The difference shows when a
+request for one model comes while another request waits for the other.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ Pair = tuple[str, str]
 
 @frozen
 class Rivals:
-    """Who met whom, and when last; one value for all models.
+    """Which pairs of models were wanted at the same time, and when that was last seen; one value for all models.
 
-    Only pairs of which one was waited for meet, so that there are few: what fits is never rivals.
+    There are few pairs, because one of the two must have had to wait: models that fit side by side are never rivals.
     """
 
     met: Mapping[Pair, float] = Factory(dict)
 
     def seen(self, needs: Sequence[Need], loaded_models: Iterable[LoadedModel], now: float) -> Rivals:
-        """Itself, with what can be seen now."""
+        """Include what can be seen now."""
         wanted = [need for need in needs if need.evicts]
         found = {pair(one.model, other.model) for one in wanted for other in wanted if one.model < other.model}
         for loaded in loaded_models:
@@ -35,12 +36,8 @@ class Rivals:
                     found.add(pair(need.model, loaded.name))
         return Rivals({**self.met, **dict.fromkeys(found, now)}) if found else self
 
-    def since(self, one: str, other: str) -> float:
-        """When two last met; minus infinity: never."""
-        return self.met.get(pair(one, other), float("-inf"))
-
     def of(self, name: str) -> dict[str, float]:
-        """Whom one has met, and when last."""
+        """The rivals of a model, and when they were last wanted at the same time."""
         return {(b if a == name else a): when for (a, b), when in self.met.items() if name in (a, b)}
 
 

@@ -9,10 +9,8 @@ from typing import TypeVar
 from attrs import Factory, evolve, frozen
 
 from .reading import Level, Reading
-from .signals import Signal, say_available, signals
-from .stalls import RecentStall, recent
-from .trends import Trend, sinking
-from .watermarks import marks
+from .signals import Signal, marks, say_available, signals
+from .trends import RecentStall, Trend, recent, sinking
 
 UNREADABLE = "the machine's memory can't be read"
 
@@ -42,7 +40,7 @@ class Pressure:
     Attributes:
         level: The pressure level.
         since: When the level was entered, by the clock of the readings.
-        because: The signals behind it, or early signals of a level to come; "" if there are none.
+        reason: The signals behind it, or early signals of a level to come; "" if there are none.
         shortfall: Bytes to free to end the pressure. More than 0 exactly while there are signals, even if they have not
             lasted long enough for a level; 0 as soon as they are gone, even while the level is still kept, as nothing
             more needs to be unloaded.
@@ -50,7 +48,7 @@ class Pressure:
 
     level: Level = "normal"
     since: float = -math.inf
-    because: str = ""
+    reason: str = ""
     shortfall: int = 0
 
 
@@ -106,7 +104,7 @@ class Gauge:
         return Gauge(
             pressure=evolve(
                 self._at_level(level, now),
-                because=_because(level, pressing, reading),
+                reason=_reason(level, pressing, reading),
                 shortfall=max((each.missing for each in pressing), default=0),
             ),
             lasted=lasted,
@@ -119,7 +117,7 @@ class Gauge:
 
     def unread(self, now: float) -> Gauge:
         """Record that the machine can't be read: that is no pressure, and all earlier signals end."""
-        return Gauge(pressure=evolve(self._at_level("normal", now), because=UNREADABLE, shortfall=0), at=now)
+        return Gauge(pressure=evolve(self._at_level("normal", now), reason=UNREADABLE, shortfall=0), at=now)
 
     def _at_level(self, level: Level, now: float) -> Pressure:
         since = min(self.pressure.since, now) if level == self.pressure.level else now
@@ -154,8 +152,8 @@ def _next(level: Level, found: Iterable[Signal], lasted: Mapping[str, float], ca
     return lower if calm.get(lower, -1.0) >= CALM[lower] else level
 
 
-def _because(level: Level, pressing: Iterable[Signal], reading: Reading) -> str:
+def _reason(level: Level, pressing: Iterable[Signal], reading: Reading) -> str:
     worst = max(pressing, key=lambda each: _ORDER.index(each.level), default=None)
     if worst is not None:
-        return worst.because
+        return worst.reason
     return "" if level == "normal" else f"it is easing, {say_available(reading)}".rstrip(", ")

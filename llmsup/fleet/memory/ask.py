@@ -1,0 +1,57 @@
+"""A model's request for memory, from the wait for a decision to the moment it may start."""
+
+from __future__ import annotations
+
+import trio
+from attrs import define, field
+
+from ...memory.cost.cost import Cost
+from ...units import Bytes
+from ..model.model import Model
+from .grant import Grant
+
+
+@define(eq=False)
+class Ask:
+    """A model that asks to be admitted.
+
+    Attributes:
+        cost: What loading it will cost.
+        since: When it asked (trio time).
+        reason: Why it is still waiting.
+        held: The models whose queues the last decision paused for it.
+        going: The grants evicted for it; it starts when their memory has been returned.
+        granted: Its memory is reserved.
+        decided: Set when it may start, or never may.
+        refusal: Why it never may.
+    """
+
+    model: Model
+    cost: Cost
+    since: float
+    reason: str = ""
+    held: frozenset[str] = frozenset()
+    going: tuple[Grant, ...] = ()
+    granted: bool = False
+    decided: trio.Event = field(factory=trio.Event, init=False)
+    refusal: str = field(default="", init=False)
+
+    @property
+    def first(self) -> float:
+        """When the oldest request waiting for it came, or when its load was asked for (trio time)."""
+        return min(self.since, self.model.queue.since or self.since)
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.model.spec.name
+
+    @property
+    def bytes(self) -> Bytes:
+        """How many bytes it asks for."""
+        return self.cost.bytes
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the model is still wanted."""
+        return self.model.wanted

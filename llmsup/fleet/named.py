@@ -1,0 +1,95 @@
+"""What is served, by name: what a name means, and which model or other backend that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ..catalog.found import LeftOut
+from ..catalog.resolver import Called, Match, Names
+from ..errors import ModelNotFound, ShuttingDown
+from ..process.watched import Watched
+from .backend import Backend
+from .model.model import Model
+
+
+class NamedBackends(Watched):
+    """The models and other backends, and the names that they answer to.
+
+    Attributes:
+        models: Those whose engines run here, by id.
+        elsewhere: The backends for which nothing has to be started here, by id.
+        complete: All models are known; False while files are still being read for the first time.
+        without_engine: Models that no engine here can run, and why, with the remedy; as of the last scan.
+        closing: llmsup is shutting down and takes no new request.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.models: dict[str, Model] = {}
+        self.elsewhere: dict[str, Backend] = {}
+        self.complete = False
+        self.without_engine: Mapping[str, str] = {}
+        self.closing = False
+        self._names = Names({})
+        self._left_out: Iterable[LeftOut] = ()
+
+    def serve_elsewhere(self, backends: Iterable[Backend]) -> None:
+        """Serve these too, in place of any given before, each under its spec's name. A model here takes precedence over
+        a backend of the same name.
+        """
+        self.elsewhere = {backend.spec.name: backend for backend in backends}
+        self._update_names()
+
+    def _update_names(self) -> None:
+        """Work out all names again, after a change of the models, the backends or what they are called."""
+        called = {name: Called() for name in self.elsewhere}
+        called |= {name: model.entry.called for name, model in self.models.items()}
+        self._names = Names(called, self._left_out)
+        self.notify()
+
+    def resolve(self, name: str) -> Match:
+        """What a name means. Raises ModelNotFound."""
+        return self._names.resolve(name)
+
+    async def known(self, name: str) -> Match:
+        """What a name means; waits while files are still being read, because an unknown name may yet turn up.
+
+        Raises:
+            ModelNotFound: It didn't turn up.
+            ShuttingDown: llmsup is shutting down before all files were read.
+        """
+        if not self.complete:
+            await self._until_known(name)
+        return self.resolve(name)
+
+    async def _until_known(self, name: str) -> None:
+        # An id or an alias is final; a name that comes from a file may turn out to be shared by several.
+        await self.until(lambda: self.complete or self.closing or self._names.was_given(name))
+        if self.closing and not self.complete and not self._names.was_given(name):
+            raise ShuttingDown("llmsup is shutting down.")
+
+    def knows(self, name: str) -> bool:
+        """Whether a name means exactly one model."""
+        return self._names.find(name) is not None
+
+    def backend(self, id_: str) -> Backend:
+        """The backend with an id that `resolve` or `known` has just returned."""
+        return self.models.get(id_) or self.elsewhere[id_]
+
+    def model(self, id_: str) -> Model:
+        """The model with an id that `resolve` or `known` has just returned, for requests about its engine.
+
+        Raises:
+            ModelNotFound: It has no engine here.
+        """
+        if (model := self.models.get(id_)) is None:
+            raise ModelNotFound(f"{id_!r} is not served by an engine of this llmsup.", param="model")
+        return model
+
+    def find(self, name: str) -> Model:
+        """The model here that a name means. Raises ModelNotFound."""
+        return self.model(self.resolve(name).id)
+
+    def names_of(self, model: Model) -> list[str]:
+        """The names, besides its id and its aliases, that mean this model and no other."""
+        return self._names.own(model.spec.name, model.entry.also)
