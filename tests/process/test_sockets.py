@@ -150,5 +150,5 @@ async def test_an_idle_engine_without_a_socket_is_unloaded(base: Path, monkeypat
         shutil.rmtree(directory(served, "m"))
         with trio.fail_after(PATIENCE):
             await served.until("m", lambda model: model.run is None)
-        assert "socket was removed" in served.model("m").reason
+        assert "removed its socket" in served.model("m").reason
         assert served.model("m").crashes == 0
