@@ -16,8 +16,8 @@ import click
 
 from .. import __version__
 from ..errors import ConfigError, Error
+from ..process.line import visible
 from .groups import Group
-from .visible import visible
 
 COMMANDS = {
     "serve": "Run the server in the foreground.",

@@ -13,12 +13,12 @@ from typing import Any
 import click
 
 from ..config import Config, find
+from ..process.line import visible
 from ..units import format_seconds
 from .client import NoServer
 from .configs import load
 from .options import json_option, url_option
 from .target import connect
-from .visible import visible
 
 
 @click.command("bridge")

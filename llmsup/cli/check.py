@@ -21,6 +21,7 @@ from ..config import DEFAULT_PATH, find
 from ..config.schema import Config
 from ..errors import ConfigError
 from ..memory.cost.estimate import Estimate
+from ..process.line import visible
 from ..units import format_bytes, format_seconds
 from ..web.listing import PARTS
 from .configs import understand
@@ -29,7 +30,6 @@ from .options import config_option, json_option
 from .preflight import findings
 from .progress import counting
 from .resolved import Resolved, resolve
-from .visible import visible
 
 
 @click.command("check")

@@ -11,9 +11,9 @@ import click
 
 from ..config.write import write_whole
 from ..errors import SetupError
+from ..process.line import visible
 from .importing import convert
 from .importing.reading import LARGEST
-from .visible import visible
 
 
 @click.command("import")

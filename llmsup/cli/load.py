@@ -14,11 +14,11 @@ from typing import Any
 import click
 
 from ..errors import Error, ModelFailed
+from ..process.line import visible
 from ..units import Seconds, format_seconds
 from .client import Client, model_path
 from .options import json_option, model_argument, url_option
 from .target import connect
-from .visible import visible
 
 Entry = dict[str, Any]
 

@@ -13,13 +13,13 @@ import click
 
 from ..config import Config, find
 from ..config.live import LiveConfig
+from ..process.line import visible
 from ..units import Bytes, format_bytes
 from .client import NoServer
 from .configs import load
 from .options import json_option, url_option
 from .table import Column, Table
 from .target import connect
-from .visible import visible
 
 Entry = dict[str, Any]
 

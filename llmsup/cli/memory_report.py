@@ -28,10 +28,10 @@ from ..memory.machine.limits import ceiling, has_own_group, machine_total, reser
 from ..memory.machine.reading import Gpu, Reading
 from ..memory.machine.sampler import Sampler
 from ..process.inheritance import Inheritance
+from ..process.line import visible
 from ..units import Bytes, format_bytes
 from .configs import load
 from .table import Column, Table
-from .visible import visible
 
 _BETWEEN = 0.5
 _SIZES = ("total", "available", "swap_total", "swap_free", "swapped_out", "compressed", "gpu_limit")

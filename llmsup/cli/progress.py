@@ -15,7 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from .visible import visible
+from ..process.line import visible
 
 BAR = 30
 """Characters of the bar."""

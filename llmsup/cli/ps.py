@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
+from ..process.line import visible
 from ..units import Bytes, Seconds, format_bytes, format_seconds
 from .bar import bar
 from .ls import without_engines
 from .options import json_option, url_option
 from .table import Column, Table, width
 from .target import connect
-from .visible import visible
 
 Entry = dict[str, Any]
 

@@ -11,10 +11,10 @@ from typing import Any
 import click
 
 from ..errors import ConfigError
+from ..process.line import visible
 from .client import Refused
 from .options import json_option, url_option
 from .target import connect
-from .visible import visible
 
 
 @click.command("reload")

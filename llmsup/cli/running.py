@@ -26,20 +26,17 @@ from ..process.logbook import LogBook
 from ..process.notify import Notifier
 from ..process.server_file import left_in, new_token
 from ..tree import Tree
-from ..units import Seconds
 from .address import url_of
 from .failure import summary
 from .logsetup import Handlers, set_up
-from .reading import show_reading
-from .terminal import Terminal
+from .progress import counting
+from .signals import obey_signals
 
 log = logging.getLogger(__name__)
 
 FEW_CLIENTS = 250
 """Connections; if fewer are possible that is worth a line. A client's pool may well keep a hundred."""
 
-CLOSING = Seconds(1)
-"""How long a terminal may take to be gone after its SIGHUP: some send one first, and close it then."""
 NOTHING_TO_SERVE = (
     "there are no models to serve: none were found in the catalog's roots; "
     "put some there, add a [models.NAME] table to the config, or try `llmsup demo`"
@@ -130,50 +127,28 @@ def addresses(sockets: list[socket.socket]) -> list[str]:
 async def _main(tree: Tree, logs: Handlers, started: Callable[[Fleet], None], manager: Notifier) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(logs.run)
-        await nursery.start(_obey_signals, tree, manager)
+        await nursery.start(obey_signals, tree, manager)
         async with trio.open_nursery() as running:
             fleet: Fleet = await running.start(tree.run)
             gc.collect()
             gc.freeze()  # what is built now stays: collecting garbage must not walk through it under load
             started(fleet)
-            running.start_soon(show_reading, tree)
-            if tree.reconciler is not None and not fleet.complete:
-                running.start_soon(_tell_if_nothing, tree.reconciler, fleet)
+            if tree.reconciler is not None:
+                running.start_soon(_show_reading, tree.reconciler)
+                if not fleet.complete:
+                    running.start_soon(_tell_if_nothing, tree.reconciler, fleet)
         log.info("stopped")
         nursery.cancel_scope.cancel()
 
 
-async def _obey_signals(tree: Tree, manager: Notifier, *, task_status: trio.TaskStatus[None]) -> None:
-    """SIGHUP has two meanings: "read your config again" for servers, "your terminal is gone" for all others."""
-    terminal, stopping = Terminal.now(), False
-
-    def stop(why: str) -> None:
-        nonlocal stopping
-        stopping = True
-        log.info("%s: stopping", why)
-        manager.stopping()
-        tree.stop()
-
-    async def stop_if_closed() -> None:
-        await trio.sleep(CLOSING)
-        if terminal.closed and not stopping:
-            stop("its terminal was closed")
-
-    obeyed = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
-        obeyed.remove(signal.SIGHUP)  # started with `nohup`
-    async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(*obeyed) as signals:
-            task_status.started()
-            async for number in signals:
-                if number != signal.SIGHUP:
-                    stop(signal.Signals(number).name)
-                elif terminal.closed and not stopping:
-                    stop("SIGHUP, as its terminal was closed")
-                elif not stopping:  # the shell and the system both send one when a terminal is closed
-                    log.info("SIGHUP: reloading")
-                    tree.reload()
-                    nursery.start_soon(stop_if_closed)
+async def _show_reading(reconciler: Reconciler) -> None:
+    """Draw a bar below the log while model files are read for the first time; log lines go above it."""
+    if not reconciler.reading:
+        return
+    with counting("reading model files") as count:
+        while reconciler.reading:
+            count(reconciler.read, reconciler.of)
+            await reconciler.change()
 
 
 async def _tell_if_nothing(reconciler: Reconciler, fleet: Fleet) -> None:

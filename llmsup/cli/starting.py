@@ -13,8 +13,8 @@ from ..config.checks import check_name
 from ..config.sampling import PARAMETERS
 from ..config.schema import Config, Server
 from ..config.write import Table, can_say, comment, commented_out, document
+from ..process.line import visible
 from ..units import format_bytes
-from .visible import visible
 
 _OFF = "#"
 """What a key is switched off with; prose has a space after it."""

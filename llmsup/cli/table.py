@@ -11,7 +11,7 @@ import click
 from attrs import frozen
 from rich.cells import cell_len
 
-from .visible import visible
+from ..process.line import visible
 
 GAP = "  "
 NARROWEST = 20

@@ -6,10 +6,10 @@ import json
 
 import click
 
+from ..process.line import visible
 from ..units import format_bytes, format_seconds
 from .options import json_option, model_argument, url_option
 from .target import connect
-from .visible import visible
 
 
 @click.command("unload")

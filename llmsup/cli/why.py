@@ -12,12 +12,12 @@ from typing import Any
 
 import click
 
+from ..process.line import visible
 from ..units import Bytes, format_bytes, format_seconds
 from .client import model_path
 from .options import json_option, model_argument, url_option
 from .table import Column, Table
 from .target import connect
-from .visible import visible
 
 Answer = Mapping[str, Any]
 

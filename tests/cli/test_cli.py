@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from llmsup import __version__
 from llmsup.cli import COMMANDS, main
-from llmsup.cli.visible import visible
+from llmsup.process.line import visible
 
 SIX_MISTAKES = """
 [server]

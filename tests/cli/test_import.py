@@ -19,8 +19,8 @@ from serving import serving
 from llmsup.cli import main
 from llmsup.cli.importing import convert
 from llmsup.cli.importing.command import read_flags, split
-from llmsup.cli.importing.durations import duration
 from llmsup.cli.importing.reading import LARGEST, read
+from llmsup.cli.importing.values import duration
 from llmsup.errors import ConfigError
 from llmsup.units import NEVER, parse_seconds
 

@@ -20,7 +20,7 @@ import pytest
 from gguf_zoo import ZOO
 
 from llmsup.cli.client import Client
-from llmsup.cli.terminal import Terminal
+from llmsup.cli.signals import Terminal
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60
@@ -173,7 +173,7 @@ def test_what_counts_as_closed(
 
         return fake
 
-    monkeypatch.setattr("llmsup.cli.terminal.os.open", opens(then))
+    monkeypatch.setattr("llmsup.cli.signals.os.open", opens(then))
     terminal = Terminal.now(str(tmp_path / "tty"))
-    monkeypatch.setattr("llmsup.cli.terminal.os.open", opens(later))
+    monkeypatch.setattr("llmsup.cli.signals.os.open", opens(later))
     assert terminal.closed is closed

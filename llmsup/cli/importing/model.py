@@ -15,9 +15,9 @@ from ...config.write import Table
 from ...engines.llama_server.names import NAME as LLAMA_SERVER
 from . import command, filters
 from .command import Flags
-from .durations import duration, seconds_in
-from .macros import expand_all, text
+from .macros import expand_all
 from .macros import read as read_macros
+from .values import duration, seconds_in, text
 
 _DOCKER = ("docker", "podman", "nerdctl")
 _LOCAL = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\]):(\$\{PORT\}|\d+)(/.*)?")

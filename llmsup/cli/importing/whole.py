@@ -17,11 +17,11 @@ from ...engines.llama_server.names import NAME as LLAMA_SERVER
 from ...errors import ConfigError
 from ...gateway.hosts import is_loopback
 from . import command, model
-from .durations import duration, seconds_in
-from .left_out import inside, items, left_out
-from .macros import expand_all, text
+from .left_out import left_out
+from .macros import expand_all
 from .macros import read as read_macros
 from .reading import read
+from .values import duration, inside, items, seconds_in, text
 
 _LARGEST = 1 << 21
 """Characters of all models' commands and tables together; without macros they are about as long as the YAML."""

@@ -14,11 +14,11 @@ import click
 
 from ...config import find
 from ...errors import ConfigError, Error, SetupError
+from ...process.line import visible
 from ..configs import load
 from ..groups import Group
 from ..options import config_option, url_option
 from ..target import connect
-from ..visible import visible
 from .job import make_job
 from .manager import Name, manager, usual
 from .place import put, remove, written_before
