@@ -1,4 +1,4 @@
-"""`llmsup demo`: a small model, fetched once (`demo_model`) and served by the bundled engine, and what to try with it."""
+"""`llmsup demo`: a small model, fetched once (`demo_model`), served by the bundled engine, and what to try with it."""
 
 from __future__ import annotations
 

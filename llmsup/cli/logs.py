@@ -15,7 +15,9 @@ from .target import connect
 @click.command("logs")
 @model_argument(required=False)
 @click.option("-f", "--follow", is_flag=True, help="Keep printing new lines as they come.")
-@click.option("-n", "--lines", type=click.IntRange(min=0), help="Show only the last N of the recent lines.", metavar="N")
+@click.option(
+    "-n", "--lines", type=click.IntRange(min=0), help="Show only the last N of the recent lines.", metavar="N"
+)
 @url_option
 def command(model: str | None, follow: bool, lines: int | None, url: str | None) -> None:
     """Show the log lines of the engines and of llmsup itself.

@@ -25,10 +25,10 @@ CLOSING = Seconds(1)
 """How long a terminal may take to disappear after its SIGHUP: some send the signal first and close afterwards."""
 
 OURS = "/dev/tty"
-"""Whatever terminal controls this process: the one that Ctrl-C comes from."""
+"""The terminal that controls this process, whichever that is: the one that Ctrl-C comes from."""
 
 _GONE = (errno.ENXIO, errno.EIO, errno.ENODEV)
-"""What opening it says once it is closed; running out of files, say, is no such thing."""
+"""Errors of opening it once it is closed; others, such as running out of files, don't tell that."""
 
 
 async def obey_signals(tree: Tree, manager: Notifier, *, task_status: trio.TaskStatus[None]) -> None:
@@ -58,7 +58,7 @@ async def obey_signals(tree: Tree, manager: Notifier, *, task_status: trio.TaskS
                     stop(signal.Signals(number).name)
                 elif terminal.closed and not stopping:
                     stop("SIGHUP, as its terminal was closed")
-                elif not stopping:  # the shell and the system both send one when a terminal is closed
+                elif not stopping:  # the shell and the system each send one for a closed terminal
                     log.info("SIGHUP: reloading")
                     tree.reload()
                     nursery.start_soon(stop_if_closed)
@@ -66,11 +66,11 @@ async def obey_signals(tree: Tree, manager: Notifier, *, task_status: trio.TaskS
 
 @frozen
 class Terminal:
-    """What controls this process.
+    """The terminal that controls this process.
 
     Attributes:
-        controls: One did, when this was made. A service has none, nor has what `setsid` or cron starts.
-        path: Of the file that stands for it.
+        controls: Whether there was one when this was made. Services have none, nor has what setsid or cron starts.
+        path: The file that stands for it.
     """
 
     controls: bool
@@ -78,17 +78,17 @@ class Terminal:
 
     @classmethod
     def now(cls, path: str = OURS) -> Self:
-        """As it is now."""
+        """The terminal as it is now."""
         return cls(_why_not(path) is None, path)
 
     @property
     def closed(self) -> bool:
-        """There was one, and its window, tab or connection was closed since."""
+        """Whether there was one, and its window, tab or connection has been closed since."""
         return self.controls and _why_not(self.path) in _GONE
 
 
 def _why_not(path: str) -> int | None:
-    """The errno of opening it; None: it can be opened."""
+    """The errno of opening it; None if it can be opened."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
     except OSError as error:
