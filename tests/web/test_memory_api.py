@@ -65,9 +65,9 @@ async def test_a_model_makes_way_and_everything_tells_of_it() -> None:
         assert "a is unloaded" in told
         assert "to make room for b: it needs 1.0 GiB, and 512 MiB is free" in told
         assert "loaded once, unloaded once (1 to make room); 1 request waited" in told
-        assert re.search(r"^a +1.5 GiB .* s +\(it went\)$", told, re.MULTILINE)
+        assert re.search(r"^a +1.5 GiB .* s +\(unloaded\)$", told, re.MULTILINE)
         told = await llmsup(served, "why", "b")
-        assert "It counts for 1.0 GiB (declared)" in told
+        assert "It takes 1.0 GiB (declared)" in told
         assert "STAYED BECAUSE" not in told, "it was never weighed"
         assert "1.0 GiB of 2.0 GiB (50%)" in await llmsup(served, "ps")
 
