@@ -48,8 +48,8 @@ def command(url: str | None, as_json: bool) -> None:
         memory = client.get("/memory")
         for line in bar(memory, width()).splitlines():
             click.echo(visible(line))
-        if memory["nobody_goes"]:
-            click.echo(visible(f"Nothing is unloaded for it: {memory['nobody_goes']}."))
+        if memory["nothing_unloaded"]:
+            click.echo(visible(f"Nothing is unloaded for it: {memory['nothing_unloaded']}."))
     else:
         click.echo(nothing_loaded(models))
         for line in without_engines(models):

@@ -55,7 +55,7 @@ def command(model: str, lines: int, url: str | None, as_json: bool) -> None:
         click.echo(json.dumps(answer, indent=2))
         return
     now = time.time()
-    for line in standing(answer, now):
+    for line in state_lines(answer, now):
         click.echo(visible(line))
     past = answer["history"][max(0, len(answer["history"]) - lines) :]
     if past:
@@ -68,14 +68,14 @@ def command(model: str, lines: int, url: str | None, as_json: bool) -> None:
         candidates(last).show()
 
 
-def standing(answer: Answer, now: float) -> Iterator[str]:
+def state_lines(answer: Answer, now: float) -> Iterator[str]:
     """The model's state, in sentences."""
     name, counts = answer["model"], answer["counts"]
     since = f", {_ago(answer['since'], now)}" if answer["since"] is not None else ""
     yield f"{name} is {answer['state']}{since}: {_why(answer['reason'], name)}."
     if answer["waits_for"]:
         yield f"It waits for memory: {answer['waits_for']}."
-    if loaded := answer["resident"]:
+    if loaded := answer["loaded"]:
         size, source = format_bytes(Bytes(loaded["footprint_bytes"])), loaded["footprint_source"]
         yield f"It takes {size} ({source}); unloading it would free {format_bytes(loaded['freeable_bytes'])}."
         if loaded["grows_bytes"]:
@@ -85,11 +85,11 @@ def standing(answer: Answer, now: float) -> Iterator[str]:
         may = f"It can't be unloaded now: {loaded['stays']}" if loaded["stays"] else "It could be unloaded now"
         yield f"{may}; {loss}."
     pressure = answer["pressure"]
-    if pressure["nobody_goes"]:
+    if pressure["nothing_unloaded"]:
         short = (
             f"memory pressure is {pressure['level']}" if pressure["level"] != "normal" else "the models take too much"
         )
-        yield f"Nothing is unloaded although {short}: {pressure['nobody_goes']}."
+        yield f"Nothing is unloaded although {short}: {pressure['nothing_unloaded']}."
     if counts["loads"] or counts["requests"]:
         yield _so_far(counts)
 

@@ -109,11 +109,11 @@ def status(url: str | None) -> None:
         f"file:    {visible(str(here.file))}{'' if ours else ' (not there; `llmsup service install` writes it)'}"
     )
     try:
-        standing = here.standing()
+        state = here.state()
     except ToolFailed as error:
         runs, text = False, error.message
     else:
-        runs, text = standing.runs, standing.text
+        runs, text = state.runs, state.text
     click.echo(f"{here.name}: {visible(text)}")
     answers, text = _health(url)
     click.echo(f"server:  {visible(text)}")
