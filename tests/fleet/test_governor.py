@@ -166,7 +166,7 @@ async def test_victims_are_the_least_important_first(autojump_clock: MockClock) 
         assert m.went() == [("b", Cause.ROOM)]
 
 
-async def test_nobody_goes_for_a_more_humble_one(autojump_clock: MockClock) -> None:
+async def test_none_is_unloaded_for_a_more_humble_one(autojump_clock: MockClock) -> None:
     """What is more important than the load stays for it."""
     async with machine() as m:
         m.have(a=(40, {"priority": "high"}), b=(30, {"priority": "low", "queue_timeout": Seconds(60)}))

@@ -28,7 +28,7 @@ def test_it_is_let_in_where_there_is_room() -> None:
     assert admit(NO_EVICTION, MACHINE, [model("a", 20)]).kind == "admit"
 
 
-def test_nobody_goes_for_it() -> None:
+def test_none_is_unloaded_for_it() -> None:
     """Not even one that nobody has used for hours, of low priority, whose ttl is over."""
     idle = model("a", 25, priority="low", last_used=0.0, ttl_expired=True)
     decision = admit(NO_EVICTION, MACHINE, [idle])

@@ -142,7 +142,7 @@ def test_a_client_sends_one_request_at_a_time() -> None:
     assert World(trace, Llmsup()).run().duration == 60 + QUEUE_TIMEOUT
 
 
-def test_what_can_not_fit_is_refused_and_nobody_goes_for_it() -> None:
+def test_what_can_not_fit_is_refused_and_none_is_unloaded_for_it() -> None:
     """A 507."""
     tally = World(world(Request(0, "a", 5), Request(100, "huge", 5), a=10, huge=40), Llmsup()).run()
     assert (tally.refusals, tally.evictions, tally.loads) == (1, 0, 1)
