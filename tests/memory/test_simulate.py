@@ -67,6 +67,7 @@ def test_on_the_agent_trace_a_count_of_models_costs_far_more() -> None:
     assert tallies["llmsup"].reload_seconds <= 0.6 * tallies["LRU by count (4)"].reload_seconds
 
 
+@pytest.mark.slow  # two traces, simulated under seven policies
 def test_nobody_waits_for_long_while_two_take_turns() -> None:
     """No request waits for more than two turns of the other and the loads, far less than the queue's timeout."""
     for scene in ("pingpong", "batch"):

@@ -291,6 +291,7 @@ def test_sighup_does_not_end_it_and_a_second_sigterm_is_fine(serve: Serve) -> No
     assert served.end(signal.SIGINT, signal.SIGINT) == 0
 
 
+@pytest.mark.slow  # starts llmsup as a program, and waits for its end
 def test_ctrl_c_while_it_leaves_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once all has stopped, Python needs a moment to take itself apart; an impatient signal comes just then."""
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -458,6 +459,7 @@ def test_commands_find_the_server_whatever_becomes_of_its_config(serve: Serve, t
     assert run(main, ["ps"]).exit_code == 2
 
 
+@pytest.mark.slow  # starts llmsup as a program, and commands beside it
 def test_models_come_by_reload_and_by_sighup(serve: Serve, tmp_path: Path) -> None:
     """A config that changes, files that come, and mistakes that change nothing."""
     root = tmp_path / "models"
