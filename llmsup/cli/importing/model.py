@@ -45,7 +45,7 @@ class Setting:
         preload: Whether to load the model at the start.
         persistent: Whether it is in a group whose members are never evicted.
         never_idle: Whether a model without a `ttl` is never unloaded for being idle.
-        free: Whether a model may have a name as its alias; calling it claims the name.
+        free: Whether a model can have a name as its alias; calling it claims the name.
     """
 
     macros: Mapping[str, str]

@@ -215,7 +215,7 @@ class _Whole:
         return programs.most_common(1)[0][0] if programs else ""
 
     def _free(self, alias: str, name: str) -> bool:
-        """Whether a model may have an alias: names in `aliases` take precedence over those in commands."""
+        """Whether a model can have an alias: names in `aliases` take precedence over those in commands."""
         return alias not in self.models and self.owners.setdefault(alias, name) == name
 
     def _is_among(self, name: str, spec: Mapping[str, Any], names: set[str]) -> bool:
