@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from gguf_zoo import ZOO
+from gguf_files import tiny_llama
 
 from llmsup.cli.client import Client
 from llmsup.cli.signals import Terminal
@@ -108,7 +108,8 @@ def test_it_ends_with_the_terminal_that_it_was_opened_for(opened: Open) -> None:
 def test_it_ends_cleanly_while_it_draws(opened: Open, tmp_path: Path) -> None:
     """The bar of the first look is on that terminal, too."""
     first = tmp_path / "models/pub/m0/m0.gguf"
-    ZOO["qwen3"].write(first, vocabulary=100_000)
+    words = [f"token{number}" for number in range(100_000)]
+    tiny_llama(first, **{"tokenizer.ggml.tokens": words, "tokenizer.ggml.merges": words})
     for number in range(1, 60):  # so many take longer to read than that, however fast the machine is
         copy = tmp_path / f"models/pub/m{number}/m{number}.gguf"
         copy.parent.mkdir()
