@@ -395,6 +395,7 @@ async def test_one_that_works_goes_only_if_that_is_allowed_and_late(autojump_clo
             assert set(m.loaded) == ({"a", "b"} if busy == "never" else {"b"})
 
 
+@pytest.mark.slow  # an hour of requests, simulated
 async def test_an_hour_in_which_all_fit(autojump_clock: MockClock) -> None:
     """Nobody goes but by its ttl."""
     async with machine() as m:

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gguf_files import tiny_llama
@@ -109,7 +110,8 @@ def test_it_ends_cleanly_while_it_draws(opened: Open, tmp_path: Path) -> None:
     """The bar of the first look is on that terminal, too."""
     first = tmp_path / "models/pub/m0/m0.gguf"
     words = [f"token{number}" for number in range(100_000)]
-    tiny_llama(first, **{"tokenizer.ggml.tokens": words, "tokenizer.ggml.merges": words})
+    large: dict[str, Any] = {"tokenizer.ggml.tokens": words, "tokenizer.ggml.merges": words}
+    tiny_llama(first, **large)
     for number in range(1, 60):  # so many take longer to read than that, however fast the machine is
         copy = tmp_path / f"models/pub/m{number}/m{number}.gguf"
         copy.parent.mkdir()

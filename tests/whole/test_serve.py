@@ -420,6 +420,7 @@ def answer_to(served: Served, path: str, **headers: str) -> int:
         return connection.getresponse().status
 
 
+@pytest.mark.slow  # starts llmsup as a program, and commands beside it
 def test_with_a_key(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """This user's commands have one of their own; others must be given one."""
     served = serve(f'[server]\napi_keys = ["k"]\n{CONFIG}')
