@@ -19,6 +19,7 @@ from llmsup.fleet.model.states import State
 
 # How long an example takes says something about the machine and its neighbours, not about the code.
 settings.register_profile("llmsup", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=15)  # for `tools/test --quick`; else there are 100
 settings.load_profile("llmsup")
 
 # A shell starts what it puts into the background with Ctrl-C ignored, nohup with SIGHUP, and programs hand that on to

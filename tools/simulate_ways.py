@@ -36,7 +36,7 @@ class Llmsup:
             model = world.host.models[name]
             cost, load = world.past[name].cost, world.expected(model)
             needs.append(Need(name, by_pool(cost), model.priority, since, load, held=self.holds.get(name, frozenset())))
-        loaded_models = self._residents(world)
+        loaded_models = self._loaded_models(world)
         self.rivals = self.rivals.seen(needs, loaded_models, world.now)
         loaded_models = [evolve(each, rivals=self.rivals.of(each.name)) for each in loaded_models]
         decisions = admit_all(needs, machine(world), loaded_models, rules=self.rules)
@@ -45,9 +45,9 @@ class Llmsup:
 
     def relieve(self, world: World) -> Decision:
         shortfall = Amounts({HOST: max(world.host.reserve // 2 - world.available, 0)})
-        return relieve(machine(world), self._residents(world), world.relief, shortfall=shortfall, rules=self.rules)
+        return relieve(machine(world), self._loaded_models(world), world.relief, shortfall=shortfall, rules=self.rules)
 
-    def _residents(self, world: World) -> list[LoadedModel]:
+    def _loaded_models(self, world: World) -> list[LoadedModel]:
         loaded_models = []
         for name, engine in world.engines.items():
             past = world.past[name]

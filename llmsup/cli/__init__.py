@@ -16,23 +16,23 @@ import click
 
 from .. import __version__
 from ..errors import ConfigError, Error
+from ..process.lines import visible
 from .groups import Group
-from .visible import visible
 
 COMMANDS = {
     "serve": "Run the server in the foreground.",
-    "demo": "Fetch a small model and serve it: llmsup with nothing set up.",
+    "demo": "Fetch a small model and serve it, without any setup.",
     "init": "Write a commented config from the models on this machine.",
-    "import": "Write a llama-swap config as one of llmsup's.",
+    "import": "Convert a llama-swap config to llmsup's format.",
     "check": "Check the config and show what each model resolves to.",
-    "ls": "Show the models that can be asked for.",
+    "ls": "Show the available models.",
     "ps": "Show the loaded models.",
-    "why": "Show why a model is loaded, waits, or was unloaded.",
+    "why": "Show why a model is loaded, waiting, or unloaded.",
     "load": "Load a model now, before a request asks for it.",
     "unload": "Unload a model, or all of them.",
-    "reload": "Apply the config as it is now, and look for new models.",
+    "reload": "Apply the current config and look for new models.",
     "bridge": "Link Ollama's models into LM Studio's folder now.",
-    "logs": "Show what the engines and llmsup itself wrote.",
+    "logs": "Show the log lines of the engines and of llmsup itself.",
     "service": "Keep llmsup running, as a launchd agent or a systemd user unit.",
 }
 """Every command and the first line of its help. `llmsup NAME` is the click command `command` in `cli/NAME.py`
@@ -40,14 +40,14 @@ COMMANDS = {
 
 
 class Commands(Group):
-    """A group whose commands are imported when they are used, and whose errors are told in a line."""
+    """A group that imports a command when it is used, and prints errors as one line instead of a traceback."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
-        """Their names, in the order in which people meet them."""
+        """Their names, in the order in which users need them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 -- click's signature
-        """Import one."""
+        """Import the command of that name."""
         if cmd_name not in COMMANDS:
             return None
         module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
@@ -60,7 +60,7 @@ class Commands(Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run one; errors of ours become lines on stderr and an exit code."""
+        """Run a command; llmsup's own errors become lines on stderr and an exit code."""
         try:
             return super().invoke(ctx)
         except ConfigError as error:
@@ -83,13 +83,14 @@ class Commands(Group):
 def main() -> None:
     """A supervisor for local language models.
 
-    One OpenAI-compatible endpoint; models are loaded when a request names them, side by side.
+    One OpenAI-compatible endpoint for all models on this machine. A request loads the model that it names, beside
+    those that are loaded already.
 
     Try it with `llmsup demo`.
 
     \b
     Environment:
       LLMSUP_CONFIG   the config file, instead of ~/.config/llmsup/llmsup.toml
-      LLMSUP_URL      the server that commands talk to
-      LLMSUP_API_KEY  the key that they send
+      LLMSUP_URL      the server that the commands talk to
+      LLMSUP_API_KEY  the API key that the commands send
     """

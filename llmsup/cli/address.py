@@ -12,14 +12,14 @@ USUAL_PORT = 5005
 """The default of `server.listen`."""
 
 ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- named here so that it can be replaced
-"""Addresses that one can listen on but not call, and what to call instead."""
+"""Addresses that a server can listen on but a client can't call, and what to call instead."""
 
 _BEGINNINGS = {
     *("models", "health", "running", "upstream", "logs", "memory", "events", "metrics", "bridge", "catalog"),
     *("unload", "reload-config", "api/models"),
 }
 _LMSTUDIO = re.compile(r"(.*)/api/v1/models(?:/.*)?")
-"""Its own `/v1`, of which `/api` is a part; before any other path that may be a proxy's."""
+"""LM Studio's `/v1`, which has `/api` before it: tried first, or `/api` would be taken for a proxy's prefix."""
 
 _V1 = re.compile(r"(.*)/v1(?:/.*)?")
 
@@ -31,11 +31,11 @@ def url_of(host: str, port: int, *, tls: bool) -> str:
 
 
 def base_url(text: str) -> str:
-    """A server's base URL as people write it: with or without a scheme or a port, a port alone, with the `/v1` that
-    clients are given or another path of ours. What else there is of a path is a proxy's.
+    """A server's base URL from what users write: with or without a scheme or a port, a port alone, with the `/v1` that
+    clients are given or another path of the API. Any other part of the path is taken for a proxy's prefix.
 
     Raises:
-        SetupError: It is none.
+        SetupError: It isn't a URL.
     """
     text = text.strip()
     text = f":{text}" if text.isdecimal() else text
@@ -56,14 +56,14 @@ def base_url(text: str) -> str:
 
 
 def _proxys(path: str) -> str:
-    """What stands before our own paths: "/llm" of "/llm/v1/models"."""
+    """A proxy's prefix before the API's own paths: "/llm" of "/llm/v1/models"."""
     match = _LMSTUDIO.fullmatch(path) or _V1.fullmatch(path)
     match = match or (_other_path().fullmatch(path) if path.strip("/") else None)
     return (match[1] if match else path).rstrip("/")
 
 
 def _other_path() -> re.Pattern[str]:
-    from ..gateway.api import ROUTES  # it brings the gateway along
+    from ..gateway.api import ROUTES  # here, because it imports the whole gateway
 
     # "/api" alone may well be a proxy's
     first = {"/".join(route.path.split("/")[1 : 3 if route.path.startswith("/api/") else 2]) for route in ROUTES}
@@ -72,7 +72,7 @@ def _other_path() -> re.Pattern[str]:
 
 
 def same_place(one: str, other: str) -> bool:
-    """Whether two base URLs lead to one listener, as far as that can be told: loopback has many names."""
+    """Whether two base URLs reach the same listener, as far as can be told: loopback has many names."""
     a, b = urlsplit(one), urlsplit(other)
     alike = a.hostname == b.hostname or all(is_loopback(each.hostname or "", certainly=True) for each in (a, b))
     return alike and (a.scheme, a.port, a.path) == (b.scheme, b.port, b.path)

@@ -1,4 +1,4 @@
-"""Memory as one line with a bar: what the models have, what is available, and the pressure."""
+"""Memory in one line with a bar: what the models take, what is available, and the pressure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WIDTH = 30
 
 
 def bar(memory: Mapping[str, Any], width: int | None = None) -> str:
-    """The answer of `/memory` as a line; as several where a terminal of `width` columns has no room for it."""
+    """The answer of `/memory` as one line, or as several if it is wider than `width` columns."""
     ceiling, committed, available = (memory[f"{name}_bytes"] for name in ("ceiling", "committed", "available"))
     share = committed / ceiling if ceiling else 0.0
     full = min(round(share * WIDTH), WIDTH)
@@ -20,7 +20,7 @@ def bar(memory: Mapping[str, Any], width: int | None = None) -> str:
         full = 1
     parts = [
         f"{'█' * full}{'░' * (WIDTH - full)} {format_bytes(committed)} of {format_bytes(ceiling)} ({share:.0%})",
-        "what is available is unknown" if available is None else f"{format_bytes(available)} available",
+        "available memory unknown" if available is None else f"{format_bytes(available)} available",
     ]
     if memory["waiting"]:
         count = len(memory["waiting"])

@@ -1,7 +1,6 @@
 """`llmsup bridge`: have the server link Ollama's models into LM Studio's folder now.
 
-It does not link anything itself: the server's config counts, and only one at a time may do it. Where no server runs
-it can still tell what one would do.
+The server makes the links, by its own config and in one run at a time. Without a server this can only do a dry run.
 """
 
 from __future__ import annotations
@@ -13,24 +12,24 @@ from typing import Any
 import click
 
 from ..config import Config, find
+from ..process.lines import visible
 from ..units import format_seconds
 from .client import NoServer
 from .configs import load
 from .options import json_option, url_option
 from .target import connect
-from .visible import visible
 
 
 @click.command("bridge")
-@click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 @url_option
 @json_option
 def command(dry_run: bool, url: str | None, as_json: bool) -> None:
     """Link Ollama's models into LM Studio's folder now.
 
-    The server does so by itself, too, on the schedule of its config's [bridge], and looks for new models then. If a
-    run is going on, its result is waited for. The exit code is 1 if it failed, or if something stood in the way of a
-    link. What would be done can also be told where no server runs.
+    The server also does this by itself, on the schedule in [bridge] of its config, and looks for new models
+    afterwards. If a run is in progress, this waits for it and then runs once more. The exit code is 1 if the run
+    failed or something was in the way of a link. --dry-run also works while no server runs.
 
     \b
     Example:
@@ -41,7 +40,7 @@ def command(dry_run: bool, url: str | None, as_json: bool) -> None:
     except NoServer:
         if url or not dry_run:
             raise
-        click.echo("No server runs; this is what one would do.", err=True)
+        click.echo("No server is running; this is what one would do.", err=True)
         done = try_here()
     if as_json:
         click.echo(json.dumps(done, indent=2))
@@ -55,7 +54,7 @@ def command(dry_run: bool, url: str | None, as_json: bool) -> None:
 
 
 def try_here() -> dict[str, Any]:
-    """What a server with the config that is found here would do."""
+    """What a server with this user's config would do."""
     import trio
 
     from ..bridge.bridging import try_out
@@ -65,7 +64,7 @@ def try_here() -> dict[str, Any]:
 
 
 def told(done: dict[str, Any]) -> list[str]:
-    """What a person wants to know of a run, less its problems."""
+    """A run as lines for people; its problems are printed apart."""
     would = "would be " if done["dry_run"] else ""
     lines = [f"{would}{what}: {path}" for what in ("made", "removed") for path in done[what]]
     lines += [f"not linked: {one['model']}: {one['reason']}" for one in done["skipped"]]

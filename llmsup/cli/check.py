@@ -1,6 +1,6 @@
 """`llmsup check`: the config's mistakes, and what each model would be started with.
 
-It does not start anything but `llama-server --help`.
+The only program that it runs is `llama-server`, to ask for its flags and its version.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..config import DEFAULT_PATH, find
 from ..config.schema import Config
 from ..errors import ConfigError
 from ..memory.cost.estimate import Estimate
+from ..process.lines import visible
 from ..units import format_bytes, format_seconds
 from ..web.listing import PARTS
 from .configs import understand
@@ -29,20 +30,19 @@ from .options import config_option, json_option
 from .preflight import findings
 from .progress import counting
 from .resolved import Resolved, resolve
-from .visible import visible
 
 
 @click.command("check")
 @config_option
-@click.option("--all", "every", is_flag=True, help="Show the models that are found on the disk, too.")
+@click.option("--all", "every", is_flag=True, help="Show the models found on the disk as well.")
 @click.option("--memory", is_flag=True, help="Show this machine's memory readings and their sources instead.")
 @json_option
 def command(config: str | None, every: bool, memory: bool, as_json: bool) -> None:
     """Check the config and show what each model resolves to.
 
-    Every mistake is told at once, and makes the exit code 2: those of the file, and what is missing on this machine.
-    What may only be so for now is a warning. What an engine is told anew at each start stands there as <socket> or
-    <port>.
+    All mistakes are shown at once: those in the file, and what is missing on this machine. The exit code is 2 if there
+    are any. What may be intended, or only a passing state, is a warning. <socket> and <port> stand for what is chosen
+    at each start.
 
     \b
     Example:
@@ -76,13 +76,14 @@ def command(config: str | None, every: bool, memory: bool, as_json: bool) -> Non
 
 @frozen(kw_only=True)
 class Result:
-    """What a look at a config came to.
+    """The result of checking a config.
 
     Attributes:
-        settings: As far as they are understood.
-        others: How many models are served besides `models`.
+        settings: As much of the config as could be read.
+        models: The models that were resolved.
+        others: How many more models are served.
         mistakes: What can't work, a line each, with its place.
-        warnings: What may not.
+        warnings: What might not work or might not be intended, likewise.
     """
 
     settings: Config = Factory(Config)
@@ -98,7 +99,7 @@ class Result:
 
 
 def examine(path: Path | None, source: str, *, found: bool) -> Result:
-    """Look at everything that `serve` would look at, and go on where something is wrong."""
+    """Check everything that `serve` would use, without stopping at the first mistake."""
     try:
         settings, wrong = understand(path) if path else (Config(), ())
     except ConfigError as error:
@@ -130,7 +131,7 @@ def describe(model: Resolved) -> str:
     elif model.cost is not None and model.needs is not None:
         facts.append(f"memory {format_bytes(model.cost.bytes)} ({_parts(model.needs)})")
         if model.cost.grows:
-            facts.append(f"and up to {format_bytes(model.cost.grows)} for prompts that it keeps")
+            facts.append(f"and up to {format_bytes(model.cost.grows)} for cached prompts")
     elif model.weights is not None:
         facts.append(f"weights {format_bytes(model.weights)}")
     lines = [f"{model.spec.name}: {', '.join(facts)}", f"  {shlex.join(model.command)}"]

@@ -1,4 +1,4 @@
-"""Talking to a running server, over plain HTTP or TLS and without proxies. Which server is up to `target`."""
+"""Talks to a running server, over plain HTTP or TLS and never through a proxy. `target` chooses the server."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ..gateway.hosts import is_loopback
 from ..units import Seconds
 
 PATIENCE = Seconds(10)
-"""How long a server that is alive may take to accept a connection, or to answer what it knows already."""
+"""How long a server may take to accept a connection, or to answer a request that needs no work."""
 
 WAY_OUT = "Start one with `llmsup serve`, or name another with --url."
 
 
 class Refused(Error):
-    """The server answered with an error; `refusal` is the code that it gave, `mistakes` those of its config."""
+    """The server answered with an error: `refusal` is its code, `mistakes` are those in the server's config."""
 
     def __init__(self, message: str, code: str, log_tail: tuple[str, ...], mistakes: tuple[str, ...] = ()) -> None:
         hint = "The commands take it from $LLMSUP_API_KEY." if code == "invalid_api_key" else ""
@@ -34,7 +34,7 @@ class Refused(Error):
 
 
 class NoServer(Error):
-    """Nothing answers, or something that isn't llmsup."""
+    """Nothing answers at the URL, or what answers isn't llmsup."""
 
     code = "no_server"
 
@@ -56,14 +56,14 @@ class Client:
         return self._json("GET", path, None, PATIENCE)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """POST JSON, for as long as the answer takes. Raises Refused, NoServer."""
+        """POST JSON and wait for the answer without a time limit. Raises Refused, NoServer."""
         return self._json("POST", path, body, None)
 
     def lines(self, path: str) -> Iterator[str]:
-        """GET text, line by line as it comes. Raises Refused, NoServer."""
+        """GET text, line by line as it arrives. Raises Refused, NoServer."""
         with self._ask("GET", path, None, None) as response:
             begun = b""
-            # Not `for line in response`: that takes a connection that breaks for the end.
+            # Not `for line in response`, which can't tell a broken connection from the end of the answer.
             while data := response.read1(65536):
                 *lines, begun = (begun + data).split(b"\n")
                 for line in lines:
@@ -96,13 +96,13 @@ class Client:
                 yield response
         except (OSError, HTTPException) as error:
             if answered:
-                raise NoServer(f"the server at {self.url} has ended, or the connection to it broke.") from None
+                raise NoServer(f"the server at {self.url} ended, or the connection to it broke.") from None
             raise self._trouble(error) from None
 
     def _trouble(self, error: OSError | HTTPException) -> NoServer:
-        """Why there was no answer, in words for people."""
+        """Why there was no answer, as an error for people."""
         if isinstance(error, ssl.SSLCertVerificationError):
-            hint = "If it is signed by yourself, name it in $SSL_CERT_FILE."
+            hint = "If it is your own, name it in $SSL_CERT_FILE."
             return NoServer(f"The certificate of {self.url} is not trusted: {error.verify_message}.", hint=hint)
         if isinstance(error, ssl.SSLError):
             hint = f"If it has no certificate, write {self.url.replace('https', 'http', 1)}."
@@ -123,7 +123,7 @@ class Client:
         if not self._plain:
             context = ssl.create_default_context()
             if is_loopback(host, certainly=True):
-                # No authority signs a certificate for 127.0.0.1, and what is said there doesn't leave the machine.
+                # No authority signs a certificate for 127.0.0.1, and the traffic doesn't leave the machine.
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE
             connection: HTTPConnection = HTTPSConnection(host, parts.port, timeout=PATIENCE, context=context)
@@ -140,8 +140,8 @@ class Client:
 
 
 def model_path(prefix: str, model: str) -> str:
-    """The path of a model's resource. Slashes are encoded: names may be absolute paths, or begin with https://, and in
-    a path repeated slashes count as one.
+    """The path of a model's resource. Slashes in the name are encoded: a name can be an absolute path or a URL, and
+    the server takes repeated slashes in a path for one.
     """
     return f"{prefix}/{quote(model, safe='')}"
 

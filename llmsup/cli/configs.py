@@ -1,4 +1,4 @@
-"""Reads config files for the commands, with all the kinds of engine that there are."""
+"""Reads config files for the commands; a config can name any kind of engine in `engines/kinds.py`."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ..config import understand as understand_with
 
 
 def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read a config file; it may name every kind of engine that there is.
+    """Read a config file.
 
     Raises:
-        ConfigError: It has mistakes; all of them are told.
+        ConfigError: It has mistakes; the error lists all of them.
         SetupError: It can't be read.
     """
-    from ..engines.kinds import KINDS  # it brings trio along
+    from ..engines.kinds import KINDS  # here, because it imports trio
 
     return load_with(path, environ, engines=KINDS.words)
 
 
 def understand(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[Config, tuple[str, ...]]:
-    """What can be understood of a config file that may have mistakes, and all of them.
+    """As much of a config file as can be read, and all the mistakes in it.
 
     Raises:
         ConfigError: It isn't TOML.

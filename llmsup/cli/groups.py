@@ -1,4 +1,4 @@
-"""A group of commands that suggests the right one for a word that isn't a command."""
+"""A group of commands that suggests one for a word that isn't a command."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ELSEWHERE = {
     "kill": "unload", "show": "why", "explain": "why", "preload": "load", "validate": "check", "config": "check",
     "test": "check", "restart": "reload", "sync": "bridge", "setup": "init", "daemon": "service", "log": "logs",
 }  # fmt: skip
-"""What other programs call some of ours."""
+"""What other programs call some of our commands."""
 
 
 class Group(click.Group):
@@ -35,11 +35,11 @@ class Group(click.Group):
         return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read what stands before the command. Raises UsageError."""
+        """Read the options before the command. Raises UsageError."""
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             if error.possibilities:
                 raise
-            hint = f"What is meant for a command stands after it: `{ctx.command_path} COMMAND {error.option_name}`."
+            hint = f"A command's options come after it: `{ctx.command_path} COMMAND {error.option_name}`."
             raise click.UsageError(f"No such option {error.option_name!r} here. {hint}", ctx) from None

@@ -1,7 +1,4 @@
-"""`llmsup import`: a llama-swap config as one of llmsup's.
-
-It does not know what llama-swap's keys become: see `importing`.
-"""
+"""`llmsup import`: convert a llama-swap config to llmsup's format; the conversion is in `importing`."""
 
 from __future__ import annotations
 
@@ -11,20 +8,20 @@ import click
 
 from ..config.write import write_whole
 from ..errors import SetupError
+from ..process.lines import visible
 from .importing import convert
 from .importing.reading import LARGEST
-from .visible import visible
 
 
 @click.command("import")
 @click.argument("file")
-@click.option("--output", metavar="FILE", default="-", help="Where to write it; else standard output.")
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--output", metavar="FILE", default="-", help="Where to write the result  [default: standard output]")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 def command(file: str, output: str, force: bool) -> None:
-    """Write a llama-swap config as one of llmsup's.
+    """Convert a llama-swap config to llmsup's format.
 
-    Models, their commands with macros, sampling flags, time limits, aliases and keys are taken over. What has no
-    counterpart stands as a comment in the result, and on standard error.
+    Models, commands with their macros, sampling flags, time limits, aliases and API keys are converted. What has no
+    counterpart is listed on standard error and in comments in the result.
 
     \b
     Example:
@@ -45,6 +42,6 @@ def command(file: str, output: str, force: bool) -> None:
         return
     target = Path(output).expanduser()
     if target.exists() and path.exists() and target.samefile(path):
-        raise SetupError(f"{target} is the file that is imported.", hint="Name another one.")
+        raise SetupError(f"{target} is the file to import.", hint="Name another one for the result.")
     write_whole(target, imported.text, force=force, private=imported.private)
-    click.echo(f"Wrote {target}. See what each model resolves to: llmsup check --config {target}", err=True)
+    click.echo(f"Wrote {target}. To see what each model resolves to: llmsup check --config {target}", err=True)

@@ -1,4 +1,4 @@
-"""`llmsup init`: a commented starting config from the models on this machine. Its text is made in `starting`."""
+"""`llmsup init`: a commented starting config from the models on this machine; `starting` writes its text."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .starting import parted, starting_config
 
 
 @click.command("init")
-@click.option("--output", metavar="FILE", help=f"Where to write it; else {DEFAULT_PATH}. - is standard output.")
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--output", metavar="FILE", help=f"Where to write it; - is standard output  [default: {DEFAULT_PATH}]")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 def command(output: str | None, force: bool) -> None:
     """Write a commented config from the models on this machine.
 
-    Models are looked for where the config says that is there, else in LM Studio's and Ollama's folders. llmsup serves
-    them without a config, too: this one is for changing how.
+    Models are looked for where an existing config says, else in LM Studio's and Ollama's folders. llmsup serves them
+    without a config, too; you need one only to change a setting.
 
     \b
     Example:
@@ -33,7 +33,7 @@ def command(output: str | None, force: bool) -> None:
     """
     target = None if output == "-" else expand(output or DEFAULT_PATH)
     if target:
-        replaceable(target, force=force)  # before the look at the disk, which may take a while
+        replaceable(target, force=force)  # before searching the disk, which can take a while
     config = _config()
     snapshot = _look(config)
     text = starting_config(config, snapshot)
@@ -50,13 +50,13 @@ def command(output: str | None, force: bool) -> None:
 
 
 def _look(config: Config) -> Snapshot:
-    """Find every model; on a terminal, with a progress bar while files are read for the first time."""
+    """Find all models; on a terminal, with a progress bar while files are read for the first time."""
     with counting("reading model files") as count:
         return scan_now(config, count)
 
 
 def _config() -> Config:
-    """What is configured now, if that can be read."""
+    """The existing config, or the defaults if there is none or it can't be read."""
     try:
         path = find(None)
         return load(path) if path else Config()

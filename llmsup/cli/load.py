@@ -1,7 +1,4 @@
-"""`llmsup load`: load a model and watch it come.
-
-It does not load anything itself, and leaving it doesn't stop the load.
-"""
+"""`llmsup load`: have the server load a model, and watch. Ending the command doesn't end the load."""
 
 from __future__ import annotations
 
@@ -14,19 +11,19 @@ from typing import Any
 import click
 
 from ..errors import Error, ModelFailed
+from ..process.lines import visible
 from ..units import Seconds, format_seconds
 from .client import Client, model_path
 from .options import json_option, model_argument, url_option
 from .target import connect
-from .visible import visible
 
 Entry = dict[str, Any]
 
 EVERY = Seconds(0.2)
-"""How often the server is asked how far it is."""
+"""How often the server is asked for progress."""
 
 BY_ITSELF = ("crashed", "failed")
-"""Causes of an unload that are the engine's own."""
+"""Causes of an unload that lie with the engine itself."""
 
 
 @click.command("load")
@@ -36,7 +33,7 @@ BY_ITSELF = ("crashed", "failed")
 def command(model: str, url: str | None, as_json: bool) -> None:
     """Load a model now, before a request asks for it.
 
-    It is loaded by the server; Ctrl-C only stops the waiting. One that failed a moment ago is tried again.
+    The server loads it; Ctrl-C only stops the waiting. A model that has failed is tried again at once.
 
     \b
     Example:
@@ -48,12 +45,12 @@ def command(model: str, url: str | None, as_json: bool) -> None:
         name, already = str(answer["model"]), answer["state"] == "ready"
         entry = wait(client, name, quiet=as_json)
     except KeyboardInterrupt:
-        click.echo(f"\nNo longer waiting. {visible(name)} goes on loading; `llmsup unload` ends that.", err=True)
+        click.echo(f"\nNo longer waiting. {visible(name)} is still loading; `llmsup unload` stops that.", err=True)
         raise click.exceptions.Exit(130) from None
     if as_json:
         click.echo(json.dumps(entry, indent=2))
     elif already:
-        click.echo(f"{visible(name)} is loaded already.")
+        click.echo(f"{visible(name)} is already loaded.")
     else:
         click.echo(f"{visible(name)} loaded in {format_seconds(entry['load_seconds'] or 0)}")
 
@@ -82,18 +79,18 @@ def _poll(client: Client, name: str, show: Callable[[Entry], None] | None) -> En
         if status["value"] == "unloaded" and not _wanted(client, name):
             raise _gone(client, name, str(status.get("reason") or ""))
         if status["value"] == "loaded":
-            # One that is about to be unloaded counts as loaded there; our load comes after that.
+            # That includes a model that is being unloaded; our load follows.
             entries: list[Entry] = client.get("/running")
             for entry in entries:
                 if entry["model"] == name and entry["state"] == "ready":
                     return entry
         if show:
             show(status)
-        time.sleep(EVERY)  # the server can be asked how far it is, but doesn't call back
+        time.sleep(EVERY)  # /v1/models can only be polled
 
 
 def _wanted(client: Client, name: str) -> bool:
-    """Whether it is about to be loaded all the same: a load that ran out of memory is retried once."""
+    """Whether the server is about to load it again: a load that ran out of memory is retried once."""
     return any(entry["model"] == name for entry in client.get("/running"))
 
 
@@ -101,9 +98,9 @@ def _gone(client: Client, name: str, reason: str) -> Error:
     past = client.get(model_path("/memory", name))["history"]
     last: Entry = past[-1] if past else {"what": "", "reason": "", "cause": None}
     if reason and last["what"] == "refuse" and last["reason"].startswith(reason):
-        return ModelFailed(last["reason"])  # it was never begun
+        return ModelFailed(last["reason"])  # the load never began
     tail: tuple[str, ...] = ()
-    if last["what"] == "unload" and last["cause"] in BY_ITSELF:  # then its engine's words say more
+    if last["what"] == "unload" and last["cause"] in BY_ITSELF:  # then the engine's log says more
         tail = tuple(client.lines(model_path("/logs", name)))[-10:]
     why = reason.removeprefix(f"{name} was unloaded: ")
     return ModelFailed(f"{name} is not loaded: {why}", hint="Its last lines:" if tail else "", log_tail=tail)

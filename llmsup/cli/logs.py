@@ -1,7 +1,4 @@
-"""`llmsup logs`: what the engines and llmsup itself wrote, recent lines and live ones.
-
-It does not know who wrote what: the server's lines say so themselves.
-"""
+"""`llmsup logs`: recent and live log lines of the engines and of llmsup itself."""
 
 from __future__ import annotations
 
@@ -17,11 +14,15 @@ from .target import connect
 
 @click.command("logs")
 @model_argument(required=False)
-@click.option("-f", "--follow", is_flag=True, help="Go on with new lines as they come.")
-@click.option("-n", "--lines", type=click.IntRange(min=0), help="Show only the last N of the recent lines.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing new lines as they come.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(min=0), help="Show only the last N of the recent lines.", metavar="N"
+)
 @url_option
 def command(model: str | None, follow: bool, lines: int | None, url: str | None) -> None:
-    """Show what the engines and llmsup itself wrote.
+    """Show the log lines of the engines and of llmsup itself.
+
+    With MODEL only those of its engine. Lines of llmsup itself begin with [llmsup].
 
     \b
     Example:
@@ -30,20 +31,20 @@ def command(model: str | None, follow: bool, lines: int | None, url: str | None)
     client = connect(url)
     shown = live(client, model, lines) if follow else recent(client, model, lines)
     for line in shown:
-        click.echo(line)  # which flushes
+        click.echo(line)  # flushes each line
 
 
 def recent(client: Client, model: str | None, count: int | None) -> list[str]:
-    """The newest `count` lines, or all that the server has kept."""
+    """The newest `count` lines, or all that the server keeps."""
     kept = list(client.lines(_path("/logs", model)))
     return kept if count is None else kept[max(0, len(kept) - count) :]
 
 
 def live(client: Client, model: str | None, count: int | None) -> Iterator[str]:
-    """The newest `count` lines, or all, and then new ones until the server ends.
+    """The newest `count` lines, or all, then new ones until the server ends.
 
-    The stream begins with all lines that the server has kept. Of those as many are left out as are too many in a
-    look taken just before, so that what is written in between is neither lost nor shown twice.
+    The stream begins with all the lines that the server keeps. How many of those to skip is counted in a request just
+    before, so that a line written in between is neither lost nor shown twice.
     """
     skipped = 0 if count is None else max(0, len(recent(client, model, None)) - count)
     return islice(client.lines(_path("/logs/stream", model)), skipped, None)

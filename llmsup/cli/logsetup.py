@@ -1,4 +1,4 @@
-"""Where llmsup's own log goes: to stderr, as text or JSON, and into the log book beside the engines' lines."""
+"""Where llmsup's own log goes: to stderr, as text or JSON, and into the log book with the engines' lines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .failure import told
 PREFIX = "[llmsup] "
 
 TOGETHER = Seconds(0.02)
-"""How long a line may wait for others, to be written together with them. Nobody reads faster."""
+"""How long a line may wait to be written together with those that follow: too short for a reader to notice."""
 
 _SHORT = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 
@@ -34,7 +34,7 @@ class TextFormatter(logging.Formatter):
     _second, _time = -1, ""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, and the traceback's if there is one."""
+        """One line, followed by the traceback's lines if there is one."""
         second = int(record.created)
         if second != self._second:
             self._second, self._time = second, self.formatTime(record, "%H:%M:%S")
@@ -46,12 +46,12 @@ class JsonFormatter(logging.Formatter):
     """One object per line; `time` is ISO 8601 with the zone."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, whatever happened."""
+        """Always one line; a traceback is one of its fields."""
         fields = {
             "time": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage()[:MAX_LINE],  # JSON escapes what would begin a line
+            "message": record.getMessage()[:MAX_LINE],  # JSON escapes line breaks
         }
         if lines := list(_traceback(record)):
             fields["exception"] = "\n".join(line.removeprefix("    ") for line in lines)
@@ -65,16 +65,16 @@ class BookHandler(logging.Handler):
         super().__init__()
         self.book = book
         self.token: trio.lowlevel.TrioToken | None = None
-        """The trio run whose tasks read the book; nothing reads it before that begins."""
+        """The trio run whose tasks read the book; before that nothing reads it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record; one that comes from a thread after the run has ended is dropped."""
+        """Write one record; a record from a thread is dropped once the trio run has ended."""
         level = f"{_level(record)} " if record.levelno >= logging.WARNING else ""
         lines = [f"{PREFIX}{line}" for line in (level + record.getMessage(), *_traceback(record))]
         if self.token is None or trio.lowlevel.in_trio_run():
             self._write(lines)
             return
-        # A book wakes its readers, and tasks can only be woken from trio's own thread.
+        # The book wakes its readers, which are tasks, and those can only be woken from trio's own thread.
         with contextlib.suppress(trio.RunFinishedError):
             self.token.run_sync_soon(self._write, lines)
 
@@ -84,15 +84,16 @@ class BookHandler(logging.Handler):
 
 
 class StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes to what stderr is at the time: a progress bar puts something else there, to have the lines above it.
+    """Writes to whatever sys.stderr is at the time: a progress bar replaces it, to keep log lines above the bar.
 
-    While `run` runs, a line that closely follows another one waits for up to `TOGETHER`, and what has come by then is
-    one write: each costs a busy server as much as a tenth of a request. Warnings take what waits along at once.
+    While `run` runs, a line that closely follows another waits for up to `TOGETHER`, and all lines that have come by
+    then are one write: a write costs a busy server a tenth of a request. A warning is written at once, with the lines
+    that wait.
     """
 
     def __init__(self, beside: logging.Handler | None = None) -> None:
-        """`beside` gets each record, too: cheaper than as a handler of its own, for which logging would look again
-        what it takes, and lock once more.
+        """`beside` gets each record, too: cheaper than a second handler of the logger, for which logging would check
+        the level and lock once more.
         """
         super().__init__(sys.stderr)
         self._beside = beside
@@ -126,12 +127,12 @@ class StderrHandler(logging.StreamHandler[TextIO]):
             else:
                 self._wrote = now
                 self.flush()
-        except Exception:  # noqa: BLE001 -- as in logging: what cannot be written breaks nothing
+        except Exception:  # noqa: BLE001 -- as logging's own handlers: a log line that fails must break nothing else
             self.handleError(record)
 
     def flush(self) -> None:
-        """Write what waits. What can't be written is lost: a disk that is full, a pipe that nobody reads, or a terminal
-        that was closed is no reason to end.
+        """Write what waits. What can't be written is lost: a full disk, a pipe without a reader or a closed terminal is
+        no reason to end.
         """
         with self.lock or contextlib.nullcontext(), contextlib.suppress(OSError):
             lines, self._lines = self._lines, []
@@ -149,24 +150,25 @@ class Handlers:
     book: BookHandler
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Be of this run of trio, until cancelled."""
+        """Belong to this trio run, until cancelled."""
         self.book.token = trio.lowlevel.current_trio_token()
         task_status.started()
         await self.stderr.run()
 
 
 def set_up(book: LogBook, *, style: Literal["text", "json"], verbose: bool) -> Handlers:
-    """Send everything that is logged to stderr and into the book; `verbose` from DEBUG up, else from INFO up."""
+    """Send all log records to stderr and into the book: from DEBUG up if `verbose`, else from INFO up."""
     into_book = BookHandler(book)
     stderr = StderrHandler(into_book)
     stderr.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers = [stderr]
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
-    # The logging HOWTO, "Optimization": where a line was logged and by which thread costs, and is never shown.
+    # The logging HOWTO, "Optimization": finding out where a line was logged and by which thread takes time, and
+    # neither is shown.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # documented there
-    # At INFO it tells every listener; what it listens on is ours to say.
+    # At INFO it logs each listener, including internal ones; `running` logs the real ones.
     logging.getLogger("hypercorn.error").setLevel(logging.WARNING)
     return Handlers(stderr, into_book)
 

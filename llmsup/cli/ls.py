@@ -1,7 +1,4 @@
-"""`llmsup ls`: every model that can be asked for, and what it would take.
-
-It does not look at files itself; it shows what the server knows, or would know.
-"""
+"""`llmsup ls`: the available models, and the memory that each would take, as the server tells or would tell."""
 
 from __future__ import annotations
 
@@ -13,13 +10,13 @@ import click
 
 from ..config import Config, find
 from ..config.live import LiveConfig
+from ..process.lines import visible
 from ..units import Bytes, format_bytes
 from .client import NoServer
 from .configs import load
 from .options import json_option, url_option
 from .table import Column, Table
 from .target import connect
-from .visible import visible
 
 Entry = dict[str, Any]
 
@@ -28,15 +25,15 @@ NOTHING = "-"
 
 @click.command("ls")
 @url_option
-@click.option("-l", "--long", "parts", is_flag=True, help="Show what the memory is for.")
-@click.option("--names", is_flag=True, help="Show what else each model answers to.")
+@click.option("-l", "--long", "parts", is_flag=True, help="Show what the memory is used for.")
+@click.option("--names", is_flag=True, help="Show all names that each model answers to.")
 @click.option("--left-out", is_flag=True, help="Show the files that are not served, and why.")
 @json_option
 def command(url: str | None, parts: bool, names: bool, left_out: bool, as_json: bool) -> None:
-    """Show the models that can be asked for.
+    """Show the available models.
 
-    MEMORY is what a model takes once it is loaded, with its context: so much room it needs, and FITS tells whether the
-    machine has that. It may come to hold PROMPTS beyond it (-l), where there is room. Where no server runs, this looks
+    MEMORY is what a model takes once loaded, its context included; FITS tells whether this machine has that much.
+    PROMPTS (-l) is what it can grow by for cached prompts, where there is room. If no server is running, this shows
     what one would serve.
 
     \b
@@ -52,7 +49,7 @@ def command(url: str | None, parts: bool, names: bool, left_out: bool, as_json: 
     except NoServer:
         if url:
             raise
-        click.echo("No server runs; this is what one would serve.", err=True)
+        click.echo("No server is running; this is what one would serve.", err=True)
         catalog, models = look()
     if as_json:
         click.echo(json.dumps(catalog["left_out"] if left_out else models, indent=2))
@@ -72,7 +69,7 @@ def command(url: str | None, parts: bool, names: bool, left_out: bool, as_json: 
 
 
 def look() -> tuple[Entry, list[Entry]]:
-    """What a server would say of its catalog and its models."""
+    """What a server would answer to `/catalog` and `/v1/models`."""
     import trio
 
     from ..catalog.described import preset_name, presets
@@ -111,9 +108,9 @@ def look() -> tuple[Entry, list[Entry]]:
 
 
 def table(models: Sequence[Entry], *, parts: bool = False) -> Table:
-    """The entries of `/v1/models` as a table; with the parts of what each would take, if that is wanted."""
+    """The entries of `/v1/models` as a table; `parts` splits up the memory of each."""
     shown = _PARTS if parts else {}
-    if not any(_part(entry, _DRAFT) for entry in models):  # few have one
+    if not any(_part(entry, _DRAFT) for entry in models):  # few have a draft model
         shown = {title: keys for title, keys in shown.items() if keys != _DRAFT}
     columns = [Column("MODEL"), Column("KIND"), Column("QUANT"), Column("CONTEXT", right=True)]
     columns += [Column(title, right=True) for title in ("SIZE", *shown, "MEMORY", *(("PROMPTS",) if parts else ()))]
@@ -142,7 +139,7 @@ _PARTS = {
     "DRAFT": _DRAFT,
     "PROJECTOR": ("projector_bytes",),
 }
-"""The columns that tell what the memory is for."""
+"""The columns of `--long`, and the keys that each adds up."""
 
 
 def _needs(entry: Entry) -> str:
@@ -156,13 +153,13 @@ def _part(entry: Entry, keys: Sequence[str]) -> int | None:
 
 
 def names_table(models: Sequence[Entry]) -> Table:
-    """The models with all their names."""
+    """Each model with its other names."""
     rows = [[entry["id"], ", ".join((*entry["aliases"], *entry["names"])) or NOTHING] for entry in models]
     return Table([Column("MODEL"), Column("ALSO ANSWERS TO", prose=True)], rows)
 
 
 def notes(models: Sequence[Entry], catalog: Entry) -> list[str]:
-    """What to say below the table."""
+    """The lines below the table."""
     errors = {entry["id"]: entry["status"].get("error") for entry in models if entry["status"]["value"] == "failed"}
     lines = [f"{name}: {why.removeprefix(f'{name} ')}" for name, why in errors.items() if why]
     lines += without_engines(models)
@@ -171,7 +168,7 @@ def notes(models: Sequence[Entry], catalog: Entry) -> list[str]:
     blind = {entry["id"]: entry.get("without_projector") for entry in models}
     lines += [f"{name} runs without its projector: {why}" for name, why in blind.items() if why]
     if not catalog["complete"]:
-        lines.append(f"{catalog['read']} of {catalog['of']} files are read so far; there may be more models.")
+        lines.append(f"{catalog['read']} of {catalog['of']} files have been read so far; there may be more models.")
     if count := len(catalog["left_out"]):
         files = "1 file is not served on its own" if count == 1 else f"{count} files are not served on their own"
         lines.append(f"{files}; `llmsup ls --left-out` tells why.")
@@ -179,8 +176,8 @@ def notes(models: Sequence[Entry], catalog: Entry) -> list[str]:
 
 
 def without_engines(models: Sequence[Entry]) -> list[str]:
-    """What to say of the entries of `/v1/models` that nothing here can run."""
-    from ..engines.missing import lines_of  # it brings trio along
+    """Lines about the entries of `/v1/models` that no engine on this machine can run."""
+    from ..engines.missing import lines_of  # here, because it imports trio
 
     return lines_of({entry["id"]: entry["status"]["no_engine"] for entry in models if entry["status"].get("no_engine")})
 

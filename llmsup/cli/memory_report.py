@@ -1,5 +1,5 @@
-"""`llmsup check --memory`: every reading of this machine's memory with its raw value and its source, and what the
-ceiling and the reserve come to.
+"""`llmsup check --memory`: every reading of this machine's memory with its raw value and source, and the ceiling and
+the reserve that follow from them.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from ..memory.machine.limits import ceiling, has_own_group, machine_total, reser
 from ..memory.machine.reading import Gpu, Reading
 from ..memory.machine.sampler import Sampler
 from ..process.inheritance import Inheritance
+from ..process.lines import visible
 from ..units import Bytes, format_bytes
 from .configs import load
 from .table import Column, Table
-from .visible import visible
 
 _BETWEEN = 0.5
 _SIZES = ("total", "available", "swap_total", "swap_free", "swapped_out", "compressed", "gpu_limit")
@@ -41,15 +41,15 @@ _OTHERS = ("level", "oom_kills")
 
 @frozen(kw_only=True)
 class Report:
-    """All that there is to say.
+    """Everything that the command prints; sizes in bytes.
 
     Attributes:
-        reading: The second of two, so that it has rates.
-        devices: What llama-server would compute on; None if there is none to ask.
-        own: What this very process costs, measured as an engine is.
-        reserve: In bytes.
-        ceiling: In bytes.
-        notes: What could not be asked, and why.
+        reading: The second of two readings, so that it has rates.
+        devices: The devices that llama-server would use; None if there is no llama-server to ask.
+        own: The footprint of this process, measured as an engine's is.
+        reserve: What stays free for everything else.
+        ceiling: What all models together can use.
+        notes: What could not be read, and why.
     """
 
     reading: Reading
@@ -61,7 +61,7 @@ class Report:
 
     @property
     def working_set(self) -> Bytes | None:
-        """What a Mac's GPU may wire: as somebody set it, else as llama-server is told."""
+        """What a Mac's GPU may wire: the limit set in the system, else the one that Metal tells llama-server."""
         return self.reading.gpu_limit or working_set(self.devices or ())
 
     def as_json(self) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class Report:
 
 
 def report(path: str | None, *, as_json: bool) -> None:
-    """Print it all. It never fails: what can't be read is unknown."""
+    """Print the report. It never fails: what can't be read is "unknown"."""
     settings, notes = _settings(path)
     found = trio.run(look, settings, notes, _BETWEEN)
     if as_json:
@@ -113,11 +113,11 @@ def report(path: str | None, *, as_json: bool) -> None:
 
 
 async def look(settings: Config, notes: tuple[str, ...], between: float) -> Report:
-    """Ask everything.
+    """Read everything.
 
     Args:
-        notes: What is already known to be worth saying.
-        between: Seconds between the two readings that make a rate.
+        notes: Notes that the report begins with.
+        between: Seconds between the two readings from which rates are computed.
     """
     said = list(notes)
     inheritance = Inheritance(lambda: settings.secret_variables)
@@ -127,7 +127,7 @@ async def look(settings: Config, notes: tuple[str, ...], between: float) -> Repo
         await trio.sleep(between)
         reading = await sampler.read(settings.memory.probe)
     except SetupError as error:
-        said.append(f"{error} What follows is the system's.")
+        said.append(f"{error} These readings are the system's instead.")
         reading = await Sampler().read()
     devices = None
     if command := installed(EngineSelector(config=LiveConfig(settings), probe=Probe(inheritance=inheritance))):

@@ -1,4 +1,4 @@
-"""Options that several commands share, each checked where it is read."""
+"""Options that several commands share, with their checks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 def config_option(command: Command) -> Command:
     """--config FILE."""
-    text = "The config file; else $LLMSUP_CONFIG, else ~/.config/llmsup/llmsup.toml."
+    text = "The config file  [default: $LLMSUP_CONFIG, else ~/.config/llmsup/llmsup.toml]"
     return click.option("--config", metavar="FILE", help=text)(command)
 
 
 def listen_option(command: Command) -> Command:
     """--listen HOST:PORT."""
-    text = "Where to listen; port 0 takes a free one."
+    text = "The address to listen on; port 0 picks a free one."
     return click.option("--listen", metavar="HOST:PORT", callback=_address, help=text)(command)
 
 
@@ -31,7 +31,7 @@ def verbose_option(command: Command) -> Command:
 
 def url_option(command: Command) -> Command:
     """--url URL."""
-    text = "The server; else $LLMSUP_URL, else the one that runs for you. $LLMSUP_API_KEY is its key, if it wants one."
+    text = "The server; its API key, if it needs one, is in $LLMSUP_API_KEY  [default: $LLMSUP_URL, else your own]"
     return click.option("--url", metavar="URL", envvar="LLMSUP_URL", help=text)(command)
 
 
@@ -46,7 +46,7 @@ def json_option(command: Command) -> Command:
 
 
 def _name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not value.strip():  # a shell's variable that isn't set, most likely
+    if value is not None and not value.strip():  # most likely a shell variable that isn't set
         raise click.BadParameter("the name is empty; `llmsup ls` shows the models' names.")
     return value
 

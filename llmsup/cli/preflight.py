@@ -1,6 +1,6 @@
 """What `serve` would refuse or warn about on this machine: missing files and programs, too little memory.
 
-Whether each model can be started is checked in `resolved`.
+`resolved` checks whether each model can be started.
 """
 
 from __future__ import annotations
@@ -33,12 +33,13 @@ _NAMED = 3
 
 @frozen
 class Finding:
-    """One thing.
+    """One thing found.
 
     Attributes:
         what: A sentence without its full stop.
-        place: Where it stands in the config; () is nowhere in it.
-        lasting: It can't work so; else it may be another in a moment, or may be meant.
+        place: Its place in the config; () if it has none.
+        lasting: Whether it is a mistake, which can't work as it is; else it is a warning, about what may pass by
+            itself or be intended.
     """
 
     what: str
@@ -46,19 +47,20 @@ class Finding:
     lasting: bool = True
 
     def line(self, source: str) -> str:
-        """As all mistakes are told."""
+        """In the form that all mistakes of a config have."""
         return f"{self.what.rstrip('.')} @ {source}{': ' if self.place else ''}{dotted(self.place)}"
 
 
 def findings(
     config: Config, served: Mapping[str, Entry], missing: Mapping[str, str], *, whole: bool
 ) -> Iterator[Finding]:
-    """Everything, in the order of the config.
+    """Everything found, in the order of the config.
 
     Args:
         served: Every model that would be served.
-        missing: Why there is no engine for those of them that have no table and no engine.
-        whole: The config has no mistakes: what it doesn't say it doesn't mean.
+        missing: For models without a table that no engine can run: why.
+        whole: Whether the config could be read as a whole; if not, what is missing from it may be in the part that
+            couldn't.
     """
     yield from _listening(config)
     yield from _certificate(config)
@@ -80,7 +82,7 @@ def findings(
 
 
 def _listening(config: Config) -> Iterator[Finding]:
-    """Any port will do: its own may be taken by the very server that is there."""
+    """Try to listen on the host, at any port: the configured one may be in use by the running server."""
     host, _ = parse_listen(config.server.listen)
     try:
         sockets = listen(f"[{host}]:0" if ":" in host else f"{host}:0")
@@ -106,17 +108,17 @@ def _certificate(config: Config) -> Iterator[Finding]:
 
 
 def _state(path: Path) -> Iterator[Finding]:
-    """The directory is made when it is needed; so the nearest one that is there has to allow that."""
+    """The directory is created when it is needed, so the nearest existing one above it must allow that."""
     place = ("server", "state_dir")
     there = next((each for each in (path, *path.parents) if os.path.lexists(each)), Path("/"))
     if not there.is_dir():
-        yield Finding(f"{there} is no directory: what llmsup remembers can't be written to {path}", place)
+        yield Finding(f"{there} is not a directory: what llmsup remembers can't be written to {path}", place)
     elif not os.access(there, os.W_OK | os.X_OK):
         yield Finding(f"{there} can't be written to: name another folder, or change its permissions", place)
 
 
 def _folders(catalog: Catalog) -> Iterator[Finding]:
-    """Those that somebody wrote down: of llmsup's own ones hardly anybody has all."""
+    """Check the folders that the config names; of the default ones hardly any machine has all."""
     usual = Catalog()
     named: list[tuple[Path, Place]] = [
         (root, ("catalog", "roots", number)) for number, root in enumerate(catalog.roots) if root not in usual.roots
@@ -142,10 +144,10 @@ def _default_model(config: Config, served: Mapping[str, Entry], *, surely: bool)
 def _memory(config: Config) -> Iterator[Finding]:
     memory, total = config.memory, machine_total()
     if memory.probe != "auto":
-        return  # it may speak of another machine's
+        return  # a probe may report another machine's memory
     has = f"and this machine has {format_bytes(total)}"
     if memory.limit != "auto" and memory.limit > total:
-        what = f"models may have {format_bytes(memory.limit)} together, {has}: it will swap before that is reached"
+        what = f"models may use {format_bytes(memory.limit)} together, {has}: it will swap before that is reached"
         yield Finding(what, ("memory", "limit"), lasting=False)
     if memory.limit == "auto" and memory.reserve != "auto" and memory.reserve >= total:
         what = f"{format_bytes(memory.reserve)} are kept free, {has}: no model will fit"
@@ -153,17 +155,17 @@ def _memory(config: Config) -> Iterator[Finding]:
 
 
 def _too_large(config: Config, served: Mapping[str, Entry]) -> Iterator[Finding]:
-    """Models that don't even fit alone; of those without a table only where somebody set how much there is."""
+    """Models that don't fit even alone; those without a table count only if the config limits the memory."""
     most = ceiling(config.memory)
     large = {name: least for name, entry in served.items() if (least := _least(entry)) > most}
     for name in (name for name in large if name in config.models):
-        what = f"it will never fit: it needs {format_bytes(large[name])}, and all models together may have"
+        what = f"it will never fit: it needs {format_bytes(large[name])}, and all models together may use"
         remedy = "give it less context (ctx_size), or models more memory ([memory] limit)"
         yield Finding(f"model {name}: {what} {format_bytes(most)}; {remedy}", ("models", name), lasting=False)
     others = [name for name in large if name not in config.models]
     if others and (config.memory.limit, config.memory.reserve) != ("auto", "auto"):
         found = sum(name not in config.models for name in served)
-        text = f"{_some(others)} of {found} found on the disk will never fit, as models may have {format_bytes(most)}"
+        text = f"{_some(others)} of {found} found on the disk will never fit, as models may use {format_bytes(most)}"
         key = "limit" if config.memory.limit != "auto" else "reserve"
         yield Finding(f"{text} together: `llmsup ls` shows what each needs", ("memory", key), lasting=False)
 

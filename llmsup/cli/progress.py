@@ -1,4 +1,4 @@
-"""A loading model, drawn on a terminal: a bar if the engine reports progress, else a spinner and its last log line."""
+"""Progress on a terminal: a bar for files that are read, and a bar or a spinner for a model that loads."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from .visible import visible
+from ..process.lines import visible
 
 BAR = 30
 """Characters of the bar."""
 
 
 class Picture:
-    """What is drawn: the newest status that the server gave, in one line."""
+    """One line about a loading model: a bar if the engine reports progress, else a spinner and its last log line."""
 
     def __init__(self, name: str) -> None:
         self._name = visible(name)
@@ -30,11 +30,11 @@ class Picture:
         self._spinner = Spinner("dots")
 
     def update(self, status: Mapping[str, Any]) -> None:
-        """Take a `status` of `/v1/models`."""
+        """Show this `status` of `/v1/models` from now on."""
         self._status = status
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw it in the width there is; the engine's words are cut off first."""
+        """Draw the line in the width there is; the engine's log line is cut off first."""
         turn = int(console.get_time() * 1000 / self._spinner.interval) % len(self._spinner.frames)
         head = f"{self._spinner.frames[turn]} loading {self._name}"
         elapsed = f"{self._status.get('seconds') or 0:.0f} s"
@@ -52,19 +52,19 @@ class Picture:
 
 
 class Screen:
-    """stderr, for drawing on it: a terminal that is closed meanwhile is no error."""
+    """stderr to draw on; a terminal that is closed meanwhile is no error."""
 
     def __init__(self) -> None:
         self._file = sys.stderr
 
     def write(self, text: str) -> int:
-        """Write, if that can be done."""
+        """Write, if possible."""
         with suppress(OSError):
             self._file.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush, if that can be done."""
+        """Flush, if possible."""
         with suppress(OSError):
             self._file.flush()
 
@@ -74,7 +74,7 @@ class Screen:
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Draw a bar on stderr, if that is a terminal and there is anything to count. Gives what takes (done, of)."""
+    """Draw a bar on stderr, if that is a terminal and there is anything to count. Yields a function of (done, of)."""
     console = Console(file=cast("TextIO", Screen()))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -84,7 +84,7 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def showing_progress(name: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Draw on stderr until the block is left; then nothing of it remains. Gives what takes each new status."""
+    """Draw a line on stderr until the block is left, then erase it. Yields a function that takes each new status."""
     picture = Picture(name)
     with Live(picture, console=Console(file=cast("TextIO", Screen())), transient=True, refresh_per_second=10):
         yield picture.update

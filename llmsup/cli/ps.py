@@ -1,4 +1,4 @@
-"""`llmsup ps`: what is loaded, what it costs, and what could not be loaded."""
+"""`llmsup ps`: which models are loaded, the memory that they take, and which could not be loaded."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
+from ..process.lines import visible
 from ..units import Bytes, Seconds, format_bytes, format_seconds
 from .bar import bar
 from .ls import without_engines
 from .options import json_option, url_option
 from .table import Column, Table, width
 from .target import connect
-from .visible import visible
 
 Entry = dict[str, Any]
 
@@ -29,8 +29,8 @@ NAMED = 5
 def command(url: str | None, as_json: bool) -> None:
     """Show the loaded models.
 
-    The model most worth keeping comes first. TTL LEFT is the time after which a model is unloaded if it isn't used. The
-    bar shows how much of the memory that models may use is taken; `llmsup why MODEL` tells more.
+    The model most worth keeping comes first. TTL LEFT is the time until a model is unloaded unless it is used. The bar
+    shows how much of the memory for models is taken; `llmsup why MODEL` tells more about one.
 
     \b
     Example:
@@ -48,8 +48,8 @@ def command(url: str | None, as_json: bool) -> None:
         memory = client.get("/memory")
         for line in bar(memory, width()).splitlines():
             click.echo(visible(line))
-        if memory["nobody_goes"]:
-            click.echo(visible(f"Nothing is unloaded for it: {memory['nobody_goes']}."))
+        if memory["nothing_unloaded"]:
+            click.echo(visible(f"Nothing is unloaded for it: {memory['nothing_unloaded']}."))
     else:
         click.echo(nothing_loaded(models))
         for line in without_engines(models):
@@ -88,13 +88,13 @@ def table(running: Sequence[Entry], now: float) -> Table:
 
 
 def nothing_loaded(models: Sequence[Entry]) -> str:
-    """What to say instead of an empty table."""
+    """The line instead of an empty table."""
     if not models:
-        return "No model is loaded, and there is none. `llmsup demo` serves one to try."
+        return "No model is loaded, and none is available. `llmsup demo` serves one to try."
     names = without_presets([str(entry["id"]) for entry in models])
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     shown = visible(", ".join(names[:NAMED]) + more)
-    return f"No model is loaded. A request loads the one that it names, and so does `llmsup load`: {shown}."
+    return f"No model is loaded. A request or `llmsup load` loads one of these: {shown}."
 
 
 def failures(models: Sequence[Entry]) -> list[str]:
@@ -102,20 +102,20 @@ def failures(models: Sequence[Entry]) -> list[str]:
     failed = {
         str(entry["id"]): entry["status"]
         for entry in models
-        if entry["status"]["value"] == "failed" and entry["status"].get("servable", True)  # `ls` tells of those
+        if entry["status"]["value"] == "failed" and entry["status"].get("servable", True)  # `ls` lists the others
     }
     lines = []
     for name in without_presets(failed):
         status = failed[name]
         why = str(status.get("error") or "").removeprefix(f"{name} ").rstrip(".")
         wait = status.get("retry_in") or 0
-        when = f"Requests try it again in {format_seconds(round(wait))}" if wait >= 1 else "The next request tries it"
-        lines.append(f"{name} failed: {why}. {when}; `llmsup load {name}` does at once.")
+        when = f"Requests retry it in {format_seconds(round(wait))}" if wait >= 1 else "The next request retries it"
+        lines.append(f"{name} failed: {why}. {when}; `llmsup load {name}` does so now.")
     return lines
 
 
 def without_presets(names: Collection[str]) -> list[str]:
-    """The models among them: a preset "model:preset" shares its model's process and its fate."""
+    """These names without presets: "model:preset" shares its model's process, and so its state."""
     known = set(names)
     return [name for name in names if name.rpartition(":")[0] not in known]
 
@@ -126,7 +126,7 @@ def waits(running: Sequence[Entry]) -> list[str]:
 
 
 def _waits(entry: Entry) -> bool:
-    return entry["state"] == "starting" and bool(entry.get("waits_for"))  # older servers don't say
+    return entry["state"] == "starting" and bool(entry.get("waits_for"))  # older servers don't have it
 
 
 def _state(entry: Entry) -> str:
@@ -163,6 +163,6 @@ def _priority(entry: Entry) -> str:
 
 
 def _whole(seconds: float) -> str:
-    """A time that goes on while one looks: no fractions. A clock that is ahead of ours counts as now."""
+    """A duration without fractions; below zero, where the server's clock is ahead of ours, it is 0."""
     whole = max(0, round(seconds))
     return f"{whole} s" if whole < 120 else format_seconds(Seconds(whole))

@@ -1,7 +1,4 @@
-"""`llmsup reload`: have the server read its config again, and look for models.
-
-It does not read the config itself: the server's is the one that counts.
-"""
+"""`llmsup reload`: have the server read its own config again, and look for models."""
 
 from __future__ import annotations
 
@@ -11,20 +8,20 @@ from typing import Any
 import click
 
 from ..errors import ConfigError
+from ..process.lines import visible
 from .client import Refused
 from .options import json_option, url_option
 from .target import connect
-from .visible import visible
 
 
 @click.command("reload")
 @url_option
 @json_option
 def command(url: str | None, as_json: bool) -> None:
-    """Apply the config as it is now, and look for new models.
+    """Apply the current config and look for new models.
 
-    Models that stay the same keep running, with their requests. One that changed ends when its requests are done, and
-    comes back with the next one. A config with mistakes changes nothing; all of them are told, and the exit code is 2.
+    Models that did not change keep running. One that changed finishes its requests, is unloaded, and is loaded anew
+    by its next request. If the config has mistakes, nothing changes; all of them are shown, and the exit code is 2.
 
     \b
     Example:
@@ -44,7 +41,7 @@ def command(url: str | None, as_json: bool) -> None:
 
 
 def told(done: dict[str, Any]) -> list[str]:
-    """What a person wants to know of a reload."""
+    """A reload's answer as lines for people."""
     lines = [f"{what}: {', '.join(done[what])}" for what in ("added", "removed", "changed") if done[what]]
     count = len(done["unchanged"])
     if count or not lines:
@@ -52,7 +49,7 @@ def told(done: dict[str, Any]) -> list[str]:
     new = {*done["added"], *done["changed"]}
     lines += [f"{name} can't be served: {why}" for name, why in done["refused"].items() if name in new]
     if others := sum(name not in new for name in done["refused"]):
-        lines.append(f"{others} of those that did not change can't be served; `llmsup ls` tells why")
+        lines.append(f"{others} of the unchanged models can't be served; `llmsup ls` tells why")
     if done["restart_needed"]:
-        lines.append(f"takes effect when llmsup is started again: {', '.join(done['restart_needed'])}")
+        lines.append(f"takes effect when llmsup is restarted: {', '.join(done['restart_needed'])}")
     return lines

@@ -1,4 +1,4 @@
-"""What a model of the config comes to on this machine: its engine, its command line, its file, or what is missing."""
+"""What a model of the config resolves to on this machine: its engine, command line and file, or what is missing."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class Resolved:
     """One model.
 
     Attributes:
-        spec: As configured.
-        engine: What a person calls its engine, or "".
+        spec: Its settings.
+        engine: Its engine's name for people, or "" if there is none.
         command: Its command line, with placeholders for what differs at each start.
-        with_requests: Sampling that the engine can't take at launch.
-        corrections: What was corrected in its `args`, for this build of the engine.
+        with_requests: Sampling that the engine can't take at launch, and so gets with each request.
+        corrections: What was corrected in its `args` for this build of the engine.
         weights: The size of its file, all parts together; None if there is none.
-        needs: What it would take in memory by its file's header; None where that can't be known from a file.
-        cost: What it counts for when it is to be loaded; None: that is a mere guess.
-        mistakes: Why it can't be started, each with its place in the config, if it has a table there.
+        needs: The estimate of its memory from its file's header; None if no header tells that.
+        cost: What it would be admitted with; None if that is only a guess.
+        mistakes: Why it can't be started, each with its place in the config if it has a table there.
     """
 
     spec: ModelSpec
@@ -79,13 +79,13 @@ class Resolved:
 
 @frozen(kw_only=True)
 class Whole:
-    """What all of a config comes to.
+    """What a whole config resolves to.
 
     Attributes:
-        models: Those that were looked at.
-        others: The names of those that are served besides.
-        served: Every model.
-        missing: Why there is no engine for those of the others that have none.
+        models: The models that were resolved.
+        others: The names of the other models that would be served.
+        served: Every model, by name.
+        missing: For those of the others that no engine can run: why.
     """
 
     models: Sequence[Resolved] = ()
@@ -98,8 +98,8 @@ async def resolve(config: Config, snapshot: Snapshot, source: str, *, found: boo
     """Resolve every model of the config, as it would be started.
 
     Args:
-        source: What mistakes call the config.
-        found: Resolve the others too.
+        source: The config's name in mistakes.
+        found: Also resolve the models without a table.
     """
     probe = Probe(inheritance=Inheritance(lambda: config.secret_variables))
     selector = EngineSelector(config=LiveConfig(config), probe=probe, kinds=KINDS)
@@ -117,12 +117,12 @@ async def resolve(config: Config, snapshot: Snapshot, source: str, *, found: boo
 
 async def _resolve(selector: EngineSelector, entry: Entry, source: str) -> Resolved:
     spec = entry.spec
-    problems: dict[str, None] = {}  # in their order, each once: the planner stops at the first
+    problems: dict[str, None] = {}  # each once, in order: the selector may find the refusal again
     if entry.refusal:
         problems[f"model {spec.name}: {entry.refusal}"] = None
     launch = None
     try:
-        if not (entry.refusal and (entry.found or not spec.path)):  # then that is all that there is to say
+        if not (entry.refusal and (entry.found or not spec.path)):  # there the refusal says it all
             launch = await selector.plan(spec, SOCKET, entry.found, entry.engine)
     except SetupError as error:
         problems |= dict.fromkeys(map(str, error.each))
@@ -143,7 +143,7 @@ async def _resolve(selector: EngineSelector, entry: Entry, source: str) -> Resol
 
 
 def _weights(config: Config, spec: ModelSpec) -> Bytes | None:
-    """The size of what an engine that isn't llama.cpp's is given: a file, or everything in a directory."""
+    """The size of the file, or of everything in the directory, that an engine other than llama.cpp's is given."""
     try:
         model = resolve_path(spec, model_roots(config.catalog), directories=True) if spec.path else None
     except SetupError:
@@ -157,6 +157,6 @@ def _weights(config: Config, spec: ModelSpec) -> Bytes | None:
 def _argv(launch: Launch) -> tuple[str, ...]:
     if not isinstance(launch.address, TcpAddress):
         return launch.argv
-    # The port was free a moment ago and is another one next time. (Should the same digits stand elsewhere in the
-    # command, they are replaced too; it is only for reading.)
+    # The port is another one at each start. (The same digits elsewhere in the command are replaced too, which is no
+    # harm where the command is only shown.)
     return tuple(word.replace(str(launch.address.port), PORT) for word in launch.argv)

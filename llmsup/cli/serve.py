@@ -1,7 +1,4 @@
-"""`llmsup serve`: the server in the foreground, as the config says.
-
-It does not know how it runs and stops: see `running`.
-"""
+"""`llmsup serve`: the server in the foreground, with the config that is found; `running` runs and stops it."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from .options import config_option, listen_option, verbose_option
 log = logging.getLogger(__name__)
 
 SHOWN = 8
-"""How many models are named at the start."""
+"""How many models are named in the log at the start."""
 
 
 @click.command("serve")
@@ -31,10 +28,10 @@ SHOWN = 8
 def command(config: str | None, listen: str | None, verbose: bool) -> None:
     """Run the server in the foreground.
 
-    Every model that is found on this machine is served, and what the config adds. It logs to stderr. SIGHUP, like
-    `llmsup reload`, has the config and the disk looked at again. SIGTERM and SIGINT (Ctrl-C) stop it once the requests
-    in flight are done; a second one stops it at once. Closing its terminal stops it like SIGTERM, unless it was
-    started with nohup or setsid; `llmsup service install` keeps it running.
+    It serves every model found on this machine and those in the config, and logs to stderr. SIGTERM and SIGINT (Ctrl-C)
+    stop it once the requests in flight are done; a second one stops it at once. SIGHUP and `llmsup reload` apply the
+    config again and look for new models. Closing the terminal stops the server like SIGTERM, unless it was started
+    with nohup or setsid; `llmsup service install` keeps one running.
 
     \b
     Example:
@@ -43,15 +40,15 @@ def command(config: str | None, listen: str | None, verbose: bool) -> None:
     path = find(config)
 
     def read() -> Config:
-        now = path or find(config)  # a file that was there and is gone is an error, or its keys would be gone, too
+        now = path or find(config)  # a file that has disappeared is an error, or its API keys would silently go, too
         settings = load(now) if now else Config()
         return attrs.evolve(settings, server=attrs.evolve(settings.server, listen=listen)) if listen else settings
 
     settings = read()
-    sockets = bind(settings.server.listen)  # before anything else is done or said: a taken port is one line
+    sockets = bind(settings.server.listen)  # before anything else, so that a port in use is reported in one line
 
     def announce(url: str, fleet: Fleet) -> None:
-        # `llmsup ps` finds the address in the config, unless it is another one here.
+        # Without --url, `llmsup ps` looks at the address in the user's own config.
         elsewhere = config or listen or settings.server.listen.endswith(":0")
         introduce(fleet, path, ps=f"llmsup ps --url {url}" if elsewhere else "llmsup ps")
 
@@ -59,7 +56,7 @@ def command(config: str | None, listen: str | None, verbose: bool) -> None:
 
 
 def introduce(fleet: Fleet, path: Path | None, *, ps: str) -> None:
-    """Log what is served, and where to look next."""
+    """Log what is served, and which command to try next."""
     if path is None:
         log.info("there is no config at %s: using the built-in defaults", DEFAULT_PATH)
     else:
@@ -67,12 +64,12 @@ def introduce(fleet: Fleet, path: Path | None, *, ps: str) -> None:
     if not fleet.models and fleet.complete:
         running.warn_of_nothing()
         return
-    log.info("%s%s", count(list(fleet.models)), "" if fleet.complete else " so far; more files are being looked at")
-    log.info("`%s` shows what is loaded; GET /v1/models lists what there is", ps)
+    log.info("%s%s", count(list(fleet.models)), "" if fleet.complete else " so far; more files are being read")
+    log.info("`%s` shows the loaded models; GET /v1/models lists all of them", ps)
 
 
 def count(names: list[str]) -> str:
-    """Say how many models there are and what the first few are called: "2 models: a, b"."""
+    """The number of models and the names of the first few: "2 models: a, b"."""
     if not names:
         return "no models"
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""

@@ -1,4 +1,4 @@
-"""The text of a starting config: what is worth knowing and changing, and a block for each model that was found."""
+"""The text of a starting config: the settings that users change most, and a block for each model that was found."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..config.checks import check_name
 from ..config.sampling import PARAMETERS
 from ..config.schema import Config, Server
 from ..config.write import Table, can_say, comment, commented_out, document
+from ..process.lines import visible
 from ..units import format_bytes
-from .visible import visible
 
 _OFF = "#"
-"""What a key is switched off with; prose has a space after it."""
+"""Before a key that is switched off; comments have a space after theirs."""
 
 _KINDS = {"chat": "chat", "embedding": "embeddings", "rerank": "reranking"}
 _CONTEXT = 16384
@@ -26,13 +26,13 @@ _HEADER = (
     "llmsup's config, written by `llmsup init`.",
     "",
     (
-        "Every model that is found is served without being written down here. A key that begins with # is only"
-        " shown: take the # away to set it. All keys and what they mean: etc/llmsup.toml in llmsup's repository."
+        "Every model that is found is served, whether it is listed here or not. A key after a # is not set:"
+        " remove the # to set it. All keys and their meaning: etc/llmsup.toml in llmsup's repository."
     ),
     "",
     "  llmsup check     what is wrong with this file, and what each model would be started with",
     "  llmsup ls        every model, and whether it fits this machine",
-    "  llmsup reload    take over a change while the server runs; models that did not change stay loaded",
+    "  llmsup reload    apply a change while the server runs; models that did not change stay loaded",
 )
 
 
@@ -40,7 +40,7 @@ def starting_config(config: Config, snapshot: Snapshot) -> str:
     """A config for the models that were found. It changes nothing until it is edited.
 
     Args:
-        config: What they were found with: its roots, its address and its `state_dir` are kept.
+        config: The config in force, whose roots, address and `state_dir` are kept.
     """
     served, others = parted(snapshot)
     parts: list[Table | str] = [_server(config, served), _catalog(config), _defaults(), _memory()]
@@ -60,7 +60,7 @@ def starting_config(config: Config, snapshot: Snapshot) -> str:
 
 
 def parted(snapshot: Snapshot) -> tuple[list[Found], list[Found]]:
-    """The models that are served, and those that can't be, each by name."""
+    """The models that are served, and those that can't be, each sorted by name."""
     models = _sorted(snapshot.models.values())
     return [found for found in models if not _why_not(found)], [found for found in models if _why_not(found)]
 
@@ -78,7 +78,7 @@ def _server(config: Config, served: list[Found]) -> Table:
 
 def _catalog(config: Config) -> Table:
     table = Table(("catalog",))
-    said = "Folders with GGUF files, LM Studio's unless you name others; one that isn't there may come later."
+    said = "Folders with GGUF files; by default LM Studio's. A folder may be missing for now."
     table.put("roots", [_short(root) for root in config.catalog.roots], said)
     ollama = config.catalog.ollama
     _show(
@@ -87,16 +87,16 @@ def _catalog(config: Config) -> Table:
         _short(ollama) if ollama else "",
         'Ollama\'s models are served from where they are; "" turns that off.',
     )
-    _show(table, "serve_all", False, "To serve only the models that have a table below:")
+    _show(table, "serve_all", False, "Serves only the models that have a table below.")
     return table
 
 
 def _defaults() -> Table:
-    table = Table(("defaults",), above=["For every model; each key can also stand in a model's own table."])
+    table = Table(("defaults",), above=["For every model; each key can also be set in a model's own table."])
     table.put("ttl", "30m", 'An idle model is unloaded after this long; "never" keeps it.')
     _show(table, "ctx_size", _CONTEXT, "Tokens of context; a model's own, and what memory allows, if it is not set.")
     _show(
-        table, "sampling", {"temperature": 0.7, "top_n_sigma": 1.5}, "For requests that don't say; any of llama.cpp's."
+        table, "sampling", {"temperature": 0.7, "top_n_sigma": 1.5}, "For requests without; any parameter of llama.cpp."
     )
     return table
 
@@ -107,7 +107,7 @@ def _memory() -> Table:
         table,
         "limit",
         "48GiB",
-        "What all models together may take; else what the machine has, less a reserve.",
+        "What all models together may use; by default the machine's memory less a reserve.",
     )
     return table
 
@@ -124,7 +124,7 @@ def _about(served: list[Found], config: Config) -> Iterable[str]:
 
 
 def _block(found: Found, taken: set[str]) -> str:
-    """One model: what it is, and its table, switched off."""
+    """One model: its description, and its table, switched off."""
     table = Table(("models", found.id))
     if alias := _alias(found, taken):
         table.put("aliases", [alias])
@@ -152,7 +152,7 @@ def _facts(found: Found) -> Iterable[str]:
 
 
 def _alias(found: Found, taken: set[str]) -> str:
-    """A short name of its own, or "" where nobody needs one."""
+    """A short name that no other model has, or "" if there is none or the model already has it."""
     stem = re.sub(r"[-_.]?gguf$", "", found.id.rpartition("/")[2].partition("@")[0], flags=re.IGNORECASE)
     short = re.sub(r"[^a-z0-9.:-]+", "-", stem.casefold()).strip("-.:")
     if not short or short in taken:
@@ -162,7 +162,7 @@ def _alias(found: Found, taken: set[str]) -> str:
 
 
 def _sampling(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What of Ollama's parameters a config may say."""
+    """Those of Ollama's parameters that a config can hold."""
     fine = {}
     for name, value in values.items():
         try:

@@ -1,4 +1,4 @@
-"""Tables for people: aligned text, wrapped on a terminal so that what one copies stays in one piece."""
+"""Tables for people: aligned text, wrapped on a terminal so that names can be copied in one piece."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import click
 from attrs import frozen
 from rich.cells import cell_len
 
-from .visible import visible
+from ..process.lines import visible
 
 GAP = "  "
 NARROWEST = 20
-"""Columns of the terminal that prose needs, to be readable beside the rest."""
+"""Columns of the terminal that prose needs to be readable beside the other cells."""
 
 
 def width() -> int | None:
-    """Columns for what goes to stdout: the terminal's, or $COLUMNS where somebody exports it. None: there is no limit,
-    for a program that reads it wants a line for a row.
+    """The columns of stdout's terminal, or $COLUMNS if that is exported. None is no limit: a program that reads the
+    output wants one line for each row.
     """
     columns = os.environ.get("COLUMNS", "")
     if sys.stdout.isatty() or (columns.isdecimal() and int(columns)):
@@ -30,7 +30,7 @@ def width() -> int | None:
 
 @frozen
 class Column:
-    """One column; numbers stand right. The last one may be prose, which is wrapped at spaces where it doesn't fit."""
+    """One column; numbers are aligned right. The last can be prose, which is wrapped at spaces if it doesn't fit."""
 
     title: str
     right: bool = False
@@ -55,12 +55,12 @@ class Table:
             click.echo("\n".join(block))
 
     def as_text(self, width: int | None = None) -> str:
-        """As lines, aligned with spaces, for a terminal that has so many columns; None: there is no limit."""
+        """The table as lines, aligned with spaces, for a terminal of `width` columns; None is no limit."""
         return "\n".join(line for block in self.blocks(width) for line in block)
 
     def blocks(self, width: int | None) -> list[list[str]]:
-        """The lines of the head, and of each row. No cell but prose is ever broken or cut: what doesn't fit beside the
-        first column stands below it, and a name that is wider than the terminal is left for the terminal to wrap.
+        """The lines of the head and of each row. Only prose is ever broken: cells that don't fit beside the first
+        column go below it, and a name wider than the terminal is left for the terminal to wrap.
         """
         lines = [[column.title for column in self.columns], *([visible(cell) for cell in row] for row in self.rows)]
         if width is None or _fits(self.columns, lines, width):
@@ -91,7 +91,7 @@ def _fits(columns: Sequence[Column], lines: Sequence[Sequence[str]], width: int)
 
 
 def _beside(columns: Sequence[Column], lines: Sequence[Sequence[str]], width: int | None) -> list[list[str]]:
-    """Each cell beside the other; prose is wrapped where it doesn't fit."""
+    """The cells of each row side by side; prose is wrapped if it doesn't fit."""
     widths = _widths(lines)
     if width is None or _sum(widths) <= width or not columns[-1].prose:
         return [[_aligned(columns, line, widths)] for line in lines]
@@ -115,9 +115,7 @@ def _aligned(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[i
 
 
 def _wrapped(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int], width: int) -> list[str]:
-    """One row, whose last cell goes on in lines of its own; where one of its words has no room beside the rest, it
-    stands below.
-    """
+    """One row, whose last cell is wrapped beside the others, or below them if one of its words has no room there."""
     start = _sum([*widths[:-1], 0])
     if max(map(cell_len, cells[-1].split(" "))) > width - start:
         row = _aligned(columns[:-1], cells[:-1], widths[:-1])
@@ -128,7 +126,7 @@ def _wrapped(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[i
 
 
 def _prose(text: str, width: int) -> list[str]:
-    """Its words in lines; one that is longer than a line is left whole."""
+    """A text wrapped at spaces; a word longer than a line is left whole."""
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}" if lines[-1] else word

@@ -1,4 +1,4 @@
-"""Which server the commands talk to, and with which key; `client` does the talking."""
+"""Finds the server that a command talks to, and the API key for it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .client import WAY_OUT, Client, NoServer
 
 
 def connect(url: str | None, environ: Mapping[str, str] = os.environ) -> Client:
-    """The server that is meant: the one at `url`, else the one that runs for this user, else the one of the config.
-    The connection is made later.
+    """A client of the server at `url`, else of the one that runs for this user, else of the one at the config's
+    address. It connects with its first request.
 
     Raises:
-        ConfigError: No server runs, and the config has mistakes where it tells where one would be.
-        SetupError: The URL is none, or the config can't be read.
-        NoServer: None runs for this user, and the config doesn't tell the port.
+        ConfigError: No server runs, and the config has mistakes in its address.
+        SetupError: `url` isn't a URL, or the config can't be read.
+        NoServer: No server runs for this user, and the config doesn't give a port.
     """
     key = environ.get("LLMSUP_API_KEY", "")
     contact, problem = _contact(environ)
@@ -40,13 +40,13 @@ def connect(url: str | None, environ: Mapping[str, str] = os.environ) -> Client:
 
 
 def _at(text: str, key: str, contact: Contact, running: Sequence[ServerFile]) -> Client:
-    """The server at what somebody wrote. Keys that are read somewhere stay on this machine."""
+    """A client of the server at a URL that the user wrote. The config's keys are only sent to this machine."""
     url = base_url(text)
-    secure = url.replace("http://", "https://", 1) if "://" not in text else url  # who leaves it out may mean either
+    secure = url.replace("http://", "https://", 1) if "://" not in text else url  # without a scheme it can be either
     for server in running:
         for known in server.urls:
             if same_place(url, known) or same_place(secure, known):
-                # Its own word for where it is: at another of this machine's addresses, somebody else may listen.
+                # The address that the server itself gives: at another of this machine's, another program may listen.
                 return Client(known, key or server.token)
     if secure != url and same_place(secure, _usual(contact.server)):
         url = secure
@@ -56,7 +56,7 @@ def _at(text: str, key: str, contact: Contact, running: Sequence[ServerFile]) ->
 
 
 def _contact(environ: Mapping[str, str]) -> tuple[Contact, Error | None]:
-    """What the config says of its server, and why that isn't known."""
+    """What the config says about its server, and the error if that can't be read."""
     try:
         path = find(None, environ)
         return (load_contact(path, environ) if path else Contact()), None
@@ -65,9 +65,7 @@ def _contact(environ: Mapping[str, str]) -> tuple[Contact, Error | None]:
 
 
 def _meant(running: Sequence[ServerFile], contact: Contact) -> ServerFile:
-    """Of several servers, the one of the config that is found here, else the one that is where the config says, else
-    the newest.
-    """
+    """Of several servers the one with this user's config, else the one at that config's address, else the newest."""
     usual, here = _usual(contact.server), str(Path(contact.source).absolute()) if contact.source else ""
     return max(running, key=lambda one: (one.config == here, usual in one.urls, one.began))
 

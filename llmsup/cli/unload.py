@@ -6,29 +6,29 @@ import json
 
 import click
 
+from ..process.lines import visible
 from ..units import format_bytes, format_seconds
 from .options import json_option, model_argument, url_option
 from .target import connect
-from .visible import visible
 
 
 @click.command("unload")
 @model_argument(required=False)
 @click.option("--all", "everything", is_flag=True, help="Unload every model.")
-@click.option("--force", is_flag=True, help="Cut off requests in flight instead of letting them finish.")
+@click.option("--force", is_flag=True, help="Cancel requests in flight instead of letting them finish.")
 @url_option
 @json_option
 def command(model: str | None, everything: bool, force: bool, url: str | None, as_json: bool) -> None:
     """Unload a model, or all of them.
 
-    It returns when the engines are gone and their memory is back. Requests in flight may finish first.
+    Requests in flight can finish first. The command returns when the engines have ended and their memory is free.
 
     \b
     Example:
       llmsup unload qwen3-4b
     """
     if (model is not None) == everything:
-        raise click.UsageError("Name one model, or say --all.")
+        raise click.UsageError("Name one model, or give --all.")
     client = connect(url)
     before = {entry["model"] for entry in client.get("/running")}
     answer = client.post("/models/unload", {**({"all": True} if everything else {"model": model}), "force": force})

@@ -1,6 +1,5 @@
-"""`llmsup why`: why a model is where it is: what was decided about it, by which numbers, and what became of it so far.
-
-It does not decide anything; it shows what the server remembers.
+"""`llmsup why`: why a model is in its state: what was decided about it, by which numbers, and its history, as the
+server remembers it.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from typing import Any
 
 import click
 
+from ..process.lines import visible
 from ..units import Bytes, format_bytes, format_seconds
 from .client import model_path
 from .options import json_option, model_argument, url_option
 from .table import Column, Table
 from .target import connect
-from .visible import visible
 
 Answer = Mapping[str, Any]
 
@@ -31,19 +30,21 @@ CAUSES = {
     "failed": "could not be loaded",
     "stopped": "llmsup stopped",
 }
-"""Causes of an unload, as they are counted for people."""
+"""Causes of an unload in words."""
 
 
 @click.command("why")
 @model_argument(required=True)
-@click.option("-n", "--lines", type=click.IntRange(min=0), default=10, show_default=True, help="How much of its past.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(min=0), default=10, show_default=True, help="How many lines of its history."
+)
 @url_option
 @json_option
 def command(model: str, lines: int, url: str | None, as_json: bool) -> None:
-    """Show why a model is loaded, waits, or was unloaded.
+    """Show why a model is loaded, waiting, or unloaded.
 
-    LOSS is what unloading a model would cost: the seconds that its reload takes, times the chance that it is wanted
-    again soon. Of equally important models, those with the least loss go first.
+    LOSS is what unloading a model would cost: the seconds that a reload takes, times the chance that the model is
+    wanted again soon. Among models of equal priority those with the least loss are unloaded first.
 
     \b
     Example:
@@ -54,7 +55,7 @@ def command(model: str, lines: int, url: str | None, as_json: bool) -> None:
         click.echo(json.dumps(answer, indent=2))
         return
     now = time.time()
-    for line in standing(answer, now):
+    for line in state_lines(answer, now):
         click.echo(visible(line))
     past = answer["history"][max(0, len(answer["history"]) - lines) :]
     if past:
@@ -62,33 +63,33 @@ def command(model: str, lines: int, url: str | None, as_json: bool) -> None:
         history(past, now, answer["model"]).show()
     if (last := last_decision(answer)) and last["weighed"]:
         click.echo()
-        click.echo("The models considered the last time that memory was short:")
+        click.echo("The models that were considered when memory was last short:")
         click.echo()
         candidates(last).show()
 
 
-def standing(answer: Answer, now: float) -> Iterator[str]:
-    """Where it is in its life, in sentences."""
+def state_lines(answer: Answer, now: float) -> Iterator[str]:
+    """The model's state, in sentences."""
     name, counts = answer["model"], answer["counts"]
     since = f", {_ago(answer['since'], now)}" if answer["since"] is not None else ""
     yield f"{name} is {answer['state']}{since}: {_why(answer['reason'], name)}."
     if answer["waits_for"]:
         yield f"It waits for memory: {answer['waits_for']}."
-    if loaded := answer["resident"]:
+    if loaded := answer["loaded"]:
         size, source = format_bytes(Bytes(loaded["footprint_bytes"])), loaded["footprint_source"]
-        yield f"It counts for {size} ({source}), and {format_bytes(loaded['freeable_bytes'])} would come back."
+        yield f"It takes {size} ({source}); unloading it would free {format_bytes(loaded['freeable_bytes'])}."
         if loaded["grows_bytes"]:
             more = format_bytes(Bytes(loaded["grows_bytes"]))
-            yield f"It may grow by {more}, for cached prompts; no other model is unloaded for that."
+            yield f"It can grow by {more} for cached prompts; no other model is unloaded for that."
         loss = f"that would cost {loaded['loss_seconds']:.3g} s of expected reload"
-        may = f"It may not be unloaded now: {loaded['stays']}" if loaded["stays"] else "It could be unloaded now"
+        may = f"It can't be unloaded now: {loaded['stays']}" if loaded["stays"] else "It could be unloaded now"
         yield f"{may}; {loss}."
     pressure = answer["pressure"]
-    if pressure["nobody_goes"]:
+    if pressure["nothing_unloaded"]:
         short = (
-            f"memory pressure is {pressure['level']}" if pressure["level"] != "normal" else "the models have too much"
+            f"memory pressure is {pressure['level']}" if pressure["level"] != "normal" else "the models take too much"
         )
-        yield f"Nothing is unloaded although {short}: {pressure['nobody_goes']}."
+        yield f"Nothing is unloaded although {short}: {pressure['nothing_unloaded']}."
     if counts["loads"] or counts["requests"]:
         yield _so_far(counts)
 
@@ -104,12 +105,12 @@ def _so_far(counts: Answer) -> str:
 
 
 def _why(reason: str, name: str) -> str:
-    """The reason alone: whose it is stands before it already."""
+    """A reason without the model's name, which the line already has."""
     return str(reason).removeprefix(f"{name} was unloaded: ").removeprefix(f"{name} ").rstrip(".")
 
 
 def history(entries: Sequence[Answer], now: float, name: str) -> Table:
-    """What happened to the model of that name, oldest first."""
+    """The history of the model of that name, oldest first."""
     columns = (Column("WHEN"), Column("WHAT"), Column("FREED", right=True), Column("WHY", prose=True))
     rows = []
     for entry in entries:
@@ -119,13 +120,13 @@ def history(entries: Sequence[Answer], now: float, name: str) -> Table:
 
 
 def last_decision(answer: Answer) -> Answer | None:
-    """The decision behind its last unload for memory, or its last admission."""
+    """The last decision about memory in the model's history: an eviction or an admission."""
     decisions: list[Answer] = [entry["decision"] for entry in answer["history"] if entry["decision"]]
     return decisions[-1] if decisions else None
 
 
 def candidates(decision: Answer) -> Table:
-    """Those that were considered, the least worth keeping first."""
+    """The models that a decision considered, the least worth keeping first."""
     columns = (
         Column("MODEL"),
         Column("MEMORY", right=True),
@@ -136,7 +137,7 @@ def candidates(decision: Answer) -> Table:
     spared = "the others were enough" if decision["victims"] else "-"
     for each in decision["weighed"]:
         loss = "" if each["loss_seconds"] is None else f"{each['loss_seconds']:.3g} s"
-        stayed = "(it went)" if each["model"] in decision["victims"] else each["stays"] or spared
+        stayed = "(unloaded)" if each["model"] in decision["victims"] else each["stays"] or spared
         rows.append([each["model"], format_bytes(Bytes(each["footprint_bytes"])), loss, stayed])
     return Table(columns, rows)
 

@@ -42,10 +42,10 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
                 "since": wall(pressure.since),
                 "reason": pressure.reason,
                 "shortfall_bytes": pressure.shortfall,
-                "nobody_goes": _left(governor),
+                "nothing_unloaded": _left(governor),
                 "problem": governor.problem or None,
                 "readings": _reading(governor.reading),
-                "models": [_resident(each, governor) for each in loaded_models],
+                "models": [_loaded(each, governor) for each in loaded_models],
                 "waiting": [
                     {
                         "model": ask.name,
@@ -75,12 +75,12 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
                 "since": None if state is not model.state else wall(model.since),
                 "counts": _counts(model),
                 "min_residency": rounded(governor.floor),
-                "resident": None if loaded is None else _resident(loaded, governor),
+                "loaded": None if loaded is None else _loaded(loaded, governor),
                 "waits_for": next((ask.reason for ask in governor.asks if ask.model is model), None),
                 "pressure": {
                     "level": governor.pressure.level,
                     "reason": governor.pressure.reason,
-                    "nobody_goes": _left(governor),
+                    "nothing_unloaded": _left(governor),
                 },
                 "failure": None if model.failure is None else str(model.failure),
                 "history": [_entry(entry) for entry in model.history.entries],
@@ -114,7 +114,7 @@ def _counts(model: Model) -> dict[str, Any]:
     }
 
 
-def _resident(loaded: LoadedModel, governor: Governor) -> dict[str, Any]:
+def _loaded(loaded: LoadedModel, governor: Governor) -> dict[str, Any]:
     return {
         "model": loaded.name,
         "footprint_bytes": loaded.cost.total,

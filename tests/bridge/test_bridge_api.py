@@ -392,7 +392,7 @@ def test_a_dry_run_needs_no_server(machine: Machine, monkeypatch: pytest.MonkeyP
     machine.write("every = 'never'")
     told = run(["bridge", "--dry-run"])
     assert (told.exit_code, told.stdout.splitlines()[0]) == (0, "would be made: x~latest/x~latest.gguf")
-    assert "No server runs" in told.stderr
+    assert told.stderr.startswith("No server is running")
     assert json.loads(run(["bridge", "--dry-run", "--json"]).stdout)["dry_run"] is True
     assert not machine.target.exists()
     for words in (["bridge"], ["bridge", "--dry-run", "--url", "127.0.0.1:1"]):

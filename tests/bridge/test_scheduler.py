@@ -24,7 +24,7 @@ NOON = datetime(2025, 1, 15, 12, 0, tzinfo=UTC).timestamp()
 
 
 class World:
-    """A keeper, its wall clock, and what became of it.
+    """A scheduler, its wall clock, and what became of it.
 
     Attributes:
         asleep: Seconds by which the wall clock has gone on while trio's stood still.
@@ -44,7 +44,7 @@ class World:
         self.events: list[dict[str, Any]] = []
         self.rescans: Callable[[], Awaitable[None]] = self._nothing
         self.began = trio.current_time()
-        self.keeper = BridgeScheduler(
+        self.scheduler = BridgeScheduler(
             self.config,
             Orphans(Path("nowhere")),
             rescan=self._rescan,
@@ -95,13 +95,13 @@ async def world() -> World:
 async def test_once_at_the_start_and_then_every_so_often(
     autojump_clock: trio.testing.MockClock, world: World, nursery: trio.Nursery
 ) -> None:
-    await nursery.start(world.keeper.run)
+    await nursery.start(world.scheduler.run)
     await trio.sleep(3 * 3600 + 1)
     assert world.runs == [0, 3600, 7200, 10800]
     assert (len(world.events), world.scans) == (4, 5), "one look before the first run, and one after each"
-    assert world.keeper.last is not None
-    assert world.keeper.next_run == NOON + 14400
-    assert not world.keeper.running
+    assert world.scheduler.last is not None
+    assert world.scheduler.next_run == NOON + 14400
+    assert not world.scheduler.running
 
 
 async def test_a_long_run_does_not_move_the_next(
@@ -109,7 +109,7 @@ async def test_a_long_run_does_not_move_the_next(
 ) -> None:
     """The interval is from start to start; runs that take longer than that follow each other."""
     world.takes = 600
-    await nursery.start(world.keeper.run)
+    await nursery.start(world.scheduler.run)
     await trio.sleep(3600 + 1)
     assert world.runs == [0, 3600]
     world.takes = 5000
@@ -120,7 +120,7 @@ async def test_a_long_run_does_not_move_the_next(
 async def test_by_cron(autojump_clock: trio.testing.MockClock, world: World, nursery: trio.Nursery) -> None:
     """At the start, too: models that came while we were away shall not wait for the hour."""
     world.use(cron="*/30 * * * *")
-    await nursery.start(world.keeper.run)
+    await nursery.start(world.scheduler.run)
     await trio.sleep(3601)
     assert world.runs == [0, 1800, 3600]
 
@@ -129,7 +129,7 @@ async def test_what_was_missed_in_sleep_is_one_run(
     autojump_clock: trio.testing.MockClock, world: World, nursery: trio.Nursery
 ) -> None:
     """A laptop that slept for ten hours: trio's clock stood still; within a minute of its waking there is one run."""
-    await nursery.start(world.keeper.run)
+    await nursery.start(world.scheduler.run)
     await trio.sleep(600)
     world.asleep = 36_000
     await trio.sleep(LOOK_AGAIN + 1)
@@ -143,7 +143,7 @@ async def test_a_clock_that_is_set_back(
     autojump_clock: trio.testing.MockClock, world: World, nursery: trio.Nursery
 ) -> None:
     """It isn't waited for until it is as late again."""
-    await nursery.start(world.keeper.run)
+    await nursery.start(world.scheduler.run)
     await trio.sleep(600)
     world.asleep = -1_000_000
     await trio.sleep(3600 + LOOK_AGAIN + 1)
@@ -154,12 +154,12 @@ async def test_never_is_off_but_for_who_asks(
     autojump_clock: trio.testing.MockClock, world: World, nursery: trio.Nursery
 ) -> None:
     world.use(every=NEVER)
-    await nursery.start(world.keeper.run)
+    await nursery.start(world.scheduler.run)
     await trio.sleep(80_000)
     assert world.runs == []
-    assert world.keeper.last is None
-    run = await world.keeper.run_now()
-    assert run is world.keeper.last
+    assert world.scheduler.last is None
+    run = await world.scheduler.run_now()
+    assert run is world.scheduler.last
     assert len(world.runs) == 1
 
 
@@ -167,7 +167,7 @@ async def test_a_reload_takes_effect(
     autojump_clock: trio.testing.MockClock, world: World, nursery: trio.Nursery
 ) -> None:
     """Within a minute: another interval, off, on again."""
-    await nursery.start(world.keeper.run)
+    await nursery.start(world.scheduler.run)
     await trio.sleep(100)
     world.use(every=Seconds(600))
     await trio.sleep(600)
@@ -183,13 +183,13 @@ async def test_a_reload_takes_effect(
 async def test_a_failing_run_is_retried_on_schedule(
     autojump_clock: trio.testing.MockClock, world: World, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is told and the keeper goes on; problems that stay are told once."""
+    """It is told and the scheduler goes on; problems that stay are told once."""
     world.outcome = {"error": "the script exited with code 3.", "problems": ("a file is there.",)}
-    await nursery.start(world.keeper.run)
+    await nursery.start(world.scheduler.run)
     await trio.sleep(7201)
     assert world.runs == [0, 3600, 7200]
-    assert world.keeper.last is not None
-    assert world.keeper.last.error
+    assert world.scheduler.last is not None
+    assert world.scheduler.last.error
     assert world.scans == 4
     assert [event["success"] for event in world.events] == [False] * 3
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
@@ -202,12 +202,12 @@ async def test_run_now_is_a_run_that_begins_after_it(
 ) -> None:
     """One that goes on may have looked before what the caller means was there; who asks at the same time shares one."""
     world.takes = 10
-    await nursery.start(world.keeper.run)
+    await nursery.start(world.scheduler.run)
     await trio.sleep(5)
     results: list[BridgeRun] = []
 
     async def ask() -> None:
-        results.append(await world.keeper.run_now())
+        results.append(await world.scheduler.run_now())
 
     async with trio.open_nursery() as askers:
         for _ in range(3):
@@ -228,15 +228,15 @@ async def test_who_leaves_does_not_end_the_run(
 ) -> None:
     world.use(every=NEVER)
     world.takes = 10
-    await nursery.start(world.keeper.run)
+    await nursery.start(world.scheduler.run)
     with trio.move_on_after(5):
-        await world.keeper.run_now()
-    assert world.keeper.running
-    assert "running" in repr(world.keeper)
+        await world.scheduler.run_now()
+    assert world.scheduler.running
+    assert "running" in repr(world.scheduler)
     await trio.sleep(6)
     assert world.runs == [0]
-    assert world.keeper.last is not None
-    assert "waiting, 0 links made" in repr(world.keeper)
+    assert world.scheduler.last is not None
+    assert "waiting, 0 links made" in repr(world.scheduler)
 
 
 async def test_the_answer_comes_after_the_look_at_the_disk(
@@ -249,8 +249,8 @@ async def test_the_answer_comes_after_the_look_at_the_disk(
         await trio.sleep(3)
 
     world.rescans = slow
-    await nursery.start(world.keeper.run)
-    await world.keeper.run_now()
+    await nursery.start(world.scheduler.run)
+    await world.scheduler.run_now()
     assert world.now == pytest.approx(3)
     assert world.scans == 1
 
@@ -263,7 +263,7 @@ async def test_a_look_that_fails_ends_nothing(
         raise error
 
     world.rescans = fail
-    await nursery.start(world.keeper.run)
+    await nursery.start(world.scheduler.run)
     await trio.sleep(3601)
     assert len(world.runs) == 2
 
@@ -276,12 +276,12 @@ async def test_too_late(autojump_clock: trio.testing.MockClock, world: World, nu
 
     async def ask() -> None:
         try:
-            await world.keeper.run_now()
+            await world.scheduler.run_now()
         except ShuttingDown as error:
             told.append(error.message)
 
     async with trio.open_nursery() as own:
-        await own.start(world.keeper.run)
+        await own.start(world.scheduler.run)
         nursery.start_soon(ask)
         await trio.sleep(5)
         own.cancel_scope.cancel()
@@ -294,8 +294,8 @@ async def test_jitter(autojump_clock: trio.testing.MockClock, nursery: trio.Nurs
     """Drawn anew for each run."""
     world = World()
     drawn = iter([0.0, 1.0, 0.5, 0.0, 0.0, 0.0])
-    world.keeper._jitter = lambda: next(drawn)
-    await nursery.start(world.keeper.run)
+    world.scheduler._jitter = lambda: next(drawn)
+    await nursery.start(world.scheduler.run)
     await trio.sleep(4 * 3600)
     assert world.runs == [0, 3600, 3600 + 3660, 3600 + 3660 + 3630]
 
@@ -305,4 +305,4 @@ async def test_a_program_can_not_be_asked_what_it_would_do(
 ) -> None:
     world.use(command=("/opt/bridge",))
     with pytest.raises(BadRequest, match=r"Only the built-in bridge.*'/opt/bridge'"):
-        await world.keeper.dry_run()
+        await world.scheduler.dry_run()

@@ -10,7 +10,7 @@ import pytest
 import trio
 from attrs import evolve
 from disks import ROOTS, disks
-from fake_life import Garage
+from fake_run import Garage
 from fleets import entries, entry, use
 from hypothesis import given, settings
 from ollama_store import add

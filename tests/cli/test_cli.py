@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from llmsup import __version__
 from llmsup.cli import COMMANDS, main
-from llmsup.cli.visible import visible
+from llmsup.process.lines import visible
 
 SIX_MISTAKES = """
 [server]
@@ -86,7 +86,7 @@ def test_bad_usage_is_2(words: list[str]) -> None:
         (["xyzzy"], "No such command 'xyzzy'."),
         (["ps", "--jsn"], "Did you mean '--json'?"),
         (["--versoin"], "Did you mean '--version'?"),
-        (["--url", "x", "ps"], "No such option '--url' here. What is meant for a command stands after it: "),
+        (["--url", "x", "ps"], "No such option '--url' here. A command's options come after it: "),
     ],
 )
 def test_what_was_meant(words: list[str], said: str) -> None:

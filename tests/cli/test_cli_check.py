@@ -87,7 +87,7 @@ def test_what_models_resolve_to(tmp_path: Path) -> None:
     head, command = small.splitlines()
     assert re.fullmatch(
         r"small: bundled, chat, ttl 30 m, memory [\d.]+ MiB \(weights 38 KiB, kv 512 KiB, compute .*; 512 tokens\), "
-        r"and up to 2.0 GiB for prompts that it keeps",
+        r"and up to 2.0 GiB for .*prompts",
         head,
     )
     assert f"--model {tmp_path}/small.gguf --host '<socket>' --alias small" in command

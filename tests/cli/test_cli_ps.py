@@ -92,7 +92,7 @@ def test_the_bar_has_room() -> None:
 def test_nothing_is_loaded() -> None:
     assert "`llmsup demo`" in nothing_loaded([])
     names = [model(name) for name in ("a", "a:hot", "b", "c", "d", "e", "f")]
-    assert nothing_loaded(names).endswith("`llmsup load`: a, b, c, d, e and 1 more.")
+    assert nothing_loaded(names).endswith(": a, b, c, d, e and 1 more.")
 
 
 def test_failures() -> None:
@@ -103,7 +103,8 @@ def test_failures() -> None:
         model("b", **failed, retry_in=0),
         model("c"),
     ]
-    assert failures(models) == [
-        "a failed: can't be loaded. It said: oh. Requests try it again in 10 s; `llmsup load a` does at once.",
-        "b failed: a can't be loaded. It said: oh. The next request tries it; `llmsup load b` does at once.",
-    ]
+    later, now = failures(models)
+    assert later.startswith("a failed: can't be loaded. It said: oh. ")
+    assert " in 10 s; `llmsup load a` " in later
+    assert now.startswith("b failed: a can't be loaded. It said: oh. The next request ")
+    assert "`llmsup load b`" in now

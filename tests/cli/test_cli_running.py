@@ -90,7 +90,7 @@ class NoFleet(Watched):
 async def test_a_slow_look_that_finds_nothing_says_so(caplog: pytest.LogCaptureFixture) -> None:
     """As one that is quick does at the start."""
     fleet: Any = NoFleet(complete=False)
-    fleet.over = False  # it stands for the roster, too
+    fleet.over = False  # it stands for the reconciler, too
     async with trio.open_nursery() as nursery:
         nursery.start_soon(running._tell_if_nothing, fleet, fleet)
         await trio.testing.wait_all_tasks_blocked()

@@ -19,8 +19,8 @@ from serving import serving
 from llmsup.cli import main
 from llmsup.cli.importing import convert
 from llmsup.cli.importing.command import read_flags, split
-from llmsup.cli.importing.durations import duration
 from llmsup.cli.importing.reading import LARGEST, read
+from llmsup.cli.importing.values import duration
 from llmsup.errors import ConfigError
 from llmsup.units import NEVER, parse_seconds
 
@@ -314,6 +314,7 @@ def test_yaml_that_can_not_be_read(text: str, mistake: str) -> None:
     assert re.search(mistake, caught.value.mistakes[0]), caught.value.mistakes
 
 
+@pytest.mark.slow  # shlex reads two million characters, one by one
 def test_macros_that_grow_beyond_bounds() -> None:
     """A large one in every model is a mistake, not a gigabyte."""
     models = "".join(f"  m{n}: {{cmd: '${{a}}'}}\n" for n in range(200))

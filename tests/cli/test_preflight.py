@@ -64,7 +64,7 @@ def test_nothing_to_tell(tmp_path: Path) -> None:
         ("[bridge]\ncommand = ['/no/prog']", ["/no/prog is not on PATH, or can't be run @ bridge.command"]),
         (
             "[server]\nstate_dir = '{dir}/l.toml/state'",
-            ["l.toml is no directory: what llmsup remembers can't be written to l.toml/state @ server.state_dir"],
+            ["l.toml is not a directory: what llmsup remembers can't be written to l.toml/state @ server.state_dir"],
         ),
         (
             "[server]\ndefault_model = 'nix'",
@@ -122,7 +122,7 @@ BIG = "[models.big]\npath = '{dir}/m/org/tiny/tiny.gguf'\nctx_size = 99999999"
         (
             "[memory]\nlimit = '9MiB'",
             (
-                "org/tiny of 1 found on the disk will never fit, as models may have 9.0 MiB together: `llmsup ls` shows"
+                "org/tiny of 1 found on the disk will never fit, as models may use 9.0 MiB together: `llmsup ls` shows"
                 " what each needs @ memory.limit"
             ),
         ),
@@ -143,7 +143,7 @@ def test_a_model_that_will_never_fit(tmp_path: Path) -> None:
 
 def test_more_than_the_machine_has(tmp_path: Path) -> None:
     _, _, (limit,) = check(tmp_path, "[memory]\nlimit = '900TiB'")
-    assert limit.startswith("models may have 900.0 TiB together, and this machine has ")
+    assert limit.startswith("models may use 900.0 TiB together, and this machine has ")
     _, _, (reserve, *_) = check(tmp_path, "[memory]\nreserve = '900TiB'")
     assert reserve.startswith("900.0 TiB are kept free, and this machine has ")
 

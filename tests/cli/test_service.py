@@ -257,7 +257,7 @@ def test_reading_launchctl() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "standing"),
+    ("said", "state"),
     [
         (
             "LoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nUnitFileState=enabled\nStatusText=answers",
@@ -274,6 +274,6 @@ def test_reading_launchctl() -> None:
         ),
     ],
 )
-def test_reading_systemctl(said: str, standing: ServiceState) -> None:
+def test_reading_systemctl(said: str, state: ServiceState) -> None:
     """As `systemctl show` prints it, of which only these lines count."""
-    assert read_show(f"Environment=A=b\n{said}\n") == standing
+    assert read_show(f"Environment=A=b\n{said}\n") == state

@@ -6,87 +6,22 @@ import socket
 
 import pytest
 import trio
-from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
+from memory_engine import SILENT, Engine, get, ok, pooled, whole
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from llmsup.engines.address import Address, TcpAddress, UnixAddress
 from llmsup.engines.connection import LAST_WORDS, Disconnected
 from llmsup.engines.dial import connect
-from llmsup.engines.pool import MAX_IDLE, MOST_IDLE, Answer, ConnectionPool
+from llmsup.engines.pool import MAX_IDLE, MOST_IDLE, ConnectionPool
 from llmsup.errors import EngineBadAnswer
 from llmsup.process.quick_stream import QuickStream
-
-SILENT = b""
-
-
-def ok(body: bytes, *headers: bytes) -> bytes:
-    """An answer."""
-    lines = b"".join(header + b"\r\n" for header in (*headers, b"content-length: %d" % len(body)))
-    return b"HTTP/1.1 200 OK\r\n%s\r\n%s" % (lines, body)
-
-
-class Line:
-    """The engine's end of one connection. All it sends goes out at once."""
-
-    def __init__(self, first_words: bytes) -> None:
-        self.near, self._far = memory_stream_pair()
-        self.says(first_words)
-
-    def says(self, words: bytes) -> None:
-        self.near.receive_stream.put_data(words)
-
-    def hangs_up(self) -> None:
-        """No more words, but still listening, like a process that is ending."""
-        self.near.receive_stream.put_eof()
-
-    async def is_gone(self) -> None:
-        """Not even listening."""
-        await self._far.aclose()
-
-    async def heard(self) -> bytes:
-        """What has come since the last look; with "<closed>" at its end where the client has hung up."""
-        data = b""
-        with trio.move_on_after(0.01):
-            while got := await self._far.receive_some():
-                data += got
-            return data + b"<closed>"
-        return data
-
-
-class Engine:
-    """Opens connections in memory. `first_words` are what each of them, in turn, says as soon as it is open."""
-
-    def __init__(self, *first_words: bytes) -> None:
-        self._first_words = list(first_words)
-        self.lines: list[Line] = []
-
-    async def open(self) -> trio.abc.Stream:
-        await trio.lowlevel.checkpoint()
-        self.lines.append(Line(self._first_words.pop(0)))
-        return self.lines[-1].near
-
-
-async def get(pool: ConnectionPool, target: bytes = b"/") -> Answer:
-    with trio.fail_after(60):
-        return await pool.request("GET", target, [], b"")
-
-
-async def whole(answer: Answer) -> bytes:
-    """The body of an answer, which is then given back."""
-    with trio.fail_after(60):
-        data = b""
-        while piece := await answer.body():
-            data += piece
-        await answer.close()
-        return data
-
 
 # Keeping...
 
 
 async def test_a_connection_is_used_again(autojump_clock: MockClock) -> None:
     """One after the other needs one connection only."""
-    engine = Engine(ok(b"one"))
-    pool = ConnectionPool(engine.open)
+    engine, pool = pooled(ok(b"one"))
     assert await whole(await get(pool)) == b"one"
     engine.lines[0].says(ok(b"two"))
     assert await whole(await get(pool)) == b"two"
@@ -96,8 +31,7 @@ async def test_a_connection_is_used_again(autojump_clock: MockClock) -> None:
 
 async def test_an_answer_keeps_its_connection_to_itself(autojump_clock: MockClock) -> None:
     """Requests side by side have connections of their own, and none is shared before it is given back."""
-    engine = Engine(ok(b"one"), ok(b"two"))
-    pool = ConnectionPool(engine.open)
+    engine, pool = pooled(ok(b"one"), ok(b"two"))
     one, two = await get(pool), await get(pool)
     assert (await whole(two), await whole(one)) == (b"two", b"one")
     assert len(engine.lines) == 2
@@ -105,8 +39,7 @@ async def test_an_answer_keeps_its_connection_to_itself(autojump_clock: MockCloc
 
 async def test_the_newest_is_used_first(autojump_clock: MockClock) -> None:
     """The connection that was given back last is the least likely to have been closed."""
-    engine = Engine(ok(b"one"), ok(b"two"))
-    pool = ConnectionPool(engine.open)
+    engine, pool = pooled(ok(b"one"), ok(b"two"))
     one, two = await get(pool), await get(pool)
     await whole(two)
     await whole(one)
@@ -118,8 +51,7 @@ async def test_the_newest_is_used_first(autojump_clock: MockClock) -> None:
 
 async def test_close_is_believed(autojump_clock: MockClock) -> None:
     """After `connection: close` the connection is closed, and the next request has a fresh one."""
-    engine = Engine(ok(b"one", b"connection: close"), ok(b"two"))
-    pool = ConnectionPool(engine.open)
+    engine, pool = pooled(ok(b"one", b"connection: close"), ok(b"two"))
     assert await whole(await get(pool)) == b"one"
     assert (await engine.lines[0].heard()).endswith(b"<closed>")
     assert await whole(await get(pool)) == b"two"
@@ -127,8 +59,7 @@ async def test_close_is_believed(autojump_clock: MockClock) -> None:
 
 async def test_an_answer_that_is_left_early_ends_the_engines_work(autojump_clock: MockClock) -> None:
     """Closing the connection is what tells the engine to stop."""
-    engine = Engine(ok(b"x" * 100)[:-50], ok(b"two"))
-    pool = ConnectionPool(engine.open)
+    engine, pool = pooled(ok(b"x" * 100)[:-50], ok(b"two"))
     answer = await get(pool)
     assert await answer.body() == b"x" * 50
     assert not (await engine.lines[0].heard()).endswith(b"<closed>")
@@ -139,8 +70,7 @@ async def test_an_answer_that_is_left_early_ends_the_engines_work(autojump_clock
 
 async def test_an_old_connection_is_closed_not_used(autojump_clock: MockClock) -> None:
     """What has been idle for longer than MAX_IDLE is about to be closed by the engine anyway."""
-    engine = Engine(ok(b"one"), ok(b"two"))
-    pool = ConnectionPool(engine.open)
+    engine, pool = pooled(ok(b"one"), ok(b"two"))
     await whole(await get(pool))
     await trio.sleep(MAX_IDLE + 0.1)
     assert await whole(await get(pool)) == b"two"
@@ -149,8 +79,7 @@ async def test_an_old_connection_is_closed_not_used(autojump_clock: MockClock) -
 
 async def test_a_connection_is_kept_for_a_while(autojump_clock: MockClock) -> None:
     """Up to MAX_IDLE."""
-    engine = Engine(ok(b"one"))
-    pool = ConnectionPool(engine.open)
+    engine, pool = pooled(ok(b"one"))
     await whole(await get(pool))
     await trio.sleep(MAX_IDLE - 0.1)
     engine.lines[0].says(ok(b"two"))
@@ -159,8 +88,7 @@ async def test_a_connection_is_kept_for_a_while(autojump_clock: MockClock) -> No
 
 async def test_unused_connections_are_closed_in_time(autojump_clock: MockClock) -> None:
     """Not by the next request, which may never come; each when its own time is over."""
-    engine = Engine(*[ok(b"")] * 3)
-    pool = ConnectionPool(engine.open)
+    engine, pool = pooled(*[ok(b"")] * 3)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pool.run)
         for _ in range(2):  # it goes on after a first time
@@ -180,8 +108,7 @@ async def test_unused_connections_are_closed_in_time(autojump_clock: MockClock) 
 
 async def test_no_more_than_so_many_are_kept(autojump_clock: MockClock) -> None:
     """Five hundred streams at once don't leave five hundred connections, each of which holds a thread of the engine."""
-    engine = Engine(*[ok(b"")] * 500)
-    pool = ConnectionPool(engine.open)
+    _, pool = pooled(*[ok(b"")] * 500)
     for answer in [await get(pool) for _ in range(500)]:
         await whole(answer)
     assert repr(pool) == f"<ConnectionPool open, 0 busy, {MOST_IDLE} idle>"
@@ -194,8 +121,7 @@ async def test_no_more_than_so_many_are_kept(autojump_clock: MockClock) -> None:
 @pytest.mark.parametrize("how", ["hangs_up", "is_gone"])
 async def test_a_stale_connection_is_replaced(how: str, autojump_clock: MockClock) -> None:
     """The engine closed a kept connection while it was idle: the request is sent once more, on a fresh one."""
-    engine = Engine(ok(b"one"), ok(b"two"))
-    pool = ConnectionPool(engine.open)
+    engine, pool = pooled(ok(b"one"), ok(b"two"))
     await whole(await get(pool))
     if how == "hangs_up":
         engine.lines[0].hangs_up()
@@ -208,8 +134,7 @@ async def test_a_stale_connection_is_replaced(how: str, autojump_clock: MockCloc
 
 async def test_a_request_is_sent_twice_at_most(autojump_clock: MockClock) -> None:
     """If the fresh connection dies too, that is the engine's answer, whatever else is kept."""
-    engine = Engine(ok(b"one"), ok(b"two"), SILENT, ok(b"never"))
-    pool = ConnectionPool(engine.open)
+    engine, pool = pooled(ok(b"one"), ok(b"two"), SILENT, ok(b"never"))
     answers = [await get(pool), await get(pool)]
     for answer in answers:
         await whole(answer)
@@ -230,8 +155,7 @@ async def test_a_request_is_sent_twice_at_most(autojump_clock: MockClock) -> Non
 
 async def test_a_fresh_connection_that_dies_is_not_replaced(autojump_clock: MockClock) -> None:
     """The engine itself is in trouble: to ask again is the caller's business."""
-    engine = Engine(SILENT, ok(b"never"))
-    pool = ConnectionPool(engine.open)
+    engine, pool = pooled(SILENT, ok(b"never"))
 
     async def die_soon() -> None:
         await trio.sleep(1)
@@ -248,8 +172,7 @@ async def test_a_fresh_connection_that_dies_is_not_replaced(autojump_clock: Mock
 
 async def test_an_answer_that_has_begun_is_not_asked_for_again(autojump_clock: MockClock) -> None:
     """The engine has done work: no second try, also where the connection was a kept one."""
-    engine = Engine(ok(b"one"), ok(b"never"))
-    pool = ConnectionPool(engine.open)
+    engine, pool = pooled(ok(b"one"), ok(b"never"))
     await whole(await get(pool))
     engine.lines[0].says(b"HTTP/1.1 2")
     engine.lines[0].hangs_up()
@@ -261,8 +184,7 @@ async def test_an_answer_that_has_begun_is_not_asked_for_again(autojump_clock: M
 
 async def test_nonsense_is_not_asked_for_again(autojump_clock: MockClock) -> None:
     """An engine that doesn't speak HTTP is not asked twice; its connection is closed."""
-    engine = Engine(ok(b"one"), ok(b"never"))
-    pool = ConnectionPool(engine.open)
+    engine, pool = pooled(ok(b"one"), ok(b"never"))
     await whole(await get(pool))
     engine.lines[0].says(b"nonsense")
     with pytest.raises(EngineBadAnswer):
@@ -287,8 +209,7 @@ async def test_an_engine_that_cannot_be_reached() -> None:
 
 async def test_a_client_that_leaves_frees_its_slot(autojump_clock: MockClock) -> None:
     """Cancelled while it waits for the head: the engine sees the end, and nothing is left in the pool."""
-    engine = Engine(SILENT)
-    pool = ConnectionPool(engine.open)
+    engine, pool = pooled(SILENT)
     with trio.move_on_after(1):
         await get(pool)
     assert (await engine.lines[0].heard()).endswith(b"<closed>")
@@ -297,8 +218,7 @@ async def test_a_client_that_leaves_frees_its_slot(autojump_clock: MockClock) ->
 
 async def test_leaving_mid_body_closes_even_when_cancelled(autojump_clock: MockClock) -> None:
     """`Answer.close` does its work in a cancelled task, too."""
-    engine = Engine(ok(b"x" * 100)[:-50])
-    pool = ConnectionPool(engine.open)
+    engine, pool = pooled(ok(b"x" * 100)[:-50])
     with trio.move_on_after(1):
         answer = await get(pool)
         try:
@@ -311,9 +231,8 @@ async def test_leaving_mid_body_closes_even_when_cancelled(autojump_clock: MockC
 
 
 async def test_cancelled_while_old_connections_are_closed(autojump_clock: MockClock) -> None:
-    """A cancelled request leaves no connection open."""
-    engine = Engine(*[ok(b"")] * 4)
-    pool = ConnectionPool(engine.open)
+    """A cancelled request leaves no connection behind that nobody will ever close."""
+    engine, pool = pooled(*[ok(b"")] * 4)
     early, late = [await get(pool) for _ in range(3)], await get(pool)
     for answer in early:
         await whole(answer)
@@ -331,9 +250,8 @@ async def test_cancelled_while_old_connections_are_closed(autojump_clock: MockCl
 
 
 async def test_closing_the_pool_ends_what_is_under_way(autojump_clock: MockClock) -> None:
-    """Requests that wait for a head or a body get `Disconnected`; none is sent again."""
-    engine = Engine(SILENT, ok(b"x" * 100)[:-50], ok(b"idle"))
-    pool = ConnectionPool(engine.open)
+    """Who waits for a head or for a body gets `Disconnected`; nobody is sent elsewhere."""
+    engine, pool = pooled(SILENT, ok(b"x" * 100)[:-50], ok(b"idle"))
     ends: list[bool] = []
 
     async def wait_for_head() -> None:
@@ -362,9 +280,8 @@ async def test_closing_the_pool_ends_what_is_under_way(autojump_clock: MockClock
 
 
 async def test_what_an_ended_engine_has_sent_is_read_to_its_end(autojump_clock: MockClock) -> None:
-    """Closing the pool leaves requests alone that are reading; no new one is let in."""
-    engine = Engine(ok(b"x" * 200_000), ok(b"idle"))
-    pool = ConnectionPool(engine.open)
+    """Closing the pool leaves those alone who read; nobody else is let in."""
+    engine, pool = pooled(ok(b"x" * 200_000), ok(b"idle"))
     answer = await get(pool)
     await whole(await get(pool))
     engine.lines[0].hangs_up()
@@ -380,8 +297,7 @@ async def test_what_an_ended_engine_has_sent_is_read_to_its_end(autojump_clock: 
 @pytest.mark.parametrize("told_first", [True, False])
 async def test_an_ended_engine_is_not_waited_for(autojump_clock: MockClock, told_first: bool) -> None:
     """Another process may hold its end of the connection: who waits for more is let go, before his time or after."""
-    engine = Engine(ok(b"x" * 100)[:-50])
-    pool = ConnectionPool(engine.open)
+    engine, pool = pooled(ok(b"x" * 100)[:-50])
     answer = await get(pool)
     await trio.sleep(LAST_WORDS * 2)  # what it took before doesn't count
 
@@ -407,8 +323,7 @@ async def test_an_ended_engine_is_not_waited_for(autojump_clock: MockClock, told
 
 async def test_closing_is_complete_when_cancelled(autojump_clock: MockClock) -> None:
     """Every connection is closed, not only the first: an engine with a client left doesn't end on SIGTERM."""
-    engine = Engine(*[ok(b"")] * 3)
-    pool = ConnectionPool(engine.open)
+    engine, pool = pooled(*[ok(b"")] * 3)
     answers = [await get(pool) for _ in range(3)]
     await whole(answers[0])
     with trio.CancelScope() as scope:
@@ -419,8 +334,7 @@ async def test_closing_is_complete_when_cancelled(autojump_clock: MockClock) -> 
 
 async def test_a_closed_pool_opens_nothing(autojump_clock: MockClock) -> None:
     """A request that comes too late is told at once; an answer that is given back late is closed."""
-    engine = Engine(ok(b""))
-    pool = ConnectionPool(engine.open)
+    engine, pool = pooled(ok(b""))
     answer = await get(pool)
     await pool.close()
     with pytest.raises(Disconnected):
@@ -455,8 +369,7 @@ async def test_closing_while_a_connection_is_being_opened(autojump_clock: MockCl
 
 async def test_a_stale_connection_is_not_replaced_once_the_pool_is_closed(autojump_clock: MockClock) -> None:
     """A request on a kept connection ends with the pool; it does not go out again."""
-    engine = Engine(ok(b"one"), ok(b"never"))
-    pool = ConnectionPool(engine.open)
+    engine, pool = pooled(ok(b"one"), ok(b"never"))
     await whole(await get(pool))
 
     async def ask() -> None:

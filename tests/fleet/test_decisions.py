@@ -135,7 +135,7 @@ def test_only_the_last_are_kept(decisions: Decisions) -> None:
 LEAVE = Decision(kind="leave", reason="no model may go now (a: pinned)", left="none may go")
 
 
-def test_why_nobody_goes_is_told_once_for_each_reason(
+def test_why_none_is_unloaded_is_told_once_for_each_reason(
     decisions: Decisions, events: Events, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is decided every second, with other numbers, and reasons come back: in one spell of pressure each is news

@@ -61,7 +61,7 @@ async def test_a_load_evicts_from_the_device_that_it_needs(autojump_clock: MockC
     """There is room on the host, and on the other device; the model there stays, though it is cheaper to lose."""
     async with machine(PLENTY) as m:
         await with_devices(m, a=(FIRST, 20), b=(FIRST, 20), c=(SECOND, 20))
-        m.prices.devices = dict(m.garage.devices)  # known from an earlier run
+        m.costs.devices = dict(m.garage.devices)  # known from an earlier run
         await m.use("c")
         await m.use("a")
         await m.use("b")
@@ -76,6 +76,6 @@ async def test_what_no_device_could_hold_is_refused(autojump_clock: MockClock) -
     """The message says of which device there is too little."""
     async with machine(PLENTY) as m:
         await with_devices(m, a=(FIRST, 30))
-        m.prices.devices = dict(m.garage.devices)
+        m.costs.devices = dict(m.garage.devices)
         with pytest.raises(ModelTooLarge, match=f"{FIRST} has only 24"):
             await m.use("a")

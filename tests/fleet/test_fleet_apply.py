@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from fake_life import Garage
+from fake_run import Garage
 from fleets import LONG, entries, entry, use
 from trio.testing import MockClock, wait_all_tasks_blocked
 

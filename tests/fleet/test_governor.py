@@ -76,7 +76,7 @@ async def test_what_can_never_fit_is_refused_and_nothing_is_touched(autojump_clo
         assert "it needs 61.0 GiB, and all models together may use 60.0 GiB" in caught.value.message
         assert m.fleet.models["giant"].state is State.UNLOADED
         assert (m.loaded, m.went()) == (["a"], [])
-        m.prices.said["giant"] = 30 * GiB  # it was given a smaller context
+        m.costs.said["giant"] = 30 * GiB  # it was given a smaller context
         m.garage.sizes["giant"] = 5 * GiB
         await trio.sleep(60)
         await m.use("giant")
@@ -166,7 +166,7 @@ async def test_victims_are_the_least_important_first(autojump_clock: MockClock) 
         assert m.went() == [("b", Cause.ROOM)]
 
 
-async def test_nobody_goes_for_a_more_humble_one(autojump_clock: MockClock) -> None:
+async def test_none_is_unloaded_for_a_more_humble_one(autojump_clock: MockClock) -> None:
     """What is more important than the load stays for it."""
     async with machine() as m:
         m.have(a=(40, {"priority": "high"}), b=(30, {"priority": "low", "queue_timeout": Seconds(60)}))
@@ -265,7 +265,7 @@ async def test_a_load_time_of_an_earlier_run_counts(autojump_clock: MockClock) -
     for what was never loaded on it.
     """
     async with machine(load_time=10) as m:
-        m.prices.took["a"], m.prices.speed = 33.0, Speed().seen(10 * GiB, 20.0)
+        m.costs.took["a"], m.costs.speed = 33.0, Speed().seen(10 * GiB, 20.0)
         m.serve(a=20, b=40)
         for name in "ab":
             m.ask(name)
@@ -273,7 +273,7 @@ async def test_a_load_time_of_an_earlier_run_counts(autojump_clock: MockClock) -
         assert m.governor.load_seconds(m.fleet.models["a"]) == 33
         assert m.governor.load_seconds(m.fleet.models["b"]) == pytest.approx(80)
         await trio.sleep(20)
-        assert m.prices.took == pytest.approx({"a": 10, "b": 10}, abs=0.1)
+        assert m.costs.took == pytest.approx({"a": 10, "b": 10}, abs=0.1)
         assert m.fleet.models["a"].load_seconds == pytest.approx(10, abs=0.1)
 
 
@@ -395,6 +395,7 @@ async def test_one_that_works_goes_only_if_that_is_allowed_and_late(autojump_clo
             assert set(m.loaded) == ({"a", "b"} if busy == "never" else {"b"})
 
 
+@pytest.mark.slow  # an hour of requests, simulated
 async def test_an_hour_in_which_all_fit(autojump_clock: MockClock) -> None:
     """Nobody goes but by its ttl."""
     async with machine() as m:

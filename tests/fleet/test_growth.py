@@ -29,7 +29,7 @@ async def test_models_that_fit_beside_each_other_stay_beside_each_other(autojump
     """Six of 307 MiB under a limit of 2 GiB, each of which may keep 2 GiB of prompts."""
     names = "abcdef"
     async with machine(Memory(reserve=RESERVE, limit=Bytes(2 * GiB))) as m:
-        m.prices.grow = dict.fromkeys(names, 2 * GiB)
+        m.costs.grow = dict.fromkeys(names, 2 * GiB)
         m.serve(**dict.fromkeys(names, 0.3))
         for name in names:
             await m.use(name)
@@ -44,7 +44,7 @@ async def test_models_that_fit_beside_each_other_stay_beside_each_other(autojump
 async def test_what_they_do_grow_to_counts(autojump_clock: MockClock) -> None:
     """It is there, and so it may be a reason that somebody goes: for a load, or because it is too much for all."""
     async with machine(Memory(reserve=RESERVE, limit=Bytes(30 * GiB))) as m:
-        m.prices.grow = dict.fromkeys("ab", 10 * GiB)
+        m.costs.grow = dict.fromkeys("ab", 10 * GiB)
         m.serve(a=14, b=14)
         await m.use("a")
         await trio.sleep(100)

@@ -7,15 +7,13 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
-from fake_life import AlwaysYes, Garage
+from fake_run import Garage
 from serving import PATIENCE, recorded, serving, until_recorded
 from trio.testing import MockClock
 
-from llmsup.catalog.entry import Entry
 from llmsup.config.schema import ModelSpec
 from llmsup.engines.connection import Disconnected
 from llmsup.fleet.engine.process_engine import RunningEngine
@@ -23,9 +21,7 @@ from llmsup.fleet.model import hanging
 from llmsup.fleet.model.hanging import HEALTH_EVERY, Suspicion
 from llmsup.fleet.model.model import Model
 from llmsup.fleet.model.states import State
-from llmsup.fleet.model.supervisor import Supervisor
 from llmsup.process.activity import Activity
-from llmsup.process.logbook import LogBook
 from llmsup.units import NEVER, Seconds
 
 LONG = Seconds(1_000_000)
@@ -76,21 +72,6 @@ def test_a_limit_of_ones_own() -> None:
 
 
 # --- the watch --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def garage() -> Garage:
-    return Garage()
-
-
-@pytest.fixture
-async def make(nursery: trio.Nursery, garage: Garage) -> Callable[..., Model]:
-    def make(**spec: Any) -> Model:
-        model = Model(Entry(spec=ModelSpec(name="m", path="m.gguf", ttl=NEVER, **spec)), LogBook())
-        nursery.start_soon(Supervisor(model, garage, AlwaysYes()).run)
-        return model
-
-    return make
 
 
 async def busy(model: Model, garage: Garage, seconds: float) -> None:

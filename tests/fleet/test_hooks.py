@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import trio
-from fake_life import AlwaysYes, FakeEngine, Garage
+from fake_run import FakeEngine, Garage
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from llmsup.catalog.entry import Entry
-from llmsup.config.schema import ModelSpec
 from llmsup.errors import EngineBadAnswer
 from llmsup.fleet.model.hooks import AFTER_READY, BEFORE_STOP
 from llmsup.fleet.model.intent import StopRequest
 from llmsup.fleet.model.model import Model
 from llmsup.fleet.model.states import Cause, State
-from llmsup.fleet.model.supervisor import Supervisor
 from llmsup.memory.policy.decision import Decision
 from llmsup.memory.policy.inputs import Level
-from llmsup.process.logbook import LogBook
-from llmsup.units import NEVER, Seconds
+from llmsup.units import Seconds
 
 LONG = Seconds(10_000)
 
@@ -58,16 +53,6 @@ class Preparing(Garage):
 @pytest.fixture
 def garage() -> Preparing:
     return Preparing()
-
-
-@pytest.fixture
-async def make(nursery: trio.Nursery, garage: Preparing) -> Callable[..., Model]:
-    def make(**spec: Any) -> Model:
-        model = Model(Entry(spec=ModelSpec(name="m", path="m.gguf", **{"ttl": NEVER, **spec})), LogBook())
-        nursery.start_soon(Supervisor(model, garage, AlwaysYes()).run)
-        return model
-
-    return make
 
 
 async def use(model: Model, seconds: float = 0) -> None:

@@ -12,7 +12,7 @@ NOTHING = Intent()
 
 
 @pytest.mark.parametrize(
-    ("before", "no_eviction", "modest"),
+    ("before", "no_eviction", "kept"),
     [
         (NOTHING, True, True),
         (NOTHING, False, False),
@@ -21,9 +21,9 @@ NOTHING = Intent()
         (Intent(load=True), True, False),  # and stays so, whoever asks less
     ],
 )
-def test_whether_others_go_for_a_load(before: Intent, no_eviction: bool, modest: bool) -> None:
+def test_whether_others_go_for_a_load(before: Intent, no_eviction: bool, kept: bool) -> None:
     after = before.load_asked(no_eviction=no_eviction, loaded=False)
-    assert (after.load, after.no_eviction) == (True, modest)
+    assert (after.load, after.no_eviction) == (True, kept)
 
 
 def test_a_load_is_over_once_it_is_there() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 from attrs import evolve
-from fake_life import FakeEngine, Garage
+from fake_run import FakeEngine, Garage
 from fleets import entry
 from real_engines import llama_server, smollm2
 from serving import serving
@@ -27,7 +27,7 @@ from llmsup.process.logbook import LogBook
 from llmsup.units import Bytes, Seconds
 
 
-def prices(folder: Path, build: str = "b1") -> MeasuredCosts:
+def costs(folder: Path, build: str = "b1") -> MeasuredCosts:
     return MeasuredCosts(FootprintStore(folder / "footprints.json"), lambda _: build)
 
 
@@ -53,13 +53,13 @@ def model(**spec: Any) -> Model:
 
 async def test_what_was_measured_counts_the_next_time(tmp_path: Path) -> None:
     """Also for another llmsup that reads the same file."""
-    first, a = prices(tmp_path), model()
+    first, a = costs(tmp_path), model()
     assert (await first.cost(a)).source == "estimated"
     first.keep(a, await lived(a.entry, 3 * GiB))
     again = await first.cost(a)
     assert (again.source, again.bytes) == ("measured", 3 * GiB)
     assert first._store.save() is None
-    second = prices(tmp_path)
+    second = costs(tmp_path)
     assert second._store.load() is None
     assert (await second.cost(a)).bytes == 3 * GiB
 
@@ -67,7 +67,7 @@ async def test_what_was_measured_counts_the_next_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("other", [{"ctx_size": 99}, {"args": ("--mlock",)}, {"path": "/b.gguf"}])
 async def test_another_way_to_start_it_is_another_cost(tmp_path: Path, other: dict[str, Any]) -> None:
     """The file, the flags and the engine's build make two loads alike, and nothing else does."""
-    kept, a = prices(tmp_path), model()
+    kept, a = costs(tmp_path), model()
     await kept.cost(a)
     kept.keep(a, await lived(a.entry, 3 * GiB))
     changed = Model(evolve(a.entry, spec=evolve(a.spec, **other)), LogBook())
@@ -99,7 +99,7 @@ async def test_a_load_time_is_that_of_the_model_as_it_is(tmp_path: Path) -> None
 
 async def test_what_a_model_took_before_it_was_changed_says_nothing_of_what_it_is_now(tmp_path: Path) -> None:
     """An engine that is still at work when its model is redefined has run as the model was."""
-    kept, a = prices(tmp_path), model()
+    kept, a = costs(tmp_path), model()
     a.run = await lived(a.entry, 3 * GiB)
     await kept.cost(a)
     was = a.entry
@@ -124,7 +124,7 @@ async def test_another_build_of_the_engine_is_another_cost(tmp_path: Path) -> No
 
 async def test_a_load_that_never_came_to_its_end_says_nothing(tmp_path: Path) -> None:
     """What it had by then is not what it needs."""
-    kept, a = prices(tmp_path), model()
+    kept, a = costs(tmp_path), model()
     await kept.cost(a)
     kept.keep(a, await lived(a.entry, GiB, ready=False))
     kept.keep(a, Run())
@@ -133,7 +133,7 @@ async def test_a_load_that_never_came_to_its_end_says_nothing(tmp_path: Path) ->
 
 async def test_a_declared_memory_that_was_too_small_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Once more at the end of its run, with what to write instead; and from then on what was seen counts."""
-    kept, a = prices(tmp_path), model(memory=Bytes(GiB))
+    kept, a = costs(tmp_path), model(memory=Bytes(GiB))
     assert (await kept.cost(a)).source == "declared"
     with caplog.at_level(logging.WARNING):
         kept.keep(a, await lived(a.entry, 3 * GiB))
@@ -151,7 +151,7 @@ async def test_what_it_grew_to_counts_unless_it_was_prompts(tmp_path: Path) -> N
     """A command that takes its memory with its first request is let in by that the next time; an engine that kept
     prompts is let in by what it took before it did.
     """
-    kept, a = prices(tmp_path), model()
+    kept, a = costs(tmp_path), model()
     await kept.cost(a)
     kept.keep(a, await lived(a.entry, GiB, 6 * GiB, 5 * GiB))
     assert (await kept.cost(a)).bytes == 6 * GiB
@@ -165,11 +165,11 @@ async def test_what_it_grew_to_counts_unless_it_was_prompts(tmp_path: Path) -> N
 
 async def test_many_at_once_are_told_the_same(tmp_path: Path) -> None:
     """What `ls` shows is what a load is let in by, before and after it was measured, also by another llmsup."""
-    first, a, b = prices(tmp_path), model(), model(memory=Bytes(GiB))
+    first, a, b = costs(tmp_path), model(), model(memory=Bytes(GiB))
     assert await first.costs([a, b]) == {a: await first.cost(a), b: await first.cost(b)}
     first.keep(a, await lived(a.entry, 3 * GiB))
     assert first._store.save() is None
-    second = prices(tmp_path)
+    second = costs(tmp_path)
     second._store.load()
     for some in (first, second):
         assert (await some.costs([a, b]))[a].source == "measured"
@@ -179,7 +179,7 @@ async def test_many_at_once_are_told_the_same(tmp_path: Path) -> None:
 async def test_a_damaged_file_is_told_and_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Half a file is no file; the next save writes a whole one."""
     (tmp_path / "footprints.json").write_text('{"format":1,"seen":{"abc')
-    kept, a = prices(tmp_path), model()
+    kept, a = costs(tmp_path), model()
     async with trio.open_nursery() as nursery:
         with caplog.at_level(logging.WARNING):
             await nursery.start(kept.run)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import trio
 from attrs import evolve
-from fake_life import AlwaysYes, Garage
+from fake_run import AlwaysYes, Garage
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from llmsup.catalog.entry import Entry
@@ -25,23 +24,6 @@ from llmsup.process.logbook import LogBook
 from llmsup.units import Seconds
 
 LONG = Seconds(10_000)
-
-
-@pytest.fixture
-def garage() -> Garage:
-    return Garage()
-
-
-@pytest.fixture
-async def make(nursery: trio.Nursery, garage: Garage) -> Callable[..., Model]:
-    """Makes a supervised model; keyword arguments go into its spec."""
-
-    def make(**spec: Any) -> Model:
-        model = Model(Entry(spec=ModelSpec(name="m", path="m.gguf", **spec)), LogBook())
-        nursery.start_soon(Supervisor(model, garage, AlwaysYes()).run)
-        return model
-
-    return make
 
 
 async def use(model: Model, seconds: float = 1, ttl: float = 0) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 import pytest
-from fake_life import Garage
+from fake_run import Garage
 from fleets import entries, entry, fleet_of_fakes, garage_of_fakes
 from trio.testing import MockClock, wait_all_tasks_blocked
 

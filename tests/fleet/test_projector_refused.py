@@ -9,23 +9,21 @@ from typing import Any
 import pytest
 import trio
 from attrs import evolve
-from fake_life import AlwaysYes, Garage
+from fake_run import Garage
+from fleets import entry, supervised
 from projector_files import write_mmproj
 from real_engines import llama_server, smollm2
 from serving import serving
 from trio.testing import MockClock
 
-from llmsup.catalog.entry import Entry
 from llmsup.catalog.found import Found, Stamp
 from llmsup.catalog.gguf.facts import Facts
-from llmsup.config.schema import Bridge, Catalog, Config, EngineSpec, ModelSpec, Settings
+from llmsup.config.schema import Bridge, Catalog, Config, EngineSpec, Settings
 from llmsup.errors import ModelFailed
 from llmsup.fleet.engine.projectors import complains_of_projector
 from llmsup.fleet.model.model import Model
 from llmsup.fleet.model.redefinition import redefine
 from llmsup.fleet.model.states import State
-from llmsup.fleet.model.supervisor import Supervisor
-from llmsup.process.logbook import LogBook
 from llmsup.units import NEVER, Seconds
 
 MISMATCH = "mtmd_init_from_file: error: mismatch between text model (n_embd = 576) and mmproj (n_embd = 2560)"
@@ -69,9 +67,7 @@ def garage() -> Garage:
 
 @pytest.fixture
 async def model(nursery: trio.Nursery, garage: Garage) -> Model:
-    model = Model(Entry(spec=ModelSpec(name="m", path="/m/m.gguf", ttl=NEVER), found=FOUND), LogBook())
-    nursery.start_soon(Supervisor(model, garage, AlwaysYes()).run)
-    return model
+    return supervised(evolve(entry("m"), found=FOUND), nursery, garage)
 
 
 async def until_started(model: Model, garage: Garage, number: int) -> None:

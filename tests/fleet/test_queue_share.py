@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from fake_life import AlwaysYes, Garage
+from fake_run import AlwaysYes, Garage
 from fleets import LONG, entries, entry
 from serving import fake, serving
 

@@ -116,7 +116,7 @@ def test_our_models_have_too_little() -> None:
     assert pressed(evolve(little, freeable=little.freeable + by_pool(1))).kind == "evict"
 
 
-RESIDENTS = st.lists(
+LOADED = st.lists(
     st.builds(
         LoadedModel,
         name=st.uuids().map(str),
@@ -136,7 +136,7 @@ RESIDENTS = st.lists(
 )
 
 
-@given(RESIDENTS, st.sampled_from(("normal", "warn", "critical")), st.floats(0, 100), st.booleans())
+@given(LOADED, st.sampled_from(("normal", "warn", "critical")), st.floats(0, 100), st.booleans())
 def test_what_holds_of_every_step(
     loaded_models: list[LoadedModel], level: Level, seconds: float, allowed: bool
 ) -> None:

@@ -35,7 +35,7 @@ def served(*leases: Lease) -> list[bool]:
     return [lease in lease._queue._served for lease in leases]
 
 
-async def test_a_ticket_waits_until_the_model_is_ready(autojump_clock: Clock) -> None:
+async def test_a_lease_waits_until_the_model_is_ready(autojump_clock: Clock) -> None:
     """Then it gets its life, and how long it waited is told."""
     counted = Counted()
     queue, run = counted.queue, Run()

@@ -14,12 +14,10 @@ from pathlib import Path
 
 import pytest
 import trio
-from fake_life import AlwaysYes, Garage
+from fake_run import Garage
 from serving import PATIENCE, fake, serving
 from trio.testing import MockClock, memory_stream_pair
 
-from llmsup.catalog.entry import Entry
-from llmsup.config.schema import ModelSpec
 from llmsup.engines.address import UnixAddress
 from llmsup.engines.dial import connect
 from llmsup.engines.launch import Launch
@@ -28,9 +26,7 @@ from llmsup.errors import OutOfResources
 from llmsup.fleet.engine.process_engine import Health
 from llmsup.fleet.model.model import Model
 from llmsup.fleet.model.states import State
-from llmsup.fleet.model.supervisor import Supervisor
 from llmsup.process.child import run_child
-from llmsup.process.logbook import LogBook
 from llmsup.process.orphans import Orphans
 from llmsup.process.shortage import OncePer, explain, is_ours
 from llmsup.units import Seconds
@@ -142,18 +138,12 @@ async def test_an_engine_whose_queue_of_connections_is_full(tmp_path: Path) -> N
 # Starting...
 
 
-@pytest.fixture
-def garage() -> Garage:
-    return Garage()
-
-
 @pytest.mark.parametrize("number", OURS)
 async def test_an_engine_that_cannot_be_started_for_want_of_anything_has_not_failed(
-    number: int, autojump_clock: MockClock, nursery: trio.Nursery, garage: Garage
+    number: int, autojump_clock: MockClock, make: Callable[..., Model], garage: Garage
 ) -> None:
     """Who waits is told that it is us; there is no cool-down, and the next one is served."""
-    model = Model(Entry(spec=ModelSpec(name="m", path="m.gguf")), LogBook())
-    nursery.start_soon(Supervisor(model, garage, AlwaysYes()).run)
+    model = make()
     garage.refuse = OSError(number, os.strerror(number))
     with model.enter() as lease, pytest.raises(OutOfResources, match="llmsup can't start the engine of m"):
         await lease.run(Seconds(1000))
@@ -164,10 +154,9 @@ async def test_an_engine_that_cannot_be_started_for_want_of_anything_has_not_fai
 
 
 async def test_a_pinned_model_is_started_once_it_can_be(
-    autojump_clock: MockClock, nursery: trio.Nursery, garage: Garage
+    autojump_clock: MockClock, make: Callable[..., Model], garage: Garage
 ) -> None:
-    model = Model(Entry(spec=ModelSpec(name="m", path="m.gguf", pinned=True)), LogBook())
-    nursery.start_soon(Supervisor(model, garage, AlwaysYes()).run)
+    model = make(pinned=True)
     garage.refuse = OSError(errno.EAGAIN, "Resource temporarily unavailable")
     model.load()
     await trio.sleep(60)

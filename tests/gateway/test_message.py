@@ -46,7 +46,7 @@ def test_what_an_engine_never_sees(name: bytes) -> None:
 
 @pytest.mark.parametrize("name", [b"access-control-allow-origin", b"Access-Control-Allow-Credentials"])
 def test_an_engine_does_not_say_who_may_read(name: bytes) -> None:
-    """Its `Access-Control-Allow-Origin: *` would open what the doorman keeps shut."""
+    """Its `Access-Control-Allow-Origin: *` would let in those that the request guard refuses."""
     assert for_client([(name, b"*")]) == []
 
 

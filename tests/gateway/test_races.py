@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import trio
-from fake_life import FakeEngine, Garage
+from fake_run import FakeEngine, Garage
 from fleets import entries, entry, use
 from trio.testing import MockClock, wait_all_tasks_blocked
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import trio
-from fake_life import AlwaysYes, Garage
+from fake_run import AlwaysYes, Garage
 
 from llmsup.catalog.entry import Entry
 from llmsup.config.schema import ModelSpec
 from llmsup.fleet.fleet import Fleet
+from llmsup.fleet.model.model import Model
 from llmsup.fleet.model.run import Run
+from llmsup.fleet.model.supervisor import Supervisor
 from llmsup.process.logbook import LogBook
 from llmsup.units import NEVER, Seconds
 
@@ -29,6 +32,19 @@ def entries(*these: Entry) -> dict[str, Entry]:
 @pytest.fixture(name="garage")
 def garage_of_fakes() -> Garage:
     return Garage()
+
+
+def supervised(entry: Entry, nursery: trio.Nursery, garage: Garage) -> Model:
+    """A model with its supervisor, on a machine that has memory for everything."""
+    model = Model(entry, LogBook())
+    nursery.start_soon(Supervisor(model, garage, AlwaysYes()).run)
+    return model
+
+
+@pytest.fixture(name="make")
+async def make_models(nursery: trio.Nursery, garage: Garage) -> Callable[..., Model]:
+    """Makes a supervised model, "m", of the engines of `garage`; keyword arguments go into its spec."""
+    return lambda **spec: supervised(entry("m", **spec), nursery, garage)
 
 
 @pytest.fixture(name="fleet")

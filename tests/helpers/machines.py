@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import trio
 from attrs import Factory, define
-from fake_life import FakeEngine, Garage
+from fake_run import FakeEngine, Garage
 from fleets import entries, entry
 
 from llmsup.config.live import LiveConfig
@@ -54,7 +54,7 @@ class Probe(Sampler):
         return await super().read(probe)
 
 
-class FakePrices:
+class FakeCosts:
     """What models cost by what is known before: what they really take, if nothing else is said."""
 
     def __init__(self, garage: Garage) -> None:
@@ -105,7 +105,7 @@ class Machine:
     watch: MemoryMonitor
     governor: Governor
     fleet: Fleet
-    prices: FakePrices
+    costs: FakeCosts
     probe: Probe
     nursery: trio.Nursery
     neighbour: int = 0
@@ -189,11 +189,11 @@ async def machine(
     events, made = Events(10_000), Garage(load_time=load_time, stop_time=stop_time)
     sampler = Probe(gpus=NoGpus())  # type: ignore[arg-type]  # a stand-in
     watch = MemoryMonitor(config, sampler, events, total=lambda: Bytes(TOTAL))
-    prices = FakePrices(made)
-    governor = Governor(config, watch, prices, events)
+    costs = FakeCosts(made)
+    governor = Governor(config, watch, costs, events)
     fleet = Fleet(made, governor, max_queue=lambda: 1000, book=LogBook(), events=events)
     async with trio.open_nursery() as nursery:
-        machine = Machine(config, made, events, watch, governor, fleet, prices, sampler, nursery)
+        machine = Machine(config, made, events, watch, governor, fleet, costs, sampler, nursery)
         sampler.system = machine.reading
         await nursery.start(watch.run)
         await nursery.start(governor.run)

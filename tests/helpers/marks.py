@@ -15,34 +15,42 @@ from typing import Any
 
 import pytest
 
-HERE = Path(__file__).parents[1]
+HERE = f"{Path(__file__).parents[1]}/"
 """Where the tests are, and their helpers."""
 REAL = "real_engines"
+
+_UNREAL = set[FunctionType]()
+"""Functions that are known not to lead there: tests share most of their helpers, and there are thousands of tests."""
 
 
 def is_real(test: Any, fixtures: Iterable[Any] = ()) -> bool:
     """Whether a test, or one of the fixtures that it asks for, comes to use `real_engines`."""
-    waiting, seen = [test, *fixtures], set[int]()
+    return any(leads_there(function) for thing in (test, *fixtures) for function in functions(thing))
+
+
+@functools.cache
+def leads_there(function: FunctionType) -> bool:
+    """Whether a function, or one that it calls, uses `real_engines`."""
+    waiting, seen = [function], set[FunctionType]()
     while waiting:
-        thing = waiting.pop()
-        if id(thing) in seen:
-            continue
-        seen.add(id(thing))
-        for function in functions(thing):
-            real, others = read(function)
+        now = waiting.pop()
+        if now not in seen and now not in _UNREAL:
+            seen.add(now)
+            real, others = read(now)
             if real:
                 return True
             waiting.extend(others)
+    _UNREAL.update(seen)
     return False
 
 
 @functools.cache
-def read(function: FunctionType) -> tuple[bool, tuple[Any, ...]]:
-    """Whether a function's own code names `real_engines` or what is in it; and what else it may call."""
+def read(function: FunctionType) -> tuple[bool, tuple[FunctionType, ...]]:
+    """Whether a function's own code names `real_engines` or what is in it; and the functions that it may call."""
     names = set(used(function.__code__))
     values = [function.__globals__.get(name) for name in names]
     real = REAL in names or any(REAL in (owner(value), getattr(value, "__name__", "")) for value in values)
-    return real, tuple(value for value in values if callable(value))
+    return real, tuple(other for value in values if callable(value) for other in functions(value))
 
 
 def owner(value: object) -> str:
@@ -59,7 +67,7 @@ def functions(thing: Any) -> Iterator[FunctionType]:
     thing = getattr(getattr(thing, "hypothesis", thing), "inner_test", thing)
     thing = thing.func if isinstance(thing, functools.partial) else getattr(thing, "__func__", thing)
     thing = inspect.unwrap(getattr(thing, "fget", thing))
-    if isinstance(thing, FunctionType) and HERE in Path(thing.__code__.co_filename).parents:
+    if isinstance(thing, FunctionType) and thing.__code__.co_filename.startswith(HERE):
         yield thing
 
 

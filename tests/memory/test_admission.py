@@ -49,7 +49,7 @@ def why(decision: Decision, name: str) -> str:
     return next(each.stays for each in decision.weighed if each.name == name)
 
 
-def test_what_fits_is_let_in_and_nobody_goes() -> None:
+def test_what_fits_is_let_in_and_none_is_unloaded() -> None:
     """Side by side, without a thought about who is idle."""
     decision = admit(need(10), machine(), [model("a", 20)])
     assert (decision.kind, decision.victims) == ("admit", ())
@@ -423,7 +423,7 @@ def press(level: str, loaded_models: list[LoadedModel], relief: Relief | None = 
     return relieve(machine(level=level, available=0), loaded_models, **given)
 
 
-def test_without_pressure_nobody_goes() -> None:
+def test_without_pressure_none_is_unloaded() -> None:
     """Neither one whose ttl is over."""
     decision = press("normal", [model("a", 10, ttl_expired=True)])
     assert (decision.kind, decision.victims, decision.reason) == ("leave", (), "there is no pressure")

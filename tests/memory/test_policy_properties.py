@@ -31,7 +31,7 @@ def both(ceiling: int, host: int) -> Amounts:
 
 CANDIDATES = st.builds(Candidate, st.just(""), st.builds(both, SIZES, SIZES), st.integers(-1, 2), st.integers(1, 9))
 LACKS = st.builds(both, st.integers(-5, 60), st.integers(-5, 60))
-RESIDENTS = st.builds(
+LOADED = st.builds(
     LoadedModel,
     name=st.just(""),
     cost=TAKEN,
@@ -115,7 +115,7 @@ def protected(loaded: LoadedModel) -> bool:
     return bool(loaded.pinned or busy or loaded.loading or loaded.leaving)
 
 
-@given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES, NEEDS, RULES)
+@given(st.lists(LOADED, max_size=16).map(named), MACHINES, NEEDS, RULES)
 def test_a_protected_model_is_never_chosen(
     loaded_models: list[LoadedModel], machine: Machine, need: Need, rules: Rules
 ) -> None:
@@ -129,7 +129,7 @@ def test_a_protected_model_is_never_chosen(
             assert each.ttl_expired or machine.level == "critical" or here >= rules.min_residency
 
 
-@given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES, NEEDS)
+@given(st.lists(LOADED, max_size=16).map(named), MACHINES, NEEDS)
 def test_an_idle_model_without_rivals_is_never_waited_for(
     loaded_models: list[LoadedModel], machine: Machine, need: Need
 ) -> None:
@@ -145,7 +145,7 @@ def test_an_idle_model_without_rivals_is_never_waited_for(
         assert decision.kind != "wait" or not short(need, machine, [e for e in alone if not e.leaving], leaving)
 
 
-@given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES, NEEDS, RULES)
+@given(st.lists(LOADED, max_size=16).map(named), MACHINES, NEEDS, RULES)
 def test_no_guard_outlasts_its_bound(
     loaded_models: list[LoadedModel], machine: Machine, need: Need, rules: Rules
 ) -> None:
@@ -164,7 +164,7 @@ def test_no_guard_outlasts_its_bound(
         assert bool(between.hold) == bool(before.hold)
 
 
-@given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES, NEEDS, st.sampled_from((30.0, 600.0)))
+@given(st.lists(LOADED, max_size=16).map(named), MACHINES, NEEDS, st.sampled_from((30.0, 600.0)))
 def test_a_users_floor_never_grows(
     loaded_models: list[LoadedModel], machine: Machine, need: Need, floor: float
 ) -> None:
@@ -182,7 +182,7 @@ def test_a_users_floor_never_grows(
                 assert "at least" not in why or (f"at least {floor:.0f} s" in why and machine.now < began + floor)
 
 
-@given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES, NEEDS, st.floats(0, 100))
+@given(st.lists(LOADED, max_size=16).map(named), MACHINES, NEEDS, st.floats(0, 100))
 def test_who_is_held_stays_held(loaded_models: list[LoadedModel], machine: Machine, need: Need, dearer: float) -> None:
     """As long as that is enough, whatever becomes of their worth: else none of two held in turn becomes idle."""
     before = admit(need, machine, loaded_models)
@@ -196,7 +196,7 @@ def free(decision: Decision) -> set[str]:
     return {each.name for each in decision.weighed if not each.stays}
 
 
-@given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES)
+@given(st.lists(LOADED, max_size=16).map(named), MACHINES)
 def test_pressure_takes_at_most_one_and_none_that_is_protected(
     loaded_models: list[LoadedModel], machine: Machine
 ) -> None:
@@ -207,7 +207,7 @@ def test_pressure_takes_at_most_one_and_none_that_is_protected(
     assert not any(protected(each) for each in loaded_models if each.name in decision.victims)
 
 
-@given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES, NEEDS)
+@given(st.lists(LOADED, max_size=16).map(named), MACHINES, NEEDS)
 def test_a_decision_does_what_it_says(loaded_models: list[LoadedModel], machine: Machine, need: Need) -> None:
     """Let in if it fits; somebody goes only if it doesn't, and then it does; what can't fit evicts and holds nobody."""
     decision = admit(need, machine, loaded_models)
@@ -234,7 +234,7 @@ def test_a_decision_does_what_it_says(loaded_models: list[LoadedModel], machine:
         assert not short(need, machine, others, leaving + held)
 
 
-@given(st.lists(RESIDENTS, max_size=16).map(named), MACHINES, NEEDS)
+@given(st.lists(LOADED, max_size=16).map(named), MACHINES, NEEDS)
 def test_the_order_of_the_snapshot_does_not_matter(
     loaded_models: list[LoadedModel], machine: Machine, need: Need
 ) -> None:
@@ -253,7 +253,7 @@ def test_the_order_of_the_snapshot_does_not_matter(
 def test_more_memory_never_costs_more(
     loaded_models: list[LoadedModel], machine: Machine, need: Need, more: int
 ) -> None:
-    """A higher ceiling and more headroom: no load that was possible becomes impossible, and no loss is greater."""
+    """A higher ceiling and more available: no load that was possible becomes impossible, and no loss is greater."""
     available = None if machine.host.available is None else machine.host.available + more
     richer = evolve(machine, pools=host_pools(machine.ceiling + more, machine.host.reserve, available))
     before, after = admit(need, machine, loaded_models), admit(need, richer, loaded_models)
@@ -267,7 +267,7 @@ def lost(decision: Decision) -> float:
     return sum(each.loss for each in decision.weighed if each.name in decision.victims)
 
 
-@given(st.lists(NEEDS, max_size=6), st.lists(RESIDENTS, max_size=8).map(named), MACHINES)
+@given(st.lists(NEEDS, max_size=6), st.lists(LOADED, max_size=8).map(named), MACHINES)
 def test_together_they_never_promise_more_than_there_is(
     needs: list[Need], loaded_models: list[LoadedModel], machine: Machine
 ) -> None:

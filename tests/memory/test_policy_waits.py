@@ -74,6 +74,7 @@ def test_nobody_waits_for_longer_than_a_turn(
     assert max(tally.waits) <= turn + 2 * longest + sum(loads) + 2 * (UNLOAD + TICK)
 
 
+@pytest.mark.slow  # sixty days of up to six models, simulated
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.tuples(SIZES, LOADS), min_size=2, max_size=6),
@@ -115,6 +116,7 @@ def test_one_that_needs_all_the_room_does_not_wait_until_nothing_loads() -> None
     assert max(tally.waits) <= 30 + 45 + 30 + 20 + 5 + 2 * (UNLOAD + TICK), "the longest beside it, and one that passed"
 
 
+@pytest.mark.slow  # twenty days, simulated
 @settings(deadline=None, max_examples=20)
 @given(MODELS, st.lists(STEPS, min_size=2, max_size=4))
 def test_everybody_is_answered_and_no_eviction_is_futile(

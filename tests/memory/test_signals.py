@@ -141,7 +141,7 @@ def test_stalls_without_their_reading() -> None:
     ("given", "names"),
     [
         ({"compressor_rate": 50.0 * MiB}, {"compressing"}),
-        ({"compressor_rate": 50.0 * MiB, "available": Bytes(6 * GiB)}, set()),  # there is headroom
+        ({"compressor_rate": 50.0 * MiB, "available": Bytes(6 * GiB)}, set()),  # enough is available
         ({"compressor_rate": 1.0 * MiB}, set()),
         ({"compressor_rate": -50.0 * MiB, "swap_out_rate": 1e9}, {"swapping"}),
         ({"swap_out_rate": 1e9, "available": Bytes(6 * GiB)}, set()),  # it swaps out what is idle
@@ -150,12 +150,12 @@ def test_stalls_without_their_reading() -> None:
     ],
 )
 def test_the_compressor_and_swap_of_a_mac(given: dict[str, Any], names: set[str]) -> None:
-    """Only together with little headroom; 3 of 64 GiB here."""
+    """Only while little is available; 3 of 64 GiB here."""
     assert there(evolve(MAC, **{"available": Bytes(3 * GiB), **given})) == names
 
 
 def test_a_mac_eases() -> None:
-    """When the compressor shrinks and little is swapped out, or when there is headroom again, whatever they do."""
+    """When the compressor shrinks and little is swapped out, or when enough is available again, whatever they do."""
     busy: dict[str, Any] = {"compressor_rate": 5e8, "swap_out_rate": 5e8}
     little = evolve(MAC, available=Bytes(3 * GiB), **busy)
     calm = evolve(little, compressor_rate=0.0, swap_out_rate=15.0 * MiB)

@@ -67,6 +67,7 @@ def test_on_the_agent_trace_a_count_of_models_costs_far_more() -> None:
     assert tallies["llmsup"].reload_seconds <= 0.6 * tallies["LRU by count (4)"].reload_seconds
 
 
+@pytest.mark.slow  # two traces, simulated under seven policies
 def test_nobody_waits_for_long_while_two_take_turns() -> None:
     """No request waits for more than two turns of the other and the loads, far less than the queue's timeout."""
     for scene in ("pingpong", "batch"):
@@ -142,7 +143,7 @@ def test_a_client_sends_one_request_at_a_time() -> None:
     assert World(trace, Llmsup()).run().duration == 60 + QUEUE_TIMEOUT
 
 
-def test_what_can_not_fit_is_refused_and_nobody_goes_for_it() -> None:
+def test_what_can_not_fit_is_refused_and_none_is_unloaded_for_it() -> None:
     """A 507."""
     tally = World(world(Request(0, "a", 5), Request(100, "huge", 5), a=10, huge=40), Llmsup()).run()
     assert (tally.refusals, tally.evictions, tally.loads) == (1, 0, 1)

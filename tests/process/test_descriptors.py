@@ -208,6 +208,7 @@ async def test_a_connection_waits_until_there_is_room(many_files: None) -> None:
             assert len(server.clients) <= 3 + SPARE + LINGERING
 
 
+@pytest.mark.slow  # a thousand connections
 async def test_one_shot_clients_near_the_limit() -> None:
     """None is closed unanswered for another's sake: not while it has only just come, nor because those before it are
     still saying good-bye.

@@ -64,6 +64,7 @@ trio.run(main)
 """
 
 
+@pytest.mark.slow  # starts guards and engines again and again
 def test_a_guard_that_is_killed_while_engines_come_and_go(tmp_path: Path) -> None:
     """Again and again: llmsup lives, and when it is killed itself, the last guard knows every engine."""
     argv = [sys.executable, "-c", PARENT, str(tmp_path / "sockets")]

@@ -41,6 +41,7 @@ def written(folder: Path, who: str) -> list[dict[str, str]]:
     return found
 
 
+@pytest.mark.slow  # starts every kind of program, twice
 async def test_no_program_is_given_our_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines, the question for a llama-server's flags, the bridge, the memory probe; also after a reload."""
     for name, value in SECRETS.items():

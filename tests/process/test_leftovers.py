@@ -121,6 +121,7 @@ def test_what_was_left_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture, ho
     assert len(told(caplog)) == 1
 
 
+@pytest.mark.slow  # starts two llmsups with their guards
 def test_nothing_of_one_that_lives(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Also while another one's are ended; and an orderly end leaves no file."""
     with running(tmp_path) as living, running(tmp_path) as dead:
@@ -135,6 +136,7 @@ def test_nothing_of_one_that_lives(tmp_path: Path, caplog: pytest.LogCaptureFixt
         assert not files(tmp_path)
 
 
+@pytest.mark.slow  # waits until a guard has ended what was left
 def test_a_guard_that_is_at_work_is_let_finish(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with running(tmp_path) as llmsup:
         llmsup.kill(guard=False)
@@ -201,6 +203,7 @@ def test_a_mark_in_the_limits_is_read_as_it_was_written() -> None:
             child.kill()
 
 
+@pytest.mark.slow  # starts llmsup twice
 def test_as_a_user_sees_it(tmp_path: Path) -> None:
     """`llmsup serve`, killed with its guard and started again: nothing runs twice."""
     config, record = tmp_path / "llmsup.toml", tmp_path / "record"

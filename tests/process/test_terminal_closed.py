@@ -9,18 +9,20 @@ import os
 import pty
 import select
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from gguf_zoo import ZOO
+from gguf_files import tiny_llama
 
 from llmsup.cli.client import Client
-from llmsup.cli.terminal import Terminal
+from llmsup.cli.signals import Terminal
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60
@@ -103,17 +105,17 @@ def test_it_ends_with_the_terminal_that_it_was_opened_for(opened: Open) -> None:
     assert window.close() == 0
 
 
+@pytest.mark.slow  # a start waits three seconds for the first look, and the bar is drawn only after that
 def test_it_ends_cleanly_while_it_draws(opened: Open, tmp_path: Path) -> None:
     """The bar of the first look is on that terminal, too."""
-    one = tmp_path / "one.gguf"
-    ZOO["qwen3"].write(one, vocabulary=100_000)
-    with one.open("rb") as file:
-        header = file.read(8 << 20)  # the weights are a hole in the file
-    for number in range(60):  # the look at so many takes longer than drawing a bar, however fast the machine is
-        path = tmp_path / f"models/pub/m{number}/m{number}.gguf"
-        path.parent.mkdir(parents=True)
-        path.write_bytes(header)
-        os.truncate(path, one.stat().st_size)
+    first = tmp_path / "models/pub/m0/m0.gguf"
+    words = [f"token{number}" for number in range(100_000)]
+    large: dict[str, Any] = {"tokenizer.ggml.tokens": words, "tokenizer.ggml.merges": words}
+    tiny_llama(first, **large)
+    for number in range(1, 60):  # so many take longer to read than that, however fast the machine is
+        copy = tmp_path / f"models/pub/m{number}/m{number}.gguf"
+        copy.parent.mkdir()
+        shutil.copyfile(first, copy)
     config = tmp_path / "llmsup.toml"
     config.write_text(f"catalog.roots = [{str(tmp_path / 'models')!r}]\ncatalog.ollama = ''\n")
     window = opened(*SERVE, "--config", str(config))
@@ -178,7 +180,7 @@ def test_what_counts_as_closed(
 
         return fake
 
-    monkeypatch.setattr("llmsup.cli.terminal.os.open", opens(then))
+    monkeypatch.setattr("llmsup.cli.signals.os.open", opens(then))
     terminal = Terminal.now(str(tmp_path / "tty"))
-    monkeypatch.setattr("llmsup.cli.terminal.os.open", opens(later))
+    monkeypatch.setattr("llmsup.cli.signals.os.open", opens(later))
     assert terminal.closed is closed

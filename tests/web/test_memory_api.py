@@ -55,7 +55,7 @@ async def test_a_model_makes_way_and_everything_tells_of_it() -> None:
         assert evict["seconds"] is not None
 
         a = (await served.client.get("/memory/a")).json
-        assert (a["state"], a["resident"]) == ("unloaded", None)
+        assert (a["state"], a["loaded"]) == ("unloaded", None)
         assert a["counts"]["unloads"] == {"room": 1}
         assert [each["what"] for each in a["history"]] == ["load", "unload"]
         assert a["history"][-1]["decision"]["model"] == "b"
@@ -65,9 +65,9 @@ async def test_a_model_makes_way_and_everything_tells_of_it() -> None:
         assert "a is unloaded" in told
         assert "to make room for b: it needs 1.0 GiB, and 512 MiB is free" in told
         assert "loaded once, unloaded once (1 to make room); 1 request waited" in told
-        assert re.search(r"^a +1.5 GiB .* s +\(it went\)$", told, re.MULTILINE)
+        assert re.search(r"^a +1.5 GiB .* s +\(unloaded\)$", told, re.MULTILINE)
         told = await llmsup(served, "why", "b")
-        assert "It counts for 1.0 GiB (declared)" in told
+        assert "It takes 1.0 GiB (declared)" in told
         assert "STAYED BECAUSE" not in told, "it was never weighed"
         assert "1.0 GiB of 2.0 GiB (50%)" in await llmsup(served, "ps")
 
@@ -105,7 +105,7 @@ async def test_what_can_never_fit_is_a_507_with_numbers() -> None:
 
 
 @pytest.mark.slow
-async def test_why_nobody_goes_though_memory_is_short(tmp_path: Path) -> None:
+async def test_why_nothing_is_unloaded_though_memory_is_short(tmp_path: Path) -> None:
     """In /memory, `ps` and `why`, as long as it is so."""
     says = tmp_path / "says"
     settings = config(a=1)
@@ -114,13 +114,13 @@ async def test_why_nobody_goes_though_memory_is_short(tmp_path: Path) -> None:
     says.write_text('{"available": 9000000000, "level": "normal"}')
     async with serving(config=evolve(settings, models={"a": pinned}, memory=memory)) as served:
         assert (await served.client.chat("a")).status == 200
-        assert (await served.client.get("/memory")).json["nobody_goes"] is None
+        assert (await served.client.get("/memory")).json["nothing_unloaded"] is None
         assert "Nothing is unloaded" not in await llmsup(served, "ps") + await llmsup(served, "why", "a")
         says.write_text('{"available": 1000, "level": "critical"}')
         with trio.fail_after(60):
-            while not (told := (await served.client.get("/memory")).json)["nobody_goes"]:  # noqa: ASYNC110 -- a process
+            while not (told := (await served.client.get("/memory")).json)["nothing_unloaded"]:  # noqa: ASYNC110 -- a process
                 await trio.sleep(0.02)
-        assert told["nobody_goes"] == "no model may go now (a: pinned)"
+        assert told["nothing_unloaded"] == "no model may go now (a: pinned)"
         assert told["decisions"][-1]["decision"] == "leave"
         assert told["decisions"][-1]["left"] == "none may go"
         assert told["models"][0]["stays"] == "pinned"

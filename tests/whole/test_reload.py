@@ -13,7 +13,7 @@ from serving import PATIENCE, Served
 from llmsup.catalog.found import Stamp, Unreadable
 from llmsup.catalog.gguf.facts import Facts
 from llmsup.catalog.gguf.header_cache import HeaderCache
-from llmsup.cli.why import standing
+from llmsup.cli.why import state_lines
 from llmsup.fleet.model.states import State
 from llmsup.units import Seconds
 
@@ -104,7 +104,7 @@ async def test_why_tells_that_a_model_is_on_its_way_out(setting: Setting) -> Non
         (running,) = (await served.client.get("/running")).json
         why = (await served.client.get("/memory/b")).json
         assert running["state"] == why["state"] == "draining"
-        assert next(standing(why, 0)) == "b is draining: it is no longer in the config or on the disk."
+        assert next(state_lines(why, 0)) == "b is draining: it is no longer in the config or on the disk."
 
 
 @pytest.mark.slow

@@ -22,6 +22,8 @@ from llmsup.fleet.model.states import State
 from llmsup.units import NEVER
 from tools import keep_warm
 
+pytestmark = pytest.mark.slow  # each runs a script of tools/ as a program, some of them several times
+
 TOOLS = Path(__file__).parents[2] / "tools"
 GUIDE = Path(__file__).parents[1] / "data" / "guide"
 UNLOADER, WARMER = str(TOOLS / "pressure_unloader.py"), str(TOOLS / "keep_warm.py")

@@ -9,7 +9,7 @@ from attrs import Factory, define
 
 from ...config.sampling import PARAMETERS
 from ...config.write import Table, can_say
-from .macros import text
+from .values import text
 
 
 def convert(name: tuple[str, ...], filters: Any, note: Callable[[str, str], None]) -> list[Table]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...config.wording import dotted
-from .macros import text
+from .values import items, text
 
 _PLACES = {
     "startPort": "not needed: llama-server gets its own socket, and other commands a free port",
@@ -68,15 +68,3 @@ def left_out(raw: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]], pr
     names = {*models, *(text(a) for s in models.values() for a in items(s.get("aliases")))}
     for name in sorted(preloaded - names):
         yield f"hooks.on_startup.preload: there is no model {name!r}."
-
-
-def items(value: Any) -> list[Any]:
-    """A list's items; none for anything else."""
-    return value if isinstance(value, list) else []
-
-
-def inside(value: Any, *path: str) -> Any:
-    """A value in nested tables, or None."""
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value

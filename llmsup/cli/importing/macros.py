@@ -7,18 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...config.wording import did_you_mean
+from .values import text
 
 _REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 _KEPT = ("PORT", "PID")
 _LONGEST = 1 << 15
 _ROUNDS = 20
-
-
-def text(value: Any) -> str:
-    """A scalar as llama-swap would insert it into a string."""
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def expand(value: str, macros: Mapping[str, str], model: str = "") -> str:

@@ -15,9 +15,9 @@ from ...config.write import Table
 from ...engines.llama_server import NAME as LLAMA_SERVER
 from . import command, filters
 from .command import Flags
-from .durations import duration, seconds_in
-from .macros import expand_all, text
+from .macros import expand_all
 from .macros import read as read_macros
+from .values import duration, seconds_in, text
 
 _DOCKER = ("docker", "podman", "nerdctl")
 _LOCAL = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\]):(\$\{PORT\}|\d+)(/.*)?")
@@ -45,7 +45,7 @@ class Setting:
         preload: Whether to load the model at the start.
         persistent: Whether it is in a group whose members are never evicted.
         never_idle: Whether a model without a `ttl` is never unloaded for being idle.
-        free: Whether a model may have a name as its alias; calling it claims the name.
+        free: Whether a model can have a name as its alias; calling it claims the name.
     """
 
     macros: Mapping[str, str]

@@ -17,11 +17,11 @@ from ...engines.llama_server import NAME as LLAMA_SERVER
 from ...errors import ConfigError
 from ...gateway.hosts import is_loopback
 from . import command, model
-from .durations import duration, seconds_in
-from .left_out import inside, items, left_out
-from .macros import expand_all, text
+from .left_out import left_out
+from .macros import expand_all
 from .macros import read as read_macros
 from .reading import read
+from .values import duration, inside, items, seconds_in, text
 
 _LARGEST = 1 << 21
 """Characters of all models' commands and tables together; without macros they are about as long as the YAML."""
@@ -215,7 +215,7 @@ class _Whole:
         return programs.most_common(1)[0][0] if programs else ""
 
     def _free(self, alias: str, name: str) -> bool:
-        """Whether a model may have an alias: names in `aliases` take precedence over those in commands."""
+        """Whether a model can have an alias: names in `aliases` take precedence over those in commands."""
         return alias not in self.models and self.owners.setdefault(alias, name) == name
 
     def _is_among(self, name: str, spec: Mapping[str, Any], names: set[str]) -> bool:

@@ -14,11 +14,11 @@ import click
 
 from ...config import find
 from ...errors import ConfigError, Error, SetupError
+from ...process.lines import visible
 from ..configs import load
 from ..groups import Group
 from ..options import config_option, url_option
 from ..target import connect
-from ..visible import visible
 from .job import make_job
 from .manager import Name, manager, usual
 from .place import put, remove, written_before
@@ -30,7 +30,7 @@ _env_option = click.option(
     "names",
     metavar="NAME",
     multiple=True,
-    help="Take this variable along, with its value here; may be given again.",
+    help="Pass this environment variable on to the service, with its present value (repeatable).",
 )
 
 
@@ -38,8 +38,8 @@ _env_option = click.option(
 def command() -> None:
     """Keep llmsup running, as a launchd agent or a systemd user unit.
 
-    It is started at login and again if it fails, and serves what `llmsup serve` does in this terminal: with the same
-    config, and the same PATH to find engines on.
+    It starts at login, is restarted if it fails, and serves what `llmsup serve` does in this terminal: with the same
+    config, and the same PATH to find engines.
 
     \b
     Example:
@@ -51,7 +51,9 @@ def command() -> None:
 @command.command("print")
 @config_option
 @_env_option
-@click.option("--for", "name", type=click.Choice(["launchd", "systemd"]), help="For this one; else what is here.")
+@click.option(
+    "--for", "name", type=click.Choice(["launchd", "systemd"]), help="The service manager  [default: this system's]"
+)
 def show(config: str | None, names: tuple[str, ...], name: Name | None) -> None:
     """Print what `install` would write, and write nothing."""
     click.echo(manager(name or usual()).text(make_job(config, names)), nl=False)
@@ -61,16 +63,16 @@ def show(config: str | None, names: tuple[str, ...], name: Name | None) -> None:
 @config_option
 @_env_option
 def install(config: str | None, names: tuple[str, ...]) -> None:
-    """Write the service's file and start it; one that is installed is replaced.
+    """Write the service's file and start the service, replacing one that is installed.
 
-    Do it again when `shutdown_grace` or `stop_grace` get longer in the config, or when Python or llmsup move.
+    Run it again after raising `shutdown_grace` or `stop_grace` in the config, and after moving Python or llmsup.
     """
     must_be_ourselves()
     here = manager(usual())
     anew = written_before(here.file)
     job = make_job(config, names)
     must_start(job)
-    if not anew:  # a server that runs then is most likely the service itself
+    if not anew:  # if it is installed, the server that runs is most likely the service itself
         must_be_free(job.listen)
     put(here.file, here.text(job))
     click.echo(f"Wrote {visible(str(here.file))}")
@@ -79,9 +81,9 @@ def install(config: str | None, names: tuple[str, ...]) -> None:
     except ToolFailed as error:
         raise SetupError(
             f"{error.message} {here.file} stays, but the service may not run.",
-            hint=f"To start it, type: {shown(here.way)}   What it says: {shown([here.log])}",
+            hint=f"To start it, type: {shown(here.way)}   To see its log: {shown([here.log])}",
         ) from None
-    click.echo(f"Started it. `llmsup service status` shows how it is, and `{visible(shown([here.log]))}` its log.")
+    click.echo(f"Started it. `llmsup service status` shows its state, `{visible(shown([here.log]))}` its log.")
     if here.note:
         click.echo(here.note)
 
@@ -99,21 +101,21 @@ def uninstall() -> None:
     _unless_missing(here.forget, "The file is removed all the same.")
 
 
-@command.command(short_help="Show how the service is, and whether the server answers.")
+@command.command(short_help="Show whether the service runs and the server answers.")
 @url_option
 def status(url: str | None) -> None:
-    """Show how the service is, and whether the server answers; exit code 1 unless it runs and answers."""
+    """Show whether the service runs and the server answers; the exit code is 1 unless both are so."""
     here = manager(usual())
     ours = os.path.lexists(here.file) and written_before(here.file)
     click.echo(
         f"file:    {visible(str(here.file))}{'' if ours else ' (not there; `llmsup service install` writes it)'}"
     )
     try:
-        standing = here.standing()
+        state = here.state()
     except ToolFailed as error:
         runs, text = False, error.message
     else:
-        runs, text = standing.runs, standing.text
+        runs, text = state.runs, state.text
     click.echo(f"{here.name}: {visible(text)}")
     answers, text = _health(url)
     click.echo(f"server:  {visible(text)}")
@@ -135,13 +137,13 @@ def _health(url: str | None) -> tuple[bool, str]:
 
 
 def _mistakes() -> str:
-    """Why the server couldn't start: what is wrong in its config, or ""."""
+    """Why the server couldn't start: the mistakes in its config, or ""."""
     try:
         path = find(None)
         if path:
             load(path)
     except ConfigError as error:
-        return f"{error} (`llmsup check` tells)"
+        return f"{error} (see `llmsup check`)"
     except SetupError as error:
         return str(error)
     return ""

@@ -1,6 +1,6 @@
-"""What the service manager runs: the command, its environment, and how long it may take to start and stop.
+"""What the service manager runs: the command, its environment, and the time limits for its start and stop.
 
-How it is written down is in `launchd` and `systemd`.
+`launchd` and `systemd` write it down, each in its own format.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ...units import Seconds
 from .surroundings import read_there, surroundings, unwritable
 
 START = Seconds(120)
-"""Seconds that it may take until requests are answered. A warm start takes a second; Python's first one on a cold disk
-takes longer, and llmsup itself allows three seconds for the first scan for models."""
+"""Seconds until requests must be answered. A warm start takes a second; Python's first one from a cold disk takes
+longer, and llmsup itself allows three seconds for the first scan for models."""
 
 REST = Seconds(20)
-"""Seconds that stopping may take on top of `shutdown_grace` and `stop_grace`: final messages on open connections,
-waiting for engines' memory to be freed, the guard."""
+"""Seconds for a stop beyond `shutdown_grace` and `stop_grace`: the last messages on open connections, the return of the
+engines' memory, the guard."""
 
 
 @frozen

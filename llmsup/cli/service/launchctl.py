@@ -65,7 +65,7 @@ class Launchctl:
     def forget(self) -> None:
         """Does nothing: launchd reads the directory at login."""
 
-    def standing(self) -> ServiceState:
+    def state(self) -> ServiceState:
         """What `launchctl print` shows, which is meant for people and has changed before. Raises ToolFailed."""
         try:
             return read_print(ask("launchctl", "print", self._target))

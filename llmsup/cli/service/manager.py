@@ -57,7 +57,7 @@ class Manager(Protocol):
     def forget(self) -> None:
         """Make the manager notice that the file is gone. Raises ToolFailed."""
 
-    def standing(self) -> ServiceState:
+    def state(self) -> ServiceState:
         """The service's state. Raises ToolFailed."""
 
 

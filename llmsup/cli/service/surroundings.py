@@ -1,4 +1,4 @@
-"""The environment of the service, and what of the terminal's it needs to be given."""
+"""The environment of the service, and which of the terminal's variables it needs."""
 
 from __future__ import annotations
 

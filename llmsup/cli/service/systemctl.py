@@ -44,7 +44,7 @@ class Systemctl:
         """Make systemd reload its unit files. Raises ToolFailed."""
         ask(*_USER, "daemon-reload")
 
-    def standing(self) -> ServiceState:
+    def state(self) -> ServiceState:
         """The state by `systemctl show`. Raises ToolFailed."""
         return read_show(ask(*_USER, "show", UNIT))
 

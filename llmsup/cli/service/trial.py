@@ -1,4 +1,4 @@
-"""Checks before a service is installed, so that the manager doesn't restart a broken one over and over."""
+"""Checks before a service is installed, so that the manager doesn't restart a broken one again and again."""
 
 from __future__ import annotations
 
