@@ -138,6 +138,8 @@ def split_upstream(raw_path: bytes, knows: Callable[[str], bool]) -> Upstream:
         raise NotFound("No model is named.", hint="Call /upstream/MODEL/PATH.")
     parts = rest.split(b"/")
     for count in range(min(len(parts), MAX_PARTS), 0, -1):
+        if not parts[count - 1]:
+            continue  # the slash is the engine's path: a name is known with one at its end, too
         name = unquote_to_bytes(b"/".join(parts[:count])).decode("utf-8", "replace")
         if knows(name):
             return Upstream(name, b"/" + b"/".join(parts[count:]) if count < len(parts) else None)

@@ -116,7 +116,10 @@ def build_app(
 
     @app.errorhandler(HTTPException)
     async def on_http_error(error: HTTPException) -> Response:
-        return as_error(_translated(error, app, gateway.routes), dialect())
+        ours = _translated(error, app, gateway.routes)
+        if isinstance(ours, MethodNotAllowed) and request.method == "OPTIONS":
+            return Response(b"", HTTPStatus.NO_CONTENT, {"Allow": ", ".join((*ours.allowed, "OPTIONS"))})
+        return as_error(ours, dialect())
 
     @app.errorhandler(Exception)
     async def on_bug(error: Exception) -> Response:

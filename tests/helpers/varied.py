@@ -70,7 +70,7 @@ SAMPLING: Mapping[str, Mapping[str, Any]] = {
     "timings with each token": {"timings_per_token": True, "stream": True},
     "progress": {"return_progress": True, "stream": True},
     "min_p, typical, sigma": {"min_p": 0.1, "typical_p": 0.9, "top_n_sigma": 1.5},
-    "everything null": dict.fromkeys(("stream", "stop", "top_k", "temperature", "seed", "n", "grammar", "tools")),
+    "everything null": dict.fromkeys(("stream", "stop", "top_k", "top_p", "min_p", "n", "grammar", "tools")),
     "unknown members": {"frobnicate": {"a": [1, 2, {"b": None}]}, "user": "me", "metadata": {}},
     "no cache": {"cache_prompt": False},
     "an unusual seed": {"seed": 2**31 - 1},
@@ -277,24 +277,30 @@ def under() -> Iterator[Request]:
     yield raw(f"{prefix}/v1/audio/transcriptions", "a form", FORM, f"multipart/form-data; boundary={BOUNDARY}")
 
 
-BODIES: Mapping[str, bytes] = {
+NO_OBJECT: Mapping[str, bytes] = {
     "nothing": b"",
-    "half an object": b'{"content": "x"',
+    "half an object": b'{"model": "chat", "content": "x"',
     "no JSON": b"hello",
     "a list": b'["content"]',
     "a word": b'"content"',
     "a number": b"7",
-    "bytes that are no UTF-8": b'{"content": "\xff\xfe"}',
-    "half a surrogate pair": b'{"content": "\\ud800"}',
-    "something behind it": b'{"content": "x"} x',
-    "not a number": b'{"content": NaN}',
-    "a comment": b'{"content": "x" /* y */}',
-    "a comma too many": b'{"content": "x",}',
-    "a byte order mark": b'\xef\xbb\xbf{"content": "x"}',
-    "a member twice": b'{"content": "x", "content": "y"}',
-    "deep": b'{"content": ' + b"[" * 200 + b"]" * 200 + b"}",
-    "a number without end": b'{"content": "x", "with_pieces": 1e999}',
+    "half a surrogate pair": b'{"model": "chat", "content": "\\ud800"}',
+    "something behind it": b'{"model": "chat", "content": "x"} x',
+    "not a number": b'{"model": "chat", "content": NaN}',
+    "a comment": b'{"model": "chat", "content": "x" /* y */}',
+    "a comma too many": b'{"model": "chat", "content": "x",}',
     "zero bytes": b"\0" * 20,
+}
+BODIES: Mapping[str, bytes] = {
+    **NO_OBJECT,
+    "bytes that are no UTF-8": b'{"model": "chat", "content": "\xff\xfe"}',
+    "a byte order mark": b'\xef\xbb\xbf{"model": "chat", "content": "x"}',
+    "a member twice": b'{"model": "chat", "content": "x", "content": "y"}',
+    "deep": b'{"model": "chat", "content": ' + b"[" * 200 + b"]" * 200 + b"}",
+    "a number without end": b'{"model": "chat", "content": "x", "with_pieces": 1e999}',
+    "many members": b'{"model": "chat", "content": "x"' + b"".join(b', "m%d": %d' % (i, i) for i in range(300)) + b"}",
+    "spaces": b' {\t"model" :\r\n "chat", "content":  "x" } \n',
+    "an escaped name": b'{"m\\u006fdel": "ch\\u0061t", "content": "x"}',
 }
 BOUNDARY = "----b"
 FORM = (
@@ -327,7 +333,7 @@ def bad() -> Iterator[Request]:
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
         yield Request(method, "/health")
         yield Request(method, f"/slots?model={MODEL}")
-    for path in ("/nope", "/v1/nope", "/v1/chat/completion", "/v2/models", "/v1/models/none", "/%00", "/ü".encode().hex()):
+    for path in ("/nope", "/v1/nope", "/v1/chat/completion", "/v2/models", "/%00", "/%C3%BC", "no-slash"):
         yield Request("GET", path)
         yield Request("POST", path, b"{}")
 
