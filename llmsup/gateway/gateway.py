@@ -27,7 +27,7 @@ from .keeping import wanted_ttl
 from .message import ClientLeft, Reply, RequestHead, for_engine, switching, whole_reply
 from .reading import read_body
 from .room import Room, Share
-from .routes import Routes, Upstream, meant, only_looks, split_upstream
+from .routes import Routes, Upstream, may_load, meant, only_looks, split_upstream
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +100,7 @@ class Gateway(Watched):
             translation=translation,
             instead=instead,
             headers=headers,
+            loads=may_load(head),
             streaming=isinstance(fields, JsonBody) and route.streams(fields),
             ttl=wanted_ttl(fields) if isinstance(fields, JsonBody) else Seconds(0),
             client=self.guard.client(head),
@@ -126,6 +127,7 @@ class Gateway(Watched):
             dialect=route.dialect,
             headers=for_engine(head.headers) + (switching(head.headers) if route.model == "path" else []),
             looks=only_looks(route, head, path, backend.spec.idle_paths),
+            loads=may_load(head),
             client=self.guard.client(head),
             sent=share.release,
         )

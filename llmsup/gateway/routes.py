@@ -118,6 +118,11 @@ def only_looks(route: Route, head: RequestHead, target: bytes, idle_paths: Itera
     return looks and head.parameter("autoload") not in ("true", "1")
 
 
+def may_load(head: RequestHead) -> bool:
+    """Tell whether a model may be loaded for a request: not with `autoload=false`, as in llama-server's router."""
+    return not head.query or head.parameter("autoload") not in ("false", "0")
+
+
 @frozen
 class Upstream:
     """A path under /upstream: the model's name, and the rest for the engine; None if even the "/" is missing."""

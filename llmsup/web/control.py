@@ -20,6 +20,7 @@ from ..gateway.body import JsonBody
 from ..units import Bytes
 from .answers import as_json, as_text
 from .control_body import control_body
+from .llama_server_list import as_ollama_lists
 from .status import model_entry, running_entry
 
 BY_HAND = "asked for over the API"
@@ -95,7 +96,8 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
                 model_entry(model, created=created, cost=cost, ceiling=most, names=names, preset=preset, lacks=lacks)
                 for preset in presets(model.spec)
             ]
-        return as_json({"object": "list", "data": sorted(data, key=lambda entry: str(entry["id"]).casefold())})
+        data.sort(key=lambda entry: str(entry["id"]).casefold())
+        return as_json({"object": "list", "data": data, "models": as_ollama_lists(data)})
 
     @routes.get("/v1/models/<model:name>")
     async def model(name: str) -> Response:

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
 import trio
 from attrs import evolve, frozen
 from by_hand import Heard, ask
@@ -243,5 +242,10 @@ async def test_the_same_through_llmsup(tmp_path: Path) -> None:
             met.update(known)
             if not (len(known) == 1 and known[0].ours(through)):
                 found.append(f"{request}\n    {differs}")
+        lists = await both(socket, served.client.port, Request("GET", "/v1/models"))
     assert not found, "\n".join(("answers that differ:", *found))
     assert met == set(KNOWN), "what no longer differs need not be listed"
+    theirs, ours_ = (json.loads(heard.body) for heard in lists)
+    for member in ("id", "aliases", "tags", "object", "meta"):
+        assert ours_["data"][0][member] == theirs["data"][0][member]
+    assert ours_["models"][0].keys() == theirs["models"][0].keys()

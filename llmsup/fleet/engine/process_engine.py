@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import trio
 
@@ -29,7 +31,7 @@ FIRST_POLL = 0.01
 SLOWEST_POLL = 0.25
 """Seconds between the last ones; in between, a twentieth of the time it has taken so far."""
 
-_PROGRESS = "cmd_child_to_router:state:"
+_STATE = "cmd_child_to_router:state:"
 
 
 class RunningEngine:
@@ -41,6 +43,7 @@ class RunningEngine:
         self.pool = Pool.to(launch.address)
         self.meter = Meter()
         self.progress: float | None = None
+        self.told: Mapping[str, Any] = {}
         self._child = child
         self._book = book
         self._health = Health(launch)
@@ -52,18 +55,23 @@ class RunningEngine:
     async def pump(self) -> None:
         try:
             async for line in self._child.lines():
-                if self.launch.tells_progress and line.startswith(_PROGRESS):
-                    self._note_progress(line.removeprefix(_PROGRESS))
+                if self.launch.tells_progress and line.startswith(_STATE):
+                    self._note_state(line.removeprefix(_STATE))
                 else:
                     self._book.write(line)
                     self.meter.line(line)
         finally:
             self._pumped.set()
 
-    def _note_progress(self, line: str) -> None:
-        # {"state": "loading", "payload": {"value": 0.0 ... 1.0}}: internal to llama.cpp, so expect anything.
+    def _note_state(self, line: str) -> None:
+        # {"state": "loading", "payload": {"value": 0.0 ... 1.0}}, in the end {"state": "ready", "payload": {"meta": ...}}:
+        # internal to llama.cpp, so expect anything.
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            self.progress = float(json.loads(line)["payload"]["value"])
+            said = json.loads(line)
+            if said["state"] == "ready":
+                self.told = dict(said["payload"])
+            else:
+                self.progress = float(said["payload"]["value"])
         self._reports += 1
         self._book.notify()
 
