@@ -28,8 +28,10 @@ from ..gateway.routes import Routes
 from .answers import as_error
 from .bridge import bridge
 from .connection import LeasingConnection, LeasingRequest, response_of
-from .control import control, llama_swap, models
+from .control import control, models
 from .events import events
+from .llama_swap import llama_swap
+from .llama_swap_metrics import llama_swap_metrics
 from .logs import logs
 from .memory import memory
 from .metrics import metrics
@@ -78,7 +80,8 @@ def build_app(
         models(fleet, governor),
         memory(fleet, governor),
         metrics(fleet, governor),
-        llama_swap(fleet),
+        llama_swap(fleet, gateway.activity),
+        llama_swap_metrics(gateway.activity),
         logs(fleet),
         events(fleet),
         bridge(scheduler),

@@ -18,12 +18,11 @@ from ..fleet.model.states import State
 from ..fleet.reconciler import Reconciler
 from ..gateway.body import JsonBody
 from ..units import Bytes
-from .answers import as_json, as_text
+from .answers import as_json
 from .control_body import control_body
 from .llama_server_list import as_ollama_lists
+from .llama_swap import BY_HAND
 from .status import model_entry, running_entry
-
-BY_HAND = "asked for over the API"
 
 
 def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprint:
@@ -140,28 +139,6 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
         done["seconds"] = round(trio.current_time() - began, 3)
         names = [model.spec.name for model in models]
         return as_json({**done, "models": names} if everything else {**done, "model": names[0]})
-
-    return routes
-
-
-def llama_swap(fleet: Fleet) -> Blueprint:
-    """llama-swap's spellings of unload, with its answers."""
-    routes = Blueprint("llama_swap", __name__)
-
-    @routes.get("/unload")
-    async def unload() -> Response:
-        await fleet.unload_all(BY_HAND)
-        return as_text("OK")
-
-    @routes.post("/api/models/unload")
-    async def unload_all() -> Response:
-        await fleet.unload_all(BY_HAND)
-        return as_json({"msg": "ok"})
-
-    @routes.post("/api/models/unload/<model:name>")
-    async def unload_one(name: str) -> Response:
-        await fleet.find_running(name).unload(BY_HAND)
-        return as_text("OK")
 
     return routes
 

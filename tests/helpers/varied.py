@@ -1,4 +1,4 @@
-"""Requests of every sort for a llama-server: each path it routes, streamed or not, and bad ones, for tests that compare.
+"""Requests of every sort for a llama-server: each path that it routes, streamed or not, and bad ones.
 
 All are cheap: a few tokens at most. Which answers are right is not known here.
 """
@@ -305,7 +305,8 @@ BODIES: Mapping[str, bytes] = {
 BOUNDARY = "----b"
 FORM = (
     b'------b\r\nContent-Disposition: form-data; name="model"\r\n\r\nchat\r\n'
-    b'------b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\nRIFF\0\0\r\n'
+    b'------b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n'
+    b"Content-Type: audio/wav\r\n\r\nRIFF\0\0\r\n"
     b"------b--\r\n"
 )
 

@@ -64,7 +64,7 @@ class RunningEngine:
             self._pumped.set()
 
     def _note_state(self, line: str) -> None:
-        # {"state": "loading", "payload": {"value": 0.0 ... 1.0}}, in the end {"state": "ready", "payload": {"meta": ...}}:
+        # {"state": "loading", "payload": {"value": 0.0 ... 1.0}}, and in the end {"state": "ready", "payload": {...}}:
         # internal to llama.cpp, so expect anything.
         with contextlib.suppress(ValueError, KeyError, TypeError):
             said = json.loads(line)
