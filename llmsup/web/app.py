@@ -77,7 +77,7 @@ def build_app(
     app.url_map.merge_slashes = False  # paths are canonical (`gateway.paths`), and engines' must not change
     for routes in (
         control(fleet, reconciler, governor),
-        models(fleet, governor),
+        models(fleet, reconciler, governor),
         memory(fleet, governor),
         metrics(fleet, governor),
         llama_swap(fleet, gateway.activity),

@@ -20,6 +20,8 @@ from ..gateway.body import JsonBody
 from ..units import Bytes
 from .answers import as_json
 from .control_body import control_body
+from .events import as_events
+from .llama_server_events import follow
 from .llama_server_list import as_ollama_lists
 from .llama_swap import BY_HAND
 from .status import model_entry, running_entry
@@ -75,7 +77,7 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
     return routes
 
 
-def models(fleet: Fleet, governor: Governor) -> Blueprint:
+def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprint:
     """Return the routes for models: list, load, unload."""
     routes = Blueprint("models", __name__)
     created = int(time.time())
@@ -83,6 +85,8 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
     @routes.get("/models")
     @routes.get("/v1/models")
     async def listed() -> Response:
+        if request.args.get("reload") in ("1", "true"):
+            await reconciler.rescan()
         most = Bytes(governor.machine().ceiling)
         data: list[dict[str, Any]] = []
         shown = [model for model in fleet.models.values() if not model.spec.unlisted]
@@ -97,6 +101,10 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
             ]
         data.sort(key=lambda entry: str(entry["id"]).casefold())
         return as_json({"object": "list", "data": data, "models": as_ollama_lists(data)})
+
+    @routes.get("/models/sse")
+    async def watched() -> Response:
+        return as_events(follow(fleet))
 
     @routes.get("/v1/models/<model:name>")
     async def model(name: str) -> Response:

@@ -11,8 +11,8 @@ from ..errors import MethodNotImplemented, NotFound
 from ..fleet.fleet import Fleet
 from ..gateway.activity import Activity
 from .answers import as_json, as_text
-from .connection import RelayBody
 from .control_body import control_body
+from .events import as_events
 from .llama_swap_events import follow
 
 BY_HAND = "asked for over the API"
@@ -39,11 +39,7 @@ def llama_swap(fleet: Fleet, activity: Activity) -> Blueprint:
 
     @routes.get("/api/events")
     async def events() -> Response:
-        response = Response(RelayBody(follow(fleet, activity)), content_type="text/event-stream")
-        response.timeout = None
-        response.headers["Cache-Control"] = "no-store"
-        response.headers["X-Accel-Buffering"] = "no"
-        return response
+        return as_events(follow(fleet, activity))
 
     @routes.get("/api/profiles")
     async def profiles() -> Response:

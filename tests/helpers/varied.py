@@ -253,7 +253,7 @@ def looks() -> Iterator[Request]:
         yield Request("HEAD", path + query)
     yield Request("GET", "/health")
     yield Request("GET", "/v1/health")
-    for path in ("/models", "/v1/models", "/v1/models/chat", "/models/sse"):
+    for path in ("/models", "/v1/models", "/v1/models/chat"):
         yield Request("GET", path)
 
 

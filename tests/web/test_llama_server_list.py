@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import trio
 from attrs import evolve
 from gguf_files import tiny_llama
-from serving import fake, serving
+from serving import PATIENCE, fake, serving
 
-from llmsup.config.schema import Catalog, Config, ModelSpec
+from llmsup.config.schema import Bridge, Catalog, Config, ModelSpec
 from llmsup.engines.command.kind import Command
 from llmsup.engines.kind import Machine, Wanted
 from llmsup.engines.kinds import KINDS
 from llmsup.engines.launch import Launch
+from llmsup.units import NEVER
 
 
 class InTheProtocol(Command):
@@ -58,6 +61,42 @@ async def test_the_id_is_one_of_the_aliases() -> None:
         assert entries["m"]["aliases"] == ["m", "n"]
         assert entries["m:warm"]["aliases"] == ["m:warm", "n:warm"]
         assert (await served.client.chat("n:warm")).status == 200
+
+
+async def test_the_routers_events() -> None:
+    """A model that is loaded and unloaded, and one that can't be."""
+    kinds = evolve(KINDS, command=InTheProtocol())
+    async with serving(fake("m", "--progress"), fake("broken", "--exit-after", 0), kinds=kinds) as served:
+        answer = await served.client.send("GET", "/models/sse")
+        heard, wanted = b"", 5
+        await served.client.chat("m")
+        await served.client.post("/models/unload", model="m")
+        await served.client.chat("broken")
+        with trio.fail_after(PATIENCE):
+            while heard.count(b"data: ") < wanted:
+                heard += await answer.body()
+        await answer.close()
+    said = [
+        json.loads(line.removeprefix("data: ")) for line in heard.decode().splitlines() if line.startswith("data: ")
+    ]
+    assert [(each["model"], each["event"], each["data"]["status"]) for each in said[:3]] == [
+        ("m", "model_status", "loading"),
+        ("m", "status_change", "loaded"),
+        ("m", "status_change", "unloaded"),
+    ]
+    assert said[1]["data"]["info"]["meta"] == {"n_ctx": 4096, "n_vocab": 8}
+    assert (said[3]["model"], said[3]["data"]) == ("broken", {"status": "loading"})
+    assert (said[4]["data"]["status"], said[4]["data"]["failed"]) == ("unloaded", True)
+
+
+async def test_a_list_may_be_read_anew(tmp_path: Path) -> None:
+    """With the router's word for it."""
+    config = Config(catalog=Catalog(roots=(tmp_path,), ollama=None), bridge=Bridge(every=NEVER))
+    async with serving(config=config) as served:
+        assert (await served.client.get("/models")).json["data"] == []
+        tiny_llama(tmp_path / "pub/new/new.gguf")
+        assert (await served.client.get("/models")).json["data"] == []
+        assert len((await served.client.get("/models?reload=1")).json["data"]) == 1
 
 
 async def test_the_second_list_has_the_same_models() -> None:

@@ -71,7 +71,7 @@ async def opened(served: Served) -> AsyncIterator[Page]:
     """The page's EventSource."""
     answer = await served.client.send("GET", "/api/events", headers=[(b"accept", b"text/event-stream")])
     headers = {name.lower(): value for name, value in answer.headers}
-    assert (answer.status, headers[b"content-type"]) == (200, b"text/event-stream")
+    assert (answer.status, headers[b"content-type"]) == (200, b"text/event-stream; charset=utf-8")
     try:
         yield Page(answer)
     finally:

@@ -75,7 +75,7 @@ def under(request: Request) -> bool:
 
 
 POST_ONLY = ("/v1/chat/completions", "/tokenize")
-NOWHERE = ("/nope", "/v1/nope", "/v1/chat/completion", "/v2/models", "/%00", "/%C3%BC", "/models/sse")
+NOWHERE = ("/nope", "/v1/nope", "/v1/chat/completion", "/v2/models", "/%00", "/%C3%BC")
 
 KNOWN = (
     Known(
