@@ -49,9 +49,10 @@ def ask(to: Path | int, request: Request, patience: float = 30) -> Heard:
         connection.putrequest(request.method, request.path, skip_accept_encoding=True)
         for name, value in request.headers.items():
             connection.putheader(name, value)
-        if request.body or request.method == "POST":
+        chunked = request.headers.get("Transfer-Encoding") == "chunked"
+        if not chunked and (request.body or request.method == "POST"):
             connection.putheader("Content-Length", str(len(request.body)))
-        connection.endheaders(request.body or None)
+        connection.endheaders(request.body or None, encode_chunked=chunked)
         response = connection.getresponse()
         body = response.read()
         headers = [(name.lower(), value) for name, value in response.getheaders()]

@@ -9,10 +9,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from attrs import Factory, frozen
+from attrs import Factory, evolve, frozen
 
 HI = [{"role": "user", "content": "Say hi."}]
 MODEL = "chat"
+EMBEDDER = "embed"
 
 GRAMMAR = 'root ::= "yes" | "no"'
 SCHEMA = {"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"]}
@@ -137,6 +138,21 @@ def chats() -> Iterator[Request]:
     yield post(CHAT[1], "no messages at all", **few)
     yield post(f"{CHAT[0]}?beta=true&x=%20y", "a query", messages=HI, **few)
 
+    for about, headers in FRAMED.items():
+        yield evolve(post(CHAT[0], about, messages=HI, **few), headers={**JSON, **headers})
+        streamed = post(CHAT[0], f"{about}, streamed", messages=HI, **few, stream=True)
+        yield evolve(streamed, headers={**JSON, **headers})
+
+
+FRAMED: Mapping[str, Mapping[str, str]] = {
+    "in chunks": {"Transfer-Encoding": "chunked"},
+    "announced": {"Expect": "100-continue"},
+    "to be closed": {"Connection": "close"},
+    "one that wants it packed": {"Accept-Encoding": "gzip, deflate, br"},
+    "one that wants events": {"Accept": "text/event-stream"},
+    "from a page": {"Origin": "http://localhost:3000"},
+    "with a key": {"Authorization": "Bearer sk-none", "X-Api-Key": "none"},
+}
 
 MESSAGES: Mapping[str, Any] = {
     "system": [{"role": "system", "content": "Be brief."}, *HI],
@@ -339,6 +355,38 @@ def bad() -> Iterator[Request]:
         yield Request("POST", path, b"{}")
 
 
+def vectors() -> list[Request]:
+    """For a model that embeds, in an order that is always the same."""
+    inputs: Mapping[str, Any] = {
+        "plain": "hello",
+        "several": ["hello", "wörld", "👋"],
+        "tokens": [1, 2, 3],
+        "lists of tokens": [[1, 2], [3]],
+        "an empty text": "",
+        "an empty list": [],
+        "a number": 7,
+        "an object": {"a": 1},
+        "null": None,
+        "too long": "one two three " * 400,
+        "a token that isn't there": [10**6],
+    }
+    found = []
+    for path in ("/v1/embeddings", "/embeddings", "/embedding"):
+        for about, text in inputs.items():
+            found.append(post(path, about, model=EMBEDDER, input=text, content=text))
+        found.append(post(path, "nothing", model=EMBEDDER))
+        found.append(post(path, "in base64", model=EMBEDDER, input="hello", encoding_format="base64"))
+        found.append(post(path, "in nonsense", model=EMBEDDER, input="hello", encoding_format="morse"))
+        found.append(post(path, "streamed", model=EMBEDDER, input="hello", stream=True))
+    for path in ("/rerank", "/v1/rerank", "/reranking", "/v1/reranking"):
+        found += [post(path, "by an embedder", model=EMBEDDER, query="a", documents=["b", "c"])]
+    found.append(post(CHAT[0], "by an embedder", model=EMBEDDER, messages=HI, max_tokens=2))
+    found.append(post(TEXT[1], "by an embedder", model=EMBEDDER, prompt="a", n_predict=2))
+    found.append(post("/tokenize", "by an embedder", model=EMBEDDER, content="hello"))
+    found += [Request("GET", f"{path}?model={EMBEDDER}") for path in ("/props", "/slots", "/health")]
+    return found
+
+
 def everything() -> list[Request]:
-    """All of them, in an order that is always the same."""
+    """All the others, in an order that is always the same."""
     return [*looks(), *chats(), *texts(), *others(), *under(), *bad()]

@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 from by_hand import Heard, ask
 from real_engines import llama_server, smollm2
 from serving import PATIENCE, serving
-from varied import MODEL, NO_OBJECT, Request, everything
+from varied import EMBEDDER, MODEL, NO_OBJECT, Request, everything, vectors
 
 from llmsup.cli.configs import load
 from llmsup.config.schema import Bridge
@@ -31,6 +31,7 @@ OURS_TO_SAY = {
     "access-control-allow-credentials",
     "access-control-allow-headers",
     "access-control-allow-methods",
+    "vary",
 }
 """Which pages may read an answer is decided by llmsup, and not by an engine that lets every page in."""
 
@@ -154,13 +155,12 @@ def framed(request: Request, heard: Heard) -> bool:
     return request.method == "HEAD" or all(length == len(heard.body) for length in said)
 
 
-def checked_line(config: Path) -> list[str]:
-    """The command line that `llmsup check` prints for the model."""
+def checked_line(config: Path, name: str) -> list[str]:
+    """The command line that `llmsup check` prints for a model."""
     words = [sys.executable, "-m", "llmsup", "check", "--json", "--config", str(config)]
     printed = subprocess.run(words, capture_output=True, check=True, timeout=PATIENCE).stdout
-    (model,) = json.loads(printed)["models"]
-    line: list[str] = model["command"]
-    return line
+    (line,) = (model["command"] for model in json.loads(printed)["models"] if model["model"] == name)
+    return list(line)
 
 
 @asynccontextmanager
@@ -203,8 +203,9 @@ async def both(direct: Path, through: int, request: Request) -> tuple[Heard, Hea
     return heard[0], heard[1]
 
 
-async def test_the_same_through_llmsup(tmp_path: Path) -> None:
-    """Both engines get the same requests in the same order, so that what each of them keeps of a prompt is the same."""
+@asynccontextmanager
+async def compared(model: str, tmp_path: Path) -> AsyncIterator[tuple[Path, int]]:
+    """A llama-server of our own, and llmsup, which runs another: where they are. Both have the same line."""
     config = tmp_path / "llmsup.toml"
     config.write_text(
         f"""
@@ -214,38 +215,68 @@ async def test_the_same_through_llmsup(tmp_path: Path) -> None:
         ctx_size = 512
         parallel = 1
         threads = 1
+        [models.{EMBEDDER}]
+        path = {json.dumps(str(smollm2()))}
+        engine = "llama-server"
+        kind = "embedding"
+        args = ["--pooling", "mean"]
+        ctx_size = 512
+        parallel = 1
+        threads = 1
         [engines.llama-server]
         command = [{json.dumps(str(llama_server()))}]
         [catalog]
         serve_all = false
         """
     )
-    line = await trio.to_thread.run_sync(checked_line, config)
+    line = await trio.to_thread.run_sync(checked_line, config, model)
     socket = tmp_path / "direct.sock"
-    requests, found, met = everything(), [], set[Known]()
-    assert len(requests) >= 200
     async with serving(config=evolve(load(config), bridge=Bridge(every=NEVER))) as served, started(line, socket):
-        assert (await served.client.post("/models/load", model=MODEL)).status == 200
-        run = served.model(MODEL).run
+        assert (await served.client.post("/models/load", model=model)).status == 200
+        run = served.model(model).run
         assert run
         engine = run.engine
         assert engine
         at = line.index("<socket>")
         assert [*engine.launch.argv[:at], "<socket>", *engine.launch.argv[at + 1 :]] == line
-        for request in requests:
-            direct, through = await both(socket, served.client.port, request)
-            assert framed(request, direct)
-            assert framed(request, through), request
-            if not (differs := difference(direct, through)):
-                continue
+        yield socket, served.client.port
+
+
+async def differences(requests: Iterable[Request], direct: Path, through: int) -> tuple[list[str], set[Known]]:
+    """Those that nobody means, and those that are meant. Both engines get the same requests in the same order, so that
+    what each of them keeps of a prompt is the same.
+    """
+    found, met = [], set[Known]()
+    for request in requests:
+        heard, passed_on = await both(direct, through, request)
+        assert framed(request, heard)
+        assert framed(request, passed_on), request
+        if differs := difference(heard, passed_on):
             known = [each for each in KNOWN if each.of(request)]
             met.update(known)
-            if not (len(known) == 1 and known[0].ours(through)):
+            if not (len(known) == 1 and known[0].ours(passed_on)):
                 found.append(f"{request}\n    {differs}")
-        lists = await both(socket, served.client.port, Request("GET", "/v1/models"))
+    return found, met
+
+
+async def test_the_same_through_llmsup(tmp_path: Path) -> None:
+    requests = everything()
+    assert len(requests) >= 200
+    async with compared(MODEL, tmp_path) as (direct, through):
+        found, met = await differences(requests, direct, through)
+        lists = await both(direct, through, Request("GET", "/v1/models"))
     assert not found, "\n".join(("answers that differ:", *found))
     assert met == set(KNOWN), "what no longer differs need not be listed"
-    theirs, ours_ = (json.loads(heard.body) for heard in lists)
+    theirs, (mine,) = (
+        json.loads(lists[0].body),
+        (each for each in json.loads(lists[1].body)["data"] if each["id"] == MODEL),
+    )
     for member in ("id", "aliases", "tags", "object", "meta"):
-        assert ours_["data"][0][member] == theirs["data"][0][member]
-    assert ours_["models"][0].keys() == theirs["models"][0].keys()
+        assert mine[member] == theirs["data"][0][member]
+    assert json.loads(lists[1].body)["models"][0].keys() == theirs["models"][0].keys()
+
+
+async def test_the_same_vectors(tmp_path: Path) -> None:
+    async with compared(EMBEDDER, tmp_path) as (direct, through):
+        found, _ = await differences(vectors(), direct, through)
+    assert not found, "\n".join(("answers that differ:", *found))
