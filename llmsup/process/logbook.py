@@ -9,7 +9,7 @@ from .ring import Ring
 
 
 class _PassedOn(str):
-    """A line that a book was given by another."""
+    """A line that a book was given by another. For JSON it has to be made a `str` (msgspec takes no subclass)."""
 
     __slots__ = ()
 
