@@ -16,7 +16,8 @@ ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 
 
 _BEGINNINGS = {
     *("models", "health", "running", "upstream", "logs", "memory", "events", "metrics", "bridge", "catalog"),
-    *("unload", "reload-config", "api/models"),
+    *("unload", "reload-config", "api/models", "api/events", "api/metrics", "api/profiles", "api/performance"),
+    *("api/captures", "api/inflight"),
 }
 _LMSTUDIO = re.compile(r"(.*)/api/v1/models(?:/.*)?")
 """LM Studio's `/v1`, which has `/api` before it: tried first, or `/api` would be taken for a proxy's prefix."""

@@ -153,8 +153,11 @@ def _part(entry: Entry, keys: Sequence[str]) -> int | None:
 
 
 def names_table(models: Sequence[Entry]) -> Table:
-    """Each model with its other names."""
-    rows = [[entry["id"], ", ".join((*entry["aliases"], *entry["names"])) or NOTHING] for entry in models]
+    """The models with all their names."""
+    also = {
+        entry["id"]: [each for each in (*entry["aliases"], *entry["names"]) if each != entry["id"]] for entry in models
+    }
+    rows = [[name, ", ".join(others) or NOTHING] for name, others in also.items()]
     return Table([Column("MODEL"), Column("ALSO ANSWERS TO", prose=True)], rows)
 
 

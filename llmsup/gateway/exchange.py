@@ -48,6 +48,7 @@ class Order:
         translation: Translates the engine's answer for the client; None to pass it on unchanged.
         instead: A reply to give once the model is loaded, instead of asking its engine.
         looks: Whether to ask the model only if it is loaded, and not to keep it loaded for this.
+        loads: Whether the model may be loaded for it; else it is refused unless the model is loaded.
         sent: Called when an engine has answered and the body is no longer needed.
         streaming: Whether the client asked for a stream.
         ttl: How long the client wants the model kept, in seconds.
@@ -62,6 +63,7 @@ class Order:
     translation: Translation | None = None
     instead: Reply | None = None
     looks: bool = False
+    loads: bool = True
     streaming: bool = False
     ttl: Seconds = Seconds(0)
     client: str = ""
@@ -93,6 +95,8 @@ class Exchange:
         order = self._order
         if order.looks:
             return self._fleet.look(order.backend)
+        if not order.loads:
+            self._fleet.look(order.backend).__exit__()  # raises if it isn't loaded
         return self._fleet.enter(order.backend, order.ttl, order.client)
 
     @property

@@ -18,6 +18,7 @@ from ..fleet.fleet import Fleet
 from ..process.watched import Watched
 from ..units import Bytes, Seconds
 from .access import RequestGuard
+from .activity import Activity, Record
 from .api.dialect import Asked, Route
 from .body import AT_ONCE, JsonBody, Turn, read_json, written
 from .edits import changes
@@ -27,7 +28,7 @@ from .keeping import wanted_ttl
 from .message import ClientLeft, Reply, RequestHead, for_engine, switching, whole_reply
 from .reading import read_body
 from .room import Room, Share
-from .routes import Routes, Upstream, meant, only_looks, split_upstream
+from .routes import Routes, Upstream, may_load, meant, only_looks, split_upstream
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Gateway(Watched):
 
     Attributes:
         guard: Checks keys and origins; `exchange` calls it, and front ends use it for their other paths.
+        activity: Which requests engines work on, and the last that are done.
         active: The number of requests in progress, from the first byte to the last.
         room: The memory for their bodies.
         fleet: The models.
@@ -48,6 +50,7 @@ class Gateway(Watched):
         self.routes = routes or Routes()
         self.guard = guard
         self.active = 0
+        self.activity = Activity()
         self.room = Room(lambda: Bytes(2 * self.server.max_body))
         self._turn = Turn()
         self.fleet = fleet
@@ -100,6 +103,7 @@ class Gateway(Watched):
             translation=translation,
             instead=instead,
             headers=headers,
+            loads=may_load(head),
             streaming=isinstance(fields, JsonBody) and route.streams(fields),
             ttl=wanted_ttl(fields) if isinstance(fields, JsonBody) else Seconds(0),
             client=self.guard.client(head),
@@ -126,6 +130,7 @@ class Gateway(Watched):
             dialect=route.dialect,
             headers=for_engine(head.headers) + (switching(head.headers) if route.model == "path" else []),
             looks=only_looks(route, head, path, backend.spec.idle_paths),
+            loads=may_load(head),
             client=self.guard.client(head),
             sent=share.release,
         )
@@ -187,6 +192,7 @@ class _Passage:
         self._share = gateway.room.share()
         self._exchange: Exchange | None = None
         self._inside = False
+        self._record: Record | None = None
         self._model = "-"
         self._status = 0
         self._began = trio.current_time()
@@ -216,10 +222,12 @@ class _Passage:
             return reply
         order, body = await gateway.order(head, route, self._chunks, self._share)
         self._model = order.backend.spec.name
+        record = self._record = gateway.activity.began(head, self._model)
         self._exchange = Exchange(gateway.fleet, order, body, gateway.server.loading_comments)
         del body  # the exchange lets it go as soon as it can
         reply = await self._exchange.reply()
         self._status = reply.status
+        record.content_type = _content_type(reply)
         return reply
 
     async def __aexit__(
@@ -234,7 +242,10 @@ class _Passage:
             self._share.release()
             self._gateway.active -= 1
             self._gateway.notify()
-            outcome = self._status if error is None and not self._broke else self._cut_short(error)
+            status, cause = self._end(error or self._broke)
+            if self._record is not None:
+                self._gateway.activity.ended(self._record, self._status or status, cause)
+            outcome = f"{self._status} cut short ({cause})" if self._status and cause else status or cause
             method, path = self._head.method, _printable(self._head.path)
             seconds = trio.current_time() - self._began
             log.info("%s %s %s: %s in %.3f s", method, path, self._model, outcome, seconds)
@@ -244,20 +255,17 @@ class _Passage:
         """Why a stream ended early although it was complete for the front end, because its last event is the error."""
         return self._exchange.trouble if self._exchange is not None else None
 
-    def _cut_short(self, error: BaseException | None) -> str:
-        """Word the end of a request cut short, so that a plain 200 in the log means a complete answer."""
-        error = error or self._broke
+    def _end(self, error: BaseException | None) -> tuple[int, str]:
+        """How the request ended: a status, 0 if nobody was there to get one; and why it is cut short, "" if it isn't,
+        so that a plain 200 in the log means a complete answer.
+        """
+        if error is None or (self._status and self._exchange is not None and self._exchange.whole):
+            return self._status, ""
         if isinstance(error, Error):
-            status, cause = error.status, error.code
-        elif isinstance(error, Exception) and not isinstance(error, ClientLeft):
-            status, cause = Error.status, Error.code  # a bug of ours, logged where it was caught
-        else:
-            status, cause = None, "client left"
-        if self._status and self._exchange is not None and self._exchange.whole:
-            return str(self._status)
-        if self._status:
-            return f"{self._status} cut short ({cause})"
-        return str(status or cause)
+            return error.status, error.code
+        if isinstance(error, Exception) and not isinstance(error, ClientLeft):
+            return Error.status, Error.code  # a bug of ours, logged where it was caught
+        return 0, "client left"
 
 
 def _path(head: RequestHead, route: Route, fields: JsonBody | MultipartBody | None) -> bytes:
@@ -268,6 +276,10 @@ def _path(head: RequestHead, route: Route, fields: JsonBody | MultipartBody | No
     if target:
         return target.encode()
     return head.raw_path if route.path.endswith("/*") else route.path.encode()
+
+
+def _content_type(reply: Reply) -> str:
+    return next((value.decode("latin-1") for name, value in reply.headers if name.lower() == b"content-type"), "")
 
 
 def _query(head: RequestHead) -> bytes:

@@ -118,6 +118,11 @@ def only_looks(route: Route, head: RequestHead, target: bytes, idle_paths: Itera
     return looks and head.parameter("autoload") not in ("true", "1")
 
 
+def may_load(head: RequestHead) -> bool:
+    """Tell whether a model may be loaded for a request: not with `autoload=false`, as in llama-server's router."""
+    return not head.query or head.parameter("autoload") not in ("false", "0")
+
+
 @frozen
 class Upstream:
     """A path under /upstream: the model's name, and the rest for the engine; None if even the "/" is missing."""
@@ -138,6 +143,8 @@ def split_upstream(raw_path: bytes, knows: Callable[[str], bool]) -> Upstream:
         raise NotFound("No model is named.", hint="Call /upstream/MODEL/PATH.")
     parts = rest.split(b"/")
     for count in range(min(len(parts), MAX_PARTS), 0, -1):
+        if not parts[count - 1]:
+            continue  # the slash is the engine's path: a name is known with one at its end, too
         name = unquote_to_bytes(b"/".join(parts[:count])).decode("utf-8", "replace")
         if knows(name):
             return Upstream(name, b"/" + b"/".join(parts[count:]) if count < len(parts) else None)

@@ -8,6 +8,17 @@ from .lines import line_of
 from .ring import Ring
 
 
+class _PassedOn(str):
+    """A line that a book was given by another. For JSON it has to be made a `str` (msgspec takes no subclass)."""
+
+    __slots__ = ()
+
+
+def passed_on(line: str) -> bool:
+    """Tell whether a line in a book's `tail` came from another book, whose parent it is."""
+    return isinstance(line, _PassedOn)
+
+
 class LogBook(Ring[str]):
     """The last lines. Readers that follow get a gap as a line of its own; once closed, it still takes lines.
 
@@ -25,7 +36,13 @@ class LogBook(Ring[str]):
         line = line_of(line)
         self.add(line)
         if self._parent is not None:
-            self._parent.write(f"{self.prefix}{line}")
+            self._parent._take(f"{self.prefix}{line}")
+
+    def _take(self, line: str) -> None:
+        line = line_of(line)
+        self.add(_PassedOn(line))
+        if self._parent is not None:
+            self._parent._take(f"{self.prefix}{line}")
 
     @property
     def last(self) -> str:

@@ -28,8 +28,10 @@ from ..gateway.routes import Routes
 from .answers import as_error
 from .bridge import bridge
 from .connection import LeasingConnection, LeasingRequest, response_of
-from .control import control, llama_swap, models
+from .control import control, models
 from .events import events
+from .llama_swap import llama_swap
+from .llama_swap_metrics import llama_swap_metrics
 from .logs import logs
 from .memory import memory
 from .metrics import metrics
@@ -75,10 +77,11 @@ def build_app(
     app.url_map.merge_slashes = False  # paths are canonical (`gateway.paths`), and engines' must not change
     for routes in (
         control(fleet, reconciler, governor),
-        models(fleet, governor),
+        models(fleet, reconciler, governor),
         memory(fleet, governor),
         metrics(fleet, governor),
-        llama_swap(fleet),
+        llama_swap(fleet, gateway.activity),
+        llama_swap_metrics(gateway.activity),
         logs(fleet),
         events(fleet),
         bridge(scheduler),
@@ -116,7 +119,10 @@ def build_app(
 
     @app.errorhandler(HTTPException)
     async def on_http_error(error: HTTPException) -> Response:
-        return as_error(_translated(error, app, gateway.routes), dialect())
+        ours = _translated(error, app, gateway.routes)
+        if isinstance(ours, MethodNotAllowed) and request.method == "OPTIONS":
+            return Response(b"", HTTPStatus.NO_CONTENT, {"Allow": ", ".join((*ours.allowed, "OPTIONS"))})
+        return as_error(ours, dialect())
 
     @app.errorhandler(Exception)
     async def on_bug(error: Exception) -> Response:

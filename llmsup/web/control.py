@@ -18,11 +18,13 @@ from ..fleet.model.states import State
 from ..fleet.reconciler import Reconciler
 from ..gateway.body import JsonBody
 from ..units import Bytes
-from .answers import as_json, as_text
+from .answers import as_json
 from .control_body import control_body
+from .events import as_events
+from .llama_server_events import follow
+from .llama_server_list import as_ollama_lists
+from .llama_swap import BY_HAND
 from .status import model_entry, running_entry
-
-BY_HAND = "asked for over the API"
 
 
 def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprint:
@@ -75,7 +77,7 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
     return routes
 
 
-def models(fleet: Fleet, governor: Governor) -> Blueprint:
+def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprint:
     """Return the routes for models: list, load, unload."""
     routes = Blueprint("models", __name__)
     created = int(time.time())
@@ -83,6 +85,8 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
     @routes.get("/models")
     @routes.get("/v1/models")
     async def listed() -> Response:
+        if request.args.get("reload") in ("1", "true"):
+            await reconciler.rescan()
         most = Bytes(governor.machine().ceiling)
         data: list[dict[str, Any]] = []
         shown = [model for model in fleet.models.values() if not model.spec.unlisted]
@@ -95,7 +99,12 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
                 model_entry(model, created=created, cost=cost, ceiling=most, names=names, preset=preset, lacks=lacks)
                 for preset in presets(model.spec)
             ]
-        return as_json({"object": "list", "data": sorted(data, key=lambda entry: str(entry["id"]).casefold())})
+        data.sort(key=lambda entry: str(entry["id"]).casefold())
+        return as_json({"object": "list", "data": data, "models": as_ollama_lists(data)})
+
+    @routes.get("/models/sse")
+    async def watched() -> Response:
+        return as_events(follow(fleet))
 
     @routes.get("/v1/models/<model:name>")
     async def model(name: str) -> Response:
@@ -138,28 +147,6 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
         done["seconds"] = round(trio.current_time() - began, 3)
         names = [model.spec.name for model in models]
         return as_json({**done, "models": names} if everything else {**done, "model": names[0]})
-
-    return routes
-
-
-def llama_swap(fleet: Fleet) -> Blueprint:
-    """llama-swap's spellings of unload, with its answers."""
-    routes = Blueprint("llama_swap", __name__)
-
-    @routes.get("/unload")
-    async def unload() -> Response:
-        await fleet.unload_all(BY_HAND)
-        return as_text("OK")
-
-    @routes.post("/api/models/unload")
-    async def unload_all() -> Response:
-        await fleet.unload_all(BY_HAND)
-        return as_json({"msg": "ok"})
-
-    @routes.post("/api/models/unload/<model:name>")
-    async def unload_one(name: str) -> Response:
-        await fleet.find_running(name).unload(BY_HAND)
-        return as_text("OK")
 
     return routes
 

@@ -26,16 +26,18 @@ def events(fleet: Fleet) -> Blueprint:
         seen = int(last) if last.isdecimal() and len(last) < 16 else fleet.events.written
         if seen > fleet.events.written:
             seen = 0  # a number that we have not reached is from before a restart: all that there is since then is new
-        response = Response(
-            RelayBody(_live(fleet.events, seen)),
-            content_type="text/event-stream; charset=utf-8",
-        )
-        response.timeout = None
-        response.headers["Cache-Control"] = "no-store"
-        response.headers["X-Accel-Buffering"] = "no"
-        return response
+        return as_events(_live(fleet.events, seen))
 
     return routes
+
+
+def as_events(chunks: AsyncGenerator[bytes, None]) -> Response:
+    """An answer that is a stream of server-sent events, for as long as it takes."""
+    response = Response(RelayBody(chunks), content_type="text/event-stream; charset=utf-8")
+    response.timeout = None
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
 
 
 async def _live(events: Events, seen: int) -> AsyncGenerator[bytes, None]:

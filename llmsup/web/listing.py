@@ -43,7 +43,7 @@ def listing(entry: Entry, needs: Estimate | None, cost: Cost, ceiling: Bytes, na
         "source": found.source if found else None,
         "without_projector": (found and found.unseeing) or None,
         "ollama_only": (found and found.ollama_only) or None,
-        "aliases": list(spec.aliases),
+        "aliases": [spec.name, *spec.aliases],  # llama-server counts the id among them
         "names": list(names),
         "description": spec.description,
     }

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from quart import Blueprint, Response, request
 
 from ..fleet.fleet import Fleet
-from ..process.logbook import LogBook
+from ..process.logbook import LogBook, passed_on
 from .answers import as_text
 from .connection import RelayBody
 
@@ -20,6 +20,10 @@ def logs(fleet: Fleet) -> Blueprint:
     def book_of(name: str) -> LogBook:
         return fleet.find(name).book if name else fleet.book
 
+    def of_llama_swap(name: str) -> bool | None:
+        """Whether a word of llama-swap's means the engines' lines, or llmsup's own; None: it means a model."""
+        return None if name not in ("proxy", "upstream") or fleet.knows(name) else name == "upstream"
+
     @routes.get("/logs")
     @routes.get("/logs/<model:name>")
     async def recent(name: str = "") -> Response:
@@ -28,8 +32,9 @@ def logs(fleet: Fleet) -> Blueprint:
     @routes.get("/logs/stream")
     @routes.get("/logs/stream/<model:name>")
     async def stream(name: str = "") -> Response:
-        history = "no-history" not in request.args
-        response = Response(RelayBody(_live(book_of(name), history)), content_type="text/plain; charset=utf-8")
+        history, only = "no-history" not in request.args, of_llama_swap(name)
+        book = fleet.book if only is not None else book_of(name)
+        response = Response(RelayBody(_live(book, history, only)), content_type="text/plain; charset=utf-8")
         response.timeout = None
         response.headers["X-Accel-Buffering"] = "no"
         return response
@@ -37,9 +42,11 @@ def logs(fleet: Fleet) -> Blueprint:
     return routes
 
 
-async def _live(book: LogBook, history: bool) -> AsyncGenerator[bytes, None]:
+async def _live(book: LogBook, history: bool, only: bool | None) -> AsyncGenerator[bytes, None]:
+    """`only`: those lines alone that are passed on from another book, or those that aren't."""
     seen = book.written
-    yield "".join(f"{line}\n" for line in book.tail() if history).encode()
+    yield "".join(f"{line}\n" for line in book.tail() if history and only in (None, passed_on(line))).encode()
     async with aclosing(book.follow(seen)) as lines:
         async for line in lines:
-            yield f"{line}\n".encode()
+            if only in (None, passed_on(line)):
+                yield f"{line}\n".encode()

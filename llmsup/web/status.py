@@ -11,12 +11,14 @@ from typing import Any
 import trio
 
 from ..catalog.described import preset_name
+from ..config.schema import ModelSpec
 from ..fleet.model.last_words import last_words
 from ..fleet.model.model import Model
 from ..fleet.model.states import State
 from ..memory.cost.cost import Cost
 from ..units import Bytes
 from .listing import listing
+from .llama_server_list import tags_and_meta
 
 _RUNNING = {State.WAITING: "starting", State.UNLOADED: "starting"}
 _STATUS = {State.UNLOADED: "unloaded", State.FAILED: "failed", State.READY: "loaded", State.DRAINING: "loaded"}
@@ -89,7 +91,14 @@ def model_entry(
         "owned_by": "llmsup",
         "status": _status(model, lacks),
         **listing(model.served, model.needs, cost, ceiling, names),
+        **tags_and_meta(model),
+        "aliases": names_of_preset(model.spec, preset),
     }
+
+
+def names_of_preset(spec: ModelSpec, preset: str) -> list[str]:
+    """The id of a preset's entry and its aliases, as llama-server lists them: the id is one of them."""
+    return list(dict.fromkeys(preset_name(name, preset) for name in (spec.name, *spec.aliases)))
 
 
 def _status(model: Model, lacks: str) -> dict[str, Any]:

@@ -260,7 +260,7 @@ class Engine:
             time.sleep(self.options.load_time / steps)
         if not self.options.never_ready:
             self.ready.set()
-            self.tell("ready", {})
+            self.tell("ready", {"id": "fake", "tags": ["fake"], "meta": {"n_ctx": 4096, "n_vocab": 8}})
 
     def tell(self, state: str, payload: dict[str, Any]) -> None:
         """Write one line of llama-server's child protocol."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import trio
 from trio.testing import memory_stream_pair
@@ -51,6 +52,7 @@ class FakeEngine:
         self.launch = Launch(engine="fake", argv=("fake",), address=UnixAddress(Path("/nowhere")))
         self.pid = number
         self.progress: float | None = None
+        self.told: Mapping[str, Any] = {}
         self.meter = Meter()
         self.pool = ConnectionPool(self._open)
         self.answers = trio.Event()  # ready

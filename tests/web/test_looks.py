@@ -96,6 +96,22 @@ async def test_autoload_makes_it_a_use(path: str) -> None:
         assert served.model("m").state is State.READY
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions?autoload=false", "/upstream/m/echo-headers?a=b&autoload=0"])
+async def test_without_autoload_nothing_is_loaded(path: str) -> None:
+    """A use of what is loaded, else refused, as llama-server's router has it."""
+    method = "POST" if "chat" in path else "GET"
+    async with serving(fake("m")) as served:
+        body = {"model": "m", "messages": []}
+        got = await served.client.ask(method, path, body)
+        assert (got.status, got.error["code"]) == (503, "model_not_loaded")
+        assert served.model("m").state is State.UNLOADED
+        await served.client.post("/models/load", model="m")
+        await served.until("m", lambda model: not model.queue.busy)
+        before = served.model("m").queue.last_used
+        assert (await served.client.ask(method, path, body)).status == 200
+        await served.until("m", lambda model: not model.queue.busy and model.queue.last_used != before)
+
+
 async def test_other_paths_of_an_engine_load_it() -> None:
     """A GET that is no look, and what isn't a GET."""
     async with serving(fake("a"), fake("b"), fake("c", idle_paths=("/echo-headers",))) as served:
@@ -155,6 +171,28 @@ async def test_only_our_own_health_is_for_everybody() -> None:
         assert (await served.client.get("/health")).status == 200
         for path in ("/health?model=m", "/v1/health", "/v1/health?model=m", "/props"):
             assert (await served.client.get(path)).status == 401
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/slots", "/health", "/logs/m"])
+async def test_what_a_path_takes_is_told_to_those_who_ask(path: str) -> None:
+    """OPTIONS that is no browser's question; llama-server and llama-swap answer it on every path."""
+    async with serving(fake("m")) as served:
+        got = await served.client.ask("OPTIONS", path)
+        assert (got.status, got.body) == (204, b"")
+        assert got.headers["allow"] in ("POST, OPTIONS", "GET, HEAD, OPTIONS")
+        assert (await served.client.ask("OPTIONS", "/nope")).status == 404
+        assert served.fleet.running() == []
+
+
+async def test_a_model_alone_in_a_path_is_its_engines_root(tmp_path: Path) -> None:
+    """llama-swap's page loads a model like that. It was redirected to itself, with one more slash each time."""
+    record = tmp_path / "record"
+    async with serving(fake("m", "--record", record)) as served:
+        for path, root in (("/upstream/m/?_=1", "/?_=1"), ("/upstream/m//", "//")):
+            got = await served.client.get(path)
+            assert got.headers["server"] == "fake"
+            assert recorded(record, "request")[-1]["path"] == root
+        assert (await served.client.get("/upstream/m?a=b")).headers["location"] == "/upstream/m/?a=b"
 
 
 # llama-server's spellings...

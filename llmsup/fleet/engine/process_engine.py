@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
+from typing import Any
 
 import trio
 
@@ -37,8 +38,7 @@ SLOWEST_POLL = 0.25
 PATIENCE = 5.0
 """Seconds that an engine normally gets to answer."""
 
-_PROGRESS = "cmd_child_to_router:state:"
-
+_STATE = "cmd_child_to_router:state:"
 
 Devices = Callable[[Collection[int]], Awaitable[Amounts | None]]
 """Tells what some processes have on devices with their own memory; None if that can't be told now."""
@@ -58,6 +58,7 @@ class RunningEngine:
         self.pool = ConnectionPool.to(launch.address)
         self.meter = Meter()
         self.progress: float | None = None
+        self.told: Mapping[str, Any] = {}
         self._child = child
         self._book = book
         self._devices = devices
@@ -70,18 +71,23 @@ class RunningEngine:
     async def pump(self) -> None:
         try:
             async for line in self._child.lines():
-                if self.launch.tells_progress and line.startswith(_PROGRESS):
-                    self._note_progress(line.removeprefix(_PROGRESS))
+                if self.launch.tells_progress and line.startswith(_STATE):
+                    self._note_state(line.removeprefix(_STATE))
                 else:
                     self._book.write(line)
                     self.meter.line(line)
         finally:
             self._pumped.set()
 
-    def _note_progress(self, line: str) -> None:
-        # {"state": "loading", "payload": {"value": 0.0 ... 1.0}}: internal to llama.cpp, so expect anything.
+    def _note_state(self, line: str) -> None:
+        # {"state": "loading", "payload": {"value": 0.0 ... 1.0}}, and in the end {"state": "ready", "payload": {...}}:
+        # internal to llama.cpp, so expect anything.
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            self.progress = float(json.loads(line)["payload"]["value"])
+            said = json.loads(line)
+            if said["state"] == "ready":
+                self.told = dict(said["payload"])
+            else:
+                self.progress = float(said["payload"]["value"])
         self._reports += 1
         self._book.notify()
 

@@ -32,6 +32,7 @@ class Engine(Protocol):
         pool: The connections to it.
         meter: Its size in memory, from what it logs and what was measured.
         progress: How much of it is loaded, 0 to 1; None if it doesn't say.
+        told: What it says of itself once it is ready, if it does: its entry in llama-server's list of models.
         remains: Processes still running after it had exited by itself, for people: "4711 (llama-server)".
         left: What could not be ended with it, for people.
     """
@@ -41,6 +42,7 @@ class Engine(Protocol):
     pool: ConnectionPool
     meter: Meter
     progress: float | None
+    told: Mapping[str, Any]
     remains: tuple[str, ...]
     left: tuple[str, ...]
 

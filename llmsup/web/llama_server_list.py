@@ -1,0 +1,70 @@
+"""What llama-server and its router tell of models in their list, which some of their clients read.
+
+It does not know what llmsup tells besides (`status`, `listing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..catalog.described import quantisation, stated_context
+from ..fleet.model.model import Model
+
+
+def tags_and_meta(model: Model) -> dict[str, Any]:
+    """`tags` and `meta`, as its engine tells them while it is loaded; else `meta` has what its file's header tells.
+    Lengths are in tokens, `size` in bytes; what isn't known is left out.
+    """
+    engine = model.run.engine if model.run else None
+    told = engine.told if engine else {}
+    tags, meta = told.get("tags"), told.get("meta")
+    return {
+        "tags": tags if isinstance(tags, list) else [],
+        "meta": {**_of_header(model), **(meta if isinstance(meta, dict) else {})},
+    }
+
+
+def _of_header(model: Model) -> dict[str, Any]:
+    entry, needs = model.served, model.needs
+    facts = entry.found.facts if entry.found else None
+    context = needs.context.n_ctx_seq if needs else stated_context(model.spec)
+    known = {"n_ctx": context, "ftype": quantisation(entry)}
+    if facts:
+        known |= {
+            "n_vocab": facts.vocabulary,
+            "n_ctx_train": facts.context_length,
+            "n_embd": facts.numbers.get("embedding_length"),
+            "n_params": facts.parameters,
+            "size": facts.weights,
+        }
+    return {name: value for name, value in known.items() if value}
+
+
+def as_ollama_lists(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The second list that llama-server has beside OpenAI's, made of the same entries: Ollama's members, all of which
+    are text, or empty where llama-server leaves them so.
+    """
+    return [
+        {
+            "name": entry["id"],
+            "model": entry["id"],
+            "modified_at": "",
+            "size": "",
+            "digest": "",
+            "type": "model",
+            "description": entry["description"],
+            "tags": entry["tags"],
+            "capabilities": entry["capabilities"],
+            "parameters": "",
+            "details": {
+                "parent_model": "",
+                "format": "gguf" if entry["source"] else "",
+                "family": entry["architecture"] or "",
+                "families": [entry["architecture"]] if entry["architecture"] else [],
+                "parameter_size": "",
+                "quantization_level": entry["quantization"] or "",
+            },
+        }
+        for entry in entries
+    ]
