@@ -1,8 +1,8 @@
 """Keys with names: their hashes, and the checks between them.
 
-A key that `llmsup key new` makes has 256 random bits. One round of SHA-256 is enough for it: slow hashes (scrypt, argon2)
-make guessing words expensive, and no amount of guessing finds 256 random bits. They would also cost every request as
-much time as a guess.
+A key that `llmsup key new` makes has 256 random bits. One round of SHA-256 is enough for it: slow hashes (scrypt,
+argon2) make guessing words expensive, and no amount of guessing finds 256 random bits. They would also cost every
+request as much time as a guess.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from ..fleet.memory.governor import Governor
 from ..fleet.reconciler import Reconciler
 from ..gateway.access import is_preflight
 from ..gateway.api.dialect import Dialect
-from ..gateway.gateway import Gateway
+from ..gateway.gateway import Gateway, check_admin
 from ..gateway.paths import named
 from ..gateway.routes import Routes
 from .answers import as_error
@@ -33,8 +33,24 @@ from .events import events
 from .logs import logs
 from .memory import memory
 from .metrics import metrics
+from .usage import usage
 
 log = logging.getLogger(__name__)
+
+FOR_ALL_KEYS = frozenset(
+    (
+        "/",
+        "/health",
+        "/v1/health",
+        "/props",
+        "/models",
+        "/v1/models",
+        "/v1/models/<model:name>",
+        "/usage",
+    )
+)
+"""The routes of the app that don't need a key with `admin`: what clients ask before they ask a model. They show a key
+no more than it may use."""
 
 
 class AnyPath(PathConverter):
@@ -77,7 +93,8 @@ def build_app(
         control(fleet, reconciler, governor),
         models(fleet, governor),
         memory(fleet, governor),
-        metrics(fleet, governor),
+        metrics(fleet, governor, gateway.usage),
+        usage(gateway.usage),
         llama_swap(fleet),
         logs(fleet),
         events(fleet),
@@ -98,7 +115,9 @@ def build_app(
             gateway.routes.find(head.method, head.path, head.raw_path, head.query) is not None
         ):  # which checks its requests itself
             return response_of(await incoming.resources.enter_async_context(gateway.exchange(head, incoming.body)))
-        gateway.guard.check(head)
+        incoming.caller = gateway.guard.check(head)
+        if incoming.url_rule is not None and incoming.url_rule.rule not in FOR_ALL_KEYS:
+            check_admin(incoming.caller)
         return None
 
     @app.after_request
