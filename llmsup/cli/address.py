@@ -15,7 +15,7 @@ ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 
 """Addresses that one can listen on but not call, and what to call instead."""
 
 _BEGINNINGS = {
-    *("models", "health", "running", "upstream", "logs", "memory", "events", "metrics", "bridge", "catalog"),
+    *("models", "health", "running", "upstream", "logs", "memory", "events", "metrics", "usage", "bridge", "catalog"),
     *("unload", "reload-config", "api/models"),
 }
 _LMSTUDIO = re.compile(r"(.*)/api/v1/models(?:/.*)?")

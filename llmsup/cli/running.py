@@ -44,7 +44,10 @@ NOTHING_TO_SERVE = (
     "there are no models to serve: none were found in the catalog's roots; "
     "put some there, add a [models.NAME] table to the config, or try `llmsup demo`"
 )
-OPEN = "anyone who can reach %s can use, load and unload your models: make a key (`llmsup key new`), or listen on 127.0.0.1"
+OPEN = (
+    "anyone who can reach %s can use, load and unload your models: "
+    "make a key (`llmsup key new NAME`), or listen on 127.0.0.1"
+)
 
 BOOK_LINES = 5000
 """Lines kept for `llmsup logs`, of everything together."""

@@ -103,8 +103,8 @@ BIG = "[models.big]\npath = '{dir}/m/org/tiny/tiny.gguf'\nctx_size = 99999999"
         (
             "[server]\nlisten = '0.0.0.0:5005'",
             (
-                "anyone who can reach 0.0.0.0:5005 can use, load and unload your models: make a key (`llmsup key new`), or listen"
-                " on 127.0.0.1 @ server.listen"
+                "anyone who can reach 0.0.0.0:5005 can use, load and unload your models: make a key "
+                "(`llmsup key new NAME`), or listen on 127.0.0.1 @ server.listen"
             ),
         ),
         (
