@@ -166,9 +166,9 @@ class Gateway(Watched):
             return await self._upstream(head)
         try:
             upstream = await self._upstream(head)
+            await caller.known(self.fleet, upstream.model)
         except ModelNotFound:
             raise caller.not_found(meant(head.raw_path)) from None
-        await caller.known(self.fleet, upstream.model)
         return upstream
 
     async def _upstream(self, head: RequestHead) -> Upstream:
