@@ -32,7 +32,7 @@ COMMANDS = {
     "unload": "Unload a model, or all of them.",
     "reload": "Apply the config as it is now, and look for new models.",
     "key": "Make, show and remove keys with names.",
-    "usage": "Show what each key has used.",
+    "usage": "Show what each key has used since the server started.",
     "bridge": "Link Ollama's models into LM Studio's folder now.",
     "logs": "Show what the engines and llmsup itself wrote.",
     "service": "Keep llmsup running, as a launchd agent or a systemd user unit.",
