@@ -12,12 +12,14 @@ from typing import Any
 import openai
 import pytest
 import trio
+from attrs import evolve
 from changing import Setting, reload
+from real_engines import llama_server, smollm2
 from serving import PATIENCE, Client, Got, fake, recorded, serving
 
 from llmsup.config.keys import hash_of
 from llmsup.config.live import LiveConfig
-from llmsup.config.schema import Bridge, Config, KeySpec, ModelSpec, Server
+from llmsup.config.schema import Bridge, Config, EngineSpec, KeySpec, ModelSpec, Server
 from llmsup.engines.wire import Headers
 from llmsup.errors import RateLimited
 from llmsup.gateway.access import RequestGuard
@@ -473,3 +475,45 @@ async def test_a_file_that_changed_changes_keys(tmp_path: Path) -> None:
         assert "keys.laptop.hash" in str(got.error["mistakes"])
         assert "sk-laptop" not in str(got.error)
         assert (await ask(served.client, "sk-laptop", "GET", "/v1/models")).status == 200
+
+
+async def test_a_real_engine_tells_its_tokens() -> None:
+    """In every API, streamed or not: what it counted is what is counted here."""
+    chat = ModelSpec(name="chat", path=str(smollm2()), engine="llama-server", ctx_size=512, parallel=1, threads=1)
+    embedder = evolve(chat, name="embed", kind="embedding", args=("--pooling", "mean"))
+    engines = {"llama-server": EngineSpec(name="llama-server", command=(str(llama_server()),))}
+    async with serving(config=evolve(config(named("laptop"), models=(chat, embedder)), engines=engines)) as served:
+        total = (0, 0)
+
+        async def used(path: str, **body: Any) -> tuple[int, int]:
+            """What one request adds."""
+            nonlocal total
+            body = {"model": "chat", **body}
+            got = await ask(served.client, "sk-laptop", "POST", path, body)
+            assert got.status == 200, got.body
+            await served.until(body["model"], lambda model: not model.queue.busy)
+            mine = (await usage(served.client, "sk-laptop"))["laptop"]
+            before, total = total, (mine["tokens_in"], mine["tokens_out"])
+            return total[0] - before[0], total[1] - before[1]
+
+        say: dict[str, Any] = {"messages": ONE, "max_tokens": 4}
+        first = await used("/v1/chat/completions", **say)
+        assert first[0] > 1
+        assert first[1] == 4
+        assert await used("/v1/chat/completions", **say, stream=True) == first
+        assert await used("/v1/messages", **say) == first
+        assert await used("/v1/messages", **say, stream=True) == first
+        assert await used("/v1/responses", input="hi", max_output_tokens=4) == first
+        assert await used("/v1/responses", input="hi", max_output_tokens=4, stream=True) == first
+        assert await used("/api/chat", messages=ONE, options={"num_predict": 4}) == first
+        assert await used("/api/v0/chat/completions", **say) == first
+        prompt = {"prompt": "Once upon a time " * 100, "n_predict": 4}
+        plain = await used("/completion", **prompt)
+        assert plain[0] > 100
+        assert plain[1] == 4
+        assert await used("/completion", **prompt, stream=True) == plain
+        vectors = await used("/v1/embeddings", model="embed", input=["Once upon a time"] * 20)
+        assert vectors[0] > 20
+        assert vectors[1] == 0
+        assert await used("/v1/messages/count_tokens", messages=ONE) == (0, 0)
+        assert (await usage(served.client, "sk-laptop"))["laptop"]["requests_without_tokens"] == 1
