@@ -31,6 +31,8 @@ COMMANDS = {
     "load": "Load a model now, before a request asks for it.",
     "unload": "Unload a model, or all of them.",
     "reload": "Apply the current config and look for new models.",
+    "key": "Make, list and remove API keys with names.",
+    "usage": "Show what each key has used since the server started.",
     "bridge": "Link Ollama's models into LM Studio's folder now.",
     "logs": "Show the log lines of the engines and of llmsup itself.",
     "service": "Keep llmsup running, as a launchd agent or a systemd user unit.",

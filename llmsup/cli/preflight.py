@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from attrs import frozen
@@ -16,10 +17,11 @@ from ..catalog.entry import Entry
 from ..catalog.resolver import Names
 from ..config.checks import parse_listen
 from ..config.schema import Catalog, Config
-from ..config.wording import Place, dotted
+from ..config.wording import Place, did_you_mean, dotted
 from ..engines.missing import lines_of
 from ..errors import ModelNotFound, SetupError
 from ..gateway.hosts import is_loopback
+from ..gateway.keyring import names
 from ..memory.cost.cost import cost
 from ..memory.cost.estimate import estimate
 from ..memory.machine.limits import ceiling, machine_total
@@ -65,6 +67,8 @@ def findings(
     yield from _listening(config)
     yield from _certificate(config)
     yield from _state(config.server.state_dir)
+    if whole and served:
+        yield from _keys(config, served)
     folders = list(_folders(config.catalog))
     if whole and config.server.default_model:
         yield from _default_model(config, served, surely=not folders)
@@ -92,8 +96,23 @@ def _listening(config: Config) -> Iterator[Finding]:
     others = [each for each in sockets if not is_loopback(each.getsockname()[0])]
     for each in sockets:
         each.close()
-    if others and not config.server.api_keys:
+    if others and not config.wants_key:
         yield Finding(OPEN % config.server.listen, ("server", "listen"), lasting=False)
+
+
+def _keys(config: Config, served: Mapping[str, Entry]) -> Iterator[Finding]:
+    """Patterns that fit no model; one may yet be found that they fit."""
+    known = {
+        name.casefold()
+        for id_, entry in served.items()
+        for preset in ("", *entry.spec.presets)
+        for name in names(id_, entry.called, preset)
+    }
+    for key in config.keys.values():
+        for number, pattern in enumerate(key.models):
+            if not any(fnmatchcase(name, pattern.casefold()) for name in known):
+                what = f"{pattern!r} fits no model that is served now{did_you_mean(pattern, known)}"
+                yield Finding(what, ("keys", key.name, "models", number), lasting=False)
 
 
 def _certificate(config: Config) -> Iterator[Finding]:

@@ -38,7 +38,10 @@ NOTHING_TO_SERVE = (
     "there are no models to serve: none were found in the catalog's roots; "
     "put some there, add a [models.NAME] table to the config, or try `llmsup demo`"
 )
-OPEN = "anyone who can reach %s can use, load and unload your models: set server.api_keys, or listen on 127.0.0.1"
+OPEN = (
+    "anyone who can reach %s can use, load and unload your models: "
+    "make a key (`llmsup key new NAME`), or listen on 127.0.0.1"
+)
 
 BOOK_LINES = 5000
 """Lines that are kept for `llmsup logs`, those of all engines and of llmsup together."""
@@ -162,7 +165,7 @@ def warn_of_nothing() -> None:
 
 def _warn_if_open(config: Config, sockets: list[socket.socket]) -> None:
     open_to_others = [s for s in sockets if not is_loopback(s.getsockname()[0])]
-    if open_to_others and not config.server.api_keys:
+    if open_to_others and not config.wants_key:
         log.warning(OPEN, ", ".join(addresses(open_to_others)))
 
 

@@ -17,6 +17,9 @@ from cronsim import CronSim, CronSimError
 from ..units import format_seconds
 from .tilde import expand
 
+HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
 Validator = Callable[[Any, Any, Any], None]
 
 _LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\[\]:\s/]*)):(?P<port>[0-9]{1,5})")
@@ -86,6 +89,21 @@ def keys(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:
     """Accept API keys that can be sent in a header; the message never shows one."""
     if not all(key and key == key.strip() and key.isprintable() for key in value):
         raise ValueError("an API key can't be empty, start or end with a space, or hold control characters")
+
+
+def key_hash(_instance: Any, _attribute: Any, value: str) -> None:
+    """Accept "" and a SHA-256 in hexadecimal. A key written here by mistake is not repeated in the message."""
+    if value and not HASH.fullmatch(value):
+        raise ValueError(
+            "it is not the hash of a key: `llmsup key new` makes a key and writes its hash here, "
+            'which is "sha256:" and 64 hexadecimal digits'
+        )
+
+
+def variable(_instance: Any, _attribute: Any, value: str) -> None:
+    """Accept "" and the name of an environment variable; a value that is none may be a key, and is not repeated."""
+    if value and not _VARIABLE.fullmatch(value):
+        raise ValueError('it is not the name of an environment variable: write "LAPTOP_KEY", without $, not the key')
 
 
 def url_path(_instance: Any, _attribute: Any, value: str) -> None:

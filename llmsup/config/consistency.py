@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 
 from attrs import frozen
 
+from . import keys
 from .checks import check_name
 from .engine_words import AUTO, EngineWord
-from .schema import Bridge, Catalog, EngineSpec, Memory, ModelSpec, Server, Settings
+from .schema import Bridge, Catalog, EngineSpec, KeySpec, Memory, ModelSpec, Server, Settings
 from .tables import Read
 from .wording import Place, did_you_mean
 
@@ -37,6 +38,7 @@ class Draft:
     memory: Read[Memory]
     bridge: Read[Bridge]
     engines: Mapping[str, Read[EngineSpec]]
+    keys: Mapping[str, Read[KeySpec]]
     words: Mapping[str, EngineWord]
 
 
@@ -52,6 +54,7 @@ def check(draft: Draft) -> Mistakes:
         yield "both 'every' and 'cron' are set: keep one", ("bridge",)
     for name, engine in draft.engines.items():
         yield from _engine(draft, name, engine)
+    yield from keys.check(draft.keys, draft.server.value.api_keys)
 
 
 def _server(draft: Draft) -> Mistakes:

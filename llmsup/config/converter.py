@@ -78,6 +78,8 @@ def table_hook(cls: type[attrs.AttrsInstance]) -> Hook:
 
     def field_hook(attribute: attrs.Attribute[Any]) -> Hook:
         read = _BY_KEY.get(attribute.name, converter.structure)
+        if attribute.metadata.get("as_typed"):
+            read = converter.structure
 
         def hook(value: Any, _type: Any) -> Any:
             value = read(value, attribute.type)

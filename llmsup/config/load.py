@@ -13,7 +13,8 @@ import attrs
 from ..errors import ConfigError, SetupError
 from .consistency import Draft, check
 from .engine_words import EngineWord
-from .schema import Bridge, Catalog, Config, EngineSpec, Memory, ModelSpec, Server, Settings
+from .keys import with_variable
+from .schema import Bridge, Catalog, Config, EngineSpec, KeySpec, Memory, ModelSpec, Server, Settings
 from .sound import sound
 from .tables import NOT_KEYS, Read, read_table
 from .wording import Place, Report, did_you_mean, got
@@ -132,6 +133,7 @@ def understand(
         memory=draft.memory.value,
         bridge=draft.bridge.value,
         engines={name: engine.value for name, engine in draft.engines.items()},
+        keys={name: key.value for name, key in draft.keys.items()},
         secret_variables=frozenset().union(*(table.secrets for table in _tables(draft))),
     )
     return config, tuple(report.lines)
@@ -177,6 +179,12 @@ def _read(raw: Mapping[str, Any], environ: Mapping[str, str], engines: Iterable[
         engines={
             name: read_table(EngineSpec, table, ("engines", name), environ, report, fixed={"name": name})
             for name, table in named("engines").items()
+        },
+        keys={
+            name: with_variable(
+                read_table(KeySpec, table, ("keys", name), environ, report, fixed={"name": name}), environ, report
+            )
+            for name, table in named("keys").items()
         },
         words={word.name: word for word in engines},
     )

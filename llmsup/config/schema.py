@@ -22,6 +22,9 @@ Priority = Literal["high", "normal", "low"]
 SECRET: Mapping[str, Any] = {"secret": True}
 """Marks a secret key: the variables that it refers to are withheld from every program we start."""
 
+AS_TYPED: Mapping[str, Any] = {"as_typed": True}
+"""Marks a key that is read by its type alone, though keys of that name elsewhere aren't."""
+
 MiB = 1024**2
 GiB = 1024**3
 
@@ -150,6 +153,20 @@ class EngineSpec:
 
 
 @frozen(kw_only=True)
+class KeySpec:
+    """[keys.NAME]: one client's key, and what it may do."""
+
+    name: str  # the table's name; not a key
+    # of the key, "sha256:" and 64 hexadecimal digits; made from the variable if that is named instead
+    hash: str = field(default="", validator=checks.key_hash)
+    env: str = field(default="", validator=checks.variable, metadata=AS_TYPED)  # the variable that has the key
+    models: tuple[str, ...] = field(default=("*",), validator=checks.names)  # globs
+    admin: bool = False
+    requests_per_minute: int = field(default=0, validator=checks.at_least(0))  # 0 = no limit
+    max_in_flight: int = field(default=0, validator=checks.at_least(0))
+
+
+@frozen(kw_only=True)
 class Config:
     """The whole file."""
 
@@ -160,4 +177,10 @@ class Config:
     memory: Memory = Factory(Memory)
     bridge: Bridge = Factory(Bridge)
     engines: Mapping[str, EngineSpec] = Factory(dict)
+    keys: Mapping[str, KeySpec] = Factory(dict)
     secret_variables: frozenset[str] = field(default=frozenset(), eq=False)  # what secret keys refer to; not a key
+
+    @property
+    def wants_key(self) -> bool:
+        """Whether requests need a key."""
+        return bool(self.server.api_keys or self.keys)

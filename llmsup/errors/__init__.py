@@ -8,6 +8,7 @@ from __future__ import annotations
 from .base import Error
 from .engine import EngineBadAnswer, EngineDied, LoadTimeout, ModelFailed
 from .request import (
+    AdminRequired,
     BadRequest,
     BodyTooLarge,
     BodyTooSlow,
@@ -22,6 +23,7 @@ from .request import (
     ModelRequired,
     NotFound,
     QueueFull,
+    RateLimited,
     RequestTimeout,
     TargetTooLong,
     TlsWanted,
@@ -44,6 +46,7 @@ from .unavailable import (
 )
 
 __all__ = [
+    "AdminRequired",
     "BadRequest",
     "BodiesFull",
     "BodyTooLarge",
@@ -72,6 +75,7 @@ __all__ = [
     "OutOfResources",
     "QueueFull",
     "QueueTimeout",
+    "RateLimited",
     "RequestTimeout",
     "SetupError",
     "SetupErrors",

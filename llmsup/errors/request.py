@@ -41,6 +41,13 @@ class InvalidApiKey(Error):
     status, code, type = 401, "invalid_api_key", "authentication_error"
 
 
+class AdminRequired(Error):
+    """The request's key is good, but not for the control API."""
+
+    status, code, type = 403, "admin_required", "permission_error"
+    lasting = True
+
+
 class ForbiddenOrigin(Error):
     """The request comes from a web page of an untrusted origin."""
 
@@ -122,3 +129,9 @@ class QueueFull(Error):
     """More requests are waiting for models than `server.max_queue`."""
 
     status, code, type = 429, "queue_full", "rate_limit_error"
+
+
+class RateLimited(Error):
+    """The client's key has used up its limit for now."""
+
+    status, code, type = 429, "rate_limit_exceeded", "rate_limit_error"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -14,10 +12,14 @@ from ..config.live import LiveConfig
 from ..engines.http import Headers
 from ..errors import ForbiddenOrigin, InvalidApiKey
 from .hosts import is_address, is_loopback, is_private, own_names, plain
+from .keyring import ANYBODY, STRANGER, Caller, Keyring
 from .message import RequestHead
 
 APP_SCHEMES = ("app", "file", "tauri", "vscode-webview")
 """Schemes of the pages of desktop apps; no web site can have one."""
+
+KEY_HEADERS = (b"x-api-key", b"api-key", b"x-goog-api-key")
+"""Where keys are sent besides `Authorization`: by Anthropic's clients, Azure's, Google's."""
 
 _METHODS = b"GET, POST, OPTIONS"
 
@@ -38,14 +40,18 @@ class RequestGuard:
     loopback: bool
     token: str = field(default="", repr=False)
     own: frozenset[str] = Factory(own_names)
+    _ring: Keyring | None = field(default=None, init=False, repr=False)
 
     @property
-    def _keys(self) -> tuple[str, ...]:
-        """The configured keys; if there are any, a request must have one."""
-        return self.config.now.server.api_keys
+    def _keys(self) -> Keyring:
+        """The keys of the config in force."""
+        ring = self._ring
+        if ring is None or ring.config is not self.config.now:
+            ring = self._ring = Keyring(self.config.now, self.token)
+        return ring
 
-    def check(self, head: RequestHead) -> None:
-        """Let the request in.
+    def check(self, head: RequestHead) -> Caller:
+        """Let the request in, and return whose it is.
 
         Raises:
             ForbiddenOrigin: The request comes from a foreign web page.
@@ -54,8 +60,10 @@ class RequestGuard:
         self._check_host(head)
         self._check_origin(head)
         self._check_referer(head)
-        if self._keys and not _is_open(head) and not is_preflight(head):
-            self._check_key(head)
+        keys = self._keys
+        if not keys.wanted:
+            return ANYBODY  # a key that isn't wanted doesn't count, as a client could make up any number
+        return STRANGER if _is_open(head) or is_preflight(head) else _owner(keys, head)
 
     def _check_host(self, head: RequestHead) -> None:
         host = head.header(b"host") or head.header(b":authority")
@@ -73,7 +81,7 @@ class RequestGuard:
         if self.loopback:
             return False
         # A page that rebinds a name has no key, and browsers store passwords by name, so they don't send one for it.
-        return bool(self._keys) or is_address(host) or is_private(host) or plain(host) in self.own
+        return self._keys.wanted or is_address(host) or is_private(host) or plain(host) in self.own
 
     def _check_origin(self, head: RequestHead) -> None:
         origin = head.header(b"origin")
@@ -114,23 +122,6 @@ class RequestGuard:
             )
         except ValueError:
             return False
-
-    def _check_key(self, head: RequestHead) -> None:
-        offered = _key(head)
-        # Every key is compared, in constant time, so that timing reveals nothing about any of them.
-        keys = (*self._keys, self.token) if self.token else self._keys
-        if not sum(hmac.compare_digest(offered, key.encode()) for key in keys):
-            what = "is not one of this server's" if offered else "is missing"
-            raise InvalidApiKey(f"The API key {what}.", hint="Send it as `Authorization: Bearer KEY` or `x-api-key`.")
-
-    def client(self, head: RequestHead) -> str:
-        """Identify the client, for sharing resources fairly: by its key if keys are required, else by its address.
-
-        The key itself is never kept. If none is required it doesn't count, as a client could make up any number.
-        """
-        if self._keys:
-            return f"key {hashlib.sha256(_key(head)).hexdigest()[:16]}"
-        return f"address {head.client}"
 
     def headers(self, head: RequestHead) -> Headers:
         """Return the CORS headers that let an allowed page read the answer."""
@@ -189,14 +180,25 @@ def is_preflight(head: RequestHead) -> bool:
     return head.method == "OPTIONS" and bool(head.header(b"access-control-request-method"))
 
 
+def _owner(keys: Keyring, head: RequestHead) -> Caller:
+    """Return whose key a request has. Raises InvalidApiKey."""
+    offered = _key(head)
+    caller = keys.find(offered) if offered else None
+    if caller is None:
+        what = "is not one of this server's" if offered else "is missing"
+        raise InvalidApiKey(f"The API key {what}.", hint="Send it as `Authorization: Bearer KEY` or `x-api-key`.")
+    return caller
+
+
 def _key(head: RequestHead) -> bytes:
-    """Return a request's key (Bearer, x-api-key, or the password of Basic), or b""."""
+    """Return a request's key (Bearer, the password of Basic, or a header of its own), or b""."""
     scheme, _, value = head.header(b"authorization").partition(" ")
-    if scheme.lower() == "bearer":
+    if scheme.lower() == "bearer" and value.strip():
         return value.strip().encode("latin-1")
     if scheme.lower() == "basic":
         try:
-            return base64.b64decode(value, validate=True).partition(b":")[2]
+            if password := base64.b64decode(value, validate=True).partition(b":")[2]:
+                return password
         except ValueError:  # binascii.Error, or a value beyond ASCII
-            return b""
-    return head.header(b"x-api-key").encode("latin-1")
+            pass
+    return next((key.encode("latin-1") for name in KEY_HEADERS if (key := head.header(name))), b"")

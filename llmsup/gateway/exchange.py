@@ -20,6 +20,7 @@ from .answer_body import AnswerBody, EventsBody
 from .api.dialect import Dialect, Translation
 from .api.openai import OPENAI
 from .message import Reply, for_client, switching, whole_reply
+from .metering import Meter, MeteredBody
 from .translated import OF_BODY, TranslatedBody, put
 from .tunnel import relay
 
@@ -52,7 +53,8 @@ class Order:
         sent: Called when an engine has answered and the body is no longer needed.
         streaming: Whether the client asked for a stream.
         ttl: How long the client wants the model kept, in seconds.
-        client: Identifies the client (see `RequestGuard.client`).
+        client: Identifies the client, for sharing fairly.
+        meter: Counts the answer's tokens; None: nobody wants to know.
     """
 
     backend: Backend
@@ -67,6 +69,7 @@ class Order:
     streaming: bool = False
     ttl: Seconds = Seconds(0)
     client: str = ""
+    meter: Meter | None = None
     sent: Callable[[], None] = _nothing
 
 
@@ -190,7 +193,11 @@ class Exchange:
 
     def _body_of(self, answer: Answer) -> AsyncIterator[bytes]:
         """Return the rest of the answer, translated if it is a stream; anything else has yet to be."""
-        body = self._relayed = AnswerBody(answer, self._explain, self._was_cut_off)
+        if (meter := self._order.meter) is None:
+            body = AnswerBody(answer, self._explain, self._was_cut_off)
+        else:
+            body = MeteredBody(answer, self._explain, self._was_cut_off, meter)
+        self._relayed = body
         if not answer.streams:
             return body
         if self._order.translation is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
+from http import HTTPStatus
 from types import TracebackType
 
 import trio
@@ -12,23 +13,26 @@ import trio
 from ..config.live import LiveConfig
 from ..config.schema import ModelSpec, Server
 from ..engines.http import Buffer, Payload
-from ..errors import Error, InvalidJson, ModelNotFound, ModelRequired, ShuttingDown
+from ..errors import AdminRequired, Error, InvalidJson, ModelNotFound, ModelRequired, ShuttingDown
 from ..fleet.backend import BackendRun
 from ..fleet.fleet import Fleet
 from ..process.watched import Watched
 from ..units import Bytes, Seconds
 from .access import RequestGuard
 from .activity import Activity, Record
-from .api.dialect import Asked, Route
+from .api.dialect import GET, Asked, Route
 from .body import AT_ONCE, JsonBody, Turn, read_json, written
 from .edits import changes
 from .exchange import Exchange, Order
 from .form import MultipartBody, read_form
 from .keeping import wanted_ttl
+from .keyring import ANYBODY, Caller
 from .message import ClientLeft, Reply, RequestHead, for_engine, switching, whole_reply
+from .metering import Meter
 from .reading import read_body
 from .room import Room, Share
 from .routes import Routes, Upstream, may_load, meant, only_looks, split_upstream
+from .usage import Tally, Usage
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +47,7 @@ class Gateway(Watched):
         room: The memory for their bodies.
         fleet: The models.
         routes: The requests that are answered here, and how.
+        usage: What each key has used.
     """
 
     def __init__(self, fleet: Fleet, config: LiveConfig, guard: RequestGuard, routes: Routes | None = None) -> None:
@@ -51,6 +56,7 @@ class Gateway(Watched):
         self.guard = guard
         self.active = 0
         self.activity = Activity()
+        self.usage = Usage()
         self.room = Room(lambda: Bytes(2 * self.server.max_body))
         self._turn = Turn()
         self.fleet = fleet
@@ -70,15 +76,16 @@ class Gateway(Watched):
         return _Passage(self, head, chunks)
 
     async def order(
-        self, head: RequestHead, route: Route, chunks: AsyncIterable[bytes], share: Share
+        self, head: RequestHead, route: Route, chunks: AsyncIterable[bytes], share: Share, caller: Caller
     ) -> tuple[Order, Callable[[BackendRun], Payload]]:
         """What is wanted of which model, and what makes the body for its engine."""
         limit = self.server.max_body
         if route.model != "body":
-            return await self._plain_order(head, route, chunks, share)
+            return await self._plain_order(head, route, chunks, share, caller)
         data = await read_body(head, chunks, limit, share)
         fields = await self._fields(head, data)
-        match = await self.fleet.known(self._model_name(head, fields))
+        name = self._model_name(head, fields)
+        match = await (self.fleet.known(name) if caller.models is None else caller.known(self.fleet, name))
         backend = self.fleet.backend(match.id)
         make, translation, instead = _as_is(data), None, None
         if isinstance(fields, JsonBody):
@@ -106,21 +113,21 @@ class Gateway(Watched):
             loads=may_load(head),
             streaming=isinstance(fields, JsonBody) and route.streams(fields),
             ttl=wanted_ttl(fields) if isinstance(fields, JsonBody) else Seconds(0),
-            client=self.guard.client(head),
+            client=caller.identity or f"address {head.client}",
             sent=share.release,
         )
         return order, make
 
     async def _plain_order(
-        self, head: RequestHead, route: Route, chunks: AsyncIterable[bytes], share: Share
+        self, head: RequestHead, route: Route, chunks: AsyncIterable[bytes], share: Share, caller: Caller
     ) -> tuple[Order, Callable[[BackendRun], Payload]]:
         """The same for a request that names its model outside its body, which goes out as it came."""
         if route.model == "path":
-            upstream = await self.upstream(head)  # before reading the body, which may be large
+            upstream = await self.upstream(head, caller)  # before reading the body, which may be large
             name, path = upstream.model, upstream.target or b"/"
         else:
             name, path = self._model_name(head, None), _path(head, route, None)
-            await self.fleet.known(name)
+            await caller.known(self.fleet, name)
         data = await read_body(head, chunks, self.server.max_body, share, raw=True)
         backend = self.fleet.backend(self.fleet.resolve(name).id)
         order = Order(
@@ -131,17 +138,19 @@ class Gateway(Watched):
             headers=for_engine(head.headers) + (switching(head.headers) if route.model == "path" else []),
             looks=only_looks(route, head, path, backend.spec.idle_paths),
             loads=may_load(head),
-            client=self.guard.client(head),
+            client=caller.identity or f"address {head.client}",
             sent=share.release,
         )
         return order, _as_is(data)
 
-    async def answer_here(self, head: RequestHead, route: Route, chunks: AsyncIterable[bytes], share: Share) -> Reply:
+    async def answer_here(
+        self, head: RequestHead, route: Route, chunks: AsyncIterable[bytes], share: Share, caller: Caller
+    ) -> Reply:
         """Answer a request that needs no engine."""
         assert route.here is not None
         data = await read_body(head, chunks, self.server.max_body, share)
         body = await read_json(data, self._turn) if data else None
-        return await route.here(Asked(head=head, body=body, fleet=self.fleet, server=self.server))
+        return await route.here(Asked(head=head, body=body, fleet=self.fleet, server=self.server, caller=caller))
 
     async def _fields(self, head: RequestHead, data: Buffer) -> JsonBody | MultipartBody | None:
         """Parse the body. JSON is assumed unless a form is declared: people forget curl's -H."""
@@ -156,8 +165,18 @@ class Gateway(Watched):
             raise InvalidJson("The multipart body has no boundary in its Content-Type.")
         return await read_form(data, boundary.encode("latin-1"), self._turn)
 
-    async def upstream(self, head: RequestHead) -> Upstream:
+    async def upstream(self, head: RequestHead, caller: Caller) -> Upstream:
         """Find the model in a path under /upstream, and the rest of the path for its engine. Raises NotFound."""
+        if caller.models is None:
+            return await self._upstream(head)
+        try:
+            upstream = await self._upstream(head)
+            await caller.known(self.fleet, upstream.model)
+        except ModelNotFound:
+            raise caller.not_found(meant(head.raw_path)) from None
+        return upstream
+
+    async def _upstream(self, head: RequestHead) -> Upstream:
         with suppress(ModelNotFound):
             return split_upstream(head.raw_path, self.fleet.knows)
         if not self.fleet.complete:
@@ -191,6 +210,9 @@ class _Passage:
         self._chunks = chunks
         self._share = gateway.room.share()
         self._exchange: Exchange | None = None
+        self._caller = ANYBODY
+        self._tally: Tally | None = None
+        self._meter: Meter | None = None
         self._inside = False
         self._record: Record | None = None
         self._model = "-"
@@ -206,21 +228,29 @@ class _Passage:
 
     async def _enter(self) -> Reply:
         head, gateway = self._head, self._gateway
-        gateway.guard.check(head)
+        caller = self._caller = gateway.guard.check(head)
         if gateway.fleet.closing:
             raise ShuttingDown("llmsup is shutting down.")
         route = gateway.routes.of(head)
+        if route.control:
+            check_admin(caller)
         if route.model == "path" and head.method in ("GET", "HEAD"):
-            upstream = await gateway.upstream(head)
+            upstream = await gateway.upstream(head, caller)
             if upstream.target is None:  # relative links on the engine's pages need the slash
                 return whole_reply(308, [(b"location", head.raw_path + b"/" + _query(head))], b"")
         self._inside = True
         gateway.active += 1
         if route.here is not None:
-            reply = await gateway.answer_here(head, route, self._chunks, self._share)
+            reply = await gateway.answer_here(head, route, self._chunks, self._share, caller)
             self._status = reply.status
             return reply
-        order, body = await gateway.order(head, route, self._chunks, self._share)
+        if caller.name and head.method not in GET:
+            tally = gateway.usage.of(caller.name)
+            tally.enter(caller)
+            self._tally = tally
+        order, body = await gateway.order(head, route, self._chunks, self._share, caller)
+        if self._tally is not None:
+            order.meter = self._meter = Meter()
         self._model = order.backend.spec.name
         record = self._record = gateway.activity.began(head, self._model)
         self._exchange = Exchange(gateway.fleet, order, body, gateway.server.loading_comments)
@@ -248,7 +278,11 @@ class _Passage:
             outcome = f"{self._status} cut short ({cause})" if self._status and cause else status or cause
             method, path = self._head.method, _printable(self._head.path)
             seconds = trio.current_time() - self._began
-            log.info("%s %s %s: %s in %.3f s", method, path, self._model, outcome, seconds)
+            if self._tally is not None:
+                tokens = self._meter.tokens if self._meter is not None else None
+                self._tally.leave(seconds, tokens, good=0 < self._status < HTTPStatus.BAD_REQUEST)
+            whose = f" for {self._caller.name}" if self._caller.name else ""
+            log.info("%s %s %s%s: %s in %.3f s", method, path, self._model, whose, outcome, seconds)
 
     @property
     def _broke(self) -> Error | None:
@@ -266,6 +300,14 @@ class _Passage:
         if isinstance(error, Exception) and not isinstance(error, ClientLeft):
             return Error.status, Error.code  # a bug of ours, logged where it was caught
         return 0, "client left"
+
+
+def check_admin(caller: Caller) -> None:
+    """Raise AdminRequired if the control API is not for this caller."""
+    if not caller.admin:
+        raise AdminRequired(
+            f"The key {caller.name} may not use the control API.", hint=f"[keys.{caller.name}] admin = true allows it."
+        )
 
 
 def _path(head: RequestHead, route: Route, fields: JsonBody | MultipartBody | None) -> bytes:

@@ -22,7 +22,7 @@ from ..fleet.memory.governor import Governor
 from ..fleet.reconciler import Reconciler
 from ..gateway.access import is_preflight
 from ..gateway.api.dialect import Dialect
-from ..gateway.gateway import Gateway
+from ..gateway.gateway import Gateway, check_admin
 from ..gateway.paths import named
 from ..gateway.routes import Routes
 from .answers import as_error
@@ -35,8 +35,24 @@ from .llama_swap_metrics import llama_swap_metrics
 from .logs import logs
 from .memory import memory
 from .metrics import metrics
+from .usage import usage
 
 log = logging.getLogger(__name__)
+
+FOR_ALL_KEYS = frozenset(
+    (
+        "/",
+        "/health",
+        "/v1/health",
+        "/props",
+        "/models",
+        "/v1/models",
+        "/v1/models/<model:name>",
+        "/usage",
+    )
+)
+"""The routes of the app that don't need a key with `admin`: what clients ask before they ask a model. They show a key
+no more than it may use."""
 
 
 class AnyPath(PathConverter):
@@ -79,9 +95,10 @@ def build_app(
         control(fleet, reconciler, governor),
         models(fleet, reconciler, governor),
         memory(fleet, governor),
-        metrics(fleet, governor),
         llama_swap(fleet, gateway.activity),
         llama_swap_metrics(gateway.activity),
+        metrics(fleet, governor, gateway.usage),
+        usage(gateway.usage),
         logs(fleet),
         events(fleet),
         bridge(scheduler),
@@ -101,7 +118,9 @@ def build_app(
             gateway.routes.find(head.method, head.path, head.raw_path, head.query) is not None
         ):  # which checks its requests itself
             return response_of(await incoming.resources.enter_async_context(gateway.exchange(head, incoming.body)))
-        gateway.guard.check(head)
+        incoming.caller = gateway.guard.check(head)
+        if incoming.url_rule is not None and incoming.url_rule.rule not in FOR_ALL_KEYS:
+            check_admin(incoming.caller)
         return None
 
     @app.after_request
@@ -110,8 +129,15 @@ def build_app(
             response.headers.add(name.decode(), value.decode("latin-1"))
         return response
 
+    _answer_errors(app, gateway.routes)
+    return app
+
+
+def _answer_errors(app: App, routes: Routes) -> None:
+    """Have every error answered in the shape of the API that its path belongs to."""
+
     def dialect() -> Dialect:
-        return gateway.routes.dialect(current().head.path)
+        return routes.dialect(current().head.path)
 
     @app.errorhandler(Error)
     async def on_error(error: Error) -> Response:
@@ -119,7 +145,7 @@ def build_app(
 
     @app.errorhandler(HTTPException)
     async def on_http_error(error: HTTPException) -> Response:
-        ours = _translated(error, app, gateway.routes)
+        ours = _translated(error, app, routes)
         if isinstance(ours, MethodNotAllowed) and request.method == "OPTIONS":
             return Response(b"", HTTPStatus.NO_CONTENT, {"Allow": ", ".join((*ours.allowed, "OPTIONS"))})
         return as_error(ours, dialect())
@@ -129,8 +155,6 @@ def build_app(
         log.error("a bug in llmsup: %s %s", request.method, request.path, exc_info=error)
         bug = Error(f"A bug in llmsup: {type(error).__name__}. Its log has the details.", lasting=True)
         return as_error(bug, dialect())
-
-    return app
 
 
 def _translated(error: HTTPException, app: App, routes: Routes) -> Error:

@@ -20,6 +20,7 @@ from quart_trio.wrappers import TrioRequest
 from werkzeug.datastructures import Headers
 
 from ..errors import Error
+from ..gateway.keyring import STRANGER, Caller
 from ..gateway.message import Reply, RequestHead
 from ..gateway.paths import canonical, decoded
 from .hypercorn_server import INCOMING
@@ -30,11 +31,13 @@ class LeasingRequest(TrioRequest):
     """A request that owns resources until its last byte is sent.
 
     Attributes:
+        caller: Whose request it is, once that was checked.
         resources: Enter leases here: the task that handles the request closes it, however the request ends.
     """
 
     body_class = Upload  # type: ignore[assignment]  # quart-trio's is declared as itself, not as any of its kind
     body: Upload
+    caller: Caller = STRANGER
     resources: AsyncExitStack
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, cast
 
 import trio
 from attrs import asdict
@@ -19,6 +19,7 @@ from ..fleet.reconciler import Reconciler
 from ..gateway.body import JsonBody
 from ..units import Bytes
 from .answers import as_json
+from .connection import LeasingRequest
 from .control_body import control_body
 from .events import as_events
 from .llama_server_events import follow
@@ -85,11 +86,12 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
     @routes.get("/models")
     @routes.get("/v1/models")
     async def listed() -> Response:
-        if request.args.get("reload") in ("1", "true"):
+        if request.args.get("reload") in ("1", "true") and cast("LeasingRequest", request).caller.admin:
             await reconciler.rescan()
         most = Bytes(governor.machine().ceiling)
         data: list[dict[str, Any]] = []
-        shown = [model for model in fleet.models.values() if not model.spec.unlisted]
+        caller = cast("LeasingRequest", request).caller
+        shown = [model for model in caller.usable(fleet) if not model.spec.unlisted]
         costs = await governor.costs(shown)
         for model in shown:
             await trio.lowlevel.checkpoint()  # hundreds of models must not delay running streams
@@ -98,6 +100,7 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
             data += [
                 model_entry(model, created=created, cost=cost, ceiling=most, names=names, preset=preset, lacks=lacks)
                 for preset in presets(model.spec)
+                if caller.may_use(fleet, model.spec.name, preset)
             ]
         data.sort(key=lambda entry: str(entry["id"]).casefold())
         return as_json({"object": "list", "data": data, "models": as_ollama_lists(data)})
@@ -108,7 +111,7 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
 
     @routes.get("/v1/models/<model:name>")
     async def model(name: str) -> Response:
-        match = await fleet.known(name)
+        match = await cast("LeasingRequest", request).caller.known(fleet, name)
         most = Bytes(governor.machine().ceiling)
         model = fleet.model(match.id)
         names, (cost,) = fleet.names_of(model), (await governor.costs([model])).values()

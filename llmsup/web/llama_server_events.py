@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 from ..fleet.fleet import Fleet
-from ..process.events import Event
+from ..process.ring import Event
 from .events import HEARTBEAT
 from .llama_server_list import tags_and_meta
 

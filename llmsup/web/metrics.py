@@ -11,6 +11,7 @@ from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
 from ..fleet.model.model import Model
 from ..fleet.model.states import State
+from ..gateway.usage import Usage
 from ..memory.amounts import add_up
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _LEVELS = ("normal", "warn", "critical")
 
 
-def metrics(fleet: Fleet, governor: Governor) -> Blueprint:
+def metrics(fleet: Fleet, governor: Governor, usage: Usage) -> Blueprint:
     """The route /metrics. It has the models that were asked for since llmsup started, not the hundreds that may be."""
     routes = Blueprint("metrics", __name__)
 
@@ -28,7 +29,7 @@ def metrics(fleet: Fleet, governor: Governor) -> Blueprint:
         from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest  # 80 ms, for who asks
 
         registry = CollectorRegistry()
-        registry.register(_Now(fleet, governor))
+        registry.register(_Now(fleet, governor, usage))
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return routes
@@ -37,13 +38,15 @@ def metrics(fleet: Fleet, governor: Governor) -> Blueprint:
 class _Now:
     """Prometheus' collector of everything as it is now."""
 
-    def __init__(self, fleet: Fleet, governor: Governor) -> None:
+    def __init__(self, fleet: Fleet, governor: Governor, usage: Usage) -> None:
+        self._usage = usage
         self._fleet = fleet
         self._governor = governor
 
     def collect(self) -> Iterable[Metric]:
         yield from _of_models([model for model in self._fleet.models.values() if _known(model)], self._governor)
         yield from _of_memory(self._governor)
+        yield from _of_keys(self._usage)
 
 
 def _known(model: Model) -> bool:
@@ -90,3 +93,25 @@ def _of_memory(governor: Governor) -> Iterable[Metric]:
     level = _LEVELS.index(machine.level)
     yield GaugeMetricFamily("llmsup_memory_pressure_level", "0 normal, 1 warn, 2 critical.", level)
     yield GaugeMetricFamily("llmsup_memory_waiting_loads", "Loads that wait for memory.", len(governor.asks))
+
+
+def _of_keys(usage: Usage) -> Iterable[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    by_key = ("key",)
+    requests = CounterMetricFamily("llmsup_key_requests", "Requests for models with this key.", labels=by_key)
+    refused = CounterMetricFamily("llmsup_key_refused", "Requests refused for its limits.", labels=by_key)
+    tokens_in = CounterMetricFamily("llmsup_key_tokens_in", "Tokens of prompts, where told.", labels=by_key)
+    tokens_out = CounterMetricFamily("llmsup_key_tokens_out", "Tokens of answers, where told.", labels=by_key)
+    untold = CounterMetricFamily("llmsup_key_requests_without_tokens", "Answers that told no tokens.", labels=by_key)
+    seconds = CounterMetricFamily("llmsup_key_seconds", "Time of its requests, waiting included.", labels=by_key)
+    in_flight = GaugeMetricFamily("llmsup_key_in_flight", "Its requests that go on now.", labels=by_key)
+    for name, tally in usage:
+        requests.add_metric([name], tally.requests)
+        refused.add_metric([name], tally.refused)
+        tokens_in.add_metric([name], tally.tokens_in)
+        tokens_out.add_metric([name], tally.tokens_out)
+        untold.add_metric([name], tally.untold)
+        seconds.add_metric([name], tally.seconds)
+        in_flight.add_metric([name], tally.in_flight)
+    return [requests, refused, tokens_in, tokens_out, untold, seconds, in_flight]

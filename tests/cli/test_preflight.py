@@ -18,6 +18,7 @@ from engine_kinds import kinds
 from gguf_files import tiny_llama
 
 from llmsup.cli import main
+from llmsup.config.keys import hash_of
 from llmsup.errors import SetupError
 from llmsup.web.certificate import context_of
 
@@ -103,8 +104,8 @@ BIG = "[models.big]\npath = '{dir}/m/org/tiny/tiny.gguf'\nctx_size = 99999999"
         (
             "[server]\nlisten = '0.0.0.0:5005'",
             (
-                "anyone who can reach 0.0.0.0:5005 can use, load and unload your models: set server.api_keys, or listen"
-                " on 127.0.0.1 @ server.listen"
+                "anyone who can reach 0.0.0.0:5005 can use, load and unload your models: make a key "
+                "(`llmsup key new NAME`), or listen on 127.0.0.1 @ server.listen"
             ),
         ),
         (
@@ -224,3 +225,19 @@ def test_files_that_are_no_pair_or_want_a_password(tmp_path: Path) -> None:
     torn.write_text(pem.read_text()[:200] + "\n-----END CERTIFICATE-----\n")
     with pytest.raises(SetupError, match=rf"server.certfile {torn} and server.keyfile {key} can't be used: "):
         context_of(str(torn), str(key))
+
+
+def test_a_keys_patterns_that_fit_nothing(tmp_path: Path) -> None:
+    """A typing error, most likely; or a model that isn't there yet, so it is a warning."""
+    text = f"[keys.laptop]\nhash = '{hash_of('x')}'\nmodels = ['TINY', 'org/*', 'tony', 'org/tiny:hot']\n"
+    code, mistakes, warnings = check(tmp_path, text)
+    assert (code, mistakes) == (0, [])
+    assert warnings == [
+        "'tony' fits no model that is served now (did you mean 'tiny'?) @ keys.laptop.models[2]",
+        "'org/tiny:hot' fits no model that is served now (did you mean 'org/tiny'?) @ keys.laptop.models[3]",
+    ]
+
+
+def test_named_keys_close_an_open_server(tmp_path: Path) -> None:
+    text = f"[server]\nlisten = '0.0.0.0:5005'\n[keys.laptop]\nhash = '{hash_of('x')}'"
+    assert check(tmp_path, text) == (0, [], [])

@@ -5,7 +5,6 @@ The supervisor opens the queue when the model is ready, and closes it before the
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Self
 
@@ -14,6 +13,7 @@ import trio
 from ...errors import Error, InsufficientMemory, QueueTimeout
 from ...units import Seconds, format_seconds
 from .run import Run
+from .turns import Turns
 
 
 def _nobody(_waited: Seconds) -> None:
@@ -93,7 +93,7 @@ class Lease:
 
 
 class RequestQueue:
-    """First come, first served, up to `limit` at a time.
+    """Up to `limit` at a time, clients taking turns; those of one client in their order.
 
     Attributes:
         limit: How many may be served at a time; 0 = no limit.
@@ -113,9 +113,9 @@ class RequestQueue:
         self.limit = limit
         self._changed = changed
         self._run: Run | None = None
-        self._queue: deque[Lease] = deque()
-        self._later: deque[Lease] = deque()  # those that came while it was paused
         self._served: set[Lease] = set()
+        self._queue: Turns[Lease] = Turns(lambda: self._served)
+        self._later: Turns[Lease] = Turns()  # those that came while it was paused
 
     @property
     def waiting(self) -> int:
@@ -129,7 +129,7 @@ class RequestQueue:
 
     def waiting_of(self, client: str) -> int:
         """How many requests of one client wait."""
-        return sum(lease.client == client for queue in (self._queue, self._later) for lease in queue)
+        return self._queue.of(client) + self._later.of(client)
 
     @property
     def due(self) -> int:
@@ -139,7 +139,7 @@ class RequestQueue:
     @property
     def since(self) -> float | None:
         """When the oldest waiting request came (trio time); None if none waits."""
-        return min((queue[0].since for queue in (self._queue, self._later) if queue), default=None)
+        return min((queue.first.since for queue in (self._queue, self._later) if queue), default=None)
 
     @property
     def in_flight(self) -> int:
@@ -168,7 +168,7 @@ class RequestQueue:
         if self._run is not None and not self.would_wait:
             self._begin(lease, self._run, Seconds(0))
         else:
-            (self._later if self.paused else self._queue).append(lease)
+            (self._later if self.paused else self._queue).add(lease)
         self._changed()
         return lease
 
@@ -216,8 +216,8 @@ class RequestQueue:
         """Serve all requests again."""
         if self.paused:
             self.paused = False
-            self._queue.extend(self._later)
-            self._later.clear()
+            for lease in self._later.take_all():
+                self._queue.add(lease)
             self._serve()
 
     def forget(self) -> None:
@@ -229,13 +229,13 @@ class RequestQueue:
     def refuse(self, error: Error) -> None:
         """Fail all waiting requests."""
         for queue in (self._queue, self._later):
-            while queue:
-                queue.popleft().refuse(error)
+            for lease in queue.take_all():
+                lease.refuse(error)
         self._changed()
 
     def _serve(self) -> None:
         while self._queue and self._run is not None and self._serves and self._has_room:
-            lease = self._queue.popleft()
+            lease = self._queue.take()
             self._begin(lease, self._run, lease.waited)
         self._changed()
 

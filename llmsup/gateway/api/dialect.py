@@ -12,6 +12,8 @@ from typing import ClassVar, Literal
 import msgspec
 from attrs import frozen
 
+from ...catalog.described import presets
+from ...catalog.resolver import Match
 from ...config.schema import Server
 from ...engines.http import Headers
 from ...errors import ConfigError, Error
@@ -19,6 +21,7 @@ from ...fleet.fleet import Fleet
 from ...fleet.model.model import Model
 from .. import sse
 from ..body import JsonBody
+from ..keyring import Caller
 from ..message import Reply, RequestHead
 
 POST = frozenset(("POST",))
@@ -113,12 +116,24 @@ class Asked:
 
     Attributes:
         body: The request's body; None if it has none.
+        caller: Whose request it is.
     """
 
     head: RequestHead
     body: JsonBody | None
     fleet: Fleet
     server: Server
+    caller: Caller
+
+    async def known(self, name: str) -> Match:
+        """Return what a name means. Raises ModelNotFound, also if the caller may not use it; ShuttingDown."""
+        return await self.caller.known(self.fleet, name)
+
+    def listed(self, model: Model) -> list[str]:
+        """Return the presets of a model that are listed for the caller, "" for the model itself; [] if none is."""
+        name = model.spec.name
+        shown = [] if model.spec.unlisted else presets(model.spec)
+        return [preset for preset in shown if self.caller.may_use(self.fleet, name, preset)]
 
 
 def stream_is_true(body: JsonBody) -> bool:
@@ -149,6 +164,7 @@ class Route:
         answer: Makes the translation of an answer, given the client's body. None: the engine's bytes are passed on
             unchanged.
         here: Answers the request without an engine; everything else is then ignored.
+        control: Whether it is part of the control API, for which not every key is good.
     """
 
     dialect: Dialect
@@ -163,3 +179,4 @@ class Route:
     request: Callable[[JsonBody], JsonBody | Reply] | None = None
     answer: Callable[[JsonBody], Translation] | None = None
     here: Callable[[Asked], Awaitable[Reply]] | None = None
+    control: bool = False

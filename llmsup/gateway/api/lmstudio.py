@@ -33,19 +33,19 @@ def _json(shape: object) -> Reply:
 
 async def _listed_v0(asked: Asked) -> Reply:
     """GET /api/v0/models."""
-    return _json({"object": "list", "data": [entry_v0(model, name) async for model, name in every(asked.fleet)]})
+    return _json({"object": "list", "data": [entry_v0(model, name) async for model, name in every(asked)]})
 
 
 async def _one(asked: Asked) -> Reply:
     """GET /api/v0/models/{model}."""
     name = named(asked.head.path.removeprefix(ONE))
-    match = await asked.fleet.known(name)
+    match = await asked.known(name)
     return _json(entry_v0(asked.fleet.model(match.id), preset_name(match.id, match.preset)))
 
 
 async def _listed_v1(asked: Asked) -> Reply:
     """GET /api/v1/models."""
-    return _json({"models": [entry_v1(model, name) async for model, name in every(asked.fleet)]})
+    return _json({"models": [entry_v1(model, name) async for model, name in every(asked)]})
 
 
 async def _load(asked: Asked) -> Reply:
@@ -100,6 +100,6 @@ ROUTES = (
     ),
     Route(dialect=LMSTUDIO, path="/api/v0/embeddings", target="/v1/embeddings", answer=Passed),
     Route(dialect=LMSTUDIO, path="/api/v1/models", methods=GET, here=_listed_v1),
-    Route(dialect=LMSTUDIO, path="/api/v1/models/load", here=_load),
-    Route(dialect=LMSTUDIO, path="/api/v1/models/unload", here=_unload),
+    Route(dialect=LMSTUDIO, path="/api/v1/models/load", here=_load, control=True),
+    Route(dialect=LMSTUDIO, path="/api/v1/models/unload", here=_unload, control=True),
 )

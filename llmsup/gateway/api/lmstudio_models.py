@@ -10,21 +10,21 @@ from typing import Any
 
 import trio
 
-from ...catalog.described import capabilities, kind, preset_name, presets, quantisation, stated_context
+from ...catalog.described import capabilities, kind, preset_name, quantisation, stated_context
 from ...catalog.entry import Entry
-from ...fleet.fleet import Fleet
 from ...fleet.model.model import Model
 from ...fleet.model.states import State
+from .dialect import Asked
 
 LOADED = (State.READY, State.DRAINING)
 
 
-async def every(fleet: Fleet) -> AsyncIterator[tuple[Model, str]]:
+async def every(asked: Asked) -> AsyncIterator[tuple[Model, str]]:
     """What is listed, each with what it is asked for as. These lists can't say that a model can't be served, so such
     ones aren't in them.
     """
-    shown = [model for model in fleet.models.values() if not (model.spec.unlisted or model.entry.refusal)]
-    names = [(model, preset_name(model.spec.name, preset)) for model in shown for preset in presets(model.spec)]
+    shown = [model for model in asked.fleet.models.values() if not model.entry.refusal]
+    names = [(model, preset_name(model.spec.name, preset)) for model in shown for preset in asked.listed(model)]
     for model, name in sorted(names, key=lambda each: each[1].casefold()):
         await trio.lowlevel.checkpoint()  # hundreds of models must not hold up everybody's streams
         yield model, name

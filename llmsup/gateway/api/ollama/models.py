@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import trio
 
-from ....catalog.described import capabilities
+from ....catalog.described import capabilities, preset_name
 from ....catalog.entry import Entry
 from ....catalog.name_parts import quant_in
 from ....errors import MethodNotImplemented, ModelRequired
@@ -34,16 +33,21 @@ async def version(_asked: Asked) -> Reply:
 async def tags(asked: Asked) -> Reply:
     """`/api/tags`: the models that are listed, with their presets."""
     models: list[dict[str, Any]] = []
-    for model in list(asked.fleet.models.values()):
+    for model in asked.caller.usable(asked.fleet):
         await trio.lowlevel.checkpoint()  # hundreds of models must not hold up everybody's streams
-        if not model.spec.unlisted and not model.entry.refusal:
-            models += [_listed(model, name) for name in _names(model)]
+        if not model.entry.refusal:
+            models += [_listed(model, preset_name(model.spec.name, preset)) for preset in asked.listed(model)]
     return json_reply({"models": models})
 
 
 async def loaded(asked: Asked) -> Reply:
     """`/api/ps`."""
-    running = [model for model in asked.fleet.running() if model.run and model.run.loaded_at is not None]
+    usable = set(asked.caller.usable(asked.fleet))
+    running = [
+        model
+        for model in asked.fleet.running()
+        if model.run and model.run.loaded_at is not None and (model in usable or asked.caller.models is None)
+    ]
     return json_reply({"models": [_running(model) for model in running]})
 
 
@@ -53,7 +57,7 @@ async def show(asked: Asked) -> Reply:
     name = (body.get("model") or body.get("name")) if body else None
     if not isinstance(name, str) or not name:
         raise ModelRequired("The request names no model.", hint="GET /api/tags lists what there is.", param="model")
-    match = await asked.fleet.known(name)
+    match = await asked.known(name)
     model = asked.fleet.model(match.id)
     sampling = {**model.spec.sampling, **model.spec.presets.get(match.preset, {})}
     parameters = [f"{key} {msgspec.json.encode(value).decode()}" for key, value in sampling.items()]
@@ -75,15 +79,6 @@ async def refuse(asked: Asked) -> Reply:
         f"llmsup has no {asked.head.path[:100]}: it serves the models that are on the disk.",
         hint="Use Ollama itself, or put GGUF files into a folder that it looks at, and POST /reload-config.",
     )
-
-
-def _names(model: Model) -> Iterator[str]:
-    """Its id and its presets'; one of Ollama's names with parameters of its own is a preset with a name of its own."""
-    name = model.spec.name
-    yield name
-    for preset in model.spec.presets:
-        if preset != name:
-            yield preset if ":" in preset else f"{name}:{preset}"
 
 
 def _listed(model: Model, name: str) -> dict[str, Any]:

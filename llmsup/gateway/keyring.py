@@ -1,0 +1,154 @@
+"""Which keys there are, whose each is, and what it may do."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from attrs import define, field
+
+from ..catalog.described import preset_name
+from ..catalog.resolver import Called, Match
+from ..config.keys import UNNAMED, digest_of
+from ..config.schema import Config, KeySpec
+from ..errors import ModelNotFound
+from ..fleet.fleet import Fleet
+from ..fleet.model.model import Model
+
+
+@define(eq=False, kw_only=True)
+class Caller:
+    """Whose request it is.
+
+    Attributes:
+        name: The key's name in [keys]; `UNNAMED` for any of `server.api_keys`; "" if there is no key to count by.
+        identity: What tells this client from others, for sharing fairly; "": its address.
+        admin: Whether it may use the control API.
+        models: Patterns of the models it may use, in lower case; None: all models.
+        requests_per_minute: The most requests in any minute; 0: no limit.
+        max_in_flight: The most requests at a time, waiting ones included; 0: no limit.
+    """
+
+    name: str = ""
+    identity: str = ""
+    admin: bool = True
+    models: tuple[str, ...] | None = None
+    requests_per_minute: int = 0
+    max_in_flight: int = 0
+    digest: bytes = field(default=b"", repr=False)
+
+    def may_use(self, fleet: Fleet, id_: str, preset: str = "") -> bool:
+        """Tell whether it may use a model, or a preset of one.
+
+        A pattern fits a model if it fits any of its names, and a preset also if it fits such a name with `:preset`.
+        """
+        return self.models is None or any(
+            fnmatchcase(name.casefold(), pattern)
+            for name in names(id_, called(fleet, id_), preset)
+            for pattern in self.models
+        )
+
+    def usable(self, fleet: Fleet) -> list[Model]:
+        """Return the models here that it may use, or of which it may use a preset."""
+        models = list(fleet.models.values())
+        if self.models is None:
+            return models
+        return [
+            model
+            for model in models
+            if any(self.may_use(fleet, model.spec.name, preset) for preset in ("", *model.spec.presets))
+        ]
+
+    async def known(self, fleet: Fleet, name: str) -> Match:
+        """Like `Fleet.known`, but a model that it may not use is not found, like one that doesn't exist.
+
+        Raises:
+            ModelNotFound: There is none that it may use. The message names no other model.
+            ShuttingDown: llmsup is shutting down.
+        """
+        if self.models is None:
+            return await fleet.known(name)
+        try:
+            match = await fleet.known(name)
+        except ModelNotFound:
+            raise self.not_found(name) from None
+        if not self.may_use(fleet, match.id, match.preset):
+            raise self.not_found(name)
+        return match
+
+    def not_found(self, name: str) -> ModelNotFound:
+        """Return the error for a model that it may not use, or that doesn't exist: nobody can tell which."""
+        text = f"There is no model {name[:100]!r} that the key {self.name} may use."
+        return ModelNotFound(text, hint="GET /v1/models lists those.", param="model")
+
+
+ANYBODY = Caller()
+"""Everyone, if no keys are wanted."""
+
+STRANGER = Caller(admin=False, models=())
+"""Somebody who needs no key for what they ask, though others do."""
+
+
+class Keyring:
+    """All keys of one config. None of them is kept, only their hashes.
+
+    Attributes:
+        config: The config.
+        wanted: Whether requests need a key.
+    """
+
+    def __init__(self, config: Config, token: str = "") -> None:
+        """`token`: a key that may do everything, besides the configured ones, if any is wanted; "" for none."""
+        self.config = config
+        self.wanted = config.wants_key
+        callers = [_unnamed(key) for key in config.server.api_keys]
+        if token:
+            callers.append(Caller(identity="llmsup", digest=digest_of(token)))
+        callers += map(_named, config.keys.values())
+        self._callers = {caller.digest: caller for caller in reversed(callers)}
+
+    def find(self, key: bytes) -> Caller | None:
+        """Return whose key this is; None: nobody's.
+
+        Looking up a hash reveals nothing: nobody can choose a key by what the beginning of its hash shall be and learn
+        another key from that. What is found is compared in constant time all the same.
+        """
+        digest = digest_of(key)
+        caller = self._callers.get(digest)
+        return caller if caller is not None and hmac.compare_digest(caller.digest, digest) else None
+
+
+def _unnamed(key: str) -> Caller:
+    digest = digest_of(key)
+    return Caller(name=UNNAMED, identity=f"key {digest.hex()[:16]}", digest=digest)
+
+
+def _named(spec: KeySpec) -> Caller:
+    return Caller(
+        name=spec.name,
+        identity=f"key {spec.name}",
+        admin=spec.admin,
+        models=None if "*" in spec.models else tuple(pattern.casefold() for pattern in spec.models),
+        requests_per_minute=spec.requests_per_minute,
+        max_in_flight=spec.max_in_flight,
+        digest=bytes.fromhex(spec.hash.removeprefix("sha256:")),
+    )
+
+
+def called(fleet: Fleet, id_: str) -> Called:
+    """Return what a model is called besides its id."""
+    model = fleet.models.get(id_)
+    return Called() if model is None else model.entry.called
+
+
+def names(id_: str, called: Called, preset: str = "") -> Iterable[str]:
+    """Yield what patterns are compared with: a model's id, its aliases, and its files' names; and these with `:preset`.
+
+    A file's name that implies another preset is not among them.
+    """
+    for name, implied in [(id_, ""), *((alias, "") for alias in called.aliases), *called.also.items()]:
+        if implied in ("", preset):
+            yield name
+        if preset and not implied:
+            yield preset_name(name, preset)
