@@ -11,6 +11,7 @@ from ..engines.wire import Headers
 from ..errors import Error, MethodNotAllowed
 from .api.dialect import Dialect
 from .api.openai import OPENAI
+from .encoding import ACCEPTED
 
 
 @frozen
@@ -39,5 +40,5 @@ def error_answer(error: Error, dialect: Dialect = OPENAI) -> ErrorAnswer:
     if error.status == 401:
         headers.append((b"WWW-Authenticate", b"Bearer"))
     if error.status == 415:
-        headers.append((b"Accept-Encoding", b"gzip, deflate"))  # RFC 9110, 15.5.16
+        headers.append((b"Accept-Encoding", ACCEPTED.encode()))  # RFC 9110, 15.5.16
     return ErrorAnswer(error.status, headers, body)
