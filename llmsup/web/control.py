@@ -95,7 +95,9 @@ def models(fleet: Fleet, governor: Governor) -> Blueprint:
                 model_entry(model, created=created, cost=cost, ceiling=most, names=names, preset=preset, lacks=lacks)
                 for preset in presets(model.spec)
             ]
-        return as_json({"object": "list", "data": sorted(data, key=lambda entry: str(entry["id"]).casefold())})
+        data.sort(key=lambda entry: str(entry["id"]).casefold())
+        ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
+        return as_json({"object": "list", "data": data, "has_more": False, **ends})  # the rest is Anthropic's
 
     @routes.get("/v1/models/<model:name>")
     async def model(name: str) -> Response:

@@ -6,6 +6,7 @@ import math
 import shlex
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import trio
@@ -82,14 +83,20 @@ def model_entry(
         ceiling: What all models together may take, in bytes.
         lacks: Why there is no engine for it; "" if there is one.
     """
+    name = preset_name(model.spec.name, preset)
     return {
-        "id": preset_name(model.spec.name, preset),
+        "id": name,
         "object": "model",
         "created": created,
+        **{"type": "model", "display_name": name, "created_at": _rfc3339(created)},  # in Anthropic's words
         "owned_by": "llmsup",
         "status": _status(model, lacks),
         **listing(model.served, model.needs, cost, ceiling, names),
     }
+
+
+def _rfc3339(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _status(model: Model, lacks: str) -> dict[str, Any]:
