@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import anthropic
-import httpx2
+import httpx
 import openai
 import pytest
 from own_server import KEY, PATIENCE, OwnServer, fake, own_server
@@ -24,7 +24,7 @@ def fakes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
         "slow": fake("--tokens", 10_000, "--tps", 20, max_in_flight=1),
         "dies": fake("--die-after-chunks", 1),
         "bad": fake("--exit-after", 0, "--exit-code", 7, "--print", "error: the GPU is on fire"),
-        "large": fake("--tokens", 10_000, "--tps", 20, memory="200MiB", queue_timeout="0.3s"),
+        "large": fake("--tokens", 10_000, "--tps", 20, memory="200MiB"),
         "larger": fake("--tokens", 1, memory="250MiB", queue_timeout="0.3s"),
         "huge": fake(memory="1GiB"),
     }
@@ -79,7 +79,7 @@ def anthropic_real(real: OwnServer) -> Iterator[anthropic.Anthropic]:
 
 
 @pytest.fixture
-def plain() -> Iterator[httpx2.Client]:
+def plain() -> Iterator[httpx.Client]:
     """A client that knows no API."""
-    with httpx2.Client(timeout=PATIENCE) as client:
+    with httpx.Client(timeout=PATIENCE) as client:
         yield client

@@ -1,8 +1,8 @@
 """docs/clients.md: which client library was tried with which endpoint, from the marks of the tests that try it.
 
 A test says so by `@pytest.mark.client(library, endpoint, streamed=False)`, or by a mark of a parameter; what can't be
-had is said by `missing="why"` on the test that shows how it is refused. All of it are literals, so that the marks can be
-read without running anything. The cases in tests/clients/cases have theirs in their files.
+had is said by `missing="why"` on the test that shows how it is refused. All of it are literals, so that the marks can
+be read without running anything. The cases in tests/clients/cases have theirs in their files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""OpenAI's API, which is what engines speak: nothing is translated.
+"""OpenAI's API, which is what engines speak: nothing is translated (but see `structured`).
 
 `/chat/completions` and others also exist without `/v1`, as in llama-server, and some clients use them; engines are
 always asked with `/v1`, which all of them have. `/v/…` is llama-swap's prefix for engines whose paths have no version:
@@ -12,6 +12,7 @@ import time
 import msgspec
 
 from ...errors import Error
+from ..body import JsonBody
 from .dialect import Dialect, Route, told_by
 
 OPENAI = Dialect()
@@ -42,6 +43,21 @@ def _failed(error: dict[str, object]) -> bytes:
 
 RESPONSES = Responses()
 
+
+def structured(body: JsonBody) -> JsonBody:
+    """Say what form is wanted as chat does, too: llama-server's `/v1/responses` heeds `response_format` alone."""
+    text = body.get("text") if body.sets("text") and not body.sets("response_format") else None
+    form = text.get("format") if isinstance(text, dict) else None
+    match form:
+        case {"type": "json_schema", **rest}:
+            return body.also("response_format", {"type": "json_schema", "json_schema": rest})
+        case {"type": "json_object"}:
+            return body.also("response_format", {"type": "json_object"})
+    return body
+
+
+_REQUESTS = {"responses": structured}
+
 _SAMPLING = ("chat/completions", "completions", "responses")
 _OTHERS = (
     "chat/completions/input_tokens",
@@ -63,16 +79,21 @@ _ALSO_WITHOUT_VERSION = (
 
 _DIALECTS = {"responses": RESPONSES}
 
+
+def _route(path: str, name: str, target: str = "") -> Route:
+    return Route(
+        dialect=_DIALECTS.get(name, OPENAI),
+        path=path,
+        target=target,
+        samples=name in _SAMPLING,
+        request=_REQUESTS.get(name),
+    )
+
+
 _OF_LLAMA_SWAP = ("chat/completions", "completions", "responses", "embeddings", "rerank", "reranking")
 
 ROUTES = (
-    *(Route(dialect=_DIALECTS.get(name, OPENAI), path=f"/v1/{name}", samples=name in _SAMPLING) for name in (*_SAMPLING, *_OTHERS)),
-    *(
-        Route(dialect=_DIALECTS.get(name, OPENAI), path=f"/{name}", target=f"/v1/{name}", samples=name in _SAMPLING)
-        for name in _ALSO_WITHOUT_VERSION
-    ),
-    *(
-        Route(dialect=_DIALECTS.get(name, OPENAI), path=f"/v/{name}", target=f"/{name}", samples=name in _SAMPLING)
-        for name in _OF_LLAMA_SWAP
-    ),
+    *(_route(f"/v1/{name}", name) for name in (*_SAMPLING, *_OTHERS)),
+    *(_route(f"/{name}", name, f"/v1/{name}") for name in _ALSO_WITHOUT_VERSION),
+    *(_route(f"/v/{name}", name, f"/{name}") for name in _OF_LLAMA_SWAP),
 )
