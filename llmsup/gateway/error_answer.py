@@ -27,7 +27,7 @@ def error_answer(error: Error, dialect: Dialect = OPENAI) -> ErrorAnswer:
     """Return an error in an API's shape.
 
     If waiting helps, it has `Retry-After` (whole seconds) and the header that has OpenAI's and Anthropic's clients ask
-    again by themselves, whatever the status. If it can't, that header stops them from doing so, as they do after any 5xx.
+    again by themselves, whatever the status. If it can't, that header stops them from it, as they do so after any 5xx.
     """
     body = msgspec.json.encode(dialect.error(error)) + b"\n"  # a newline for people who use curl
     headers: Headers = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body))]

@@ -88,7 +88,9 @@ def model_entry(
         "id": name,
         "object": "model",
         "created": created,
-        **{"type": "model", "display_name": name, "created_at": _rfc3339(created)},  # in Anthropic's words
+        "type": "model",  # this and the next two are in Anthropic's words
+        "display_name": name,
+        "created_at": _rfc3339(created),
         "owned_by": "llmsup",
         "status": _status(model, lacks),
         **listing(model.served, model.needs, cost, ceiling, names),

@@ -1,6 +1,6 @@
-"""What the libraries make of what goes wrong: their own error classes, in each API's shape, and what they do by themselves.
+"""What the libraries make of what goes wrong: their own error classes, in each API's shape.
 
-OpenAI's and Anthropic's retry by themselves; how long they wait is asked for, and here not waited.
+They ask again by themselves; how long they would wait before is noted here, and not waited.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def control(fakes: OwnServer, plain: httpx.Client) -> Callable[[str, str], None]
 
 @pytest.fixture
 def waiting(fakes: OwnServer, plain: httpx.Client) -> Iterator[Callable[[str], Callable[[], None]]]:
-    """Have a request wait for a model that is busy, until what comes back is called, which awaits its head."""
+    """Have a request wait for a model that is busy, until what comes back is called, which awaits its first event."""
     with ThreadPoolExecutor(1) as pool:
 
         def ask(model: str) -> None:
@@ -191,6 +191,7 @@ def waiting(fakes: OwnServer, plain: httpx.Client) -> Iterator[Callable[[str], C
             body = {"model": model, "messages": HELLO, "stream": True}
             with plain.stream("POST", f"{fakes.url}/v1/chat/completions", json=body, headers=headers) as got:
                 assert got.status_code == 200
+                next(line for line in got.iter_lines() if line.startswith("data:"))  # comments come before
 
         def start(model: str) -> Callable[[], None]:
             asked = pool.submit(ask, model)
@@ -269,6 +270,8 @@ def test_a_stream_that_is_closed_frees_its_slot(chat: Callable[..., Any], busy: 
 
 @pytest.mark.client("anthropic (Python)", "cancelled", streamed=True)
 def test_anthropics_stream_that_is_closed(message: Callable[..., Any]) -> None:
-    """The fake engine's events have no names, which this library passes over: it sees the head of each."""
+    """The first event is from the engine, which has one slot."""
     for _ in range(2):
-        message("slow", stream=True).close()
+        stream = message("slow", stream=True)
+        assert next(stream).type == "content_block_delta"
+        stream.close()

@@ -359,7 +359,8 @@ class Engine:
 
         for number in range(self.options.tokens):
             connection.wait(1 / self.options.tps if self.options.tps else 0)
-            send(b"data: " + json.dumps(piece(path, body, number)).encode() + b"\n\n")
+            name = b"event: content_block_delta\n" if path == "/v1/messages" else b""
+            send(name + b"data: " + json.dumps(piece(path, body, number)).encode() + b"\n\n")
             if self.count("chunks") == self.options.die_after_chunks:
                 self.die(4)
         if self.options.timings:
@@ -422,6 +423,8 @@ def piece(path: str, body: dict[str, Any], number: int) -> dict[str, Any]:
     if path == "/v1/completions":
         choice = {"index": 0, "text": text, "finish_reason": None}
         return {"id": "fake-1", "object": "text_completion", "created": 0, "model": model, "choices": [choice]}
+    if path == "/v1/messages":
+        return {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
     return {"content": text, "stop": False, "model": model}
 
 
@@ -460,9 +463,10 @@ def call(connection: Connection, request: Request, body: dict[str, Any]) -> None
         for piece in CALLS[request.path]:
             if chat:
                 choice = {"index": 0, "delta": piece, "finish_reason": None}
-                piece = {**about, "object": "chat.completion.chunk", "choices": [choice]}
-            name = b"" if chat else b"event: %s\n" % piece["type"].encode()
-            send_chunk(connection, name + b"data: " + json.dumps(piece).encode() + b"\n\n")
+                event, name = {**about, "object": "chat.completion.chunk", "choices": [choice]}, b""
+            else:
+                event, name = piece, b"event: %s\n" % piece["type"].encode()
+            send_chunk(connection, name + b"data: " + json.dumps(event).encode() + b"\n\n")
         if chat:
             choice = {"index": 0, "delta": {}, "finish_reason": "tool_calls"}
             last = json.dumps({**about, "object": "chat.completion.chunk", "choices": [choice]})
