@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from client_page import PAGE, Tried, case_files, marked, page
+
+KNOWN = {"name", "about", "endpoint", "streamed", "missing", "loaded"} | {
+    "method", "path", "headers", "body", "encoding", "each", "needs",
+}  # fmt: skip
 
 
 def test_the_page_is_up_to_date() -> None:
@@ -17,13 +24,9 @@ def test_what_failed_is_not_green() -> None:
     assert lines[-2:] == ["| GET /a | yes | FAILED |", "| GET /b | no: why | - |"]
 
 
-@pytest.mark.parametrize("path", [path for path, _ in case_files()], ids=lambda path: path.stem)
-def test_each_case_says_where_it_is_from(path: object) -> None:
-    (file,) = [file for each, file in case_files() if each == path]
-    head = next(each for each, _ in case_files() if each == path).read_text().split("client =")[0]
-    assert "Shapes: " in head
+@pytest.mark.parametrize(("path", "file"), list(case_files()), ids=[path.stem for path, _ in case_files()])
+def test_each_case_says_where_it_is_from(path: Path, file: dict[str, Any]) -> None:
+    assert "Shapes:" in path.read_text().split("client =")[0]
     for case in file["case"]:
         assert case["about"]
-        assert set(case) <= {
-            *"name about endpoint streamed missing method path headers body each needs encoding".split()
-        }
+        assert set(case) <= KNOWN

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from client_page import case_files, case_mark
-from own_server import OwnServer
+from own_server import KEY, OwnServer
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -37,6 +37,9 @@ def test_a_first_request(real: OwnServer, plain: httpx.Client, case: dict[str, A
     headers, body = dict(case["headers"]), case.get("body", "").encode()
     if case.get("encoding") == "zstd":
         headers["Content-Encoding"], body = "zstd", zstd.compress(body)
+    if model := case.get("loaded"):
+        key = {"Authorization": f"Bearer {KEY}"}
+        plain.post(f"{real.url}/models/load", json={"model": model}, headers=key).raise_for_status()
     got = plain.request(case.get("method", "POST"), real.url + case["path"], headers=headers, content=body)
     assert got.status_code == 200, got.text
     if not case.get("streamed"):

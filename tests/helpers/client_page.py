@@ -24,8 +24,11 @@ HEAD = """# Clients
 
 Which client library was tried with which endpoint, and whether the answer was streamed. This page is written by
 `tools/clients`, from a run of the tests that are marked so; a test of the gate compares it with the marks, so that what
-stands here passed. "yes" is a real run of that library against llmsup, or of its first requests as its public sources
-have them (tests/clients/cases says which). A "-" was not tried; what isn't green says why.
+stands here passed. A "-" was not tried; what isn't green says why.
+
+The libraries are themselves, as they come; of other programs their first requests are sent, as we wrote them down from
+their public sources. The engine is a real llama-server with a small model; what that can't be made to do (to fail, to
+call a tool, to take large bodies and audio) a fake one does.
 """
 
 
@@ -81,9 +84,14 @@ def _in(tree: ast.AST) -> Iterator[Tried]:
 def page(all_tried: Iterable[Tried], failed: Iterable[Tried] = ()) -> str:
     """The page's text."""
     everything, bad = set(all_tried), set(failed)
+    files = {file["client"]: path for path, file in case_files()}
     lines = [HEAD]
     for library in sorted({each.library for each in everything}, key=str.casefold):
-        lines += [f"## {library}\n", "| endpoint | at once | streamed |", "| --- | --- | --- |"]
+        lines.append(f"## {library}\n")
+        if library in files:
+            name = files[library].relative_to(TESTS.parent).as_posix()
+            lines.append(f"Not itself, but [what it asks first](../{name}).\n")
+        lines += ["| endpoint | at once | streamed |", "| --- | --- | --- |"]
         mine = [each for each in everything if each.library == library]
         for endpoint in sorted({each.endpoint for each in mine}):
             cells = [_cell([t for t in mine if (t.endpoint, t.streamed) == (endpoint, s)], bad) for s in (False, True)]
