@@ -133,7 +133,8 @@ def test_a_stream_that_breaks(
     def completions() -> Any:
         return openai_fake.completions.create(model="dies", prompt="hi", stream=True)
 
-    for stream in (lambda: chat("dies", stream=True), responses, completions):
+    streams: list[Callable[[], Any]] = [lambda: chat("dies", stream=True), responses, completions]
+    for stream in streams:
         with pytest.raises(openai.APIError, match="exited with code 4"):
             list(stream())
     with pytest.raises(anthropic.APIStatusError, match="exited with code 4") as caught:
@@ -145,11 +146,12 @@ def test_what_a_load_comes_to_while_a_stream_waits(
     openai_fake: openai.OpenAI, anthropic_fake: anthropic.Anthropic, control: Callable[[str, str], None]
 ) -> None:
     """By then the head is out, and comments; the libraries pass over those."""
-    for talk in (
+    talks: list[Callable[[], Any]] = [
         lambda: list(openai_fake.chat.completions.create(model="late", messages=HELLO, stream=True)),
         lambda: list(openai_fake.responses.create(model="late", input="hi", stream=True)),
         lambda: list(anthropic_fake.messages.create(model="late", messages=HELLO, max_tokens=9, stream=True)),
-    ):
+    ]
+    for talk in talks:
         control("unload", "late")
         talk()
 
