@@ -52,6 +52,7 @@ def test_a_long_list_of_tools(anthropic_fake: anthropic.Anthropic) -> None:
     assert json.loads(raw.text())["request_body"] == json.loads(sent)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process's peak be read and forgotten")
 @pytest.mark.client("openai (Python)", "POST /v1/chat/completions, 20 MB of images", streamed=True)
 def test_images_take_their_own_memory_once(fakes: OwnServer, openai_fake: openai.OpenAI) -> None:

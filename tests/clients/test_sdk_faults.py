@@ -211,6 +211,7 @@ def _waiting(fakes: OwnServer, model: str) -> bool:
     return any(each["model"] == model and each["waiting"] for each in running)
 
 
+@pytest.mark.slow
 @pytest.mark.client("openai (Python)", "Retry-After")
 def test_no_memory_now(
     chat: Callable[..., Any], busy: Callable[..., Any], control: Callable[..., None], clock: Clock
