@@ -27,7 +27,7 @@ settings.load_profile("llmsup")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-pytest_plugins = ("fleets",)  # its fixtures, which two files use
+pytest_plugins = ("fleets", "client_run")  # fixtures that two files use; the page of clients
 
 
 @pytest.fixture(autouse=True)

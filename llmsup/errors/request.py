@@ -117,12 +117,14 @@ class MethodNotImplemented(BadRequest):
     """A method that is for another kind of server."""
 
     status, code = 501, "not_implemented"
+    lasting = True
 
 
 class VersionNotSupported(BadRequest):
     """Another version of HTTP."""
 
     status, code = 505, "http_version_not_supported"
+    lasting = True
 
 
 class QueueFull(Error):

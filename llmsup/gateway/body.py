@@ -89,6 +89,10 @@ class JsonBody:
         """Tell whether the client set a member; as for llama-server, null means the default."""
         return self._members.get(name, b"null") != b"null"
 
+    def also(self, name: str, value: Any) -> JsonBody:
+        """Return a body with one more member, or another value of it."""
+        return JsonBody.of({**self._members, name: msgspec.json.encode(value)})
+
     def edited(self, changes: Mapping[str, Any]) -> Payload:
         """Return the body with members replaced or added, or, where the change is None, removed."""
         if not changes and self._data:

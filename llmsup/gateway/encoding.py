@@ -1,26 +1,122 @@
-"""Compressed bodies (`Content-Encoding`): what zlib can decompress is decompressed, a little at a time.
+"""Compressed bodies (`Content-Encoding`): gzip, deflate and zstd are decompressed, a little at a time.
 
 The size is not limited here: callers must count the bytes they get.
 """
 
 from __future__ import annotations
 
+import sys
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterable
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from typing import ClassVar
 
 import trio
 
 from ..errors import BadRequest, UnsupportedEncoding
 from .message import RequestHead
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 PIECE = 65536
 """Bytes that are unpacked at a time: a megabyte of zeros arrives as a kilobyte."""
 
-_GZIP = b"\x1f"
-"""The first bytes of each gzip member."""
+WINDOW_LOG = 23
+"""Base-2 logarithm of the most memory that a zstd frame may want for its window: 8 MiB, as RFC 9659 has it for HTTP.
+Without a limit a body of a few bytes could claim 128 MiB."""
+
+ACCEPTED = "gzip, deflate, zstd"
 
 _NONE = ("", "identity")
-_READ = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
+
+
+class Unpacker(ABC):
+    """Unpacks one member (gzip) or frame (zstd), after which another one may follow.
+
+    Attributes:
+        flaws: What its methods raise if the data is malformed.
+        many: Whether another one may follow.
+        rest: The data that it has not taken: what comes after its end, once that is reached.
+        ended: Whether its end is reached.
+    """
+
+    flaws: ClassVar[type[Exception]]
+    many: ClassVar[bool] = True
+    rest: bytes = b""
+    ended: bool = False
+
+    @abstractmethod
+    def unpack(self, data: bytes) -> tuple[bytes, bool]:
+        """Take more data (perhaps none) and return up to `PIECE` bytes, and whether there is more to be had."""
+
+    def follows(self, data: bytes) -> bool:
+        """Tell whether data after the end begins another one."""
+        return self.many and bool(data)
+
+
+class _Zlib(Unpacker):
+    flaws = zlib.error
+
+    def __init__(self, bits: int) -> None:
+        self._object = zlib.decompressobj(bits)
+
+    def unpack(self, data: bytes) -> tuple[bytes, bool]:
+        piece = self._object.decompress(self.rest + data, PIECE)
+        self.ended = self._object.eof
+        self.rest = self._object.unused_data if self.ended else self._object.unconsumed_tail
+        return piece, not self.ended and (bool(self.rest) or len(piece) == PIECE)
+
+
+class _Gzip(_Zlib):
+    """Any number of members (RFC 1952, 2.2)."""
+
+    def __init__(self) -> None:
+        super().__init__(zlib.MAX_WBITS | 16)
+
+    def follows(self, data: bytes) -> bool:
+        return data.startswith(b"\x1f")
+
+
+class _Deflate(_Zlib):
+    """With zlib's header or, as many send it, without (RFC 9110, 8.4.1.2)."""
+
+    many = False
+
+    def __init__(self) -> None:
+        super().__init__(zlib.MAX_WBITS)
+        self._began = False
+
+    def unpack(self, data: bytes) -> tuple[bytes, bool]:
+        if data and not self._began:
+            self._began = True
+            if data[0] & 0x0F != zlib.DEFLATED:
+                self._object = zlib.decompressobj(-zlib.MAX_WBITS)
+        return super().unpack(data)
+
+
+class _Zstd(Unpacker):
+    """Any number of frames, skippable ones included (RFC 8878, 3.1).
+
+    Its window is memory that is only touched as far as data has been unpacked, and that is counted.
+    """
+
+    flaws = zstd.ZstdError
+
+    def __init__(self) -> None:
+        options = {int(zstd.DecompressionParameter.window_log_max): WINDOW_LOG}
+        self._object = zstd.ZstdDecompressor(options=options)
+
+    def unpack(self, data: bytes) -> tuple[bytes, bool]:
+        piece = self._object.decompress(data, PIECE)
+        self.ended = self._object.eof
+        self.rest = self._object.unused_data if self.ended else b""
+        return piece, not self.ended and not self._object.needs_input
+
+
+_READ: dict[str, Callable[[], Unpacker]] = {"gzip": _Gzip, "x-gzip": _Gzip, "deflate": _Deflate, "zstd": _Zstd}
 
 
 def encoding(head: RequestHead) -> str:
@@ -36,7 +132,7 @@ def encoding(head: RequestHead) -> str:
     if len(names) > 1 or names[0] not in _READ:
         raise UnsupportedEncoding(
             f"A body with Content-Encoding: {', '.join(names)[:100]} can't be read here.",
-            hint="Send it as it is, or with gzip or deflate.",
+            hint="Send it as it is, or with gzip, deflate or zstd.",
         )
     return names[0]
 
@@ -47,25 +143,24 @@ async def unpacked(chunks: AsyncIterable[bytes], how: str) -> AsyncGenerator[byt
     Raises:
         BadRequest: The body isn't compressed, or not in this way.
     """
-    unpack = zlib.decompressobj(_READ[how])
+    unpacker = _READ[how]()
     began = False
     try:
         async for chunk in chunks:
-            if not began and chunk and how == "deflate" and chunk[0] & 0x0F != zlib.DEFLATED:
-                unpack = zlib.decompressobj(-zlib.MAX_WBITS)  # many omit zlib's header (RFC 9110, 8.4.1.2)
             began = began or bool(chunk)
-            rest, more = chunk, True
+            data, more = chunk, True
             while more:
-                if unpack.eof and rest:
-                    if how == "deflate" or not rest.startswith(_GZIP):
+                if unpacker.ended and data:
+                    if not unpacker.follows(data):
                         raise BadRequest(f"The body goes on after its {how} data.")
-                    unpack = zlib.decompressobj(_READ[how])  # gzip may have any number of members (RFC 1952, 2.2)
-                piece = unpack.decompress(rest, PIECE)
-                rest = unpack.unused_data if unpack.eof else unpack.unconsumed_tail
-                more = bool(rest) or (len(piece) == PIECE and not unpack.eof)
+                    unpacker = _READ[how]()
+                piece, more = unpacker.unpack(data)
+                data = b""
+                if unpacker.ended and unpacker.rest:
+                    data, more = unpacker.rest, True
                 yield piece
                 await trio.lowlevel.checkpoint()
-    except zlib.error as error:
+    except unpacker.flaws as error:
         raise BadRequest(f"The body says Content-Encoding: {how}, but is something else: {error}.") from None
-    if began and not unpack.eof:
+    if began and not unpacker.ended:
         raise BadRequest(f"The body's {how} data ends too early.")

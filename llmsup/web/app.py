@@ -21,7 +21,9 @@ from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
 from ..fleet.reconciler import Reconciler
 from ..gateway.access import is_preflight
+from ..gateway.api.anthropic import ANTHROPIC
 from ..gateway.api.dialect import Dialect
+from ..gateway.api.openai import OPENAI
 from ..gateway.gateway import Gateway, check_admin
 from ..gateway.paths import named
 from ..gateway.routes import Routes
@@ -137,7 +139,10 @@ def _answer_errors(app: App, routes: Routes) -> None:
     """Have every error answered in the shape of the API that its path belongs to."""
 
     def dialect() -> Dialect:
-        return routes.dialect(current().head.path)
+        """Return the path's API; on paths of several, Anthropic's for its clients, all of which send that header."""
+        head = current().head
+        found = routes.dialect(head.path)
+        return ANTHROPIC if found is OPENAI and head.header(b"anthropic-version") else found
 
     @app.errorhandler(Error)
     async def on_error(error: Error) -> Response:

@@ -103,7 +103,9 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
                 if caller.may_use(fleet, model.spec.name, preset)
             ]
         data.sort(key=lambda entry: str(entry["id"]).casefold())
-        return as_json({"object": "list", "data": data, "models": as_ollama_lists(data)})
+        ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
+        anthropic = {"has_more": False, **ends}
+        return as_json({"object": "list", "data": data, "models": as_ollama_lists(data), **anthropic})
 
     @routes.get("/models/sse")
     async def watched() -> Response:

@@ -6,6 +6,7 @@ import math
 import shlex
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import trio
@@ -84,10 +85,14 @@ def model_entry(
         ceiling: What all models together may take, in bytes.
         lacks: Why there is no engine for it; "" if there is one.
     """
+    name = preset_name(model.spec.name, preset)
     return {
-        "id": preset_name(model.spec.name, preset),
+        "id": name,
         "object": "model",
         "created": created,
+        "type": "model",  # this and the next two are in Anthropic's words
+        "display_name": name,
+        "created_at": _rfc3339(created),
         "owned_by": "llmsup",
         "status": _status(model, lacks),
         **listing(model.served, model.needs, cost, ceiling, names),
@@ -99,6 +104,10 @@ def model_entry(
 def names_of_preset(spec: ModelSpec, preset: str) -> list[str]:
     """The id of a preset's entry and its aliases, as llama-server lists them: the id is one of them."""
     return list(dict.fromkeys(preset_name(name, preset) for name in (spec.name, *spec.aliases)))
+
+
+def _rfc3339(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _status(model: Model, lacks: str) -> dict[str, Any]:

@@ -54,6 +54,8 @@ def put(make: Callable[[JsonBody], JsonBody | Reply], **body: Any) -> Any:
 # Its own client...
 
 
+@pytest.mark.client("ollama (Python)", "POST /api/chat")
+@pytest.mark.client("ollama (Python)", "POST /api/chat", streamed=True)
 async def test_its_client_chats(tmp_path: Path) -> None:
     """At once and bit by bit; the options are the engine's samplers."""
     record = tmp_path / "record"
@@ -80,6 +82,8 @@ async def test_its_client_chats(tmp_path: Path) -> None:
         assert asked(record)["body"]["stream_options"] == {"include_usage": True}
 
 
+@pytest.mark.client("ollama (Python)", "POST /api/generate")
+@pytest.mark.client("ollama (Python)", "POST /api/generate", streamed=True)
 async def test_its_client_generates(tmp_path: Path) -> None:
     """With the model's template, and without it at the engine's path for that."""
     record = tmp_path / "record"
@@ -103,6 +107,8 @@ async def test_a_stream_is_what_it_gets_unless_it_says_otherwise() -> None:
         assert (first["response"], first["done"], last["response"], last["done"]) == ("token0 ", False, "", True)
 
 
+@pytest.mark.client("ollama (Python)", "POST /api/embed")
+@pytest.mark.client("ollama (Python)", "POST /api/embeddings")
 async def test_its_client_embeds() -> None:
     async with serving(fake("m")) as served:
         got = await told(served, lambda client: client.embed("m", ["a", "b"]))
@@ -112,6 +118,9 @@ async def test_its_client_embeds() -> None:
         assert (await served.client.post("/api/embed", model="m", input=[])).json["embeddings"] == []
 
 
+@pytest.mark.client("ollama (Python)", "GET /api/tags")
+@pytest.mark.client("ollama (Python)", "POST /api/show")
+@pytest.mark.client("ollama (Python)", "GET /api/ps")
 async def test_its_client_lists_what_there_is_and_what_is_loaded() -> None:
     """Of what no GGUF is known, nothing is claimed; looking loads nothing."""
     async with serving(fake("a", presets={"wild": {"top_k": 1}}), fake("b"), fake("c", unlisted=True)) as served:
@@ -139,6 +148,8 @@ async def test_an_empty_prompt_only_loads(tmp_path: Path) -> None:
         assert {entry["method"] for entry in recorded(record, "request")} == {"GET"}
 
 
+@pytest.mark.client("ollama (Python)", "errors")
+@pytest.mark.client("ollama (Python)", "errors", streamed=True)
 async def test_its_client_is_told_what_is_wrong() -> None:
     """In its shape, by us and by the engine, at once, before a stream and in one; nothing is loaded for bad input."""
     async with serving(fake("m"), fake("dies", "--die-after-chunks", 1)) as served:

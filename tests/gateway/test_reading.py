@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import suppress
@@ -18,6 +19,11 @@ from llmsup.gateway.message import RequestHead
 from llmsup.gateway.reading import read_body
 from llmsup.gateway.room import ALL_SMALL, PATIENCE, SMALL, Room
 from llmsup.units import Bytes
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 MB = 1_000_000
 LIMIT = Bytes(256 * 1024**2)
@@ -210,12 +216,23 @@ def raw_deflate(data: bytes) -> bytes:
     return packer.compress(data) + packer.flush()
 
 
+SKIPPED = b"\x50\x2a\x4d\x18\x03\x00\x00\x00abc"
+"""A frame of zstd's that is for nobody here."""
+
+
+def frames(data: bytes) -> bytes:
+    """Several, and one to be skipped between them."""
+    return SKIPPED.join(zstd.compress(data[at : at + 9000]) for at in range(0, len(data) + 1, 9000))
+
+
 PACK: dict[bytes, Callable[[bytes], bytes]] = {
     b"gzip": gzip.compress,
     b"X-GZIP": gzip.compress,
     b"Gzip": lambda data: b"".join(gzip.compress(data[at : at + 9000]) for at in range(0, len(data) + 1, 9000)),
     b"deflate": zlib.compress,
     b"Deflate": raw_deflate,
+    b"zstd": zstd.compress,
+    b"Zstd": frames,
 }
 
 
@@ -231,7 +248,7 @@ async def test_compressed_bodies_are_unpacked(how: bytes, size: int, cut: int) -
     assert await read_body(post(len(packed), how), AtOnce(packed), LIMIT, raw=True) == packed
 
 
-@pytest.mark.parametrize("how", [b"zstd", b"br", b"gzip, gzip", b"compress", b"x" * 5000])
+@pytest.mark.parametrize("how", [b"br", b"zstd, gzip", b"gzip, gzip", b"compress", b"x" * 5000])
 async def test_what_cannot_be_unpacked(how: bytes) -> None:
     """The message names the header; nothing of the body is read."""
     with pytest.raises(UnsupportedEncoding, match="Content-Encoding") as error:
@@ -245,13 +262,13 @@ async def test_not_compressed_in_other_words(how: bytes) -> None:
     assert await read_body(post(None, how), AtOnce(b"{}"), LIMIT) == b"{}"
 
 
-@pytest.mark.parametrize("how", [b"gzip", b"deflate"])
+@pytest.mark.parametrize("how", [b"gzip", b"deflate", b"zstd"])
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (lambda packed: b'{"model": "m"}', "says Content-Encoding: .*, but is something else"),
         (lambda packed: packed[:-1], "ends too early"),
-        (lambda packed: packed + b"x", "goes on after"),
+        (lambda packed: packed + b"xyzz", "goes on after|is something else"),
         (lambda packed: packed[:4] + b"\xff" + packed[5:-4] + b"abcd", "is something else"),
     ],
 )
@@ -268,10 +285,24 @@ async def test_what_unpacks_to_nothing_is_bounded() -> None:
         await read_body(post(None, b"gzip"), AtOnce(*[gzip.compress(b"") * 100] * 100), Bytes(100_000))
 
 
+async def test_a_zstd_frame_may_not_ask_for_much_memory() -> None:
+    """Its window is what unpacking it takes, and a few bytes can ask for 128 MiB of it (RFC 9659 has 8 MiB)."""
+    for log, fits in ((23, True), (24, False)):
+        data = bytes(2**log)
+        packed = zstd.compress(data, options={int(zstd.CompressionParameter.window_log): log})
+        assert len(packed) < 10_000
+        if fits:
+            assert len(await read_body(post(None, b"zstd"), AtOnce(packed), Bytes(2**25))) == 2**log
+        else:
+            with pytest.raises(BadRequest, match="requires too much memory"):
+                await read_body(post(None, b"zstd"), AtOnce(packed), Bytes(2**25))
+
+
 @pytest.mark.slow
-async def test_a_bomb_is_too_large_after_little_work() -> None:
+@pytest.mark.parametrize("how", [b"gzip", b"zstd"])
+async def test_a_bomb_is_too_large_after_little_work(how: bytes) -> None:
     """A gigabyte of zeros is a megabyte when it comes: it is unpacked no further than it may be, a little at a time."""
-    packer = zlib.compressobj(wbits=31)
+    packer = zlib.compressobj(wbits=31) if how == b"gzip" else zstd.ZstdCompressor()
     bomb = b"".join([*(packer.compress(bytes(MB)) for _ in range(1000)), packer.flush()])
     assert len(bomb) < 2 * MB
     room, turns = Room(lambda: Bytes(30 * MB)), 0
@@ -285,6 +316,6 @@ async def test_a_bomb_is_too_large_after_little_work() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(other)
         with room.share() as share, pytest.raises(BodyTooLarge):
-            await read_body(post(len(bomb), b"gzip"), AtOnce(bomb), Bytes(20 * MB), share)
+            await read_body(post(len(bomb), how), AtOnce(bomb), Bytes(20 * MB), share)
         nursery.cancel_scope.cancel()
     assert turns > 20 * MB // 65536 - 5

@@ -329,6 +329,8 @@ class Engine:
             reply(connection, request, {"text": f"{len(request.body)} bytes"})
         elif not isinstance(body, dict):
             return reply_error(connection, request, 400, "the body is not a JSON object", "invalid_request_error")
+        elif body.get("tool_choice") in ("required", {"type": "any"}) and request.path in CALLS:
+            call(connection, request, body)
         elif body.get("stream") is True and request.path in STREAMABLE:
             self.stream(connection, request.path, body)
         else:
@@ -357,7 +359,8 @@ class Engine:
 
         for number in range(self.options.tokens):
             connection.wait(1 / self.options.tps if self.options.tps else 0)
-            send(b"data: " + json.dumps(piece(path, body, number)).encode() + b"\n\n")
+            name = b"event: content_block_delta\n" if path == "/v1/messages" else b""
+            send(name + b"data: " + json.dumps(piece(path, body, number)).encode() + b"\n\n")
             if self.count("chunks") == self.options.die_after_chunks:
                 self.die(4)
         if self.options.timings:
@@ -420,7 +423,63 @@ def piece(path: str, body: dict[str, Any], number: int) -> dict[str, Any]:
     if path == "/v1/completions":
         choice = {"index": 0, "text": text, "finish_reason": None}
         return {"id": "fake-1", "object": "text_completion", "created": 0, "model": model, "choices": [choice]}
+    if path == "/v1/messages":
+        return {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
     return {"content": text, "stop": False, "model": model}
+
+
+CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a":7}'}}
+CHAT_CALLS: list[dict[str, Any]] = [
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"index": 0, **CALL, "function": {"name": "f", "arguments": ""}}],
+    },
+    {"tool_calls": [{"index": 0, "function": {"arguments": '{"a"'}}]},
+    {"tool_calls": [{"index": 0, "function": {"arguments": ":7}"}}]},
+]
+BLOCK = {"type": "tool_use", "id": "call_1", "name": "f", "input": {}}
+MESSAGE = {"id": "fake-1", "type": "message", "role": "assistant", "stop_sequence": None}
+USED = {"input_tokens": 1, "output_tokens": 2}
+MESSAGE_CALLS: list[dict[str, Any]] = [
+    {"type": "message_start", "message": {**MESSAGE, "content": [], "stop_reason": None, "usage": USED}},
+    {"type": "content_block_start", "index": 0, "content_block": BLOCK},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": '{"a"'}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": ":7}"}},
+    {"type": "content_block_stop", "index": 0},
+    {"type": "message_delta", "delta": {"stop_reason": "tool_use", "stop_sequence": None}, "usage": USED},
+    {"type": "message_stop"},
+]
+CALLS = {"/v1/chat/completions": CHAT_CALLS, "/v1/messages": MESSAGE_CALLS}
+"""A call of a tool, in the pieces that llama-server streams it in."""
+
+
+def call(connection: Connection, request: Request, body: dict[str, Any]) -> None:
+    """Call the tool `f` with `{"a": 7}`, if that has to be."""
+    about = {"id": "fake-1", "created": 0, "model": body.get("model")}
+    chat = request.path == "/v1/chat/completions"
+    if body.get("stream") is True:
+        connection.send(CHUNKED)
+        for piece in CALLS[request.path]:
+            if chat:
+                choice = {"index": 0, "delta": piece, "finish_reason": None}
+                event, name = {**about, "object": "chat.completion.chunk", "choices": [choice]}, b""
+            else:
+                event, name = piece, b"event: %s\n" % piece["type"].encode()
+            send_chunk(connection, name + b"data: " + json.dumps(event).encode() + b"\n\n")
+        if chat:
+            choice = {"index": 0, "delta": {}, "finish_reason": "tool_calls"}
+            last = json.dumps({**about, "object": "chat.completion.chunk", "choices": [choice]})
+            send_chunk(connection, b"data: " + last.encode() + b"\n\ndata: [DONE]\n\n")
+        send_chunk(connection, b"")
+    elif chat:
+        message = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+        choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+        reply(connection, request, {**about, "object": "chat.completion", "choices": [choice]})
+    else:
+        content = [{**BLOCK, "input": {"a": 7}}]
+        more = {"content": content, "stop_reason": "tool_use", "usage": USED, "model": body.get("model")}
+        reply(connection, request, {**MESSAGE, **more})
 
 
 def token(number: int) -> str:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import msgspec
 
 from ...errors import Error
-from .dialect import Dialect, Route, error_object
+from .dialect import Dialect, Route, error_object, told_by
 
 
 class Anthropic(Dialect):
@@ -35,7 +35,16 @@ class Anthropic(Dialect):
         return {"type": "error", **shape}
 
     def error_event(self, error: Error) -> bytes:
-        return b"event: error\ndata: %s\n\n" % msgspec.json.encode(self.error(error))
+        return _event(self.error(error))
+
+    def refusal_event(self, body: bytes) -> bytes:
+        """Name the event, as clients look at no other; llama-server words these errors as OpenAI does."""
+        error = told_by(body)
+        return _event({"type": "error", "error": {**error, "type": str(error.get("type") or "api_error")}})
+
+
+def _event(shape: dict[str, object]) -> bytes:
+    return b"event: error\ndata: %s\n\n" % msgspec.json.encode(shape)
 
 
 ANTHROPIC = Anthropic()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import ClassVar, Literal
 
 import msgspec
@@ -72,6 +73,16 @@ def error_object(error: Error) -> dict[str, object]:
     if isinstance(error, ConfigError):
         shape["mistakes"] = list(error.mistakes)
     return {"error": shape}
+
+
+def told_by(body: bytes) -> dict[str, object]:
+    """Return the members of an engine's error, whose body is in OpenAI's shape; else all of it is the message."""
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+        shape = msgspec.json.decode(body)
+        error = shape.get("error") if isinstance(shape, dict) else None
+        if isinstance(error, dict) and isinstance(error.get("message"), str):
+            return error
+    return {"message": body.decode("utf-8", "replace").strip(), "type": "server_error"}
 
 
 class Translation(ABC):
