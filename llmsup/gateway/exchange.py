@@ -51,6 +51,7 @@ class Order:
         sent: Called when an engine has answered and the body is no longer needed.
         streaming: Whether the client asked for a stream.
         ttl: How long the client wants the model kept, in seconds.
+        keep: What replaces the model's ttl from this request on, in seconds; None for nothing.
         client: Identifies the client (see `RequestGuard.client`).
     """
 
@@ -64,6 +65,7 @@ class Order:
     looks: bool = False
     streaming: bool = False
     ttl: Seconds = Seconds(0)
+    keep: Seconds | None = None
     client: str = ""
     sent: Callable[[], None] = _nothing
 
@@ -120,6 +122,7 @@ class Exchange:
                 run = await self._lease.run(self._order.backend.spec.queue_timeout)
         if run is None:
             return Reply(status=200, headers=self._order.dialect.stream_headers, body=self._late())
+        self._keep()
         if self._order.instead is not None:
             return self._order.instead
         await self._ask(run)
@@ -171,6 +174,12 @@ class Exchange:
             except ModelNotFound:  # removed meanwhile, but that is not the cause
                 raise error from None
             run = await self._lease.run(order.backend.spec.queue_timeout)
+            self._keep()
+
+    def _keep(self) -> None:
+        """Say how long to keep what serves now; before this request ends, so that it counts for it already."""
+        if self._order.keep is not None:
+            self._order.backend.keep(self._order.keep)
 
     async def _explain(self, gone: Disconnected) -> Error:
         """Why the engine hung up."""
@@ -210,6 +219,7 @@ class Exchange:
                 yield order.dialect.sign_of_life(f"loading {order.backend.spec.name} {waited}")
                 with trio.move_on_after(self._comments):
                     run = await self._lease.run(order.backend.spec.queue_timeout)
+            self._keep()
             if order.instead is not None:
                 async for data in order.instead.body:
                     yield data

@@ -23,7 +23,7 @@ from .body import AT_ONCE, JsonBody, Turn, read_json, written
 from .edits import changes
 from .exchange import Exchange, Order
 from .form import MultipartBody, read_form
-from .keeping import wanted_ttl
+from .keeping import wanted_keep, wanted_ttl
 from .message import ClientLeft, Reply, RequestHead, for_engine, switching, whole_reply
 from .reading import read_body
 from .room import Room, Share
@@ -83,6 +83,8 @@ class Gateway(Watched):
             if route.answer is not None:
                 translation = route.answer(fields)
                 translation.model = self.fleet.models.get(match.id)
+            if route.wants_context is not None and (model := self.fleet.models.get(match.id)) is not None:
+                model.note_wanted_context(route.wants_context(fields))
             if isinstance(body, Reply):
                 instead = body
             else:
@@ -101,7 +103,8 @@ class Gateway(Watched):
             instead=instead,
             headers=headers,
             streaming=isinstance(fields, JsonBody) and route.streams(fields),
-            ttl=wanted_ttl(fields) if isinstance(fields, JsonBody) else Seconds(0),
+            ttl=wanted_ttl(fields) if isinstance(fields, JsonBody) and not route.keeps else Seconds(0),
+            keep=wanted_keep(fields) if isinstance(fields, JsonBody) and route.keeps else None,
             client=self.guard.client(head),
             sent=share.release,
         )
@@ -216,6 +219,12 @@ class _Passage:
             return reply
         order, body = await gateway.order(head, route, self._chunks, self._share)
         self._model = order.backend.spec.name
+        if order.instead is not None and order.keep == Seconds(
+            0
+        ):  # nothing to do but load it, and not to keep it: unload it
+            order.backend.keep(order.keep)
+            self._status = order.instead.status
+            return order.instead
         self._exchange = Exchange(gateway.fleet, order, body, gateway.server.loading_comments)
         del body  # the exchange lets it go as soon as it can
         reply = await self._exchange.reply()

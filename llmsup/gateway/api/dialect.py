@@ -142,6 +142,8 @@ class Route:
             request fields (to the result of `request`, if there is one).
         look: Whether a GET only looks: no model is loaded for it, or kept loaded.
         if_named: Whether it applies only if the query names a model. Otherwise the path is llmsup's own.
+        keeps: Whether `keep_alive` replaces the model's ttl, as in Ollama's API. Otherwise it can only extend that.
+        wants_context: Reads how many tokens of context a body asks for (0: it doesn't say). May raise BadRequest.
         streams: Tells whether a body asks for a stream.
         request: Makes the engine's body from the client's, or a reply that is given once the model is loaded, without
             asking its engine. None: the body is passed on byte for byte, except for configured edits. Raises
@@ -159,6 +161,8 @@ class Route:
     samples: bool = False
     look: bool = False
     if_named: bool = False
+    keeps: bool = False
+    wants_context: Callable[[JsonBody], int] | None = None
     streams: Callable[[JsonBody], bool] = stream_is_true
     request: Callable[[JsonBody], JsonBody | Reply] | None = None
     answer: Callable[[JsonBody], Translation] | None = None

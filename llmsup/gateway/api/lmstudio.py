@@ -6,7 +6,6 @@ speak another protocol, over a websocket.
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import msgspec
@@ -19,9 +18,7 @@ from ..message import Reply, whole_reply
 from ..paths import named
 from .dialect import GET, Asked, Route
 from .lmstudio_answers import LMSTUDIO, Generated, Passed
-from .lmstudio_models import context_length, entry_v0, entry_v1, every, model_type
-
-log = logging.getLogger(__name__)
+from .lmstudio_models import entry_v0, entry_v1, every, model_type, wanted_context
 
 ONE = "/api/v0/models/"
 BY_HAND = "asked for over LM Studio's API"
@@ -54,16 +51,11 @@ async def _load(asked: Asked) -> Reply:
     """
     name = _text(asked.body, "model")
     assert asked.body is not None
-    echo, wanted = asked.body.flag("echo_load_config", default=False), asked.body.get("context_length")
-    if wanted is not None and not (isinstance(wanted, int | float) and wanted is not True and wanted > 0):
-        raise BadRequest(f"`context_length` must be a number of tokens, not {written(wanted)}.", param="context_length")
+    echo, wanted = asked.body.flag("echo_load_config", default=False), wanted_context(asked.body)
     match = await asked.fleet.known(name)
     model, began = asked.fleet.model(match.id), trio.current_time()
     await asked.fleet.until_loaded(model)
-    has = context_length(model)
-    if wanted and has and wanted > has:
-        text = "%s: a client asked for a context of %s tokens, and one request can have %s: ctx_size says how many"
-        log.info(text, model.spec.name, wanted, has)
+    model.note_wanted_context(wanted)
     done: dict[str, Any] = {
         "type": model_type(model.served),
         "instance_id": preset_name(match.id, match.preset),
@@ -71,7 +63,7 @@ async def _load(asked: Asked) -> Reply:
         "status": "loaded",
     }
     if echo:
-        done["load_config"] = {"context_length": has}
+        done["load_config"] = {"context_length": model.context}
     return _json(done)
 
 

@@ -15,7 +15,7 @@ from ...catalog.described import quantisation
 from ...errors import Error, ModelNotFound
 from ..body import JsonBody
 from .dialect import Dialect, Translation, error_object
-from .lmstudio_models import architecture, context_length, file_format
+from .lmstudio_models import architecture, file_format
 
 STOP_REASONS = {"stop": "eosFound", "length": "maxPredictedTokensReached", "tool_calls": "toolCalls"}
 """Of OpenAI's finish_reason. That is "stop" for a stop string, too: no engine tells one from the other there."""
@@ -140,7 +140,7 @@ class Generated(Passed):
                 "arch": architecture(entry),
                 "quant": quantisation(entry) or None,
                 "format": file_format(entry),
-                "context_length": context_length(model),
+                "context_length": model.context,
             },
             "runtime": {
                 "name": engine.launch.engine if engine else None,

@@ -106,7 +106,7 @@ def _running(model: Model) -> dict[str, Any]:
     listed = _listed(model, model.spec.name)
     listed.pop("modified_at")
     size = needs.total if needs else listed["size"]
-    left = model.spec.ttl if model.queue.busy else model.expires_at - trio.current_time()
+    left = model.ttl if model.queue.busy else model.expires_at - trio.current_time()
     context = needs.context.n_ctx_seq if needs else 0
     expires = stamp(time.time() + min(max(left, 0.0), FAR))
     return {**listed, "size": size, "size_vram": size, "expires_at": expires, "context_length": context}

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ....catalog.ollama.params import NAMES, whole
+from ....catalog.ollama.params import LARGEST_CONTEXT, NAMES, whole
 from ....config.sampling import PARAMETERS
 from ....engines.wire import Buffer
 from ....errors import BadRequest
@@ -37,11 +37,7 @@ def samplers(body: JsonBody) -> dict[str, Buffer]:
     Raises:
         BadRequest: One is of a wrong type or out of its range.
     """
-    options = body.get("options")
-    if options is None:
-        return {}
-    if not isinstance(options, dict):
-        raise BadRequest(f"`options` must be an object, not {written(options)}.", param="options")
+    options = _options(body)
     out: dict[str, Any] = {}
     for theirs, ours in NAMES.items():
         value = options.get(theirs)
@@ -61,6 +57,17 @@ def samplers(body: JsonBody) -> dict[str, Buffer]:
     if "n_predict" in out:
         out["max_tokens"] = out["n_predict"]  # engines that aren't llama.cpp know this one alone
     return {name: msgspec.json.encode(value) for name, value in out.items()}
+
+
+def wanted_context(body: JsonBody) -> int:
+    """`options.num_ctx` in tokens; 0 if it isn't there. Raises BadRequest."""
+    wanted = whole((_options(body)).get("num_ctx"))
+    if wanted is None:
+        return 0
+    if type(wanted) is not int or not 0 < wanted <= LARGEST_CONTEXT:
+        text = f"`options.num_ctx` must be a number of tokens, not {written(wanted)}."
+        raise BadRequest(text, param="options.num_ctx")
+    return wanted
 
 
 def wanted_format(body: JsonBody) -> Any:
@@ -95,3 +102,12 @@ def thinking(body: JsonBody) -> dict[str, Buffer]:
         return {"chat_template_kwargs": b'{"enable_thinking":true,"reasoning_effort":"%s"}' % think.encode()}
     efforts = ", ".join(f'"{effort}"' for effort in _EFFORTS)
     raise BadRequest(f"`think` must be true, false or one of {efforts}, not {written(think)}.", param="think")
+
+
+def _options(body: JsonBody) -> dict[str, Any]:
+    options = body.get("options")
+    if options is None:
+        return {}
+    if not isinstance(options, dict):
+        raise BadRequest(f"`options` must be an object, not {written(options)}.", param="options")
+    return options

@@ -6,7 +6,9 @@ import msgspec
 
 from ....engines.wire import Buffer
 from ....errors import BadRequest
+from ....units import Seconds
 from ...body import JsonBody
+from ...keeping import wanted_keep
 from ...message import Reply
 from . import options
 from .dialect import json_reply, stamp
@@ -103,4 +105,5 @@ def _answered(body: JsonBody) -> dict[str, Buffer]:
 
 
 def _loaded(body: JsonBody, said: dict[str, object]) -> Reply:
-    return json_reply({"model": named(body), "created_at": stamp(), **said, "done": True, "done_reason": "load"})
+    reason = "unload" if wanted_keep(body) == Seconds(0) else "load"
+    return json_reply({"model": named(body), "created_at": stamp(), **said, "done": True, "done_reason": reason})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..dialect import GET, Route
-from . import models, requests
+from . import models, options, requests
 from .answers import Chatted, Generated
 from .dialect import OLLAMA
 from .vectors import Embedded, EmbeddedOne
@@ -18,6 +18,8 @@ ROUTES = (
         path="/api/chat",
         target="/v1/chat/completions",
         samples=True,
+        keeps=True,
+        wants_context=options.wanted_context,
         streams=requests.streams,
         request=requests.chat,
         answer=Chatted,
@@ -27,6 +29,8 @@ ROUTES = (
         path="/api/generate",
         target=requests.generate_target,
         samples=True,
+        keeps=True,
+        wants_context=options.wanted_context,
         streams=requests.streams,
         request=requests.generate,
         answer=Generated,
@@ -35,6 +39,8 @@ ROUTES = (
         dialect=OLLAMA,
         path="/api/embed",
         target="/v1/embeddings",
+        keeps=True,
+        wants_context=options.wanted_context,
         streams=requests.never_streams,
         request=requests.embed,
         answer=Embedded,
@@ -43,6 +49,8 @@ ROUTES = (
         dialect=OLLAMA,
         path="/api/embeddings",
         target="/v1/embeddings",
+        keeps=True,
+        wants_context=options.wanted_context,
         streams=requests.never_streams,
         request=requests.embeddings,
         answer=EmbeddedOne,
