@@ -23,8 +23,10 @@ from ..gateway.hosts import is_loopback
 from ..memory.cost.cost import cost
 from ..memory.cost.estimate import estimate
 from ..memory.machine.limits import ceiling, machine_total
+from ..process.server_file import servers_of
 from ..units import Bytes, format_bytes
 from ..web.certificate import context_of
+from ..web.second_port import listen_as_ollama
 from ..web.server import listen
 from .running import NOTHING_TO_SERVE, OPEN
 
@@ -61,6 +63,7 @@ def findings(
         whole: The config has no mistakes: what it doesn't say it doesn't mean.
     """
     yield from _listening(config)
+    yield from _ollamas_port(config)
     yield from _certificate(config)
     yield from _state(config.server.state_dir)
     folders = list(_folders(config.catalog))
@@ -92,6 +95,26 @@ def _listening(config: Config) -> Iterator[Finding]:
         each.close()
     if others and not config.server.api_keys:
         yield Finding(OPEN % config.server.listen, ("server", "listen"), lasting=False)
+
+
+def _ollamas_port(config: Config) -> Iterator[Finding]:
+    """That port is wanted as it is, so it has to be free, but for a server of ours that has it already."""
+    address, place = config.server.ollama_listen, ("server", "ollama_listen")
+    if not address:
+        return
+    port = parse_listen(address)[1]
+    if any(url.endswith(f":{port}") for each in servers_of(config.server.state_dir) for url in each.urls):
+        return
+    try:
+        sockets = listen_as_ollama(address)
+    except SetupError as error:
+        yield Finding(str(error).rstrip("."), place, lasting=False)
+        return
+    others = [each for each in sockets if not is_loopback(each.getsockname()[0])]
+    for each in sockets:
+        each.close()
+    if others and not config.server.api_keys:
+        yield Finding(OPEN % address, place, lasting=False)
 
 
 def _certificate(config: Config) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ import click
 
 from ..config import DEFAULT_PATH, Config, find
 from ..fleet.fleet import Fleet
-from ..web.server import listen as bind
+from ..web.second_port import listen_all
 from . import running
 from .configs import load
 from .options import config_option, listen_option, verbose_option
@@ -48,7 +48,7 @@ def command(config: str | None, listen: str | None, verbose: bool) -> None:
         return attrs.evolve(settings, server=attrs.evolve(settings.server, listen=listen)) if listen else settings
 
     settings = read()
-    sockets = bind(settings.server.listen)  # before anything else is done or said: a taken port is one line
+    sockets = listen_all(settings.server)  # before anything else is done or said: a taken port is one line
 
     def announce(url: str, fleet: Fleet) -> None:
         # `llmsup ps` finds the address in the config, unless it is another one here.

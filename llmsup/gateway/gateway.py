@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
-from types import TracebackType
+from types import AsyncGeneratorType, TracebackType
 
 import trio
 
@@ -41,12 +41,14 @@ class Gateway(Watched):
         room: The memory for their bodies.
         fleet: The models.
         routes: The requests that are answered here, and how.
+        rescan: Looks for new models on the disk; whoever can do that puts it here.
     """
 
     def __init__(self, fleet: Fleet, config: LiveConfig, guard: RequestGuard, routes: Routes | None = None) -> None:
         super().__init__()
         self.routes = routes or Routes()
         self.guard = guard
+        self.rescan: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint
         self.active = 0
         self.room = Room(lambda: Bytes(2 * self.server.max_body))
         self._turn = Turn()
@@ -139,7 +141,7 @@ class Gateway(Watched):
         assert route.here is not None
         data = await read_body(head, chunks, self.server.max_body, share)
         body = await read_json(data, self._turn) if data else None
-        return await route.here(Asked(head=head, body=body, fleet=self.fleet, server=self.server))
+        return await route.here(Asked(head=head, body=body, fleet=self.fleet, server=self.server, rescan=self.rescan))
 
     async def _fields(self, head: RequestHead, data: Buffer) -> JsonBody | MultipartBody | None:
         """Parse the body. JSON is assumed unless a form is declared: people forget curl's -H."""
@@ -189,6 +191,7 @@ class _Passage:
         self._chunks = chunks
         self._share = gateway.room.share()
         self._exchange: Exchange | None = None
+        self._here: Reply | None = None
         self._inside = False
         self._model = "-"
         self._status = 0
@@ -215,7 +218,7 @@ class _Passage:
         gateway.active += 1
         if route.here is not None:
             reply = await gateway.answer_here(head, route, self._chunks, self._share)
-            self._status = reply.status
+            self._status, self._here = reply.status, reply
             return reply
         order, body = await gateway.order(head, route, self._chunks, self._share)
         self._model = order.backend.spec.name
@@ -239,6 +242,8 @@ class _Passage:
         try:
             if self._exchange is not None:
                 await self._exchange.close()
+            if self._here is not None and isinstance(self._here.body, AsyncGeneratorType):
+                await self._here.body.aclose()  # it may hold a connection
         finally:
             self._share.release()
             self._gateway.active -= 1

@@ -157,7 +157,6 @@ async def test_its_client_is_told_what_is_wrong() -> None:
             (400, "POST /infill", lambda client: client.generate("m", "hi", suffix="ho")),
             (400, "`system` needs", lambda client: client.generate("m", "hi", system="x", raw=True)),
             (400, "`keep_alive`", lambda client: client.generate("m", "hi", keep_alive="soon")),
-            (501, "llmsup has no /api/pull", lambda client: client.pull("m")),
             (501, "llmsup has no /api/push", lambda client: client.push("m")),
             (501, "llmsup has no /api/create", lambda client: client.create("m", from_="x")),
             (501, "llmsup has no /api/copy", lambda client: client.copy("m", "n")),

@@ -71,7 +71,7 @@ def install(config: str | None, names: tuple[str, ...]) -> None:
     job = make_job(config, names)
     must_start(job)
     if not anew:  # a server that runs then is most likely the service itself
-        must_be_free(job.listen)
+        must_be_free(job.server)
     put(here.file, here.text(job))
     click.echo(f"Wrote {visible(str(here.file))}")
     try:

@@ -113,12 +113,14 @@ class Asked:
 
     Attributes:
         body: The request's body; None if it has none.
+        rescan: Looks for new models on the disk.
     """
 
     head: RequestHead
     body: JsonBody | None
     fleet: Fleet
     server: Server
+    rescan: Callable[[], Awaitable[object]]
 
 
 def stream_is_true(body: JsonBody) -> bool:

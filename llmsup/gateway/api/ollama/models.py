@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import trio
 
+from .... import __version__
 from ....catalog.described import capabilities
 from ....catalog.entry import Entry
 from ....catalog.labels import quant_in
@@ -27,8 +28,8 @@ FAR = 300 * 365 * 86400
 
 
 async def version(_asked: Asked) -> Reply:
-    """`/api/version`."""
-    return json_reply({"version": VERSION})
+    """`/api/version`. The second member, which clients ignore, tells llmsup from Ollama."""
+    return json_reply({"version": VERSION, "llmsup": __version__})
 
 
 async def tags(asked: Asked) -> Reply:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ..dialect import GET, Route
-from . import models, options, requests
+from . import models, options, pull, requests
 from .answers import Chatted, Generated
 from .dialect import OLLAMA
 from .vectors import Embedded, EmbeddedOne
 
-_CHANGES = ("pull", "push", "create", "copy", "delete", "blobs/*")
+_CHANGES = ("push", "create", "copy", "delete", "blobs/*")
 """What changes models, in whichever way clients ask for it."""
 _ANY = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE"))
 
@@ -59,5 +59,6 @@ ROUTES = (
     Route(dialect=OLLAMA, path="/api/tags", methods=GET, here=models.tags),
     Route(dialect=OLLAMA, path="/api/ps", methods=GET, here=models.loaded),
     Route(dialect=OLLAMA, path="/api/show", here=models.show),
+    Route(dialect=OLLAMA, path="/api/pull", here=pull.pull),
     *(Route(dialect=OLLAMA, path=f"/api/{name}", methods=_ANY, here=models.refuse) for name in _CHANGES),
 )
