@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from functools import partial
 
 import trio
@@ -46,6 +46,7 @@ class Order:
         target: Path and query, as they are sent to the engine.
         dialect: The API that words whatever doesn't come from the engine.
         translation: Translates the engine's answer for the client; None to pass it on unchanged.
+        prepare: Replaces what makes the body, with the help of the engine; None for nothing.
         instead: A reply to give once the model is loaded, instead of asking its engine.
         looks: Whether to ask the model only if it is loaded, and not to keep it loaded for this.
         sent: Called when an engine has answered and the body is no longer needed.
@@ -61,6 +62,7 @@ class Order:
     headers: Headers
     dialect: Dialect = OPENAI
     translation: Translation | None = None
+    prepare: Callable[[BackendRun], Awaitable[Callable[[BackendRun], Payload]]] | None = None
     instead: Reply | None = None
     looks: bool = False
     streaming: bool = False
@@ -155,6 +157,8 @@ class Exchange:
         for last_try in (False, True):
             self._run = run
             try:
+                if order.prepare is not None:
+                    self._body = await order.prepare(run)
                 self._answer = await run.pool.request(order.method, order.target, order.headers, self._body(run))
             except Disconnected as gone:
                 error = await self._explain(gone)
@@ -164,7 +168,7 @@ class Exchange:
                     raise (error.again(lasting=True) if twice else error) from None
                 log.info("%s: asking a fresh engine: %s", order.backend.spec.name, error)
             else:
-                self._body = _gone
+                self._body, order.prepare = _gone, None
                 self.trouble = None
                 order.sent()
                 return

@@ -15,6 +15,7 @@ from ..engines.wire import Buffer, Payload
 from ..errors import Error, InvalidJson, ModelNotFound, ModelRequired, ShuttingDown
 from ..fleet.backend import BackendRun
 from ..fleet.fleet import Fleet
+from ..fleet.model.model import Model
 from ..process.watched import Watched
 from ..units import Bytes, Seconds
 from .access import RequestGuard
@@ -79,7 +80,7 @@ class Gateway(Watched):
         fields = await self._fields(head, data)
         match = await self.fleet.known(self._model_name(head, fields))
         backend = self.fleet.backend(match.id)
-        make, translation, instead = _as_is(data), None, None
+        make, translation, prepare, instead = _as_is(data), None, None, None
         if isinstance(fields, JsonBody):
             body = fields if route.request is None else route.request(fields)
             if route.answer is not None:
@@ -91,6 +92,8 @@ class Gateway(Watched):
                 instead = body
             else:
                 make = _edited(body, backend.spec, match.preset, samples=route.samples)
+                if route.prepare is not None and (model := self.fleet.models.get(match.id)) is not None:
+                    prepare = _prepared(route, fields, body, model, match.preset)
         elif isinstance(fields, MultipartBody) and backend.spec.upstream_model:
             make = _as_is(fields.renamed(backend.spec.upstream_model))
         headers = for_engine(head.headers, unpacked=True)
@@ -102,6 +105,7 @@ class Gateway(Watched):
             target=_path(head, route, fields) + _query(head),
             dialect=route.dialect,
             translation=translation,
+            prepare=prepare,
             instead=instead,
             headers=headers,
             streaming=isinstance(fields, JsonBody) and route.streams(fields),
@@ -295,6 +299,21 @@ def _as_is(data: Payload) -> Callable[[BackendRun], Payload]:
 def _edited(body: JsonBody, spec: ModelSpec, preset: str, *, samples: bool) -> Callable[[BackendRun], Payload]:
     def make(run: BackendRun) -> Payload:
         return body.edited(changes(body, spec, preset=preset, defaults=run.body_defaults, generating=samples))
+
+    return make
+
+
+def _prepared(
+    route: Route, fields: JsonBody, body: JsonBody, model: Model, preset: str
+) -> Callable[[BackendRun], Awaitable[Callable[[BackendRun], Payload]]] | None:
+    """What prepares the body; None if nobody knows how much the engine computes at once."""
+    if route.prepare is None or model.needs is None:
+        return None
+    prepare, context = route.prepare, model.needs.context
+
+    async def make(run: BackendRun) -> Callable[[BackendRun], Payload]:
+        ready = await prepare(body, fields, run.pool, min(context.n_ctx_seq, context.ubatch))
+        return _edited(ready, model.spec, preset, samples=route.samples)
 
     return make
 

@@ -13,6 +13,7 @@ import msgspec
 from attrs import frozen
 
 from ...config.schema import Server
+from ...engines.pool import Pool
 from ...engines.wire import Headers
 from ...errors import ConfigError, Error
 from ...fleet.fleet import Fleet
@@ -150,6 +151,8 @@ class Route:
         request: Makes the engine's body from the client's, or a reply that is given once the model is loaded, without
             asking its engine. None: the body is passed on byte for byte, except for configured edits. Raises
             BadRequest.
+        prepare: Changes the engine's body (the first) with the help of the engine, before that is asked. Gets the
+            client's body, too, the connections to the engine, and how many tokens it computes at once.
         answer: Makes the translation of an answer, given the client's body. None: the engine's bytes are passed on
             unchanged.
         here: Answers the request without an engine; everything else is then ignored.
@@ -167,5 +170,6 @@ class Route:
     wants_context: Callable[[JsonBody], int] | None = None
     streams: Callable[[JsonBody], bool] = stream_is_true
     request: Callable[[JsonBody], JsonBody | Reply] | None = None
+    prepare: Callable[[JsonBody, JsonBody, Pool, int], Awaitable[JsonBody]] | None = None
     answer: Callable[[JsonBody], Translation] | None = None
     here: Callable[[Asked], Awaitable[Reply]] | None = None

@@ -44,6 +44,7 @@ class _Message(msgspec.Struct):
 
 
 _MESSAGES = msgspec.json.Decoder(list[_Message])
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 _IMAGES = msgspec.json.Decoder(list[msgspec.Raw] | None)
 
 
@@ -52,18 +53,41 @@ def is_empty(body: JsonBody, name: str) -> bool:
     return body.raw(name) in _EMPTY
 
 
+def must_be_text(body: JsonBody, name: str, *, many: bool = False) -> None:
+    """Raise BadRequest unless a member is a string, or nothing, or with `many` a list of strings."""
+    raw = body.raw(name)
+    if raw is None or bytes(raw[:1]) == b'"' or bytes(raw[:4]) == b"null":
+        return
+    if many and bytes(raw[:1]) == b"[":
+        try:
+            items = _ITEMS.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BadRequest(f"`{name}` can't be understood: {error}.", param=name) from None
+        if all(bytes(memoryview(item)[:1]) == b'"' for item in items):
+            return
+    raise BadRequest(f"`{name}` must be a string{' or a list of strings' if many else ''}.", param=name)
+
+
 def chat_messages(body: JsonBody) -> Buffer:
     """The messages of a chat. Raises BadRequest."""
     raw = body.raw("messages")
     assert raw is not None
-    if not _DIFFERS.search(raw):
-        return raw
     try:
         messages = _MESSAGES.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"`messages` can't be understood: {error}.", param="messages") from None
+    for message in messages:
+        if not _is_text(message.role, b'"') or not _is_text(message.content, b'"[n'):
+            raise BadRequest("`messages` must have a `role` and a `content` that are strings.", param="messages")
+    if not _DIFFERS.search(raw):
+        return raw
     ids = _Ids()
     return b"[%s]" % b",".join([_message(message, ids) for message in messages])
+
+
+def _is_text(raw: msgspec.Raw, begins: bytes) -> bool:
+    """Whether a value is one that begins so: a string, or parts of one as OpenAI has them, which engines read, too."""
+    return memoryview(raw)[0] in begins
 
 
 def prompt_messages(body: JsonBody) -> Buffer:

@@ -14,6 +14,7 @@ from .... import __version__
 from ....catalog.described import capabilities
 from ....catalog.entry import Entry
 from ....catalog.labels import quant_in
+from ....catalog.ollama.params import NAMES
 from ....errors import MethodNotImplemented, ModelRequired
 from ....fleet.model.model import Model
 from ...message import Reply
@@ -22,6 +23,8 @@ from .dialect import json_reply, stamp
 
 VERSION = "0.12.6"
 """Of the Ollama whose API is spoken here: clients refuse to work with old ones."""
+
+_OURS = {ours: theirs for theirs, ours in NAMES.items()}
 
 FAR = 300 * 365 * 86400
 """Seconds; Ollama has no "never" either."""
@@ -57,7 +60,9 @@ async def show(asked: Asked) -> Reply:
     match = await asked.fleet.known(name)
     model = asked.fleet.model(match.id)
     sampling = {**model.spec.sampling, **model.spec.presets.get(match.preset, {})}
-    parameters = [f"{key} {msgspec.json.encode(value).decode()}" for key, value in sampling.items()]
+    if model.context:
+        sampling["num_ctx"] = model.context
+    parameters = [f"{_OURS.get(key, key)} {msgspec.json.encode(value).decode()}" for key, value in _lines(sampling)]
     told = {
         "modelfile": f"FROM {model.entry.found.path}\n" if model.entry.found else "",
         "parameters": "\n".join(parameters),
@@ -76,6 +81,12 @@ async def refuse(asked: Asked) -> Reply:
         f"llmsup has no {asked.head.path[:100]}: it serves the models that are on the disk.",
         hint="Use Ollama itself, or put GGUF files into a folder that it looks at, and POST /reload-config.",
     )
+
+
+def _lines(sampling: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """One for each value, as Ollama has of each string that ends an answer."""
+    for key, value in sampling.items():
+        yield from ((key, each) for each in (value if isinstance(value, list | tuple) else [value]))
 
 
 def _names(model: Model) -> Iterator[str]:

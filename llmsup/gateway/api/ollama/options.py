@@ -11,14 +11,16 @@ from ....config.sampling import PARAMETERS
 from ....engines.wire import Buffer
 from ....errors import BadRequest
 from ...body import JsonBody, written
+from .messages import is_empty
 
 CANNOT = {
     "template": "an engine has one chat template, the GGUF's own, for as long as it runs. "
     "Leave `template` out, or apply it yourself and send the result as `prompt` with `raw` true.",
-    "suffix": "engines fill in the middle at another path. Use POST /infill, with input_prefix and input_suffix.",
     "context": "engines remember by text, not by tokens. Send the conversation as messages to POST /api/chat.",
 }
 """Members that ask for what llama-server can't do for one request, and what can be done."""
+
+_MOST_LOGPROBS = 20
 
 _EFFORTS = ("low", "medium", "high")
 
@@ -26,7 +28,7 @@ _EFFORTS = ("low", "medium", "high")
 def refuse_what_cannot_be(body: JsonBody, *names: str) -> None:
     """Raises BadRequest: the body asks for one of `CANNOT`; an empty value asks for nothing."""
     for name in names:
-        if body.raw(name) not in (None, b"null", b'""', b"[]"):
+        if not is_empty(body, name):
             raise BadRequest(f"`{name}` can't be followed: {CANNOT[name]}", param=name)
 
 
@@ -89,6 +91,17 @@ def response_format(body: JsonBody) -> dict[str, Buffer]:
         return {}
     kind = {"type": "json_schema", "json_schema": {"name": "format", "schema": schema}}
     return {"response_format": msgspec.json.encode(kind if schema else {"type": "json_object"})}
+
+
+def likelihoods(body: JsonBody) -> int:
+    """For how many tokens `logprobs` are wanted in each place; 0: none are. llama-server tells none of the token itself
+    if it isn't asked for at least one. Raises BadRequest.
+    """
+    wanted, top = body.flag("logprobs", default=False), whole(body.get("top_logprobs"))
+    if top is not None and (type(top) is not int or not 0 <= top <= _MOST_LOGPROBS):
+        text = f"`top_logprobs` must be a number from 0 to {_MOST_LOGPROBS}, not {written(top)}."
+        raise BadRequest(text, param="top_logprobs")
+    return max(1, top or 0) if wanted else 0
 
 
 def thinking(body: JsonBody) -> dict[str, Buffer]:

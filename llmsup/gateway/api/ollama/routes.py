@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ..dialect import GET, Route
 from . import models, options, pull, requests
-from .answers import Chatted, Generated
+from .answers import Chatted, generated
 from .dialect import OLLAMA
+from .shortening import shortened
 from .vectors import Embedded, EmbeddedOne
 
 _CHANGES = ("push", "create", "copy", "delete", "blobs/*")
@@ -33,7 +34,7 @@ ROUTES = (
         wants_context=options.wanted_context,
         streams=requests.streams,
         request=requests.generate,
-        answer=Generated,
+        answer=generated,
     ),
     Route(
         dialect=OLLAMA,
@@ -43,6 +44,7 @@ ROUTES = (
         wants_context=options.wanted_context,
         streams=requests.never_streams,
         request=requests.embed,
+        prepare=shortened,
         answer=Embedded,
     ),
     Route(
@@ -53,6 +55,7 @@ ROUTES = (
         wants_context=options.wanted_context,
         streams=requests.never_streams,
         request=requests.embeddings,
+        prepare=shortened,
         answer=EmbeddedOne,
     ),
     Route(dialect=OLLAMA, path="/api/version", methods=GET, here=models.version),
