@@ -1,4 +1,5 @@
-"""LM Studio's REST API: `/api/v0`, which is OpenAI's with more told, and of `/api/v1` the models, load and unload.
+"""LM Studio's REST API: `/api/v0`, which is OpenAI's with more told, and of `/api/v1` the chat, the models, load and
+unload.
 
 Shapes are those of its documentation (lmstudio.ai/docs/developer/rest); what that doesn't tell isn't here. Its SDKs
 speak another protocol, over a websocket.
@@ -12,12 +13,14 @@ import msgspec
 import trio
 
 from ...catalog.described import preset_name
-from ...errors import BadRequest
+from ...errors import BadRequest, MethodNotImplemented
 from ..body import JsonBody, written
 from ..message import Reply, whole_reply
 from ..paths import named
 from .dialect import GET, Asked, Route
 from .lmstudio_answers import LMSTUDIO, Generated, Passed
+from .lmstudio_chat import chat
+from .lmstudio_chat_answers import LMSTUDIO_CHAT, Chatted
 from .lmstudio_models import entry_v0, entry_v1, every, model_type, wanted_context
 
 ONE = "/api/v0/models/"
@@ -74,6 +77,14 @@ async def _unload(asked: Asked) -> Reply:
     return _json({"instance_id": name})
 
 
+async def _download(_asked: Asked) -> Reply:
+    """What fetches models. Raises MethodNotImplemented."""
+    raise MethodNotImplemented(
+        "llmsup downloads no models: it serves those that are on the disk.",
+        hint="Download it with LM Studio itself, or put a GGUF file into its folder, and POST /reload-config.",
+    )
+
+
 def _text(body: JsonBody | None, member: str) -> str:
     """A member that must name a model. Raises BadRequest."""
     value = None if body is None else body.get(member)
@@ -91,7 +102,18 @@ ROUTES = (
         for name in ("chat/completions", "completions")
     ),
     Route(dialect=LMSTUDIO, path="/api/v0/embeddings", target="/v1/embeddings", answer=Passed),
+    Route(
+        dialect=LMSTUDIO_CHAT,
+        path="/api/v1/chat",
+        target="/v1/chat/completions",
+        samples=True,
+        wants_context=wanted_context,
+        request=chat,
+        answer=Chatted,
+    ),
     Route(dialect=LMSTUDIO, path="/api/v1/models", methods=GET, here=_listed_v1),
     Route(dialect=LMSTUDIO, path="/api/v1/models/load", here=_load),
     Route(dialect=LMSTUDIO, path="/api/v1/models/unload", here=_unload),
+    Route(dialect=LMSTUDIO, path="/api/v1/models/download", here=_download),
+    Route(dialect=LMSTUDIO, path="/api/v1/models/download/status/*", methods=GET, here=_download),
 )

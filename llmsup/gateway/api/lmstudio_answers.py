@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -27,7 +27,7 @@ _GOES_ON = re.compile(rb'"finish_reason":\s*null')
 class LmStudio(Dialect):
     """Its types of errors are few; `code` is a word of ours, as everywhere."""
 
-    under = ("/api/v0", "/api/v1")
+    under: ClassVar[tuple[str, ...]] = ("/api/v0", "/api/v1")
 
     def error(self, error: Error) -> dict[str, object]:
         shape = error_object(error)
