@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import ollama
+import psutil
 import pytest
 import trio
 from attrs import evolve
@@ -277,6 +278,21 @@ def test_images_go_out_as_they_are_written() -> None:
     ]
     made = put(requests.generate, prompt="what?", images=["R0lGODlh"])
     assert made["messages"][0]["content"][1]["image_url"]["url"] == "data:image/gif;base64,R0lGODlh"
+
+
+async def test_many_large_images_leave_nothing_behind() -> None:
+    """20 MB each, and after the first few the process is no larger for any number of them."""
+    image = "iVBORw0K" + "A" * 20_000_000
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "what?", "images": [image]}]}).encode()
+    del image
+    process = psutil.Process()
+    async with serving(fake("m", "--tokens", 1)) as served:
+        sizes = []
+        for _ in range(6):
+            got = await served.client.ask("POST", "/api/chat", body)
+            assert json.loads(got.body.splitlines()[-1])["done"]
+            sizes.append(process.memory_info().rss)
+        assert sizes[-1] - sizes[2] < len(body)
 
 
 def test_calls_of_tools_and_their_answers() -> None:
