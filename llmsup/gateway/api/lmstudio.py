@@ -21,7 +21,7 @@ from .dialect import GET, Asked, Route
 from .lmstudio_answers import LMSTUDIO, Generated, Passed
 from .lmstudio_chat import chat
 from .lmstudio_chat_answers import LMSTUDIO_CHAT, Chatted
-from .lmstudio_models import entry_v0, entry_v1, every, model_type, wanted_context
+from .lmstudio_models import entry_v0, entry_v1, every, model_type, wanted_context, wanted_number
 
 ONE = "/api/v0/models/"
 BY_HAND = "asked for over LM Studio's API"
@@ -55,6 +55,10 @@ async def _load(asked: Asked) -> Reply:
     name = _text(asked.body, "model")
     assert asked.body is not None
     echo, wanted = asked.body.flag("echo_load_config", default=False), wanted_context(asked.body)
+    for setting in ("flash_attention", "offload_kv_cache_to_gpu"):
+        asked.body.flag(setting, default=False)
+    for setting in ("eval_batch_size", "num_experts"):
+        wanted_number(asked.body, setting)
     match = await asked.fleet.known(name)
     model, began = asked.fleet.model(match.id), trio.current_time()
     await asked.fleet.until_loaded(model)

@@ -106,11 +106,16 @@ def file_format(entry: Entry) -> str | None:
 
 def wanted_context(body: JsonBody) -> int:
     """The `context_length` that a request asks for, in tokens; 0 if none. Raises BadRequest."""
-    wanted = body.get("context_length")
+    return wanted_number(body, "context_length")
+
+
+def wanted_number(body: JsonBody, name: str) -> int:
+    """A setting for a load that must be a number above 0; 0 if it isn't there. Raises BadRequest."""
+    wanted = body.get(name)
     if wanted is None:
         return 0
     if isinstance(wanted, bool) or not isinstance(wanted, int | float) or not 1 <= wanted < math.inf:
-        raise BadRequest(f"`context_length` must be a number of tokens, not {written(wanted)}.", param="context_length")
+        raise BadRequest(f"`{name}` must be a number above 0, not {written(wanted)}.", param=name)
     return int(wanted)
 
 

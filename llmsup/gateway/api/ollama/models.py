@@ -17,7 +17,7 @@ from ....catalog.labels import quant_in
 from ....catalog.ollama.params import NAMES
 from ....errors import MethodNotImplemented, ModelRequired
 from ....fleet.model.model import Model
-from ...message import Reply
+from ...message import Reply, whole_reply
 from ..dialect import Asked
 from .dialect import json_reply, stamp
 
@@ -33,6 +33,12 @@ FAR = 300 * 365 * 86400
 async def version(_asked: Asked) -> Reply:
     """`/api/version`. The second member, which clients ignore, tells llmsup from Ollama."""
     return json_reply({"version": VERSION, "llmsup": __version__})
+
+
+async def root(_asked: Asked) -> Reply:
+    """`/`, by which Ollama's programs find out that it is there, before anything else."""
+    said = f"Ollama is running: its API, served by llmsup {__version__}\n"
+    return whole_reply(200, [(b"content-type", b"text/plain; charset=utf-8")], said.encode())
 
 
 async def tags(asked: Asked) -> Reply:

@@ -58,6 +58,7 @@ ROUTES = (
         prepare=shortened,
         answer=EmbeddedOne,
     ),
+    Route(dialect=OLLAMA, path="/", methods=GET, here=models.root),
     Route(dialect=OLLAMA, path="/api/version", methods=GET, here=models.version),
     Route(dialect=OLLAMA, path="/api/tags", methods=GET, here=models.tags),
     Route(dialect=OLLAMA, path="/api/ps", methods=GET, here=models.loaded),
