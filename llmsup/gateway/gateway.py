@@ -10,21 +10,20 @@ from types import AsyncGeneratorType, TracebackType
 import trio
 
 from ..config.live import LiveConfig
-from ..config.schema import ModelSpec, Server
+from ..config.schema import Server
 from ..engines.wire import Buffer, Payload
 from ..errors import Error, InvalidJson, ModelNotFound, ModelRequired, ShuttingDown
 from ..fleet.backend import BackendRun
 from ..fleet.fleet import Fleet
-from ..fleet.model.model import Model
 from ..process.watched import Watched
 from ..units import Bytes, Seconds
 from .access import RequestGuard
 from .api.dialect import Asked, Route
 from .body import AT_ONCE, JsonBody, Turn, read_json, written
-from .edits import changes
 from .exchange import Exchange, Order
 from .form import MultipartBody, read_form
 from .keeping import wanted_keep, wanted_ttl
+from .making import as_is, edited, prepared
 from .message import ClientLeft, Reply, RequestHead, for_engine, switching, whole_reply
 from .reading import read_body
 from .room import Room, Share
@@ -80,7 +79,7 @@ class Gateway(Watched):
         fields = await self._fields(head, data)
         match = await self.fleet.known(self._model_name(head, fields))
         backend = self.fleet.backend(match.id)
-        make, translation, prepare, instead = _as_is(data), None, None, None
+        make, translation, prepare, instead = as_is(data), None, None, None
         if isinstance(fields, JsonBody):
             body = fields if route.request is None else route.request(fields)
             if route.answer is not None:
@@ -91,11 +90,11 @@ class Gateway(Watched):
             if isinstance(body, Reply):
                 instead = body
             else:
-                make = _edited(body, backend.spec, match.preset, samples=route.samples)
+                make = edited(body, backend.spec, match.preset, samples=route.samples)
                 if route.prepare is not None and (model := self.fleet.models.get(match.id)) is not None:
-                    prepare = _prepared(route, fields, body, model, match.preset)
+                    prepare = prepared(route, fields, body, model, match.preset)
         elif isinstance(fields, MultipartBody) and backend.spec.upstream_model:
-            make = _as_is(fields.renamed(backend.spec.upstream_model))
+            make = as_is(fields.renamed(backend.spec.upstream_model))
         headers = for_engine(head.headers, unpacked=True)
         if translation is not None:  # we have to read the answer, so it must not be compressed
             headers = [header for header in headers if header[0] != b"accept-encoding"]
@@ -138,7 +137,7 @@ class Gateway(Watched):
             client=self.guard.client(head),
             sent=share.release,
         )
-        return order, _as_is(data)
+        return order, as_is(data)
 
     async def answer_here(self, head: RequestHead, route: Route, chunks: AsyncIterable[bytes], share: Share) -> Reply:
         """Answer a request that needs no engine."""
@@ -290,32 +289,6 @@ def _path(head: RequestHead, route: Route, fields: JsonBody | MultipartBody | No
 
 def _query(head: RequestHead) -> bytes:
     return b"?" + head.query if head.query else b""
-
-
-def _as_is(data: Payload) -> Callable[[BackendRun], Payload]:
-    return lambda _run: data
-
-
-def _edited(body: JsonBody, spec: ModelSpec, preset: str, *, samples: bool) -> Callable[[BackendRun], Payload]:
-    def make(run: BackendRun) -> Payload:
-        return body.edited(changes(body, spec, preset=preset, defaults=run.body_defaults, generating=samples))
-
-    return make
-
-
-def _prepared(
-    route: Route, fields: JsonBody, body: JsonBody, model: Model, preset: str
-) -> Callable[[BackendRun], Awaitable[Callable[[BackendRun], Payload]]] | None:
-    """What prepares the body; None if nobody knows how much the engine computes at once."""
-    if route.prepare is None or model.needs is None:
-        return None
-    prepare, context = route.prepare, model.needs.context
-
-    async def make(run: BackendRun) -> Callable[[BackendRun], Payload]:
-        ready = await prepare(body, fields, run.pool, min(context.n_ctx_seq, context.ubatch))
-        return _edited(ready, model.spec, preset, samples=route.samples)
-
-    return make
 
 
 def _printable(path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..dialect import GET, Route
+from ..openai import OPENAI
 from . import models, options, pull, requests
 from .answers import Chatted, generated
 from .dialect import OLLAMA
@@ -58,7 +59,7 @@ ROUTES = (
         prepare=shortened,
         answer=EmbeddedOne,
     ),
-    Route(dialect=OLLAMA, path="/", methods=GET, here=models.root),
+    Route(dialect=OPENAI, path="/", methods=GET, here=models.root),
     Route(dialect=OLLAMA, path="/api/version", methods=GET, here=models.version),
     Route(dialect=OLLAMA, path="/api/tags", methods=GET, here=models.tags),
     Route(dialect=OLLAMA, path="/api/ps", methods=GET, here=models.loaded),
