@@ -18,7 +18,7 @@ _BEGINNINGS = {
     *("models", "health", "running", "upstream", "logs", "memory", "events", "metrics", "bridge", "catalog"),
     *("unload", "reload-config", "api/models"),
 }
-_LMSTUDIO = re.compile(r"(.*)/api/v1/models(?:/.*)?")
+_LMSTUDIO = re.compile(r"(.*)/api/v1/(?:models(?:/.*)?|chat)")
 """Its own `/v1`, of which `/api` is a part; before any other path that may be a proxy's."""
 
 _V1 = re.compile(r"(.*)/v1(?:/.*)?")
@@ -67,7 +67,7 @@ def _other_path() -> re.Pattern[str]:
 
     # "/api" alone may well be a proxy's
     first = {"/".join(route.path.split("/")[1 : 3 if route.path.startswith("/api/") else 2]) for route in ROUTES}
-    ours = _BEGINNINGS | first
+    ours = _BEGINNINGS | first - {""}
     return re.compile(rf"(.*?)/(?:{'|'.join(map(re.escape, sorted(ours)))})(?:/.*)?")
 
 
