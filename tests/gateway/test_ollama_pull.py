@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from fake_ollama import PULLING, fake_ollama
 from gguf_files import tiny_llama
 from ollama_store import add
-from serving import serving
+from serving import PATIENCE, serving
 
 from llmsup.config.schema import Bridge, Catalog, Config
 from llmsup.gateway.api.ollama.pull import where
@@ -50,6 +51,19 @@ async def test_what_ollama_refuses_and_how_it_breaks(tmp_path: Path, monkeypatch
                 got = await served.client.post("/api/pull", **body)
                 assert (got.status, list(got.json)) == (400, ["error"])
             assert len(ollama.pulls) == 2
+
+
+async def test_who_leaves_takes_the_pull_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ollama stops it then, as it does for clients of its own."""
+    with fake_ollama() as ollama:
+        ollama.endless = True
+        monkeypatch.setenv("OLLAMA_HOST", ollama.address)
+        async with serving(config=config(tmp_path)) as served:
+            answer = await served.client.send("POST", "/api/pull", {"model": "x"})
+            assert b"pulling manifest" in await answer.body()
+            await answer.close()
+            with trio.fail_after(PATIENCE):
+                assert await trio.to_thread.run_sync(ollama.left.wait, PATIENCE)
 
 
 @pytest.mark.parametrize(

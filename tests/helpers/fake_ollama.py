@@ -23,6 +23,7 @@ class FakeOllama:
         version: What `/api/version` says.
         pulls: The bodies of `/api/pull` that came.
         pulled: Called before a pull says that it was a success.
+        endless: A pull goes on until its client leaves, which sets `left`.
         breaks: It hangs up in the middle of a pull.
     """
 
@@ -31,6 +32,8 @@ class FakeOllama:
         self.pulls: list[Any] = []
         self.pulled: Callable[[], object] = list
         self.breaks = False
+        self.endless = False
+        self.left = threading.Event()
         self.address = ""
 
 
@@ -58,6 +61,12 @@ def fake_ollama() -> Iterator[FakeOllama]:
             self.end_headers()
             for line in PULLING:
                 self.wfile.write(json.dumps(line).encode() + b"\n")
+            while state.endless and not state.left.wait(0.01):
+                try:
+                    self.wfile.write(json.dumps(PULLING[1]).encode() + b"\n")
+                except OSError:
+                    state.left.set()
+                    return
             if not state.breaks:
                 state.pulled()
                 self.wfile.write(b'{"status":"success"}\n')
@@ -80,5 +89,6 @@ def fake_ollama() -> Iterator[FakeOllama]:
         try:
             yield state
         finally:
+            state.left.set()
             server.shutdown()
             thread.join()
