@@ -30,6 +30,8 @@ FILE = (
 )
 FORM = "multipart/form-data; boundary=B"
 
+OLLAMA = "/api/chat"
+
 Body = tuple[str, int, Iterable[bytes]]
 """Its content type, its length, and its pieces."""
 
@@ -39,6 +41,12 @@ def filled(begin: bytes, filler: bytes, size: int, end: bytes, kind: str = "appl
     block = filler * max(1, MIB // len(filler))
     count = max(1, size // len(block))
     return kind, len(begin) + count * len(block) + len(end), itertools.chain([begin], [block] * count, [end])
+
+
+def images(size: int) -> Body:
+    """A chat of Ollama's with about so many bytes of images, as base64."""
+    begin = b'{"model":"m","stream":false,"messages":[{"role":"user","content":"what?","images":["'
+    return filled(begin, b"A", size, b'"]}]}')
 
 
 def bodies() -> Iterator[tuple[str, int, Body]]:
@@ -54,15 +62,17 @@ def bodies() -> Iterator[tuple[str, int, Body]]:
     yield "256 MiB: a file in a form", 1, filled(FILE, b"A", 255 * MIB, b"\r\n--B--\r\n", FORM)
     yield "10 MiB: empty parts of a form", 1, filled(b"", PART, 10 * MIB, b"--B--\r\n", FORM)
     yield "400 MiB: too large", 1, filled(model + b'"a":"', b"A", 400 * MIB, b'"}')
+    for _ in range(3):
+        yield "20 MiB: images for Ollama", 1, images(20 * MIB)
     for_six = [filled(model + b'"a":"', b"A", 100 * MIB, b'"}') for _ in range(6)]
     yield "6 x 100 MiB: one string", 6, for_six[0]
 
 
-def send(port: int, body: Body, said: list[str]) -> None:
+def send(port: int, path: str, body: Body, said: list[str]) -> None:
     """Send one as fast as it is accepted, and record the response's status."""
     kind, size, pieces = body
     with socket.create_connection(("127.0.0.1", port)) as sock:
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\n"
+        head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\n"
         status = b""
         try:
             sock.sendall(f"{head}content-length: {size}\r\n\r\n".encode())
@@ -77,12 +87,14 @@ def send(port: int, body: Body, said: list[str]) -> None:
         said.append(status.decode())
 
 
-def measure(port: int, process: psutil.Process, count: int, body: Body) -> tuple[list[float], int, list[str]]:
+def measure(
+    port: int, process: psutil.Process, count: int, path: str, body: Body
+) -> tuple[list[float], int, list[str]]:
     """Request `/health` until all bodies are answered: the seconds of each, the peak memory, and the responses."""
     kind, size, pieces = body
     copies = itertools.tee(pieces, count)
     said: list[str] = []
-    threads = [threading.Thread(target=send, args=(port, (kind, size, each), said)) for each in copies]
+    threads = [threading.Thread(target=send, args=(port, path, (kind, size, each), said)) for each in copies]
     times, most = [], 0
     health = http.client.HTTPConnection("127.0.0.1", port)
     for thread in threads:
@@ -118,7 +130,9 @@ def main() -> None:
             warm_up(port)
             print(f"{'body':32} {'median':>9} {'99 %':>9} {'worst':>9} {'memory':>9}  answers")
             for what, count, body in bodies():
-                times, most, said = measure(port, process, count, body)
+                times, most, said = measure(
+                    port, process, count, OLLAMA if "Ollama" in what else "/v1/chat/completions", body
+                )
                 times.sort()
                 shown = [times[len(times) // 2], times[int(len(times) * 0.99)], times[-1]]
                 figures = " ".join(f"{1000 * each:6.1f} ms" for each in shown)

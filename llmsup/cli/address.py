@@ -19,8 +19,8 @@ _BEGINNINGS = {
     *("unload", "reload-config", "api/models", "api/events", "api/metrics", "api/profiles", "api/performance"),
     *("api/captures", "api/inflight"),
 }
-_LMSTUDIO = re.compile(r"(.*)/api/v1/models(?:/.*)?")
-"""LM Studio's `/v1`, which has `/api` before it: tried first, or `/api` would be taken for a proxy's prefix."""
+_LMSTUDIO = re.compile(r"(.*)/api/v1/(?:models(?:/.*)?|chat)")
+"""Its own `/v1`, of which `/api` is a part; before any other path that may be a proxy's."""
 
 _V1 = re.compile(r"(.*)/v1(?:/.*)?")
 
@@ -68,7 +68,7 @@ def _other_path() -> re.Pattern[str]:
 
     # "/api" alone may well be a proxy's
     first = {"/".join(route.path.split("/")[1 : 3 if route.path.startswith("/api/") else 2]) for route in ROUTES}
-    ours = _BEGINNINGS | first
+    ours = _BEGINNINGS | first - {""}
     return re.compile(rf"(.*?)/(?:{'|'.join(map(re.escape, sorted(ours)))})(?:/.*)?")
 
 

@@ -25,8 +25,10 @@ from ..gateway.keyring import names
 from ..memory.cost.cost import cost
 from ..memory.cost.estimate import estimate
 from ..memory.machine.limits import ceiling, machine_total
+from ..process.server_file import servers_of
 from ..units import Bytes, format_bytes
 from ..web.certificate import context_of
+from ..web.second_port import listen_as_ollama
 from ..web.server import listen
 from .running import NOTHING_TO_SERVE, OPEN
 
@@ -65,6 +67,7 @@ def findings(
             couldn't.
     """
     yield from _listening(config)
+    yield from _ollamas_port(config)
     yield from _certificate(config)
     yield from _state(config.server.state_dir)
     if whole and served:
@@ -113,6 +116,26 @@ def _keys(config: Config, served: Mapping[str, Entry]) -> Iterator[Finding]:
             if not any(fnmatchcase(name, pattern.casefold()) for name in known):
                 what = f"{pattern!r} fits no model that is served now{did_you_mean(pattern, known)}"
                 yield Finding(what, ("keys", key.name, "models", number), lasting=False)
+
+
+def _ollamas_port(config: Config) -> Iterator[Finding]:
+    """That port is wanted as it is, so it has to be free, but for a server of ours that has it already."""
+    address, place = config.server.ollama_listen, ("server", "ollama_listen")
+    if not address:
+        return
+    port = parse_listen(address)[1]
+    if any(url.endswith(f":{port}") for each in servers_of(config.server.state_dir) for url in each.urls):
+        return
+    try:
+        sockets = listen_as_ollama(address)
+    except SetupError as error:
+        yield Finding(str(error).rstrip("."), place, lasting=False)
+        return
+    others = [each for each in sockets if not is_loopback(each.getsockname()[0])]
+    for each in sockets:
+        each.close()
+    if others and not config.server.api_keys:
+        yield Finding(OPEN % address, place, lasting=False)
 
 
 def _certificate(config: Config) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import click
 
 from ..config import DEFAULT_PATH, Config, find
 from ..fleet.fleet import Fleet
-from ..web.server import listen as bind
+from ..web.second_port import listen_all
 from . import running
 from .configs import load
 from .options import config_option, listen_option, verbose_option
@@ -45,7 +45,7 @@ def command(config: str | None, listen: str | None, verbose: bool) -> None:
         return attrs.evolve(settings, server=attrs.evolve(settings.server, listen=listen)) if listen else settings
 
     settings = read()
-    sockets = bind(settings.server.listen)  # before anything else, so that a port in use is reported in one line
+    sockets = listen_all(settings.server)  # before anything else is done or said: a taken port is one line
 
     def announce(url: str, fleet: Fleet) -> None:
         # Without --url, `llmsup ps` looks at the address in the user's own config.

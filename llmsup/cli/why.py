@@ -84,6 +84,7 @@ def state_lines(answer: Answer, now: float) -> Iterator[str]:
         loss = f"that would cost {loaded['loss_seconds']:.3g} s of expected reload"
         may = f"It can't be unloaded now: {loaded['stays']}" if loaded["stays"] else "It could be unloaded now"
         yield f"{may}; {loss}."
+    yield from _context(answer["context"])
     pressure = answer["pressure"]
     if pressure["nothing_unloaded"]:
         short = (
@@ -92,6 +93,14 @@ def state_lines(answer: Answer, now: float) -> Iterator[str]:
         yield f"Nothing is unloaded although {short}: {pressure['nothing_unloaded']}."
     if counts["loads"] or counts["requests"]:
         yield _so_far(counts)
+
+
+def _context(context: Answer) -> Iterator[str]:
+    """What clients would have it be, where it isn't so."""
+    wanted, served = context["wanted"], context["served"]
+    if wanted and wanted != served:
+        has = f"a request can have {served:,}" if served else "how many it has is not known"
+        yield f"A client asked for a context of {wanted:,} tokens (num_ctx), and {has}: `ctx_size` sets that."
 
 
 def _so_far(counts: Answer) -> str:

@@ -70,6 +70,12 @@ def address(_instance: Any, _attribute: Any, value: str) -> None:
     parse_listen(value)
 
 
+def address_or_none(_instance: Any, _attribute: Any, value: str) -> None:
+    """Accept HOST:PORT, and "" for none."""
+    if value:
+        parse_listen(value)
+
+
 def origins(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:
     """Accept web origins as browsers send them; anything else would silently never match."""
     for origin in value:

@@ -62,6 +62,8 @@ def _server(draft: Draft) -> Mistakes:
     for key, other in (("certfile", "keyfile"), ("keyfile", "certfile")):
         if getattr(server.value, key) and not getattr(server.value, other) and other not in server.bad:
             yield f"{key!r} needs {other!r}, too", ("server",)
+    if server.value.ollama_listen == server.value.listen and "listen" not in server.bad:
+        yield "it is the address of 'listen', where Ollama's API is anyway: take this out", ("server", "ollama_listen")
     name = server.value.default_model
     served_by_catalog = draft.catalog.value.serve_all or "serve_all" in draft.catalog.bad
     if name and not served_by_catalog and not _is_known(draft, name):

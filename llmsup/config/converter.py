@@ -60,6 +60,7 @@ _BY_KEY: Mapping[str, Hook] = {
     "command": values.command,
     "env": values.environment,
     "keyfile": values.word,
+    "ollama_listen": values.ollamas,
     "path": values.word,
     "presets": values.presets,
     "probe": values.probe,

@@ -7,7 +7,7 @@ from attrs import evolve
 from ..process.watched import Watched
 from .schema import Config
 
-AT_START = ("listen", "certfile", "keyfile", "state_dir", "log_format")
+AT_START = ("listen", "ollama_listen", "certfile", "keyfile", "state_dir", "log_format")
 """The keys of [server] that only take effect when llmsup starts: a reload keeps their old values in the cell."""
 
 

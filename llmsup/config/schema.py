@@ -34,6 +34,7 @@ class Server:
     """[server]: the one endpoint, and what a request may ask of it."""
 
     listen: str = field(default="127.0.0.1:5005", validator=checks.address)
+    ollama_listen: str = field(default="", validator=checks.address_or_none)  # true: Ollama's own
     api_keys: tuple[str, ...] = field(default=(), validator=checks.keys, repr=False, metadata=SECRET)
     shutdown_grace: Seconds = Seconds(30)
     max_body: Bytes = field(default=Bytes(256 * MiB), validator=checks.positive)

@@ -55,6 +55,19 @@ def word(value: Any, _type: Any) -> str:
     return str(value)
 
 
+OLLAMAS = "127.0.0.1:11434"
+"""Where Ollama listens, and its clients look for it."""
+
+
+def ollamas(value: Any, _type: Any) -> str:
+    """Accept an address, or true for Ollama's own, false for none."""
+    if type(value) is bool:
+        return OLLAMAS if value else ""
+    if type(value) is not str:
+        raise ValueError(f'expected HOST:PORT, or true for "{OLLAMAS}", {got(value)}')
+    return value
+
+
 def seconds(value: Any, _type: Any) -> Seconds:
     """Accept "30m", "never" and numbers of seconds."""
     if type(value) is str:

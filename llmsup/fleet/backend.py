@@ -86,6 +86,11 @@ class Backend(Protocol):
             Error: It can't be served, for this reason.
         """
 
+    def keep(self, seconds: Seconds) -> None:
+        """Keep what serves for so long after its last request, whatever its `ttl`, until the next call says otherwise:
+        0 is as soon as it is idle. Nothing happens if nothing serves.
+        """
+
     def look(self) -> BackendLease:
         """Take a lease for a read-only request: nothing is loaded for it, nor kept loaded.
 

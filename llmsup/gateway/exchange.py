@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from functools import partial
 
 import trio
@@ -47,6 +47,7 @@ class Order:
         target: Path and query, as they are sent to the engine.
         dialect: The API that words whatever doesn't come from the engine.
         translation: Translates the engine's answer for the client; None to pass it on unchanged.
+        prepare: Replaces what makes the body, with the help of the engine; None for nothing.
         instead: A reply to give once the model is loaded, instead of asking its engine.
         looks: Whether to ask the model only if it is loaded, and not to keep it loaded for this.
         loads: Whether the model may be loaded for it; else it is refused unless the model is loaded.
@@ -55,6 +56,7 @@ class Order:
         ttl: How long the client wants the model kept, in seconds.
         client: Identifies the client, for sharing fairly.
         meter: Counts the answer's tokens; None: nobody wants to know.
+        keep: What replaces the model's ttl from this request on, in seconds; None for nothing.
     """
 
     backend: Backend
@@ -63,11 +65,13 @@ class Order:
     headers: Headers
     dialect: Dialect = OPENAI
     translation: Translation | None = None
+    prepare: Callable[[BackendRun], Awaitable[Callable[[BackendRun], Payload]]] | None = None
     instead: Reply | None = None
     looks: bool = False
     loads: bool = True
     streaming: bool = False
     ttl: Seconds = Seconds(0)
+    keep: Seconds | None = None
     client: str = ""
     meter: Meter | None = None
     sent: Callable[[], None] = _nothing
@@ -127,6 +131,7 @@ class Exchange:
                 run = await self._lease.run(self._order.backend.spec.queue_timeout)
         if run is None:
             return Reply(status=200, headers=self._order.dialect.stream_headers, body=self._late())
+        self._keep()
         if self._order.instead is not None:
             return self._order.instead
         await self._ask(run)
@@ -159,6 +164,8 @@ class Exchange:
         for last_try in (False, True):
             self._run = run
             try:
+                if order.prepare is not None:
+                    self._body = await order.prepare(run)
                 self._answer = await run.pool.request(order.method, order.target, order.headers, self._body(run))
             except Disconnected as gone:
                 error = await self._explain(gone)
@@ -168,7 +175,7 @@ class Exchange:
                     raise (error.again(lasting=True) if twice else error) from None
                 log.info("%s: asking a fresh engine: %s", order.backend.spec.name, error)
             else:
-                self._body = _gone
+                self._body, order.prepare = _gone, None
                 self.trouble = None
                 order.sent()
                 return
@@ -178,6 +185,12 @@ class Exchange:
             except ModelNotFound:  # removed meanwhile, but that is not the cause
                 raise error from None
             run = await self._lease.run(order.backend.spec.queue_timeout)
+            self._keep()
+
+    def _keep(self) -> None:
+        """Say how long to keep what serves now; before this request ends, so that it counts for it already."""
+        if self._order.keep is not None:
+            self._order.backend.keep(self._order.keep)
 
     async def _explain(self, gone: Disconnected) -> Error:
         """Why the engine hung up."""
@@ -221,6 +234,7 @@ class Exchange:
                 yield order.dialect.sign_of_life(f"loading {order.backend.spec.name} {waited}")
                 with trio.move_on_after(self._comments):
                     run = await self._lease.run(order.backend.spec.queue_timeout)
+            self._keep()
             if order.instead is not None:
                 async for data in order.instead.body:
                     yield data

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from http import HTTPStatus
-from types import TracebackType
+from types import AsyncGeneratorType, TracebackType
 
 import trio
 
 from ..config.live import LiveConfig
-from ..config.schema import ModelSpec, Server
+from ..config.schema import Server
 from ..engines.http import Buffer, Payload
 from ..errors import AdminRequired, Error, InvalidJson, ModelNotFound, ModelRequired, ShuttingDown
 from ..fleet.backend import BackendRun
@@ -22,17 +22,17 @@ from .access import RequestGuard
 from .activity import Activity, Record
 from .api.dialect import GET, Asked, Route
 from .body import AT_ONCE, JsonBody, Turn, read_json, written
-from .edits import changes
 from .exchange import Exchange, Order
 from .form import MultipartBody, read_form
-from .keeping import wanted_ttl
-from .keyring import ANYBODY, Caller
+from .keeping import wanted_keep, wanted_ttl
+from .keyring import Caller
+from .making import as_is, edited, prepared
 from .message import ClientLeft, Reply, RequestHead, for_engine, switching, whole_reply
 from .metering import Meter
 from .reading import read_body
 from .room import Room, Share
 from .routes import Routes, Upstream, may_load, meant, only_looks, split_upstream
-from .usage import Tally, Usage
+from .usage import Usage
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +48,14 @@ class Gateway(Watched):
         fleet: The models.
         routes: The requests that are answered here, and how.
         usage: What each key has used.
+        rescan: Looks for new models on the disk; whoever can do that puts it here.
     """
 
     def __init__(self, fleet: Fleet, config: LiveConfig, guard: RequestGuard, routes: Routes | None = None) -> None:
         super().__init__()
         self.routes = routes or Routes()
         self.guard = guard
+        self.rescan: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint
         self.active = 0
         self.activity = Activity()
         self.usage = Usage()
@@ -87,32 +89,39 @@ class Gateway(Watched):
         name = self._model_name(head, fields)
         match = await (self.fleet.known(name) if caller.models is None else caller.known(self.fleet, name))
         backend = self.fleet.backend(match.id)
-        make, translation, instead = _as_is(data), None, None
+        make, translation, prepare, instead = as_is(data), None, None, None
         if isinstance(fields, JsonBody):
             body = fields if route.request is None else route.request(fields)
             if route.answer is not None:
                 translation = route.answer(fields)
                 translation.model = self.fleet.models.get(match.id)
+            if route.wants_context is not None and (model := self.fleet.models.get(match.id)) is not None:
+                model.note_wanted_context(route.wants_context(fields))
             if isinstance(body, Reply):
                 instead = body
             else:
-                make = _edited(body, backend.spec, match.preset, samples=route.samples)
+                make = edited(body, backend.spec, match.preset, samples=route.samples)
+                if route.prepare is not None and (model := self.fleet.models.get(match.id)) is not None:
+                    prepare = prepared(route, fields, body, model, match.preset)
         elif isinstance(fields, MultipartBody) and backend.spec.upstream_model:
-            make = _as_is(fields.renamed(backend.spec.upstream_model))
+            make = as_is(fields.renamed(backend.spec.upstream_model))
         headers = for_engine(head.headers, unpacked=True)
         if translation is not None:  # we have to read the answer, so it must not be compressed
             headers = [header for header in headers if header[0] != b"accept-encoding"]
+        keeps = route.keeps and caller.admin  # one client without that must not take a model from the others
         order = Order(
             backend=backend,
             method=head.method,
             target=_path(head, route, fields) + _query(head),
             dialect=route.dialect,
             translation=translation,
+            prepare=prepare,
             instead=instead,
             headers=headers,
             loads=may_load(head),
             streaming=isinstance(fields, JsonBody) and route.streams(fields),
-            ttl=wanted_ttl(fields) if isinstance(fields, JsonBody) else Seconds(0),
+            ttl=wanted_ttl(fields) if isinstance(fields, JsonBody) and not keeps else Seconds(0),
+            keep=wanted_keep(fields) if isinstance(fields, JsonBody) and keeps else None,
             client=caller.identity or f"address {head.client}",
             sent=share.release,
         )
@@ -141,7 +150,7 @@ class Gateway(Watched):
             client=caller.identity or f"address {head.client}",
             sent=share.release,
         )
-        return order, _as_is(data)
+        return order, as_is(data)
 
     async def answer_here(
         self, head: RequestHead, route: Route, chunks: AsyncIterable[bytes], share: Share, caller: Caller
@@ -150,7 +159,8 @@ class Gateway(Watched):
         assert route.here is not None
         data = await read_body(head, chunks, self.server.max_body, share)
         body = await read_json(data, self._turn) if data else None
-        return await route.here(Asked(head=head, body=body, fleet=self.fleet, server=self.server, caller=caller))
+        asked = Asked(head=head, body=body, fleet=self.fleet, server=self.server, caller=caller, rescan=self.rescan)
+        return await route.here(asked)
 
     async def _fields(self, head: RequestHead, data: Buffer) -> JsonBody | MultipartBody | None:
         """Parse the body. JSON is assumed unless a form is declared: people forget curl's -H."""
@@ -210,6 +220,7 @@ class _Passage:
         self._chunks = chunks
         self._share = gateway.room.share()
         self._exchange: Exchange | None = None
+        self._here: Reply | None = None
         self._caller = ANYBODY
         self._tally: Tally | None = None
         self._meter: Meter | None = None
@@ -242,7 +253,7 @@ class _Passage:
         gateway.active += 1
         if route.here is not None:
             reply = await gateway.answer_here(head, route, self._chunks, self._share, caller)
-            self._status = reply.status
+            self._status, self._here = reply.status, reply
             return reply
         if caller.name and head.method not in GET:
             tally = gateway.usage.of(caller.name)
@@ -252,6 +263,10 @@ class _Passage:
         if self._tally is not None:
             order.meter = self._meter = Meter()
         self._model = order.backend.spec.name
+        if order.instead is not None and order.keep == Seconds(0):  # to load it, and not to keep it: that is an unload
+            order.backend.keep(order.keep)
+            self._status = order.instead.status
+            return order.instead
         record = self._record = gateway.activity.began(head, self._model)
         self._exchange = Exchange(gateway.fleet, order, body, gateway.server.loading_comments)
         del body  # the exchange lets it go as soon as it can
@@ -268,6 +283,8 @@ class _Passage:
         try:
             if self._exchange is not None:
                 await self._exchange.close()
+            if self._here is not None and isinstance(self._here.body, AsyncGeneratorType):
+                await self._here.body.aclose()  # it may hold a connection
         finally:
             self._share.release()
             self._gateway.active -= 1
@@ -326,17 +343,6 @@ def _content_type(reply: Reply) -> str:
 
 def _query(head: RequestHead) -> bytes:
     return b"?" + head.query if head.query else b""
-
-
-def _as_is(data: Payload) -> Callable[[BackendRun], Payload]:
-    return lambda _run: data
-
-
-def _edited(body: JsonBody, spec: ModelSpec, preset: str, *, samples: bool) -> Callable[[BackendRun], Payload]:
-    def make(run: BackendRun) -> Payload:
-        return body.edited(changes(body, spec, preset=preset, defaults=run.body_defaults, generating=samples))
-
-    return make
 
 
 def _printable(path: str) -> str:

@@ -28,6 +28,16 @@ def wanted_ttl(body: JsonBody) -> Seconds:
     return Seconds(0)
 
 
+def wanted_keep(body: JsonBody) -> Seconds | None:
+    """Return what Ollama's clients want: `keep_alive` replaces the model's ttl, and may be shorter; None: not said.
+
+    Raises:
+        BadRequest: The value is neither a number of seconds nor a duration.
+    """
+    value = body.get("keep_alive")
+    return None if value is None else _seconds("keep_alive", value)
+
+
 def _seconds(name: str, value: object) -> Seconds:
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) != math.inf:
         return Seconds(float(value)) if 0 <= value < FOREVER else NEVER

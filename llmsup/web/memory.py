@@ -83,6 +83,7 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
                     "nothing_unloaded": _left(governor),
                 },
                 "failure": None if model.failure is None else str(model.failure),
+                "context": {"wanted": model.wanted_context or None, "served": model.context},
                 "history": [_entry(entry) for entry in model.history.entries],
             }
         )

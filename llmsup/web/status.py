@@ -42,7 +42,7 @@ def running_entry(model: Model, footprint: Cost | None) -> dict[str, Any]:
         "pid": engine.pid if engine else None,
         "proxy": str(engine.launch.address) if engine else None,
         "cmd": shlex.join(engine.launch.argv) if engine else None,
-        "ttl": finite(spec.ttl),
+        "ttl": finite(model.ttl),
         "in_flight": model.queue.in_flight,
         "waiting": model.queue.waiting,
         "loaded_at": wall(run.loaded_at if run else None),

@@ -33,7 +33,14 @@ ODD = '/it\'s 100%h of "q" $HOME ${HOME} $$ é😀 \\n \\'
 
 def job(*words: str, stop: Seconds = Seconds(60), **environment: str) -> Job:
     arguments = words or ("/usr/bin/python3", "-P", "-m", "llmsup", "serve")
-    return Job(arguments, {"PATH": "/usr/bin:/bin", **environment}, "/home/me", "127.0.0.1:0", Seconds(120), stop)
+    return Job(
+        arguments,
+        {"PATH": "/usr/bin:/bin", **environment},
+        "/home/me",
+        Server(listen="127.0.0.1:0"),
+        Seconds(120),
+        stop,
+    )
 
 
 # --- the two files ----------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ class Elsewhere:
         self.explained = 0
         self.hangs_up = False
         self.loaded = True
+        self.kept = Seconds(-1)
 
     # The backend...
 
@@ -53,6 +54,9 @@ class Elsewhere:
         self.inside += 1
         self.entered += 1
         return Elsewhere.Lease(self)
+
+    def keep(self, seconds: Seconds) -> None:
+        self.kept = seconds
 
     def look(self) -> Elsewhere.Lease:
         if not self.loaded:

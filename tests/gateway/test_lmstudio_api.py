@@ -181,7 +181,7 @@ async def test_errors_are_in_its_shape() -> None:
         assert await fails("POST", unload, {"model": "m"}) == bad
         assert await fails("POST", chat, b"{") == (400, "invalid_request", "invalid_json")
         assert await fails("GET", chat) == (405, "invalid_request", "method_not_allowed")
-        assert await fails("POST", "/api/v1/chat", {}) == (404, "invalid_request", "not_found")
+        assert await fails("POST", "/api/v1/no", {}) == (404, "invalid_request", "not_found")
         assert served.fleet.running() == []
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import ollama
+import psutil
 import pytest
 import trio
 from attrs import evolve
@@ -19,7 +20,7 @@ from llmsup.config.schema import Config, EngineSpec, ModelSpec, Server
 from llmsup.errors import BadRequest
 from llmsup.fleet.model.states import State
 from llmsup.gateway.api.ollama import requests
-from llmsup.gateway.api.ollama.answers import Chatted, Generated
+from llmsup.gateway.api.ollama.answers import Chatted, Filled, Generated
 from llmsup.gateway.body import JsonBody
 from llmsup.gateway.message import Reply
 from llmsup.units import Seconds
@@ -99,6 +100,24 @@ async def test_its_client_generates(tmp_path: Path) -> None:
         assert (entry["path"], entry["body"]["prompt"]) == ("/v1/completions", "hi")
 
 
+async def test_its_client_fills_in(tmp_path: Path) -> None:
+    """A suffix goes to the engine's path for that, and the answer's words are the engine's own ones."""
+    record = tmp_path / "record"
+    async with serving(fake("m", "--tokens", 2, "--timings", "--record", record)) as served:
+        got = await told(served, lambda client: client.generate("m", "def f(", suffix="return", options={"top_k": 3}))
+        assert (got.response, got.done_reason, got.prompt_eval_duration) == ("token0 token1 ", "stop", 111_000_000)
+        entry = asked(record)
+        assert entry["path"] == "/infill"
+        assert entry["body"] == {"model": "m", "top_k": 3, "input_prefix": "def f(", "input_suffix": "return"}
+    answer = Filled(JsonBody(b'{"model":"m"}'))
+    assert json.loads(answer.event(b'{"index":0,"content":"a","tokens":[1],"stop":false}'))["response"] == "a"
+    end = {"content": "", "stop": True, "stop_type": "limit", "tokens_evaluated": 3, "tokens_predicted": 1}
+    assert answer.event(json.dumps({**end, "timings": {"prompt_ms": 2, "predicted_ms": 1}}).encode()) == b""
+    last = json.loads(answer.end())
+    assert (last["done_reason"], last["prompt_eval_count"], last["eval_count"]) == ("length", 3, 1)
+    assert last["prompt_eval_duration"] == 2_000_000
+
+
 async def test_a_stream_is_what_it_gets_unless_it_says_otherwise() -> None:
     async with serving(fake("m", "--tokens", 1)) as served:
         got = await served.client.post("/api/generate", model="m", prompt="hi")
@@ -165,10 +184,8 @@ async def test_its_client_is_told_what_is_wrong() -> None:
             (404, "There is no model", lambda client: client.show("x")),
             (400, "`options.top_k`", lambda client: client.chat("m", HELLO, options={"top_k": "much"})),
             (400, "`template` can't be followed", lambda client: client.generate("m", "hi", template="{{.Prompt}}")),
-            (400, "POST /infill", lambda client: client.generate("m", "hi", suffix="ho")),
             (400, "`system` needs", lambda client: client.generate("m", "hi", system="x", raw=True)),
             (400, "`keep_alive`", lambda client: client.generate("m", "hi", keep_alive="soon")),
-            (501, "llmsup has no /api/pull", lambda client: client.pull("m")),
             (501, "llmsup has no /api/push", lambda client: client.push("m")),
             (501, "llmsup has no /api/create", lambda client: client.create("m", from_="x")),
             (501, "llmsup has no /api/copy", lambda client: client.copy("m", "n")),
@@ -223,8 +240,29 @@ async def test_the_main_road_with_a_real_engine() -> None:
             served, lambda client: client.generate("chat", "a number", format={"enum": ["seven"]}, options=few)
         )
         assert (found.response or "").startswith('"seven')
-        (vector,) = (await told(served, lambda client: client.embed("embed", "hello"))).embeddings
-        assert len(vector) == 576
+        long = "hello world " * 600
+        vectors = (await told(served, lambda client: client.embed("embed", ["hello", long]))).embeddings
+        assert [len(vector) for vector in vectors] == [576, 576]
+        (short,) = (await told(served, lambda client: client.embed("embed", "hello", dimensions=10))).embeddings
+        scale = vectors[0][0] / short[0]
+        assert [number * scale for number in short] == pytest.approx(vectors[0][:10])
+        assert sum(number * number for number in short) == pytest.approx(1)
+        assert len((await told(served, lambda client: client.embeddings("embed", long))).embedding) == 576
+        with pytest.raises(ollama.ResponseError, match="too large to process"):
+            await told(served, lambda client: client.embed("embed", long, truncate=False))
+        with pytest.raises(ollama.ResponseError, match="Infill is not supported by this model") as infill:
+            await told(served, lambda client: client.generate("chat", "def f(", suffix="return"))
+        assert infill.value.status_code == 501
+        likely = await told(
+            served, lambda client: client.generate("chat", "a", logprobs=True, top_logprobs=2, options=few)
+        )
+        assert likely.logprobs
+        assert len(likely.logprobs[0].top_logprobs or ()) == 2
+        bits = await told(
+            served, lambda client: list(client.chat("chat", HELLO, stream=True, logprobs=True, options=few))
+        )
+        assert bits[0].logprobs
+        assert bits[0].logprobs[0].token == bits[0].message.content
         (listed, _) = (await told(served, lambda client: client.list())).models
         assert listed.details
         assert (listed.details.family, listed.details.format) == ("llama", "gguf")
@@ -251,6 +289,21 @@ def test_images_go_out_as_they_are_written() -> None:
     ]
     made = put(requests.generate, prompt="what?", images=["R0lGODlh"])
     assert made["messages"][0]["content"][1]["image_url"]["url"] == "data:image/gif;base64,R0lGODlh"
+
+
+async def test_many_large_images_leave_nothing_behind() -> None:
+    """20 MB each, and after the first few the process is no larger for any number of them."""
+    image = "iVBORw0K" + "A" * 20_000_000
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "what?", "images": [image]}]}).encode()
+    del image
+    process = psutil.Process()
+    async with serving(fake("m", "--tokens", 1)) as served:
+        sizes = []
+        for _ in range(6):
+            got = await served.client.ask("POST", "/api/chat", body)
+            assert json.loads(got.body.splitlines()[-1])["done"]
+            sizes.append(process.memory_info().rss)
+        assert sizes[-1] - sizes[2] < len(body)
 
 
 def test_calls_of_tools_and_their_answers() -> None:
@@ -292,6 +345,14 @@ def test_formats_and_thinking() -> None:
         ({"messages": [{"role": "user", "content": "x", "images": "x"}]}, "messages"),
         ({"messages": [{"role": "user", "content": "x", "images": [1]}]}, "images"),
         ({"messages": [{"content": "x", "images": []}]}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": ["hi"]}, "messages"),
+        ({"messages": [{"role": 1, "content": "x"}]}, "messages"),
+        ({"messages": [{"role": "user", "content": {}}]}, "messages"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages"),
+        ({"tools": {}}, "tools"),
+        ({"logprobs": "yes"}, "logprobs"),
+        ({"logprobs": True, "top_logprobs": 99}, "top_logprobs"),
         ({"template": "x"}, "template"),
     ],
 )

@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-STREAMABLE = ("/v1/chat/completions", "/v1/completions", "/completion", "/v1/messages", "/v1/responses")
+STREAMABLE = ("/v1/chat/completions", "/v1/completions", "/completion", "/infill", "/v1/messages", "/v1/responses")
 INFERENCE = (*STREAMABLE, "/v1/embeddings", "/v1/audio/transcriptions")
 CLOSE = "Connection: close\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nServer: fake\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"

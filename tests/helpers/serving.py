@@ -147,12 +147,13 @@ async def serving(
     reread: Callable[[], Config] | None = None,
     kinds: Kinds = KINDS,
     routes: Routes | None = None,
+    second: bool = False,
 ) -> AsyncIterator[Served]:
-    """A llmsup that serves these models; it has stopped in order when the block is left."""
+    """A llmsup that serves these models, `second`: on two ports; it has stopped in order when the block is left."""
     # No bridge, unless a test asks for one: its run at the start is told, and looks at the disk.
     config = config or Config(server=server or Server(), models={m.name: m for m in models}, bridge=Bridge(every=NEVER))
     config = evolve(config, server=evolve(config.server, fast=ROAD == "fast"))
-    sockets = listen("127.0.0.1:0")
+    sockets = listen("127.0.0.1:0") + (listen("127.0.0.1:0") if second else [])
     tree = Tree(config, sockets, stalled=Seconds(stalled), reread=reread, kinds=kinds, routes=routes)
     async with trio.open_nursery() as nursery:
         fleet = await nursery.start(tree.run)

@@ -72,8 +72,8 @@ def install(config: str | None, names: tuple[str, ...]) -> None:
     anew = written_before(here.file)
     job = make_job(config, names)
     must_start(job)
-    if not anew:  # if it is installed, the server that runs is most likely the service itself
-        must_be_free(job.listen)
+    if not anew:  # a server that runs then is most likely the service itself
+        must_be_free(job.server)
     put(here.file, here.text(job))
     click.echo(f"Wrote {visible(str(here.file))}")
     try:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen
 
-from ...config import Config, find
+from ...config import Config, Server, find
 from ...errors import SetupError
 from ...units import Seconds
 from .surroundings import read_there, surroundings, unwritable
@@ -41,7 +41,7 @@ class Job:
     arguments: tuple[str, ...]
     environment: Mapping[str, str] = field(repr=False)  # it may contain secrets
     home: str
-    listen: str
+    server: Server = field(repr=False)
     start: Seconds
     stop: Seconds
 
@@ -70,7 +70,7 @@ def make_job(config: str | None, names: Iterable[str], environ: Mapping[str, str
         _check("The path", text)
     for name, value in environment.items():
         _check(f"${name},", value)
-    return Job(tuple(words), environment, home, settings.server.listen, START, longest_stop(settings))
+    return Job(tuple(words), environment, home, settings.server, START, longest_stop(settings))
 
 
 def longest_stop(config: Config) -> Seconds:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ...config import Server
 from ...errors import SetupError
 from ...process.programs import ProgramFailed, run_now
 from .job import Job
@@ -38,11 +39,11 @@ def must_start(job: Job) -> None:
         ) from None
 
 
-def must_be_free(listen: str) -> None:
+def must_be_free(server: Server) -> None:
     """Refuse if a server is already running, in a terminal for example: the service could not bind its address. Raises
     SetupError.
     """
-    from ...web.server import listen as bind
+    from ...web.second_port import listen_all
 
-    for listener in bind(listen):
+    for listener in listen_all(server):
         listener.close()

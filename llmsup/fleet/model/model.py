@@ -9,6 +9,7 @@ import logging
 
 import trio
 
+from ...catalog.described import stated_context
 from ...catalog.entry import Entry
 from ...config.schema import ModelSpec
 from ...engines.connection import Disconnected, Unreachable
@@ -62,6 +63,7 @@ class Model(Watched):
         ports_tried: How many ports other programs took from its engine while it was being started.
         demand: How often it is asked for.
         history: What has happened to it so far.
+        wanted_context: The most context that a client has asked for, in tokens; 0 if none has.
     """
 
     def __init__(self, entry: Entry, book: LogBook, events: Events | None = None, kinds: Kinds = KINDS) -> None:
@@ -72,6 +74,7 @@ class Model(Watched):
         self.events = events or Events()
         self._kinds = kinds
         self.history = History()
+        self.wanted_context = 0
         self.demand = Demand()
         self.queue = RequestQueue(entry.spec.max_in_flight, self._requests_changed, self.history.began)
         self.state = State.UNLOADED
@@ -99,6 +102,23 @@ class Model(Watched):
             needs = estimate(self.spec, self.served.found, self._kinds) if self.served.found else None
             self._needs = (self.served, needs)
         return needs
+
+    @property
+    def context(self) -> int | None:
+        """What one request can have, in tokens; None if that isn't known."""
+        needs = self.needs
+        return (needs.context.n_ctx_seq if needs else stated_context(self.spec)) or None
+
+    def note_wanted_context(self, tokens: int) -> None:
+        """A client asked for so much context. Nothing is loaded anew for that: it is remembered for `llmsup why`, and
+        logged once where it is more than requests can have.
+        """
+        if tokens <= self.wanted_context:
+            return
+        self.wanted_context = tokens
+        if self.context is not None and tokens > self.context:
+            text = "%s: a client asked for a context of %d tokens, and a request can have %d: `ctx_size` sets that"
+            log.info(text, self.spec.name, tokens, self.context)
 
     @property
     def spec(self) -> ModelSpec:
@@ -130,6 +150,15 @@ class Model(Watched):
         now = trio.current_time()
         self.demand.asked(now, self.load_seconds)
         return self.queue.enter(Seconds(min(ttl, self.spec.max_ttl)), client, now)
+
+    def keep(self, seconds: Seconds) -> None:
+        """Have this run unloaded after it has been idle for so long, at most `max_ttl`, instead of its `ttl`; 0 is as
+        soon as it is idle. Counts until the run ends or the next call; `pinned` stays, and so does what other requests
+        have asked for with `enter`.
+        """
+        if self.run is not None:
+            self.run.kept = Seconds(min(seconds, self.spec.max_ttl))
+            self.notify()
 
     def look(self) -> Lease:
         """Take a lease for a read-only request: nothing is loaded for it, nor kept loaded.
@@ -252,10 +281,16 @@ class Model(Watched):
     @property
     def expires_at(self) -> float:
         """When it will be unloaded if it isn't used (trio time); `inf` for never."""
-        if self.spec.pinned or self.spec.ttl == NEVER or self.run is None or self.run.loaded_at is None:
+        if self.spec.pinned or self.ttl == NEVER or self.run is None or self.run.loaded_at is None:
             return float("inf")
         last = max(self.run.loaded_at, self.queue.last_used or 0.0)
-        return max(last + self.spec.ttl, self.queue.kept_until)
+        return max(last + self.ttl, self.queue.kept_until)
+
+    @property
+    def ttl(self) -> Seconds:
+        """For how many seconds it may be idle: what clients asked for with `keep`, else as configured."""
+        kept = self.run.kept if self.run is not None else None
+        return self.spec.ttl if kept is None else kept
 
     @property
     def retry_in(self) -> Seconds:

@@ -19,7 +19,7 @@ from ...memory.cost.meter import Meter
 from ...memory.policy.decision import Decision
 from ...process.activity import Activity
 from ...process.logbook import LogBook
-from ...units import Bytes
+from ...units import Bytes, Seconds
 from .outcome import Crash, Outcome, as_error
 
 
@@ -105,6 +105,8 @@ class Run:
         loaded_at: When it became ready (trio time).
         measured_at: When it was last measured (trio time).
         first_served: When it had answered its first request (trio time).
+        kept: For how many seconds clients want it kept after its last request, instead of the model's `ttl`; None if
+            none has said.
         outcome: How it ended, once that is known. The first outcome stays.
         decision: The decision to evict it, if that is why it ends.
         freed: How much memory came back at its end, in bytes; None if that was not measured.
@@ -119,6 +121,7 @@ class Run:
         self.loaded_at: float | None = None
         self.measured_at: float | None = None
         self.first_served: float | None = None
+        self.kept: Seconds | None = None
         self.outcome: Outcome | None = None
         self.decision: Decision | None = None
         self.freed: Bytes | None = None

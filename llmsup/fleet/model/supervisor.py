@@ -134,7 +134,7 @@ class Supervisor:
                 return stop
             await self._while_idle(model.expires_at)
             if not model.queue.busy and not model.intent.stop and trio.current_time() >= model.expires_at:
-                return StopRequest(f"idle for {format_seconds(model.spec.ttl)} (its ttl)", Cause.IDLE)
+                return StopRequest(_idle(model), Cause.IDLE)
 
     @property
     def _due(self) -> StopRequest | None:
@@ -161,3 +161,12 @@ class Supervisor:
 
     async def _until_drained(self, asked: StopRequest | None) -> None:
         await self._model.until(lambda: not self._model.queue.in_flight or self._model.intent.stop is not asked)
+
+
+def _idle(model: Model) -> str:
+    """Word the end of an idle model's time."""
+    if model.run is None or model.run.kept is None:
+        return f"idle for {format_seconds(model.ttl)} (its ttl)"
+    if not model.ttl:
+        return "idle, and a client's last word was not to keep it (keep_alive 0)"
+    return f"idle for {format_seconds(model.ttl)} (keep_alive of a client)"

@@ -17,6 +17,7 @@ from ...catalog.described import presets
 from ...catalog.resolver import Match
 from ...config.schema import Server
 from ...engines.http import Headers
+from ...engines.pool import ConnectionPool
 from ...errors import ConfigError, Error
 from ...fleet.fleet import Fleet
 from ...fleet.model.model import Model
@@ -128,6 +129,7 @@ class Asked:
     Attributes:
         body: The request's body; None if it has none.
         caller: Whose request it is.
+        rescan: Looks for new models on the disk.
     """
 
     head: RequestHead
@@ -135,6 +137,7 @@ class Asked:
     fleet: Fleet
     server: Server
     caller: Caller
+    rescan: Callable[[], Awaitable[object]]
 
     async def known(self, name: str) -> Match:
         """Return what a name means. Raises ModelNotFound, also if the caller may not use it; ShuttingDown."""
@@ -168,10 +171,14 @@ class Route:
             request fields (to the result of `request`, if there is one).
         look: Whether a GET only looks: no model is loaded for it, or kept loaded.
         if_named: Whether it applies only if the query names a model. Otherwise the path is llmsup's own.
+        keeps: Whether `keep_alive` replaces the model's ttl, as in Ollama's API. Otherwise it can only extend that.
+        wants_context: Reads how many tokens of context a body asks for (0: it doesn't say). May raise BadRequest.
         streams: Tells whether a body asks for a stream.
         request: Makes the engine's body from the client's, or a reply that is given once the model is loaded, without
             asking its engine. None: the body is passed on byte for byte, except for configured edits. Raises
             BadRequest.
+        prepare: Changes the engine's body (the first) with the help of the engine, before that is asked. Gets the
+            client's body, too, the connections to the engine, and how many tokens it computes at once.
         answer: Makes the translation of an answer, given the client's body. None: the engine's bytes are passed on
             unchanged.
         here: Answers the request without an engine; everything else is then ignored.
@@ -186,8 +193,11 @@ class Route:
     samples: bool = False
     look: bool = False
     if_named: bool = False
+    keeps: bool = False
+    wants_context: Callable[[JsonBody], int] | None = None
     streams: Callable[[JsonBody], bool] = stream_is_true
     request: Callable[[JsonBody], JsonBody | Reply] | None = None
+    prepare: Callable[[JsonBody, JsonBody, ConnectionPool, int], Awaitable[JsonBody]] | None = None
     answer: Callable[[JsonBody], Translation] | None = None
     here: Callable[[Asked], Awaitable[Reply]] | None = None
     control: bool = False

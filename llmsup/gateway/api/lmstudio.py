@@ -1,4 +1,5 @@
-"""LM Studio's REST API: `/api/v0`, which is OpenAI's with more told, and of `/api/v1` the models, load and unload.
+"""LM Studio's REST API: `/api/v0`, which is OpenAI's with more told, and of `/api/v1` the chat, the models, load and
+unload.
 
 Shapes are those of its documentation (lmstudio.ai/docs/developer/rest); what that doesn't tell isn't here. Its SDKs
 speak another protocol, over a websocket.
@@ -6,22 +7,21 @@ speak another protocol, over a websocket.
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import msgspec
 import trio
 
 from ...catalog.described import preset_name
-from ...errors import BadRequest
+from ...errors import BadRequest, MethodNotImplemented
 from ..body import JsonBody, written
 from ..message import Reply, whole_reply
 from ..paths import named
 from .dialect import GET, Asked, Route
 from .lmstudio_answers import LMSTUDIO, Generated, Passed
-from .lmstudio_models import context_length, entry_v0, entry_v1, every, model_type
-
-log = logging.getLogger(__name__)
+from .lmstudio_chat import chat
+from .lmstudio_chat_answers import LMSTUDIO_CHAT, Chatted
+from .lmstudio_models import entry_v0, entry_v1, every, model_type, wanted_context, wanted_number
 
 ONE = "/api/v0/models/"
 BY_HAND = "asked for over LM Studio's API"
@@ -54,16 +54,15 @@ async def _load(asked: Asked) -> Reply:
     """
     name = _text(asked.body, "model")
     assert asked.body is not None
-    echo, wanted = asked.body.flag("echo_load_config", default=False), asked.body.get("context_length")
-    if wanted is not None and not (isinstance(wanted, int | float) and wanted is not True and wanted > 0):
-        raise BadRequest(f"`context_length` must be a number of tokens, not {written(wanted)}.", param="context_length")
+    echo, wanted = asked.body.flag("echo_load_config", default=False), wanted_context(asked.body)
+    for setting in ("flash_attention", "offload_kv_cache_to_gpu"):
+        asked.body.flag(setting, default=False)
+    for setting in ("eval_batch_size", "num_experts"):
+        wanted_number(asked.body, setting)
     match = await asked.fleet.known(name)
     model, began = asked.fleet.model(match.id), trio.current_time()
     await asked.fleet.until_loaded(model)
-    has = context_length(model)
-    if wanted and has and wanted > has:
-        text = "%s: a client asked for a context of %s tokens, and one request can have %s: ctx_size says how many"
-        log.info(text, model.spec.name, wanted, has)
+    model.note_wanted_context(wanted)
     done: dict[str, Any] = {
         "type": model_type(model.served),
         "instance_id": preset_name(match.id, match.preset),
@@ -71,7 +70,7 @@ async def _load(asked: Asked) -> Reply:
         "status": "loaded",
     }
     if echo:
-        done["load_config"] = {"context_length": has}
+        done["load_config"] = {"context_length": model.context}
     return _json(done)
 
 
@@ -80,6 +79,14 @@ async def _unload(asked: Asked) -> Reply:
     name = _text(asked.body, "instance_id")
     await asked.fleet.find_running(name).unload(BY_HAND)
     return _json({"instance_id": name})
+
+
+async def _download(_asked: Asked) -> Reply:
+    """What fetches models. Raises MethodNotImplemented."""
+    raise MethodNotImplemented(
+        "llmsup downloads no models: it serves those that are on the disk.",
+        hint="Download it with LM Studio itself, or put a GGUF file into its folder, and POST /reload-config.",
+    )
 
 
 def _text(body: JsonBody | None, member: str) -> str:
@@ -99,7 +106,18 @@ ROUTES = (
         for name in ("chat/completions", "completions")
     ),
     Route(dialect=LMSTUDIO, path="/api/v0/embeddings", target="/v1/embeddings", answer=Passed),
+    Route(
+        dialect=LMSTUDIO_CHAT,
+        path="/api/v1/chat",
+        target="/v1/chat/completions",
+        samples=True,
+        wants_context=wanted_context,
+        request=chat,
+        answer=Chatted,
+    ),
     Route(dialect=LMSTUDIO, path="/api/v1/models", methods=GET, here=_listed_v1),
     Route(dialect=LMSTUDIO, path="/api/v1/models/load", here=_load, control=True),
     Route(dialect=LMSTUDIO, path="/api/v1/models/unload", here=_unload, control=True),
+    Route(dialect=LMSTUDIO, path="/api/v1/models/download", here=_download, control=True),
+    Route(dialect=LMSTUDIO, path="/api/v1/models/download/status/*", methods=GET, here=_download, control=True),
 )

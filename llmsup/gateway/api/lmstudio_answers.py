@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -15,7 +15,7 @@ from ...catalog.described import quantisation
 from ...errors import Error, ModelNotFound
 from ..body import JsonBody
 from .dialect import Dialect, Translation, error_object
-from .lmstudio_models import architecture, context_length, file_format
+from .lmstudio_models import architecture, file_format
 
 STOP_REASONS = {"stop": "eosFound", "length": "maxPredictedTokensReached", "tool_calls": "toolCalls"}
 """Of OpenAI's finish_reason. That is "stop" for a stop string, too: no engine tells one from the other there."""
@@ -27,7 +27,7 @@ _GOES_ON = re.compile(rb'"finish_reason":\s*null')
 class LmStudio(Dialect):
     """Its types of errors are few; `code` is a word of ours, as everywhere."""
 
-    under = ("/api/v0", "/api/v1")
+    under: ClassVar[tuple[str, ...]] = ("/api/v0", "/api/v1")
 
     def error(self, error: Error) -> dict[str, object]:
         shape = error_object(error)
@@ -140,7 +140,7 @@ class Generated(Passed):
                 "arch": architecture(entry),
                 "quant": quantisation(entry) or None,
                 "format": file_format(entry),
-                "context_length": context_length(model),
+                "context_length": model.context,
             },
             "runtime": {
                 "name": engine.launch.engine if engine else None,

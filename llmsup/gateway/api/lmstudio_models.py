@@ -5,6 +5,7 @@ It does not know which paths there are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,8 +13,10 @@ import trio
 
 from ...catalog.described import capabilities, kind, preset_name, quantisation, stated_context
 from ...catalog.entry import Entry
+from ...errors import BadRequest
 from ...fleet.model.model import Model
 from ...fleet.model.states import State
+from ..body import JsonBody, written
 from .dialect import Asked
 
 LOADED = (State.READY, State.DRAINING)
@@ -45,7 +48,7 @@ def entry_v0(model: Model, name: str) -> dict[str, Any]:
         "quantization": quantisation(entry) or None,
         "state": "loaded" if loaded else "not-loaded",
         "max_context_length": _trained(model),
-        **({"loaded_context_length": context_length(model)} if loaded else {}),
+        **({"loaded_context_length": model.context} if loaded else {}),
         "capabilities": ["tool_use"] if "tools" in has else [],
     }
 
@@ -65,7 +68,7 @@ def entry_v1(model: Model, name: str) -> dict[str, Any]:
         "quantization": {"name": quantisation(entry) or None, "bits_per_weight": bits} if found else None,
         "size_bytes": found.size if found else None,
         "params_string": short(facts.parameters) if facts and facts.parameters else None,
-        "loaded_instances": [{"id": name, "config": {"context_length": context_length(model)}}]
+        "loaded_instances": [{"id": name, "config": {"context_length": model.context}}]
         if model.state in LOADED
         else [],
         "max_context_length": _trained(model),
@@ -101,10 +104,19 @@ def file_format(entry: Entry) -> str | None:
     return "gguf" if entry.found else None
 
 
-def context_length(model: Model) -> int | None:
-    """What one request can have, in tokens."""
-    needs = model.needs
-    return (needs.context.n_ctx_seq if needs else stated_context(model.spec)) or None
+def wanted_context(body: JsonBody) -> int:
+    """The `context_length` that a request asks for, in tokens; 0 if none. Raises BadRequest."""
+    return wanted_number(body, "context_length")
+
+
+def wanted_number(body: JsonBody, name: str) -> int:
+    """A setting for a load that must be a number above 0; 0 if it isn't there. Raises BadRequest."""
+    wanted = body.get(name)
+    if wanted is None:
+        return 0
+    if isinstance(wanted, bool) or not isinstance(wanted, int | float) or not 1 <= wanted < math.inf:
+        raise BadRequest(f"`{name}` must be a number above 0, not {written(wanted)}.", param=name)
+    return int(wanted)
 
 
 def _trained(model: Model) -> int | None:

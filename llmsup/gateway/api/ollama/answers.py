@@ -11,6 +11,7 @@ from ...body import JsonBody
 from ..dialect import Translation
 from .calls import Call, Calls
 from .dialect import stamp
+from .messages import is_empty
 from .requests import named
 
 _EMPTY = (b"null", b'""')
@@ -24,11 +25,16 @@ class _Said(msgspec.Struct):
     tool_calls: list[Call] | None = None
 
 
+class _Logprobs(msgspec.Struct):
+    content: msgspec.Raw = msgspec.Raw(b"null")
+
+
 class _Choice(msgspec.Struct):
     delta: _Said | None = None
     message: _Said | None = None
     text: msgspec.Raw = msgspec.Raw(b"")
     finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
 
 
 class Usage(msgspec.Struct):
@@ -93,7 +99,7 @@ class Generated(Translation):
         calls = self._calls.done(cut=self._reason == "length") if choice.finish_reason else b""
         if text in _EMPTY and thought in _EMPTY and not calls:
             return b""
-        return self._line(text, thought, calls) + b',"done":false}\n'
+        return self._line(text, thought, calls) + _likely(choice) + b',"done":false}\n'
 
     def end(self) -> bytes:
         return b"" if self._failed else self._line(b'""', b"null", b"") + self._last() + b"\n"
@@ -108,7 +114,7 @@ class Generated(Translation):
         self._calls.add(said.tool_calls)
         text, thought = bytes(choice.text) or bytes(said.content), bytes(said.reasoning_content)
         calls = self._calls.done(cut=self._reason == "length")
-        return self._line(text, thought, calls) + self._last()
+        return self._line(text, thought, calls) + _likely(choice) + self._last()
 
     def refusal(self, _status: int, body: bytes) -> bytes:
         return refused(body)
@@ -156,6 +162,51 @@ class Chatted(Generated):
     def _members(self, text: bytes, thought: bytes, calls: bytes) -> bytes:
         called = b',"tool_calls":' + calls if calls else b""
         return b'"message":{"role":"assistant","content":%s%s%s}' % (text, _thinking(thought), called)
+
+
+class Filled(Generated):
+    """The answer to a prompt with a suffix, which llama.cpp gives at a path of its own, in words of its own."""
+
+    def event(self, data: bytes) -> bytes:
+        filled = self._told(data)
+        text = bytes(filled.content)
+        return b"" if text in _EMPTY else self._line(text, b"null", b"") + b',"done":false}\n'
+
+    def whole(self, body: bytes) -> bytes:
+        filled = self._told(body)
+        return self._line(bytes(filled.content), b"null", b"") + self._last()
+
+    def _told(self, data: bytes) -> _Filled:
+        filled = _FILLED.decode(data)
+        self._timings = filled.timings or self._timings
+        if filled.stop:
+            self._reason = "length" if filled.stop_type == "limit" else "stop"
+            self._usage = Usage(filled.tokens_evaluated, filled.tokens_predicted)
+        return filled
+
+
+class _Filled(msgspec.Struct):
+    content: msgspec.Raw
+    stop: bool = False
+    stop_type: str = ""
+    tokens_evaluated: int = 0
+    tokens_predicted: int = 0
+    timings: _Timings | None = None
+
+
+_FILLED = msgspec.json.Decoder(_Filled)
+
+
+def generated(body: JsonBody) -> Translation:
+    """The translation for a prompt, with a suffix or without."""
+    return Generated(body) if is_empty(body, "suffix") else Filled(body)
+
+
+def _likely(choice: _Choice) -> bytes:
+    """How likely its tokens were: the two APIs have the same shape there."""
+    if choice.logprobs is None or bytes(choice.logprobs.content) in (b"null", b"[]"):
+        return b""
+    return b',"logprobs":' + choice.logprobs.content
 
 
 def _thinking(thought: bytes) -> bytes:

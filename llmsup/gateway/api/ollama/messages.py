@@ -5,7 +5,6 @@ Images are megabytes, so they are never decoded, and messages that are the same 
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
@@ -13,9 +12,6 @@ import msgspec
 from ....engines.http import Buffer
 from ....errors import BadRequest
 from ...body import JsonBody
-
-_DIFFERS = re.compile(rb'"(?:images|tool_calls|tool_name|thinking)"')
-"""Members of messages that the two APIs have in different shapes. In a text the quotes have backslashes."""
 
 _KINDS = {b"/9j/": b"jpeg", b"iVBO": b"png", b"R0lG": b"gif", b"UklG": b"webp"}
 """How images begin in base64."""
@@ -44,6 +40,7 @@ class _Message(msgspec.Struct):
 
 
 _MESSAGES = msgspec.json.Decoder(list[_Message])
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 _IMAGES = msgspec.json.Decoder(list[msgspec.Raw] | None)
 
 
@@ -52,18 +49,48 @@ def is_empty(body: JsonBody, name: str) -> bool:
     return body.raw(name) in _EMPTY
 
 
+def must_be_text(body: JsonBody, name: str, *, many: bool = False) -> None:
+    """Raise BadRequest unless a member is a string, or nothing, or with `many` a list of strings."""
+    raw = body.raw(name)
+    if raw is None or bytes(raw[:1]) == b'"' or bytes(raw[:4]) == b"null":
+        return
+    if many and bytes(raw[:1]) == b"[":
+        try:
+            items = _ITEMS.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BadRequest(f"`{name}` can't be understood: {error}.", param=name) from None
+        if all(bytes(memoryview(item)[:1]) == b'"' for item in items):
+            return
+    raise BadRequest(f"`{name}` must be a string{' or a list of strings' if many else ''}.", param=name)
+
+
 def chat_messages(body: JsonBody) -> Buffer:
     """The messages of a chat. Raises BadRequest."""
     raw = body.raw("messages")
     assert raw is not None
-    if not _DIFFERS.search(raw):
-        return raw
     try:
         messages = _MESSAGES.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"`messages` can't be understood: {error}.", param="messages") from None
-    ids = _Ids()
-    return b"[%s]" % b",".join([_message(message, ids) for message in messages])
+    for message in messages:
+        if not _is_text(message.role, b'"') or not _is_text(message.content, b'"[n'):
+            raise BadRequest("`messages` must have a `role` and a `content` that are strings.", param="messages")
+    if not any(map(_differs, messages)):
+        return raw
+    ids, pieces = _Ids(), list[Buffer]()
+    for message in messages:
+        pieces += [b"," if pieces else b"[", *_message(message, ids)]
+    return b"".join([*pieces, b"]"])
+
+
+def _differs(message: _Message) -> object:
+    """Whether it has what the two APIs have in different shapes."""
+    return message.images or message.tool_calls or message.tool_name or message.thinking
+
+
+def _is_text(raw: msgspec.Raw, begins: bytes) -> bool:
+    """Whether a value is one that begins so: a string, or parts of one as OpenAI has them, which engines read, too."""
+    return memoryview(raw)[0] in begins
 
 
 def prompt_messages(body: JsonBody) -> Buffer:
@@ -73,10 +100,8 @@ def prompt_messages(body: JsonBody) -> Buffer:
         images = _IMAGES.decode(body.raw("images") or b"null")
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"`images` can't be understood: {error}.", param="images") from None
-    user = b'{"role":"user","content":%s}' % _content(prompt, images)
-    if system is None or system in _EMPTY:
-        return b"[%s]" % user
-    return b'[{"role":"system","content":%s},%s]' % (system, user)
+    before = b"[" if is_empty(body, "system") else b'[{"role":"system","content":%s},' % system
+    return b"".join([before, b'{"role":"user","content":', *_content(prompt, images), b"}]"])
 
 
 class _Ids:
@@ -101,8 +126,9 @@ class _Ids:
         return wanted[0][1]
 
 
-def _message(message: _Message, ids: _Ids) -> bytes:
-    members: dict[str, Any] = {"role": message.role, "content": msgspec.Raw(_content(message.content, message.images))}
+def _message(message: _Message, ids: _Ids) -> list[Buffer]:
+    """In pieces, as one of them may be an image's megabytes, to be copied once."""
+    members: dict[str, Any] = {"role": message.role}
     if message.thinking:
         members["reasoning_content"] = message.thinking
     if message.tool_calls:
@@ -112,7 +138,7 @@ def _message(message: _Message, ids: _Ids) -> bytes:
     if bytes(message.role) == b'"tool"':
         members |= {"tool_call_id": ids.of_answer(message) or "call_0"}
         members |= {"name": message.tool_name} if message.tool_name else {}
-    return msgspec.json.encode(members)
+    return [msgspec.json.encode(members)[:-1], b',"content":', *_content(message.content, message.images), b"}"]
 
 
 def _function(call: _Call) -> dict[str, str]:
@@ -120,16 +146,18 @@ def _function(call: _Call) -> dict[str, str]:
     return {"name": call.function.name, "arguments": bytes(call.function.arguments).decode()}
 
 
-def _content(text: Buffer | msgspec.Raw, images: list[msgspec.Raw] | None) -> bytes:
+def _content(text: Buffer | msgspec.Raw, images: list[msgspec.Raw] | None) -> list[Buffer]:
     if not images:
-        return bytes(text)
-    parts = [*([] if bytes(text) in _EMPTY else [b'{"type":"text","text":%s}' % text]), *map(_image, images)]
-    return b"[%s]" % b",".join(parts)
+        return [memoryview(text)]
+    pieces: list[Buffer] = [] if bytes(text) in _EMPTY else [b'[{"type":"text","text":%s}' % bytes(text)]
+    for image in images:
+        pieces += [b"," if pieces else b"[", *_image(image)]
+    return [*pieces, b"]"]
 
 
-def _image(raw: msgspec.Raw) -> bytes:
+def _image(raw: msgspec.Raw) -> list[Buffer]:
     data = memoryview(raw)
     if bytes(data[:1]) != b'"':
         raise BadRequest("`images` must be strings in base64.", param="images")
     kind = _KINDS.get(bytes(data[1:5]), b"png")
-    return b'{"type":"image_url","image_url":{"url":"data:image/%s;base64,%s"}}' % (kind, data[1:-1])
+    return [b'{"type":"image_url","image_url":{"url":"data:image/%s;base64,' % kind, data[1:-1], b'"}}']

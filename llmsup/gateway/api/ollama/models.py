@@ -4,30 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import trio
 
+from .... import __version__
 from ....catalog.described import capabilities, preset_name
 from ....catalog.entry import Entry
 from ....catalog.name_parts import quant_in
+from ....catalog.ollama.params import NAMES
 from ....errors import MethodNotImplemented, ModelRequired
 from ....fleet.model.model import Model
-from ...message import Reply
+from ...message import Reply, whole_reply
 from ..dialect import Asked
 from .dialect import json_reply, stamp
 
 VERSION = "0.12.6"
 """Of the Ollama whose API is spoken here: clients refuse to work with old ones."""
 
+_OURS = {ours: theirs for theirs, ours in NAMES.items()}
+
 FAR = 300 * 365 * 86400
 """Seconds; Ollama has no "never" either."""
 
 
 async def version(_asked: Asked) -> Reply:
-    """`/api/version`."""
-    return json_reply({"version": VERSION})
+    """`/api/version`. The second member, which clients ignore, tells llmsup from Ollama."""
+    return json_reply({"version": VERSION, "llmsup": __version__})
+
+
+async def root(_asked: Asked) -> Reply:
+    """`/`, by which Ollama's programs find out that it is there, before anything else."""
+    said = f"Ollama is running: its API, served by llmsup {__version__}\n"
+    return whole_reply(200, [(b"content-type", b"text/plain; charset=utf-8")], said.encode())
 
 
 async def tags(asked: Asked) -> Reply:
@@ -60,7 +71,9 @@ async def show(asked: Asked) -> Reply:
     match = await asked.known(name)
     model = asked.fleet.model(match.id)
     sampling = {**model.spec.sampling, **model.spec.presets.get(match.preset, {})}
-    parameters = [f"{key} {msgspec.json.encode(value).decode()}" for key, value in sampling.items()]
+    if model.context:
+        sampling["num_ctx"] = model.context
+    parameters = [f"{_OURS.get(key, key)} {msgspec.json.encode(value).decode()}" for key, value in _lines(sampling)]
     told = {
         "modelfile": f"FROM {model.entry.found.path}\n" if model.entry.found else "",
         "parameters": "\n".join(parameters),
@@ -79,6 +92,12 @@ async def refuse(asked: Asked) -> Reply:
         f"llmsup has no {asked.head.path[:100]}: it serves the models that are on the disk.",
         hint="Use Ollama itself, or put GGUF files into a folder that it looks at, and POST /reload-config.",
     )
+
+
+def _lines(sampling: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """One for each value, as Ollama has of each string that ends an answer."""
+    for key, value in sampling.items():
+        yield from ((key, each) for each in (value if isinstance(value, list | tuple) else [value]))
 
 
 def _listed(model: Model, name: str) -> dict[str, Any]:
@@ -101,7 +120,7 @@ def _running(model: Model) -> dict[str, Any]:
     listed = _listed(model, model.spec.name)
     listed.pop("modified_at")
     size = needs.total if needs else listed["size"]
-    left = model.spec.ttl if model.queue.busy else model.expires_at - trio.current_time()
+    left = model.ttl if model.queue.busy else model.expires_at - trio.current_time()
     context = needs.context.n_ctx_seq if needs else 0
     expires = stamp(time.time() + min(max(left, 0.0), FAR))
     return {**listed, "size": size, "size_vram": size, "expires_at": expires, "context_length": context}

@@ -6,11 +6,13 @@ import msgspec
 
 from ....engines.http import Buffer
 from ....errors import BadRequest
-from ...body import JsonBody
+from ....units import Seconds
+from ...body import JsonBody, written
+from ...keeping import wanted_keep
 from ...message import Reply
 from . import options
 from .dialect import json_reply, stamp
-from .messages import chat_messages, is_empty, prompt_messages
+from .messages import chat_messages, is_empty, must_be_text, prompt_messages
 
 
 def streams(body: JsonBody) -> bool:
@@ -37,8 +39,10 @@ def chat(body: JsonBody) -> JsonBody | Reply:
     members |= options.response_format(body) | options.thinking(body)
     tools = body.raw("tools")
     if tools is not None and not is_empty(body, "tools"):
+        if bytes(tools[:1]) != b"[":
+            raise BadRequest("`tools` must be a list of tools.", param="tools")
         members["tools"] = tools
-    return JsonBody.of(members)
+    return JsonBody.of(members | _likelihoods(body))
 
 
 def generate(body: JsonBody) -> JsonBody | Reply:
@@ -46,21 +50,30 @@ def generate(body: JsonBody) -> JsonBody | Reply:
     if is_empty(body, "prompt") and is_empty(body, "images"):
         return _loaded(body, {"response": ""})
     options.refuse_what_cannot_be(body, *options.CANNOT)
-    if not is_raw(body):
-        members = {"messages": prompt_messages(body), **_answered(body)}
+    for name in ("prompt", "system", "suffix"):
+        must_be_text(body, name)
+    raw, fills = is_raw(body), not is_empty(body, "suffix")
+    if not raw and not fills:
+        members = {"messages": prompt_messages(body), **_answered(body), **_likelihoods(body)}
         return JsonBody.of(members | options.response_format(body) | options.thinking(body))
     for name in ("system", "images"):
         if not is_empty(body, name):
-            raise BadRequest(f"`{name}` needs the model's template, which `raw` leaves out.", param=name)
-    schema = options.wanted_format(body)
-    members = {"prompt": body.raw("prompt") or b'""', **_answered(body)}
+            what = "a prompt with `suffix`" if fills else "`raw`"
+            raise BadRequest(f"`{name}` needs the model's template, which {what} leaves out.", param=name)
+    members, schema, prompt = _answered(body), options.wanted_format(body), body.raw("prompt") or b'""'
     if schema is not None:
         members["json_schema"] = msgspec.json.encode(schema or {"type": "object"})
-    return JsonBody.of(members)
+    if fills:
+        return JsonBody.of(members | {"input_prefix": prompt, "input_suffix": body.raw("suffix") or b'""'})
+    if top := options.likelihoods(body):
+        members["logprobs"] = b"%d" % top
+    return JsonBody.of(members | {"prompt": prompt})
 
 
 def generate_target(body: JsonBody) -> str:
     """Where a prompt goes. Raises BadRequest."""
+    if not is_empty(body, "suffix"):
+        return "/infill"
     return "/v1/completions" if is_raw(body) else "/v1/chat/completions"
 
 
@@ -68,15 +81,26 @@ def embed(body: JsonBody) -> JsonBody | Reply:
     """`/api/embed`: one text or many."""
     if is_empty(body, "input"):
         return json_reply({"model": named(body), "embeddings": []})
-    dimensions = body.raw("dimensions")
-    return JsonBody.of(_input(body, "input") | ({} if dimensions in (None, b"null") else {"dimensions": dimensions}))
+    dimensions = wanted_dimensions(body)
+    wanted = {"dimensions": b"%d" % dimensions} if dimensions else {}
+    return JsonBody.of(_input(body, "input", many=True) | wanted)
 
 
 def embeddings(body: JsonBody) -> JsonBody | Reply:
     """`/api/embeddings`, the older one: one text."""
     if is_empty(body, "prompt"):
         return json_reply({"embedding": []})
-    return JsonBody.of(_input(body, "prompt"))
+    return JsonBody.of(_input(body, "prompt", many=False))
+
+
+def wanted_dimensions(body: JsonBody) -> int:
+    """How many numbers each vector shall have at most; 0: all. Raises BadRequest."""
+    wanted = body.get("dimensions")
+    if wanted is None:
+        return 0
+    if type(wanted) is not int or not 0 <= wanted < 2**31:
+        raise BadRequest(f"`dimensions` must be a number, not {written(wanted)}.", param="dimensions")
+    return wanted
 
 
 def named(body: JsonBody) -> str:
@@ -84,8 +108,17 @@ def named(body: JsonBody) -> str:
     return str(body.get("model") or "")
 
 
-def _input(body: JsonBody, name: str) -> dict[str, Buffer]:
+def _input(body: JsonBody, name: str, *, many: bool) -> dict[str, Buffer]:
+    options.samplers(body)  # which there are none of; but what is wrong in a request is told
+    body.flag("truncate", default=True)
+    must_be_text(body, name, many=many)
     return {**_addressed(body), "input": body.raw(name) or b'""', "encoding_format": b'"float"'}
+
+
+def _likelihoods(body: JsonBody) -> dict[str, Buffer]:
+    """As chats have them."""
+    top = options.likelihoods(body)
+    return {"logprobs": b"true", "top_logprobs": b"%d" % top} if top else {}
 
 
 def _addressed(body: JsonBody) -> dict[str, Buffer]:
@@ -103,4 +136,5 @@ def _answered(body: JsonBody) -> dict[str, Buffer]:
 
 
 def _loaded(body: JsonBody, said: dict[str, object]) -> Reply:
-    return json_reply({"model": named(body), "created_at": stamp(), **said, "done": True, "done_reason": "load"})
+    reason = "unload" if wanted_keep(body) == Seconds(0) else "load"
+    return json_reply({"model": named(body), "created_at": stamp(), **said, "done": True, "done_reason": reason})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ import msgspec
 from ...body import JsonBody
 from ..dialect import Translation
 from .answers import Usage, refused
-from .requests import named
+from .requests import named, wanted_dimensions
 
 
 class _Vector(msgspec.Struct):
@@ -23,6 +24,7 @@ class _Vectors(msgspec.Struct):
     usage: Usage | None = None
 
 
+_NUMBERS = msgspec.json.Decoder(list[float])
 _VECTORS = msgspec.json.Decoder(_Vectors)
 
 
@@ -34,6 +36,7 @@ class Embedded(Translation):
     def __init__(self, body: JsonBody) -> None:
         self._began = time.perf_counter_ns()
         self._model = named(body)
+        self._dimensions = wanted_dimensions(body)
 
     def event(self, _data: bytes) -> bytes:
         raise ValueError("embeddings don't come in a stream")
@@ -44,6 +47,8 @@ class Embedded(Translation):
     def whole(self, body: bytes) -> bytes:
         answer = _VECTORS.decode(body)
         vectors = [vector.embedding for vector in sorted(answer.data, key=lambda vector: vector.index)]
+        if self._dimensions:
+            vectors = [_shortened(vector, self._dimensions) for vector in vectors]
         return self._words(vectors, answer.usage.prompt_tokens if answer.usage else 0)
 
     def refusal(self, _status: int, body: bytes) -> bytes:
@@ -60,3 +65,13 @@ class EmbeddedOne(Embedded):
 
     def _words(self, vectors: list[msgspec.Raw], _tokens: int) -> bytes:
         return msgspec.json.encode({"embedding": vectors[0]})
+
+
+def _shortened(vector: msgspec.Raw, dimensions: int) -> msgspec.Raw:
+    """The first numbers of a vector, of length 1 again, as Ollama does it; llama.cpp always gives all."""
+    numbers = _NUMBERS.decode(vector)
+    if len(numbers) <= dimensions:
+        return vector
+    numbers = numbers[:dimensions]
+    length = math.sqrt(math.fsum(number * number for number in numbers)) or 1.0
+    return msgspec.Raw(msgspec.json.encode([number / length for number in numbers]))

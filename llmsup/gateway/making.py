@@ -1,0 +1,42 @@
+"""What makes the body that an engine gets, once it is known which engine that is: it may want edits of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from ..config.schema import ModelSpec
+from ..engines.http import Payload
+from ..fleet.backend import BackendRun
+from ..fleet.model.model import Model
+from .api.dialect import Route
+from .body import JsonBody
+from .edits import changes
+
+
+def as_is(data: Payload) -> Callable[[BackendRun], Payload]:
+    """The same for every engine."""
+    return lambda _run: data
+
+
+def edited(body: JsonBody, spec: ModelSpec, preset: str, *, samples: bool) -> Callable[[BackendRun], Payload]:
+    """With the model's settings and edits, and what that engine couldn't take at launch."""
+
+    def make(run: BackendRun) -> Payload:
+        return body.edited(changes(body, spec, preset=preset, defaults=run.body_defaults, generating=samples))
+
+    return make
+
+
+def prepared(
+    route: Route, fields: JsonBody, body: JsonBody, model: Model, preset: str
+) -> Callable[[BackendRun], Awaitable[Callable[[BackendRun], Payload]]] | None:
+    """What prepares the body; None if nobody knows how much the engine computes at once."""
+    if route.prepare is None or model.needs is None:
+        return None
+    prepare, context = route.prepare, model.needs.context
+
+    async def make(run: BackendRun) -> Callable[[BackendRun], Payload]:
+        ready = await prepare(body, fields, run.pool, min(context.n_ctx_seq, context.ubatch))
+        return edited(ready, model.spec, preset, samples=route.samples)
+
+    return make
