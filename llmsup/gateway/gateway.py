@@ -25,14 +25,14 @@ from .body import AT_ONCE, JsonBody, Turn, read_json, written
 from .exchange import Exchange, Order
 from .form import MultipartBody, read_form
 from .keeping import wanted_keep, wanted_ttl
-from .keyring import Caller
+from .keyring import ANYBODY, Caller
 from .making import as_is, edited, prepared
 from .message import ClientLeft, Reply, RequestHead, for_engine, switching, whole_reply
 from .metering import Meter
 from .reading import read_body
 from .room import Room, Share
 from .routes import Routes, Upstream, may_load, meant, only_looks, split_upstream
-from .usage import Usage
+from .usage import Tally, Usage
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from ....engines.pool import ConnectionPool
 from ....engines.http import Buffer
+from ....engines.pool import ConnectionPool
 from ...body import JsonBody
 
 SPARED = 4
