@@ -14,7 +14,7 @@ import trio
 from ..process.quick_stream import READ, QuickStream
 from .address import LOCAL
 from .response import Response
-from .wire import AnswerHead, Buffer, Headers, Payload
+from .wire import AnswerHead, Buffer, HeaderLines, Headers, Payload, header_lines
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class Connection:
 
     # Sending the request...
 
-    async def send(self, method: str, target: bytes, headers: Headers, body: Payload) -> None:
+    async def send(self, method: str, target: bytes, headers: Headers | HeaderLines, body: Payload) -> None:
         """Send a whole request.
 
         `headers` must not contain framing (host, content-length, ...), which is added here. If they ask for an upgrade
@@ -68,12 +68,11 @@ class Connection:
         Raises:
             Disconnected: The engine closed the connection.
         """
-        self._response.begin(method, upgrading=b"upgrade" in dict(headers))
+        written = headers if isinstance(headers, HeaderLines) else header_lines(headers)
+        self._response.begin(method, upgrading=written.upgrading)
         pieces = body if isinstance(body, tuple) else (body,)
         size = sum(map(len, pieces))
-        lines = [method.encode(), b" ", target, self._opening]
-        for name, value in headers:
-            lines += (name, b": ", value, b"\r\n")
+        lines = [method.encode(), b" ", target, self._opening, written.text]
         if size or method not in ("GET", "HEAD", "OPTIONS", "DELETE"):
             lines.append(b"content-length: %d\r\n" % size)
         lines.append(b"\r\n")

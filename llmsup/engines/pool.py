@@ -14,7 +14,7 @@ from ..units import Seconds
 from .address import LOCAL, Address
 from .connection import Connection, Disconnected, Unreachable
 from .dial import connect
-from .wire import AnswerHead, Headers, Payload
+from .wire import AnswerHead, HeaderLines, Headers, Payload
 
 MAX_IDLE = 4.0
 """Seconds that an idle connection is kept. llama-server closes its side after 5."""
@@ -116,7 +116,7 @@ class Pool:
         """Whether the engine has a request to answer."""
         return bool(self._busy)
 
-    async def request(self, method: str, target: bytes, headers: Headers, body: Payload) -> Answer:
+    async def request(self, method: str, target: bytes, headers: Headers | HeaderLines, body: Payload) -> Answer:
         """Send a request and wait for the head of its answer.
 
         A kept connection may turn out to be dead before the first byte of an answer: then, and only then, the request
@@ -139,7 +139,9 @@ class Pool:
                     raise
         return await self._ask(await self._open(), method, target, headers, body)
 
-    async def _ask(self, connection: Connection, method: str, target: bytes, headers: Headers, body: Payload) -> Answer:
+    async def _ask(
+        self, connection: Connection, method: str, target: bytes, headers: Headers | HeaderLines, body: Payload
+    ) -> Answer:
         try:
             await connection.send(method, target, headers, body)
             head = await connection.head()

@@ -16,6 +16,24 @@ Payload = Buffer | tuple[Buffer, ...]
 
 
 @define
+class HeaderLines:
+    """A request's headers as they are written, so that they needn't be put together for each request.
+
+    Attributes:
+        upgrading: Whether they ask for another protocol.
+    """
+
+    text: bytes
+    upgrading: bool
+
+
+def header_lines(headers: Headers) -> HeaderLines:
+    """Write headers down, each with its line end."""
+    text = b"".join([b"%b: %b\r\n" % header for header in headers])
+    return HeaderLines(text, any(name == b"upgrade" for name, _ in headers))
+
+
+@define
 class AnswerHead:
     """The first part of an answer: everything but its body.
 

@@ -51,11 +51,14 @@ class RequestGuard:
             ForbiddenOrigin: The request comes from a foreign web page.
             InvalidApiKey: A key is required, and it is missing or wrong.
         """
+        if head.known.allowed_by is self.config.now:
+            return  # the same head, and the same rules
         self._check_host(head)
         self._check_origin(head)
         self._check_referer(head)
         if self._keys and not _is_open(head) and not is_preflight(head):
             self._check_key(head)
+        head.known.allowed_by = self.config.now
 
     def _check_host(self, head: RequestHead) -> None:
         host = head.header(b"host") or head.header(b":authority")

@@ -11,7 +11,7 @@ from attrs import define
 
 from ..engines.connection import Disconnected
 from ..engines.pool import Answer
-from ..engines.wire import Headers, Payload
+from ..engines.wire import HeaderLines, Headers, Payload
 from ..errors import EngineDied, Error, ModelNotFound
 from ..fleet.backend import Backend, BackendLease, BackendRun
 from ..fleet.fleet import Fleet
@@ -57,7 +57,7 @@ class Order:
     backend: Backend
     method: str
     target: bytes
-    headers: Headers
+    headers: HeaderLines
     dialect: Dialect = OPENAI
     translation: Translation | None = None
     instead: Reply | None = None

@@ -11,7 +11,7 @@ import trio
 
 from ..config.live import LiveConfig
 from ..config.schema import ModelSpec, Server
-from ..engines.wire import Buffer, Payload
+from ..engines.wire import Buffer, Payload, header_lines
 from ..errors import Error, InvalidJson, ModelNotFound, ModelRequired, ShuttingDown
 from ..fleet.backend import BackendRun
 from ..fleet.fleet import Fleet
@@ -89,9 +89,11 @@ class Gateway(Watched):
                 make = _edited(body, backend.spec, match.preset, samples=route.samples)
         elif isinstance(fields, MultipartBody) and backend.spec.upstream_model:
             make = _as_is(fields.renamed(backend.spec.upstream_model))
-        headers = for_engine(head.headers, unpacked=True)
-        if translation is not None:  # we have to read the answer, so it must not be compressed
-            headers = [header for header in headers if header[0] != b"accept-encoding"]
+        if translation is None:
+            headers = head.lines_for_engine(unpacked=True)
+        else:  # we have to read the answer, so it must not be compressed
+            plain = [header for header in head.headers if header[0] != b"accept-encoding"]
+            headers = header_lines(for_engine(plain, unpacked=True))
         order = Order(
             backend=backend,
             method=head.method,
@@ -124,7 +126,9 @@ class Gateway(Watched):
             method=head.method,
             target=path + _query(head),
             dialect=route.dialect,
-            headers=for_engine(head.headers) + (switching(head.headers) if route.model == "path" else []),
+            headers=header_lines(for_engine(head.headers) + switching(head.headers))
+            if route.model == "path"
+            else head.lines_for_engine(unpacked=False),
             looks=only_looks(route, head, path, backend.spec.idle_paths),
             client=self.guard.client(head),
             sent=share.release,

@@ -9,7 +9,8 @@ from urllib.parse import parse_qs
 
 from attrs import define, field
 
-from ..engines.wire import Headers
+from ..engines.wire import HeaderLines, Headers, header_lines
+from .known import Known
 
 
 @define(kw_only=True)  # not frozen, like everything made per request: that takes twice as long to create
@@ -23,6 +24,7 @@ class RequestHead:
         query: As received, without the question mark.
         headers: As received, with names in lower case.
         client: The client's address, which identifies it if no keys are required.
+        known: What has been found out about it.
     """
 
     method: str
@@ -31,6 +33,7 @@ class RequestHead:
     query: bytes = b""
     headers: Headers
     client: str = ""
+    known: Known = field(init=False, factory=Known, eq=False, repr=False)  # so that a changed copy begins with nothing
     _first: dict[bytes, bytes] = field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -40,6 +43,26 @@ class RequestHead:
         """Return the first header of that (lower case) name, or ""."""
         value = self._first.get(name)
         return "" if value is None else value.decode("latin-1")
+
+    def with_headers(self, headers: Headers) -> RequestHead:
+        """Return the head of another request: the same in everything but the value of its Content-Length."""
+        head = RequestHead(
+            method=self.method,
+            path=self.path,
+            raw_path=self.raw_path,
+            query=self.query,
+            headers=headers,
+            client=self.client,
+        )
+        head.known = self.known
+        return head
+
+    def lines_for_engine(self, *, unpacked: bool) -> HeaderLines:
+        """Return `for_engine`'s headers as they are written."""
+        lines = self.known.for_engine.get(unpacked)
+        if lines is None:
+            lines = self.known.for_engine[unpacked] = header_lines(for_engine(self.headers, unpacked=unpacked))
+        return lines
 
     def parameter(self, name: str) -> str:
         """Return the first query parameter of that name, or ""."""

@@ -34,6 +34,8 @@ class Roads:
 
     def direct(self, head: Head, client: str) -> RequestHead | None:
         """The request as the gateway wants it; None: it is not the gateway's."""
+        if head.request is not None and self.fast():
+            return head.request
         raw_path, _, query = head.target.partition(b"?")
         path = self.routes.usual.get(raw_path)
         if path is None:
@@ -47,4 +49,8 @@ class Roads:
         )
         if not self.fast() and not (route.model == "path" and not head.old and switching(head.headers)):
             return None
-        return None if is_preflight(request) else request
+        if is_preflight(request):
+            return None
+        request.known.route = route
+        head.request = request
+        return request
