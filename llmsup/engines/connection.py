@@ -18,6 +18,9 @@ from .wire import AnswerHead, Buffer, HeaderLines, Headers, Payload, header_line
 
 T = TypeVar("T")
 
+_BODILESS = frozenset(("GET", "HEAD", "OPTIONS", "DELETE"))
+"""Methods whose requests need no length when there is no body."""
+
 LAST_WORDS = 10.0
 """Seconds, in total, that a connection waits for bytes once its engine has ended. What the engine sent is already in
 the kernel's buffers, but a process that escaped could hold the other end open for ever."""
@@ -71,12 +74,9 @@ class Connection:
         written = headers if isinstance(headers, HeaderLines) else header_lines(headers)
         self._response.begin(method, upgrading=written.upgrading)
         pieces = body if isinstance(body, tuple) else (body,)
-        size = sum(map(len, pieces))
-        lines = [method.encode(), b" ", target, self._opening, written.text]
-        if size or method not in ("GET", "HEAD", "OPTIONS", "DELETE"):
-            lines.append(b"content-length: %d\r\n" % size)
-        lines.append(b"\r\n")
-        head = b"".join(lines)
+        size = sum(map(len, pieces)) if len(pieces) > 1 else len(pieces[0])
+        length = b"content-length: %d\r\n" % size if size or method not in _BODILESS else b""
+        head = b"%b %b%b%b%b\r\n" % (method.encode(), target, self._opening, written.text, length)
         try:
             if size <= READ:
                 await self._send(b"".join((head, *pieces)))

@@ -33,6 +33,7 @@ class Answer:
 
     Attributes:
         streams: Whether the body is an event stream.
+        head: All of that as it came.
         unframed: Whether only the end of the connection marks the end of the body.
     """
 
@@ -42,6 +43,7 @@ class Answer:
         self.headers = head.headers
         self.streams = head.streams
         self.unframed = head.unframed
+        self.head = head
         self._pool = pool
         self._connection = connection
 

@@ -9,7 +9,7 @@ import httptools
 
 from ..errors import EngineBadAnswer
 from .template import LONGEST, Template
-from .wire import AnswerHead, Headers
+from .wire import Again, AnswerHead, Headers
 
 MAX_FRAMING = 65536
 """Bytes in a row that may come without being a body's: a head, trailers, chunk extensions. An answer's head is rarely
@@ -29,7 +29,7 @@ class Response:
     """
 
     def __init__(self) -> None:
-        self._last: tuple[Template, AnswerHead] | None = None
+        self._last: tuple[Template, AnswerHead, Again] | None = None
         self.begin("")
 
     def begin(self, method: str, *, upgrading: bool = False) -> None:
@@ -100,13 +100,14 @@ class Response:
         """Take a whole answer with the same head as the last one on this connection, but for the body's length."""
         if self._last is None or self._method == "HEAD" or not isinstance(data, bytes):
             return False
-        template, last = self._last
+        template, last, again = self._last
         if (found := template.match(data)) is None:
             return False
         digits, end = found
         if digits is None or int(digits) != len(data) - end:
             return False  # there is more to come, or something behind it: llhttp follows that
-        self.head = AnswerHead(last.status, template.headers(digits), last.reason, last.streams)
+        headers = template.headers(digits)
+        self.head = AnswerHead(last.status, headers, last.reason, last.streams, digits=digits, again=again)
         if end < len(data):
             self._body.append(data[end:])
         self.began = self.complete = self.keep_alive = True
@@ -120,9 +121,12 @@ class Response:
             return  # the last: it began with an interim answer
         template = Template(data[:end], head.headers)
         found = template.match(data)
-        chunked = any(name.lower() == b"transfer-encoding" for name, _ in head.headers)
-        if not chunked and found is not None and found[0] is not None and int(found[0]) == len(data) - end:
-            self._last = (template, head)
+        unusual = any(
+            name.lower() == b"transfer-encoding" or (name.lower() == b"connection" and value.lower() != b"keep-alive")
+            for name, value in head.headers
+        )
+        if not unusual and found is not None and found[0] is not None and int(found[0]) == len(data) - end:
+            self._last = (template, head, Again())
 
     # httptools calls these while it is fed...
 

@@ -19,7 +19,7 @@ from ..units import NEVER, Seconds, format_seconds
 from .answer_body import AnswerBody, EventsBody
 from .api.dialect import Dialect, Translation
 from .api.openai import OPENAI
-from .message import Reply, for_client, switching, whole_reply
+from .message import Reply, for_client, reply_again, switching, whole_reply
 from .translated import OF_BODY, TranslatedBody, put
 from .tunnel import relay
 
@@ -124,7 +124,10 @@ class Exchange:
             return self._order.instead
         await self._ask(run)
         assert self._answer is not None
-        answer, headers, tunnel = self._answer, for_client(self._answer.headers), None
+        answer = self._answer
+        if (again := answer.head.again) is not None and self._order.translation is None and not answer.streams:
+            return reply_again(answer.head, again, self._body_of(answer))
+        headers, tunnel = for_client(answer.headers), None
         if self._order.translation is not None:
             return await self._translated(answer, headers, self._order.translation)
         if answer.status == 101:

@@ -15,6 +15,7 @@ from ..engines.wire import Buffer, Payload, header_lines
 from ..errors import Error, InvalidJson, ModelNotFound, ModelRequired, ShuttingDown
 from ..fleet.backend import BackendRun
 from ..fleet.fleet import Fleet
+from ..process import quick_log
 from ..process.watched import Watched
 from ..units import Bytes, Seconds
 from .access import RequestGuard
@@ -241,7 +242,7 @@ class _Passage:
             outcome = self._status if error is None and not self._broke else self._cut_short(error)
             method, path = self._head.method, _printable(self._head.path)
             seconds = trio.current_time() - self._began
-            log.info("%s %s %s: %s in %.3f s", method, path, self._model, outcome, seconds)
+            quick_log.info(log, f"{method} {path} {self._model}: {outcome} in {seconds:.3f} s")
 
     @property
     def _broke(self) -> Error | None:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 from attrs import define, field
 
-from ..engines.wire import HeaderLines, Headers, header_lines
+from ..engines.wire import Again, AnswerHead, HeaderLines, Headers, header_lines
 from .known import Known
 
 
@@ -93,6 +93,8 @@ class Reply:
     Attributes:
         reason: The reason phrase; b"" for the usual one.
         tunnel: With status 101: carries bytes between the client's connection and the engine's until either ends.
+        lines: The headers as they are written, if they include Content-Length and that is known.
+        length: The Content-Length's value, if `lines` is set.
     """
 
     status: int
@@ -100,6 +102,8 @@ class Reply:
     body: AsyncIterator[bytes]
     reason: bytes = b""
     tunnel: Callable[[Duplex], Awaitable[None]] | None = None
+    lines: bytes | None = None
+    length: int = 0
 
 
 def whole_reply(status: int, headers: Headers, body: bytes) -> Reply:
@@ -148,6 +152,27 @@ def for_client(headers: Headers) -> Headers:
     if named := _named(headers):
         return [header for header in seen if header[0].lower() not in named]
     return seen
+
+
+def reply_again(head: AnswerHead, again: Again, body: AsyncIterator[bytes]) -> Reply:
+    """Return the reply for an answer whose head is the connection's last one again, but for the length."""
+    if again.headers is None:
+        again.headers = for_client(head.headers)
+        again.place = next(at for at, (name, _) in enumerate(again.headers) if name.lower() == b"content-length")
+        lines = [b"%b: %b\r\n" % header for header in again.headers]
+        name = again.headers[again.place][0]
+        again.before = b"".join(lines[: again.place]) + name + b": "
+        again.after = b"\r\n" + b"".join(lines[again.place + 1 :])
+    headers, digits = again.headers.copy(), head.digits
+    headers[again.place] = (headers[again.place][0], digits)
+    return Reply(
+        status=head.status,
+        headers=headers,
+        body=body,
+        reason=head.reason,
+        lines=b"%b%b%b" % (again.before, digits, again.after),
+        length=int(digits),
+    )
 
 
 @lru_cache(1024)  # engines always send the same few

@@ -45,15 +45,19 @@ class Outgoing:
 
     async def send(self, reply: Reply, more: Headers) -> None:
         """Send a whole reply, `more` being headers beside its own; what its body raises goes on to the caller."""
-        length = None
-        for name, value in reply.headers:
-            if len(name) == 14 and name.lower() == b"content-length":
-                length = int(value)
+        length: int | None = None
+        if reply.lines is not None:
+            length = reply.length
+        else:
+            for name, value in reply.headers:
+                if len(name) == 14 and name.lower() == b"content-length":
+                    length = int(value)
         bodiless = self._bodiless or reply.status in _BODILESS
         chunked = length is None and not bodiless and not self._old
         if length is None and not bodiless and self._old:
             self.framed, self.closing = False, True
-        head = self._head(reply.status, reply.reason, [*reply.headers, *more], chunked=chunked)
+        lines = reply.lines if reply.lines is not None else _lines(reply.headers)
+        head = self._head(reply.status, reply.reason, lines + _lines(more), chunked=chunked)
         if bodiless or length == 0:
             await self._send(head, last=True)
         elif length is not None:
@@ -88,25 +92,24 @@ class Outgoing:
     async def refuse(self, error: Error, more: Headers, dialect: Dialect = OPENAI) -> None:
         """Send an error in an API's words, `more` being headers beside its own."""
         answer = error_answer(error, dialect)
-        head = self._head(answer.status, b"", [*answer.headers, *more], chunked=False)
+        head = self._head(answer.status, b"", _lines([*answer.headers, *more]), chunked=False)
         await self._send(head if self._bodiless else head + answer.body, last=True)
 
     async def switch(self, headers: Headers) -> None:
         """Answer that the client's offer of another protocol is taken."""
-        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-        await self._send(b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n" % lines, last=True)
+        await self._send(b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n" % _lines(headers), last=True)
         self.closing = True
 
-    def _head(self, status: int, reason: bytes, headers: Headers, *, chunked: bool) -> bytes:
-        lines = [b"HTTP/1.1 %d %b\r\n" % (status, reason or _PHRASES.get(status, b""))]
-        for name, value in headers:
-            lines += (name, b": ", value, b"\r\n")
-        if chunked:
-            lines.append(b"Transfer-Encoding: chunked\r\n")
-        if self.closing:
-            lines.append(b"Connection: close\r\n")
-        lines.append(b"\r\n")
-        return b"".join(lines)
+    def _head(self, status: int, reason: bytes, lines: bytes, *, chunked: bool) -> bytes:
+        framing = b"Transfer-Encoding: chunked\r\n" if chunked else b""
+        ending = b"Connection: close\r\n" if self.closing else b""
+        return b"HTTP/1.1 %d %b\r\n%b%b%b\r\n" % (
+            status,
+            reason or _PHRASES.get(status, b""),
+            lines,
+            framing,
+            ending,
+        )
 
     async def _send(self, data: bytes, *, last: bool = False) -> None:
         self.began = True
@@ -115,3 +118,7 @@ class Outgoing:
         if self._wire.broken:
             raise ClientLeft
         self.complete = last
+
+
+def _lines(headers: Headers) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in headers]) if headers else b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from llmsup.engines.response import Response
 from llmsup.engines.template import LONGEST
 from llmsup.errors import BadRequest, EngineBadAnswer
+from llmsup.gateway.message import for_client, reply_again
 from llmsup.web.head import HeadReader
 from llmsup.web.recollection import Recollection
 
@@ -29,6 +31,7 @@ LINES = [
     b"transfer-encoding: chunked\r\nx: %b\r\n",
     b"transfer-encoding: chunked\r\ncontent-length: %b\r\n",
     b"content-length: %b\r\nconnection: close\r\n",
+    b"content-length: %b\r\nconnection: Content-Length\r\n",
     b"content-length: %b\n",
 ]
 """A few, so that the same one often comes twice in a row."""
@@ -36,7 +39,12 @@ LINES = [
 BODIES = st.sampled_from([b"", b"hello", b"hello, world", b"hello\r\n\r\n", b"0\r\n\r\n", b"5\r\nhello\r\n0\r\n\r\n"])
 
 
-def outcome(read: Any, *data: bytes) -> Any:
+async def nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
+
+
+def outcome(read: Any, *data: Any) -> Any:
     try:
         return read(*data)
     except (BadRequest, EngineBadAnswer) as error:
@@ -101,6 +109,12 @@ def test_answers(sent: list[tuple[bytes, str, int]]) -> None:
     for data, method, cut in sent:
         for at in (0, cut):
             assert outcome(told, response, method, data, at) == outcome(told, Response(), method, data, at)
+            head = response.head
+            if head is not None and head.again is not None:
+                reply = reply_again(head, head.again, nothing())
+                assert reply.headers == for_client(head.headers)
+                assert reply.lines == b"".join(b"%b: %b\r\n" % header for header in reply.headers)
+                assert b"%d" % reply.length == b"%d" % int(head.digits)
 
 
 @pytest.mark.parametrize("body", [b"", b"hello", b"x" * 1000])
