@@ -243,6 +243,8 @@ class _Passage:
             method, path = self._head.method, _printable(self._head.path)
             seconds = trio.current_time() - self._began
             quick_log.info(log, f"{method} {path} {self._model}: {outcome} in {seconds:.3f} s")
+            if self._exchange is not None:
+                self._exchange.forget()
 
     @property
     def _broke(self) -> Error | None:

@@ -46,15 +46,10 @@ class RequestHead:
 
     def with_headers(self, headers: Headers) -> RequestHead:
         """Return the head of another request: the same in everything but the value of its Content-Length."""
-        head = RequestHead(
-            method=self.method,
-            path=self.path,
-            raw_path=self.raw_path,
-            query=self.query,
-            headers=headers,
-            client=self.client,
-        )
-        head.known = self.known
+        head = object.__new__(RequestHead)  # a third of the time that a call takes, with `known` to be made in vain
+        head.method, head.path, head.raw_path = self.method, self.path, self.raw_path
+        head.query, head.headers, head.client, head.known = self.query, headers, self.client, self.known
+        head._first = dict(reversed(headers))
         return head
 
     def lines_for_engine(self, *, unpacked: bool) -> HeaderLines:
