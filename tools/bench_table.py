@@ -136,7 +136,7 @@ def verdicts(samples: Samples) -> list[str]:
         ("idle memory (RSS), llmsup and guard", _worst(samples, "llmsup rss", "guard rss"), 120, "MiB"),
     ]
     return [
-        f"{'met   ' if value <= target else 'MISSED'}  {what}: {value:.3g} {unit} (target: {target} {unit})"
+        f"{'met   ' if value <= target else 'MISSED'}  {what}: {value:.3g} {unit} (target: {target:.3g} {unit})"
         for what, value, target, unit in seen
         if value is not None
     ]

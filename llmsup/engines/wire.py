@@ -12,7 +12,7 @@ Headers = list[tuple[bytes, bytes]]
 Buffer = bytes | bytearray | memoryview
 
 Payload = Buffer | tuple[Buffer, ...]
-"""A request's body, in one piece or several, so that nobody has to put hundreds of megabytes together."""
+"""A request's body, in one piece or several, so that hundreds of megabytes needn't be joined."""
 
 
 @define

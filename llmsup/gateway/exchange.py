@@ -42,7 +42,7 @@ class Order:
     """What a client wants from an engine.
 
     Attributes:
-        backend: Who shall do it.
+        backend: What serves it.
         target: Path and query, as they are sent to the engine.
         dialect: The API that words whatever doesn't come from the engine.
         translation: Translates the engine's answer for the client; None to pass it on unchanged.

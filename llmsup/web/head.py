@@ -141,7 +141,7 @@ class HeadReader:
 
     def _parse(self, data: bytes) -> None:
         try:
-            with suppress(httptools.HttpParserUpgrade):  # an offer: whoever answers may take it
+            with suppress(httptools.HttpParserUpgrade):  # only an offer, which the answer may accept
                 self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._check_target()

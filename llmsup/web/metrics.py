@@ -20,12 +20,16 @@ _LEVELS = ("normal", "warn", "critical")
 
 
 def metrics(fleet: Fleet, governor: Governor) -> Blueprint:
-    """The route /metrics. It has the models that were asked for since llmsup started, not the hundreds that may be."""
+    """The route /metrics. It lists the models requested since llmsup started, not the hundreds there may be."""
     routes = Blueprint("metrics", __name__)
 
     @routes.get("/metrics")
     async def all_of_them() -> Response:
-        from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest  # 80 ms, for who asks
+        from prometheus_client import (
+            CONTENT_TYPE_LATEST,
+            CollectorRegistry,
+            generate_latest,
+        )  # takes 80 ms, so only when needed
 
         registry = CollectorRegistry()
         registry.register(_Now(fleet, governor))
@@ -35,7 +39,7 @@ def metrics(fleet: Fleet, governor: Governor) -> Blueprint:
 
 
 class _Now:
-    """Prometheus' collector of everything as it is now."""
+    """Prometheus' collector; it reads everything at the moment of a scrape."""
 
     def __init__(self, fleet: Fleet, governor: Governor) -> None:
         self._fleet = fleet
