@@ -75,6 +75,27 @@ async def streams(samples: Samples, ways: Sequence[Way], *, rounds: int, tokens:
                 samples.add("tokens", way.name, (got.events - 1) / (got.seconds - got.first))
 
 
+async def first_chunks(samples: Samples, ways: Sequence[Way], model: str, *, pairs: int) -> None:
+    """How much later a stream begins than directly, in pairs: each difference is of two streams right after each other,
+    over connections that are kept, so that what disturbs both doesn't count. The order of the two alternates.
+    """
+    direct, *others = ways
+    request = chat(model, 0)
+    clients = {way.name: Client(way.address) for way in ways}
+    try:
+        for way in ways:
+            await clients[way.name].stream(request)
+        for number in range(pairs):
+            for way in others:
+                first: dict[str, float] = {}
+                for each in (direct, way) if number % 2 else (way, direct):
+                    first[each.name] = (await clients[each.name].stream(request)).first
+                samples.add("first over direct", way.name, 1000 * (first[way.name] - first[direct.name]))
+    finally:
+        for client in clients.values():
+            await client.close()
+
+
 async def chunks(
     samples: Samples, ways: Sequence[Way], model: str, *, rounds: int, measure: str, together: int
 ) -> None:

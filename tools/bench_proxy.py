@@ -36,12 +36,15 @@ from tools import bench_ways as run
 from tools.bench_cold import cold, first_byte
 from tools.bench_drive import Failed
 from tools.bench_idle import idle
-from tools.bench_measures import chunks, crowd, large, latency, streams
+from tools.bench_measures import chunks, crowd, first_chunks, large, latency, streams
 from tools.bench_samples import Samples
 from tools.bench_setup import config, facts, find_engine, flags_of
 from tools.bench_table import IDLE, SECTIONS, SLOW_ROAD, table, verdicts
 
-PARTS = ("latency", "stream", "crowd", "large", "cold")
+PAIRS = 60
+"""Pairs of streams per round: with five rounds the median of their differences is known to some hundredths of a ms."""
+
+PARTS = ("latency", "first", "stream", "crowd", "large", "cold")
 
 ADVICE = """\
 A run takes a minute and a half, --idle another three quarters. Close other busy programs: a browser is enough to
@@ -87,6 +90,10 @@ def measure(samples: Samples, options: argparse.Namespace, engine: Path, model: 
         if "latency" in parts:
             say("small requests")
             trio.run(lambda: latency(samples, ways, rounds=rounds))
+        if "first" in parts:
+            say("first chunks")
+            pair = [enter(run.fake(directory, *run.FAKES["brief"])), ours, *swap]
+            trio.run(lambda: first_chunks(samples, pair, "brief", pairs=PAIRS * rounds))
         if "stream" in parts:
             say("streams")
             trio.run(lambda: streams(samples, ways, rounds=rounds, tokens=64))

@@ -8,7 +8,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from tools.bench_samples import Samples, Sum, growth, late_growth, p99
+from tools.bench_samples import Samples, Sum, growth, late_growth, p99, surely_above, surely_below
 
 WIDTH, COLUMN = 42, 17
 
@@ -49,6 +49,11 @@ SECTIONS: dict[str, Sequence[Row]] = {
     "A stream of the real engine (chat, 64 tokens)": (
         Row("first chunk, ms", "first chunk", median, "+"),
         Row("tokens/s", "tokens", median, "x", 1),
+    ),
+    "A stream of a fake engine that answers at once: its first chunk, compared in pairs": (
+        Row("over direct, ms: median", "first over direct", median, "", 3),
+        Row("  95% sure to be above", "first over direct", surely_above, "", 3),
+        Row("  95% sure to be below", "first over direct", surely_below, "", 3),
     ),
     "A stream of a fake engine": (
         Row("as fast as it goes, µs per chunk", "chunk 1", median, "+", 1),
@@ -117,6 +122,7 @@ def verdicts(samples: Samples) -> list[str]:
         ("slowest of all small requests through llmsup", max(slowest, default=None), 500, "ms"),
         ("1 connection, p50", _ratio(samples, "latency 1"), 0.65, "of the router's"),
         ("16 connections, time per request", 1 / rate if rate else None, 0.5, "of the router's"),
+        ("first chunk of a stream over direct", samples.sum("first over direct", "llmsup", surely_below), 0.3, "ms"),
         ("CPU per unpaced chunk, 8 streams", samples.sum("chunk 8 cpu", "llmsup"), 5, "µs"),
         ("CPU per chunk, 10 streams at 100/s", _ratio(samples, "paced 10 cpu", SLOW_ROAD), 0.6, f"of {SLOW_ROAD}'s"),
         ("memory (USS), 1,000 streams", samples.sum("crowd memory", "llmsup", max), 120, "MiB"),
@@ -130,7 +136,7 @@ def verdicts(samples: Samples) -> list[str]:
         ("idle memory (RSS), llmsup and guard", _worst(samples, "llmsup rss", "guard rss"), 120, "MiB"),
     ]
     return [
-        f"{'met   ' if value <= target else 'MISSED'}  {what}: {value:.3g} {unit} (target: {target} {unit})"
+        f"{'met   ' if value <= target else 'MISSED'}  {what}: {value:.3g} {unit} (target: {target:.3g} {unit})"
         for what, value, target, unit in seen
         if value is not None
     ]

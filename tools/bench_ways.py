@@ -31,6 +31,7 @@ HEALTH = Request("/health")
 
 FAKES = {
     "fake": ("--tokens", "5000"),
+    "brief": ("--tokens", "2"),
     "paced": ("--tokens", "200", "--tps", "100"),
     "slow": ("--tokens", "20", "--tps", "1"),
 }

@@ -84,12 +84,14 @@ class Names:
         self._why_not = {bare(name): left.reason for left in left_out for name in (str(left.path), *left.names)}
 
     def _candidates(self, name: str) -> set[Match]:
-        written = ((self._exact, str), (self._folded, folded), (self._bare, bare))
-        for tiers, key_of in written if len(name) <= LONGEST else written[:1]:
-            key = key_of(name)
-            for tier in tiers:
-                if key in tier:
-                    return tier[key]
+        for tier in self._exact:
+            if name in tier:
+                return tier[name]
+        if len(name) <= LONGEST:
+            for tiers, key in ((self._folded, folded(name)), (self._bare, bare(name))):
+                for tier in tiers:
+                    if key in tier:
+                        return tier[key]
         return set()
 
     def find(self, name: str) -> Match | None:

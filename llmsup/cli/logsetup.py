@@ -68,10 +68,14 @@ class BookHandler(logging.Handler):
         """The trio run whose tasks read the book; before that nothing reads it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record; a record from a thread is dropped once the trio run has ended."""
+        """Write one record; one that comes from a thread after the run has ended is dropped."""
+        here = self.token is None or trio.lowlevel.in_trio_run()
+        if here and record.levelno < logging.WARNING and not record.exc_info:  # as each request's line
+            self.book.write(PREFIX + record.getMessage())
+            return
         level = f"{_level(record)} " if record.levelno >= logging.WARNING else ""
         lines = [f"{PREFIX}{line}" for line in (level + record.getMessage(), *_traceback(record))]
-        if self.token is None or trio.lowlevel.in_trio_run():
+        if here or self.token is None:
             self._write(lines)
             return
         # The book wakes its readers, which are tasks, and those can only be woken from trio's own thread.

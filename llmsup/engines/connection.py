@@ -13,10 +13,13 @@ import trio
 
 from ..process.quick_stream import READ, QuickStream
 from .address import LOCAL
-from .http import AnswerHead, Buffer, Headers, Payload
+from .http import AnswerHead, Buffer, HeaderLines, Headers, Payload, header_lines
 from .response import Response
 
 T = TypeVar("T")
+
+_BODILESS = frozenset(("GET", "HEAD", "OPTIONS", "DELETE"))
+"""Methods whose requests need no length when there is no body."""
 
 LAST_WORDS = 10.0
 """Seconds, in total, that a connection waits for bytes once its engine has ended. What the engine sent is already in
@@ -59,7 +62,7 @@ class Connection:
 
     # Sending the request...
 
-    async def send(self, method: str, target: bytes, headers: Headers, body: Payload) -> None:
+    async def send(self, method: str, target: bytes, headers: Headers | HeaderLines, body: Payload) -> None:
         """Send a whole request.
 
         `headers` must not contain framing (host, content-length, ...), which is added here. If they ask for an upgrade
@@ -68,16 +71,12 @@ class Connection:
         Raises:
             Disconnected: The engine closed the connection.
         """
-        self._response.begin(method, upgrading=b"upgrade" in dict(headers))
+        written = headers if isinstance(headers, HeaderLines) else header_lines(headers)
+        self._response.begin(method, upgrading=written.upgrading)
         pieces = body if isinstance(body, tuple) else (body,)
-        size = sum(map(len, pieces))
-        lines = [method.encode(), b" ", target, self._opening]
-        for name, value in headers:
-            lines += (name, b": ", value, b"\r\n")
-        if size or method not in ("GET", "HEAD", "OPTIONS", "DELETE"):
-            lines.append(b"content-length: %d\r\n" % size)
-        lines.append(b"\r\n")
-        head = b"".join(lines)
+        size = sum(map(len, pieces)) if len(pieces) > 1 else len(pieces[0])
+        length = b"content-length: %d\r\n" % size if size or method not in _BODILESS else b""
+        head = b"%b %b%b%b%b\r\n" % (method.encode(), target, self._opening, written.text, length)
         try:
             if size <= READ:
                 await self._send(b"".join((head, *pieces)))

@@ -5,14 +5,32 @@
 
 from __future__ import annotations
 
-from attrs import define
+from attrs import define, field
 
 Headers = list[tuple[bytes, bytes]]
 
 Buffer = bytes | bytearray | memoryview
 
 Payload = Buffer | tuple[Buffer, ...]
-"""A request's body, in one piece or several, so that hundreds of megabytes need not be joined."""
+"""A request's body, in one piece or several, so that hundreds of megabytes needn't be joined."""
+
+
+@define
+class HeaderLines:
+    """A request's headers as they are written, so that they needn't be put together for each request.
+
+    Attributes:
+        upgrading: Whether they ask for another protocol.
+    """
+
+    text: bytes
+    upgrading: bool
+
+
+def header_lines(headers: Headers) -> HeaderLines:
+    """Write headers down, each with its line end."""
+    text = b"".join([b"%b: %b\r\n" % header for header in headers])
+    return HeaderLines(text, any(name == b"upgrade" for name, _ in headers))
 
 
 @define
@@ -22,6 +40,8 @@ class AnswerHead:
     Attributes:
         streams: It says that the body is an event stream.
         unframed: It doesn't say where the body ends: the end of the connection does.
+        digits: Its Content-Length, if `again` is set.
+        again: Set if the connection's last answer had the same head, but for the length.
     """
 
     status: int
@@ -29,3 +49,22 @@ class AnswerHead:
     reason: bytes = b""
     streams: bool = False
     unframed: bool = False
+    digits: bytes = field(default=b"", eq=False)
+    again: Again | None = field(default=None, eq=False)
+
+
+@define(eq=False)
+class Again:
+    """What those answers of one connection share whose heads differ in nothing but the length.
+
+    Attributes:
+        headers: The headers that go on to clients, of one of them; None until they are needed.
+        place: The index of Content-Length among them.
+        before: The same as they are written, up to the length's digits ...
+        after: ... and from there on.
+    """
+
+    headers: Headers | None = None
+    place: int = 0
+    before: bytes = b""
+    after: bytes = b""

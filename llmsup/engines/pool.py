@@ -14,7 +14,7 @@ from ..units import Seconds
 from .address import LOCAL, Address
 from .connection import Connection, Disconnected, Unreachable
 from .dial import connect
-from .http import AnswerHead, Headers, Payload
+from .http import AnswerHead, HeaderLines, Headers, Payload
 
 MAX_IDLE = 4.0
 """Seconds that an idle connection is kept. llama-server closes its side after 5."""
@@ -33,6 +33,7 @@ class Answer:
 
     Attributes:
         streams: Whether the body is an event stream.
+        head: All of that as it came.
         unframed: Whether only the end of the connection marks the end of the body.
     """
 
@@ -42,6 +43,7 @@ class Answer:
         self.headers = head.headers
         self.streams = head.streams
         self.unframed = head.unframed
+        self.head = head
         self._pool = pool
         self._connection = connection
 
@@ -118,7 +120,7 @@ class ConnectionPool:
         """Whether the engine has a request to answer."""
         return bool(self._busy)
 
-    async def request(self, method: str, target: bytes, headers: Headers, body: Payload) -> Answer:
+    async def request(self, method: str, target: bytes, headers: Headers | HeaderLines, body: Payload) -> Answer:
         """Send a request and wait for the head of its answer.
 
         A kept connection may turn out to be dead before the first byte of an answer: then, and only then, the request
@@ -141,7 +143,9 @@ class ConnectionPool:
                     raise
         return await self._ask(await self._open(), method, target, headers, body)
 
-    async def _ask(self, connection: Connection, method: str, target: bytes, headers: Headers, body: Payload) -> Answer:
+    async def _ask(
+        self, connection: Connection, method: str, target: bytes, headers: Headers | HeaderLines, body: Payload
+    ) -> Answer:
         try:
             await connection.send(method, target, headers, body)
             head = await connection.head()

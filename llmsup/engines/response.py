@@ -5,7 +5,8 @@ from __future__ import annotations
 import httptools
 
 from ..errors import EngineBadAnswer
-from .http import AnswerHead, Headers
+from .http import Again, AnswerHead, Headers
+from .template import LONGEST, Template
 
 MAX_FRAMING = 65536
 """Bytes in a row that may come without being a body's: a head, trailers, chunk extensions. An answer's head is rarely
@@ -25,11 +26,12 @@ class Response:
     """
 
     def __init__(self) -> None:
+        self._last: tuple[Template, AnswerHead, Again] | None = None
         self.begin("")
 
     def begin(self, method: str, *, upgrading: bool = False) -> None:
-        """Start over for a new request. `upgrading`: it asks for another protocol, so status 101 is an answer."""
-        self._parser = httptools.HttpResponseParser(self)
+        """A request goes out. `upgrading`: it asks for another protocol, so an answer with status 101 is one."""
+        self._parser: httptools.HttpResponseParser | None = None  # made when it is needed
         self._method = method
         self._headers: Headers = []
         self.head: AnswerHead | None = None
@@ -65,8 +67,12 @@ class Response:
         Raises:
             EngineBadAnswer: They are not HTTP, or the head has no end.
         """
-        self.began = True
+        if not self.began and self._recognised(data):
+            return
+        first, self.began = not self.began, True
         bodies, head = len(self._body), self.head
+        if self._parser is None:
+            self._parser = httptools.HttpResponseParser(self)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as switched:
@@ -84,6 +90,41 @@ class Response:
             what = "trailers or chunk extensions have" if self.head else "head has"
             raise EngineBadAnswer(f"The {what} no end: {self._framing} bytes of the engine's answer so far.")
 
+        if first and self.keep_alive:
+            self._remember(bytes(data))
+
+    def _recognised(self, data: bytes | bytearray) -> bool:
+        """Take a whole answer with the same head as the last one on this connection, but for the body's length."""
+        if self._last is None or self._method == "HEAD" or not isinstance(data, bytes):
+            return False
+        template, last, again = self._last
+        if (found := template.match(data)) is None:
+            return False
+        digits, end = found
+        if digits is None or int(digits) != len(data) - end:
+            return False  # there is more to come, or something behind it: llhttp follows that
+        headers = template.headers(digits)
+        self.head = AnswerHead(last.status, headers, last.reason, last.streams, digits=digits, again=again)
+        if end < len(data):
+            self._body.append(data[end:])
+        self.began = self.complete = self.keep_alive = True
+        return True
+
+    def _remember(self, data: bytes) -> None:
+        """Remember the head of an answer that came in one piece and leaves the connection open."""
+        end = data.find(b"\r\n\r\n", 0, LONGEST) + 4
+        head = self.head
+        if end < 4 or head is None or self._method == "HEAD" or data[9:12] != b"%d" % head.status:
+            return  # the last: it began with an interim answer
+        template = Template(data[:end], head.headers)
+        found = template.match(data)
+        unusual = any(
+            name.lower() == b"transfer-encoding" or (name.lower() == b"connection" and value.lower() != b"keep-alive")
+            for name, value in head.headers
+        )
+        if not unusual and found is not None and found[0] is not None and int(found[0]) == len(data) - end:
+            self._last = (template, head, Again())
+
     # httptools calls these while it is fed...
 
     def on_message_begin(self) -> None:
@@ -100,6 +141,7 @@ class Response:
             self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        assert self._parser is not None
         status = self._parser.get_status_code()
         if self.head is not None:
             return
@@ -121,5 +163,6 @@ class Response:
 
     def on_message_complete(self) -> None:
         if self.head is not None and not self.complete:
+            assert self._parser is not None
             self.complete = True
             self.keep_alive = self._parser.should_keep_alive()  # llhttp forgets right after this callback

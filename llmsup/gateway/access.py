@@ -57,9 +57,17 @@ class RequestGuard:
             ForbiddenOrigin: The request comes from a foreign web page.
             InvalidApiKey: A key is required, and it is missing or wrong.
         """
+        known = head.known
+        if known.caller is not None and known.allowed_by is self.config.now:
+            return known.caller  # the same head, and the same rules
         self._check_host(head)
         self._check_origin(head)
         self._check_referer(head)
+        caller = self._whose(head)
+        known.allowed_by, known.caller = self.config.now, caller
+        return caller
+
+    def _whose(self, head: RequestHead) -> Caller:
         keys = self._keys
         if not keys.wanted:
             return ANYBODY  # a key that isn't wanted doesn't count, as a client could make up any number

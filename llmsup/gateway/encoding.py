@@ -125,6 +125,13 @@ def encoding(head: RequestHead) -> str:
     Raises:
         UnsupportedEncoding: The encoding is not supported.
     """
+    if (known := head.known.encoding) is not None:
+        return known
+    head.known.encoding = found = _encoding(head)
+    return found
+
+
+def _encoding(head: RequestHead) -> str:
     values = [value.decode("latin-1") for name, value in head.headers if name == b"content-encoding"]
     names = [name for each in ",".join(values).split(",") if (name := each.strip().lower()) not in _NONE]
     if not names:

@@ -12,10 +12,11 @@ import trio
 
 from ..config.live import LiveConfig
 from ..config.schema import Server
-from ..engines.http import Buffer, Payload
+from ..engines.http import Buffer, Payload, header_lines
 from ..errors import AdminRequired, Error, InvalidJson, ModelNotFound, ModelRequired, ShuttingDown
 from ..fleet.backend import BackendRun
 from ..fleet.fleet import Fleet
+from ..process import quick_log
 from ..process.watched import Watched
 from ..units import Bytes, Seconds
 from .access import RequestGuard
@@ -105,9 +106,11 @@ class Gateway(Watched):
                     prepare = prepared(route, fields, body, model, match.preset)
         elif isinstance(fields, MultipartBody) and backend.spec.upstream_model:
             make = as_is(fields.renamed(backend.spec.upstream_model))
-        headers = for_engine(head.headers, unpacked=True)
-        if translation is not None:  # we have to read the answer, so it must not be compressed
-            headers = [header for header in headers if header[0] != b"accept-encoding"]
+        if translation is None:
+            headers = head.lines_for_engine(unpacked=True)
+        else:  # we have to read the answer, so it must not be compressed
+            plain = [header for header in head.headers if header[0] != b"accept-encoding"]
+            headers = header_lines(for_engine(plain, unpacked=True))
         keeps = route.keeps and caller.admin  # one client without that must not take a model from the others
         order = Order(
             backend=backend,
@@ -144,7 +147,9 @@ class Gateway(Watched):
             method=head.method,
             target=path + _query(head),
             dialect=route.dialect,
-            headers=for_engine(head.headers) + (switching(head.headers) if route.model == "path" else []),
+            headers=header_lines(for_engine(head.headers) + switching(head.headers))
+            if route.model == "path"
+            else head.lines_for_engine(unpacked=False),
             looks=only_looks(route, head, path, backend.spec.idle_paths),
             loads=may_load(head),
             client=caller.identity or f"address {head.client}",
@@ -299,7 +304,9 @@ class _Passage:
                 tokens = self._meter.tokens if self._meter is not None else None
                 self._tally.leave(seconds, tokens, good=0 < self._status < HTTPStatus.BAD_REQUEST)
             whose = f" for {self._caller.name}" if self._caller.name else ""
-            log.info("%s %s %s%s: %s in %.3f s", method, path, self._model, whose, outcome, seconds)
+            quick_log.info(log, f"{method} {path} {self._model}{whose}: {outcome} in {seconds:.3f} s")
+            if self._exchange is not None:
+                self._exchange.forget()
 
     @property
     def _broke(self) -> Error | None:

@@ -47,15 +47,15 @@ async def read_body(
         UnsupportedEncoding, BadRequest: The body is compressed and can't be decompressed.
     """
     how = "" if raw else encoding(head)
-    declared = head.header(b"content-length")
-    length = int(declared) if declared.isdecimal() and len(declared) <= 20 else None
-    if len(declared) > 20 or (length is not None and length > limit):
-        raise _too_large(limit, bound)
     at_hand = None if how else getattr(chunks, "at_hand", None)
     if at_hand is not None and (data := at_hand(min(limit, SMALL))) is not None:
         if share is not None:
             share.take_small(len(data))
         return cast("bytes", data)
+    declared = head.header(b"content-length")
+    length = int(declared) if declared.isdecimal() and len(declared) <= 20 else None
+    if len(declared) > 20 or (length is not None and length > limit):
+        raise _too_large(limit, bound)
     if (at_most := getattr(chunks, "at_most", None)) is not None:
         at_most(limit, partial(_too_large, limit, bound))
     body = _Body(limit, bound, None if how else length, share or Room(lambda: limit).share())

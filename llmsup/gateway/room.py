@@ -1,6 +1,6 @@
 """The memory that the bodies of all requests may use together.
 
-Whoever holds a share must give it back.
+Each share must be given back in the end.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class Routes:
 
     def of(self, head: RequestHead) -> Route:
         """Return the route of a request that a front passed to the gateway. Raises NotFound if there is none."""
-        route = self.find(head.method, head.path, head.raw_path, head.query)
+        route = head.known.route or self.find(head.method, head.path, head.raw_path, head.query)
         if route is None:
             raise NotFound(f"There is no {head.method} {head.path[:200]}.")
         return route

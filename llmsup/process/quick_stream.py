@@ -89,7 +89,8 @@ class QuickStream(trio.abc.HalfCloseableStream):
         if self._poll is None:
             self._poll = select.poll()
             self._poll.register(self.socket.fileno(), select.POLLIN | _HUNG_UP)
-        return next((bits for _, bits in self._poll.poll(0)), 0)
+        found = self._poll.poll(0)
+        return found[0][1] if found else 0
 
     # As in trio, except that receiving waits first, since `receive_now` has been tried...
 

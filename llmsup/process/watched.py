@@ -29,6 +29,11 @@ class Watched:
                 event.set()
             self._lent.clear()
 
+    @property
+    def awaited(self) -> bool:
+        """Whether any task waits for an announcement."""
+        return self._changed is not None or bool(self._lent)
+
     def wakes(self, event: trio.Event) -> None:
         """Set an event at the next announcement: for a task that waits for several things and has checked them all."""
         self._lent = {each for each in self._lent if not each.is_set()} | {event}

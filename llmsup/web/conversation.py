@@ -20,6 +20,7 @@ from .head import MAX_HEAD, Head, HeadReader
 from .incoming import Incoming
 from .outgoing import Outgoing
 from .pipe import Ends
+from .recollection import Recollection
 from .roads import Roads
 from .wire import Switched, Wire
 
@@ -57,6 +58,7 @@ class Conversation:
         self._handover = Handover(roads.hypercorn, ends)
         self._waiting = trio.CancelScope()  # its deadline is the next request's: one for each would cost more
         self._reader = HeadReader()
+        self._recollection = Recollection()
         self._watching: trio.CancelScope | None = None
         self._watched = trio.Event()
         self._left = False
@@ -128,7 +130,9 @@ class Conversation:
         """Return the next request, or None if there is none (the client has been told what was wrong, if anything)."""
         self.idle_since = began = trio.current_time()
         self.answered = not first
-        reader = self._reader = HeadReader()
+        if self._reader.used:
+            self._reader = HeadReader()
+        reader = self._reader
         due = began + (HEAD_TIME if first else KEEP_ALIVE)
         if abs(self._waiting.deadline - due) >= GRAIN:
             self._waiting.deadline = due
@@ -138,8 +142,7 @@ class Conversation:
             if first and not await self._wire.open():
                 return None
             while data := await self._wire.receive():
-                head = reader.feed(data)
-                if head is not None:
+                if (head := self._recollection.feed(reader, data)) is not None:
                     break
                 if reader.began and not first:
                     first, self._waiting.deadline = True, trio.current_time() + HEAD_TIME
@@ -156,7 +159,7 @@ class Conversation:
         if self._waiting.deadline < self._busy_since + HEAD_TIME:
             self._take_time()  # else `watch` does so, long before
         self.idle_since = None
-        self._wire.ahead = reader.rest
+        self._wire.ahead = self._recollection.rest
         return head
 
     async def _serve(self, head: Head) -> bool:

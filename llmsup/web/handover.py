@@ -69,7 +69,7 @@ class Handover:
                 try:
                     await asked.ask(head)
                     if not incoming.complete:
-                        await incoming.invite()  # before anybody else may send to the client
+                        await incoming.invite()  # before the answer may be sent
                         both.start_soon(pump)
                     await self._relay(asked, outgoing)
                     whole = asked.reusable and incoming.complete
@@ -119,7 +119,7 @@ class _Asked(Connection):
                 try:
                     data = await anext(incoming, b"")
                 except BodyTooLarge:
-                    continue  # who reads it was told: only so much of it goes there, and the rest is read past
+                    continue  # the reader has got its error; the rest is read and discarded
                 if data:
                     await self._stream.send_all(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
             if chunked:

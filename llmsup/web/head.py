@@ -21,6 +21,7 @@ from ..errors import (
     TargetTooLong,
     VersionNotSupported,
 )
+from ..gateway.message import RequestHead
 
 MAX_HEAD = 65536
 """Bytes of a request's line and headers; also of requests that are sent ahead of the last one's answer. Browsers send
@@ -51,6 +52,7 @@ class Head:
         length: Bytes of the body; None if it is chunked.
         closing: Whether the client wants the connection to end after the answer.
         expects: Whether the client waits for "100 Continue" before sending its body.
+        request: The same as the gateway wants it, once that is known; see `Roads.direct`.
     """
 
     method: str
@@ -60,6 +62,7 @@ class Head:
     length: int | None
     closing: bool
     expects: bool
+    request: RequestHead | None = None
 
     def tokens(self, name: bytes) -> frozenset[bytes]:
         """The elements of a header that is a list, in lower case."""
@@ -83,6 +86,16 @@ class HeadReader:
         self._parser = httptools.HttpRequestParser(self)
         self._complete = False
         self._blank = b""
+
+    @property
+    def used(self) -> bool:
+        """Whether it has been fed anything, empty lines included."""
+        return self.began or bool(self._blank)
+
+    @property
+    def raw(self) -> bytes:
+        """The bytes of the complete head."""
+        return self._data[: len(self._data) - len(self.rest)]
 
     # httptools calls these while it is fed...
 
@@ -128,7 +141,7 @@ class HeadReader:
 
     def _parse(self, data: bytes) -> None:
         try:
-            with suppress(httptools.HttpParserUpgrade):  # an offer: whoever answers may take it
+            with suppress(httptools.HttpParserUpgrade):  # only an offer, which the answer may accept
                 self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._check_target()

@@ -25,57 +25,59 @@ from .pipe import ServersEnd
 log = logging.getLogger(__name__)
 
 INCOMING = "llmsup.incoming"
-"""Where a request's ASGI state has its `Incoming`: of a chunk's size, only that knows before its bytes have come."""
+"""The key of a request's `Incoming` in its ASGI state. Only that knows a chunk's size before its bytes have arrived."""
 
 BRIEF = 5.0
-"""Seconds that may go by for what Hypercorn does at the end of a request, all of which is within this process."""
+"""The most seconds for what Hypercorn does at the end of a request, none of which leaves this process."""
 
 
 class Listener(TCPServer):
     """Hypercorn's connection handler.
 
-    What isn't data is sent shielded. The end of a request is seen to in the task of that request, which Quart-trio has
-    cancelled by then; so a connection that was announced as closing stayed open, and the next request on it was never
-    read.
+    Events other than data are sent shielded from cancellation. Hypercorn handles the end of a request in that request's
+    task, which Quart-trio has cancelled by then: so a connection that was announced as closing stayed open, and the
+    next request on it was never read.
     """
 
     stream: ServersEnd  # type: ignore[assignment]  # Hypercorn's is declared as TLS over a socket
 
     async def protocol_send(self, event: Event) -> None:
-        """As in Hypercorn, but as said above; and what is cancelled waits for nobody."""
+        """As in Hypercorn, except for the shield; and if sending data is cancelled, the pipe is closed at once."""
         if not isinstance(event, RawData):
             with trio.CancelScope(shield=True, deadline=trio.current_time() + BRIEF):
                 await super().protocol_send(event)
             return
         if not event.data:
-            return  # the end of a message whose length was told has no bytes: a third of all sends
+            return  # the end of a message with a Content-Length has no bytes: a third of all sends
         async with self.send_lock:
             try:
                 await self.stream.send_all(event.data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 await self.protocol.handle(Closed())
             except trio.Cancelled:
-                self.stream.close()  # a piece is missing: nothing may follow
+                self.stream.close()  # a piece is missing, so nothing may follow it
                 raise
 
 
 class HypercornServer:
-    """Serves an ASGI app to whoever has the other end of a pipe."""
+    """Serves an ASGI app over pipes."""
 
     def __init__(self, app: ASGIFramework) -> None:
         self._app = ASGIWrapper(app)
         self._context = WorkerContext(None)
         self._config = Config()
-        self._config.keep_alive_timeout = math.inf  # the front ends connections
+        self._config.keep_alive_timeout = math.inf  # the front decides when connections end
         self._config.keep_alive_max_requests = 2**31
         self._config.h11_max_incomplete_size = 2 * MAX_HEAD
-        self._config.max_app_queue_size = 2  # of 64 KiB each: ten for every body that waits would be much
+        self._config.max_app_queue_size = (
+            2  # pieces of 64 KiB; the default of ten is too much memory for each waiting body
+        )
         self._config.include_date_header = False  # engines send their own
         self._config.include_server_header = False
         self._config.errorlog = logging.getLogger("hypercorn.error")
 
     async def serve(self, stream: ServersEnd, state: dict[str, Any]) -> None:
-        """Answer what comes over that pipe, until its other end is closed. Each request gets a copy of `state`."""
+        """Answer the requests that arrive over a pipe, until its other end is closed. Each gets a copy of `state`."""
         try:
             await Listener(self._app, self._config, self._context, ConnectionState(state), stream).run()  # type: ignore[arg-type]  # any stream with a socket will do
         except Exception:  # one client's connection must not end the server

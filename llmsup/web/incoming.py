@@ -17,7 +17,7 @@ from .head import Head
 from .wire import LINGER_BYTES, Wire
 
 MOMENT = Seconds(0.1)
-"""How long what is on its way anyway may take: small bodies are here before their answer, or right behind it."""
+"""How long to wait for a body that is probably on its way: small ones arrive before their answer, or right after it."""
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -36,18 +36,18 @@ class Incoming:
 
     @property
     def complete(self) -> bool:
-        """All of it has come."""
+        """Whether the whole body has arrived."""
         return self._framing.done
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
-        """The next piece.
+        """Return the next piece.
 
         Raises:
-            ClientLeft: Before its end.
-            MalformedRequest: Its chunks can't be read.
+            ClientLeft: The client left before the end of the body.
+            MalformedRequest: The body's chunks are malformed.
             BodyTooLarge: See `at_most`.
         """
         self._length = None
@@ -59,7 +59,9 @@ class Incoming:
             try:
                 body, self._wire.ahead = self._framing.feed(data)
             except MalformedRequest:
-                self._unreadable = True  # for ever: what comes next may look like the end, and like another request
+                self._unreadable = (
+                    True  # for good: the next bytes may look like the end of the body and another request
+                )
                 raise
             self._check_size()
             if body:
@@ -67,32 +69,35 @@ class Incoming:
         raise StopAsyncIteration
 
     def at_most(self, size: int, too_large: Callable[[], BodyTooLarge]) -> None:
-        """Have that error raised as soon as the client says that more than `size` bytes will come; now, if it has."""
+        """Raise `too_large()` as soon as the client announces more than `size` bytes: now if it already has, else while
+        the body is read.
+        """
         self._most, self._too_large = size, too_large
         self._check_size()
 
     def _check_size(self) -> None:
         if self._too_large is not None and self._framing.announced > self._most:
-            self._most = inf  # it is said once: the rest may be read past
+            self._most = inf  # raised only once: the rest may then be read and discarded
             raise self._too_large()
 
     async def invite(self) -> None:
-        """Tell a client that waits for it that its body is wanted."""
+        """Send "100 Continue" to a client that waits for it."""
         if self._invite:
             self._invite = False
-            if not self._wire.ahead:  # else it didn't wait
+            if not self._wire.ahead:  # else the client didn't wait
                 await self._wire.send(_CONTINUE)
 
     def at_hand(self, most: int) -> bytes | None:
-        """All of it, if its length was told, is no more than `most`, and has come already."""
+        """Return the whole body if its length was declared, is at most `most`, and has already arrived; else None."""
         if self._length is None or self._length > min(most, len(self._wire.ahead)):
             return None
         body, self._wire.ahead = self._framing.feed(self._wire.ahead)
         return body
 
     async def skip(self) -> bool:
-        """Throw away what nobody wants, if that is a matter of a moment; says whether it is complete then. A client
-        that waits to be told that it may send never will.
+        """Discard the rest of the body if it arrives within a moment; returns whether the body is complete then.
+
+        A client that waits for "100 Continue" is not waited for.
         """
         if self._framing.done:
             return True

@@ -12,21 +12,21 @@ from ..memory.cost.estimate import Estimate
 from ..units import Bytes
 
 PARTS = ("weights", "kv", "recurrent", "compute", "draft", "projector", "engine")
-"""What an estimate is made of."""
+"""The parts of an estimate."""
 
 
 def listing(entry: Entry, needs: Estimate | None, cost: Cost, ceiling: Bytes, names: Iterable[str]) -> dict[str, Any]:
-    """A model's part of `/v1/models`.
+    """Return what `/v1/models` says about a model that is not loaded.
 
     Args:
-        needs: What it would take in memory by its header.
-        cost: What it counts for when it is to be loaded: that, or what is known better.
-        ceiling: What all models together may take, in bytes.
-        names: What else it answers to.
+        needs: Its estimated size in memory, from its header.
+        cost: What it counts for when it is to be loaded: the estimate, or a better figure.
+        ceiling: The bytes that all models together may use.
+        names: Its other names.
     """
     spec, found = entry.spec, entry.found
     facts = found.facts if found else None
-    known = cost if cost.least and not entry.refusal else None  # a guess is nothing to show
+    known = cost if cost.least and not entry.refusal else None  # a mere guess is not shown
     return {
         "kind": kind(entry),
         "context_length": (needs.context.n_ctx_seq if needs else stated_context(spec)) or None,
@@ -50,7 +50,7 @@ def listing(entry: Entry, needs: Estimate | None, cost: Cost, ceiling: Bytes, na
 
 
 def _memory(needs: Estimate | None) -> dict[str, int] | None:
-    """An estimate, in bytes."""
+    """Return an estimate, in bytes."""
     if needs is None:
         return None
     return {**{f"{part}_bytes": getattr(needs, part) for part in PARTS}, "total_bytes": needs.total}

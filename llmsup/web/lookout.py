@@ -1,7 +1,6 @@
-"""Requests that take longer than a moment: from then on their clients are watched for leaving.
+"""Requests that take longer than a moment: from then on, llmsup watches whether their clients leave.
 
-Most requests are answered at once; a task for each of them that waits for its client to leave would cost more than the
-answer.
+Most requests are answered at once. A task for each of them to watch its client would cost more than the answer.
 """
 
 from __future__ import annotations
@@ -13,40 +12,40 @@ import trio
 from ..units import Seconds
 
 MOMENT = Seconds(0.02)
-"""Seconds. A client that leaves is to be noticed within 100 ms."""
+"""How long a request goes unwatched, in seconds. A client that leaves must be noticed within 100 ms."""
 
 
 class Watchable(Protocol):
-    """Somebody who is being answered."""
+    """A connection with a request in progress."""
 
     def watch(self) -> bool:
-        """Begin to watch; False: that can't be done yet."""
+        """Start watching the client; returns False if that isn't possible yet."""
 
 
 class Lookout:
-    """Those who have been answered for less than a moment, or can't be watched yet."""
+    """The requests in progress that aren't watched yet: they are new, or can't be watched."""
 
     def __init__(self) -> None:
         self._served: dict[Watchable, float] = {}
-        self._anybody = trio.Event()
+        self._any = trio.Event()
 
     def add(self, one: Watchable, since: float) -> None:
-        """Its answer begins; `since`: now, or a moment ago (trio time)."""
+        """Add a connection whose request has begun, `since` then (trio time)."""
         self._served[one] = since
-        self._anybody.set()
+        self._any.set()
 
     def remove(self, one: Watchable) -> None:
-        """It has its answer."""
+        """Remove a connection whose request is over."""
         self._served.pop(one, None)
 
     async def run(self) -> None:
-        """Look, as long as there is anybody; for ever."""
+        """Have each request watched once it has taken longer than a moment; runs until cancelled."""
         while True:
-            await self._anybody.wait()
+            await self._any.wait()
             await trio.sleep(MOMENT)
             before = trio.current_time() - MOMENT
             for one, since in list(self._served.items()):
                 if since <= before and one.watch():
                     del self._served[one]
             if not self._served:
-                self._anybody = trio.Event()
+                self._any = trio.Event()

@@ -26,7 +26,11 @@ def metrics(fleet: Fleet, governor: Governor, usage: Usage) -> Blueprint:
 
     @routes.get("/metrics")
     async def all_of_them() -> Response:
-        from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest  # 80 ms, for who asks
+        from prometheus_client import (
+            CONTENT_TYPE_LATEST,
+            CollectorRegistry,
+            generate_latest,
+        )  # takes 80 ms, so only when needed
 
         registry = CollectorRegistry()
         registry.register(_Now(fleet, governor, usage))
@@ -36,7 +40,7 @@ def metrics(fleet: Fleet, governor: Governor, usage: Usage) -> Blueprint:
 
 
 class _Now:
-    """Prometheus' collector of everything as it is now."""
+    """Prometheus' collector; it reads everything at the moment of a scrape."""
 
     def __init__(self, fleet: Fleet, governor: Governor, usage: Usage) -> None:
         self._usage = usage

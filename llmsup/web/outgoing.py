@@ -20,13 +20,14 @@ _BODILESS = (204, 304)
 
 
 class Outgoing:
-    """One answer. Every send raises ClientLeft if the client is gone.
+    """One answer. Every method that sends raises ClientLeft if the client is gone.
 
     Attributes:
-        closing: The connection ends after it.
-        began: Its head is out, or on its way.
-        complete: All of it is out.
-        framed: The client can tell a short body from a whole one; it can't where the end is the connection's.
+        closing: Whether the connection ends after it.
+        began: Whether its head has been sent, at least in part.
+        complete: Whether all of it has been sent.
+        framed: Whether the client can tell a truncated body from a complete one. It can't if the body ends where the
+            connection does.
     """
 
     def __init__(self, wire: Wire, *, old: bool = False, bodiless: bool = False, closing: bool = False) -> None:
@@ -40,20 +41,24 @@ class Outgoing:
 
     @classmethod
     def to(cls, wire: Wire, head: Head, *, closing: bool) -> Outgoing:
-        """The answer to a request. `closing`: it is the last one, whatever the client wants."""
+        """Return the answer to a request. `closing`: the connection ends after it, whatever the client asked for."""
         return cls(wire, old=head.old, bodiless=head.method == "HEAD", closing=closing or head.closing)
 
     async def send(self, reply: Reply, more: Headers) -> None:
-        """Send a whole reply, `more` being headers beside its own; what its body raises goes on to the caller."""
-        length = None
-        for name, value in reply.headers:
-            if len(name) == 14 and name.lower() == b"content-length":
-                length = int(value)
+        """Send a whole reply, with the headers `more` added. What its body raises is passed on to the caller."""
+        length: int | None = None
+        if reply.lines is not None:
+            length = reply.length
+        else:
+            for name, value in reply.headers:
+                if len(name) == 14 and name.lower() == b"content-length":
+                    length = int(value)
         bodiless = self._bodiless or reply.status in _BODILESS
         chunked = length is None and not bodiless and not self._old
         if length is None and not bodiless and self._old:
             self.framed, self.closing = False, True
-        head = self._head(reply.status, reply.reason, [*reply.headers, *more], chunked=chunked)
+        lines = reply.lines if reply.lines is not None else _lines(reply.headers)
+        head = self._head(reply.status, reply.reason, lines + _lines(more), chunked=chunked)
         if bodiless or length == 0:
             await self._send(head, last=True)
         elif length is not None:
@@ -62,7 +67,7 @@ class Outgoing:
             await self._send_stream(head, reply.body, chunked=chunked)
 
     async def _send_framed(self, head: bytes, body: AsyncIterator[bytes], left: int) -> None:
-        """The head waits for the first of the body: nobody can do anything with it alone."""
+        """Send a body of known length. The head goes out with its first piece: alone, it is of no use to the client."""
         try:
             async for data in body:
                 left -= len(data)
@@ -75,38 +80,37 @@ class Outgoing:
                 await body.aclose()
 
     async def _send_stream(self, head: bytes, body: AsyncIterator[bytes], *, chunked: bool) -> None:
-        """The head goes out at once: it may take a while until there is more."""
+        """Send a body of unknown length. The head goes out at once, as the first piece may take a while."""
         await self._send(head)
         try:
             async for data in body:
                 await self._send(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
         finally:
-            if isinstance(body, AsyncGeneratorType):  # else it would be finalised whenever the garbage collector runs
+            if isinstance(body, AsyncGeneratorType):  # else it would only be closed by the garbage collector
                 await body.aclose()
         await self._send(b"0\r\n\r\n" if chunked else b"", last=True)
 
     async def refuse(self, error: Error, more: Headers, dialect: Dialect = OPENAI) -> None:
-        """Send an error in an API's words, `more` being headers beside its own."""
+        """Send an error as the API words it, with the headers `more` added."""
         answer = error_answer(error, dialect)
-        head = self._head(answer.status, b"", [*answer.headers, *more], chunked=False)
+        head = self._head(answer.status, b"", _lines([*answer.headers, *more]), chunked=False)
         await self._send(head if self._bodiless else head + answer.body, last=True)
 
     async def switch(self, headers: Headers) -> None:
-        """Answer that the client's offer of another protocol is taken."""
-        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-        await self._send(b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n" % lines, last=True)
+        """Accept the other protocol that the client offered: send a 101 with these headers."""
+        await self._send(b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n" % _lines(headers), last=True)
         self.closing = True
 
-    def _head(self, status: int, reason: bytes, headers: Headers, *, chunked: bool) -> bytes:
-        lines = [b"HTTP/1.1 %d %b\r\n" % (status, reason or _PHRASES.get(status, b""))]
-        for name, value in headers:
-            lines += (name, b": ", value, b"\r\n")
-        if chunked:
-            lines.append(b"Transfer-Encoding: chunked\r\n")
-        if self.closing:
-            lines.append(b"Connection: close\r\n")
-        lines.append(b"\r\n")
-        return b"".join(lines)
+    def _head(self, status: int, reason: bytes, lines: bytes, *, chunked: bool) -> bytes:
+        framing = b"Transfer-Encoding: chunked\r\n" if chunked else b""
+        ending = b"Connection: close\r\n" if self.closing else b""
+        return b"HTTP/1.1 %d %b\r\n%b%b%b\r\n" % (
+            status,
+            reason or _PHRASES.get(status, b""),
+            lines,
+            framing,
+            ending,
+        )
 
     async def _send(self, data: bytes, *, last: bool = False) -> None:
         self.began = True
@@ -115,3 +119,7 @@ class Outgoing:
         if self._wire.broken:
             raise ClientLeft
         self.complete = last
+
+
+def _lines(headers: Headers) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in headers]) if headers else b""

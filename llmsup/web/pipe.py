@@ -40,14 +40,14 @@ class Pipe(trio.abc.HalfCloseableStream):
         await self._out.aclose()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:  # noqa: ARG002 -- as in trio
-        """What the other end sent at one go, however much that is."""
+        """Return what the other end sent in one call, whatever its size."""
         try:
             return await self._in.receive()
         except trio.EndOfChannel:
             return b""
 
     def close(self) -> None:
-        """Close it now: the other end gets what it has taken, and then the end."""
+        """Close it now; the other end sees the end after what it has already taken."""
         self._out.close()
         self._in.close()
 
@@ -58,7 +58,7 @@ class Pipe(trio.abc.HalfCloseableStream):
 
 
 class ServersEnd(Pipe):
-    """The end that a server for sockets has: it may ask whom it speaks with."""
+    """The end for a server made for sockets, which asks for the addresses of both sides."""
 
     def __init__(self, out: trio.MemorySendChannel[bytes], in_: trio.MemoryReceiveChannel[bytes], ends: Ends) -> None:
         super().__init__(out, in_)
@@ -66,19 +66,19 @@ class ServersEnd(Pipe):
 
 
 class SecureServersEnd(ServersEnd):
-    """... and that the client's connection is encrypted, which somebody else has seen to."""
+    """The same for a client's connection that is encrypted: the TLS has been handled before."""
 
     @property
     def transport_stream(self) -> ServersEnd:
-        """What lies below the encryption."""
+        """The stream below the encryption."""
         return self
 
     async def do_handshake(self) -> None:
-        """It is done."""
+        """Do nothing: the handshake is done."""
         await trio.lowlevel.checkpoint()
 
     def selected_alpn_protocol(self) -> str:
-        """What was agreed on."""
+        """Return the protocol that was agreed on."""
         return "http/1.1"
 
 
@@ -96,7 +96,7 @@ class _Socket:
 
 
 def pipe(ends: Ends) -> tuple[Pipe, ServersEnd]:
-    """Make a pipe: our end, and one for a server, which sees it as the client's connection."""
+    """Make a pipe: the front's end, and the server's, which takes it for the client's connection."""
     there, here = trio.open_memory_channel[bytes](0)
     back, from_there = trio.open_memory_channel[bytes](0)
     kind = SecureServersEnd if ends.secure else ServersEnd

@@ -21,9 +21,9 @@ class Roads:
     """Both roads.
 
     Attributes:
-        fast: As `server.fast`: else nothing but upgrades goes straight into the gateway.
-        lookout: Has those watched who are being answered.
-        routes: Which requests are the gateway's.
+        fast: Returns `server.fast`; if False, only upgrades go straight to the gateway.
+        lookout: Has the clients of requests in progress watched.
+        routes: Says which requests are for the gateway.
     """
 
     gateway: Gateway
@@ -33,7 +33,9 @@ class Roads:
     routes: Routes = Factory(Routes)
 
     def direct(self, head: Head, client: str) -> RequestHead | None:
-        """The request as the gateway wants it; None: it is not the gateway's."""
+        """Return the request as the gateway takes it; None if it goes to Hypercorn."""
+        if head.request is not None and self.fast():
+            return head.request
         raw_path, _, query = head.target.partition(b"?")
         path = self.routes.usual.get(raw_path)
         if path is None:
@@ -47,4 +49,8 @@ class Roads:
         )
         if not self.fast() and not (route.model == "path" and not head.old and switching(head.headers)):
             return None
-        return None if is_preflight(request) else request
+        if is_preflight(request):
+            return None
+        request.known.route = route
+        head.request = request
+        return request

@@ -24,24 +24,24 @@ from .wire import Wire
 log = logging.getLogger(__name__)
 
 STALLED = Seconds(60)
-"""How long a client may leave sent bytes untaken. Without a limit it could hold its model for ever."""
+"""How long a client may read nothing of what is sent to it. Without a limit it could keep its model busy for ever."""
 
 KERNEL_ASKS = 60
-"""Seconds of silence after which the kernel asks whether the other side is still there. It asks some more times; after
-about ten minutes the connection counts as broken."""
+"""Seconds of silence after which the kernel probes whether the other side is still there. It probes a few more times;
+after about ten minutes the connection counts as broken."""
 
 FULL = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
-"""What accept(2) says when there is no descriptor or no memory for another connection."""
+"""The errors of accept(2) for a lack of descriptors or memory."""
 
 BREATH = 0.1
-"""Seconds without a try after accept(2) failed."""
+"""Seconds to wait after accept(2) failed."""
 
 AGAIN = 60.0
-"""Seconds after which that is said again."""
+"""Seconds between log lines about that."""
 
 
 IN_A_ROW = 64
-"""So many connections are accepted in one turn."""
+"""The most connections to accept before other tasks get a turn."""
 
 
 class WebServer:
@@ -85,7 +85,7 @@ class WebServer:
         self._done.set()
 
     async def stop(self, grace: Seconds) -> None:
-        """Stop accepting, close what is idle, give the rest `grace` seconds, then cut it off."""
+        """Stop accepting, close idle connections, give the others `grace` seconds, then cut them off."""
         self._stopping = True
         self._accepting.cancel()
         self.clients.close_idle()
@@ -102,8 +102,8 @@ class WebServer:
                     task_status.started()
 
     async def _accept(self, listener: socket.socket, connections: trio.Nursery) -> None:
-        """Accept all who are there in one turn: of sixty who come at once the last would wait for the others' requests
-        sixty times.
+        """Accept all waiting connections in one turn. If other tasks ran after each one, the last of sixty clients that
+        connect together would wait for the requests of all the others.
         """
         with closing(listener):
             in_a_row = 0
@@ -113,7 +113,7 @@ class WebServer:
                     accepted = listener.accept()[0]
                 except BlockingIOError:
                     await trio.lowlevel.wait_readable(listener)
-                except OSError as error:  # no room; or the client left already, or its network did (accept(2), Linux)
+                except OSError as error:  # no room, or the client or its network is gone already (accept(2), Linux)
                     await self._rest(error)
                 else:
                     if conversation := self._begin(accepted):
@@ -123,7 +123,7 @@ class WebServer:
                         await trio.lowlevel.checkpoint()
 
     async def _rest(self, error: OSError) -> None:
-        """Wait a little, and tell, but not each time."""
+        """Wait a little; log the reason, but not each time."""
         if error.errno in FULL:
             self.clients.evict()
         if trio.current_time() - self._said >= AGAIN:
@@ -132,7 +132,7 @@ class WebServer:
         await trio.sleep(BREATH)
 
     def _begin(self, accepted: socket.socket) -> Conversation | None:
-        """Count a new connection at once: others may be accepted before its task has its first turn."""
+        """Register a new connection; at once, as others may be accepted before its task runs for the first time."""
         plain = QuickStream.of(trio.SocketStream(trio.socket.from_stdlib_socket(accepted)))
         try:
             ends = Ends(
@@ -140,10 +140,10 @@ class WebServer:
                 server=plain.socket.getsockname()[:2],
                 secure=self._context is not None,
             )
-        except OSError:  # it has left already
+        except OSError:  # the client has left already
             plain.close()
             return None
-        # Not `https_compatible`, which says no good-bye: in HTTP/1.0 that is how a client knows an answer's end.
+        # Not `https_compatible`, which sends no closing message: to HTTP/1.0 clients that marks the end of an answer.
         stream = plain if self._context is None else trio.SSLStream(plain, self._context, server_side=True)
         conversation = Conversation(self._roads, Wire(stream, self.stalled), ends, closing=lambda: self._stopping)
         self.clients.add(conversation)
@@ -164,10 +164,10 @@ class WebServer:
 
 
 def listen(address: str) -> list[socket.socket]:
-    """Bind HOST:PORT, before anything else starts; ":PORT" is every address of the families that there are.
+    """Bind HOST:PORT, before anything else starts; ":PORT" means all addresses, IPv4 and IPv6 where available.
 
     Raises:
-        SetupError: It is taken, or isn't ours to bind.
+        SetupError: The address is in use, or can't be bound on this machine.
     """
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
@@ -180,7 +180,7 @@ def listen(address: str) -> list[socket.socket]:
                 listener = socket.socket(family, kind, proto)
             except OSError as error:
                 if not host and error.errno == errno.EAFNOSUPPORT:
-                    continue  # a system without IPv6 still knows its name
+                    continue  # a system without IPv6 still resolves to it
                 raise
             sockets.append(listener)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -202,10 +202,13 @@ def listen(address: str) -> list[socket.socket]:
 
 
 def _keep_alive(listener: socket.socket) -> None:
-    """Have the kernel ask after silent clients: one whose machine sleeps or is gone must not hold a model for ever.
-    Connections inherit it from their listener, on both systems.
+    """Have the kernel probe silent clients: one whose machine sleeps or is gone must not keep a model busy for ever.
+
+    Connections inherit this from their listener, on Linux and macOS.
     """
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    after = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", None)  # macOS has its own name
+    after = getattr(socket, "TCP_KEEPIDLE", None) or getattr(
+        socket, "TCP_KEEPALIVE", None
+    )  # macOS names it differently
     if after is not None:
         listener.setsockopt(socket.IPPROTO_TCP, after, KERNEL_ASKS)

@@ -111,7 +111,7 @@ def _rfc3339(seconds: int) -> str:
 
 
 def _status(model: Model, lacks: str) -> dict[str, Any]:
-    # The last run may be over before the next has begun.
+    # the last run may have ended, and the next one not have begun
     between = model.state is State.UNLOADED and model.intent.load
     value = "loading" if between else _STATUS.get(model.state, "loading")
     status: dict[str, Any] = {"value": value, "reason": model.reason}
@@ -133,17 +133,17 @@ def _status(model: Model, lacks: str) -> dict[str, Any]:
 
 
 def wall(when: float | None) -> float | None:
-    """A trio time as Unix seconds."""
+    """Convert a trio time to Unix seconds."""
     if when is None or math.isinf(when):
         return None
     return round(time.time() - trio.current_time() + when, 3)
 
 
 def finite(seconds: float) -> float | None:
-    """What JSON can say; None for "never"."""
+    """Return a duration as JSON can express it; None for "never"."""
     return None if math.isinf(seconds) else seconds
 
 
 def rounded(seconds: float | None) -> float | None:
-    """To milliseconds."""
+    """Round to milliseconds."""
     return None if seconds is None else round(seconds, 3)

@@ -17,31 +17,31 @@ from ..units import Bytes, Seconds, format_bytes
 from .incoming import Incoming
 
 HELD = Bytes(131072)
-"""What is held of a body that nobody reads yet."""
+"""Bytes of a body that are buffered until they are read."""
 
 LINGER = Seconds(5)
-"""How long a client that was answered early may still send: nginx's lingering_timeout. Closing at once would reset the
-connection, and the reset throws the answer away before a client that is still sending has read it."""
+"""How long a client that was answered early may go on sending: nginx's lingering_timeout. Closing at once would reset
+the connection, and the answer would be lost before a client that is still sending has read it."""
 
 LINGER_BYTES = Bytes(32 * 1024**2)
-"""... and how much."""
+"""How many bytes it may send in that time."""
 
 
 MOMENT = Seconds(0.1)
-"""How long what is on its way anyway may take: small bodies are here before their answer, or right behind it."""
+"""How long to wait for a body that is probably on its way: small ones arrive before their answer, or right after it."""
 
 
 class Upload(TrioBody):
-    """A body that comes only as fast as it is read.
+    """A body that is received only as fast as it is read.
 
     Attributes:
-        incoming: The same at the client's side of Hypercorn, if there is such a side.
-        complete: All of it has come.
-        wasted: How many bytes came after it was known that nobody wants them.
+        incoming: The same body on the front's side of Hypercorn, if the request came through the front.
+        complete: Whether the whole body has arrived.
+        wasted: How many bytes arrived and were discarded.
     """
 
     def __init__(self, *_: object) -> None:
-        super().__init__(None, None)  # who reads it knows how large it may be
+        super().__init__(None, None)  # the size is limited where it is read
         self.incoming: Incoming | None = None
         self.complete = False
         self.wasted = 0
@@ -52,7 +52,7 @@ class Upload(TrioBody):
         self._watched = Watched()
 
     async def put(self, data: bytes) -> None:
-        """Take what came; returns when there is room for more."""
+        """Add received bytes; returns when there is room for more."""
         if self._unwanted:
             self.wasted += len(data)
         elif data:
@@ -73,7 +73,7 @@ class Upload(TrioBody):
             self.incoming.at_most(size, tell)
 
     def set_complete(self) -> None:
-        """It has come to its end."""
+        """Mark the body as complete."""
         self.complete = True
         self._watched.notify()
 
@@ -81,7 +81,7 @@ class Upload(TrioBody):
         return self
 
     async def __anext__(self) -> bytes:
-        """The next piece. Raises BodyTooLarge: see `at_most`."""
+        """Return the next piece. Raises BodyTooLarge: see `at_most`."""
         await self._watched.until(lambda: self._pieces or self.complete or self._too_large)
         if self._too_large is not None:
             raise self._too_large
@@ -97,7 +97,7 @@ class Upload(TrioBody):
         return self._all().__await__()
 
     async def _all(self) -> bytes:
-        """The whole body, for Quart's `get_data`; `web.control_body` is better."""
+        """Return the whole body, for Quart's `get_data`. Our own code uses `web.control_body`, with better limits."""
         parts: list[bytes] = []
         async for part in self:
             parts.append(part)
@@ -113,7 +113,7 @@ class Upload(TrioBody):
         self._watched.notify()
 
     async def linger(self, seconds: Seconds) -> bool:
-        """Let the client send what it is sending, within bounds; says whether that was all."""
+        """Let the client go on for up to `seconds` and `LINGER_BYTES`; returns whether the body is complete."""
         with trio.move_on_after(seconds):
             await self._watched.until(lambda: self.complete or self.wasted > LINGER_BYTES)
         return self.complete

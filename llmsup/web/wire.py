@@ -17,30 +17,30 @@ from ..units import Seconds
 log = logging.getLogger(__name__)
 
 PIECE = 65536
-"""Bytes that must be taken within the deadline; a client that is slow, but takes some, is not cut off."""
+"""Bytes to send within one deadline, so that a client that is slow but keeps reading is not cut off."""
 
 LINGER = 5.0
-"""Seconds for which what a client still sends is thrown away after the last answer: nginx's lingering_timeout. Closing
-a socket with unread data in it resets the connection, and the reset may overtake the answer (RFC 9112, 9.6)."""
+"""Seconds for which a client's bytes are discarded after the last answer: nginx's lingering_timeout. Closing a socket
+that holds unread data resets the connection, and the reset may overtake the answer (RFC 9112, 9.6)."""
 
 LINGER_BYTES = 32 * 1024**2
-"""... and how much of it."""
+"""The most bytes to discard in that time."""
 
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
-"""What trio's streams raise when the other side has left, or we have."""
+"""What trio's streams raise when either side has closed the connection."""
 
 
 class Wire:
     """One client's connection.
 
     Attributes:
-        stalled: Seconds in which a client must take something, if there is something for it.
-        ahead: What has been received and not been looked at yet.
-        broken: Nothing more can be sent: the client is gone, or half a message was left behind.
+        stalled: Seconds within which a client must read some of what is sent to it.
+        ahead: Bytes that have been received, but not used yet.
+        broken: Whether nothing more can be sent: the client is gone, or a message was only sent in part.
     """
 
     def __init__(self, stream: Any, stalled: Seconds) -> None:
-        """`stream`: a trio stream, an SSLStream maybe."""
+        """`stream`: a `QuickStream`, or a trio.SSLStream over one."""
         self.stalled = stalled
         self.broken = False
         self.ahead = b""
@@ -59,19 +59,19 @@ class Wire:
 
     @property
     def readable(self) -> bool:
-        """Something has come that nobody has looked at, or the end."""
+        """Whether there are unused bytes, or the client has closed its side."""
         return bool(self.ahead) or (self._transport is not None and self._transport.readable)
 
     @property
     def hung_up(self) -> bool:
-        """The client has closed its side, or is gone, though not all that it sent has been read."""
+        """Whether the client has closed its side or is gone, even if not all of what it sent has been read."""
         return self._transport is not None and self._transport.hung_up
 
     async def open(self) -> bool:
         """Do the TLS handshake, if there is TLS; returns False if it failed.
 
         Raises:
-            TlsWanted: The client speaks plain HTTP; from here on, so do we, to tell it.
+            TlsWanted: The client speaks plain HTTP. From then on this side does, too, so that it can be told.
         """
         if isinstance(self._stream, trio.SSLStream):
             try:
@@ -84,14 +84,14 @@ class Wire:
         return True
 
     async def receive(self) -> bytes:
-        """The next bytes; b"" when the client has closed its side, or is gone."""
+        """Return the next bytes; b"" if the client has closed its side or is gone."""
         if ahead := self.ahead:
             self.ahead = b""
             return ahead
         return await self.read()
 
     async def read(self) -> bytes:
-        """As `receive`, but not what is there already."""
+        """As `receive`, but without the bytes in `ahead`."""
         try:
             if self._quick is not None and (data := self._quick.receive_now()) is not None:
                 return data
@@ -115,7 +115,7 @@ class Wire:
         await self._send_slowly(data)
 
     async def _send_slowly(self, data: bytes) -> None:
-        self.broken = True  # also if this is cancelled: half a message was left behind
+        self.broken = True  # until all of it is sent, so also if this is cancelled midway
         try:
             for start in range(0, len(data), PIECE):
                 with trio.fail_after(self.stalled):
@@ -139,15 +139,15 @@ class Wire:
             left = LINGER_BYTES if unread or not self.secure else 0
             while left > 0 and (data := await self.receive()):
                 left -= len(data)
-        with trio.move_on_after(LINGER):  # TLS says good-bye
+        with trio.move_on_after(LINGER):  # closing TLS sends a last message
             with suppress(*GONE):
                 await self._stream.aclose()
 
     async def cut(self) -> None:
-        """Close with a reset, so that the client can't take what was sent for the whole."""
+        """Close with a reset, so that the client doesn't take a truncated answer for a complete one."""
         self.broken = True
         if self._transport is not None:
-            with suppress(OSError):  # it is gone already
+            with suppress(OSError):  # the client is gone already
                 self._transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await self.close()
 
@@ -157,13 +157,13 @@ class Wire:
 
 
 class Switched:
-    """What comes and goes on a connection that is HTTP's no longer: a `gateway.message.Duplex`."""
+    """The bytes of a connection that has been switched to another protocol: a `gateway.message.Duplex`."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
 
     async def receive(self) -> bytes:
-        """The next bytes; b"" at the end."""
+        """Return the next bytes; b"" at the end."""
         return await self._wire.receive()
 
     async def send(self, data: bytes) -> None:

@@ -10,6 +10,7 @@ from fake_run import FakeEngine, Garage
 from fleets import entries, entry, use
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from llmsup.engines.http import header_lines
 from llmsup.errors import EngineDied, ShuttingDown
 from llmsup.fleet.fleet import Fleet
 from llmsup.fleet.model.states import State
@@ -183,7 +184,7 @@ async def test_the_engine_of_a_removed_model_dies(
         backend=model,
         method="POST",
         target=b"/",
-        headers=[],
+        headers=header_lines([]),
         streaming=False,
         ttl=Seconds(0),
     )

@@ -62,6 +62,18 @@ def basic(text: str) -> str:
 # Keys...
 
 
+def test_what_was_let_in_before_is_checked_again_under_new_rules() -> None:
+    """A head that is like the last one isn't looked at again, until a reload."""
+    config = LiveConfig(Config(server=Server(api_keys=("old",))))
+    guard, request = RequestGuard(config, loopback=False), head(authorization="Bearer old")
+    guard.check(request)
+    guard.check(request.with_headers(request.headers))
+    config.replace(Config(server=Server(api_keys=("new",))))
+    for again in (request, request.with_headers(request.headers)):
+        with pytest.raises(InvalidApiKey):
+            guard.check(again)
+
+
 @pytest.mark.parametrize(
     "headers",
     [

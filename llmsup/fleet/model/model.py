@@ -92,7 +92,8 @@ class Model(Watched):
 
     def _requests_changed(self) -> None:
         """One request more or less among several in flight doesn't change any decision about memory."""
-        self.notify(minor=self.queue.in_flight > 1 and not self.queue.waiting)
+        if self.awaited:  # most often nobody does, and this is called twice for each request
+            self.notify(minor=self.queue.in_flight > 1 and not self.queue.waiting)
 
     @property
     def needs(self) -> Estimate | None:

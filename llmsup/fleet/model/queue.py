@@ -192,7 +192,10 @@ class RequestQueue:
             self._queue.remove(lease)
         elif lease in self._later:
             self._later.remove(lease)
-        self._serve()
+        if self._queue:
+            self._serve()
+        else:
+            self._changed()
 
     def set_limit(self, limit: int) -> None:
         """Serve up to `limit` requests at a time from now on."""

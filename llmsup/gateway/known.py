@@ -1,0 +1,33 @@
+"""What has been found out about a request's head, for later requests with the same one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import Factory, define
+
+from ..engines.http import HeaderLines
+
+if TYPE_CHECKING:
+    from ..config.schema import Config
+    from .api.dialect import Route
+    from .keyring import Caller
+
+
+@define(eq=False)
+class Known:
+    """A head's findings. All heads on one connection that differ only in Content-Length share them.
+
+    Attributes:
+        allowed_by: The config whose rules have let it in, if any has. With another config, it is checked again.
+        caller: Whose it was, by those rules.
+        route: Its route, once that has been looked up.
+        encoding: How its body is compressed; None if that hasn't been looked up.
+        for_engine: The header lines for the engine: for the body as it came, and for the unpacked one (True).
+    """
+
+    allowed_by: Config | None = None
+    caller: Caller | None = None
+    route: Route | None = None
+    encoding: str | None = None
+    for_engine: dict[bool, HeaderLines] = Factory(dict)

@@ -1,0 +1,52 @@
+"""A connection's last request head, so that another one like it needn't be parsed."""
+
+from __future__ import annotations
+
+from ..engines.template import LONGEST, Template
+from .head import Head, HeadReader
+
+
+class Recollection:
+    """The last head on one connection. One that was refused is never remembered.
+
+    Attributes:
+        rest: The bytes that follow the head last returned.
+    """
+
+    __slots__ = ("_last", "_template", "rest")
+
+    def __init__(self) -> None:
+        self.rest = b""
+        self._last: Head | None = None
+        self._template: Template | None = None
+
+    def feed(self, reader: HeadReader, data: bytes) -> Head | None:
+        """Process received bytes, as `HeadReader.feed` does; that is done by `reader` unless they begin with the last
+        head again, apart from its Content-Length.
+
+        What the gateway found out about that one (`Head.request`) comes along.
+
+        Raises:
+            BadRequest: The head is malformed or too large.
+        """
+        if self._template is not None and not reader.used and (found := self._template.match(data)) is not None:
+            digits, end = found
+            self.rest = data[end:]
+            return self._again(digits)
+        head = reader.feed(data)
+        if head is not None:
+            self.rest, raw = reader.rest, reader.raw
+            self._last, self._template = (head, Template(raw, head.headers)) if len(raw) <= LONGEST else (None, None)
+        return head
+
+    def _again(self, digits: bytes | None) -> Head:
+        last, template = self._last, self._template
+        assert last is not None
+        assert template is not None
+        if digits is None:
+            return last
+        headers = template.headers(digits)
+        head = Head(last.method, last.target, last.old, headers, int(digits), last.closing, last.expects)
+        if last.request is not None:
+            head.request = last.request.with_headers(headers)
+        return head
