@@ -25,7 +25,7 @@ from .table import Column, Table
 
 @click.group("key", cls=Group)
 def command() -> None:
-    """Make, show and remove keys with names.
+    """Make, list and remove API keys with names.
 
     A key says who asks, and bounds what they may: which models, how much, and whether they may load and unload. Only
     its hash is kept, in the config. `llmsup usage` shows what each has used.
