@@ -134,7 +134,7 @@ def _ollamas_port(config: Config) -> Iterator[Finding]:
     others = [each for each in sockets if not is_loopback(each.getsockname()[0])]
     for each in sockets:
         each.close()
-    if others and not config.server.api_keys:
+    if others and not config.wants_key:
         yield Finding(OPEN % address, place, lasting=False)
 
 

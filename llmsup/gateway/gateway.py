@@ -100,6 +100,8 @@ class Gateway(Watched):
                 model.note_wanted_context(route.wants_context(fields))
             if isinstance(body, Reply):
                 instead = body
+                if route.keeps and wanted_keep(fields) == Seconds(0):
+                    check_admin(caller)  # it asks for nothing but an unload
             else:
                 make = edited(body, backend.spec, match.preset, samples=route.samples)
                 if route.prepare is not None and (model := self.fleet.models.get(match.id)) is not None:

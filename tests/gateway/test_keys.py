@@ -238,6 +238,23 @@ async def test_the_control_api_is_for_admins() -> None:
             assert (await ask(served.client, key, "GET", "/running")).status == 401
 
 
+@pytest.mark.parametrize("path", ["/api/generate", "/api/chat"])
+async def test_an_unload_in_ollamas_words_is_for_admins(path: str) -> None:
+    """Other keys may load a model, which asking it does as well; what they can't unload isn't loaded instead."""
+    keys = named("user"), named("boss", admin=True)
+    async with serving(config=config(*keys, models=MODELS)) as served:
+        nothing = {"model": "qwen-small"}
+        got = await ask(served.client, "sk-user", "POST", path, {**nothing, "keep_alive": 0})
+        assert (got.status, "admin = true" in got.json["error"]) == (403, True)
+        assert served.fleet.running() == []
+        assert (await ask(served.client, "sk-user", "POST", path, nothing)).json["done_reason"] == "load"
+        assert (await ask(served.client, "sk-user", "POST", path, {**nothing, "keep_alive": 0})).status == 403
+        assert len(served.fleet.running()) == 1
+        got = await ask(served.client, "sk-boss", "POST", path, {**nothing, "keep_alive": 0})
+        assert (got.status, got.json["done_reason"]) == (200, "unload")
+        await served.until("qwen-small", lambda model: model.run is None)
+
+
 def test_every_path_of_the_app_is_for_admins_or_named() -> None:
     """A new route is closed to other keys unless somebody opens it; those that are open exist."""
     from llmsup.web.app import FOR_ALL_KEYS

@@ -12,6 +12,7 @@ from serving import Client, fake, serving
 
 from llmsup.cli import main
 from llmsup.config import Config, Server
+from llmsup.config.keys import hash_of
 from llmsup.config.load import parse
 from llmsup.engines.kinds import KINDS
 from llmsup.errors import ConfigError, SetupError
@@ -91,6 +92,18 @@ def test_check_tells_who_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             "llmsup.cli.preflight.servers_of", lambda _dir: [type("F", (), {"urls": (f"http://{ollama.address}",)})]
         )
         assert "Ollama" not in CliRunner().invoke(main, ["check", "--config", str(path)]).stderr
+
+
+def test_check_asks_for_a_key_where_others_can_reach_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key with a name is one, too."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "l.toml"
+    open_ = "[server]\nollama_listen = '0.0.0.0:0'\n[catalog]\nroots = []\nollama = ''\n"
+    for keys, told in (("", True), (f"[keys.laptop]\nhash = '{hash_of('sk-laptop')}'\n", False)):
+        path.write_text(open_ + keys)
+        got = CliRunner().invoke(main, ["check", "--config", str(path)])
+        assert got.exit_code == 0
+        assert ("anyone who can reach 0.0.0.0:0" in got.stderr) == told
 
 
 def test_nobody_is_nobody() -> None:
