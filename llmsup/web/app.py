@@ -43,7 +43,6 @@ log = logging.getLogger(__name__)
 
 FOR_ALL_KEYS = frozenset(
     (
-        "/",
         "/health",
         "/v1/health",
         "/props",
