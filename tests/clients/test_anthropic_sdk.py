@@ -8,6 +8,9 @@ import anthropic
 import pytest
 
 HELLO: Any = [{"role": "user", "content": "hi"}]
+COLD = {"temperature": 0}
+"""The same answer each time. The library has no word for it any more; the server has."""
+
 TOOL: Any = {
     "name": "f",
     "description": "does it",
@@ -28,7 +31,9 @@ def test_models(anthropic_real: anthropic.Anthropic) -> None:
 
 @pytest.mark.client("anthropic (Python)", "POST /v1/messages")
 def test_messages(anthropic_real: anthropic.Anthropic) -> None:
-    answer = anthropic_real.messages.create(model="chat", max_tokens=3, system="Be brief.", messages=HELLO)
+    answer = anthropic_real.messages.create(
+        model="chat", max_tokens=3, extra_body=COLD, system="Be brief.", messages=HELLO
+    )
     assert answer.content[0].type == "text"
     assert (bool(answer.content[0].text), answer.stop_reason, answer.role) == (True, "max_tokens", "assistant")
     assert (answer.model, answer.usage.output_tokens) == ("chat", 3)
@@ -37,9 +42,11 @@ def test_messages(anthropic_real: anthropic.Anthropic) -> None:
 @pytest.mark.client("anthropic (Python)", "POST /v1/messages", streamed=True)
 def test_messages_streamed(anthropic_real: anthropic.Anthropic) -> None:
     """Event by event, and by the helper that puts them together."""
-    events = list(anthropic_real.messages.create(model="chat", max_tokens=3, messages=HELLO, stream=True))
+    events = list(
+        anthropic_real.messages.create(model="chat", max_tokens=3, extra_body=COLD, messages=HELLO, stream=True)
+    )
     assert (events[0].type, events[-1].type) == ("message_start", "message_stop")
-    with anthropic_real.messages.stream(model="chat", max_tokens=3, messages=HELLO) as stream:
+    with anthropic_real.messages.stream(model="chat", max_tokens=3, extra_body=COLD, messages=HELLO) as stream:
         text = "".join(stream.text_stream)
         whole = stream.get_final_message()
     assert whole.content[0].type == "text"
@@ -97,7 +104,9 @@ def test_a_schema_is_passed_on(anthropic_fake: anthropic.Anthropic) -> None:
 @pytest.mark.client("anthropic (Python)", "POST /v1/messages?beta=true")
 def test_beta(anthropic_real: anthropic.Anthropic) -> None:
     betas = ["interleaved-thinking-2025-05-14", "fine-grained-tool-streaming-2025-05-14"]
-    answer = anthropic_real.beta.messages.create(model="chat", max_tokens=2, messages=HELLO, betas=betas)
+    answer = anthropic_real.beta.messages.create(
+        model="chat", max_tokens=2, messages=HELLO, betas=betas, extra_body=COLD
+    )
     assert answer.usage.output_tokens == 2
     assert anthropic_real.beta.messages.count_tokens(model="chat", messages=HELLO, betas=betas).input_tokens
 

@@ -34,7 +34,7 @@ def test_models(openai_real: openai.OpenAI) -> None:
 
 @pytest.mark.client("openai (Python)", "POST /v1/chat/completions")
 def test_chat(openai_real: openai.OpenAI) -> None:
-    answer = openai_real.chat.completions.create(model="chat", messages=HELLO, max_tokens=3)
+    answer = openai_real.chat.completions.create(model="chat", messages=HELLO, max_tokens=3, temperature=0)
     assert answer.choices[0].message.content
     assert (answer.choices[0].finish_reason, answer.model) == ("length", "chat")
     assert answer.usage
@@ -46,7 +46,7 @@ def test_chat_streamed(openai_real: openai.OpenAI) -> None:
     usage: Any = {"include_usage": True}
     chunks = list(
         openai_real.chat.completions.create(
-            model="chat", messages=HELLO, max_tokens=3, stream=True, stream_options=usage
+            model="chat", messages=HELLO, max_tokens=3, temperature=0, stream=True, stream_options=usage
         )
     )
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
@@ -156,7 +156,9 @@ def test_completions_streamed(openai_real: openai.OpenAI) -> None:
 
 @pytest.mark.client("openai (Python)", "POST /v1/responses")
 def test_responses(openai_real: openai.OpenAI) -> None:
-    answer = openai_real.responses.create(model="chat", instructions="Be brief.", input="hi", max_output_tokens=3)
+    answer = openai_real.responses.create(
+        model="chat", instructions="Be brief.", input="hi", max_output_tokens=3, temperature=0
+    )
     assert (bool(answer.output_text), answer.object, answer.model) == (True, "response", "chat")
     assert answer.usage
     assert answer.usage.output_tokens == 3
@@ -173,7 +175,9 @@ def test_responses_structured(openai_real: openai.OpenAI) -> None:
 
 @pytest.mark.client("openai (Python)", "POST /v1/responses", streamed=True)
 def test_responses_streamed(openai_real: openai.OpenAI) -> None:
-    events = list(openai_real.responses.create(model="chat", input="hi", max_output_tokens=3, stream=True))
+    events = list(
+        openai_real.responses.create(model="chat", input="hi", max_output_tokens=3, temperature=0, stream=True)
+    )
     assert "".join(event.delta for event in events if event.type == "response.output_text.delta")
     last = events[-1]
     assert last.type == "response.completed"
