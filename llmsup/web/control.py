@@ -19,9 +19,9 @@ from ..fleet.reconciler import Reconciler
 from ..gateway.body import JsonBody
 from ..units import Bytes
 from .answers import as_json
-from .connection import LeasingRequest
 from .control_body import control_body
 from .events import as_events
+from .leasing import LeasingRequest
 from .llama_server_events import follow
 from .llama_server_list import as_ollama_lists
 from .llama_swap import BY_HAND

@@ -8,7 +8,7 @@ from quart import Blueprint, Response, request
 
 from ..gateway.usage import Tally, Usage
 from .answers import as_json
-from .connection import LeasingRequest
+from .leasing import LeasingRequest
 
 
 def usage(used: Usage) -> Blueprint:
