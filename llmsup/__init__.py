@@ -12,7 +12,7 @@ what stands left of a `<` knows nothing of what stands right of it. `tests/test_
     catalog/     which models there are: GGUF headers, LM Studio's folders, Ollama's store, names
                  gguf < ollama.compat < found < gguf.header_cache < name_parts < ollama < the rest
     engines/     how a model becomes a command line, and how an engine is spoken to (connection, pool)
-                 sampling, address < launch, cores, context < llama_server.flags < llama_server.probe
+                 sampling, address < launch, cores, context < llama_server.flags < llama_server.flag_probe
                  < kind < finding < llama_server < the rest
     memory/      who may stay and who goes · what the machine says · what a model costs, estimated and measured
                  amounts < policy < machine < cost

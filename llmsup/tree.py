@@ -22,8 +22,8 @@ from .catalog.library import HEADERS, Library
 from .config.live import LiveConfig
 from .config.schema import Config
 from .engines.kinds import KINDS
+from .engines.llama_server.flag_probe import FlagProbe
 from .engines.llama_server.kind import installed
-from .engines.llama_server.probe import Probe
 from .engines.missing import without_engine
 from .engines.registry import Kinds
 from .engines.selector import EngineSelector
@@ -131,7 +131,7 @@ class Tree(Watched):
         sockets = SocketDirectory()
         inheritance = Inheritance(lambda: self.config.now.secret_variables)
         orphans = Orphans(sockets.path, inheritance)  # removes the directory at the very end, even if we are killed
-        selector = EngineSelector(config=self.config, probe=Probe(inheritance=inheritance), kinds=self.kinds)
+        selector = EngineSelector(config=self.config, probe=FlagProbe(inheritance=inheritance), kinds=self.kinds)
         events, state_dir = Events(), self.config.now.server.state_dir
         pressure_file = Linux().pressure_file if sys.platform == "linux" else None
         sampler = Sampler(inheritance=inheritance)

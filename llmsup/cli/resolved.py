@@ -21,7 +21,7 @@ from ..config.wording import dotted
 from ..engines.address import TcpAddress
 from ..engines.kinds import KINDS
 from ..engines.launch import Launch
-from ..engines.llama_server.probe import Probe
+from ..engines.llama_server.flag_probe import FlagProbe
 from ..engines.missing import without_engine
 from ..engines.selector import EngineSelector
 from ..errors import SetupError
@@ -101,7 +101,7 @@ async def resolve(config: Config, snapshot: Snapshot, source: str, *, found: boo
         source: The config's name in mistakes.
         found: Also resolve the models without a table.
     """
-    probe = Probe(inheritance=Inheritance(lambda: config.secret_variables))
+    probe = FlagProbe(inheritance=Inheritance(lambda: config.secret_variables))
     selector = EngineSelector(config=LiveConfig(config), probe=probe, kinds=KINDS)
     disk = Disk(snapshot=snapshot, engines=KINDS)
     served = await trio.to_thread.run_sync(entries, config, disk)

@@ -15,8 +15,8 @@ from llmsup.config.schema import ModelSpec
 from llmsup.engines.bundled import kind as bundled
 from llmsup.engines.llama_server.command_line import ServerStart, launch
 from llmsup.engines.llama_server.corrections import Corrected, corrections
+from llmsup.engines.llama_server.flag_probe import FlagProbe, parse_flags
 from llmsup.engines.llama_server.flags import Dialect
-from llmsup.engines.llama_server.probe import Probe, parse_flags
 from llmsup.errors import SetupError
 
 B10068 = Dialect(
@@ -175,7 +175,7 @@ def test_a_launch_has_the_corrections() -> None:
 
 async def test_the_real_one_knows_what_we_correct_to() -> None:
     """Every family's flag that a real llama-server has is found in its own help."""
-    dialect = await Probe().dialect(llama_server())
+    dialect = await FlagProbe().dialect(llama_server())
     for wrong in ("--typ-p", "--mirostat-tau", "--dynatemp-exponent", "--repetition-penalty"):
         (right,) = correct(spec(wrong), dialect).words
         assert right in dialect.flags

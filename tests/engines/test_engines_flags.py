@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from llmsup.config.sampling import PARAMETERS
 from llmsup.config.schema import GiB, ModelSpec
 from llmsup.engines.bundled.flags import FLAGS
+from llmsup.engines.llama_server.flag_probe import parse_flags
 from llmsup.engines.llama_server.flags import Dialect, check_args, render
-from llmsup.engines.llama_server.probe import parse_flags
 from llmsup.engines.sampling import FIELDS, WHOLE_CONTEXT, read_flag, request_fields
 from llmsup.errors import SetupError, SetupErrors
 from llmsup.units import Bytes

@@ -72,7 +72,7 @@ class _Entry:
 
 
 @define
-class Probe:
+class FlagProbe:
     """Asks binaries for their flags and their version, and caches the answers.
 
     Attributes:
