@@ -99,8 +99,8 @@ def look() -> tuple[Entry, list[Entry]]:
         status = {"value": "failed", "error": entry.refusal} if entry.refusal else {"value": "unloaded"}
         if name in missing:
             status["no_engine"] = missing[name]
-        needs = estimate(entry.spec, entry.found)
-        facts = listing(entry, needs, cost(entry, needs, None), most, called.own(name, entry.also))
+        estimated = estimate(entry.spec, entry.found)
+        facts = listing(entry, estimated, cost(entry, estimated, None), most, called.own(name, entry.also))
         listed = () if entry.spec.unlisted else presets(entry.spec)
         models += [{"id": preset_name(name, preset), "status": status, **facts} for preset in listed]
     left_out = [{"path": str(left.path), "reason": left.reason} for left in snapshot.left_out]

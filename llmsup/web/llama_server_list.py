@@ -26,9 +26,9 @@ def tags_and_meta(model: Model) -> dict[str, Any]:
 
 
 def _of_header(model: Model) -> dict[str, Any]:
-    entry, needs = model.served, model.needs
+    entry, estimated = model.served, model.estimate
     facts = entry.found.facts if entry.found else None
-    context = needs.context.n_ctx_seq if needs else stated_context(model.spec)
+    context = estimated.context.n_ctx_seq if estimated else stated_context(model.spec)
     known = {"n_ctx": context, "ftype": quantisation(entry)}
     if facts:
         known |= {

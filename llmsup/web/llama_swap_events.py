@@ -112,7 +112,7 @@ def _logs(lines: Iterable[str]) -> Iterable[tuple[str, Any]]:
 
 def _model(model: Model) -> dict[str, Any]:
     spec, has = model.spec, capabilities(model.served)
-    context = model.needs.context.n_ctx_seq if model.needs else stated_context(spec)
+    context = model.estimate.context.n_ctx_seq if model.estimate else stated_context(spec)
     can = {"vision": "vision" in has, "function_calling": "tools" in has, "reranker": spec.kind == "rerank"}
     return {
         "id": spec.name,

@@ -95,7 +95,7 @@ def model_entry(
         "created_at": _rfc3339(created),
         "owned_by": "llmsup",
         "status": _status(model, lacks),
-        **listing(model.served, model.needs, cost, ceiling, names),
+        **listing(model.served, model.estimate, cost, ceiling, names),
         **tags_and_meta(model),
         "aliases": names_of_preset(model.spec, preset),
     }

@@ -85,7 +85,7 @@ class Model(Watched):
         self.crashes = 0
         self.failure: Failure | None = None
         self.backoff = Backoff()
-        self._needs: tuple[Entry | None, Estimate | None] = (None, None)  # computed once for an entry
+        self._estimate: tuple[Entry | None, Estimate | None] = (None, None)  # computed once for an entry
         self.intent = Intent.of_new(preload=entry.preloads)
         self.starved = False
         self.ports_tried = 0
@@ -95,19 +95,19 @@ class Model(Watched):
         self.notify(minor=self.queue.in_flight > 1 and not self.queue.waiting)
 
     @property
-    def needs(self) -> Estimate | None:
+    def estimate(self) -> Estimate | None:
         """Its estimated size in memory; None if that can't be told from a file."""
-        entry, needs = self._needs
+        entry, estimated = self._estimate
         if entry is not self.served:
-            needs = estimate(self.spec, self.served.found, self._kinds) if self.served.found else None
-            self._needs = (self.served, needs)
-        return needs
+            estimated = estimate(self.spec, self.served.found, self._kinds) if self.served.found else None
+            self._estimate = (self.served, estimated)
+        return estimated
 
     @property
     def context(self) -> int | None:
         """What one request can have, in tokens; None if that isn't known."""
-        needs = self.needs
-        return (needs.context.n_ctx_seq if needs else stated_context(self.spec)) or None
+        estimated = self.estimate
+        return (estimated.context.n_ctx_seq if estimated else stated_context(self.spec)) or None
 
     def note_wanted_context(self, tokens: int) -> None:
         """A client asked for so much context. Nothing is loaded anew for that: it is remembered for `llmsup why`, and
