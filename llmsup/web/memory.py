@@ -153,7 +153,7 @@ def decision_as_json(decision: Decision) -> dict[str, Any]:
         "left": decision.left or None,
         "bytes": decision.bytes,
         "victims": decision.victims,
-        "hold": decision.hold,
+        "paused": decision.paused,
         "holders": decision.holders,
         "level": decision.level,
         "ceiling_bytes": decision.ceiling,

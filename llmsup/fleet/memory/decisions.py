@@ -99,4 +99,4 @@ def _log(decision: Decision) -> None:
 
 
 def _same(one: Decision, other: Decision) -> bool:
-    return (one.kind, one.hold, one.holders, one.left) == (other.kind, other.hold, other.holders, other.left)
+    return (one.kind, one.paused, one.holders, one.left) == (other.kind, other.paused, other.holders, other.left)

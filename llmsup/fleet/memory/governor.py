@@ -173,7 +173,7 @@ class Governor(MemoryView):
         decisions = admit_all(needs, machine, loaded_models, rules=self.rules)
         for decision in decisions:
             self._carry_out(decision)
-        self._ledger.pause({name for decision in decisions for name in decision.hold})
+        self._ledger.pause({name for decision in decisions for name in decision.paused})
         self._again = min((decision.again for decision in decisions), default=math.inf)
 
     def _need(self, ask: Ask, machine: Machine, loaded_models: list[LoadedModel]) -> Need:
@@ -191,12 +191,12 @@ class Governor(MemoryView):
             since=ask.first,
             load_seconds=self.load_seconds(ask.model),
             evicts=bool(ask.model.queue.waiting) or not ask.model.intent.no_eviction,
-            held=ask.held,
+            paused=ask.paused,
         )
 
     def _carry_out(self, decision: Decision) -> None:
         ask = next(ask for ask in self.asks if ask.name == decision.model)
-        ask.reason, ask.held = decision.reason, frozenset(decision.hold)
+        ask.reason, ask.paused = decision.reason, frozenset(decision.paused)
         self.records.add(decision)
         match decision.kind:
             case "admit" | "evict":

@@ -104,8 +104,8 @@ class MemoryView:
         """The bytes read to load it: its file's size, or what it asks for if it has no file."""
         if model.entry.found:
             return model.entry.found.size
-        held, ask = self._ledger.of(model), self._asks.get(model)
-        return held.reads if held else ask.bytes if ask else 0
+        grant, ask = self._ledger.of(model), self._asks.get(model)
+        return grant.reads if grant else ask.bytes if ask else 0
 
     def by_worth(self, models: list[Model]) -> list[Model]:
         """Some models, the most worth keeping first; those that wait to be admitted come before all others."""
