@@ -61,7 +61,7 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
 
     @routes.get("/running")
     async def running() -> Response:
-        entries = [running_entry(model, governor.footprint(model)) for model in governor.by_worth(fleet.running())]
+        entries = [running_entry(model, governor.footprint(model)) for model in governor.dearest_first(fleet.running())]
         return as_json({"running": entries} if request.args.get("format") == "llama-swap" else entries)
 
     @routes.post("/reload-config")

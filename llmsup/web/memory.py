@@ -21,7 +21,7 @@ from ..memory.policy.eviction_cost import loss
 from ..memory.policy.inputs import LoadedModel, Machine
 from ..units import Seconds
 from .answers import as_json
-from .status import finite, rounded, running_entry, standing, wall
+from .status import finite, rounded, running_entry, state_and_reason, wall
 
 
 def memory(fleet: Fleet, governor: Governor) -> Blueprint:
@@ -64,7 +64,7 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
     @routes.get("/memory/<model:name>")
     async def one(name: str) -> Response:
         model = fleet.find_running(name)
-        state, _ = standing(model)
+        state, _ = state_and_reason(model)
         footprint = governor.footprint(model)
         loaded = next((each for each in governor.loaded_models() if each.name == model.spec.name), None)
         return as_json(

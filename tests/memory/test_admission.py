@@ -14,7 +14,7 @@ from llmsup.memory.cost.load_speed import ASSUMED, Speed
 from llmsup.memory.policy.admission import Claim, admit, admit_all
 from llmsup.memory.policy.cheapest import Candidate, cheapest
 from llmsup.memory.policy.decision import Decision
-from llmsup.memory.policy.eviction_cost import HALF_LIFE, VISIT, Rate, chance, loss, most_worth_first
+from llmsup.memory.policy.eviction_cost import HALF_LIFE, VISIT, Rate, chance, dearest_first, loss
 from llmsup.memory.policy.inputs import LoadedModel, Machine, Need, Rules, host_pools
 from llmsup.memory.policy.pressure import BACK_OFF, SETTLE, SETTLE_CRITICAL, Relief, relieve
 from llmsup.memory.policy.refaults import QUIET, SOON, Refaults
@@ -363,7 +363,7 @@ def test_the_list_of_the_running_ends_with_the_first_to_go() -> None:
         model("expired", 1, ttl_expired=True),
         model("high", 1, priority="high", last_used=0),
     ]
-    order = [each.name for each in most_worth_first(loaded_models, NOW, RULES)]
+    order = [each.name for each in dearest_first(loaded_models, NOW, RULES)]
     assert order == ["pinned", "busy", "high", "idle", "expired"]
 
 

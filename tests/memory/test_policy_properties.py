@@ -107,7 +107,7 @@ def enough(chosen: Iterable[Candidate], lacks: Amounts) -> bool:
 
 def losses(chosen: tuple[Candidate, ...]) -> tuple[int, ...]:
     """The loss of each rank, the most important first."""
-    return tuple(sum(each.points for each in chosen if each.rank == rank) for rank in (2, 1, 0, -1))
+    return tuple(sum(each.eviction_cost for each in chosen if each.rank == rank) for rank in (2, 1, 0, -1))
 
 
 def protected(loaded: LoadedModel) -> bool:
@@ -298,7 +298,7 @@ def test_up_to_twelve_it_is_the_best_of_all_sets(some: list[Candidate], lacks: A
 
     def key(given: Iterable[Candidate]) -> tuple[tuple[int, ...], int, int, list[str]]:
         chosen = tuple(given)
-        ordered = sorted(chosen, key=lambda each: (each.rank, each.points, each.name))
+        ordered = sorted(chosen, key=lambda each: (each.rank, each.eviction_cost, each.name))
         freed = sum(each.frees[CEILING] + each.frees[HOST] for each in chosen)
         return losses(chosen), len(chosen), freed, [each.name for each in ordered]
 

@@ -15,7 +15,7 @@ from ...memory.machine.gauge import Pressure
 from ...memory.machine.reading import Reading
 from ...memory.policy.decision import Decision
 from ...memory.policy.eligibility import stays
-from ...memory.policy.eviction_cost import most_worth_first
+from ...memory.policy.eviction_cost import dearest_first
 from ...memory.policy.inputs import RULES, LoadedModel, Machine, Rules
 from ...memory.policy.pressure import stays_under_pressure
 from ...memory.policy.rivals import Rivals
@@ -86,7 +86,7 @@ class MemoryView:
     def loaded_models(self) -> list[LoadedModel]:
         """The models that have memory, the most worth keeping first."""
         now = trio.current_time()
-        return most_worth_first(self._loaded_models(now), now, self.rules)
+        return dearest_first(self._loaded_models(now), now, self.rules)
 
     def _loaded_models(self, now: float) -> list[LoadedModel]:
         return [
@@ -107,7 +107,7 @@ class MemoryView:
         grant, ask = self._ledger.of(model), self._asks.get(model)
         return grant.reads if grant else ask.bytes if ask else 0
 
-    def by_worth(self, models: list[Model]) -> list[Model]:
+    def dearest_first(self, models: list[Model]) -> list[Model]:
         """Some models, the most worth keeping first; those that wait to be admitted come before all others."""
         place = {loaded.name: number for number, loaded in enumerate(self.loaded_models())}
         return sorted(models, key=lambda model: place.get(model.spec.name, -1))

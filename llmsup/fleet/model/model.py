@@ -59,7 +59,7 @@ class Model(Watched):
         failure: Why it is `failed`.
         intent: What is wanted of it apart from serving requests, and why.
         backoff: When it may be started again after something went wrong.
-        starved: Its last load ran out of memory, and is being retried once.
+        oom_retry: Its last load ran out of memory, and is being retried once.
         ports_tried: How many ports other programs took from its engine while it was being started.
         demand: How often it is asked for.
         history: What has happened to it so far.
@@ -87,7 +87,7 @@ class Model(Watched):
         self.backoff = Backoff()
         self._estimate: tuple[Entry | None, Estimate | None] = (None, None)  # computed once for an entry
         self.intent = Intent.of_new(preload=entry.preloads)
-        self.starved = False
+        self.oom_retry = False
         self.ports_tried = 0
 
     def _requests_changed(self) -> None:

@@ -16,7 +16,7 @@ from ..amounts import CEILING, ZERO, Amounts, add_up
 from .cheapest import Candidate, cheapest
 from .decision import Decision, Weighed
 from .eligibility import for_load, had_its_turn, until
-from .eviction_cost import points
+from .eviction_cost import eviction_cost
 from .inputs import RANKS, RULES, LoadedModel, Machine, Need, Rules, taken
 
 
@@ -85,7 +85,7 @@ def admit(
     chosen = _enough(free_to_go, lacks, alone if len(free_to_go) == len(remain) else None, rules)
     if chosen:
         names = tuple(each.name for each in chosen)
-        lost = sum(each.points for each in chosen) / 1e6
+        lost = sum(each.eviction_cost for each in chosen) / 1e6
         reason = f"it needs {size}, and {free} is free; {', '.join(names)} can go for {lost:.3g} s of expected reload"
         return evolve(seen, kind="evict", reason=reason, victims=names)
     paused = _paused_for(need, machine, loaded_models, kept, lacks, alone, rules)
@@ -165,7 +165,7 @@ def _enough(
     chosen = cheapest(candidates, lacks, exact=rules.exact)
     if chosen or alone is None or not ZERO.covers(alone):
         return chosen
-    return tuple(sorted(candidates, key=lambda each: (each.rank, each.points, each.name)))
+    return tuple(sorted(candidates, key=lambda each: (each.rank, each.eviction_cost, each.name)))
 
 
 def _never(asked: Mapping[str, int], machine: Machine) -> str:
@@ -179,7 +179,7 @@ def _never(asked: Mapping[str, int], machine: Machine) -> str:
 
 
 def _candidate(seen: Weighed, machine: Machine) -> Candidate:
-    return Candidate(seen.name, machine.frees(seen.cost, seen.freeable), seen.rank, points(seen.loss))
+    return Candidate(seen.name, machine.frees(seen.cost, seen.freeable), seen.rank, eviction_cost(seen.loss))
 
 
 def _wait(seen: Decision, loaded_models: Sequence[LoadedModel], reason: str) -> Decision:
