@@ -158,7 +158,7 @@ class Tree(Watched):
             without_engine=partial(without_engine, selector),
         )
         gateway.rescan = reconciler.rescan
-        bridge = BridgeScheduler(self.config, orphans, rescan=reconciler.rescan, told=events.write)
+        bridge = BridgeScheduler(self.config, orphans, rescan=reconciler.rescan, announce=events.write)
         app = build_app(gateway, fleet, reconciler, governor, bridge)
         roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout(), self.routes)
         server = self.config.now.server

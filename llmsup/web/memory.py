@@ -10,9 +10,9 @@ from attrs import asdict
 from quart import Blueprint, Response
 
 from ..fleet.fleet import Fleet
-from ..fleet.memory.decisions import Record
+from ..fleet.memory.decisions import DecisionRecord
 from ..fleet.memory.governor import Governor
-from ..fleet.model.history import Entry
+from ..fleet.model.history import HistoryEntry
 from ..fleet.model.model import Model
 from ..memory.amounts import add_up
 from ..memory.machine.reading import Reading
@@ -135,7 +135,7 @@ def _reading(reading: Reading | None) -> dict[str, Any] | None:
     return None if reading is None else asdict(reading)
 
 
-def _record(record: Record) -> dict[str, Any]:
+def _record(record: DecisionRecord) -> dict[str, Any]:
     return {
         "at": record.at,
         **decision_as_json(record.decision),
@@ -178,7 +178,7 @@ def _weighed(weighed: Iterable[Weighed]) -> list[dict[str, Any]]:
     ]
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
+def _entry(entry: HistoryEntry) -> dict[str, Any]:
     return {
         "at": entry.at,
         "what": entry.what,

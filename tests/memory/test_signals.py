@@ -40,7 +40,7 @@ def found(reading: Reading, some: float | None = None, full: float | None = None
     return {each.name: each for each in seen}
 
 
-AMOUNTS = {"low", "very low", "sinking", "gone"}
+AMOUNTS = {"low", "very low", "falling", "gone"}
 """The signs in what is available, without any other reading."""
 
 

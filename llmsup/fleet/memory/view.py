@@ -24,7 +24,7 @@ from ..model.model import Model
 from .ask import Ask
 from .costs import CostSource
 from .grant import Ledger
-from .reclaim import Watch
+from .reclaim import Monitor
 
 
 class MemoryView:
@@ -34,10 +34,10 @@ class MemoryView:
         left: Why no model is evicted although memory is short; None if one is, or it isn't.
     """
 
-    def __init__(self, config: LiveConfig, watch: Watch, costs: CostSource) -> None:
+    def __init__(self, config: LiveConfig, monitor: Monitor, costs: CostSource) -> None:
         self._config = config
         self.left: Decision | None = None
-        self._watch = watch
+        self._monitor = monitor
         self._costs = costs
         self._ledger = Ledger()
         self._asks: dict[Model, Ask] = {}
@@ -51,17 +51,17 @@ class MemoryView:
     @property
     def reading(self) -> Reading | None:
         """The last reading of the machine's memory, or None."""
-        return self._watch.reading
+        return self._monitor.reading
 
     @property
     def pressure(self) -> Pressure:
         """The memory pressure."""
-        return self._watch.pressure
+        return self._monitor.pressure
 
     @property
     def problem(self) -> str:
         """Why memory can't be read at the moment, or ""."""
-        return self._watch.problem
+        return self._monitor.problem
 
     @property
     def asks(self) -> list[Ask]:
@@ -81,7 +81,7 @@ class MemoryView:
 
     def machine(self) -> Machine:
         """The machine, as the policy sees it now."""
-        return self._watch.machine(trio.current_time())
+        return self._monitor.machine(trio.current_time())
 
     def loaded_models(self) -> list[LoadedModel]:
         """The models that have memory, the most worth keeping first."""

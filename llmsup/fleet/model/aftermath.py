@@ -83,7 +83,7 @@ def _fail(model: Model, failure: Failure) -> None:
     model.backoff.failed()
     model.become(State.FAILED, failure.message)
     model.history.note("fail", failure.message)
-    model.queue.refuse(model.told_of(failure))
+    model.queue.refuse(model.error_for(failure))
 
 
 def _note_end(model: Model, run: Run, outcome: Outcome) -> None:

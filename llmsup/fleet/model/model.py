@@ -146,7 +146,7 @@ class Model(Watched):
         """
         self._check()
         if self._failed_lately is not None:
-            raise self.told_of(self._failed_lately)
+            raise self.error_for(self._failed_lately)
         now = trio.current_time()
         self.demand.asked(now, self.load_seconds)
         return self.queue.enter(Seconds(min(ttl, self.spec.max_ttl)), client, now)
@@ -318,7 +318,7 @@ class Model(Watched):
     def _refused(self) -> ModelFailed:
         return ModelFailed(f"model {self.spec.name} can't be served: {self.entry.refusal}")
 
-    def told_of(self, failure: Failure) -> Error:
+    def error_for(self, failure: Failure) -> Error:
         """A failure as a client gets it now: with the rest of the cool-down as the time to retry after."""
         return as_error(failure, retry_in=max(1.0, self.retry_in))
 

@@ -181,7 +181,7 @@ def _scarce(reading: Reading, marks: Watermarks, fall: float, *, falls: bool) ->
     # An unload takes a second or more: started when the memory is all but gone, it comes too late.
     soon = available < marks.low and fall * GONE_IN > available
     reason = f"{reason}, and it falls by {format_bytes(fall)} a second"
-    yield Signal("sinking", "critical", 1, soon, not soon, missing, reason)
+    yield Signal("falling", "critical", 1, soon, not soon, missing, reason)
     # The little that a small control group has is gone within a second: there the second reading must be enough.
     now = soon and falls and fall > available
     yield Signal("gone", "critical", TWO_LOOKS, now, not now, missing, reason)

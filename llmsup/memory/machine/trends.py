@@ -47,7 +47,7 @@ class Trend:
         return self.mean > 0 and not self.rested
 
 
-def sinking(available: int | None, before: Trend | None, seconds: float | None) -> Trend | None:
+def trend(available: int | None, before: Trend | None, seconds: float | None) -> Trend | None:
     """The mean after another reading; None where nothing is known.
 
     Args:
