@@ -74,7 +74,7 @@ class Tree(Watched):
         sockets: Listening already, so that a port in use is found out before anything starts.
         book: Gets the engines' lines; the caller may write its own log there too.
         reread: Reads the config again; None if it can't change.
-        token: A key that is always good, for the commands of the user whom we run for; "" for none.
+        token: A key that is always valid, for the commands of the user we run as; "" for none.
         stalled: Seconds after which a client that reads nothing is cut off.
         kinds: The kinds of engine that models may run on.
         routes: Which path belongs to which API.

@@ -30,7 +30,7 @@ def edited(body: JsonBody, spec: ModelSpec, preset: str, *, samples: bool) -> Ca
 def prepared(
     route: Route, fields: JsonBody, body: JsonBody, model: Model, preset: str
 ) -> Callable[[BackendRun], Awaitable[Callable[[BackendRun], Payload]]] | None:
-    """What prepares the body; None if nobody knows how much the engine computes at once."""
+    """What prepares the body; None if it isn't known how much the engine computes at once."""
     if route.prepare is None or model.estimate is None:
         return None
     prepare, context = route.prepare, model.estimate.context

@@ -42,13 +42,13 @@ class Listener(TCPServer):
     stream: ServersEnd  # type: ignore[assignment]  # Hypercorn's is declared as TLS over a socket
 
     async def protocol_send(self, event: Event) -> None:
-        """As in Hypercorn, but as said above; and what is cancelled waits for nobody."""
+        """As in Hypercorn, but as said above; and a cancelled send doesn't wait for its client."""
         if not isinstance(event, RawData):
             with trio.CancelScope(shield=True, deadline=trio.current_time() + BRIEF):
                 await super().protocol_send(event)
             return
         if not event.data:
-            return  # the end of a message whose length was told has no bytes: a third of all sends
+            return  # the end of a message with a Content-Length has no bytes: a third of all sends
         async with self.send_lock:
             try:
                 await self.stream.send_all(event.data)
@@ -60,7 +60,7 @@ class Listener(TCPServer):
 
 
 class HypercornServer:
-    """Serves an ASGI app to whoever has the other end of a pipe."""
+    """Serves an ASGI app over pipes."""
 
     def __init__(self, app: ASGIFramework) -> None:
         self._app = ASGIWrapper(app)

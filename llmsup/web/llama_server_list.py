@@ -1,6 +1,6 @@
-"""What llama-server and its router tell of models in their list, which some of their clients read.
+"""What llama-server and its router say of models in their list, for their clients.
 
-It does not know what llmsup tells besides (`status`, `listing`).
+llmsup's own part of the list is in `status` and `listing`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ..fleet.model.model import Model
 
 
 def tags_and_meta(model: Model) -> dict[str, Any]:
-    """`tags` and `meta`, as its engine tells them while it is loaded; else `meta` has what its file's header tells.
+    """`tags` and `meta`, as its engine gives them while it is loaded; else `meta` has what its file's header says.
     Lengths are in tokens, `size` in bytes; what isn't known is left out.
     """
     engine = model.run.engine if model.run else None

@@ -17,36 +17,36 @@ MOMENT = Seconds(0.02)
 
 
 class Watchable(Protocol):
-    """Somebody who is being answered."""
+    """A client that is being answered."""
 
     def watch(self) -> bool:
         """Begin to watch; False: that can't be done yet."""
 
 
 class Lookout:
-    """Those who have been answered for less than a moment, or can't be watched yet."""
+    """Clients whose answer began less than a moment ago, or that can't be watched yet."""
 
     def __init__(self) -> None:
         self._served: dict[Watchable, float] = {}
-        self._anybody = trio.Event()
+        self._some = trio.Event()
 
     def add(self, one: Watchable, since: float) -> None:
         """Its answer begins; `since`: now, or a moment ago (trio time)."""
         self._served[one] = since
-        self._anybody.set()
+        self._some.set()
 
     def remove(self, one: Watchable) -> None:
         """It has its answer."""
         self._served.pop(one, None)
 
     async def run(self) -> None:
-        """Look, as long as there is anybody; for ever."""
+        """Look for clients to watch, for ever; sleeps while there are none."""
         while True:
-            await self._anybody.wait()
+            await self._some.wait()
             await trio.sleep(MOMENT)
             before = trio.current_time() - MOMENT
             for one, since in list(self._served.items()):
                 if since <= before and one.watch():
                     del self._served[one]
             if not self._served:
-                self._anybody = trio.Event()
+                self._some = trio.Event()

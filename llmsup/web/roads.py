@@ -22,7 +22,7 @@ class Roads:
 
     Attributes:
         fast: As `server.fast`: else nothing but upgrades goes straight into the gateway.
-        lookout: Has those watched who are being answered.
+        lookout: Has clients watched that are being answered.
         routes: Which requests are the gateway's.
     """
 

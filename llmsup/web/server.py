@@ -24,7 +24,7 @@ from .wire import Wire
 log = logging.getLogger(__name__)
 
 STALLED = Seconds(60)
-"""How long a client may leave sent bytes untaken. Without a limit it could hold its model for ever."""
+"""How long a client may take no bytes. Without a limit it could hold its model for ever."""
 
 KERNEL_ASKS = 60
 """Seconds of silence after which the kernel asks whether the other side is still there. It asks some more times; after
@@ -123,7 +123,7 @@ class WebServer:
                         await trio.lowlevel.checkpoint()
 
     async def _rest(self, error: OSError) -> None:
-        """Wait a little, and tell, but not each time."""
+        """Wait a little, and log it, but not every time."""
         if error.errno in FULL:
             self.clients.evict()
         if trio.current_time() - self._said >= AGAIN:

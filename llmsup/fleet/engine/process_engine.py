@@ -41,7 +41,7 @@ PATIENCE = 5.0
 _STATE = "cmd_child_to_router:state:"
 
 Devices = Callable[[Collection[int]], Awaitable[Amounts | None]]
-"""Tells what some processes have on devices with their own memory; None if that can't be told now."""
+"""Returns what some processes use of devices with their own memory; None if that can't be read at the moment."""
 
 
 async def no_devices(_pids: Collection[int]) -> Amounts | None:

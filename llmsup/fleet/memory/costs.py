@@ -53,7 +53,7 @@ class MeasuredCosts:
     Attributes:
         store: What was measured before.
         build: Identifies the build of the engine that a model gets, as a text that differs when the build does; "" if
-            that can't be told. May read the disk.
+            that is unknown. May read the disk.
     """
 
     def __init__(self, store: FootprintStore, build: Callable[[Entry], str]) -> None:

@@ -73,7 +73,7 @@ async def until_returned(
         unseen: The memory isn't that of the process which has ended, so it may come back later.
 
     Returns:
-        What came back, in bytes; None if that can't be told.
+        What came back, in bytes; None if that is unknown.
     """
     if before is None:
         return None

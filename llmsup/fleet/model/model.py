@@ -96,7 +96,7 @@ class Model(Watched):
 
     @property
     def estimate(self) -> Estimate | None:
-        """Its estimated size in memory; None if that can't be told from a file."""
+        """Its estimated size in memory; None if it has no file, or one whose header doesn't say."""
         entry, estimated = self._estimate
         if entry is not self.served:
             estimated = estimate(self.spec, self.served.found, self._kinds) if self.served.found else None

@@ -1,4 +1,4 @@
-"""What several readings tell together: how fast the available memory falls, and how much of the time tasks have just
+"""What several readings show together: how fast the available memory falls, and how much of the time tasks have just
 waited for memory.
 """
 
