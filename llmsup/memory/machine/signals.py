@@ -194,7 +194,7 @@ def _stalled(reading: Reading, missing: int, some: RecentStall | None, full: Rec
     plenty = reading.available >= reading.total * SCARCE * EXIT
     size = max(missing, _least(reading))
 
-    def sign(name: str, level: Level, sustained: float, who: str, stall: Stall, now: RecentStall) -> Signal:
+    def stalled(name: str, level: Level, sustained: float, who: str, stall: Stall, now: RecentStall) -> Signal:
         moves = now.share > STALLED_EXIT
         there = stall.avg10 > STALLED and moves and scarce
         eased = stall.avg10 < STALLED_EXIT or plenty
@@ -202,9 +202,9 @@ def _stalled(reading: Reading, missing: int, some: RecentStall | None, full: Rec
         return Signal(name, level, sustained, there, eased, size, reason, moves)
 
     if reading.some is not None and some is not None:
-        yield sign("stalled", "warn", 5, "tasks", reading.some, some)
+        yield stalled("stalled", "warn", 5, "tasks", reading.some, some)
     if reading.full is not None and full is not None:
-        yield sign("all stalled", "critical", 1, "all tasks", reading.full, full)
+        yield stalled("all stalled", "critical", 1, "all tasks", reading.full, full)
 
 
 def _compressing(reading: Reading, missing: int) -> Iterator[Signal]:
