@@ -24,8 +24,8 @@ AT_LAUNCH = (
     "cache_ram",
     "sampling",
 )
-"""The settings that an engine is started with: a reload that changes one of them replaces it. All others can change while
-it runs. That includes the name, though llama-server gets it as an alias: it only uses it to label its answers."""
+"""The settings that an engine is started with: a reload that changes one of them replaces it. All others can change
+while it runs. That includes the name, though llama-server gets it as an alias: it only labels its answers with it."""
 
 
 @frozen(kw_only=True)
