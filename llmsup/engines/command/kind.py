@@ -50,12 +50,12 @@ class Command(Kind):
         sampling: Mapping[str, Any] = {}
         name = spec.name
         if Path(words[0]).name == LLAMA_SERVER:
-            dialect = await machine.probe.dialect(Path(words[0]))
+            flag_set = await machine.probe.flag_set(Path(words[0]))
             problems = Collected()
             with problems.noting():
-                own = llama_server.corrected_command(spec, words, dialect)
+                own = llama_server.corrected_command(spec, words, flag_set)
             with problems.noting():
-                args = llama_server.corrected_args(spec, dialect)
+                args = llama_server.corrected_args(spec, flag_set)
             problems.check()
             words, spec, name = own.words, evolve(spec, args=args.words), llama_server.alias_of(name)
             told, sampling = (*own.told, *args.told), {**own.sampling, **args.sampling}
