@@ -17,8 +17,8 @@ def tags_and_meta(model: Model) -> dict[str, Any]:
     Lengths are in tokens, `size` in bytes; what isn't known is left out.
     """
     engine = model.run.engine if model.run else None
-    told = engine.told if engine else {}
-    tags, meta = told.get("tags"), told.get("meta")
+    own = engine.own_entry if engine else {}
+    tags, meta = own.get("tags"), own.get("meta")
     return {
         "tags": tags if isinstance(tags, list) else [],
         "meta": {**_of_header(model), **(meta if isinstance(meta, dict) else {})},

@@ -86,17 +86,17 @@ def test_what_is_certain_is_put_right(flag_set: FlagSet, args: str, expected: st
     """And nothing is told where nothing changed."""
     corrected = correct(spec(*args.split()), flag_set)
     assert " ".join(corrected.words) == expected
-    assert bool(corrected.told) == (args != expected)
+    assert bool(corrected.changes) == (args != expected)
 
 
 def test_what_was_changed_is_told() -> None:
     """In the words of the config."""
-    assert correct(spec("--typ-p", "1", "--no_mmap", "-fa"), NEW).told == (
+    assert correct(spec("--typ-p", "1", "--no_mmap", "-fa"), NEW).changes == (
         "args: --no_mmap is --load-mode none here",
         "args: --typ-p is --typical-p here",
         "args: -fa is -fa on here",
     )
-    assert correct(spec("-cb"), bundled.FLAG_SET).told == ("args: -cb is not needed here",)
+    assert correct(spec("-cb"), bundled.FLAG_SET).changes == ("args: -cb is not needed here",)
 
 
 def test_sampling_that_an_engine_has_no_flag_for_goes_into_requests() -> None:
@@ -114,7 +114,7 @@ def test_sampling_that_an_engine_has_no_flag_for_goes_into_requests() -> None:
         "max_tokens": 64,
         "stop": ["END"],
     }
-    assert corrected.told[0] == "args: --top-nsigma is sent with each request as top_n_sigma here"
+    assert corrected.changes[0] == "args: --top-nsigma is sent with each request as top_n_sigma here"
     assert correct(spec("--predict", "-1"), bundled.FLAG_SET).sampling == {}
     assert correct(spec(*args, kind="embedding"), bundled.FLAG_SET).sampling == {}
 

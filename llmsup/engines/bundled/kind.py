@@ -76,5 +76,5 @@ def launch(start: ServerStart) -> Launch:
         address=UnixAddress(start.socket),
         tells_progress=True,  # this is llama.cpp's server, with the same child mode
         body_defaults=body,
-        corrections=corrected.told,
+        corrections=corrected.changes,
     )

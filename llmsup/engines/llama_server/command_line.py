@@ -87,7 +87,7 @@ def launch(start: ServerStart, flag_set: FlagSet) -> Launch:
         tells_progress=True,
         farewell=_CHILD_EXIT,
         body_defaults=body,
-        corrections=(*leading.told, *corrected.told),
+        corrections=(*leading.changes, *corrected.changes),
     )
 
 

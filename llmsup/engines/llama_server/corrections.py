@@ -46,12 +46,12 @@ class Corrected:
     Attributes:
         words: The arguments.
         sampling: The sampling that this engine has no flags for, as fields for every request.
-        told: The changes, a clause each: "args: --typ-p is --typical-p here".
+        changes: The changes, a clause each: "args: --typ-p is --typical-p here".
     """
 
     words: tuple[str, ...] = ()
     sampling: Mapping[str, Any] = Factory(dict)
-    told: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
 
 def corrections(spec: ModelSpec, flag_set: FlagSet, *, place: str = "args") -> tuple[Corrected, Collected]:
@@ -126,11 +126,11 @@ class _Work:
     place: str
     out: list[str] = Factory(list)
     sampling: dict[str, Any] = Factory(dict)
-    told: list[str] = Factory(list)
+    changes: list[str] = Factory(list)
     problems: Collected = Factory(Collected)
 
     def tell(self, old: str, new: str) -> None:
-        self.told.append(f"{self.place}: {old} is {new} here" if new else f"{self.place}: {old} is not needed here")
+        self.changes.append(f"{self.place}: {old} is {new} here" if new else f"{self.place}: {old} is not needed here")
 
     def through(self, words: list[str]) -> Corrected:
         rest = iter(enumerate(words))
@@ -146,7 +146,7 @@ class _Work:
                 next(rest, None)
         sampled = self.spec.kind in (None, "chat")
         fields = {name: body_value(name, value) for name, value in self.sampling.items()} if sampled else {}
-        return Corrected(tuple(self.out), fields, tuple(self.told))
+        return Corrected(tuple(self.out), fields, tuple(self.changes))
 
     def _one(self, word: str, flag: str, after: str | None) -> int | None:
         """Rewrite one flag. Returns how many of the words after it were consumed; None if the flag is unchanged."""
@@ -204,5 +204,5 @@ class _Work:
             raise SetupError(f"{where}, but {error}.") from None
         if (name, value) != ("max_tokens", -1):
             self.sampling[name] = value
-        self.told.append(f"args: {word} is sent with each request as {name} here")
+        self.changes.append(f"args: {word} is sent with each request as {name} here")
         return 0 if switch else 1
