@@ -1,7 +1,7 @@
 """llmsup: a supervisor for local language models.
 
 The rooms, and who may import whom. Each imports only from those above it. The parts of a room may have an order, too:
-what stands left of a `<` knows nothing of what stands right of it. `tests/test_rooms.py` enforces both.
+what is left of a `<` may not import what is right of it. `tests/test_rooms.py` enforces both.
 
     errors/      one base Error(status, code, hint); by who is at fault: request, engine, server, set-up
     units.py     Seconds, Bytes: parsed once at the edge, printed for people
@@ -12,9 +12,9 @@ what stands left of a `<` knows nothing of what stands right of it. `tests/test_
     catalog/     which models there are: GGUF headers, LM Studio's folders, Ollama's store, names
                  gguf < ollama.compat < found < gguf.header_cache < name_parts < ollama < the rest
     engines/     how a model becomes a command line, and how an engine is spoken to (connection, pool)
-                 sampling, address < launch, cores, context < llama_server.flags < llama_server.probe
+                 sampling, address < launch, cores, context < llama_server.flags < llama_server.flag_probe
                  < kind < finding < llama_server < the rest
-    memory/      who may stay and who goes · what the machine says · what a model costs, estimated and measured
+    memory/      which models to unload · readings of the machine · what a model costs, estimated and measured
                  amounts < policy < machine < cost
     fleet/       a model's states, queue and runs · the governor: admission and eviction · names to models · reconciler
                  backend < engine < model < memory < the rest
@@ -28,7 +28,7 @@ One process, one trio nursery tree:
 
     llmsup serve
     main: signals
-    └─ infra    the orphan guard · memory watch and governor · the bridge   started first, stopped last
+    └─ infra    the orphan guard · memory monitor and governor · the bridge   started first, stopped last
        └─ fleet   the reconciler; one supervisor per model, started on first use
           │         └─ run: the engine's process group, its log pump, its health probe, the idle timer
           └─ edge   the front, and Hypercorn with the Quart-trio app   started last, stopped first; drains

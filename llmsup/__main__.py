@@ -1,7 +1,4 @@
-"""`python -m llmsup`: the same as the program `llmsup`.
-
-It does not know any command.
-"""
+"""`python -m llmsup`: the same as the program `llmsup`."""
 
 from .cli import main
 

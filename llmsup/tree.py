@@ -22,8 +22,8 @@ from .catalog.library import HEADERS, Library
 from .config.live import LiveConfig
 from .config.schema import Config
 from .engines.kinds import KINDS
+from .engines.llama_server.flag_probe import FlagProbe
 from .engines.llama_server.kind import installed
-from .engines.llama_server.probe import Probe
 from .engines.missing import without_engine
 from .engines.registry import Kinds
 from .engines.selector import EngineSelector
@@ -74,7 +74,7 @@ class Tree(Watched):
         sockets: Listening already, so that a port in use is found out before anything starts.
         book: Gets the engines' lines; the caller may write its own log there too.
         reread: Reads the config again; None if it can't change.
-        token: A key that is always good, for the commands of the user whom we run for; "" for none.
+        token: A key that is always valid, for the commands of the user we run as; "" for none.
         stalled: Seconds after which a client that reads nothing is cut off.
         kinds: The kinds of engine that models may run on.
         routes: Which path belongs to which API.
@@ -131,7 +131,7 @@ class Tree(Watched):
         sockets = SocketDirectory()
         inheritance = Inheritance(lambda: self.config.now.secret_variables)
         orphans = Orphans(sockets.path, inheritance)  # removes the directory at the very end, even if we are killed
-        selector = EngineSelector(config=self.config, probe=Probe(inheritance=inheritance), kinds=self.kinds)
+        selector = EngineSelector(config=self.config, probe=FlagProbe(inheritance=inheritance), kinds=self.kinds)
         events, state_dir = Events(), self.config.now.server.state_dir
         pressure_file = Linux().pressure_file if sys.platform == "linux" else None
         sampler = Sampler(inheritance=inheritance)
@@ -158,7 +158,7 @@ class Tree(Watched):
             without_engine=partial(without_engine, selector),
         )
         gateway.rescan = reconciler.rescan
-        bridge = BridgeScheduler(self.config, orphans, rescan=reconciler.rescan, told=events.write)
+        bridge = BridgeScheduler(self.config, orphans, rescan=reconciler.rescan, announce=events.write)
         app = build_app(gateway, fleet, reconciler, governor, bridge)
         roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout(), self.routes)
         server = self.config.now.server

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llmsup.cli import demo_model as demo
-from llmsup.engines.llama_server.probe import parse_flags
+from llmsup.engines.llama_server.flag_probe import parse_flags
 from llmsup.errors import SetupError
 from tools import bench_ways as run
 

@@ -82,10 +82,10 @@ class Clairvoyant(Llmsup):
                 gone.update(chosen)
                 promised += cost
                 continue
-            hold = self._cheapest(world, [e for e in free if e.model.name in over], missing, following, number)
-            decisions.append(Decision("wait", "", name, hold=hold))
-            kept.update(hold)
-            promised += cost if hold else 0
+            paused = self._cheapest(world, [e for e in free if e.model.name in over], missing, following, number)
+            decisions.append(Decision("wait", "", name, paused=paused))
+            kept.update(paused)
+            promised += cost if paused else 0
         return decisions
 
     def _over(self, world: World, engine: Engine, name: str, turn: float, following: Mapping[str, float]) -> bool:

@@ -28,19 +28,21 @@ class Llmsup:
     name: str = "llmsup"
     reserves: bool = True
     rivals: Rivals = Factory(Rivals)
-    holds: dict[str, frozenset[str]] = Factory(dict)
+    paused: dict[str, frozenset[str]] = Factory(dict)
 
     def admit(self, world: World) -> Sequence[Decision]:
         needs = []
         for since, name in world.waiting():
             model = world.host.models[name]
             cost, load = world.past[name].cost, world.expected(model)
-            needs.append(Need(name, by_pool(cost), model.priority, since, load, held=self.holds.get(name, frozenset())))
+            needs.append(
+                Need(name, by_pool(cost), model.priority, since, load, paused=self.paused.get(name, frozenset()))
+            )
         loaded_models = self._loaded_models(world)
         self.rivals = self.rivals.seen(needs, loaded_models, world.now)
         loaded_models = [evolve(each, rivals=self.rivals.of(each.name)) for each in loaded_models]
         decisions = admit_all(needs, machine(world), loaded_models, rules=self.rules)
-        self.holds = {each.model: frozenset(each.hold) for each in decisions}
+        self.paused = {each.model: frozenset(each.paused) for each in decisions}
         return decisions
 
     def relieve(self, world: World) -> Decision:
@@ -121,8 +123,8 @@ class Lru:
         idle = [each for each in remain if each.state == "ready" and not each.in_flight and not each.model.pinned]
         if self._fits(world, cost, remain, before) or not idle:
             busy = [each for each in remain if each.state == "ready" and not each.model.pinned]
-            held = min(busy, key=lambda each: each.last_used, default=None) if self.fair and not idle else None
-            return Decision("wait", "", name, hold=(held.model.name,) if held else ())
+            paused = min(busy, key=lambda each: each.last_used, default=None) if self.fair and not idle else None
+            return Decision("wait", "", name, paused=(paused.model.name,) if paused else ())
         oldest = min(idle, key=lambda each: each.last_used)
         return Decision("evict", "", name, victims=(oldest.model.name,))
 

@@ -267,7 +267,7 @@ class World:
         self._read_level()
         self._dispatch()
         decisions = self.way.admit(self) if self.waiting() else ()
-        self.held = {name: self.held.get(name, self.now) for each in decisions for name in each.hold}
+        self.held = {name: self.held.get(name, self.now) for each in decisions for name in each.paused}
         for each in decisions:
             self._carry_out(each)
         relief = self.way.relieve(self) if self.level != "normal" else None

@@ -19,7 +19,7 @@ from ..catalog.library import HEADERS
 from ..catalog.ollama import store as ollama
 from ..config.schema import Config
 from ..errors import SetupError
-from . import ledger
+from . import own_links
 from .elsewhere import Elsewhere
 from .links import LinkChange, bring_about
 from .lock import locked
@@ -47,7 +47,7 @@ def run(config: Config, *, dry_run: bool = False) -> BridgeOutcome:
 
     Raises:
         Locked: Another llmsup is linking into the same folder.
-        SetupError: The folder or its ledger can't be used.
+        SetupError: The folder or the list of our links can't be used.
     """
     # Ollama's store is bridged even if the catalog doesn't read it.
     store = ollama.store(config.catalog.ollama) or ollama.store(ollama.DEFAULT)
@@ -69,13 +69,13 @@ def _leave_former(store: Path, target: Path | None, *, dry_run: bool) -> tuple[s
     """Remove our links from folders that LM Studio doesn't use, or no longer uses; returns the links removed."""
     removed: list[str] = []
     for former in (Path(os.path.expanduser(folder)) for folder in lmstudio.FORMER):
-        if (target and former.resolve() == target.resolve()) or not (former / ledger.FILE).exists():
+        if (target and former.resolve() == target.resolve()) or not (former / own_links.FILE).exists():
             continue
         with suppress(OSError, SetupError), locked(former):  # best effort: the links stay where they are
             outcome = bring_about(Plan(), former, store, dry_run=dry_run)
             removed += (str(former / path) for path in outcome.removed)
-            if not dry_run and not ledger.read(former):
-                ledger.forget(former)
+            if not dry_run and not own_links.read(former):
+                own_links.forget(former)
         with suppress(OSError):  # not empty: other files are in it
             if not dry_run:
                 former.rmdir()
@@ -96,13 +96,13 @@ def bridge(
         if target.resolve().is_relative_to(store.resolve()):
             raise SetupError(f"bridge.target {target} is inside Ollama's store.", hint="Choose another folder.")
         wanted = _plan(store, look, Elsewhere.seen(folder, target))
-        if not wanted.links and not ledger.read(target):
+        if not wanted.links and not own_links.read(target):
             return BridgeOutcome(LinkChange(), wanted.skipped)  # nothing to do, so don't create the folder
         if dry_run:
             return BridgeOutcome(bring_about(wanted, target, store, dry_run=True), wanted.skipped)
         target.mkdir(parents=True, exist_ok=True)
         with locked(target):
-            # The ledger is read again under the lock: another llmsup may have made the links meanwhile.
+            # The list of our links is read again under the lock: another llmsup may have made the links meanwhile.
             return BridgeOutcome(bring_about(wanted, target, store), wanted.skipped)
     except FileExistsError:
         raise SetupError(f"bridge.target {target} is not a folder.", hint="Move it away, or choose another.") from None
@@ -135,7 +135,7 @@ def _plan(store: Path, look: Look, elsewhere: Elsewhere) -> Plan:
 
 def _without_store(store: Path, target: Path) -> LinkChange:
     """A disk that isn't mounted may come back, so links into it are left alone."""
-    links = len(ledger.read(target))
+    links = len(own_links.read(target))
     if not links:
         return LinkChange()
     them = "one link into it is" if links == 1 else f"{links} links into it are"

@@ -12,7 +12,7 @@ from pathlib import Path
 from attrs import frozen
 
 from ..catalog.disk.walk import Candidate, Walk
-from . import ledger
+from . import own_links
 
 Node = tuple[int, int]
 """Device and inode: a hard link or symbolic link has those of its target."""
@@ -35,7 +35,7 @@ class Elsewhere:
         Raises:
             SetupError: The list of our links can't be read.
         """
-        ours = {_place(target / path): entry.targets for path, entry in ledger.read(target).items()}
+        ours = {_place(target / path): entry.targets for path, entry in own_links.read(target).items()}
         files: dict[Node, list[Path]] = {}
         for candidate in _candidates(folder, target):
             if not _is_ours(candidate.path, ours):

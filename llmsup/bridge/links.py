@@ -13,8 +13,8 @@ from pathlib import Path
 
 from attrs import Factory, define, evolve, frozen
 
-from . import ledger
-from .ledger import LinkRecord
+from . import own_links
+from .own_links import LinkRecord
 from .plan import Link, Plan
 
 
@@ -54,10 +54,10 @@ def bring_about(plan: Plan, target: Path, store: Path, *, dry_run: bool = False)
         dry_run: Only report what would be done.
 
     Raises:
-        SetupError: The ledger can't be read; nothing was changed.
-        OSError: The ledger can't be written. What was made by then is in it.
+        SetupError: The list of our links can't be read; nothing was changed.
+        OSError: The list can't be written. What was made by then is on it.
     """
-    ours = ledger.read(target)
+    ours = own_links.read(target)
     work = _sort_out(plan, target, store, ours)
     if dry_run:
         made, removed = list(work.make), work.remove
@@ -116,7 +116,9 @@ def _do(work: _Work, target: Path, before: Mapping[str, LinkRecord]) -> tuple[li
         old = ours[path].targets if path in ours else ()
         planned[path] = LinkRecord(link.model, tuple(dict.fromkeys((*old, str(link.blob)))))
     if planned != before:
-        ledger.write(target, planned)  # before the links: if we are killed half-way, the next run still recognises ours
+        own_links.write(
+            target, planned
+        )  # before the links: if we are killed half-way, the next run still recognises ours
     made: list[str] = []
     removed: list[str] = []
     for path, (link, replaces) in work.make.items():
@@ -138,7 +140,7 @@ def _do(work: _Work, target: Path, before: Mapping[str, LinkRecord]) -> tuple[li
     # A link that was being changed when an earlier run was killed may still have two targets.
     ours |= {path: evolve(ours[path], targets=(os.readlink(target / path),)) for path in work.kept if path in ours}
     if ours != planned:
-        ledger.write(target, ours)
+        own_links.write(target, ours)
     return made, removed
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import SetupError
-from .ledger import LOCK
+from .own_links import LOCK
 
 
 class Locked(SetupError):

@@ -56,7 +56,7 @@ class BridgeRun:
             return f"{took}; it failed: {self.error}"
         return f"{took}. {self.note}" if self.note else took
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """As JSON, for `/bridge` and the `bridge` event."""
         return {
             "success": not self.error,

@@ -49,12 +49,12 @@ class BridgeScheduler(Watched):
         orphans: Orphans,
         *,
         rescan: Callable[[], Awaitable[object]],
-        told: Callable[..., object],
+        announce: Callable[..., object],
         wall: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
         bridge: Bridging = bridge,
     ) -> None:
-        """`rescan`: makes the catalog scan the disk. `told`: takes an event's kind and its data by keyword. `wall`:
+        """`rescan`: makes the catalog scan the disk. `announce`: takes an event's kind and its data by keyword. `wall`:
         Unix seconds. `jitter`: from 0 to 1. `bridge`: does one run.
         """
         super().__init__()
@@ -64,7 +64,7 @@ class BridgeScheduler(Watched):
         self._config = config
         self._orphans = orphans
         self._rescan = rescan
-        self._told = told
+        self._announce = announce
         self._wall = wall
         self._jitter = jitter
         self._bridge = bridge
@@ -153,7 +153,7 @@ class BridgeScheduler(Watched):
         await self._look_at_the_disk()
         self.last, self.running, self._ended = run, False, self._begun
         self.notify()
-        self._told("bridge", **run.told())
+        self._announce("bridge", **run.as_json())
 
     async def _look_at_the_disk(self) -> None:
         try:

@@ -10,9 +10,7 @@ from ..config.schema import EngineSpec, ModelSpec
 from .found import Found
 from .resolver import Called
 
-# What an engine is started with, besides its file; everything else about a model can change while its engine runs. That
-# includes the name, though llama-server gets it as an alias: it only uses it to label its answers.
-_AT_LAUNCH = (
+AT_LAUNCH = (
     "kind",
     "engine",
     "command",
@@ -26,6 +24,8 @@ _AT_LAUNCH = (
     "cache_ram",
     "sampling",
 )
+"""The settings that an engine is started with: a reload that changes one of them replaces it. All others can change
+while it runs. That includes the name, though llama-server gets it as an alias: it only labels its answers with it."""
 
 
 @frozen(kw_only=True)
@@ -85,7 +85,7 @@ class Entry:
     @property
     def _around(self) -> tuple[object, ...]:
         """The same without its files."""
-        settings = tuple(getattr(self.spec, field) for field in _AT_LAUNCH)
+        settings = tuple(getattr(self.spec, field) for field in AT_LAUNCH)
         found = self.found
         file = (found.projector is not None, len(found.adapters)) if found else self.spec.path
         seeing = ("without a projector",) if found and found.unseeing else ()

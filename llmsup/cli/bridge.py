@@ -60,7 +60,7 @@ def try_here() -> dict[str, Any]:
     from ..bridge.bridging import try_out
 
     path = find(None)
-    return trio.run(try_out, load(path) if path else Config(), time.time).told()
+    return trio.run(try_out, load(path) if path else Config(), time.time).as_json()
 
 
 def told(done: dict[str, Any]) -> list[str]:

@@ -128,8 +128,8 @@ def describe(model: Resolved) -> str:
     facts = [model.engine, model.spec.kind or "chat", _ttl(model)]
     if model.cost is not None and model.cost.source == "declared":
         facts.append(f"memory {format_bytes(model.cost.bytes)} (declared)")
-    elif model.cost is not None and model.needs is not None:
-        facts.append(f"memory {format_bytes(model.cost.bytes)} ({_parts(model.needs)})")
+    elif model.cost is not None and model.estimate is not None:
+        facts.append(f"memory {format_bytes(model.cost.bytes)} ({_parts(model.estimate)})")
         if model.cost.grows:
             facts.append(f"and up to {format_bytes(model.cost.grows)} for cached prompts")
     elif model.weights is not None:
@@ -141,11 +141,11 @@ def describe(model: Resolved) -> str:
     return "\n".join(visible(line) for line in lines)
 
 
-def _parts(needs: Estimate) -> str:
+def _parts(estimated: Estimate) -> str:
     """What an estimate is made of: "weights 92.1 MiB, kv 45.0 MiB"."""
-    sizes = {part: getattr(needs, part) for part in PARTS}
+    sizes = {part: getattr(estimated, part) for part in PARTS}
     parts = ", ".join(f"{part} {format_bytes(size)}" for part, size in sizes.items() if size)
-    return f"{parts}; {needs.context.n_ctx} tokens"
+    return f"{parts}; {estimated.context.n_ctx} tokens"
 
 
 def _ttl(model: Resolved) -> str:

@@ -77,7 +77,7 @@ def look() -> tuple[Entry, list[Entry]]:
     from ..catalog.merge import Disk, entries
     from ..catalog.resolver import Names
     from ..engines.kinds import KINDS
-    from ..engines.llama_server.probe import Probe
+    from ..engines.llama_server.flag_probe import FlagProbe
     from ..engines.missing import without_engine
     from ..engines.selector import EngineSelector
     from ..memory.cost.cost import cost
@@ -92,15 +92,15 @@ def look() -> tuple[Entry, list[Entry]]:
         snapshot = scan_now(config, count)
     served = entries(config, Disk(snapshot=snapshot, engines=KINDS))
     called = Names({name: each.called for name, each in served.items()})
-    missing = trio.run(without_engine, EngineSelector(config=LiveConfig(config), probe=Probe()), served.values())
+    missing = trio.run(without_engine, EngineSelector(config=LiveConfig(config), probe=FlagProbe()), served.values())
     most = ceiling(config.memory)
     models: list[Entry] = []
     for name, entry in served.items():
         status = {"value": "failed", "error": entry.refusal} if entry.refusal else {"value": "unloaded"}
         if name in missing:
             status["no_engine"] = missing[name]
-        needs = estimate(entry.spec, entry.found)
-        facts = listing(entry, needs, cost(entry, needs, None), most, called.own(name, entry.also))
+        estimated = estimate(entry.spec, entry.found)
+        facts = listing(entry, estimated, cost(entry, estimated, None), most, called.own(name, entry.also))
         listed = () if entry.spec.unlisted else presets(entry.spec)
         models += [{"id": preset_name(name, preset), "status": status, **facts} for preset in listed]
     left_out = [{"path": str(left.path), "reason": left.reason} for left in snapshot.left_out]

@@ -18,8 +18,8 @@ from ..config import find
 from ..config.live import LiveConfig
 from ..config.schema import Config
 from ..engines.llama_server import NAME as LLAMA_SERVER
+from ..engines.llama_server.flag_probe import FlagProbe
 from ..engines.llama_server.kind import installed
-from ..engines.llama_server.probe import Probe
 from ..engines.selector import EngineSelector
 from ..errors import SetupError
 from ..memory.cost.process import footprint_of_group
@@ -130,7 +130,7 @@ async def look(settings: Config, notes: tuple[str, ...], between: float) -> Repo
         said.append(f"{error} These readings are the system's instead.")
         reading = await Sampler().read()
     devices = None
-    if command := installed(EngineSelector(config=LiveConfig(settings), probe=Probe(inheritance=inheritance))):
+    if command := installed(EngineSelector(config=LiveConfig(settings), probe=FlagProbe(inheritance=inheritance))):
         try:
             devices = await list_devices(command, inheritance=inheritance)
         except SetupError as error:

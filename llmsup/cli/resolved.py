@@ -21,7 +21,7 @@ from ..config.wording import dotted
 from ..engines.address import TcpAddress
 from ..engines.kinds import KINDS
 from ..engines.launch import Launch
-from ..engines.llama_server.probe import Probe
+from ..engines.llama_server.flag_probe import FlagProbe
 from ..engines.missing import without_engine
 from ..engines.selector import EngineSelector
 from ..errors import SetupError
@@ -45,7 +45,7 @@ class Resolved:
         with_requests: Sampling that the engine can't take at launch, and so gets with each request.
         corrections: What was corrected in its `args` for this build of the engine.
         weights: The size of its file, all parts together; None if there is none.
-        needs: The estimate of its memory from its file's header; None if no header tells that.
+        estimate: The estimate of its memory from its file's header; None if no header tells that.
         cost: What it would be admitted with; None if that is only a guess.
         mistakes: Why it can't be started, each with its place in the config if it has a table there.
     """
@@ -56,7 +56,7 @@ class Resolved:
     with_requests: Mapping[str, Any] = Factory(dict)
     corrections: tuple[str, ...] = ()
     weights: Bytes | None = None
-    needs: Estimate | None = None
+    estimate: Estimate | None = None
     cost: Cost | None = None
     mistakes: tuple[str, ...] = ()
 
@@ -101,7 +101,7 @@ async def resolve(config: Config, snapshot: Snapshot, source: str, *, found: boo
         source: The config's name in mistakes.
         found: Also resolve the models without a table.
     """
-    probe = Probe(inheritance=Inheritance(lambda: config.secret_variables))
+    probe = FlagProbe(inheritance=Inheritance(lambda: config.secret_variables))
     selector = EngineSelector(config=LiveConfig(config), probe=probe, kinds=KINDS)
     disk = Disk(snapshot=snapshot, engines=KINDS)
     served = await trio.to_thread.run_sync(entries, config, disk)
@@ -127,8 +127,8 @@ async def _resolve(selector: EngineSelector, entry: Entry, source: str) -> Resol
     except SetupError as error:
         problems |= dict.fromkeys(map(str, error.each))
     place = f" @ {source}: {dotted(('models', spec.name))}" if spec.name in selector.config.now.models else ""
-    needs = estimate(spec, entry.found) if entry.found else None
-    counts = cost(entry, needs, None)
+    estimated = estimate(spec, entry.found) if entry.found else None
+    counts = cost(entry, estimated, None)
     return Resolved(
         spec=spec,
         engine=launch.engine if launch else "",
@@ -136,7 +136,7 @@ async def _resolve(selector: EngineSelector, entry: Entry, source: str) -> Resol
         with_requests=launch.body_defaults if launch else {},
         corrections=launch.corrections if launch else (),
         weights=entry.found.size if entry.found else await trio.to_thread.run_sync(_weights, selector.config.now, spec),
-        needs=needs,
+        estimate=estimated,
         cost=counts if counts.least and not entry.refusal else None,
         mistakes=tuple(f"{problem.rstrip('.')}{place}" for problem in problems),
     )

@@ -19,8 +19,8 @@ from .target import connect
 def command(url: str | None, as_json: bool) -> None:
     """Show what each key has used since the server started.
 
-    TIME is from each request's beginning to its end, waiting included. Tokens are those that engines told; how many
-    answers told none is in --json. The keys in `api_keys` are counted together.
+    TIME is from each request's beginning to its end, waiting included. Tokens are as engines report them; how
+    many answers came without is in --json. The keys in `api_keys` are counted together.
 
     \b
     Example:

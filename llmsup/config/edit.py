@@ -1,4 +1,4 @@
-"""Changes to a config file that somebody wrote: a table added or removed, and every other line left as it is.
+"""Changes to a config file that a person wrote: a table added or removed, and every other line left as it is.
 
 Each change is checked by reading the result: if it says anything but what it should, nothing is changed.
 """

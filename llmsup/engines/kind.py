@@ -17,7 +17,7 @@ from ..config.live import LiveConfig
 from ..config.schema import EngineSpec, ModelSpec
 from .context import Context
 from .launch import Launch
-from .llama_server.probe import Probe
+from .llama_server.flag_probe import FlagProbe
 
 
 @frozen(kw_only=True)
@@ -47,7 +47,7 @@ class Machine(Protocol):
     """
 
     config: LiveConfig
-    probe: Probe
+    probe: FlagProbe
     which: Callable[[str], str | None]
     several: Callable[[], bool]
     cores: Callable[[], int]

@@ -20,7 +20,7 @@ from .cores import usable_cores
 from .kind import Kind, Wanted
 from .kinds import KINDS
 from .launch import Launch
-from .llama_server.probe import Probe
+from .llama_server.flag_probe import FlagProbe
 from .registry import Kinds
 
 # macOS allows 104 bytes including the final NUL, Linux 108; a config should work on both.
@@ -41,7 +41,7 @@ class EngineSelector:
     """
 
     config: LiveConfig
-    probe: Probe
+    probe: FlagProbe
     kinds: Kinds = KINDS
     which: Callable[[str], str | None] = shutil.which
     several: Callable[[], bool] = lambda: True

@@ -16,7 +16,7 @@ class SetupError(Error):
 
     @property
     def each(self) -> tuple[SetupError, ...]:
-        """It, or all that it is made of, to be told one by one."""
+        """This error, or the errors that it combines, to report them one by one."""
         return (self,)
 
 
@@ -34,7 +34,7 @@ class SetupErrors(SetupError):
 
 
 class Collected:
-    """What goes wrong in several places, to be told at once."""
+    """Collects what is wrong in several places, to report all of it at once."""
 
     def __init__(self) -> None:
         self.errors: list[SetupError] = []
@@ -46,7 +46,7 @@ class Collected:
 
     @contextmanager
     def noting(self) -> Iterator[None]:
-        """Note what goes wrong in the block, and go on behind it."""
+        """Note what goes wrong in the block, and continue after it."""
         try:
             yield
         except SetupError as error:

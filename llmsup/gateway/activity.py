@@ -1,6 +1,6 @@
 """Which requests engines are working on, and the last ones that they have answered.
 
-It does not know what was asked, nor what the answer was: neither is kept.
+Neither requests' bodies nor answers are kept.
 """
 
 from __future__ import annotations

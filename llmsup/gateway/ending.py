@@ -1,4 +1,4 @@
-"""Whether an answer is complete by its own account, for answers whose framing doesn't tell."""
+"""Whether an answer is complete by its own account, for answers whose framing doesn't show it."""
 
 from __future__ import annotations
 

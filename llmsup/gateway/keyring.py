@@ -78,7 +78,7 @@ class Caller:
         return match
 
     def not_found(self, name: str) -> ModelNotFound:
-        """Return the error for a model that it may not use, or that doesn't exist: nobody can tell which."""
+        """Return the error for a model that it may not use, or that doesn't exist: the answer is the same."""
         text = f"There is no model {name[:100]!r} that the key {self.name} may use."
         return ModelNotFound(text, hint="GET /v1/models lists those.", param="model")
 
@@ -87,7 +87,7 @@ ANYBODY = Caller()
 """Everyone, if no keys are wanted."""
 
 STRANGER = Caller(admin=False, models=())
-"""Somebody who needs no key for what they ask, though others do."""
+"""The caller of a request that needs no key, where other requests need one."""
 
 
 class Keyring:
@@ -109,10 +109,10 @@ class Keyring:
         self._callers = {caller.digest: caller for caller in reversed(callers)}
 
     def find(self, key: bytes) -> Caller | None:
-        """Return whose key this is; None: nobody's.
+        """Return whose key this is; None if it is no key of ours.
 
-        Looking up a hash reveals nothing: nobody can choose a key by what the beginning of its hash shall be and learn
-        another key from that. What is found is compared in constant time all the same.
+        Looking up a hash reveals nothing: keys can't be made up so that their hashes begin as wanted, to find another
+        key step by step. The result is compared in constant time all the same.
         """
         digest = digest_of(key)
         caller = self._callers.get(digest)

@@ -30,10 +30,10 @@ def edited(body: JsonBody, spec: ModelSpec, preset: str, *, samples: bool) -> Ca
 def prepared(
     route: Route, fields: JsonBody, body: JsonBody, model: Model, preset: str
 ) -> Callable[[BackendRun], Awaitable[Callable[[BackendRun], Payload]]] | None:
-    """What prepares the body; None if nobody knows how much the engine computes at once."""
-    if route.prepare is None or model.needs is None:
+    """What prepares the body; None if it isn't known how much the engine computes at once."""
+    if route.prepare is None or model.estimate is None:
         return None
-    prepare, context = route.prepare, model.needs.context
+    prepare, context = route.prepare, model.estimate.context
 
     async def make(run: BackendRun) -> Callable[[BackendRun], Payload]:
         ready = await prepare(body, fields, run.pool, min(context.n_ctx_seq, context.ubatch))

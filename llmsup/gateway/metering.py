@@ -1,7 +1,7 @@
-"""How many tokens a request had, as its engine's answer tells; only its beginning and its end are looked at.
+"""How many tokens a request took, as its engine reports them; only the answer's beginning and end are looked at.
 
-Engines tell that at the end of an answer or a stream, or before its vectors; Anthropic's streams tell a part at both
-ends. What none of them tells is not estimated.
+Engines report that at the end of an answer or a stream, or before its vectors; Anthropic's streams have a part at both
+ends. What isn't reported is not estimated.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Meter:
 
     @property
     def tokens(self) -> tuple[int, int] | None:
-        """How many tokens came in and went out; None if the answer doesn't tell."""
+        """How many tokens came in and went out; None if the answer doesn't say."""
         told = {name: int(count) for name, count in _COUNT.findall(self._head + b"\n" + self._tail)}
         if b"prompt_tokens" in told:  # OpenAI's; an embedding has no others
             return told[b"prompt_tokens"], told.get(b"completion_tokens", 0)

@@ -23,11 +23,11 @@ class Tally:
     Attributes:
         requests: Requests that were let in.
         refused: Requests that were refused for a limit of the key.
-        tokens_in: Tokens of prompts, as far as engines told.
-        tokens_out: Tokens of answers, as far as engines told.
-        untold: Successful requests whose engine told no tokens, or whose client left before it did.
+        tokens_in: Tokens of prompts, as engines reported them.
+        tokens_out: Tokens of answers, likewise.
+        unreported: Successful requests whose engine reported no tokens, or whose client left before that.
         seconds: Seconds from each request's beginning to its end, waiting included.
-        in_flight: Requests that go on now.
+        in_flight: Requests in progress.
         last: When the last one began (Unix time), or None.
     """
 
@@ -35,22 +35,22 @@ class Tally:
     refused: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
-    untold: int = 0
+    unreported: int = 0
     seconds: float = 0.0
     in_flight: int = 0
     last: float | None = None
-    _recent: deque[float] = field(factory=deque, repr=False)  # when requests began, no more than are allowed
+    _recent: deque[float] = field(factory=deque, repr=False)  # when requests began, at most as many as are allowed
 
     def enter(self, caller: Caller) -> None:
         """Begin a request, which must `leave`.
 
         Raises:
-            RateLimited: Its key has used up what it may.
+            RateLimited: Its key has reached one of its limits.
         """
         if caller.max_in_flight and self.in_flight >= caller.max_in_flight:
             self.refused += 1
             raise RateLimited(
-                f"The key {caller.name} has {self.in_flight} requests in flight, and may have {caller.max_in_flight} "
+                f"The key {caller.name} has {self.in_flight} requests in flight, of at most {caller.max_in_flight} "
                 "(max_in_flight).",
                 retry_after=1,
             )
@@ -86,7 +86,7 @@ class Tally:
             self.tokens_in += tokens[0]
             self.tokens_out += tokens[1]
         elif good:
-            self.untold += 1
+            self.unreported += 1
 
 
 @define(eq=False)

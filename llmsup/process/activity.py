@@ -23,7 +23,7 @@ now and then only to find nothing to do."""
 
 
 @frozen(kw_only=True)
-class Activity:
+class ActivitySample:
     """One observation.
 
     Attributes:
@@ -38,26 +38,26 @@ class Activity:
     loaded: int = 0
     cpu: Mapping[int, float] = Factory(dict)
 
-    def cores(self, before: Activity) -> float:
+    def cores(self, before: ActivitySample) -> float:
         """How many cores it used on average since an earlier observation; 0 where that is unknown."""
         if self.at <= before.at:
             return 0.0
         used = sum(max(0.0, seconds - before.cpu.get(pid, 0.0)) for pid, seconds in self.cpu.items())
         return used / (self.at - before.at)
 
-    def grown(self, before: Activity) -> bool:
+    def grown(self, before: ActivitySample) -> bool:
         """Whether its memory changed: a load that reads a large file may print nothing for minutes."""
         return abs(self.loaded - before.loaded) >= GROWTH
 
 
-async def look(leader: int, output: object = None) -> Activity:
+async def look(leader: int, output: object = None) -> ActivitySample:
     """Observe a process and its descendants, in a thread: some milliseconds. A process that ends meanwhile isn't
     counted.
     """
     return await trio.to_thread.run_sync(_look, leader, trio.current_time(), output)
 
 
-def _look(leader: int, at: float, output: object) -> Activity:
+def _look(leader: int, at: float, output: object) -> ActivitySample:
     loaded = 0
     cpu: dict[int, float] = {}
     for pid in tree(leader):
@@ -68,7 +68,7 @@ def _look(leader: int, at: float, output: object) -> Activity:
                 cpu[pid] = sum(process.cpu_times()[:4])  # user, system, and both of its dead children
         except psutil.Error:
             continue
-    return Activity(at=at, output=output, loaded=loaded, cpu=cpu)
+    return ActivitySample(at=at, output=output, loaded=loaded, cpu=cpu)
 
 
 def tree(leader: int) -> set[int]:

@@ -49,10 +49,6 @@ class LogBook(Ring[str]):
         """The newest line, or ""."""
         return self._kept[-1] if self._kept else ""
 
-    def since(self, seen: int) -> tuple[int, tuple[str, ...]]:
-        """What was written after line number `seen`: how many of those lines are lost, and the others."""
-        return self.after(seen)
-
     async def follow(self, seen: int) -> AsyncGenerator[str, None]:
         """Yield every line after line number `seen`, until `close`; a gap is reported as a line."""
         while await self.news(seen):

@@ -57,4 +57,4 @@ class Notifier:
                 ear.settimeout(PATIENCE)
                 ear.sendto(message.encode(), os.fsencode(address))
         except (OSError, ValueError) as error:
-            log.warning("$NOTIFY_SOCKET (%s) can't be told %r: %s", self.address, message.partition("\n")[0], error)
+            log.warning("$NOTIFY_SOCKET (%s) did not take %r: %s", self.address, message.partition("\n")[0], error)

@@ -1,6 +1,6 @@
 """What a running server leaves in its `state_dir` for its own user's commands: where it listens, and a key.
 
-The config can't tell them: it may have been edited since the server started.
+They are not in the config: it may have been edited since the server started.
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ from ..gateway.paths import named
 from ..gateway.routes import Routes
 from .answers import as_error
 from .bridge import bridge
-from .connection import LeasingConnection, LeasingRequest, response_of
 from .control import control, models
 from .events import events
+from .leasing import LeasingConnection, LeasingRequest, response_of
 from .llama_swap import llama_swap
 from .llama_swap_metrics import llama_swap_metrics
 from .logs import logs

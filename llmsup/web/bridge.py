@@ -27,14 +27,14 @@ def bridge(scheduler: BridgeScheduler) -> Blueprint:
                 "schedule": schedule.cron or format_seconds(schedule.every),
                 "next_run": None if math.isinf(scheduler.next_run) else round(scheduler.next_run, 3),
                 "target": None if target is None else str(target),
-                "last_run": scheduler.last.told() if scheduler.last else None,
+                "last_run": scheduler.last.as_json() if scheduler.last else None,
             }
         )
 
     @routes.post("/bridge")
     async def run() -> Response:
         dry_run = (await control_body()).flag("dry_run", default=False)
-        return as_json(_done(await scheduler.dry_run() if dry_run else await scheduler.run_now()).told())
+        return as_json(_done(await scheduler.dry_run() if dry_run else await scheduler.run_now()).as_json())
 
     return routes
 

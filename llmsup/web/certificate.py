@@ -52,4 +52,4 @@ def _look(what: str, path: str, holds: str) -> None:
 
 def _no_password() -> str:
     """Replace OpenSSL's password prompt on the terminal, which would block everything."""
-    raise SetupError("it wants a password, and there is nobody to ask for it.")
+    raise SetupError("it is protected by a password, which a server can't ask for.")

@@ -19,9 +19,9 @@ from ..fleet.reconciler import Reconciler
 from ..gateway.body import JsonBody
 from ..units import Bytes
 from .answers import as_json
-from .connection import LeasingRequest
 from .control_body import control_body
 from .events import as_events
+from .leasing import LeasingRequest
 from .llama_server_events import follow
 from .llama_server_list import as_ollama_lists
 from .llama_swap import BY_HAND
@@ -56,7 +56,7 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
 
     @routes.get("/running")
     async def running() -> Response:
-        entries = [running_entry(model, governor.footprint(model)) for model in governor.by_worth(fleet.running())]
+        entries = [running_entry(model, governor.footprint(model)) for model in governor.dearest_first(fleet.running())]
         return as_json({"running": entries} if request.args.get("format") == "llama-swap" else entries)
 
     @routes.post("/reload-config")

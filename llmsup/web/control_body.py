@@ -9,7 +9,7 @@ from quart import request
 from ..gateway.body import AT_ONCE, JsonBody
 from ..gateway.reading import read_body
 from ..units import Bytes
-from .connection import LeasingRequest
+from .leasing import LeasingRequest
 
 LIMIT = Bytes(AT_ONCE)
 """Bytes. What can be said here is a model's name and a few words."""

@@ -10,7 +10,7 @@ from quart import Blueprint, Response, request
 
 from ..fleet.fleet import Fleet
 from ..process.ring import Event, Events
-from .connection import RelayBody
+from .leasing import RelayBody
 
 HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent, to keep proxies from closing the connection."""

@@ -15,27 +15,29 @@ PARTS = ("weights", "kv", "recurrent", "compute", "draft", "projector", "engine"
 """The parts of an estimate."""
 
 
-def listing(entry: Entry, needs: Estimate | None, cost: Cost, ceiling: Bytes, names: Iterable[str]) -> dict[str, Any]:
-    """Return what `/v1/models` says about a model that is not loaded.
+def listing(
+    entry: Entry, estimated: Estimate | None, cost: Cost, ceiling: Bytes, names: Iterable[str]
+) -> dict[str, Any]:
+    """A model's part of `/v1/models`.
 
     Args:
-        needs: Its estimated size in memory, from its header.
-        cost: What it counts for when it is to be loaded: the estimate, or a better figure.
-        ceiling: The bytes that all models together may use.
-        names: Its other names.
+        estimated: What it would take in memory by its header.
+        cost: What it counts for when it is to be loaded: that, or what is known better.
+        ceiling: What all models together may take, in bytes.
+        names: What else it answers to.
     """
     spec, found = entry.spec, entry.found
     facts = found.facts if found else None
     known = cost if cost.least and not entry.refusal else None  # a mere guess is not shown
     return {
         "kind": kind(entry),
-        "context_length": (needs.context.n_ctx_seq if needs else stated_context(spec)) or None,
+        "context_length": (estimated.context.n_ctx_seq if estimated else stated_context(spec)) or None,
         "size_bytes": found.size if found else None,
         "architecture": (facts and facts.architecture) or None,
         "quantization": quantisation(entry) or None,
         "parameters": (facts and facts.parameters) or None,
         "capabilities": capabilities(entry),
-        "memory": _memory(needs),
+        "memory": _memory(estimated),
         "needs_bytes": known and known.bytes,
         "needs_source": known and known.source,
         "grows_bytes": known and known.grows,
@@ -49,8 +51,8 @@ def listing(entry: Entry, needs: Estimate | None, cost: Cost, ceiling: Bytes, na
     }
 
 
-def _memory(needs: Estimate | None) -> dict[str, int] | None:
-    """Return an estimate, in bytes."""
-    if needs is None:
+def _memory(estimated: Estimate | None) -> dict[str, int] | None:
+    """An estimate, in bytes."""
+    if estimated is None:
         return None
-    return {**{f"{part}_bytes": getattr(needs, part) for part in PARTS}, "total_bytes": needs.total}
+    return {**{f"{part}_bytes": getattr(estimated, part) for part in PARTS}, "total_bytes": estimated.total}

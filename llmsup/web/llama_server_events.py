@@ -1,7 +1,4 @@
-"""`GET /models/sse`: what becomes of models, in the events of llama-server's router.
-
-It does not know of anything else that happens (`events`).
-"""
+"""`GET /models/sse`: changes of models, as events of llama-server's router. All other events are in `events`."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ _STATUS = {
     "unloaded": "unloaded",
     "failed": "unloaded",
 }
-"""The router's words for the states that it tells of. What is being stopped is loaded there until it is gone."""
+"""The router's words for the states that it reports. A model being stopped counts as loaded until it is gone."""
 
 
 async def follow(fleet: Fleet) -> AsyncGenerator[bytes, None]:

@@ -1,6 +1,6 @@
-"""What llama-server and its router tell of models in their list, which some of their clients read.
+"""What llama-server and its router say of models in their list, for their clients.
 
-It does not know what llmsup tells besides (`status`, `listing`).
+llmsup's own part of the list is in `status` and `listing`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from ..fleet.model.model import Model
 
 
 def tags_and_meta(model: Model) -> dict[str, Any]:
-    """`tags` and `meta`, as its engine tells them while it is loaded; else `meta` has what its file's header tells.
+    """`tags` and `meta`, as its engine gives them while it is loaded; else `meta` has what its file's header says.
     Lengths are in tokens, `size` in bytes; what isn't known is left out.
     """
     engine = model.run.engine if model.run else None
-    told = engine.told if engine else {}
-    tags, meta = told.get("tags"), told.get("meta")
+    own = engine.own_entry if engine else {}
+    tags, meta = own.get("tags"), own.get("meta")
     return {
         "tags": tags if isinstance(tags, list) else [],
         "meta": {**_of_header(model), **(meta if isinstance(meta, dict) else {})},
@@ -26,9 +26,9 @@ def tags_and_meta(model: Model) -> dict[str, Any]:
 
 
 def _of_header(model: Model) -> dict[str, Any]:
-    entry, needs = model.served, model.needs
+    entry, estimated = model.served, model.estimate
     facts = entry.found.facts if entry.found else None
-    context = needs.context.n_ctx_seq if needs else stated_context(model.spec)
+    context = estimated.context.n_ctx_seq if estimated else stated_context(model.spec)
     known = {"n_ctx": context, "ftype": quantisation(entry)}
     if facts:
         known |= {

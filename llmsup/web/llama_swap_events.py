@@ -57,7 +57,7 @@ async def follow(fleet: Fleet, activity: Activity) -> AsyncGenerator[bytes, None
 
 
 class _Page:
-    """What one dashboard has been told."""
+    """What one dashboard has been sent."""
 
     def __init__(self, fleet: Fleet, activity: Activity) -> None:
         self._fleet = fleet
@@ -112,7 +112,7 @@ def _logs(lines: Iterable[str]) -> Iterable[tuple[str, Any]]:
 
 def _model(model: Model) -> dict[str, Any]:
     spec, has = model.spec, capabilities(model.served)
-    context = model.needs.context.n_ctx_seq if model.needs else stated_context(spec)
+    context = model.estimate.context.n_ctx_seq if model.estimate else stated_context(spec)
     can = {"vision": "vision" in has, "function_calling": "tools" in has, "reranker": spec.kind == "rerank"}
     return {
         "id": spec.name,
@@ -128,7 +128,7 @@ def _model(model: Model) -> dict[str, Any]:
 
 
 def _request(record: Record) -> dict[str, Any]:
-    """A request in flight; headers, which may have keys in them, are nobody else's business."""
+    """A request in flight; headers, which may have keys in them, are not shown."""
     return {
         "id": str(record.number),
         "timestamp": stamp(record.at),

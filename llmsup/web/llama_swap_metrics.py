@@ -1,6 +1,6 @@
 """`/api/metrics`: what engines have answered, as llama-swap's dashboard shows it.
 
-It does not know which requests there are; `gateway.activity` does.
+The requests are those of `gateway.activity`.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _page(activity: Activity) -> dict[str, Any]:
 
 
 def _row(record: Record) -> dict[str, Any]:
-    """One request; tokens aren't counted, which is told as llama-swap tells of answers that don't say theirs."""
+    """One request; tokens aren't counted, which llama-swap shows as it does for answers that don't report theirs."""
     return {
         "id": record.number,
         "timestamp": stamp(record.at),

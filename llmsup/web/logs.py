@@ -10,7 +10,7 @@ from quart import Blueprint, Response, request
 from ..fleet.fleet import Fleet
 from ..process.logbook import LogBook, passed_on
 from .answers import as_text
-from .connection import RelayBody
+from .leasing import RelayBody
 
 
 def logs(fleet: Fleet) -> Blueprint:

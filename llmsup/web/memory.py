@@ -10,9 +10,9 @@ from attrs import asdict
 from quart import Blueprint, Response
 
 from ..fleet.fleet import Fleet
-from ..fleet.memory.decisions import Record
+from ..fleet.memory.decisions import DecisionRecord
 from ..fleet.memory.governor import Governor
-from ..fleet.model.history import Entry
+from ..fleet.model.history import HistoryEntry
 from ..fleet.model.model import Model
 from ..memory.amounts import add_up
 from ..memory.machine.reading import Reading
@@ -21,7 +21,7 @@ from ..memory.policy.eviction_cost import loss
 from ..memory.policy.inputs import LoadedModel, Machine
 from ..units import Seconds
 from .answers import as_json
-from .status import finite, rounded, running_entry, standing, wall
+from .status import finite, rounded, running_entry, state_and_reason, wall
 
 
 def memory(fleet: Fleet, governor: Governor) -> Blueprint:
@@ -64,7 +64,7 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
     @routes.get("/memory/<model:name>")
     async def one(name: str) -> Response:
         model = fleet.find_running(name)
-        state, _ = standing(model)
+        state, _ = state_and_reason(model)
         footprint = governor.footprint(model)
         loaded = next((each for each in governor.loaded_models() if each.name == model.spec.name), None)
         return as_json(
@@ -135,7 +135,7 @@ def _reading(reading: Reading | None) -> dict[str, Any] | None:
     return None if reading is None else asdict(reading)
 
 
-def _record(record: Record) -> dict[str, Any]:
+def _record(record: DecisionRecord) -> dict[str, Any]:
     return {
         "at": record.at,
         **decision_as_json(record.decision),
@@ -153,7 +153,7 @@ def decision_as_json(decision: Decision) -> dict[str, Any]:
         "left": decision.left or None,
         "bytes": decision.bytes,
         "victims": decision.victims,
-        "hold": decision.hold,
+        "paused": decision.paused,
         "holders": decision.holders,
         "level": decision.level,
         "ceiling_bytes": decision.ceiling,
@@ -178,7 +178,7 @@ def _weighed(weighed: Iterable[Weighed]) -> list[dict[str, Any]]:
     ]
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
+def _entry(entry: HistoryEntry) -> dict[str, Any]:
     return {
         "at": entry.at,
         "what": entry.what,

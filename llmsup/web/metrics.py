@@ -105,17 +105,21 @@ def _of_keys(usage: Usage) -> Iterable[Metric]:
     by_key = ("key",)
     requests = CounterMetricFamily("llmsup_key_requests", "Requests for models with this key.", labels=by_key)
     refused = CounterMetricFamily("llmsup_key_refused", "Requests refused for its limits.", labels=by_key)
-    tokens_in = CounterMetricFamily("llmsup_key_tokens_in", "Tokens of prompts, where told.", labels=by_key)
-    tokens_out = CounterMetricFamily("llmsup_key_tokens_out", "Tokens of answers, where told.", labels=by_key)
-    untold = CounterMetricFamily("llmsup_key_requests_without_tokens", "Answers that told no tokens.", labels=by_key)
+    tokens_in = CounterMetricFamily("llmsup_key_tokens_in", "Tokens of prompts, as engines report them.", labels=by_key)
+    tokens_out = CounterMetricFamily(
+        "llmsup_key_tokens_out", "Tokens of answers, as engines report them.", labels=by_key
+    )
+    unreported = CounterMetricFamily(
+        "llmsup_key_requests_without_tokens", "Answers that report no tokens.", labels=by_key
+    )
     seconds = CounterMetricFamily("llmsup_key_seconds", "Time of its requests, waiting included.", labels=by_key)
-    in_flight = GaugeMetricFamily("llmsup_key_in_flight", "Its requests that go on now.", labels=by_key)
+    in_flight = GaugeMetricFamily("llmsup_key_in_flight", "Its requests in progress.", labels=by_key)
     for name, tally in usage:
         requests.add_metric([name], tally.requests)
         refused.add_metric([name], tally.refused)
         tokens_in.add_metric([name], tally.tokens_in)
         tokens_out.add_metric([name], tally.tokens_out)
-        untold.add_metric([name], tally.untold)
+        unreported.add_metric([name], tally.unreported)
         seconds.add_metric([name], tally.seconds)
         in_flight.add_metric([name], tally.in_flight)
-    return [requests, refused, tokens_in, tokens_out, untold, seconds, in_flight]
+    return [requests, refused, tokens_in, tokens_out, unreported, seconds, in_flight]

@@ -1,6 +1,6 @@
 """The listeners of a server: `server.listen`, and Ollama's port where `server.ollama_listen` wants that, too.
 
-Ollama's clients look for it at one port, which Ollama itself may have: then it has to be said who is there.
+Ollama's clients look for it at one port, which Ollama itself may have taken: then the error must say so.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..errors import SetupError
 from .server import listen
 
 PATIENCE = 2.0
-"""Seconds for whoever has the port to say who it is."""
+"""Seconds that the program which has the port may take to say what it is."""
 
 
 def listen_all(server: Server) -> list[socket.socket]:
@@ -36,7 +36,7 @@ def listen_all(server: Server) -> list[socket.socket]:
 
 
 def listen_as_ollama(address: str) -> list[socket.socket]:
-    """Bind HOST:PORT for Ollama's clients. Raises SetupError, which names Ollama if it is Ollama who has it."""
+    """Bind HOST:PORT for Ollama's clients. Raises SetupError, which names Ollama if it has the port."""
     try:
         return listen(address)
     except SetupError as error:
@@ -50,12 +50,12 @@ def listen_as_ollama(address: str) -> list[socket.socket]:
         reason = error.message.removeprefix(f"Can't listen on {address}: ").rstrip(".")
         raise SetupError(
             f"Can't listen on {address} (server.ollama_listen): {reason}{who and f', by {who}'}.",
-            hint="Stop what is there, choose another address, or take ollama_listen out.",
+            hint="Stop that program, choose another address, or take ollama_listen out.",
         ) from None
 
 
 def occupant(address: str) -> str:
-    """Who answers at HOST:PORT: "Ollama 0.12.6", "another llmsup"; "" for nobody, or nobody who says so."""
+    """What answers at HOST:PORT: "Ollama 0.12.6", "another llmsup"; "" for nothing, or something else."""
     host, port = parse_listen(address)
     try:
         connection = http.client.HTTPConnection(_reachable(host), port, timeout=PATIENCE)
@@ -72,5 +72,5 @@ def occupant(address: str) -> str:
 
 
 def _reachable(host: str) -> str:
-    """Where somebody who listens on every address can be asked."""
+    """An address at which a program that listens on every one can be asked."""
     return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 -- nothing is bound

@@ -35,7 +35,7 @@ def running_entry(model: Model, footprint: Cost | None) -> dict[str, Any]:
     run = model.run
     engine = run.engine if run else None
     spec = model.spec
-    state, reason = standing(model)
+    state, reason = state_and_reason(model)
     return {
         "model": spec.name,
         "state": _RUNNING.get(state, str(state)),
@@ -61,7 +61,7 @@ def running_entry(model: Model, footprint: Cost | None) -> dict[str, Any]:
     }
 
 
-def standing(model: Model) -> tuple[State, str]:
+def state_and_reason(model: Model) -> tuple[State, str]:
     """Return a model's state, and why; one that will stop once it is idle already counts as stopping."""
     if model.intent.retiring and model.state is State.READY:
         return State.DRAINING, model.intent.retiring
@@ -95,7 +95,7 @@ def model_entry(
         "created_at": _rfc3339(created),
         "owned_by": "llmsup",
         "status": _status(model, lacks),
-        **listing(model.served, model.needs, cost, ceiling, names),
+        **listing(model.served, model.estimate, cost, ceiling, names),
         **tags_and_meta(model),
         "aliases": names_of_preset(model.spec, preset),
     }

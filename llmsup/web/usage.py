@@ -8,7 +8,7 @@ from quart import Blueprint, Response, request
 
 from ..gateway.usage import Tally, Usage
 from .answers import as_json
-from .connection import LeasingRequest
+from .leasing import LeasingRequest
 
 
 def usage(used: Usage) -> Blueprint:
@@ -33,7 +33,7 @@ def _entry(name: str, tally: Tally) -> dict[str, Any]:
         "in_flight": tally.in_flight,
         "tokens_in": tally.tokens_in,
         "tokens_out": tally.tokens_out,
-        "requests_without_tokens": tally.untold,
+        "requests_without_tokens": tally.unreported,
         "seconds": round(tally.seconds, 3),
         "last_used": None if tally.last is None else round(tally.last, 3),
     }

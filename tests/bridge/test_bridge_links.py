@@ -14,7 +14,7 @@ import ollama_store
 import pytest
 from gguf_files import tiny_llama
 
-from llmsup.bridge import builtin, ledger, links, lock
+from llmsup.bridge import builtin, links, lock, own_links
 from llmsup.bridge.builtin import BridgeOutcome
 from llmsup.bridge.links import LinkChange
 from llmsup.catalog.gguf.header_cache import HeaderCache
@@ -54,7 +54,7 @@ class Setting:
         }
 
     def ours(self) -> set[str]:
-        return set(ledger.read(self.target))
+        return set(own_links.read(self.target))
 
 
 @pytest.fixture
@@ -202,10 +202,10 @@ def test_what_lies_beside_a_link_stays(setting: Setting) -> None:
 
 
 def test_a_right_link_that_is_not_ours_is_left_when_its_model_goes(setting: Setting) -> None:
-    """Without the ledger nothing proves who made it."""
+    """Without the list nothing proves who made it."""
     manifest = setting.add("x")
     setting.run()
-    (setting.target / ledger.FILE).unlink()
+    (setting.target / own_links.FILE).unlink()
     assert setting.run() == LinkChange(kept=(X,))
     manifest.unlink()
     assert setting.run() == LinkChange()
@@ -226,21 +226,21 @@ def test_a_right_link_that_is_not_ours_is_left_when_its_model_goes(setting: Sett
         '{"format": 1, "links": {"a/x.gguf": 3}}',
     ],
 )
-def test_a_damaged_ledger_stops_it(setting: Setting, content: str) -> None:
+def test_a_damaged_list_stops_it(setting: Setting, content: str) -> None:
     """Nothing is changed, and the error names the file and the way out."""
     setting.add("x")
     setting.target.mkdir(parents=True)
-    (setting.target / ledger.FILE).write_text(content)
+    (setting.target / own_links.FILE).write_text(content)
     with pytest.raises(SetupError, match=r"llmsup-bridge\.json is damaged.*Remove it"):
         setting.run()
     assert setting.there() == {}
-    assert (setting.target / ledger.FILE).read_text() == content
+    assert (setting.target / own_links.FILE).read_text() == content
 
 
-def test_the_ledger_says_what_it_is(setting: Setting) -> None:
+def test_the_list_says_what_it_is(setting: Setting) -> None:
     setting.add("x")
     setting.run()
-    said = json.loads((setting.target / ledger.FILE).read_text())
+    said = json.loads((setting.target / own_links.FILE).read_text())
     assert "touches nothing else" in said["about"]
     assert said["links"] == {X: {"model": "x:latest", "targets": [setting.there()[X]]}}
 
@@ -271,7 +271,7 @@ def test_ended_while_it_works(setting: Setting, monkeypatch: pytest.MonkeyPatch)
     between = setting.there()
     assert (between[X] == before[X], between[Y] == before[Y]) == (True, False)
     assert setting.run() == LinkChange(made=(X,), kept=(Y,))
-    assert all(len(entry.targets) == 1 for entry in ledger.read(setting.target).values())
+    assert all(len(entry.targets) == 1 for entry in own_links.read(setting.target).values())
 
 
 def test_a_scratch_link_that_was_left_behind(setting: Setting) -> None:

@@ -48,7 +48,7 @@ class World:
             self.config,
             Orphans(Path("nowhere")),
             rescan=self._rescan,
-            told=self._told,
+            announce=self._told,
             wall=self.wall,
             jitter=lambda: 0.0,
             bridge=self._bridge,

@@ -168,7 +168,8 @@ def test_a_folder_that_may_not_be_read_is_told_and_its_neighbours_are_found(tmp_
 
     walk = walked(tmp_path, refusing)
     assert [candidate.relative for candidate in walk.candidates] == ["b/m/x.gguf"]
-    assert [left.reason for left in walk.left_out.values()] == ["it can't be listed: Permission denied"]
+    (left,) = walk.left_out.values()
+    assert "Permission denied" in left.reason
 
 
 def test_an_entry_that_goes_after_it_was_listed(tmp_path: Path) -> None:

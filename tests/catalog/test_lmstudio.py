@@ -11,7 +11,7 @@ import ollama_store
 import pytest
 from gguf_files import tiny_llama
 
-from llmsup.bridge import builtin, ledger
+from llmsup.bridge import builtin, own_links
 from llmsup.bridge.builtin import BridgeOutcome
 from llmsup.catalog.disk.lmstudio import bridge_target, model_roots, models_folder
 from llmsup.catalog.gguf.header_cache import HeaderCache
@@ -247,7 +247,7 @@ def test_a_configured_target_is_used_all_the_same(home: Path, config: Config) ->
     own = Config(bridge=Bridge(target=home / "deep/er/links"), server=Server(state_dir=home / "state"))
     assert builtin.run(own).outcome.made == (X,)
     assert builtin.run(own).outcome.kept == (X,)
-    assert set(ledger.read(home / "deep/er/links")) == {X}
+    assert set(own_links.read(home / "deep/er/links")) == {X}
 
 
 def test_a_target_that_is_reached_through_a_link(home: Path, config: Config, models: Path) -> None:

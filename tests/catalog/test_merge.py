@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve
+from attrs import evolve, fields
 from configs import parse
 from engine_kinds import kinds
 
-from llmsup.catalog.entry import Entry
+from llmsup.catalog.entry import AT_LAUNCH, Entry
 from llmsup.catalog.found import Found, LeftOut, Snapshot, Stamp
 from llmsup.catalog.gguf.facts import Facts
 from llmsup.catalog.merge import Disk, entries
 from llmsup.catalog.resolver import Called, Names
+from llmsup.config.schema import ModelSpec
 from llmsup.units import Bytes, Seconds
 
 CHAT = Facts(architecture="llama", kind="chat", context_length=4096, weights=Bytes(100))
@@ -231,3 +232,16 @@ def test_what_an_engine_sees(tmp_path: Path) -> None:
     assert not here.runs_like(copy)
     one, other = (f"[models.m]\nengine = 'e'\n[engines.e]\ncommand = 'e {n} ${{PORT}}'" for n in (1, 2))
     assert not serve(tmp_path, one, model)["m"].runs_like(serve(tmp_path, other, model)["m"])
+
+
+def test_every_setting_is_said_to_end_an_engine_or_not() -> None:
+    """A new one isn't forgotten: if an engine is started with it, it belongs into `AT_LAUNCH`, and else here."""
+    while_it_runs = frozenset(
+        (
+            *("ttl", "max_ttl", "pinned", "preload", "priority", "memory", "max_in_flight", "request", "presets"),
+            *("queue_timeout", "drain_timeout", "stop_grace", "start_timeout", "stall_timeout", "hang_timeout"),
+            *("idle_paths", "upstream_model", "name", "aliases", "description", "unlisted", "path", "given"),
+        )
+    )
+    assert {each.name for each in fields(ModelSpec)} == while_it_runs | {*AT_LAUNCH}
+    assert not while_it_runs & {*AT_LAUNCH}

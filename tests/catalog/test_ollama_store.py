@@ -247,10 +247,10 @@ def test_a_folder_as_a_blob(tmp_path: Path) -> None:
     blob = only(tmp_path).blob
     blob.unlink()
     blob.mkdir()
-    assert reason(tmp_path) == "its weights are no regular file"
+    assert "regular file" in reason(tmp_path)
     blob.rmdir()
     blob.symlink_to(blob.name)
-    assert reason(tmp_path).startswith("its weights are out of reach: ")
+    assert "out of reach" in reason(tmp_path)
 
 
 # hostile manifests

@@ -219,7 +219,7 @@ def test_files_that_are_no_pair_or_want_a_password(tmp_path: Path) -> None:
     context_of(str(pem), str(key))
     with pytest.raises(SetupError, match=rf"server.keyfile {other} is not the key of server.certfile {pem}"):
         context_of(str(pem), str(other))
-    with pytest.raises(SetupError, match=rf"server.keyfile {locked} can't be used: it wants a password"):
+    with pytest.raises(SetupError, match=rf"server.keyfile {locked} can't be used: .*password"):
         context_of(str(pem), str(locked))
     torn = tmp_path / "torn"
     torn.write_text(pem.read_text()[:200] + "\n-----END CERTIFICATE-----\n")

@@ -26,7 +26,7 @@ from llmsup.engines.context import Context
 from llmsup.engines.kind import Kind, Machine, Wanted
 from llmsup.engines.kinds import KINDS
 from llmsup.engines.launch import Launch
-from llmsup.engines.llama_server.probe import Probe
+from llmsup.engines.llama_server.flag_probe import FlagProbe
 from llmsup.engines.missing import without_engine
 from llmsup.engines.registry import Kinds
 from llmsup.engines.selector import EngineSelector
@@ -113,7 +113,7 @@ def test_without_the_registration_the_config_is_refused() -> None:
 async def test_auto_chooses_it_where_it_can_run_a_model_and_nothing_else_is_installed(model: Path) -> None:
     """It is asked last, as it was registered last."""
     selector = EngineSelector(
-        config=LiveConfig(Config()), probe=Probe(), kinds=with_tensors(kinds()), which=lambda program: None
+        config=LiveConfig(Config()), probe=FlagProbe(), kinds=with_tensors(kinds()), which=lambda program: None
     )
     launch = await selector.plan(ModelSpec(name="m", path=str(model)), Path("/s.sock"))
     assert launch.engine == "tensors"
@@ -147,7 +147,7 @@ def test_nobody_else_knows_a_kind_by_its_name() -> None:
 async def test_what_only_it_can_run_is_not_taken_for_missing(model: Path) -> None:
     """Two models with the same settings may be for different kinds, by their files."""
     selector = EngineSelector(
-        config=LiveConfig(Config()), probe=Probe(), kinds=with_tensors(kinds()), which=lambda program: None
+        config=LiveConfig(Config()), probe=FlagProbe(), kinds=with_tensors(kinds()), which=lambda program: None
     )
     entries = [
         Entry(spec=ModelSpec(name=name, path=path)) for name, path in (("gguf", "/m.gguf"), ("tensors", str(model)))

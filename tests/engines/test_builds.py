@@ -15,8 +15,8 @@ from llmsup.catalog.found import Found
 from llmsup.catalog.gguf.facts import Facts
 from llmsup.config.live import LiveConfig
 from llmsup.config.schema import Config, EngineSpec, ModelSpec
+from llmsup.engines.llama_server.flag_probe import FlagProbe
 from llmsup.engines.llama_server.kind import installed
-from llmsup.engines.llama_server.probe import Probe
 from llmsup.engines.selector import EngineSelector
 
 
@@ -39,7 +39,7 @@ def selector(bin_: Path, *, ollama: bool = False, **engines: tuple[str, ...]) ->
     config = Config(engines={name: EngineSpec(name=name, command=command) for name, command in tables.items()})
     server = bin_ / "ollama-llama-server" if ollama else None
     return EngineSelector(
-        config=LiveConfig(config), probe=Probe(), which=which, kinds=kinds(bundled=True, ollama=server)
+        config=LiveConfig(config), probe=FlagProbe(), which=which, kinds=kinds(bundled=True, ollama=server)
     )
 
 

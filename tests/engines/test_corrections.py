@@ -15,19 +15,19 @@ from llmsup.config.schema import ModelSpec
 from llmsup.engines.bundled import kind as bundled
 from llmsup.engines.llama_server.command_line import ServerStart, launch
 from llmsup.engines.llama_server.corrections import Corrected, corrections
-from llmsup.engines.llama_server.flags import Dialect
-from llmsup.engines.llama_server.probe import Probe, parse_flags
+from llmsup.engines.llama_server.flag_probe import FlagProbe, parse_flags
+from llmsup.engines.llama_server.flags import FlagSet
 from llmsup.errors import SetupError
 
-B10068 = Dialect(
+B10068 = FlagSet(
     parse_flags((Path(__file__).parents[1] / "data" / "llama-server-b10068-help.txt").read_text()),
     "llama-server b10068",
 )
 # As llama.cpp is since September 2026: --load-mode came, and the switches that it replaces went.
 _GONE = {"--mlock", "--mmap", "--no-mmap", "-dio", "--direct-io", "-ndio", "--no-direct-io"}
-NEW = Dialect(B10068.flags - _GONE | {"--load-mode", "-lm"}, "llama-server new")
+NEW = FlagSet(B10068.flags - _GONE | {"--load-mode", "-lm"}, "llama-server new")
 # As it was in 2024: --flash-attn is a switch, and much of today isn't there.
-OLD = Dialect(frozenset(["--flash-attn", "-fa", "--mmap", "--no-mmap", "--mlock", "--embedding", "--typical"]), "old")
+OLD = FlagSet(frozenset(["--flash-attn", "-fa", "--mmap", "--no-mmap", "--mlock", "--embedding", "--typical"]), "old")
 
 
 def spec(*args: str, **settings: Any) -> ModelSpec:
@@ -38,19 +38,19 @@ def start(*args: str) -> ServerStart:
     return ServerStart(spec=spec(*args), program=("l",), model=Path("/m.gguf"), socket=Path("/s.sock"))
 
 
-def correct(spec: ModelSpec, dialect: Dialect) -> Corrected:
+def correct(spec: ModelSpec, flag_set: FlagSet) -> Corrected:
     """Raises SetupError: what can't be corrected."""
-    corrected, problems = corrections(spec, dialect)
+    corrected, problems = corrections(spec, flag_set)
     problems.check()
     return corrected
 
 
-def words(dialect: Dialect, args: str) -> str:
-    return " ".join(correct(spec(*args.split()), dialect).words)
+def words(flag_set: FlagSet, args: str) -> str:
+    return " ".join(correct(spec(*args.split()), flag_set).words)
 
 
 @pytest.mark.parametrize(
-    ("dialect", "args", "expected"),
+    ("flag_set", "args", "expected"),
     [
         (B10068, "--typ-p 0.9", "--typical-p 0.9"),
         (B10068, "--typ 0.9", "--typical-p 0.9"),
@@ -64,46 +64,46 @@ def words(dialect: Dialect, args: str) -> str:
         (B10068, "-fa", "-fa on"),
         (B10068, "--flash-attn --jinja", "--flash-attn on --jinja"),
         (B10068, "-fa off", "-fa off"),
-        (bundled.DIALECT, "-fa -sm none", "-fa on --split-mode none"),
-        (bundled.DIALECT, "-cb --jinja", "--jinja"),
-        (bundled.DIALECT, "--defrag-thold 0.1 --jinja", "--jinja"),
+        (bundled.FLAG_SET, "-fa -sm none", "-fa on --split-mode none"),
+        (bundled.FLAG_SET, "-cb --jinja", "--jinja"),
+        (bundled.FLAG_SET, "--defrag-thold 0.1 --jinja", "--jinja"),
         (NEW, "-c 1 --no-mmap --jinja", "-c 1 --load-mode none --jinja"),
         (NEW, "--mlock", "--load-mode mmap+mlock"),
         (NEW, "--mlock -x --no-mmap", "--load-mode mlock -x"),
         (NEW, "--direct-io", "--load-mode dio"),
         (NEW, "--no-direct-io --jinja", "--jinja"),
-        (bundled.DIALECT, "--mmap", "--load-mode mmap"),
+        (bundled.FLAG_SET, "--mmap", "--load-mode mmap"),
         (B10068, "--load-mode none", "--no-mmap"),
         (B10068, "-lm mlock", "--no-mmap --mlock"),
         (B10068, "--load-mode mmap+mlock", "--mlock"),
         (B10068, "--load-mode auto --jinja", "--jinja"),
         (OLD, "--load-mode dio", "--load-mode dio"),  # it can't: left to be named
         (B10068, "--no-mmap --mlock", "--no-mmap --mlock"),
-        (bundled.DIALECT, "--no-mmap", "--no-mmap"),
+        (bundled.FLAG_SET, "--no-mmap", "--no-mmap"),
     ],
 )
-def test_what_is_certain_is_put_right(dialect: Dialect, args: str, expected: str) -> None:
+def test_what_is_certain_is_put_right(flag_set: FlagSet, args: str, expected: str) -> None:
     """And nothing is told where nothing changed."""
-    corrected = correct(spec(*args.split()), dialect)
+    corrected = correct(spec(*args.split()), flag_set)
     assert " ".join(corrected.words) == expected
-    assert bool(corrected.told) == (args != expected)
+    assert bool(corrected.changes) == (args != expected)
 
 
 def test_what_was_changed_is_told() -> None:
     """In the words of the config."""
-    assert correct(spec("--typ-p", "1", "--no_mmap", "-fa"), NEW).told == (
+    assert correct(spec("--typ-p", "1", "--no_mmap", "-fa"), NEW).changes == (
         "args: --no_mmap is --load-mode none here",
         "args: --typ-p is --typical-p here",
         "args: -fa is -fa on here",
     )
-    assert correct(spec("-cb"), bundled.DIALECT).told == ("args: -cb is not needed here",)
+    assert correct(spec("-cb"), bundled.FLAG_SET).changes == ("args: -cb is not needed here",)
 
 
 def test_sampling_that_an_engine_has_no_flag_for_goes_into_requests() -> None:
     """The bundled engine takes no top-n-sigma at launch, but every request can carry it."""
     args = ["--top-nsigma", "1.5", "--dry-sequence-breaker", "x", "--dry-sequence-breaker", "\n", "--json-schema", "{}"]
     args += ["--sampler-seq", "kt", "-l", "15-1.5", "--logit-bias", "7+2", "-n", "64", "-r", "END", "--top-k", "3"]
-    corrected = correct(spec(*args), bundled.DIALECT)
+    corrected = correct(spec(*args), bundled.FLAG_SET)
     assert corrected.words == ("--top-k", "3")
     assert corrected.sampling == {
         "top_n_sigma": 1.5,
@@ -114,9 +114,9 @@ def test_sampling_that_an_engine_has_no_flag_for_goes_into_requests() -> None:
         "max_tokens": 64,
         "stop": ["END"],
     }
-    assert corrected.told[0] == "args: --top-nsigma is sent with each request as top_n_sigma here"
-    assert correct(spec("--predict", "-1"), bundled.DIALECT).sampling == {}
-    assert correct(spec(*args, kind="embedding"), bundled.DIALECT).sampling == {}
+    assert corrected.changes[0] == "args: --top-nsigma is sent with each request as top_n_sigma here"
+    assert correct(spec("--predict", "-1"), bundled.FLAG_SET).sampling == {}
+    assert correct(spec(*args, kind="embedding"), bundled.FLAG_SET).sampling == {}
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_sampling_that_an_engine_has_no_flag_for_goes_into_requests() -> None:
 def test_a_value_that_can_not_be_one(args: str, message: str) -> None:
     """It is told, not sent."""
     with pytest.raises(SetupError, match=message):
-        correct(spec(*args.split()), bundled.DIALECT)
+        correct(spec(*args.split()), bundled.FLAG_SET)
 
 
 @pytest.mark.parametrize("args", ["--draft-max 8", "-md d.gguf --spec-type ngram-mod --draft 8"])
@@ -175,7 +175,7 @@ def test_a_launch_has_the_corrections() -> None:
 
 async def test_the_real_one_knows_what_we_correct_to() -> None:
     """Every family's flag that a real llama-server has is found in its own help."""
-    dialect = await Probe().dialect(llama_server())
+    flag_set = await FlagProbe().flag_set(llama_server())
     for wrong in ("--typ-p", "--mirostat-tau", "--dynatemp-exponent", "--repetition-penalty"):
-        (right,) = correct(spec(wrong), dialect).words
-        assert right in dialect.flags
+        (right,) = correct(spec(wrong), flag_set).words
+        assert right in flag_set.flags

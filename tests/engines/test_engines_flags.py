@@ -1,4 +1,4 @@
-"""Settings as flags: the spellings of one dialect, and what no flag can say."""
+"""Settings as flags: the spellings of one engine, and what no flag can say."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from hypothesis import strategies as st
 from llmsup.config.sampling import PARAMETERS
 from llmsup.config.schema import GiB, ModelSpec
 from llmsup.engines.bundled.flags import FLAGS
-from llmsup.engines.llama_server.flags import Dialect, check_args, render
-from llmsup.engines.llama_server.probe import parse_flags
+from llmsup.engines.llama_server.flag_probe import parse_flags
+from llmsup.engines.llama_server.flags import FlagSet, check_args, render
 from llmsup.engines.sampling import FIELDS, WHOLE_CONTEXT, read_flag, request_fields
 from llmsup.errors import SetupError, SetupErrors
 from llmsup.units import Bytes
 
-B10068 = Dialect(
+B10068 = FlagSet(
     parse_flags((Path(__file__).parents[1] / "data" / "llama-server-b10068-help.txt").read_text()),
     "llama-server b10068",
 )
-BUNDLED = Dialect(FLAGS, "the bundled engine")
+BUNDLED = FlagSet(FLAGS, "the bundled engine")
 
 
 def spec(**settings: Any) -> ModelSpec:
     return ModelSpec(name="m", path="m.gguf", **settings)
 
 
-def words(dialect: Dialect, **settings: Any) -> str:
-    return " ".join(render(spec(**settings), dialect, threads=None).words)
+def words(flag_set: FlagSet, **settings: Any) -> str:
+    return " ".join(render(spec(**settings), flag_set, threads=None).words)
 
 
 def test_defaults_say_only_what_llama_server_would_not_choose_itself() -> None:
@@ -57,12 +57,12 @@ def test_every_setting() -> None:
     ],
 )
 def test_an_older_engine_is_given_its_older_spelling(flags: set[str], expected: str) -> None:
-    assert words(Dialect(frozenset(flags), "old"), kind="embedding") == expected
+    assert words(FlagSet(frozenset(flags), "old"), kind="embedding") == expected
 
 
 def test_a_setting_that_the_engine_has_no_flag_for_is_an_error_that_names_both() -> None:
     with pytest.raises(SetupError, match=r"model m: old can't be given parallel: it has no --parallel"):
-        words(Dialect(frozenset(), "old"), parallel=4)
+        words(FlagSet(frozenset(), "old"), parallel=4)
 
 
 @pytest.mark.parametrize(
@@ -210,9 +210,9 @@ def test_short_flags(args: tuple[str, ...], fine: bool) -> None:
 
 def test_all_that_is_wrong_is_told() -> None:
     """Of the flags, and of the settings that there is no flag for."""
-    dialect = Dialect(frozenset({"--good", "--wants"}), "it", frozenset({"--wants"}))
+    flag_set = FlagSet(frozenset({"--good", "--wants"}), "it", frozenset({"--wants"}))
     with pytest.raises(SetupErrors) as caught:
-        check_args(spec(args=("--bad", "--wants", "--good", "--worse", "--wants")), dialect, {})
+        check_args(spec(args=("--bad", "--wants", "--good", "--worse", "--wants")), flag_set, {})
     assert [each.message.removeprefix("model m: args has ") for each in caught.value.each] == [
         "'--bad', which it does not know.",
         "'--wants', but no value for it.",
@@ -220,7 +220,7 @@ def test_all_that_is_wrong_is_told() -> None:
         "'--wants', but no value for it.",
     ]
     with pytest.raises(SetupErrors) as caught:
-        render(spec(parallel=4, ctx_size=512), dialect, threads=None)
+        render(spec(parallel=4, ctx_size=512), flag_set, threads=None)
     assert len(caught.value.each) == 2
 
 
@@ -234,4 +234,4 @@ def test_cache() -> None:
 
 
 def test_repr() -> None:
-    assert repr(Dialect(frozenset({"-a"}), "x")) == "<Dialect x, 1 flags>"
+    assert repr(FlagSet(frozenset({"-a"}), "x")) == "<FlagSet x, 1 flags>"

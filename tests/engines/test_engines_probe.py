@@ -9,8 +9,8 @@ import pytest
 import trio
 from real_engines import llama_server
 
-from llmsup.engines.llama_server.flags import Dialect
-from llmsup.engines.llama_server.probe import Probe, parse_flags, parse_valued
+from llmsup.engines.llama_server.flag_probe import FlagProbe, parse_flags, parse_valued
+from llmsup.engines.llama_server.flags import FlagSet
 from llmsup.errors import SetupError
 from llmsup.units import Seconds
 
@@ -61,10 +61,10 @@ async def test_concurrent_askers_share_one_run(tmp_path: Path) -> None:
     binary = fake(tmp_path / "server", f"sleep 0.1; {GOOD}")
     link = tmp_path / "link"
     link.symlink_to(binary)
-    probe, found = Probe(), list[Dialect]()
+    probe, found = FlagProbe(), list[FlagSet]()
 
     async def ask(path: Path) -> None:
-        found.append(await probe.dialect(path))
+        found.append(await probe.flag_set(path))
 
     async with trio.open_nursery() as nursery:
         for path in (binary, link, binary):
@@ -76,20 +76,20 @@ async def test_concurrent_askers_share_one_run(tmp_path: Path) -> None:
 
 async def test_an_upgraded_binary_is_asked_again(tmp_path: Path) -> None:
     binary = fake(tmp_path / "server", GOOD)
-    probe = Probe()
-    await probe.dialect(binary)
+    probe = FlagProbe()
+    await probe.flag_set(binary)
     fake(binary, f"{GOOD}; echo '--new'")
     os.utime(binary, (1, 1))
-    assert "--new" in (await probe.dialect(binary)).flags
+    assert "--new" in (await probe.flag_set(binary)).flags
     assert asked(tmp_path) == 2
 
 
 async def test_an_asker_that_gives_up_leaves_the_next_one_its_turn(tmp_path: Path) -> None:
     binary = fake(tmp_path / "server", f"sleep 0.3; {GOOD}")
-    probe = Probe()
+    probe = FlagProbe()
     with trio.move_on_after(0.05):
-        await probe.dialect(binary)
-    assert (await probe.dialect(binary)).flags
+        await probe.flag_set(binary)
+    assert (await probe.flag_set(binary)).flags
 
 
 @pytest.mark.parametrize(
@@ -103,30 +103,30 @@ async def test_an_asker_that_gives_up_leaves_the_next_one_its_turn(tmp_path: Pat
 )
 async def test_failures_say_what_the_binary_said(tmp_path: Path, body: str, message: str) -> None:
     with pytest.raises(SetupError, match=message):
-        await Probe(timeout=Seconds(0.3)).dialect(fake(tmp_path / "server", body))
+        await FlagProbe(timeout=Seconds(0.3)).flag_set(fake(tmp_path / "server", body))
 
 
 async def test_no_binary_and_no_program(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="can't be read: No such file"):
-        await Probe().dialect(tmp_path / "nothing")
+        await FlagProbe().flag_set(tmp_path / "nothing")
     (tmp_path / "text").write_text("x")
     with pytest.raises(SetupError, match="can't be run: Permission denied"):
-        await Probe().dialect(tmp_path / "text")
+        await FlagProbe().flag_set(tmp_path / "text")
 
 
 async def test_a_failure_is_not_remembered(tmp_path: Path) -> None:
     binary = fake(tmp_path / "server", f"test -e {tmp_path}/library || exit 1; {GOOD}")
-    probe = Probe()
+    probe = FlagProbe()
     with pytest.raises(SetupError):
-        await probe.dialect(binary)
+        await probe.flag_set(binary)
     (tmp_path / "library").touch()
-    assert (await probe.dialect(binary)).flags
+    assert (await probe.flag_set(binary)).flags
 
 
 async def test_a_real_llama_server() -> None:
-    probe, binary = Probe(), llama_server()
-    dialect = await probe.dialect(binary)
-    assert dialect.flags >= {"--model", "--host", "--alias", "--ctx-size", "--cache-ram", "--top-n-sigma"}
+    probe, binary = FlagProbe(), llama_server()
+    flag_set = await probe.flag_set(binary)
+    assert flag_set.flags >= {"--model", "--host", "--alias", "--ctx-size", "--cache-ram", "--top-n-sigma"}
     assert (await probe.version(binary)).startswith("version")
 
 

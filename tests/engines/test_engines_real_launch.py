@@ -16,7 +16,7 @@ from real_engines import llama_server, smollm2
 from llmsup.config.live import LiveConfig
 from llmsup.config.schema import Config, EngineSpec, ModelSpec
 from llmsup.engines.launch import Launch
-from llmsup.engines.llama_server.probe import Probe
+from llmsup.engines.llama_server.flag_probe import FlagProbe
 from llmsup.engines.selector import EngineSelector
 from llmsup.units import Bytes
 
@@ -81,7 +81,7 @@ async def test_the_engine_takes_every_word(engine: str) -> None:
     )
     with tempfile.TemporaryDirectory(prefix="lls", dir="/tmp") as short:
         socket = Path(short, "e.sock")
-        launch = await EngineSelector(config=LiveConfig(Config(engines=table)), probe=Probe()).plan(spec, socket)
+        launch = await EngineSelector(config=LiveConfig(Config(engines=table)), probe=FlagProbe()).plan(spec, socket)
         assert launch.engine == engine
         settings = await answered(launch, socket)
     for field, value in SAMPLING.items():

@@ -20,7 +20,7 @@ from llmsup.engines.address import TcpAddress, UnixAddress
 from llmsup.engines.bundled.kind import xllamacpp_installed
 from llmsup.engines.kinds import KINDS
 from llmsup.engines.launch import Launch
-from llmsup.engines.llama_server.probe import Probe
+from llmsup.engines.llama_server.flag_probe import FlagProbe
 from llmsup.engines.missing import lines_of, without_engine
 from llmsup.engines.selector import EngineSelector
 from llmsup.errors import SetupError
@@ -67,7 +67,7 @@ def selector(
     config = Config(catalog=Catalog(roots=(root,)), engines=engines)
     return EngineSelector(
         config=LiveConfig(config),
-        probe=Probe(),
+        probe=FlagProbe(),
         which=which,
         kinds=kinds(bundled=bundled, ollama=ollama),
         cores=lambda: 4,
@@ -150,7 +150,7 @@ async def test_a_command_needs_a_path_only_where_it_says_so(root: Path) -> None:
     assert (made.engine, made.argv[0]) == ("command", "/usr/bin/srv")
     llamafile = await selector(root).plan(spec(command=("${PATH}", "${PORT}")), SOCKET)
     assert llamafile.argv[0] == str(root / "pub/one/one-Q4.gguf")
-    gone = EngineSelector(config=LiveConfig(Config()), probe=Probe(), which=lambda program: None)
+    gone = EngineSelector(config=LiveConfig(Config()), probe=FlagProbe(), which=lambda program: None)
     with pytest.raises(SetupError, match="srv is not on PATH"):
         await gone.plan(spec(command=("srv", "${PORT}")), SOCKET)
 
@@ -329,7 +329,7 @@ async def test_what_no_engine_can_run_is_known_beforehand(root: Path, server: Pa
 
     mlx = EngineSpec(name="mlx", command=("mlx_lm.server", "--port", "${PORT}"))
     bare = EngineSelector(
-        config=LiveConfig(Config(engines={"mlx": mlx})), probe=Probe(), which=which, kinds=kinds(),
+        config=LiveConfig(Config(engines={"mlx": mlx})), probe=FlagProbe(), which=which, kinds=kinds(),
     )  # fmt: skip
     stamp = Found(
         id="x", path=Path("/x"), files=(), facts=Facts(architecture="x", kind="chat"), ollama_only="it is odd"

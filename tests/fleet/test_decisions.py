@@ -73,7 +73,7 @@ def test_who_still_waits_is_told_once_and_kept_as_it_is_now(decisions: Decisions
     assert events.written == 1
 
 
-@pytest.mark.parametrize("given", [{"hold": ("b",)}, {"holders": ("c",)}, {"kind": "refuse"}])
+@pytest.mark.parametrize("given", [{"paused": ("b",)}, {"holders": ("c",)}, {"kind": "refuse"}])
 def test_what_became_different_is_told(decisions: Decisions, events: Events, given: dict[str, Any]) -> None:
     """It is held for now, or others have the memory."""
     decisions.add(WAIT)

@@ -34,7 +34,7 @@ async def with_devices(m: Machine, **models: tuple[str, int]) -> None:
     m.probe.gpus = TwoGpus(m)  # type: ignore[assignment]  # a stand-in
     m.garage.devices = {name: Amounts({pool: gib * GiB}) for name, (pool, gib) in models.items()}
     m.serve(**dict.fromkeys(models, 1))
-    await m.watch.fresh()
+    await m.monitor.fresh()
 
 
 def costs(m: Machine) -> dict[str, Amounts]:
@@ -47,7 +47,7 @@ async def test_what_is_on_a_device_is_counted_there(autojump_clock: MockClock) -
         await with_devices(m, a=(FIRST, 20))
         await m.use("a", 10)
         assert costs(m) == {"a": Amounts({HOST: GiB, FIRST: 20 * GiB})}
-        await m.watch.fresh()
+        await m.monitor.fresh()
         pools = m.governor.machine().pools
         assert (pools[FIRST].available, pools[SECOND].available) == (4 * GiB, 24 * GiB)
         a = m.fleet.models["a"]

@@ -372,7 +372,7 @@ async def test_pressure_that_is_not_ours_is_left_alone(autojump_clock: MockClock
             await m.use(name)
         await trio.sleep(100)
         real = m.reading
-        m.watch._sampler.system = lambda: evolve(real(), available=Bytes(0))
+        m.monitor._sampler.system = lambda: evolve(real(), available=Bytes(0))
         await trio.sleep(60)
         assert len(m.went()) == 2
         assert len(m.loaded) == 2

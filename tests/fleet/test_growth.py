@@ -108,7 +108,7 @@ def test_half_of_the_reserve_is_left_where_others_remain() -> None:
     pinned = loaded("pinned", 1, pinned=True)
     assert admit(need, ALONE, [loaded("a", 10)]).victims == ("a",)
     assert admit(need, ALONE, [loaded("a", 9), pinned]).kind == "wait"
-    assert admit(need, ALONE, [loaded("a", 9), pinned]).hold == ()
+    assert admit(need, ALONE, [loaded("a", 9), pinned]).paused == ()
     assert admit(evolve(need, cost=by_pool(27 * GiB)), ALONE, [loaded("a", 9), pinned]).victims == ("a",)
 
 
@@ -116,7 +116,7 @@ def test_a_busy_one_is_held_for_one_that_only_fits_alone() -> None:
     """As for any other load."""
     need = Need("new", by_pool(29 * GiB), since=NOW - 300)
     decision = admit(need, ALONE, [loaded("a", 10, in_flight=1)])
-    assert (decision.kind, decision.hold) == ("wait", ("a",))
+    assert (decision.kind, decision.paused) == ("wait", ("a",))
 
 
 def test_what_waits_for_longer_is_not_alone() -> None:

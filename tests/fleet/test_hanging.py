@@ -21,7 +21,7 @@ from llmsup.fleet.model import hanging
 from llmsup.fleet.model.hanging import HEALTH_EVERY, Suspicion
 from llmsup.fleet.model.model import Model
 from llmsup.fleet.model.states import State
-from llmsup.process.activity import Activity
+from llmsup.process.activity import ActivitySample
 from llmsup.units import NEVER, Seconds
 
 LONG = Seconds(1_000_000)
@@ -182,7 +182,7 @@ async def test_an_engine_of_one_thread(monkeypatch: pytest.MonkeyPatch, tmp_path
     missed, missed_enough = 0, trio.Event()
     look = RunningEngine.activity
 
-    async def count(engine: RunningEngine) -> Activity:
+    async def count(engine: RunningEngine) -> ActivitySample:
         nonlocal missed
         missed += 1
         if missed == 20:

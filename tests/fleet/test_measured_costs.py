@@ -183,7 +183,7 @@ async def test_a_damaged_file_is_told_and_replaced(tmp_path: Path, caplog: pytes
     async with trio.open_nursery() as nursery:
         with caplog.at_level(logging.WARNING):
             await nursery.start(kept.run)
-        assert "is damaged; what models cost is measured again" in caplog.text
+        assert "footprints.json is damaged" in caplog.text
         await kept.cost(a)
         kept.keep(a, await lived(a.entry, GiB))
         nursery.cancel_scope.cancel()

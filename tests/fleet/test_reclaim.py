@@ -48,8 +48,8 @@ def fails(view: Reading | SetupError, takes: float = 0.0) -> MemoryMonitor:
 
 async def test_it_is_over_when_three_quarters_are_back(autojump_clock: Clock) -> None:
     """Others take some meanwhile; what came back is told as it was seen."""
-    watch = returns((0.5, 2.0), (1.2, 3.1), (2.0, 4.0))
-    freed = await until_returned(watch, expected=4 * GiB, before=BEFORE, hurry=False)
+    monitor = returns((0.5, 2.0), (1.2, 3.1), (2.0, 4.0))
+    freed = await until_returned(monitor, expected=4 * GiB, before=BEFORE, hurry=False)
     assert freed == round(3.1 * GiB)
     assert 1.2 <= trio.current_time() <= 1.5
 
@@ -71,24 +71,24 @@ async def test_where_a_process_that_is_gone_has_nothing_any_more(autojump_clock:
 
 async def test_what_a_probe_speaks_of_comes_back_later(autojump_clock: Clock) -> None:
     """It may be in a driver or on another host, whatever the system is that llmsup runs on."""
-    watch = returns((2.5, 4.0), gpus=(), memory=Memory(probe=("probe",)))
-    assert await until_returned(watch, expected=4 * GiB, before=BEFORE, hurry=False) == 4 * GiB
+    monitor = returns((2.5, 4.0), gpus=(), memory=Memory(probe=("probe",)))
+    assert await until_returned(monitor, expected=4 * GiB, before=BEFORE, hurry=False) == 4 * GiB
     assert trio.current_time() >= 2.5
 
 
 async def test_what_was_no_process_of_ours_comes_back_later(autojump_clock: Clock) -> None:
     """A container ends after the command that it was started by."""
-    watch = returns((2.5, 4.0), gpus=())
-    assert await until_returned(watch, expected=4 * GiB, before=BEFORE, hurry=False, unseen=True) == 4 * GiB
+    monitor = returns((2.5, 4.0), gpus=())
+    assert await until_returned(monitor, expected=4 * GiB, before=BEFORE, hurry=False, unseen=True) == 4 * GiB
     assert trio.current_time() >= 2.5
 
 
 async def test_a_small_one_is_not_waited_for(autojump_clock: Clock) -> None:
     """One look."""
-    watch = returns((9.0, 1.0))
-    assert await until_returned(watch, expected=WORTH_WAITING - 1, before=BEFORE, hurry=False) == 0
+    monitor = returns((9.0, 1.0))
+    assert await until_returned(monitor, expected=WORTH_WAITING - 1, before=BEFORE, hurry=False) == 0
     assert trio.current_time() == 0
-    assert await until_returned(watch, expected=0, before=BEFORE, hurry=False) == 0
+    assert await until_returned(monitor, expected=0, before=BEFORE, hurry=False) == 0
 
 
 async def test_others_that_take_more_than_comes_back(autojump_clock: Clock) -> None:

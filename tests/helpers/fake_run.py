@@ -18,7 +18,7 @@ from llmsup.fleet.model.model import Model
 from llmsup.memory.amounts import ZERO, Amounts
 from llmsup.memory.cost.meter import Meter
 from llmsup.memory.cost.process import Footprint
-from llmsup.process.activity import Activity
+from llmsup.process.activity import ActivitySample
 from llmsup.process.logbook import LogBook
 from llmsup.units import Bytes
 
@@ -52,7 +52,7 @@ class FakeEngine:
         self.launch = Launch(engine="fake", argv=("fake",), address=UnixAddress(Path("/nowhere")))
         self.pid = number
         self.progress: float | None = None
-        self.told: Mapping[str, Any] = {}
+        self.own_entry: Mapping[str, Any] = {}
         self.meter = Meter()
         self.pool = ConnectionPool(self._open)
         self.answers = trio.Event()  # ready
@@ -87,10 +87,10 @@ class FakeEngine:
         await trio.sleep(self._garage.load_time)
         await self.answers.wait()
 
-    async def activity(self) -> Activity:
+    async def activity(self) -> ActivitySample:
         now = trio.current_time()
         output = self.signs if self.signs >= 0 else now
-        return Activity(at=now, output=output, cpu={self.pid: now if self.computes else 0.0})
+        return ActivitySample(at=now, output=output, cpu={self.pid: now if self.computes else 0.0})
 
     async def healthy(self, patience: float) -> bool:
         self.asked += 1

@@ -1,4 +1,4 @@
-"""A machine whose memory is a number: fake engines take it, a neighbour takes it, the real memory watch reads it."""
+"""A machine whose memory is a number: fake engines take it, a neighbour takes it, the real memory monitor reads it."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Machine:
     config: LiveConfig
     garage: Garage
     events: Events
-    watch: MemoryMonitor
+    monitor: MemoryMonitor
     governor: Governor
     fleet: Fleet
     costs: FakeCosts
@@ -188,14 +188,14 @@ async def machine(
     config = LiveConfig(Config(memory=settings or Memory(reserve=RESERVE)))
     events, made = Events(10_000), Garage(load_time=load_time, stop_time=stop_time)
     sampler = Probe(gpus=NoGpus())  # type: ignore[arg-type]  # a stand-in
-    watch = MemoryMonitor(config, sampler, events, total=lambda: Bytes(TOTAL))
+    monitor = MemoryMonitor(config, sampler, events, total=lambda: Bytes(TOTAL))
     costs = FakeCosts(made)
-    governor = Governor(config, watch, costs, events)
+    governor = Governor(config, monitor, costs, events)
     fleet = Fleet(made, governor, max_queue=lambda: 1000, book=LogBook(), events=events)
     async with trio.open_nursery() as nursery:
-        machine = Machine(config, made, events, watch, governor, fleet, costs, sampler, nursery)
+        machine = Machine(config, made, events, monitor, governor, fleet, costs, sampler, nursery)
         sampler.system = machine.reading
-        await nursery.start(watch.run)
+        await nursery.start(monitor.run)
         await nursery.start(governor.run)
         await nursery.start(fleet.run)
         yield machine

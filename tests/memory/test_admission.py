@@ -14,7 +14,7 @@ from llmsup.memory.cost.load_speed import ASSUMED, Speed
 from llmsup.memory.policy.admission import Claim, admit, admit_all
 from llmsup.memory.policy.cheapest import Candidate, cheapest
 from llmsup.memory.policy.decision import Decision
-from llmsup.memory.policy.eviction_cost import HALF_LIFE, VISIT, Rate, chance, loss, most_worth_first
+from llmsup.memory.policy.eviction_cost import HALF_LIFE, VISIT, Rate, chance, dearest_first, loss
 from llmsup.memory.policy.inputs import LoadedModel, Machine, Need, Rules, host_pools
 from llmsup.memory.policy.pressure import BACK_OFF, SETTLE, SETTLE_CRITICAL, Relief, relieve
 from llmsup.memory.policy.refaults import QUIET, SOON, Refaults
@@ -192,9 +192,9 @@ def test_a_busy_model_that_had_its_turn_is_held() -> None:
     wants = need(20, load_seconds=5.0)
     busy = model("busy", 20, in_flight=1, last_used=NOW, ready_since=NOW - 89)
     decision = admit(wants, machine(), [busy])
-    assert (decision.kind, decision.hold, decision.again) == ("wait", (), NOW + 1)
+    assert (decision.kind, decision.paused, decision.again) == ("wait", (), NOW + 1)
     decision = admit(wants, machine(now=decision.again), [busy])
-    assert (decision.kind, decision.hold, decision.victims) == ("wait", ("busy",), ())
+    assert (decision.kind, decision.paused, decision.victims) == ("wait", ("busy",), ())
     assert admit(wants, machine(now=NOW + 1), [evolve(busy, in_flight=0)]).victims == ("busy",)
 
 
@@ -202,8 +202,8 @@ def test_no_turn_is_longer_than_a_person_waits() -> None:
     """Two minutes, however long both loads take."""
     busy = model("busy", 20, in_flight=1, reload_seconds=200.0, ready_since=NOW - 119)
     wants = need(20, load_seconds=200.0)
-    assert admit(wants, machine(), [busy]).hold == ()
-    assert admit(wants, machine(), [evolve(busy, ready_since=NOW - 120)]).hold == ("busy",)
+    assert admit(wants, machine(), [busy]).paused == ()
+    assert admit(wants, machine(), [evolve(busy, ready_since=NOW - 120)]).paused == ("busy",)
 
 
 def test_rivals_take_turns_that_end_early_where_nobody_uses_them() -> None:
@@ -211,7 +211,7 @@ def test_rivals_take_turns_that_end_early_where_nobody_uses_them() -> None:
     wants = need(20, load_seconds=10.0)
     idle = model("idle", 20, last_used=NOW - 14, ready_since=NOW - 30, rivals={"new": NOW - 5})
     decision = admit(wants, machine(), [idle])
-    assert (decision.kind, decision.hold, decision.again) == ("wait", (), NOW + 1)
+    assert (decision.kind, decision.paused, decision.again) == ("wait", (), NOW + 1)
     assert admit(wants, machine(now=decision.again), [idle]).victims == ("idle",)
     assert admit(wants, machine(), [evolve(idle, rivals={"another": NOW})]).victims == ("idle",)
     assert admit(wants, machine(), [evolve(idle, rivals={"new": NOW - 601})]).victims == ("idle",), "long ago"
@@ -222,8 +222,8 @@ def test_who_passed_a_load_has_no_turn_against_it() -> None:
     """A load that waits for much is passed by smaller ones: each of them owes."""
     wants = need(20, since=NOW - 50, load_seconds=10.0)
     busy = model("a", 20, in_flight=1, ready_since=NOW - 5, wanted_since=NOW - 60)
-    assert admit(wants, machine(), [busy]).hold == ()
-    assert admit(wants, machine(), [evolve(busy, wanted_since=NOW - 40)]).hold == ("a",)
+    assert admit(wants, machine(), [busy]).paused == ()
+    assert admit(wants, machine(), [evolve(busy, wanted_since=NOW - 40)]).paused == ("a",)
 
 
 def test_who_passed_a_load_is_held_while_it_loads() -> None:
@@ -234,8 +234,8 @@ def test_who_passed_a_load_is_held_while_it_loads() -> None:
     busy = model("busy", 14, in_flight=1)
     loading = model("b", 14, freeable=GiB, loading=True, waiting=1, wanted_since=NOW - 40, ready_since=NOW)
     there = machine(available=15 * GiB)
-    assert admit(wants, there, [busy, loading]).hold == ("b", "busy")
-    assert admit(wants, there, [busy, evolve(loading, wanted_since=NOW - 60)]).hold == ()
+    assert admit(wants, there, [busy, loading]).paused == ("b", "busy")
+    assert admit(wants, there, [busy, evolve(loading, wanted_since=NOW - 60)]).paused == ()
     small = Need("small", by_pool(2 * GiB), since=NOW)
     assert [each.kind for each in admit_all([wants, small], there, [busy, loading])] == ["wait", "admit"]
 
@@ -244,17 +244,17 @@ def test_who_is_held_stays_held_though_another_is_cheaper_now() -> None:
     """What is asked of it meanwhile makes it dearer; the other, held instead, becomes dearer in its turn."""
     one, other = (model(name, 15, in_flight=1, rate=rate) for name, rate in (("one", 0.1), ("other", 0.01)))
     wants = need(15, since=NOW - 50)
-    assert admit(wants, machine(), [one, other]).hold == ("other",)
-    assert admit(evolve(wants, held=frozenset({"one"})), machine(), [one, other]).hold == ("one",)
-    more = need(30, since=NOW - 50, held=frozenset({"one"}))
-    assert admit(more, machine(), [one, other]).hold == ("other", "one"), "it is no longer enough"
-    assert admit(evolve(wants, held=frozenset({"gone"})), machine(), [one, other]).hold == ("other",)
+    assert admit(wants, machine(), [one, other]).paused == ("other",)
+    assert admit(evolve(wants, paused=frozenset({"one"})), machine(), [one, other]).paused == ("one",)
+    more = need(30, since=NOW - 50, paused=frozenset({"one"}))
+    assert admit(more, machine(), [one, other]).paused == ("other", "one"), "it is no longer enough"
+    assert admit(evolve(wants, paused=frozenset({"gone"})), machine(), [one, other]).paused == ("other",)
 
 
 def test_nobody_is_held_in_vain() -> None:
     """A load that would not fit even then holds nobody."""
     loaded_models = [model("busy", 10, in_flight=1), model("pinned", 15, pinned=True)]
-    assert admit(need(20, since=0), machine(), loaded_models).hold == ()
+    assert admit(need(20, since=0), machine(), loaded_models).paused == ()
 
 
 def test_loads_that_fit_together_go_together() -> None:
@@ -285,7 +285,7 @@ def test_no_load_waits_behind_one_that_it_does_not_compete_with() -> None:
         Need("small", by_pool(4 * GiB), since=NOW),
     )
     wait, passes = admit_all([small, large], machine(), [busy])
-    assert (wait.model, wait.hold, passes.kind) == ("large", ("busy",), "admit")
+    assert (wait.model, wait.paused, passes.kind) == ("large", ("busy",), "admit")
     _, stays_behind = admit_all([evolve(small, cost=by_pool(8 * GiB)), large], machine(), [busy])
     assert stays_behind.kind == "wait"
 
@@ -363,7 +363,7 @@ def test_the_list_of_the_running_ends_with_the_first_to_go() -> None:
         model("expired", 1, ttl_expired=True),
         model("high", 1, priority="high", last_used=0),
     ]
-    order = [each.name for each in most_worth_first(loaded_models, NOW, RULES)]
+    order = [each.name for each in dearest_first(loaded_models, NOW, RULES)]
     assert order == ["pinned", "busy", "high", "idle", "expired"]
 
 

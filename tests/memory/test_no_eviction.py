@@ -32,7 +32,7 @@ def test_none_is_unloaded_for_it() -> None:
     """Not even one that nobody has used for hours, of low priority, whose ttl is over."""
     idle = model("a", 25, priority="low", last_used=0.0, ttl_expired=True)
     decision = admit(NO_EVICTION, MACHINE, [idle])
-    assert (decision.kind, decision.victims, decision.hold) == ("wait", (), ())
+    assert (decision.kind, decision.victims, decision.paused) == ("wait", (), ())
     assert "it needs 10.0 GiB, 5.0 GiB is free" in decision.reason
     assert "preload" in decision.reason
     assert admit(evolve(NO_EVICTION, evicts=True), MACHINE, [idle]).victims == ("a",)
@@ -41,8 +41,8 @@ def test_none_is_unloaded_for_it() -> None:
 def test_it_holds_nobody_however_long_it_waits() -> None:
     """A model that is always busy need not make way for it."""
     busy = model("a", 25, in_flight=1)
-    assert admit(NO_EVICTION, MACHINE, [busy]).hold == ()
-    assert admit(evolve(NO_EVICTION, evicts=True), MACHINE, [busy]).hold == ("a",)
+    assert admit(NO_EVICTION, MACHINE, [busy]).paused == ()
+    assert admit(evolve(NO_EVICTION, evicts=True), MACHINE, [busy]).paused == ("a",)
 
 
 def test_it_waits_for_those_that_leave_anyway() -> None:
@@ -77,4 +77,4 @@ def test_a_load_without_evictions_changes_nothing_for_loaded_models(
     ]
     for need, decision in zip(wanted, admit_all(wanted, MACHINE, here), strict=True):
         assert decision.model == need.model
-        assert need.evicts or not (decision.victims or decision.hold)
+        assert need.evicts or not (decision.victims or decision.paused)

@@ -107,7 +107,7 @@ def enough(chosen: Iterable[Candidate], lacks: Amounts) -> bool:
 
 def losses(chosen: tuple[Candidate, ...]) -> tuple[int, ...]:
     """The loss of each rank, the most important first."""
-    return tuple(sum(each.points for each in chosen if each.rank == rank) for rank in (2, 1, 0, -1))
+    return tuple(sum(each.eviction_cost for each in chosen if each.rank == rank) for rank in (2, 1, 0, -1))
 
 
 def protected(loaded: LoadedModel) -> bool:
@@ -161,7 +161,7 @@ def test_no_guard_outlasts_its_bound(
         assert before.again > machine.now
         between = admit(need, evolve(machine, now=(machine.now + before.again) / 2), loaded_models, rules=rules)
         assert free(between) == free(before)
-        assert bool(between.hold) == bool(before.hold)
+        assert bool(between.paused) == bool(before.paused)
 
 
 @given(st.lists(LOADED, max_size=16).map(named), MACHINES, NEEDS, st.sampled_from((30.0, 600.0)))
@@ -186,10 +186,10 @@ def test_a_users_floor_never_grows(
 def test_who_is_held_stays_held(loaded_models: list[LoadedModel], machine: Machine, need: Need, dearer: float) -> None:
     """As long as that is enough, whatever becomes of their worth: else none of two held in turn becomes idle."""
     before = admit(need, machine, loaded_models)
-    if before.hold:
-        worth = [evolve(each, rate=dearer if each.name in before.hold else 0.0) for each in loaded_models]
-        again = admit(evolve(need, held=frozenset(before.hold)), machine, worth)
-        assert again.victims or set(again.hold) <= set(before.hold)
+    if before.paused:
+        worth = [evolve(each, rate=dearer if each.name in before.paused else 0.0) for each in loaded_models]
+        again = admit(evolve(need, paused=frozenset(before.paused)), machine, worth)
+        assert again.victims or set(again.paused) <= set(before.paused)
 
 
 def free(decision: Decision) -> set[str]:
@@ -226,12 +226,12 @@ def test_a_decision_does_what_it_says(loaded_models: list[LoadedModel], machine:
         assert decision.victims == ()
     if machine.level == "normal" and not short(need, machine, loaded_models, []) and need.cost.total <= machine.ceiling:
         assert decision.kind == "admit"
-    if decision.hold:
+    if decision.paused:
         assert decision.kind == "wait"
-        held = [each for each in staying if each.name in decision.hold]
-        others = [each for each in staying if each.name not in decision.hold]
-        assert not any(each.pinned or (each.loading and each.wanted_since <= need.since) for each in held)
-        assert not short(need, machine, others, leaving + held)
+        paused = [each for each in staying if each.name in decision.paused]
+        others = [each for each in staying if each.name not in decision.paused]
+        assert not any(each.pinned or (each.loading and each.wanted_since <= need.since) for each in paused)
+        assert not short(need, machine, others, leaving + paused)
 
 
 @given(st.lists(LOADED, max_size=16).map(named), MACHINES, NEEDS)
@@ -240,11 +240,11 @@ def test_the_order_of_the_snapshot_does_not_matter(
 ) -> None:
     """The same question has the same answer."""
     one, other = admit(need, machine, loaded_models), admit(need, machine, loaded_models[::-1])
-    assert (one.kind, one.reason, set(one.victims), set(one.hold)) == (
+    assert (one.kind, one.reason, set(one.victims), set(one.paused)) == (
         other.kind,
         other.reason,
         set(other.victims),
-        set(other.hold),
+        set(other.paused),
     )
     assert admit(need, machine, loaded_models) == one
 
@@ -298,7 +298,7 @@ def test_up_to_twelve_it_is_the_best_of_all_sets(some: list[Candidate], lacks: A
 
     def key(given: Iterable[Candidate]) -> tuple[tuple[int, ...], int, int, list[str]]:
         chosen = tuple(given)
-        ordered = sorted(chosen, key=lambda each: (each.rank, each.points, each.name))
+        ordered = sorted(chosen, key=lambda each: (each.rank, each.eviction_cost, each.name))
         freed = sum(each.frees[CEILING] + each.frees[HOST] for each in chosen)
         return losses(chosen), len(chosen), freed, [each.name for each in ordered]
 

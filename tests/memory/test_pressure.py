@@ -68,7 +68,7 @@ def test_what_is_missing_is_said_from_the_first_look() -> None:
     """So that looks can hurry; the level takes its time."""
     pressure = after((LOW, 0)).pressure
     assert (pressure.level, pressure.shortfall) == ("normal", round(1.875 * GiB) - round(1.4 * GiB))
-    assert pressure.reason == "1.4 GiB of 32.0 GiB are available"
+    assert "1.4 GiB of 32.0 GiB" in pressure.reason
 
 
 def test_it_falls_step_by_step() -> None:
@@ -85,7 +85,9 @@ def test_it_falls_step_by_step() -> None:
 
 def test_it_says_that_it_is_easing() -> None:
     """A level that is only kept to be sure has no cause any more."""
-    assert after((LOW, 5), (LINUX, 2)).pressure.reason == "it is easing, 20.0 GiB of 32.0 GiB are available"
+    reason = after((LOW, 5), (LINUX, 2)).pressure.reason
+    assert "easing" in reason
+    assert "20.0 GiB of 32.0 GiB" in reason
 
 
 def test_in_between_a_level_is_kept_and_something_is_missing() -> None:

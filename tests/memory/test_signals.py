@@ -40,7 +40,7 @@ def found(reading: Reading, some: float | None = None, full: float | None = None
     return {each.name: each for each in seen}
 
 
-AMOUNTS = {"low", "very low", "sinking", "gone"}
+AMOUNTS = {"low", "very low", "falling", "gone"}
 """The signs in what is available, without any other reading."""
 
 
@@ -84,7 +84,7 @@ def test_what_is_missing_ends_it() -> None:
     """With so much more available every sign of little memory is gone."""
     low = found(with_free(0.5))["low"]
     assert found(with_free(0.5 + low.missing / GiB))["low"].eased
-    assert low.reason == "512 MiB of 32.0 GiB are available"
+    assert "512 MiB of 32.0 GiB" in low.reason
 
 
 def test_a_system_that_has_a_word_for_it_is_believed() -> None:
@@ -94,7 +94,8 @@ def test_a_system_that_has_a_word_for_it_is_believed() -> None:
     assert there(evolve(full, level="warn")) == {"said warn"}
     assert there(evolve(full, level="critical")) == {"said warn", "said critical"}
     said = found(evolve(full, level="critical"))["said critical"]
-    assert said.reason == "kern.memorystatus_vm_pressure_level says critical, 100 MiB of 64.0 GiB are available"
+    for fact in ("kern.memorystatus_vm_pressure_level", "critical", "100 MiB of 64.0 GiB"):
+        assert fact in said.reason
 
 
 def test_a_level_alone() -> None:
@@ -102,7 +103,8 @@ def test_a_level_alone() -> None:
     seen = found(Reading(level="warn"))
     assert seen["said warn"].there
     assert seen["said warn"].missing == marks(None, RESERVE).low
-    assert seen["said warn"].reason == "the system says warn"
+    assert "warn" in seen["said warn"].reason
+    assert "available" not in seen["said warn"].reason, "that is unknown"
     enough = found(evolve(MAC, level="warn"))["said warn"]
     assert enough.missing == LEAST
 

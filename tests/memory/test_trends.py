@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from llmsup.config.schema import GiB, MiB
 from llmsup.memory.machine.gauge import Gauge
 from llmsup.memory.machine.reading import Reading
-from llmsup.memory.machine.trends import Trend, sinking
+from llmsup.memory.machine.trends import Trend, trend
 from llmsup.units import Bytes
 
 TOTAL, RESERVE = Bytes(64 * GiB), 4 * GiB
@@ -24,16 +24,16 @@ def look(gauge: Gauge, available: int, now: float) -> Gauge:
 
 def test_a_steady_fall_is_told_within_seconds() -> None:
     """After 3 s the mean is within 5 % of it."""
-    seen = sinking(1000, None, None)
+    seen = trend(1000, None, None)
     for second in range(1, 4):
-        seen = sinking(1000 - 100 * second, seen, 1.0)
+        seen = trend(1000 - 100 * second, seen, 1.0)
     assert seen is not None
     assert seen.rate == pytest.approx(100, rel=0.06)
 
 
 def test_what_rises_does_not_fall() -> None:
     """The rate ends when the fall does; it is never negative."""
-    seen = sinking(2000, Trend(100.0, 1000), 5.0)
+    seen = trend(2000, Trend(100.0, 1000), 5.0)
     assert seen is not None
     assert 0 <= seen.rate < 1
 
@@ -41,18 +41,18 @@ def test_what_rises_does_not_fall() -> None:
 @pytest.mark.parametrize("seconds", [None, -5.0])
 def test_a_clock_that_went_back_is_a_beginning(seconds: float | None) -> None:
     """No rate follows from it."""
-    assert sinking(10, Trend(100.0, 10**9), seconds) == Trend(0.0, 10)
+    assert trend(10, Trend(100.0, 10**9), seconds) == Trend(0.0, 10)
 
 
 def test_two_looks_at_once_say_nothing_new() -> None:
     """No division by nothing."""
     before = Trend(100.0, 1000)
-    assert sinking(10, before, 0.0) == before
+    assert trend(10, before, 0.0) == before
 
 
 def test_unknown_is_unknown() -> None:
     """And a fall begins anew after it."""
-    assert sinking(None, Trend(100.0, 1000), 1.0) is None
+    assert trend(None, Trend(100.0, 1000), 1.0) is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**40), st.floats(0, 1000)), max_size=20))
@@ -62,7 +62,7 @@ def test_it_is_never_faster_than_the_fastest_step(looks: list[tuple[int, float]]
     for available, seconds in looks:
         if last is not None and seconds:
             fastest = max(fastest, (last - available) / seconds)
-        seen = sinking(available, seen, seconds)
+        seen = trend(available, seen, seconds)
         last = seen.available if seen else None
         assert seen is not None
         assert 0 <= seen.rate <= fastest * (1 + 1e-9)

@@ -16,7 +16,7 @@ from llmsup.engines.address import UnixAddress
 from llmsup.engines.launch import Launch
 from llmsup.fleet.engine.process_engine import RunningEngine
 from llmsup.process import child
-from llmsup.process.activity import GROWTH, Activity, look
+from llmsup.process.activity import GROWTH, ActivitySample, look
 from llmsup.process.child import run_child
 from llmsup.process.logbook import LogBook
 from llmsup.process.orphans import Orphans
@@ -37,22 +37,22 @@ async def orphans(nursery: trio.Nursery, tmp_path: Path) -> AsyncIterator[Orphan
 
 def test_cores() -> None:
     """Over all processes; one that is new counts with all it used, one that is gone takes nothing back."""
-    before = Activity(at=10, cpu={1: 5.0, 2: 7.0})
-    assert Activity(at=20, cpu={1: 5.0, 2: 7.0}).cores(before) == 0
-    assert Activity(at=20, cpu={1: 6.0, 2: 7.5}).cores(before) == pytest.approx(0.15)
-    assert Activity(at=20, cpu={1: 5.0, 3: 20.0}).cores(before) == pytest.approx(2)
-    assert Activity(at=10, cpu={1: 9.0}).cores(before) == 0
+    before = ActivitySample(at=10, cpu={1: 5.0, 2: 7.0})
+    assert ActivitySample(at=20, cpu={1: 5.0, 2: 7.0}).cores(before) == 0
+    assert ActivitySample(at=20, cpu={1: 6.0, 2: 7.5}).cores(before) == pytest.approx(0.15)
+    assert ActivitySample(at=20, cpu={1: 5.0, 3: 20.0}).cores(before) == pytest.approx(2)
+    assert ActivitySample(at=10, cpu={1: 9.0}).cores(before) == 0
 
 
 def test_growth() -> None:
     """Both ways: a load may give back what it needed for a moment."""
-    before = Activity(at=0, loaded=100 * GROWTH)
-    assert not Activity(at=1, loaded=101 * GROWTH - 1).grown(before)
-    assert Activity(at=1, loaded=101 * GROWTH).grown(before)
-    assert Activity(at=1, loaded=99 * GROWTH).grown(before)
+    before = ActivitySample(at=0, loaded=100 * GROWTH)
+    assert not ActivitySample(at=1, loaded=101 * GROWTH - 1).grown(before)
+    assert ActivitySample(at=1, loaded=101 * GROWTH).grown(before)
+    assert ActivitySample(at=1, loaded=99 * GROWTH).grown(before)
 
 
-async def until_seen(pid: int, seen: Callable[[Activity], bool]) -> Activity:
+async def until_seen(pid: int, seen: Callable[[ActivitySample], bool]) -> ActivitySample:
     """Look again and again: another process has no way to tell that it has grown."""
     with trio.fail_after(PATIENCE):
         while not seen(now := await look(pid)):  # noqa: ASYNC110 -- another process's doing

@@ -42,7 +42,7 @@ def test_the_newest_lines_are_kept() -> None:
 def test_an_empty_book() -> None:
     """Has no lines, which is no error."""
     book = LogBook()
-    assert (book.tail(), book.tail(5), book.last, book.written, book.since(0)) == ((), (), "", 0, (0, ()))
+    assert (book.tail(), book.tail(5), book.last, book.written, book.after(0)) == ((), (), "", 0, (0, ()))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_parent_gets_every_line() -> None:
 def test_what_is_new_since_a_line() -> None:
     """And how much of it is lost already."""
     book = written("1", "2", "3", "4", "5", capacity=3)
-    assert [book.since(seen) for seen in (0, 1, 2, 4, 5)] == [
+    assert [book.after(seen) for seen in (0, 1, 2, 4, 5)] == [
         (2, ("3", "4", "5")),
         (1, ("3", "4", "5")),
         (0, ("3", "4", "5")),
@@ -114,7 +114,7 @@ def test_no_line_is_unaccounted_for(capacity: int, before: int, after: int) -> N
     seen = book.written
     for number in range(before, before + after):
         book.write(str(number))
-    lost, lines = book.since(seen)
+    lost, lines = book.after(seen)
     assert lost + len(lines) == after
     assert lines == tuple(map(str, range(before + lost, before + after)))
 

@@ -15,7 +15,7 @@ from serving import PATIENCE, fake, recorded, serving, until_recorded
 from llmsup.config.schema import Server
 from llmsup.fleet.model.states import State
 from llmsup.units import Bytes, Seconds
-from llmsup.web import connection as connection_module
+from llmsup.web import leasing
 
 
 async def test_leaves_while_loading() -> None:
@@ -64,7 +64,7 @@ async def test_leaves_between_the_handlers_return_and_the_body(tmp_path: Path, m
             raise AssertionError("never entered, never left")
 
     async with serving(fake("m", "--tokens", 10_000, "--tps", 50, "--record", record)) as served:
-        monkeypatch.setattr(connection_module, "RelayBody", Stuck)
+        monkeypatch.setattr(leasing, "RelayBody", Stuck)
         async with trio.open_nursery() as nursery:
             body = {"model": "m", "stream": True}
             nursery.start_soon(served.client.send, "POST", "/v1/chat/completions", body)

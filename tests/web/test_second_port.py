@@ -67,7 +67,7 @@ def test_anybody_else_who_has_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(SetupError) as caught:
             listen_all(Server(listen="127.0.0.1:0", ollama_listen=address))
-    assert f"Can't listen on {address} (server.ollama_listen): Address already in use. Stop what" in str(caught.value)
+    assert f"Can't listen on {address} (server.ollama_listen): Address already in use. Stop " in str(caught.value)
 
 
 async def test_the_same_is_served_there() -> None:

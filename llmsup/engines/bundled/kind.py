@@ -17,13 +17,13 @@ from ..address import UnixAddress
 from ..kind import Machine, Wanted
 from ..launch import Launch
 from ..llama_server.command_line import CHILD_MODE, ServerStart, words_of
-from ..llama_server.flags import Dialect
+from ..llama_server.flags import FlagSet
 from ..llama_server.llama_cpp import LlamaCpp
 from .flags import FLAGS, VALUED
 
 NAME = "bundled"
 PROGRAM = (sys.executable, "-m", "llmsup.engines.bundled.process")
-DIALECT = Dialect(FLAGS, "the bundled engine", VALUED)
+FLAG_SET = FlagSet(FLAGS, "the bundled engine", VALUED)
 
 
 def xllamacpp_installed() -> bool:
@@ -68,7 +68,7 @@ def launch(start: ServerStart) -> Launch:
         SetupError: The model's `args` contain an unknown flag or one that llmsup sets, or the config asks for
             something this engine has no flag for.
     """
-    words, body, corrected = words_of(start, DIALECT, alias=start.spec.name)
+    words, body, corrected = words_of(start, FLAG_SET, alias=start.spec.name)
     return Launch(
         engine=NAME,
         argv=(*start.program, *words),
@@ -76,5 +76,5 @@ def launch(start: ServerStart) -> Launch:
         address=UnixAddress(start.socket),
         tells_progress=True,  # this is llama.cpp's server, with the same child mode
         body_defaults=body,
-        corrections=corrected.told,
+        corrections=corrected.changes,
     )

@@ -46,21 +46,21 @@ class Command(Kind):
     async def launch(self, wanted: Wanted, program: tuple[str, ...], socket: Path, machine: Machine) -> Launch:
         spec, words = wanted.spec, program
         engine = self.name if spec.command else spec.engine
-        told: tuple[str, ...] = ()
+        changes: tuple[str, ...] = ()
         sampling: Mapping[str, Any] = {}
         name = spec.name
         if Path(words[0]).name == LLAMA_SERVER:
-            dialect = await machine.probe.dialect(Path(words[0]))
+            flag_set = await machine.probe.flag_set(Path(words[0]))
             problems = Collected()
             with problems.noting():
-                own = llama_server.corrected_command(spec, words, dialect)
+                own = llama_server.corrected_command(spec, words, flag_set)
             with problems.noting():
-                args = llama_server.corrected_args(spec, dialect)
+                args = llama_server.corrected_args(spec, flag_set)
             problems.check()
             words, spec, name = own.words, evolve(spec, args=args.words), llama_server.alias_of(name)
-            told, sampling = (*own.told, *args.told), {**own.sampling, **args.sampling}
+            changes, sampling = (*own.changes, *args.changes), {**own.sampling, **args.sampling}
         model = None
         if spec.path and mentions((*words, *spec.args), "PATH"):
             model = await model_path(spec, machine, directories=True)
         filled = launch.launch(spec, command=words, engine=engine, model=model, socket=socket, name=name)
-        return evolve(filled, corrections=told, body_defaults={**filled.body_defaults, **sampling})
+        return evolve(filled, corrections=changes, body_defaults={**filled.body_defaults, **sampling})

@@ -13,7 +13,7 @@ from ..address import UnixAddress
 from ..launch import Launch
 from . import NAME
 from .corrections import Corrected, corrections
-from .flags import Dialect, check_args, render
+from .flags import FlagSet, check_args, render
 
 # Internal to llama.cpp, so nothing depends on it: with this variable (any number will do) llama-server takes us for its
 # router. It then prints lines `cmd_child_to_router:state:{...}` on its standard output, with the progress of the load,
@@ -65,7 +65,7 @@ class ServerStart:
     threads: int | None = None
 
 
-def launch(start: ServerStart, dialect: Dialect) -> Launch:
+def launch(start: ServerStart, flag_set: FlagSet) -> Launch:
     """Return the launch of a llama-server for one model.
 
     Raises:
@@ -75,9 +75,9 @@ def launch(start: ServerStart, dialect: Dialect) -> Launch:
     spec = start.spec
     problems = Collected()
     with problems.noting():
-        leading = corrected_command(spec, start.program, dialect)
+        leading = corrected_command(spec, start.program, flag_set)
     with problems.noting():
-        words, body, corrected = words_of(start, dialect, alias=alias_of(spec.name))
+        words, body, corrected = words_of(start, flag_set, alias=alias_of(spec.name))
     problems.check()
     return Launch(
         engine=NAME,
@@ -87,39 +87,39 @@ def launch(start: ServerStart, dialect: Dialect) -> Launch:
         tells_progress=True,
         farewell=_CHILD_EXIT,
         body_defaults=body,
-        corrections=(*leading.told, *corrected.told),
+        corrections=(*leading.changes, *corrected.changes),
     )
 
 
-def corrected_command(spec: ModelSpec, command: tuple[str, ...], dialect: Dialect) -> Corrected:
+def corrected_command(spec: ModelSpec, command: tuple[str, ...], flag_set: FlagSet) -> Corrected:
     """Return a llama-server command with its arguments as this build spells them.
 
     Raises:
         SetupError: This build doesn't know one of the flags.
     """
-    corrected = corrected_args(evolve(spec, args=command[1:]), dialect, place="command")
+    corrected = corrected_args(evolve(spec, args=command[1:]), flag_set, place="command")
     return evolve(corrected, words=(command[0], *corrected.words))
 
 
-def corrected_args(spec: ModelSpec, dialect: Dialect, *, place: str = "args") -> Corrected:
+def corrected_args(spec: ModelSpec, flag_set: FlagSet, *, place: str = "args") -> Corrected:
     """Return a model's `args` as this llama-server spells them, for a command line that the user wrote.
 
     Raises:
         SetupError: This build doesn't know one of the flags.
     """
-    return _checked(spec, dialect, {}, place=place)
+    return _checked(spec, flag_set, {}, place=place)
 
 
-def _checked(spec: ModelSpec, dialect: Dialect, owned: Mapping[str, str], *, place: str = "args") -> Corrected:
-    corrected, problems = corrections(spec, dialect, place=place)
+def _checked(spec: ModelSpec, flag_set: FlagSet, owned: Mapping[str, str], *, place: str = "args") -> Corrected:
+    corrected, problems = corrections(spec, flag_set, place=place)
     with problems.noting():
-        check_args(evolve(spec, args=corrected.words), dialect, owned, place=place)
+        check_args(evolve(spec, args=corrected.words), flag_set, owned, place=place)
     problems.check()
     return corrected
 
 
 def words_of(
-    start: ServerStart, dialect: Dialect, *, alias: str
+    start: ServerStart, flag_set: FlagSet, *, alias: str
 ) -> tuple[tuple[str, ...], dict[str, object], Corrected]:
     """Return all words after the program, request fields for flags this build lacks, and the corrections to `args`.
 
@@ -128,9 +128,9 @@ def words_of(
     """
     problems = Collected()
     with problems.noting():
-        corrected = _checked(start.spec, dialect, _OWNED)
+        corrected = _checked(start.spec, flag_set, _OWNED)
     with problems.noting():
-        rendered = render(start.spec, dialect, threads=start.threads)
+        rendered = render(start.spec, flag_set, threads=start.threads)
     problems.check()
     # The user's arguments come last: llama-server uses the last value of a flag given twice.
     place = ("--model", str(start.model), "--host", str(start.socket), "--alias", alias)

@@ -11,7 +11,7 @@ from ...config.flag_names import canonical, flag_in, spellings
 from ...config.schema import ModelSpec
 from ...errors import Collected, SetupError
 from ..sampling import FIELD_OF, FIELDS, Field, body_value, read_flag
-from .flags import Dialect
+from .flags import FlagSet
 
 # Flags whose effect is the default in every build that doesn't know them, with the number of words they take.
 _SO_ANYWAY = {"--cont-batching": 0, "--defrag-thold": 1}
@@ -46,15 +46,15 @@ class Corrected:
     Attributes:
         words: The arguments.
         sampling: The sampling that this engine has no flags for, as fields for every request.
-        told: The changes, a clause each: "args: --typ-p is --typical-p here".
+        changes: The changes, a clause each: "args: --typ-p is --typical-p here".
     """
 
     words: tuple[str, ...] = ()
     sampling: Mapping[str, Any] = Factory(dict)
-    told: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
 
-def corrections(spec: ModelSpec, dialect: Dialect, *, place: str = "args") -> tuple[Corrected, Collected]:
+def corrections(spec: ModelSpec, flag_set: FlagSet, *, place: str = "args") -> tuple[Corrected, Collected]:
     """Write a model's `args` as this engine spells them, wherever the meaning is certain.
 
     Anything uncertain is left unchanged, for `check_args` to report. A sampling flag with an invalid value, and a flag
@@ -65,9 +65,9 @@ def corrections(spec: ModelSpec, dialect: Dialect, *, place: str = "args") -> tu
     """
     if not spec.args:
         return Corrected(), Collected()
-    work = _Work(spec, dialect, place)
+    work = _Work(spec, flag_set, place)
     words = _split(spec.args, work.tell)
-    words = _load_mode(words, dialect, work.tell)
+    words = _load_mode(words, flag_set, work.tell)
     return work.through(words), work.problems
 
 
@@ -84,12 +84,12 @@ def _split(args: tuple[str, ...], tell: Callable[[str, str], None]) -> list[str]
     return words
 
 
-def _load_mode(words: list[str], dialect: Dialect, tell: Callable[[str, str], None]) -> list[str]:
+def _load_mode(words: list[str], flag_set: FlagSet, tell: Callable[[str, str], None]) -> list[str]:
     """Turn old switches into --load-mode, or the reverse; several switches make one mode."""
     switches = [word for word in words if flag_in(word) in _LOAD_SWITCHES]
     modes = [word for word in words if canonical(flag_in(word)) == "--load-mode"]
-    now = dialect.pick(("--load-mode", "-lm"))
-    if switches and not modes and now and not all(flag_in(word) in dialect.flags for word in switches):
+    now = flag_set.pick(("--load-mode", "-lm"))
+    if switches and not modes and now and not all(flag_in(word) in flag_set.flags for word in switches):
         mode = _mode(switches)
         tell(" ".join(switches), f"{now} {mode}" if mode else "")
         at = words.index(switches[0])
@@ -99,7 +99,7 @@ def _load_mode(words: list[str], dialect: Dialect, tell: Callable[[str, str], No
         at = words.index(modes[0])
         mode = words[at + 1] if at + 1 < len(words) else ""
         old = _LOAD_MODES.get(mode)
-        if old is not None and dialect.flags.issuperset(old):
+        if old is not None and flag_set.flags.issuperset(old):
             tell(f"{modes[0]} {mode}", " ".join(old))
             return [*words[:at], *old, *words[at + 2 :]]
     return words
@@ -122,15 +122,15 @@ class _Work:
     """One pass through a model's arguments."""
 
     spec: ModelSpec
-    dialect: Dialect
+    flag_set: FlagSet
     place: str
     out: list[str] = Factory(list)
     sampling: dict[str, Any] = Factory(dict)
-    told: list[str] = Factory(list)
+    changes: list[str] = Factory(list)
     problems: Collected = Factory(Collected)
 
     def tell(self, old: str, new: str) -> None:
-        self.told.append(f"{self.place}: {old} is {new} here" if new else f"{self.place}: {old} is not needed here")
+        self.changes.append(f"{self.place}: {old} is {new} here" if new else f"{self.place}: {old} is not needed here")
 
     def through(self, words: list[str]) -> Corrected:
         rest = iter(enumerate(words))
@@ -146,16 +146,16 @@ class _Work:
                 next(rest, None)
         sampled = self.spec.kind in (None, "chat")
         fields = {name: body_value(name, value) for name, value in self.sampling.items()} if sampled else {}
-        return Corrected(tuple(self.out), fields, tuple(self.told))
+        return Corrected(tuple(self.out), fields, tuple(self.changes))
 
     def _one(self, word: str, flag: str, after: str | None) -> int | None:
         """Rewrite one flag. Returns how many of the words after it were consumed; None if the flag is unchanged."""
         family = spellings(flag)
         if family[0] in _DRAFT_LIMITS and flag != family[0]:
             return self._draft_limit(word, family[0])
-        if flag in self.dialect.flags:
+        if flag in self.flag_set.flags:
             return self._flash_attention(word, after) if family[0] == "--flash-attn" else None
-        if known := self.dialect.pick(family):
+        if known := self.flag_set.pick(family):
             self.tell(word, known)
             return (
                 self._flash_attention(known, after, renamed=True) if family[0] == "--flash-attn" else self._put(known)
@@ -173,20 +173,20 @@ class _Work:
 
     def _flash_attention(self, word: str, after: str | None, *, renamed: bool = False) -> int | None:
         """Add the value that the flag takes since August 2025; builds with --cache-ram, which is newer, need it."""
-        if (after is None or flag_in(after)) and "--cache-ram" in self.dialect.flags:
+        if (after is None or flag_in(after)) and "--cache-ram" in self.flag_set.flags:
             self.tell(word, f"{word} on")
             return self._put(word, "on")
         return self._put(word) if renamed else None
 
     def _draft_limit(self, word: str, now: str) -> int | None:
         """Replace a limit for every way to draft: each way now has its own, and the old flag is refused."""
-        if now not in self.dialect.flags:
+        if now not in self.flag_set.flags:
             return None
         flags = {canonical(flag_in(each)) for each in self.spec.args}
         if "--spec-draft-model" not in flags or any("ngram" in each for each in self.spec.args):
             other = now.replace("-draft-", "-ngram-mod-")
             raise SetupError(
-                f"model {self.spec.name}: args has {word!r}, which {self.dialect.name} no longer takes.",
+                f"model {self.spec.name}: args has {word!r}, which {self.flag_set.name} no longer takes.",
                 hint=f"It is {now} for a draft model, and for example {other} for drafts from the text itself.",
             )
         self.tell(word, now)
@@ -204,5 +204,5 @@ class _Work:
             raise SetupError(f"{where}, but {error}.") from None
         if (name, value) != ("max_tokens", -1):
             self.sampling[name] = value
-        self.told.append(f"args: {word} is sent with each request as {name} here")
+        self.changes.append(f"args: {word} is sent with each request as {name} here")
         return 0 if switch else 1

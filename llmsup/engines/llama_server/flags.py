@@ -27,7 +27,7 @@ VERBOSITY = 4
 
 
 @frozen
-class Dialect:
+class FlagSet:
     """The flags that one engine understands.
 
     Attributes:
@@ -41,7 +41,7 @@ class Dialect:
     valued: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
-        return f"<Dialect {self.name}, {len(self.flags)} flags>"
+        return f"<FlagSet {self.name}, {len(self.flags)} flags>"
 
     def pick(self, candidates: Iterable[str]) -> str | None:
         """Return the first of the spellings that the engine knows."""
@@ -56,7 +56,7 @@ class Rendered:
     body_defaults: Mapping[str, Any] = Factory(dict)
 
 
-def render(spec: ModelSpec, dialect: Dialect, *, threads: int | None) -> Rendered:
+def render(spec: ModelSpec, flag_set: FlagSet, *, threads: int | None) -> Rendered:
     """Write a model's settings as flags; sampling that the engine has no flag for becomes request fields.
 
     Args:
@@ -68,12 +68,12 @@ def render(spec: ModelSpec, dialect: Dialect, *, threads: int | None) -> Rendere
     words: list[str] = []
     problems = Collected()
     for what, candidates, value in _settings(spec, threads):
-        flag = dialect.pick(candidates)
+        flag = flag_set.pick(candidates)
         if flag is not None:
             words += (flag,) if value is None else (flag, str(value))
         elif what:
             lacks = f"it has no {candidates[0]}"
-            problems.add(SetupError(f"model {spec.name}: {dialect.name} can't be given {what}: {lacks}."))
+            problems.add(SetupError(f"model {spec.name}: {flag_set.name} can't be given {what}: {lacks}."))
     problems.check()
     body: dict[str, Any] = {}
     # Embedding and rerank models don't sample: keep [defaults.sampling] out of their requests.
@@ -81,7 +81,7 @@ def render(spec: ModelSpec, dialect: Dialect, *, threads: int | None) -> Rendere
     for name, value in sampling.items():
         key = request_field(name)
         field = FIELDS.get(key, Field())
-        flag = dialect.pick(field.off if field.form == "switch" and not value else field.flags)
+        flag = flag_set.pick(field.off if field.form == "switch" and not value else field.flags)
         if flag is None:
             body[key] = body_value(key, value)
         else:
@@ -120,7 +120,7 @@ _LONG_FLAG = re.compile(r"--[A-Za-z][\w.-]*")
 _SHORT_FLAG = re.compile(r"-[A-Za-z][\w.-]*")
 
 
-def check_args(spec: ModelSpec, dialect: Dialect, owned: Mapping[str, str], *, place: str = "args") -> None:
+def check_args(spec: ModelSpec, flag_set: FlagSet, owned: Mapping[str, str], *, place: str = "args") -> None:
     """Refuse extra arguments that would take the engine out of our control, or that it would refuse itself.
 
     An engine exits at once if it doesn't know a flag, but other models may have been evicted for it by then.
@@ -143,13 +143,13 @@ def check_args(spec: ModelSpec, dialect: Dialect, owned: Mapping[str, str], *, p
         # a word after a flag may be its value, even if it looks like a flag: "--chat-template -x"
         elif not (_LONG_FLAG.fullmatch(flag) or (_SHORT_FLAG.fullmatch(flag) and not value_of)):
             continue
-        elif flag not in dialect.flags:
-            near = difflib.get_close_matches(flag, dialect.flags, n=1, cutoff=0.7)
+        elif flag not in flag_set.flags:
+            near = difflib.get_close_matches(flag, flag_set.flags, n=1, cutoff=0.7)
             hint = f"Did you mean {near[0]}?" if near else ""
-            problems.add(SetupError(f"{where}, which {dialect.name} does not know.", hint=hint))
+            problems.add(SetupError(f"{where}, which {flag_set.name} does not know.", hint=hint))
         elif "=" in word:
             hint = f'Write "{flag}", "{word.partition("=")[2]}".'
             problems.add(SetupError(f"{where}; flag and value are two words here.", hint=hint))
-        elif flag in dialect.valued and (not after or after in dialect.flags):
+        elif flag in flag_set.valued and (not after or after in flag_set.flags):
             problems.add(SetupError(f"{where}, but no value for it."))
     problems.check()

@@ -31,7 +31,7 @@ class LlamaServer(LlamaCpp):
         return find_program(wanted.spec, words, machine, machine.remedy if words[0] == NAME else "")
 
     async def command_line(self, start: ServerStart, machine: Machine) -> Launch:
-        return launch(start, await machine.probe.dialect(Path(start.program[0])))
+        return launch(start, await machine.probe.flag_set(Path(start.program[0])))
 
 
 def installed(machine: Machine) -> tuple[str, ...]:

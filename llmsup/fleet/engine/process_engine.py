@@ -23,7 +23,7 @@ from ...errors import EngineBadAnswer, OutOfResources
 from ...memory.amounts import ZERO, Amounts
 from ...memory.cost.meter import Meter
 from ...memory.cost.process import Footprint, footprint_of_group, group_of
-from ...process.activity import Activity, look
+from ...process.activity import ActivitySample, look
 from ...process.child import Child
 from ...process.logbook import LogBook
 from ...process.shortage import insist, is_ours, note
@@ -41,7 +41,7 @@ PATIENCE = 5.0
 _STATE = "cmd_child_to_router:state:"
 
 Devices = Callable[[Collection[int]], Awaitable[Amounts | None]]
-"""Tells what some processes have on devices with their own memory; None if that can't be told now."""
+"""Returns what some processes use of devices with their own memory; None if that can't be read at the moment."""
 
 
 async def no_devices(_pids: Collection[int]) -> Amounts | None:
@@ -58,7 +58,7 @@ class RunningEngine:
         self.pool = ConnectionPool.to(launch.address)
         self.meter = Meter()
         self.progress: float | None = None
-        self.told: Mapping[str, Any] = {}
+        self.own_entry: Mapping[str, Any] = {}
         self._child = child
         self._book = book
         self._devices = devices
@@ -85,7 +85,7 @@ class RunningEngine:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             said = json.loads(line)
             if said["state"] == "ready":
-                self.told = dict(said["payload"])
+                self.own_entry = dict(said["payload"])
             else:
                 self.progress = float(said["payload"]["value"])
         self._reports += 1
@@ -110,14 +110,14 @@ class RunningEngine:
     def _signs(self) -> tuple[int, int]:
         return self._book.written, self._reports
 
-    async def activity(self) -> Activity:
+    async def activity(self) -> ActivitySample:
         try:
             return await look(self.pid, (self._child.received, self._reports))
         except (OSError, RuntimeError) as error:
             if not is_ours(error):
                 raise
             note(error, "look at what an engine does")
-            return Activity(at=trio.current_time(), output=object())  # not being able to look doesn't mean silence
+            return ActivitySample(at=trio.current_time(), output=object())  # a failed look isn't silence
 
     async def healthy(self, patience: float) -> bool:
         if self.unreachable:  # it can't be asked, which is not its fault; existing connections are still served

@@ -29,9 +29,9 @@ class Starter:
 
     Attributes:
         selector: Turns a model into a command line.
-        orphans: The guard that is told of every process group.
+        orphans: The guard, which must know of every process group.
         sockets: A private directory, short enough for a Unix socket's path.
-        devices: Tells what an engine has on devices with their own memory.
+        devices: Returns what an engine uses of devices with their own memory.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ class Ask:
         cost: What loading it will cost.
         since: When it asked (trio time).
         reason: Why it is still waiting.
-        held: The models whose queues the last decision paused for it.
+        paused: The models whose queues the last decision paused for it.
         going: The grants evicted for it; it starts when their memory has been returned.
         granted: Its memory is reserved.
         decided: Set when it may start, or never may.
@@ -30,7 +30,7 @@ class Ask:
     cost: Cost
     since: float
     reason: str = ""
-    held: frozenset[str] = frozenset()
+    paused: frozenset[str] = frozenset()
     going: tuple[Grant, ...] = ()
     granted: bool = False
     decided: trio.Event = field(factory=trio.Event, init=False)

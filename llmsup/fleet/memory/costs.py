@@ -53,7 +53,7 @@ class MeasuredCosts:
     Attributes:
         store: What was measured before.
         build: Identifies the build of the engine that a model gets, as a text that differs when the build does; "" if
-            that can't be told. May read the disk.
+            that is unknown. May read the disk.
     """
 
     def __init__(self, store: FootprintStore, build: Callable[[Entry], str]) -> None:
@@ -110,7 +110,7 @@ class MeasuredCosts:
 
     def _cost(self, model: Model) -> Cost:
         key = self._key(model)
-        return cost(model.served, model.needs, self._store.get(key), self._store.devices(key))
+        return cost(model.served, model.estimate, self._store.get(key), self._store.devices(key))
 
     def keep(self, model: Model, run: Run) -> None:
         meter = run.engine.meter if run.engine else None
@@ -131,7 +131,7 @@ class MeasuredCosts:
 
     def _remembered_as(self, model: Model) -> tuple[str, Bytes]:
         """The key of a run, and its prompts; taken at its start, as the model may be redefined before it ends."""
-        return self._key(model), prompts(model.needs)
+        return self._key(model), prompts(model.estimate)
 
     def _key(self, model: Model) -> str:
         alike = f"{model.served.launched!r} {self._builds.get(model, '')}"

@@ -19,7 +19,7 @@ KEPT = 50
 
 
 @define(eq=False)
-class Record:
+class DecisionRecord:
     """One decision, and its effect.
 
     Attributes:
@@ -38,11 +38,11 @@ class Decisions:
     """The last `KEPT` decisions, oldest first."""
 
     def __init__(self, events: Events) -> None:
-        self._records: deque[Record] = deque(maxlen=KEPT)
+        self._records: deque[DecisionRecord] = deque(maxlen=KEPT)
         self._events = events
         self._told: set[Left] = set()  # logged in the present spell of pressure
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[DecisionRecord]:
         return iter(self._records)
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class Decisions:
         if last is not None and decision.kind in ("wait", "leave") and _same(last.decision, decision):
             last.decision = decision
             return
-        self._records.append(Record(round(time.time(), 3), decision))
+        self._records.append(DecisionRecord(round(time.time(), 3), decision))
         if decision.kind == "leave":
             if decision.left in self._told or decision.left == "easing":  # the log lines about the level cover that
                 return
@@ -99,4 +99,4 @@ def _log(decision: Decision) -> None:
 
 
 def _same(one: Decision, other: Decision) -> bool:
-    return (one.kind, one.hold, one.holders, one.left) == (other.kind, other.hold, other.holders, other.left)
+    return (one.kind, one.paused, one.holders, one.left) == (other.kind, other.paused, other.holders, other.left)

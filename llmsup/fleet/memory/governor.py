@@ -27,7 +27,7 @@ from .ask import Ask
 from .costs import CostSource
 from .decisions import Decisions
 from .grant import Grant
-from .reclaim import Watch, until_returned
+from .reclaim import Monitor, until_returned
 from .relief import Relieving
 from .view import MemoryView
 
@@ -50,8 +50,8 @@ class Governor(MemoryView):
         records: The last decisions, and their effects.
     """
 
-    def __init__(self, config: LiveConfig, watch: Watch, costs: CostSource, events: Events) -> None:
-        super().__init__(config, watch, costs)
+    def __init__(self, config: LiveConfig, monitor: Monitor, costs: CostSource, events: Events) -> None:
+        super().__init__(config, monitor, costs)
         self.records = Decisions(events)
         self._relieving = Relieving(self._ledger)
         self._woken = trio.Event()
@@ -67,7 +67,7 @@ class Governor(MemoryView):
 
     async def _follow_the_machine(self) -> None:
         while True:
-            await self._watch.change()
+            await self._monitor.change()
             if self._restless:
                 self.wake()
 
@@ -149,7 +149,7 @@ class Governor(MemoryView):
         self._costs.keep(grant.model, run)
         others = any(each.loading for each in self._ledger if each is not grant)
         had, before = grant.freeable[HOST], grant.before
-        run.freed = await until_returned(self._watch, expected=had, before=before, hurry=others, unseen=grant.unseen)
+        run.freed = await until_returned(self._monitor, expected=had, before=before, hurry=others, unseen=grant.unseen)
         if run.decision is None:
             return
         self.records.went(run.decision, run.freed, trio.current_time() - grant.stopping_at)
@@ -173,12 +173,12 @@ class Governor(MemoryView):
         decisions = admit_all(needs, machine, loaded_models, rules=self.rules)
         for decision in decisions:
             self._carry_out(decision)
-        self._ledger.pause({name for decision in decisions for name in decision.hold})
+        self._ledger.pause({name for decision in decisions for name in decision.paused})
         self._again = min((decision.again for decision in decisions), default=math.inf)
 
     def _need(self, ask: Ask, machine: Machine, loaded_models: list[LoadedModel]) -> Need:
         most: int = ask.cost.bytes
-        if ask.model.starved and any(not each.pinned for each in loaded_models):
+        if ask.model.oom_retry and any(not each.pinned for each in loaded_models):
             # It ran out of memory with what was granted: ask for more, so that at least one more model has to go.
             free = room(machine, *apart(loaded_models, frozenset()))
             most = max(round(most * 1.25), 1 + tightest(wanted(by_pool(most, ask.cost.devices), machine), free))
@@ -191,12 +191,12 @@ class Governor(MemoryView):
             since=ask.first,
             load_seconds=self.load_seconds(ask.model),
             evicts=bool(ask.model.queue.waiting) or not ask.model.intent.no_eviction,
-            held=ask.held,
+            paused=ask.paused,
         )
 
     def _carry_out(self, decision: Decision) -> None:
         ask = next(ask for ask in self.asks if ask.name == decision.model)
-        ask.reason, ask.held = decision.reason, frozenset(decision.hold)
+        ask.reason, ask.paused = decision.reason, frozenset(decision.paused)
         self.records.add(decision)
         match decision.kind:
             case "admit" | "evict":
@@ -213,11 +213,11 @@ class Governor(MemoryView):
         assert run is not None
         ask.granted = True
         ask.model.queue.shortage = ""
-        kills = self._watch.oom_kills()
+        kills = self._monitor.oom_kills()
         grant = Grant(
             ask.model,
             run,
-            self._watch,
+            self._monitor,
             self._costs,
             self.wake,
             decision.bytes,

@@ -19,7 +19,7 @@ from ..model.outcome import Crash
 from ..model.run import Run
 from ..model.states import Cause, State
 from .costs import CostSource
-from .reclaim import WORTH_WAITING, Watch
+from .reclaim import WORTH_WAITING, Monitor
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Grant:
 
     Attributes:
         run: The run that it was granted to.
-        watch: The machine's memory.
+        monitor: The machine's memory.
         costs: Remembers what models cost.
         wake: Makes the governor decide again.
         reserved: What was reserved for the model when it was admitted, in bytes.
@@ -46,7 +46,7 @@ class Grant:
 
     model: Model
     run: Run
-    watch: Watch
+    monitor: Monitor
     costs: CostSource
     wake: Callable[[], None]
     reserved: int
@@ -75,12 +75,12 @@ class Grant:
         """Note what is available as it begins to stop; for one that died by itself it is too late to know."""
         self._note_growth()
         self.stopping_at = trio.current_time()
-        died, reading = isinstance(self.run.outcome, Crash), self.watch.reading
+        died, reading = isinstance(self.run.outcome, Crash), self.monitor.reading
         self.before = None if died or reading is None else reading.available
 
     def out_of_memory(self) -> bool:
         """Whether the system has run out of memory and killed a process since the model was admitted."""
-        kills = self.watch.oom_kills()
+        kills = self.monitor.oom_kills()
         return self.oom_kills is not None and kills is not None and kills > self.oom_kills
 
     def _note_growth(self) -> None:

@@ -28,7 +28,7 @@ WORTH_WAITING = 64 * 1024**2
 _LOOK_EVERY = 0.1
 
 
-class Watch(Protocol):
+class Monitor(Protocol):
     """The machine's memory, as the governor sees it. `memory.machine.monitor` has the real one."""
 
     @property
@@ -61,7 +61,7 @@ class Watch(Protocol):
 
 
 async def until_returned(
-    watch: Watch, *, expected: int, before: int | None, hurry: bool, unseen: bool = False
+    monitor: Monitor, *, expected: int, before: int | None, hurry: bool, unseen: bool = False
 ) -> Bytes | None:
     """Wait until most of what a model had is available again, or until the time for that is over. Where memory comes
     back when its process ends there is nothing to wait for, and what other programs do meanwhile could be misread.
@@ -73,18 +73,18 @@ async def until_returned(
         unseen: The memory isn't that of the process which has ended, so it may come back later.
 
     Returns:
-        What came back, in bytes; None if that can't be told.
+        What came back, in bytes; None if that is unknown.
     """
     if before is None:
         return None
     freed: Bytes | None = None
     with trio.move_on_after(HURRY if hurry else PATIENCE):
         while True:
-            reading = await watch.fresh()
+            reading = await monitor.fresh()
             if reading is None or reading.available is None:
                 return freed
             freed = Bytes(max(reading.available - before, 0))
-            if not (watch.lags or unseen) or expected < WORTH_WAITING or freed >= expected * ENOUGH:
+            if not (monitor.lags or unseen) or expected < WORTH_WAITING or freed >= expected * ENOUGH:
                 return freed
             await trio.sleep(_LOOK_EVERY)
     return freed

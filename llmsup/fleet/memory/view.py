@@ -15,7 +15,7 @@ from ...memory.machine.gauge import Pressure
 from ...memory.machine.reading import Reading
 from ...memory.policy.decision import Decision
 from ...memory.policy.eligibility import stays
-from ...memory.policy.eviction_cost import most_worth_first
+from ...memory.policy.eviction_cost import dearest_first
 from ...memory.policy.inputs import RULES, LoadedModel, Machine, Rules
 from ...memory.policy.pressure import stays_under_pressure
 from ...memory.policy.rivals import Rivals
@@ -24,7 +24,7 @@ from ..model.model import Model
 from .ask import Ask
 from .costs import CostSource
 from .grant import Ledger
-from .reclaim import Watch
+from .reclaim import Monitor
 
 
 class MemoryView:
@@ -34,10 +34,10 @@ class MemoryView:
         left: Why no model is evicted although memory is short; None if one is, or it isn't.
     """
 
-    def __init__(self, config: LiveConfig, watch: Watch, costs: CostSource) -> None:
+    def __init__(self, config: LiveConfig, monitor: Monitor, costs: CostSource) -> None:
         self._config = config
         self.left: Decision | None = None
-        self._watch = watch
+        self._monitor = monitor
         self._costs = costs
         self._ledger = Ledger()
         self._asks: dict[Model, Ask] = {}
@@ -51,17 +51,17 @@ class MemoryView:
     @property
     def reading(self) -> Reading | None:
         """The last reading of the machine's memory, or None."""
-        return self._watch.reading
+        return self._monitor.reading
 
     @property
     def pressure(self) -> Pressure:
         """The memory pressure."""
-        return self._watch.pressure
+        return self._monitor.pressure
 
     @property
     def problem(self) -> str:
         """Why memory can't be read at the moment, or ""."""
-        return self._watch.problem
+        return self._monitor.problem
 
     @property
     def asks(self) -> list[Ask]:
@@ -81,12 +81,12 @@ class MemoryView:
 
     def machine(self) -> Machine:
         """The machine, as the policy sees it now."""
-        return self._watch.machine(trio.current_time())
+        return self._monitor.machine(trio.current_time())
 
     def loaded_models(self) -> list[LoadedModel]:
         """The models that have memory, the most worth keeping first."""
         now = trio.current_time()
-        return most_worth_first(self._loaded_models(now), now, self.rules)
+        return dearest_first(self._loaded_models(now), now, self.rules)
 
     def _loaded_models(self, now: float) -> list[LoadedModel]:
         return [
@@ -104,10 +104,10 @@ class MemoryView:
         """The bytes read to load it: its file's size, or what it asks for if it has no file."""
         if model.entry.found:
             return model.entry.found.size
-        held, ask = self._ledger.of(model), self._asks.get(model)
-        return held.reads if held else ask.bytes if ask else 0
+        grant, ask = self._ledger.of(model), self._asks.get(model)
+        return grant.reads if grant else ask.bytes if ask else 0
 
-    def by_worth(self, models: list[Model]) -> list[Model]:
+    def dearest_first(self, models: list[Model]) -> list[Model]:
         """Some models, the most worth keeping first; those that wait to be admitted come before all others."""
         place = {loaded.name: number for number, loaded in enumerate(self.loaded_models())}
         return sorted(models, key=lambda model: place.get(model.spec.name, -1))

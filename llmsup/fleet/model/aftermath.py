@@ -52,11 +52,11 @@ def settle(model: Model, run: Run, outcome: Outcome) -> None:
             model.backoff.briefly()
             model.become(State.UNLOADED, str(outcome))
             model.queue.refuse(as_error(outcome))
-        case OutOfMemory() if run.loaded_at is None and not model.starved:
-            model.starved, model.intent = True, intent.once_more()  # with more room
+        case OutOfMemory() if run.loaded_at is None and not model.oom_retry:
+            model.oom_retry, model.intent = True, intent.once_more()  # with more room
             model.become(State.UNLOADED, f"{outcome.message} Trying once more, with more room.")
         case OutOfMemory() if run.loaded_at is None:
-            model.starved = False
+            model.oom_retry = False
             _fail(model, _given_up(outcome, "That was the second try."))
         case ProjectorRefused():
             model.give_up_projector(outcome.message)
@@ -83,7 +83,7 @@ def _fail(model: Model, failure: Failure) -> None:
     model.backoff.failed()
     model.become(State.FAILED, failure.message)
     model.history.note("fail", failure.message)
-    model.queue.refuse(model.told_of(failure))
+    model.queue.refuse(model.error_for(failure))
 
 
 def _note_end(model: Model, run: Run, outcome: Outcome) -> None:

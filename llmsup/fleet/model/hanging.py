@@ -8,7 +8,7 @@ import trio
 from attrs import frozen
 
 from ...config.schema import ModelSpec
-from ...process.activity import IDLE_CORES, Activity
+from ...process.activity import IDLE_CORES, ActivitySample
 from ...process.logbook import LogBook
 from ...units import Seconds, format_seconds
 from .last_words import last_words
@@ -121,5 +121,5 @@ async def watch_health(run: Run, engine: Engine, spec: ModelSpec, book: LogBook)
     run.end(Crashed(f"The engine of {spec.name} hangs: {proof}.", log_tail=last_words(run, book)))
 
 
-def _computes(before: Activity | None, now: Activity | None) -> bool:
+def _computes(before: ActivitySample | None, now: ActivitySample | None) -> bool:
     return before is not None and now is not None and now.cores(before) >= IDLE_CORES

@@ -16,7 +16,7 @@ What = Literal["load", "unload", "fail", "wait", "refuse"]
 
 
 @frozen
-class Entry:
+class HistoryEntry:
     """One thing that happened to the model.
 
     Attributes:
@@ -53,7 +53,7 @@ class History:
     refaults: int = 0
     waited: Seconds = Seconds(0)
     waits: int = 0
-    entries: deque[Entry] = Factory(lambda: deque(maxlen=40))
+    entries: deque[HistoryEntry] = Factory(lambda: deque(maxlen=40))
 
     def began(self, waited: Seconds) -> None:
         """A request starts being served, after waiting `waited` seconds."""
@@ -70,7 +70,7 @@ class History:
         freed: int | None = None,
     ) -> None:
         """Record an event, now."""
-        self.entries.append(Entry(round(time.time(), 3), what, reason, cause, decision, freed))
+        self.entries.append(HistoryEntry(round(time.time(), 3), what, reason, cause, decision, freed))
         if what == "load":
             self.loads += 1
         elif what == "unload" and cause is not None:

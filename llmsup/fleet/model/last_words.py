@@ -19,7 +19,7 @@ _COMPLAINT = re.compile(r"\bE\b\s*\S|error|fail|not found|no such|cannot|can't|u
 
 def last_words(run: Run, book: LogBook, count: int = LOG_TAIL) -> tuple[str, ...]:
     """The last lines of this run, oldest first."""
-    _, lines = book.since(run.first_line)
+    _, lines = book.after(run.first_line)
     return lines[max(0, len(lines) - count) :]
 
 

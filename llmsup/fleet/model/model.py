@@ -59,7 +59,7 @@ class Model(Watched):
         failure: Why it is `failed`.
         intent: What is wanted of it apart from serving requests, and why.
         backoff: When it may be started again after something went wrong.
-        starved: Its last load ran out of memory, and is being retried once.
+        oom_retry: Its last load ran out of memory, and is being retried once.
         ports_tried: How many ports other programs took from its engine while it was being started.
         demand: How often it is asked for.
         history: What has happened to it so far.
@@ -85,9 +85,9 @@ class Model(Watched):
         self.crashes = 0
         self.failure: Failure | None = None
         self.backoff = Backoff()
-        self._needs: tuple[Entry | None, Estimate | None] = (None, None)  # computed once for an entry
+        self._estimate: tuple[Entry | None, Estimate | None] = (None, None)  # computed once for an entry
         self.intent = Intent.of_new(preload=entry.preloads)
-        self.starved = False
+        self.oom_retry = False
         self.ports_tried = 0
 
     def _requests_changed(self) -> None:
@@ -96,19 +96,19 @@ class Model(Watched):
             self.notify(minor=self.queue.in_flight > 1 and not self.queue.waiting)
 
     @property
-    def needs(self) -> Estimate | None:
-        """Its estimated size in memory; None if that can't be told from a file."""
-        entry, needs = self._needs
+    def estimate(self) -> Estimate | None:
+        """Its estimated size in memory; None if it has no file, or one whose header doesn't say."""
+        entry, estimated = self._estimate
         if entry is not self.served:
-            needs = estimate(self.spec, self.served.found, self._kinds) if self.served.found else None
-            self._needs = (self.served, needs)
-        return needs
+            estimated = estimate(self.spec, self.served.found, self._kinds) if self.served.found else None
+            self._estimate = (self.served, estimated)
+        return estimated
 
     @property
     def context(self) -> int | None:
         """What one request can have, in tokens; None if that isn't known."""
-        needs = self.needs
-        return (needs.context.n_ctx_seq if needs else stated_context(self.spec)) or None
+        estimated = self.estimate
+        return (estimated.context.n_ctx_seq if estimated else stated_context(self.spec)) or None
 
     def note_wanted_context(self, tokens: int) -> None:
         """A client asked for so much context. Nothing is loaded anew for that: it is remembered for `llmsup why`, and
@@ -147,7 +147,7 @@ class Model(Watched):
         """
         self._check()
         if self._failed_lately is not None:
-            raise self.told_of(self._failed_lately)
+            raise self.error_for(self._failed_lately)
         now = trio.current_time()
         self.demand.asked(now, self.load_seconds)
         return self.queue.enter(Seconds(min(ttl, self.spec.max_ttl)), client, now)
@@ -319,7 +319,7 @@ class Model(Watched):
     def _refused(self) -> ModelFailed:
         return ModelFailed(f"model {self.spec.name} can't be served: {self.entry.refusal}")
 
-    def told_of(self, failure: Failure) -> Error:
+    def error_for(self, failure: Failure) -> Error:
         """A failure as a client gets it now: with the rest of the cool-down as the time to retry after."""
         return as_error(failure, retry_in=max(1.0, self.retry_in))
 

@@ -1,6 +1,6 @@
 """The requests of a model, waiting and in flight: the one place where they are counted.
 
-The supervisor opens the queue when the model is ready, and closes it before the model goes.
+The supervisor opens the queue when the model is ready, and closes it before the engine is stopped.
 """
 
 from __future__ import annotations

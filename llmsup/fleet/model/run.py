@@ -17,7 +17,7 @@ from ...engines.pool import ConnectionPool
 from ...errors import Error, StillRunning
 from ...memory.cost.meter import Meter
 from ...memory.policy.decision import Decision
-from ...process.activity import Activity
+from ...process.activity import ActivitySample
 from ...process.logbook import LogBook
 from ...units import Bytes, Seconds
 from .outcome import Crash, Outcome, as_error
@@ -32,7 +32,7 @@ class Engine(Protocol):
         pool: The connections to it.
         meter: Its size in memory, from what it logs and what was measured.
         progress: How much of it is loaded, 0 to 1; None if it doesn't say.
-        told: What it says of itself once it is ready, if it does: its entry in llama-server's list of models.
+        own_entry: What it says of itself once it is ready, if it does: its entry in llama-server's list of models.
         remains: Processes still running after it had exited by itself, for people: "4711 (llama-server)".
         left: What could not be ended with it, for people.
     """
@@ -42,7 +42,7 @@ class Engine(Protocol):
     pool: ConnectionPool
     meter: Meter
     progress: float | None
-    told: Mapping[str, Any]
+    own_entry: Mapping[str, Any]
     remains: tuple[str, ...]
     left: tuple[str, ...]
 
@@ -60,7 +60,7 @@ class Engine(Protocol):
     def unready_reason(self) -> str:
         """How the last readiness check failed, for people."""
 
-    async def activity(self) -> Activity:
+    async def activity(self) -> ActivitySample:
         """A sample of what the engine does; comparing two tells whether anything happened in between."""
 
     async def healthy(self, patience: float) -> bool:

@@ -77,7 +77,7 @@ class Supervisor:
             return "a request waits for it" if waiting == 1 else f"{waiting} requests wait for it"
         if model.intent.no_eviction:
             return "it is preloaded (preload)"
-        if model.starved or model.ports_tried:
+        if model.oom_retry or model.ports_tried:
             return "this is another try"
         return "it is pinned" if model.spec.pinned else "its load was asked for"
 
@@ -101,7 +101,7 @@ class Supervisor:
                 await after_ready(engine, model.spec.name)
                 run.loaded_at = trio.current_time()
                 model.load_seconds = run.loaded_at - began
-                model.failure, model.starved, model.ports_tried = None, False, 0
+                model.failure, model.oom_retry, model.ports_tried = None, False, 0
                 model.intent = model.intent.load_over()
                 loaded = f"loaded in {format_seconds(model.load_seconds)}, pid {engine.pid}"
                 model.become(State.READY, loaded)

@@ -1,7 +1,7 @@
 """Requests that wait, taken in turns between their clients: a batch of 500 doesn't hold up a chat.
 
-Every operation takes the same time however many wait, but for the start of a wait (`add` to an empty line), which looks
-at who is being served.
+Every operation takes the same time however many wait, except the start of a wait (`add` to an empty line), which looks
+at all that are being served.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Waiting(Protocol):
-    """Somebody who waits. Each is a different one, even if it looks alike."""
+    """What waits, usually a request. Compared by identity, even if its values are equal."""
 
     @property
     def client(self) -> str:
@@ -25,9 +25,9 @@ T = TypeVar("T", bound=Waiting)
 class Turns(Generic[T]):
     """A line with a place for each client in each round.
 
-    In one round every client has one turn at most. One that comes while a round goes on still has its turn in it,
-    unless it had that, or is being served, when the wait began. So whoever is next in its client's own line waits for
-    no more than one turn of each other client.
+    In one round every client has one turn at most. A client that comes during a round still gets its turn in it, unless
+    it has had one, or was being served when the wait began. So the first request of a client waits for at most one turn
+    of each other client.
     """
 
     def __init__(self, served: Callable[[], Iterable[T]] = tuple) -> None:
@@ -70,7 +70,7 @@ class Turns(Generic[T]):
         line[one] = None
 
     def take(self) -> T:
-        """Remove the one whose turn it is, and return it. Raises KeyError if nobody waits."""
+        """Remove the one whose turn it is, and return it. Raises KeyError if none waits."""
         if not self._now:
             self._now, self._next = self._next, self._now
             self._had.clear()

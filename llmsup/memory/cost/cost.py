@@ -45,7 +45,7 @@ class Cost:
         return self.least <= ceiling
 
 
-def cost(entry: Entry, needs: Estimate | None, measured: Bytes | None, devices: Amounts = ZERO) -> Cost:
+def cost(entry: Entry, estimated: Estimate | None, measured: Bytes | None, devices: Amounts = ZERO) -> Cost:
     """What a model is going to cost.
 
     A declared cost is believed until more is measured, and includes any growth. A measurement replaces an estimate,
@@ -60,10 +60,10 @@ def cost(entry: Entry, needs: Estimate | None, measured: Bytes | None, devices: 
         most = max(declared, measured or 0)
         return Cost(Bytes(most), "declared" if most == declared else "measured", Bytes(most), devices=devices)
     if measured is not None:
-        least = measured if needs is None else min(measured, needs.total)
-        return Cost(measured, "measured", least, prompts(needs), devices)
-    if needs is not None:
-        return Cost(needs.total, "estimated", needs.total, prompts(needs))
+        least = measured if estimated is None else min(measured, estimated.total)
+        return Cost(measured, "measured", least, prompts(estimated), devices)
+    if estimated is not None:
+        return Cost(estimated.total, "estimated", estimated.total, prompts(estimated))
     if entry.found is None:
         return Cost(UNKNOWN, "estimated", Bytes(0))
     return Cost(entry.found.size, "estimated", entry.found.size)
@@ -74,8 +74,8 @@ def by_pool(size: int, devices: Amounts = ZERO) -> Amounts:
     return devices + Amounts({HOST: max(size - devices.total, 0)})
 
 
-def prompts(needs: Estimate | None) -> Bytes:
+def prompts(estimated: Estimate | None) -> Bytes:
     """Bytes that an engine's prompt cache (llama-server's `--cache-ram`) may take; 0 for an engine that returns vectors
     or ranks, as it caches none, and for a command, as that is unknown.
     """
-    return Bytes(0) if needs is None or needs.context.embeddings else needs.context.cache_ram
+    return Bytes(0) if estimated is None or estimated.context.embeddings else estimated.context.cache_ram

@@ -78,14 +78,14 @@ class FootprintStore:
         self._seen, self.speed = {}, Speed()
         try:
             if self._file.stat().st_size > LARGEST_FILE:
-                return f"{self._file} is too large to be ours; what models cost is measured again."
+                return f"{self._file} is too large to be ours; the models' costs are measured again."
             document = msgspec.json.decode(self._file.read_bytes(), type=_Document)
         except FileNotFoundError:
             return None
         except OSError as error:
-            return f"{self._file} can't be read ({error.strerror or error}); what models cost is measured again."
+            return f"{self._file} can't be read ({error.strerror or error}); the models' costs are measured again."
         except (msgspec.MsgspecError, ValueError, RecursionError):
-            return f"{self._file} is damaged; what models cost is measured again."
+            return f"{self._file} is damaged; the models' costs are measured again."
         if document.format == FORMAT:
             believed = {key: seen.believed() for key, seen in document.seen.items()}
             self._seen = {key: seen for key, seen in believed.items() if seen.bytes or seen.seconds}
@@ -145,7 +145,10 @@ class FootprintStore:
             write_atomic(self._file, data)
         except OSError as error:
             self._dirty = True
-            said, self._told = self._told, f"what models cost can't be kept in {self._file}: {error.strerror or error}."
+            said, self._told = (
+                self._told,
+                f"the models' measured costs can't be saved in {self._file}: {error.strerror or error}.",
+            )
             return self._told if self._told != said else None
         self._told = ""
         return None

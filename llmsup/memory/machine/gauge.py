@@ -10,7 +10,7 @@ from attrs import Factory, evolve, frozen
 
 from .reading import Level, Reading
 from .signals import Signal, marks, say_available, signals
-from .trends import RecentStall, Trend, recent, sinking
+from .trends import RecentStall, Trend, recent, trend
 
 UNREADABLE = "the machine's memory can't be read"
 
@@ -91,7 +91,7 @@ class Gauge:
         """
         passed = None if self.at is None else now - self.at
         some, full = recent(reading.some, self.some, passed), recent(reading.full, self.full, passed)
-        fall = sinking(reading.available, self.fall, passed)
+        fall = trend(reading.available, self.fall, passed)
         rate, falls = (fall.rate, fall.falls) if fall else (0.0, False)
         found = signals(reading, marks(reading.total, reserve), some, full, rate, falls=falls)
         if not found:

@@ -52,7 +52,7 @@ def parse_answer(data: bytes) -> ProbeAnswer:
         raise ValueError(f"it printed JSON, but not an object: {got(value)}")  # noqa: TRY004 -- the text is wrong, not a caller's type
     for key in value:
         if key not in _KEYS:
-            raise ValueError(f"{key[:40]!r} is not a key of it{did_you_mean(key[:40], _KEYS)}")
+            raise ValueError(f"{key[:40]!r} is not one of its keys{did_you_mean(key[:40], _KEYS)}")
     total, available = (_size(key, value.get(key)) for key in _SIZES)
     level = value.get("level")
     if level is not None and level not in _LEVELS:

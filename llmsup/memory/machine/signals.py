@@ -181,7 +181,7 @@ def _scarce(reading: Reading, marks: Watermarks, fall: float, *, falls: bool) ->
     # An unload takes a second or more: started when the memory is all but gone, it comes too late.
     soon = available < marks.low and fall * GONE_IN > available
     reason = f"{reason}, and it falls by {format_bytes(fall)} a second"
-    yield Signal("sinking", "critical", 1, soon, not soon, missing, reason)
+    yield Signal("falling", "critical", 1, soon, not soon, missing, reason)
     # The little that a small control group has is gone within a second: there the second reading must be enough.
     now = soon and falls and fall > available
     yield Signal("gone", "critical", TWO_LOOKS, now, not now, missing, reason)
@@ -194,7 +194,7 @@ def _stalled(reading: Reading, missing: int, some: RecentStall | None, full: Rec
     plenty = reading.available >= reading.total * SCARCE * EXIT
     size = max(missing, _least(reading))
 
-    def sign(name: str, level: Level, sustained: float, who: str, stall: Stall, now: RecentStall) -> Signal:
+    def stalled(name: str, level: Level, sustained: float, who: str, stall: Stall, now: RecentStall) -> Signal:
         moves = now.share > STALLED_EXIT
         there = stall.avg10 > STALLED and moves and scarce
         eased = stall.avg10 < STALLED_EXIT or plenty
@@ -202,9 +202,9 @@ def _stalled(reading: Reading, missing: int, some: RecentStall | None, full: Rec
         return Signal(name, level, sustained, there, eased, size, reason, moves)
 
     if reading.some is not None and some is not None:
-        yield sign("stalled", "warn", 5, "tasks", reading.some, some)
+        yield stalled("stalled", "warn", 5, "tasks", reading.some, some)
     if reading.full is not None and full is not None:
-        yield sign("all stalled", "critical", 1, "all tasks", reading.full, full)
+        yield stalled("all stalled", "critical", 1, "all tasks", reading.full, full)
 
 
 def _compressing(reading: Reading, missing: int) -> Iterator[Signal]:

@@ -1,4 +1,4 @@
-"""What several readings tell together: how fast the available memory falls, and how much of the time tasks have just
+"""What several readings show together: how fast the available memory falls, and how much of the time tasks have just
 waited for memory.
 """
 
@@ -47,7 +47,7 @@ class Trend:
         return self.mean > 0 and not self.rested
 
 
-def sinking(available: int | None, before: Trend | None, seconds: float | None) -> Trend | None:
+def trend(available: int | None, before: Trend | None, seconds: float | None) -> Trend | None:
     """The mean after another reading; None where nothing is known.
 
     Args:

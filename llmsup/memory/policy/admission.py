@@ -16,19 +16,19 @@ from ..amounts import CEILING, ZERO, Amounts, add_up
 from .cheapest import Candidate, cheapest
 from .decision import Decision, Weighed
 from .eligibility import for_load, had_its_turn, until
-from .eviction_cost import points
+from .eviction_cost import eviction_cost
 from .inputs import RANKS, RULES, LoadedModel, Machine, Need, Rules, taken
 
 
 @frozen
 class Claim:
-    """Room kept for a load whose turn has come, and which waits only for the models in `hold` to become idle.
+    """Room kept for a load whose turn has come, and which waits only for the `paused` models to become idle.
 
     Other models may be loaded in the meantime if they don't take what it needs.
     """
 
     cost: Amounts
-    hold: frozenset[str]
+    paused: frozenset[str]
 
 
 def admit(
@@ -45,9 +45,9 @@ def admit(
     the victims as leaving.
 
     Args:
-        claims: Of loads that have waited longer: the models they hold aren't chosen, nor is their room given away.
+        claims: Of loads that have waited longer: what they have paused isn't chosen, nor their room given away.
     """
-    kept = {name for claim in claims for name in claim.hold}
+    kept = {name for claim in claims for name in claim.paused}
     remain, going = apart(loaded_models, frozenset())
     now_free, later = room(machine, loaded_models, ()), room(machine, remain, going)
     claimed = room(machine, *apart(loaded_models, kept), add_up(claim.cost for claim in claims)) if claims else later
@@ -85,16 +85,16 @@ def admit(
     chosen = _enough(free_to_go, lacks, alone if len(free_to_go) == len(remain) else None, rules)
     if chosen:
         names = tuple(each.name for each in chosen)
-        lost = sum(each.points for each in chosen) / 1e6
+        lost = sum(each.eviction_cost for each in chosen) / 1e6
         reason = f"it needs {size}, and {free} is free; {', '.join(names)} can go for {lost:.3g} s of expected reload"
         return evolve(seen, kind="evict", reason=reason, victims=names)
-    hold = _held_for(need, machine, loaded_models, kept, lacks, alone, rules)
+    paused = _paused_for(need, machine, loaded_models, kept, lacks, alone, rules)
     if loaded_models:
         blocked = f"it needs {size}, {free} is free, and unloading the idle models that may go would not free enough"
     else:
         blocked = f"it needs {size}, and other programs leave only {free} free"
     again = min((until(each, machine, need, rules) for each in remain), default=math.inf)
-    return evolve(_wait(seen, loaded_models, blocked), hold=hold, again=again)
+    return evolve(_wait(seen, loaded_models, blocked), paused=paused, again=again)
 
 
 def admit_all(
@@ -116,12 +116,12 @@ def admit_all(
         if decision.kind in ("admit", "evict"):
             world = [evolve(each, leaving=True) if each.name in decision.victims else each for each in world]
             world.append(LoadedModel(need.model, need.cost, ZERO, priority=need.priority, loading=True))
-        elif decision.hold:
-            claims.append(Claim(need.cost, frozenset(decision.hold)))
+        elif decision.paused:
+            claims.append(Claim(need.cost, frozenset(decision.paused)))
     return tuple(decisions)
 
 
-def _held_for(
+def _paused_for(
     need: Need,
     machine: Machine,
     loaded_models: Sequence[LoadedModel],
@@ -130,12 +130,12 @@ def _held_for(
     alone: Amounts | None,
     rules: Rules,
 ) -> tuple[str, ...]:
-    """The models to hold so that this load can happen: the cheapest set, supposing that all whose turn is over were
+    """The models to pause so that this load can happen: the cheapest set, supposing that all whose turn is over were
     idle.
 
-    Models that are held already stay held while that is enough: requests in the meantime make them dearer than others,
-    and holding one, then another would never let either become idle. Models that were admitted past this load are held
-    even while they load: where it needs all the room, some other load may always be under way.
+    Models that are paused already stay so while that is enough: requests in the meantime make them dearer than others,
+    and pausing one, then another would never let either become idle. Models that were admitted past this load are
+    paused even while they load: where it needs all the room, some other load may always be under way.
     """
     candidates = []
     for each in loaded_models:
@@ -147,7 +147,7 @@ def _held_for(
         if not seen.stays:
             candidates.append(_candidate(seen, machine))
     everybody = len(candidates) == sum(not each.leaving for each in loaded_models)
-    already = [each for each in candidates if each.name in need.held]
+    already = [each for each in candidates if each.name in need.paused]
     chosen = cheapest(already, lacks, exact=rules.exact)
     chosen = chosen or _enough(candidates, lacks, alone if everybody else None, rules)
     return tuple(each.name for each in chosen)
@@ -165,7 +165,7 @@ def _enough(
     chosen = cheapest(candidates, lacks, exact=rules.exact)
     if chosen or alone is None or not ZERO.covers(alone):
         return chosen
-    return tuple(sorted(candidates, key=lambda each: (each.rank, each.points, each.name)))
+    return tuple(sorted(candidates, key=lambda each: (each.rank, each.eviction_cost, each.name)))
 
 
 def _never(asked: Mapping[str, int], machine: Machine) -> str:
@@ -179,7 +179,7 @@ def _never(asked: Mapping[str, int], machine: Machine) -> str:
 
 
 def _candidate(seen: Weighed, machine: Machine) -> Candidate:
-    return Candidate(seen.name, machine.frees(seen.cost, seen.freeable), seen.rank, points(seen.loss))
+    return Candidate(seen.name, machine.frees(seen.cost, seen.freeable), seen.rank, eviction_cost(seen.loss))
 
 
 def _wait(seen: Decision, loaded_models: Sequence[LoadedModel], reason: str) -> Decision:

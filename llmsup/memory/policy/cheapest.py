@@ -21,13 +21,13 @@ class Candidate:
     Attributes:
         frees: What evicting it frees in each pool.
         rank: Importance.
-        points: Its loss as a whole number (`eviction_cost.points`).
+        eviction_cost: Its loss, in whole microseconds of reload.
     """
 
     name: str
     frees: Amounts
     rank: int
-    points: int
+    eviction_cost: int
 
 
 def cheapest(candidates: Sequence[Candidate], missing: Amounts, *, exact: int = 12) -> tuple[Candidate, ...]:
@@ -39,7 +39,7 @@ def cheapest(candidates: Sequence[Candidate], missing: Amounts, *, exact: int = 
     """
     if ZERO.covers(missing):
         return ()
-    ordered = sorted(candidates, key=lambda each: (each.rank, each.points, each.name))
+    ordered = sorted(candidates, key=lambda each: (each.rank, each.eviction_cost, each.name))
     if not _freed(ordered).covers(missing):
         return ()
     return _optimum(ordered, missing) if len(ordered) <= exact else _by_rank(ordered, missing, exact)
@@ -74,7 +74,7 @@ def _optimum(ordered: Sequence[Candidate], missing: Amounts) -> tuple[Candidate,
         each = dear_first[at]
         place = ranks.index(each.rank)
         visit(at + 1, losses, lacks, chosen)
-        added = (*losses[:place], losses[place] + each.points, *losses[place + 1 :])
+        added = (*losses[:place], losses[place] + each.eviction_cost, *losses[place + 1 :])
         visit(at + 1, added, lacks - each.frees, (each, *chosen))
 
     visit(0, (0,) * len(ranks), missing, ())
@@ -94,7 +94,7 @@ def _by_rank(ordered: Sequence[Candidate], missing: Amounts, exact: int) -> tupl
             taken = search(group, lacks)
             chosen += taken
             lacks -= _freed(taken)
-    return tuple(sorted(chosen, key=lambda each: (each.rank, each.points, each.name)))
+    return tuple(sorted(chosen, key=lambda each: (each.rank, each.eviction_cost, each.name)))
 
 
 def _greedy(group: Sequence[Candidate], missing: Amounts) -> tuple[Candidate, ...]:
@@ -103,7 +103,7 @@ def _greedy(group: Sequence[Candidate], missing: Amounts) -> tuple[Candidate, ..
 
     def price(each: Candidate) -> float:
         useful = sum(min(each.frees[pool] / wanted[pool], 1.0) for pool in wanted)
-        return each.points / (useful or 1e-9)
+        return each.eviction_cost / (useful or 1e-9)
 
     taken: list[Candidate] = []
     lacks = missing
@@ -112,13 +112,13 @@ def _greedy(group: Sequence[Candidate], missing: Amounts) -> tuple[Candidate, ..
             break
         taken.append(each)
         lacks -= each.frees
-    for each in sorted(taken, key=lambda each: (-each.points, each.name)):
+    for each in sorted(taken, key=lambda each: (-each.eviction_cost, each.name)):
         without = lacks + each.frees
         if ZERO.covers(without):
             taken.remove(each)
             lacks = without
     singles = [each for each in group if each.frees.covers(wanted)]
-    single = min(singles, key=lambda each: (each.points, each.frees.total, each.name), default=None)
-    if single is not None and single.points <= sum(each.points for each in taken):
+    single = min(singles, key=lambda each: (each.eviction_cost, each.frees.total, each.name), default=None)
+    if single is not None and single.eviction_cost <= sum(each.eviction_cost for each in taken):
         return (single,)
     return tuple(taken)

@@ -51,7 +51,7 @@ class Decision:
         left: With "leave": why, in a word.
         victims: The models to evict, least important first.
         force: Under pressure: the victim is evicted although it is busy (`evict_busy`).
-        hold: With "wait": the models whose queues are paused until this load has had its turn; all others are resumed.
+        paused: With "wait": the models whose queues are paused until this load has had its turn; others are resumed.
         again: With "wait": when time alone may change the answer (on the machine's clock); `inf`: it can't.
         holders: With "wait": the models that have the memory, for the 503.
         room: What was free under the ceiling; negative if more is reserved than there is.
@@ -67,7 +67,7 @@ class Decision:
     left: Left = ""
     victims: tuple[str, ...] = ()
     force: bool = False
-    hold: tuple[str, ...] = ()
+    paused: tuple[str, ...] = ()
     again: float = math.inf
     holders: tuple[str, ...] = ()
     ceiling: int = 0

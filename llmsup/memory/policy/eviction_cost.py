@@ -65,12 +65,12 @@ def loss(loaded: LoadedModel, now: float, rules: Rules) -> float:
     return loaded.reload_seconds * chance(loaded, now, rules) * (2.0 if loaded.refaults else 1.0)
 
 
-def points(seconds: float) -> int:
+def eviction_cost(seconds: float) -> int:
     """A loss in whole microseconds, at least one, so that sums don't depend on their order and no eviction is free."""
     return max(round(seconds * _MILLION), 1)
 
 
-def most_worth_first(loaded_models: Iterable[LoadedModel], now: float, rules: Rules) -> list[LoadedModel]:
+def dearest_first(loaded_models: Iterable[LoadedModel], now: float, rules: Rules) -> list[LoadedModel]:
     """The order of `GET /running`: the last is the one to take first."""
 
     def key(loaded: LoadedModel) -> tuple[bool, bool, int, float, float, str]:

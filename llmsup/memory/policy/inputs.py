@@ -212,7 +212,7 @@ class Need:
         since: When the oldest request that waits for it came.
         load_seconds: How long the load takes, known or expected.
         evicts: Other models may be evicted for it. (Not for a `preload` that no request waits for.)
-        held: The models whose queues the last decision about it paused.
+        paused: The models whose queues the last decision about it paused.
     """
 
     model: str
@@ -221,4 +221,4 @@ class Need:
     since: float = math.inf
     load_seconds: float = 0.0
     evicts: bool = True
-    held: frozenset[str] = frozenset()
+    paused: frozenset[str] = frozenset()

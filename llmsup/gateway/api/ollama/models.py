@@ -116,12 +116,12 @@ def _listed(model: Model, name: str) -> dict[str, Any]:
 
 def _running(model: Model) -> dict[str, Any]:
     """Sizes are estimates where there is one: what the machine says has to be measured, and is in `/running`."""
-    needs = model.needs
+    estimated = model.estimate
     listed = _listed(model, model.spec.name)
     listed.pop("modified_at")
-    size = needs.total if needs else listed["size"]
+    size = estimated.total if estimated else listed["size"]
     left = model.ttl if model.queue.busy else model.expires_at - trio.current_time()
-    context = needs.context.n_ctx_seq if needs else 0
+    context = estimated.context.n_ctx_seq if estimated else 0
     expires = stamp(time.time() + min(max(left, 0.0), FAR))
     return {**listed, "size": size, "size_vram": size, "expires_at": expires, "context_length": context}
 

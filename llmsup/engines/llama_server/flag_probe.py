@@ -13,7 +13,7 @@ from ...errors import SetupError
 from ...process.inheritance import Inheritance
 from ...process.programs import last_lines, run
 from ...units import Bytes, Seconds
-from .flags import Dialect
+from .flags import FlagSet
 
 # Descriptions are in a column far to the right, and some of their lines begin with a dash, too.
 _HEAD = re.compile(r" {0,4}(?=-)")
@@ -67,12 +67,12 @@ class _Binary:
 @define
 class _Entry:
     lock: trio.Lock = Factory(trio.Lock)  # concurrent callers wait for the run in progress
-    dialect: Dialect | None = None
+    flag_set: FlagSet | None = None
     version: str | None = None
 
 
 @define
-class Probe:
+class FlagProbe:
     """Asks binaries for their flags and their version, and caches the answers.
 
     Attributes:
@@ -84,7 +84,7 @@ class Probe:
     inheritance: Inheritance = Factory(Inheritance)
     _known: dict[_Binary, _Entry] = field(factory=dict, init=False, repr=False)
 
-    async def dialect(self, binary: Path) -> Dialect:
+    async def flag_set(self, binary: Path) -> FlagSet:
         """Return the flags of a llama-server.
 
         Raises:
@@ -92,7 +92,7 @@ class Probe:
         """
         entry = await self._entry(binary)
         async with entry.lock:
-            if entry.dialect is None:
+            if entry.flag_set is None:
                 text = await self._run(binary, "--help")
                 flags, valued = parse_flags(text), parse_valued(text)
                 # Without these it is some other program; say so now, not when a model fails to start.
@@ -100,8 +100,8 @@ class Probe:
                     raise SetupError(
                         f"{binary} --help names no --model and --host: it is not a llama-server.{last_lines(text)}"
                     )
-                entry.dialect = Dialect(flags, str(binary), valued)
-            return entry.dialect
+                entry.flag_set = FlagSet(flags, str(binary), valued)
+            return entry.flag_set
 
     async def version(self, binary: Path) -> str:
         """Return the first line that `--version` prints: "version: 10068 (571d0d5)".
