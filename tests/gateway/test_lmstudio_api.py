@@ -37,6 +37,8 @@ def events(got: Got) -> list[Any]:
     return [json.loads(data) for data in said]
 
 
+@pytest.mark.client("LM Studio's REST API, as documented", "GET /api/v0/models")
+@pytest.mark.client("LM Studio's REST API, as documented", "GET /api/v1/models")
 async def test_models_are_listed_with_what_their_files_say(tmp_path: Path) -> None:
     """Nothing is loaded for it; what isn't known is null; what can't be served isn't there."""
     chat = tiny_llama(tmp_path / "lmstudio-community/tiny/tiny-Q4_K_M.gguf")
@@ -140,6 +142,8 @@ async def test_stats_wait_for_the_event_that_is_really_the_last() -> None:
         }
 
 
+@pytest.mark.client("LM Studio's REST API, as documented", "POST /api/v1/models/load")
+@pytest.mark.client("LM Studio's REST API, as documented", "POST /api/v1/models/unload")
 async def test_load_and_unload() -> None:
     async with serving(fake("m", ctx_size=512, given=frozenset(("ctx_size",)))) as served:
         got = await served.client.post(
@@ -159,6 +163,20 @@ async def test_load_and_unload() -> None:
         assert served.model("m").state is State.UNLOADED
 
 
+@pytest.mark.client(
+    "lmstudio (Python, JavaScript)", "its websockets", missing="a protocol of LM Studio's own; OpenAI's client does"
+)
+@pytest.mark.client(
+    "LM Studio's REST API, as documented", "POST /api/v1/models/download", missing="`llmsup` downloads nothing"
+)
+async def test_what_it_does_not_have_is_refused() -> None:
+    """Its SDKs look for a greeting before they open a websocket: without one they say that there is no LM Studio."""
+    async with serving(fake("m")) as served:
+        assert (await served.client.get("/lmstudio-greeting")).status == 404
+        assert (await served.client.post("/api/v1/models/download", model="x")).status == 501
+
+
+@pytest.mark.client("LM Studio's REST API, as documented", "errors")
 async def test_errors_are_in_its_shape() -> None:
     """Whoever finds them; nothing is loaded for a bad request."""
     key = [(b"authorization", b"Bearer k")]
@@ -190,16 +208,20 @@ def test_parameters_are_told_as_people_say_them(parameters: int, said: str) -> N
     assert short(parameters) == said
 
 
+@pytest.mark.client("LM Studio's REST API, as documented", "POST /api/v0/chat/completions")
+@pytest.mark.client("LM Studio's REST API, as documented", "POST /api/v0/chat/completions", streamed=True)
 async def test_a_real_engine() -> None:
     """Its timings are stats, and the model is told of by its header; so is an error of its own."""
     spec = ModelSpec(name="chat", path=str(smollm2()), engine="bundled", ctx_size=512, parallel=1, threads=1)
     async with serving(config=Config(models={"chat": spec}, server=Server(shutdown_grace=Seconds(1)))) as served:
         hi = [{"role": "user", "content": "hi"}]
-        got = await served.client.post("/api/v0/chat/completions", model="chat", messages=hi, max_tokens=4)
+        got = await served.client.post(
+            "/api/v0/chat/completions", model="chat", messages=hi, max_tokens=4, temperature=0
+        )
         info = {"arch": "llama", "quant": "Q4_1", "format": "gguf", "context_length": 512}
         assert got.json["model_info"] == info
         got2 = await served.client.post(
-            "/api/v0/chat/completions", model="chat", messages=hi, max_tokens=4, stream=True,
+            "/api/v0/chat/completions", model="chat", messages=hi, max_tokens=4, temperature=0, stream=True,
             stream_options={"include_usage": True},
         )  # fmt: skip
         last = events(got2)[-1]

@@ -190,6 +190,8 @@ async def test_bad_input_is_named_and_loads_nothing(body: dict[str, Any], status
         assert served.fleet.running() == []
 
 
+@pytest.mark.client("LM Studio's REST API, as documented", "POST /api/v1/chat")
+@pytest.mark.client("LM Studio's REST API, as documented", "POST /api/v1/chat", streamed=True)
 async def test_a_real_engine_remembers() -> None:
     """Its progress with the prompt is told, and its texts are the same in a stream and as a whole."""
     spec = ModelSpec(name="chat", path=str(smollm2()), engine="bundled", ctx_size=512, parallel=1, threads=1)

@@ -35,6 +35,19 @@ async def talked(port: int) -> Any:
     return json.loads(ran.stdout)
 
 
+@pytest.mark.client("ollama (JavaScript)", "GET /api/version")
+@pytest.mark.client("ollama (JavaScript)", "GET /api/tags")
+@pytest.mark.client("ollama (JavaScript)", "POST /api/chat")
+@pytest.mark.client("ollama (JavaScript)", "POST /api/chat", streamed=True)
+@pytest.mark.client("ollama (JavaScript)", "POST /api/generate", streamed=True)
+@pytest.mark.client("ollama (JavaScript)", "POST /api/generate, format")
+@pytest.mark.client("ollama (JavaScript)", "POST /api/embed")
+@pytest.mark.client("ollama (JavaScript)", "POST /api/embeddings")
+@pytest.mark.client("ollama (JavaScript)", "POST /api/show")
+@pytest.mark.client("ollama (JavaScript)", "GET /api/ps")
+@pytest.mark.client("ollama (JavaScript)", "cancelled", streamed=True)
+@pytest.mark.client("ollama (JavaScript)", "errors")
+@pytest.mark.client("ollama (JavaScript)", "POST /api/generate, keep_alive 0")
 async def test_its_client_gets_all_that_it_asks_for() -> None:
     """Whole answers and streams, vectors, lists, errors as its own class; and what it aborts ends."""
     chat = ModelSpec(name="chat", path=str(smollm2()), engine="llama-server", ctx_size=1024, parallel=1, threads=1)
