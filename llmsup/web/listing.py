@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from ..catalog.described import capabilities, kind, quantisation, stated_context
 from ..catalog.entry import Entry
 from ..memory.cost.cost import Cost
 from ..memory.cost.estimate import Estimate
 from ..units import Bytes
+from .shapes import models as shapes
 
 PARTS = ("weights", "kv", "recurrent", "compute", "draft", "projector", "engine")
 """What an estimate is made of."""
 
 
-def listing(entry: Entry, needs: Estimate | None, cost: Cost, ceiling: Bytes, names: Iterable[str]) -> dict[str, Any]:
+def listing(entry: Entry, needs: Estimate | None, cost: Cost, ceiling: Bytes, names: Iterable[str]) -> shapes.Facts:
     """A model's part of `/v1/models`.
 
     Args:
@@ -36,10 +36,10 @@ def listing(entry: Entry, needs: Estimate | None, cost: Cost, ceiling: Bytes, na
         "parameters": (facts and facts.parameters) or None,
         "capabilities": capabilities(entry),
         "memory": _memory(needs),
-        "needs_bytes": known and known.bytes,
-        "needs_source": known and known.source,
-        "grows_bytes": known and known.grows,
-        "fits": known and known.fits(ceiling),
+        "needs_bytes": known.bytes if known else None,
+        "needs_source": known.source if known else None,
+        "grows_bytes": known.grows if known else None,
+        "fits": known.fits(ceiling) if known else None,
         "source": found.source if found else None,
         "without_projector": (found and found.unseeing) or None,
         "ollama_only": (found and found.ollama_only) or None,
@@ -49,8 +49,16 @@ def listing(entry: Entry, needs: Estimate | None, cost: Cost, ceiling: Bytes, na
     }
 
 
-def _memory(needs: Estimate | None) -> dict[str, int] | None:
-    """An estimate, in bytes."""
+def _memory(needs: Estimate | None) -> shapes.Estimate | None:
     if needs is None:
         return None
-    return {**{f"{part}_bytes": getattr(needs, part) for part in PARTS}, "total_bytes": needs.total}
+    return {
+        "weights_bytes": needs.weights,
+        "kv_bytes": needs.kv,
+        "recurrent_bytes": needs.recurrent,
+        "compute_bytes": needs.compute,
+        "draft_bytes": needs.draft,
+        "projector_bytes": needs.projector,
+        "engine_bytes": needs.engine,
+        "total_bytes": needs.total,
+    }

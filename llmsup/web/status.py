@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import shlex
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 import trio
 
@@ -20,12 +19,26 @@ from ..memory.cost.cost import Cost
 from ..units import Bytes
 from .listing import listing
 from .llama_server_list import tags_and_meta
+from .shapes.models import ModelEntry, RunningEntry, RunningState, Status, StatusValue
 
-_RUNNING = {State.WAITING: "starting", State.UNLOADED: "starting"}
-_STATUS = {State.UNLOADED: "unloaded", State.FAILED: "failed", State.READY: "loaded", State.DRAINING: "loaded"}
+_RUNNING: Mapping[State, RunningState] = {
+    State.UNLOADED: "starting",
+    State.WAITING: "starting",
+    State.STARTING: "starting",
+    State.READY: "ready",
+    State.DRAINING: "draining",
+    State.STOPPING: "stopping",
+    State.FAILED: "stopping",
+}
+_STATUS: Mapping[State, StatusValue] = {
+    State.UNLOADED: "unloaded",
+    State.FAILED: "failed",
+    State.READY: "loaded",
+    State.DRAINING: "loaded",
+}
 
 
-def running_entry(model: Model, footprint: Cost | None) -> dict[str, Any]:
+def running_entry(model: Model, footprint: Cost | None) -> RunningEntry:
     """One entry of `/running`. Times are Unix seconds, durations seconds, sizes bytes; null is "not known" or, for
     `ttl` and `expires_at`, never.
 
@@ -38,7 +51,7 @@ def running_entry(model: Model, footprint: Cost | None) -> dict[str, Any]:
     state, reason = standing(model)
     return {
         "model": spec.name,
-        "state": _RUNNING.get(state, str(state)),
+        "state": _RUNNING[state],
         "pid": engine.pid if engine else None,
         "proxy": str(engine.launch.address) if engine else None,
         "cmd": shlex.join(engine.launch.argv) if engine else None,
@@ -49,8 +62,8 @@ def running_entry(model: Model, footprint: Cost | None) -> dict[str, Any]:
         "last_used": wall(model.queue.last_used),
         "expires_at": None if model.queue.busy else wall(model.expires_at),
         "load_seconds": rounded(model.load_seconds),
-        "footprint_bytes": footprint and footprint.bytes,
-        "footprint_source": footprint and footprint.source,
+        "footprint_bytes": footprint.bytes if footprint else None,
+        "footprint_source": footprint.source if footprint else None,
         "priority": spec.priority,
         "pinned": spec.pinned,
         "restarts": model.crashes,
@@ -77,7 +90,7 @@ def model_entry(
     names: Iterable[str],
     preset: str = "",
     lacks: str = "",
-) -> dict[str, Any]:
+) -> ModelEntry:
     """One entry of `/v1/models`.
 
     Args:
@@ -110,11 +123,11 @@ def _rfc3339(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def _status(model: Model, lacks: str) -> dict[str, Any]:
+def _status(model: Model, lacks: str) -> Status:
     # The last run may be over before the next has begun.
     between = model.state is State.UNLOADED and model.intent.load
     value = "loading" if between else _STATUS.get(model.state, "loading")
-    status: dict[str, Any] = {"value": value, "reason": model.reason}
+    status: Status = {"value": value, "reason": model.reason}
     if model.entry.refusal:
         return {"value": "failed", "reason": "it can't be served", "error": model.entry.refusal, "servable": False}
     if status["value"] == "loading":
