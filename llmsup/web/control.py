@@ -33,11 +33,6 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
     """Return the routes of the control API."""
     routes = Blueprint("control", __name__)
 
-    @routes.get("/")
-    async def index() -> Response:
-        about = "a supervisor for local language models"
-        return as_json(shapes.About(name="llmsup", version=__version__, about=about, models="/v1/models"))
-
     @routes.get("/props")
     async def props() -> Response:
         """Return what llama-server's router says about itself. For one model there is `/props?model=NAME`."""

@@ -11,15 +11,6 @@ from ...fleet.model.states import State
 Name = Annotated[str, Meta(min_length=1, description="A model's id, or any other name that it answers to.")]
 
 
-class About(TypedDict):
-    """Who answers here."""
-
-    name: Literal["llmsup"]
-    version: str
-    about: str
-    models: str
-
-
 class Health(TypedDict):
     """llmsup's own health; a model's is `/health?model=NAME`.
 
