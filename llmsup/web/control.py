@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any, cast
 
 import trio
@@ -109,7 +110,16 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
             names = fleet.names_of(model)
             lacks, cost = fleet.without_engine.get(model.spec.name, ""), costs[model]
             data += [
-                model_entry(model, created=created, cost=cost, ceiling=most, names=names, preset=preset, lacks=lacks)
+                model_entry(
+                    model,
+                    created=created,
+                    cost=cost,
+                    ceiling=most,
+                    names=names,
+                    preset=preset,
+                    lacks=lacks,
+                    told=partial(caller.spared, fleet),
+                )
                 for preset in presets(model.spec)
                 if caller.may_use(fleet, model.spec.name, preset)
             ]
@@ -130,13 +140,23 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
 
     @routes.get("/v1/models/<model:name>")
     async def model(name: str) -> Response:
-        match = await cast("LeasingRequest", request).caller.known(fleet, name)
+        caller = cast("LeasingRequest", request).caller
+        match = await caller.known(fleet, name)
         most = Bytes(governor.machine().ceiling)
         model = fleet.model(match.id)
         names, (cost,) = fleet.names_of(model), (await governor.costs([model])).values()
         lacks, preset = fleet.without_engine.get(match.id, ""), match.preset
         return as_json(
-            model_entry(model, created=created, cost=cost, ceiling=most, names=names, preset=preset, lacks=lacks)
+            model_entry(
+                model,
+                created=created,
+                cost=cost,
+                ceiling=most,
+                names=names,
+                preset=preset,
+                lacks=lacks,
+                told=partial(caller.spared, fleet),
+            )
         )
 
     @routes.post("/models/load")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 import trio
@@ -90,6 +90,7 @@ def model_entry(
     names: Iterable[str],
     preset: str = "",
     lacks: str = "",
+    told: Callable[[str], str] = str,
 ) -> ModelEntry:
     """One entry of `/v1/models`.
 
@@ -97,6 +98,7 @@ def model_entry(
         cost: What it counts for when it is to be loaded.
         ceiling: What all models together may take, in bytes.
         lacks: Why there is no engine for it; "" if there is one.
+        told: Words for the caller what may name other models.
     """
     name = preset_name(model.spec.name, preset)
     return {
@@ -107,7 +109,7 @@ def model_entry(
         "display_name": name,
         "created_at": _rfc3339(created),
         "owned_by": "llmsup",
-        "status": _status(model, lacks),
+        "status": _status(model, lacks, told),
         **listing(model.served, model.needs, cost, ceiling, names),
         **tags_and_meta(model),
         "aliases": names_of_preset(model.spec, preset),
@@ -123,21 +125,21 @@ def _rfc3339(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def _status(model: Model, lacks: str) -> Status:
+def _status(model: Model, lacks: str, told: Callable[[str], str]) -> Status:
     # The last run may be over before the next has begun.
     between = model.state is State.UNLOADED and model.intent.load
     value = "loading" if between else _STATUS.get(model.state, "loading")
-    status: Status = {"value": value, "reason": model.reason}
+    status: Status = {"value": value, "reason": told(model.reason)}
     if model.entry.refusal:
         return {"value": "failed", "reason": "it can't be served", "error": model.entry.refusal, "servable": False}
     if status["value"] == "loading":
         run = model.run
         status["progress"] = run.engine.progress if run and run.engine else None
         status["last_line"] = "".join(last_words(run, model.book, 1)) if run else ""
-        status["waits_for"] = model.queue.shortage or None
+        status["waits_for"] = told(model.queue.shortage) or None
         status["seconds"] = rounded(trio.current_time() - run.began) if run else 0
     elif model.state is State.FAILED and model.failure is not None:
-        status["error"] = str(model.failure)
+        status["error"] = told(str(model.failure))
         status["retry_in"] = rounded(model.retry_in)
         status["log_tail"] = list(model.failure.log_tail)
     if lacks and model.run is None:

@@ -11,8 +11,8 @@ import jsonschema_rs
 import pytest
 from changing import Setting
 from described import as_described, described, fits
+from event_stream import following
 from serving import fake, serving
-from test_events_api import following
 
 import llmsup.tree
 from llmsup.config.schema import Server

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from own_server import OwnServer, fake, own_server
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     negative_data_rejection,
@@ -66,8 +67,12 @@ def steered() -> dict[str, Any]:
 
 def operations(whole: dict[str, Any]) -> dict[str, Any]:
     """All that can be done, by method and path."""
-    found = (result.ok() for result in schemathesis.openapi.from_dict(whole).get_all_operations())
-    return {f"{each.method} {each.path}": each for each in found}
+    found: dict[str, Any] = {}
+    for result in schemathesis.openapi.from_dict(whole).get_all_operations():
+        assert isinstance(result, Ok), result
+        operation = result.ok()
+        found[f"{operation.method} {operation.path}"] = operation
+    return found
 
 
 ALL, STEERED = operations(described()), operations(steered())
@@ -103,7 +108,7 @@ def test_what_is_made_up_is_answered_as_described(request: pytest.FixtureRequest
             suppress_health_check=list(HealthCheck),
         )
         @given(case=st.one_of([*(operation.as_strategy(mode) for mode in modes), STEERED[name].as_strategy()]))
-        def ask(case: schemathesis.Case) -> None:
+        def ask(case: schemathesis.Case[Any]) -> None:
             for key, statuses in answered.items():
                 answer = case.call_and_validate(
                     base_url=server.url, session=session, checks=CHECKS, headers={"x-api-key": key}, timeout=60
