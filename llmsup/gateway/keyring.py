@@ -13,7 +13,7 @@ from ..catalog.described import preset_name
 from ..catalog.resolver import Called, Match
 from ..config.keys import UNNAMED, digest_of
 from ..config.schema import Config, KeySpec
-from ..errors import Error, ModelNotFound
+from ..errors import Error, InsufficientMemory, ModelNotFound, Unloading
 from ..fleet.fleet import Fleet
 from ..fleet.model.model import Model
 
@@ -79,12 +79,14 @@ class Caller:
         return match
 
     def discreet(self, fleet: Fleet, error: Error) -> Error:
-        """Return an error as it is told to it."""
-        message, hint = self.spared(fleet, error.message), self.spared(fleet, error.hint)
-        if (message, hint) == (error.message, error.hint):
+        """Return an error as it is told to it: see `spared`.
+
+        Other errors may quote what the client itself has said, which must stay as it is: else it could try names out.
+        """
+        if self.models is None or not isinstance(error, InsufficientMemory | Unloading):
             return error
         told = error.again()
-        told.message, told.hint = message, hint
+        told.message = self.spared(fleet, error.message)
         return told
 
     def spared(self, fleet: Fleet, text: str) -> str:

@@ -24,7 +24,7 @@ from llmsup.config.keys import hash_of
 from llmsup.config.live import LiveConfig
 from llmsup.config.schema import Bridge, Config, EngineSpec, GiB, KeySpec, Memory, ModelSpec, Server
 from llmsup.engines.http import Headers
-from llmsup.errors import RateLimited
+from llmsup.errors import BadRequest, RateLimited
 from llmsup.gateway.access import RequestGuard
 from llmsup.gateway.keyring import STRANGER, Caller
 from llmsup.gateway.message import RequestHead, for_engine
@@ -231,6 +231,8 @@ async def test_whoever_waits_for_memory_hears_nothing_of_models_out_of_reach() -
             }
         nursery.cancel_scope.cancel()
         caller = Caller(name="user", models=("mine",))
+        quoted = BadRequest("`ttl` must be a number, not a string 'secret'.")
+        assert caller.discreet(served.fleet, quoted) is quoted
         spared = caller.spared(served.fleet, "secret: secret-2, x/secret and secret.")
     assert "(in memory: secret)" in waits_for["sk-boss"]
     assert "(in memory: another model)" in waits_for["sk-user"]
@@ -367,7 +369,7 @@ async def test_too_many_in_each_apis_words() -> None:
             assert (got.status, at) == (429, at)
             assert "requests_per_minute" in wording(at, got)
             assert 1 <= int(got.headers["retry-after"]) <= 60
-            assert "x-should-retry" not in got.headers
+            assert got.headers["x-should-retry"] == "true"
         assert (await ask(served.client, "sk-slow", "GET", "/v1/models")).status == 200
         assert (await ask(served.client, "sk-other", "POST", "/v1/chat/completions", body)).status == 200
 
