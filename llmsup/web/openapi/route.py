@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cache
 
+import msgspec
 from quart import Blueprint, Response
 
 from ..answers import as_json
@@ -13,10 +15,15 @@ def openapi(for_all_keys: Collection[str]) -> Blueprint:
     """The route /openapi.json. `for_all_keys`: the routes that don't need a key with `admin`."""
     routes = Blueprint("openapi", __name__)
 
+    @cache
+    def made() -> msgspec.Raw:
+        """The document, made for the first who asks: that takes 10 ms, in which streams stand still."""
+        from .document import document
+
+        return msgspec.Raw(msgspec.json.encode(document(for_all_keys)))
+
     @routes.get("/openapi.json")
     async def whole() -> Response:
-        from .document import document  # some milliseconds and a megabyte, for who asks
-
-        return as_json(document(for_all_keys))
+        return as_json(made())
 
     return routes
