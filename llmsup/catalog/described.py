@@ -6,13 +6,16 @@ How an API words it is decided there (`gateway.api`); whether the model is loade
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
-from ..config.schema import ModelSpec
+from ..config.schema import Kind, ModelSpec
 from .entry import Entry
 from .name_parts import quant_in
 
+ModelKind = Kind | Literal["unknown"]
 
-def kind(entry: Entry) -> str:
+
+def kind(entry: Entry) -> ModelKind:
     """ "chat", "embedding" or "rerank"; "unknown": nothing that llama.cpp's server offers."""
     facts = entry.found.facts if entry.found else None
     return entry.spec.kind or ("unknown" if facts and facts.kind == "unknown" else "chat")

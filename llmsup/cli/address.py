@@ -17,7 +17,7 @@ ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 
 _BEGINNINGS = {
     *("models", "health", "running", "upstream", "logs", "memory", "events", "metrics", "usage", "bridge", "catalog"),
     *("unload", "reload-config", "api/models", "api/events", "api/metrics", "api/profiles", "api/performance"),
-    *("api/captures", "api/inflight"),
+    *("api/captures", "api/inflight", "openapi.json"),
 }
 _LMSTUDIO = re.compile(r"(.*)/api/v1/(?:models(?:/.*)?|chat)")
 """Its own `/v1`, of which `/api` is a part; before any other path that may be a proxy's."""

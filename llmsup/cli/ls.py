@@ -12,7 +12,7 @@ from ..config import Config, find
 from ..config.live import LiveConfig
 from ..process.lines import visible
 from ..units import Bytes, format_bytes
-from .client import NoServer
+from .client import Client, NoServer, Refused
 from .configs import load
 from .options import json_option, url_option
 from .table import Column, Table
@@ -44,7 +44,7 @@ def command(url: str | None, parts: bool, names: bool, left_out: bool, as_json: 
     """
     try:
         client = connect(url)
-        catalog = client.get("/catalog")
+        catalog = _catalog(client, needed=left_out)
         models = [] if left_out else client.get("/v1/models")["data"]
     except NoServer:
         if url:
@@ -66,6 +66,17 @@ def command(url: str | None, parts: bool, names: bool, left_out: bool, as_json: 
         click.echo("There are no models. `llmsup demo` serves one to try.")
     for line in notes(models, catalog):
         click.echo(visible(line), err=True)
+
+
+def _catalog(client: Client, *, needed: bool) -> Entry:
+    """`/catalog`; unless it is needed, one without anything for a key that may not see it."""
+    try:
+        catalog: Entry = client.get("/catalog")
+    except Refused as refused:
+        if needed or refused.refusal != "admin_required":
+            raise
+        return {"complete": True, "left_out": []}
+    return catalog
 
 
 def look() -> tuple[Entry, list[Entry]]:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from ..engines.http import Headers
 from . import sse
 
 _KEPT = 256
-"""Bytes to look at from a stream's end: the last event of both APIs below is shorter."""
+"""Bytes to look at from a stream's end: the last event of the first two APIs below is shorter."""
+
+_LAST = re.compile(rb"(?:^|\n)event: ?response\.(?:completed|incomplete|failed)\r?\n")
+"""The last event of a Responses stream begins, which has the whole response in it. In text, a line's end is escaped."""
 
 
 class Ending:
     """Follows one answer.
 
     If only the closed connection marks the end of a body (HTTP/1.0 style, as in many Python servers), a truncated
-    answer looks complete. But OpenAI's streams end with `[DONE]` and Anthropic's with `message_stop`, and JSON is
-    complete if it can be parsed.
+    answer looks complete. But OpenAI's streams end with `[DONE]` and Anthropic's with `message_stop`, those of OpenAI's
+    Responses with `response.completed` or the like, and JSON is complete if it can be parsed.
     """
 
     def __init__(self, headers: Headers) -> None:
@@ -25,12 +30,15 @@ class Ending:
         self._stream = sse.is_stream(headers)
         self._keep = not framed and b"json" in fields.get(b"content-type", b"")
         self._tail = b""
+        self._last_began = False
         self._pieces: list[bytes] = []  # references to what is passed on, not copies
 
     def saw(self, data: bytes) -> None:
         """Note the answer's next bytes."""
         if self._stream:
-            self._tail = (self._tail + data)[-_KEPT:]
+            seen = self._tail + data
+            self._last_began = self._last_began or _LAST.search(seen) is not None
+            self._tail = seen[-_KEPT:]
         elif self._keep:
             self._pieces.append(data)
 
@@ -38,7 +46,10 @@ class Ending:
     def reached(self) -> bool:
         """Tell whether the answer is complete by its own account."""
         if self._stream:
-            last = self._tail.replace(b"\r\n", b"\n").rstrip(b"\n").rpartition(b"\n\n")[2]
+            tail = self._tail.replace(b"\r\n", b"\n")
+            if self._last_began and tail.endswith(b"\n\n"):
+                return True
+            last = tail.rstrip(b"\n").rpartition(b"\n\n")[2]
             lines = [line.replace(b" ", b"") for line in last.split(b"\n")]
             return b"data:[DONE]" in lines or b"event:message_stop" in lines
         if not self._pieces:

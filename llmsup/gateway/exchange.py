@@ -34,6 +34,10 @@ def _nothing() -> None:
     pass
 
 
+def _as_it_is(error: Error) -> Error:
+    return error
+
+
 def _gone(_run: BackendRun) -> Payload:
     raise RuntimeError("the body has been sent, and is no longer there")
 
@@ -57,6 +61,7 @@ class Order:
         client: Identifies the client, for sharing fairly.
         meter: Counts the answer's tokens; None: nobody wants to know.
         keep: What replaces the model's ttl from this request on, in seconds; None for nothing.
+        told: Words an error for the client, which may not know of every model.
     """
 
     backend: Backend
@@ -75,6 +80,7 @@ class Order:
     client: str = ""
     meter: Meter | None = None
     sent: Callable[[], None] = _nothing
+    told: Callable[[Error], Error] = _as_it_is
 
 
 class Exchange:
@@ -231,7 +237,7 @@ class Exchange:
         """Word an event for a client that has lost the rest of a stream."""
         self.trouble = error
         log.info("%s: stream broken: %s", self._order.backend.spec.name, error)
-        return self._order.dialect.error_event(error)
+        return self._order.dialect.error_event(self._order.told(error))
 
     async def _late(self) -> AsyncGenerator[bytes, None]:
         """Yield signs of life until the model is loaded, then the answer; errors can only be events by then."""
@@ -261,4 +267,4 @@ class Exchange:
                 yield order.dialect.refusal_event(whole)
         except Error as error:
             self.trouble = error
-            yield order.dialect.error_event(error)
+            yield order.dialect.error_event(order.told(error))

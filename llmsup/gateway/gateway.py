@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterable, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 from http import HTTPStatus
 from types import AsyncGeneratorType, TracebackType
 
@@ -128,6 +129,7 @@ class Gateway(Watched):
             ttl=wanted_ttl(fields) if isinstance(fields, JsonBody) and not keeps else Seconds(0),
             keep=wanted_keep(fields) if isinstance(fields, JsonBody) and keeps else None,
             client=caller.identity or f"address {head.client}",
+            told=partial(caller.discreet, self.fleet),
             sent=share.release,
         )
         return order, make
@@ -155,6 +157,7 @@ class Gateway(Watched):
             looks=only_looks(route, head, path, backend.spec.idle_paths),
             loads=may_load(head),
             client=caller.identity or f"address {head.client}",
+            told=partial(caller.discreet, self.fleet),
             sent=share.release,
         )
         return order, as_is(data)
@@ -242,6 +245,8 @@ class _Passage:
             return await self._enter()
         except BaseException as error:
             await self.__aexit__(type(error), error, None)
+            if isinstance(error, Error) and (told := self._caller.discreet(self._gateway.fleet, error)) is not error:
+                raise told from None
             raise
 
     async def _enter(self) -> Reply:
@@ -262,11 +267,13 @@ class _Passage:
             reply = await gateway.answer_here(head, route, self._chunks, self._share, caller)
             self._status, self._here = reply.status, reply
             return reply
-        if caller.name and head.method not in GET:
-            tally = gateway.usage.of(caller.name)
-            tally.enter(caller)
-            self._tally = tally
+        if head.method not in GET:
+            self._count()
         order, body = await gateway.order(head, route, self._chunks, self._share, caller)
+        if (
+            head.method in GET and not order.looks
+        ):  # it loads the model, or keeps it: a page under /upstream, a WebSocket
+            self._count()
         if self._tally is not None:
             order.meter = self._meter = Meter()
         self._model = order.backend.spec.name
@@ -281,6 +288,13 @@ class _Passage:
         self._status = reply.status
         record.content_type = _content_type(reply)
         return reply
+
+    def _count(self) -> None:
+        """Count it among its key's requests. Raises RateLimited."""
+        if self._caller.name:
+            tally = self._gateway.usage.of(self._caller.name)
+            tally.enter(self._caller)
+            self._tally = tally
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
@@ -12,7 +13,7 @@ from ..catalog.described import preset_name
 from ..catalog.resolver import Called, Match
 from ..config.keys import UNNAMED, digest_of
 from ..config.schema import Config, KeySpec
-from ..errors import ModelNotFound
+from ..errors import Error, InsufficientMemory, ModelNotFound, Unloading
 from ..fleet.fleet import Fleet
 from ..fleet.model.model import Model
 
@@ -76,6 +77,32 @@ class Caller:
         if not self.may_use(fleet, match.id, match.preset):
             raise self.not_found(name)
         return match
+
+    def discreet(self, fleet: Fleet, error: Error) -> Error:
+        """Return an error as it is told to it: see `spared`.
+
+        Other errors may quote what the client itself has said, which must stay as it is: else it could try names out.
+        """
+        if self.models is None or not isinstance(error, InsufficientMemory | Unloading):
+            return error
+        told = error.again()
+        told.message = self.spared(fleet, error.message)
+        return told
+
+    def spared(self, fleet: Fleet, text: str) -> str:
+        """Return a text without the names of models that it may not use.
+
+        Why a model waits or went is told with the names of those that have the memory, in words that are made where
+        nobody knows who will read them.
+        """
+        if self.models is None:
+            return text
+        others = {model.spec.name for model in (*fleet.models.values(), *fleet.running())}
+        others -= {model.spec.name for model in self.usable(fleet)}
+        if not any(name in text for name in others):
+            return text
+        names_ = "|".join(re.escape(name) for name in sorted(others, key=len, reverse=True))
+        return re.sub(rf"(?<![\w./:@-])(?:{names_})(?![\w/@-]|[.:]\w)", "another model", text)
 
     def not_found(self, name: str) -> ModelNotFound:
         """Return the error for a model that it may not use, or that doesn't exist: the answer is the same."""

@@ -20,7 +20,7 @@ def as_json(value: Any, status: int = 200) -> Response:
     try:
         data = msgspec.json.encode(value)
     except UnicodeEncodeError:  # a path that is not UTF-8
-        data = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+        data = json.dumps(msgspec.to_builtins(value), ensure_ascii=False).encode("utf-8", "replace")
     return Response(data + b"\n", status=status, content_type="application/json")
 
 

@@ -37,12 +37,14 @@ from .llama_swap_metrics import llama_swap_metrics
 from .logs import logs
 from .memory import memory
 from .metrics import metrics
+from .openapi.route import openapi
 from .usage import usage
 
 log = logging.getLogger(__name__)
 
 FOR_ALL_KEYS = frozenset(
     (
+        "/openapi.json",
         "/health",
         "/v1/health",
         "/props",
@@ -103,6 +105,7 @@ def build_app(
         logs(fleet),
         events(fleet),
         bridge(scheduler),
+        openapi(FOR_ALL_KEYS),
     ):
         app.register_blueprint(routes)
 

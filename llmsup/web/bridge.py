@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 from quart import Blueprint, Response
 
@@ -12,6 +13,8 @@ from ..errors import BridgeFailed
 from ..units import format_seconds
 from .answers import as_json
 from .control_body import control_body
+from .shapes.control import Bridge
+from .shapes.control import BridgeRun as BridgeRunShape
 
 
 def bridge(scheduler: BridgeScheduler) -> Blueprint:
@@ -19,17 +22,16 @@ def bridge(scheduler: BridgeScheduler) -> Blueprint:
     routes = Blueprint("bridge", __name__)
 
     @routes.get("/bridge")
-    async def state() -> Response:
+    async def look() -> Response:
         schedule, target = scheduler.schedule, await scheduler.target()
-        return as_json(
-            {
-                "running": scheduler.running,
-                "schedule": schedule.cron or format_seconds(schedule.every),
-                "next_run": None if math.isinf(scheduler.next_run) else round(scheduler.next_run, 3),
-                "target": None if target is None else str(target),
-                "last_run": scheduler.last.as_json() if scheduler.last else None,
-            }
-        )
+        state: Bridge = {
+            "running": scheduler.running,
+            "schedule": schedule.cron or format_seconds(schedule.every),
+            "next_run": None if math.isinf(scheduler.next_run) else round(scheduler.next_run, 3),
+            "target": None if target is None else str(target),
+            "last_run": cast("BridgeRunShape", scheduler.last.as_json()) if scheduler.last else None,
+        }
+        return as_json(state)
 
     @routes.post("/bridge")
     async def run() -> Response:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any, cast
 
 import trio
-from attrs import asdict
 from quart import Blueprint, Response, request
 
 from .. import __version__
@@ -25,6 +25,8 @@ from .leasing import LeasingRequest
 from .llama_server_events import follow
 from .llama_server_list import as_ollama_lists
 from .llama_swap import BY_HAND
+from .shapes import control as shapes
+from .shapes.models import ModelEntry, ModelList, RunningInEnvelope
 from .status import model_entry, running_entry
 
 
@@ -48,27 +50,42 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
     @routes.get("/v1/health")
     async def health() -> Response:
         if fleet.closing:
-            return as_json({"status": "shutting down"}, 503)
+            return as_json(shapes.Health(status="shutting down"), 503)
         # This needs no key, so it names neither models nor programs.
         count, of = len(fleet.without_engine), len(fleet.models)
         problem = f"{count} of {of} models can't be started, as there is no engine for them: `llmsup ls` tells more"
-        return as_json({"status": "ok", **({"problems": [problem]} if count else {})})
+        return as_json(shapes.Health(status="ok", problems=[problem]) if count else shapes.Health(status="ok"))
 
     @routes.get("/running")
     async def running() -> Response:
         entries = [running_entry(model, governor.footprint(model)) for model in governor.dearest_first(fleet.running())]
-        return as_json({"running": entries} if request.args.get("format") == "llama-swap" else entries)
+        return as_json(RunningInEnvelope(running=entries) if request.args.get("format") == "llama-swap" else entries)
 
     @routes.post("/reload-config")
     async def reload_config() -> Response:
         done = await reconciler.reload()
-        return as_json({**asdict(done.changes), "refused": done.refused, "restart_needed": done.restart})
+        changes = done.changes
+        answer: shapes.Reloaded = {
+            "added": list(changes.added),
+            "removed": list(changes.removed),
+            "changed": list(changes.changed),
+            "unchanged": list(changes.unchanged),
+            "refused": dict(done.refused),
+            "restart_needed": list(done.restart),
+        }
+        return as_json(answer)
 
     @routes.get("/catalog")
     async def catalog() -> Response:
-        left_out = [{"path": str(left.path), "reason": left.reason} for left in reconciler.snapshot.left_out]
-        read = {"complete": reconciler.snapshot.complete, "read": reconciler.read, "of": reconciler.of}
-        return as_json({"models": len(reconciler.snapshot.models), **read, "left_out": left_out})
+        found = reconciler.snapshot
+        answer: shapes.Catalog = {
+            "models": len(found.models),
+            "complete": found.complete,
+            "read": reconciler.read,
+            "of": reconciler.of,
+            "left_out": [{"path": str(left.path), "reason": left.reason} for left in found.left_out],
+        }
+        return as_json(answer)
 
     return routes
 
@@ -84,7 +101,7 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
         if request.args.get("reload") in ("1", "true") and cast("LeasingRequest", request).caller.admin:
             await reconciler.rescan()
         most = Bytes(governor.machine().ceiling)
-        data: list[dict[str, Any]] = []
+        data: list[ModelEntry] = []
         caller = cast("LeasingRequest", request).caller
         shown = [model for model in caller.usable(fleet) if not model.spec.unlisted]
         costs = await governor.costs(shown)
@@ -93,14 +110,29 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
             names = fleet.names_of(model)
             lacks, cost = fleet.without_engine.get(model.spec.name, ""), costs[model]
             data += [
-                model_entry(model, created=created, cost=cost, ceiling=most, names=names, preset=preset, lacks=lacks)
+                model_entry(
+                    model,
+                    created=created,
+                    cost=cost,
+                    ceiling=most,
+                    names=names,
+                    preset=preset,
+                    lacks=lacks,
+                    told=partial(caller.spared, fleet),
+                )
                 for preset in presets(model.spec)
                 if caller.may_use(fleet, model.spec.name, preset)
             ]
-        data.sort(key=lambda entry: str(entry["id"]).casefold())
-        ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
-        anthropic = {"has_more": False, **ends}
-        return as_json({"object": "list", "data": data, "models": as_ollama_lists(data), **anthropic})
+        data.sort(key=lambda entry: entry["id"].casefold())
+        answer: ModelList = {
+            "object": "list",
+            "data": data,
+            "models": as_ollama_lists(data),
+            "has_more": False,  # this and the next two are for Anthropic's clients
+            "first_id": data[0]["id"] if data else None,
+            "last_id": data[-1]["id"] if data else None,
+        }
+        return as_json(answer)
 
     @routes.get("/models/sse")
     async def watched() -> Response:
@@ -108,13 +140,23 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
 
     @routes.get("/v1/models/<model:name>")
     async def model(name: str) -> Response:
-        match = await cast("LeasingRequest", request).caller.known(fleet, name)
+        caller = cast("LeasingRequest", request).caller
+        match = await caller.known(fleet, name)
         most = Bytes(governor.machine().ceiling)
         model = fleet.model(match.id)
         names, (cost,) = fleet.names_of(model), (await governor.costs([model])).values()
         lacks, preset = fleet.without_engine.get(match.id, ""), match.preset
         return as_json(
-            model_entry(model, created=created, cost=cost, ceiling=most, names=names, preset=preset, lacks=lacks)
+            model_entry(
+                model,
+                created=created,
+                cost=cost,
+                ceiling=most,
+                names=names,
+                preset=preset,
+                lacks=lacks,
+                told=partial(caller.spared, fleet),
+            )
         )
 
     @routes.post("/models/load")
@@ -126,11 +168,11 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
         if wait:
             await fleet.until_loaded(model)
             seconds = round(trio.current_time() - began, 3)
-            return as_json({"success": True, "model": model.spec.name, "seconds": seconds})
+            return as_json(shapes.LoadDone(success=True, model=model.spec.name, seconds=seconds))
         fleet.load(model)
         # A model that can never fit is refused as soon as it starts to wait.
         await model.until(lambda: model.state not in (State.FAILED, State.UNLOADED) or not model.intent.load)
-        return as_json({"success": True, "model": model.spec.name, "state": str(model.state)})
+        return as_json(shapes.LoadBegun(success=True, model=model.spec.name, state=model.state))
 
     @routes.post("/models/unload")
     async def unload() -> Response:
@@ -143,10 +185,11 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
         else:
             models = [fleet.find_running(_name(body))]
             freed = await models[0].unload(BY_HAND, force=force)
-        done: dict[str, Any] = {"success": True, "freed_bytes": freed}
-        done["seconds"] = round(trio.current_time() - began, 3)
+        done = shapes.Freed(success=True, freed_bytes=freed, seconds=round(trio.current_time() - began, 3))
         names = [model.spec.name for model in models]
-        return as_json({**done, "models": names} if everything else {**done, "model": names[0]})
+        return as_json(
+            shapes.UnloadAllDone(**done, models=names) if everything else shapes.UnloadDone(**done, model=names[0])
+        )
 
     return routes
 

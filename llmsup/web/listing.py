@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from ..catalog.described import capabilities, kind, quantisation, stated_context
 from ..catalog.entry import Entry
 from ..memory.cost.cost import Cost
 from ..memory.cost.estimate import Estimate
 from ..units import Bytes
+from .shapes import models as shapes
 
 PARTS = ("weights", "kv", "recurrent", "compute", "draft", "projector", "engine")
 """The parts of an estimate."""
 
 
-def listing(
-    entry: Entry, estimated: Estimate | None, cost: Cost, ceiling: Bytes, names: Iterable[str]
-) -> dict[str, Any]:
+def listing(entry: Entry, estimated: Estimate | None, cost: Cost, ceiling: Bytes, names: Iterable[str]) -> shapes.Facts:
     """A model's part of `/v1/models`.
 
     Args:
@@ -38,10 +36,10 @@ def listing(
         "parameters": (facts and facts.parameters) or None,
         "capabilities": capabilities(entry),
         "memory": _memory(estimated),
-        "needs_bytes": known and known.bytes,
-        "needs_source": known and known.source,
-        "grows_bytes": known and known.grows,
-        "fits": known and known.fits(ceiling),
+        "needs_bytes": known.bytes if known else None,
+        "needs_source": known.source if known else None,
+        "grows_bytes": known.grows if known else None,
+        "fits": known.fits(ceiling) if known else None,
         "source": found.source if found else None,
         "without_projector": (found and found.unseeing) or None,
         "ollama_only": (found and found.ollama_only) or None,
@@ -51,8 +49,16 @@ def listing(
     }
 
 
-def _memory(estimated: Estimate | None) -> dict[str, int] | None:
-    """An estimate, in bytes."""
+def _memory(estimated: Estimate | None) -> shapes.Estimate | None:
     if estimated is None:
         return None
-    return {**{f"{part}_bytes": getattr(estimated, part) for part in PARTS}, "total_bytes": estimated.total}
+    return {
+        "weights_bytes": estimated.weights,
+        "kv_bytes": estimated.kv,
+        "recurrent_bytes": estimated.recurrent,
+        "compute_bytes": estimated.compute,
+        "draft_bytes": estimated.draft,
+        "projector_bytes": estimated.projector,
+        "engine_bytes": estimated.engine,
+        "total_bytes": estimated.total,
+    }

@@ -5,15 +5,16 @@ llmsup's own part of the list is in `status` and `listing`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from ..catalog.described import quantisation, stated_context
 from ..fleet.model.model import Model
+from .shapes.models import ModelEntry, OllamaEntry, RouterFacts
 
 
-def tags_and_meta(model: Model) -> dict[str, Any]:
-    """`tags` and `meta`, as its engine gives them while it is loaded; else `meta` has what its file's header says.
+def tags_and_meta(model: Model) -> RouterFacts:
+    """`tags` and `meta`, as its engine tells them while it is loaded; else `meta` has what its file's header tells.
     Lengths are in tokens, `size` in bytes; what isn't known is left out.
     """
     engine = model.run.engine if model.run else None
@@ -41,7 +42,7 @@ def _of_header(model: Model) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value}
 
 
-def as_ollama_lists(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def as_ollama_lists(entries: Iterable[ModelEntry]) -> list[OllamaEntry]:
     """The second list that llama-server has beside OpenAI's, made of the same entries: Ollama's members, all of which
     are text, or empty where llama-server leaves them so.
     """

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import trio
-from attrs import asdict
 from quart import Blueprint, Response
 
 from ..fleet.fleet import Fleet
@@ -15,12 +13,12 @@ from ..fleet.memory.governor import Governor
 from ..fleet.model.history import HistoryEntry
 from ..fleet.model.model import Model
 from ..memory.amounts import add_up
-from ..memory.machine.reading import Reading
 from ..memory.policy.decision import Decision, Weighed
 from ..memory.policy.eviction_cost import loss
 from ..memory.policy.inputs import LoadedModel, Machine
 from ..units import Seconds
 from .answers import as_json
+from .shapes import memory as shapes
 from .status import finite, rounded, running_entry, state_and_reason, wall
 
 
@@ -31,35 +29,34 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
     @routes.get("/memory")
     async def everything() -> Response:
         machine, pressure, loaded_models = governor.machine(), governor.pressure, governor.loaded_models()
-        return as_json(
-            {
-                "ceiling_bytes": machine.ceiling,
-                "reserve_bytes": machine.host.reserve,
-                "committed_bytes": add_up(each.cost for each in loaded_models).total,
-                "kept_bytes": kept(machine, loaded_models),
-                "available_bytes": machine.host.available,
-                "level": pressure.level,
-                "since": wall(pressure.since),
-                "reason": pressure.reason,
-                "shortfall_bytes": pressure.shortfall,
-                "nothing_unloaded": _left(governor),
-                "problem": governor.problem or None,
-                "readings": _reading(governor.reading),
-                "models": [_loaded(each, governor) for each in loaded_models],
-                "waiting": [
-                    {
-                        "model": ask.name,
-                        "bytes": ask.bytes,
-                        "source": ask.cost.source,
-                        "grows_bytes": ask.cost.grows,
-                        "seconds": rounded(Seconds(trio.current_time() - ask.since)),
-                        "reason": ask.reason,
-                    }
-                    for ask in governor.asks
-                ],
-                "decisions": [_record(record) for record in governor.records],
-            }
-        )
+        answer: shapes.Memory = {
+            "ceiling_bytes": machine.ceiling,
+            "reserve_bytes": machine.host.reserve,
+            "committed_bytes": add_up(each.cost for each in loaded_models).total,
+            "kept_bytes": kept(machine, loaded_models),
+            "available_bytes": machine.host.available,
+            "level": pressure.level,
+            "since": wall(pressure.since),
+            "reason": pressure.reason,
+            "shortfall_bytes": pressure.shortfall,
+            "nothing_unloaded": _left(governor),
+            "problem": governor.problem or None,
+            "readings": governor.reading,
+            "models": [_loaded(each, governor) for each in loaded_models],
+            "waiting": [
+                {
+                    "model": ask.name,
+                    "bytes": ask.bytes,
+                    "source": ask.cost.source,
+                    "grows_bytes": ask.cost.grows,
+                    "seconds": rounded(Seconds(trio.current_time() - ask.since)),
+                    "reason": ask.reason,
+                }
+                for ask in governor.asks
+            ],
+            "decisions": [_record(record) for record in governor.records],
+        }
+        return as_json(answer)
 
     @routes.get("/memory/<model:name>")
     async def one(name: str) -> Response:
@@ -67,26 +64,24 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
         state, _ = state_and_reason(model)
         footprint = governor.footprint(model)
         loaded = next((each for each in governor.loaded_models() if each.name == model.spec.name), None)
-        return as_json(
-            {
-                **running_entry(model, footprint),
-                "model": model.spec.name,
-                "state": str(state),
-                "since": None if state is not model.state else wall(model.since),
-                "counts": _counts(model),
-                "min_residency": rounded(governor.floor),
-                "loaded": None if loaded is None else _loaded(loaded, governor),
-                "waits_for": next((ask.reason for ask in governor.asks if ask.model is model), None),
-                "pressure": {
-                    "level": governor.pressure.level,
-                    "reason": governor.pressure.reason,
-                    "nothing_unloaded": _left(governor),
-                },
-                "failure": None if model.failure is None else str(model.failure),
-                "context": {"wanted": model.wanted_context or None, "served": model.context},
-                "history": [_entry(entry) for entry in model.history.entries],
-            }
-        )
+        answer: shapes.ModelMemory = {
+            **running_entry(model, footprint),
+            "state": state,
+            "since": None if state is not model.state else wall(model.since),
+            "counts": _counts(model),
+            "min_residency": rounded(governor.floor),
+            "loaded": None if loaded is None else _loaded(loaded, governor),
+            "waits_for": next((ask.reason for ask in governor.asks if ask.model is model), None),
+            "pressure": {
+                "level": governor.pressure.level,
+                "reason": governor.pressure.reason,
+                "nothing_unloaded": _left(governor),
+            },
+            "failure": None if model.failure is None else str(model.failure),
+            "context": {"wanted": model.wanted_context or None, "served": model.context},
+            "history": [_entry(entry) for entry in model.history.entries],
+        }
+        return as_json(answer)
 
     return routes
 
@@ -104,18 +99,18 @@ def kept(machine: Machine, loaded_models: Iterable[LoadedModel]) -> int:
     return max(min(grows, machine.ceiling - committed), 0)
 
 
-def _counts(model: Model) -> dict[str, Any]:
+def _counts(model: Model) -> shapes.Counts:
     history = model.history
     return {
         "loads": history.loads,
-        "unloads": {str(cause): count for cause, count in history.unloads.items()},
+        "unloads": dict(history.unloads),
         "refaults": history.refaults,
         "requests": history.waits,
         "waited_seconds": rounded(history.waited),
     }
 
 
-def _loaded(loaded: LoadedModel, governor: Governor) -> dict[str, Any]:
+def _loaded(loaded: LoadedModel, governor: Governor) -> shapes.Loaded:
     return {
         "model": loaded.name,
         "footprint_bytes": loaded.cost.total,
@@ -131,11 +126,7 @@ def _loaded(loaded: LoadedModel, governor: Governor) -> dict[str, Any]:
     }
 
 
-def _reading(reading: Reading | None) -> dict[str, Any] | None:
-    return None if reading is None else asdict(reading)
-
-
-def _record(record: DecisionRecord) -> dict[str, Any]:
+def _record(record: DecisionRecord) -> shapes.DecisionRecord:
     return {
         "at": record.at,
         **decision_as_json(record.decision),
@@ -144,7 +135,7 @@ def _record(record: DecisionRecord) -> dict[str, Any]:
     }
 
 
-def decision_as_json(decision: Decision) -> dict[str, Any]:
+def decision_as_json(decision: Decision) -> shapes.Decision:
     """A decision with everything that it was made from."""
     return {
         "decision": decision.kind,
@@ -152,9 +143,9 @@ def decision_as_json(decision: Decision) -> dict[str, Any]:
         "reason": decision.reason,
         "left": decision.left or None,
         "bytes": decision.bytes,
-        "victims": decision.victims,
-        "paused": decision.paused,
-        "holders": decision.holders,
+        "victims": list(decision.victims),
+        "paused": list(decision.paused),
+        "holders": list(decision.holders),
         "level": decision.level,
         "ceiling_bytes": decision.ceiling,
         "room_bytes": decision.room,
@@ -164,7 +155,7 @@ def decision_as_json(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _weighed(weighed: Iterable[Weighed]) -> list[dict[str, Any]]:
+def _weighed(weighed: Iterable[Weighed]) -> list[shapes.Weighed]:
     return [
         {
             "model": each.name,
@@ -178,7 +169,7 @@ def _weighed(weighed: Iterable[Weighed]) -> list[dict[str, Any]]:
     ]
 
 
-def _entry(entry: HistoryEntry) -> dict[str, Any]:
+def _entry(entry: HistoryEntry) -> shapes.HistoryEntry:
     return {
         "at": entry.at,
         "what": entry.what,

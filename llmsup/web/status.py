@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import shlex
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 import trio
 
@@ -20,12 +19,26 @@ from ..memory.cost.cost import Cost
 from ..units import Bytes
 from .listing import listing
 from .llama_server_list import tags_and_meta
+from .shapes.models import ModelEntry, RunningEntry, RunningState, Status, StatusValue
 
-_RUNNING = {State.WAITING: "starting", State.UNLOADED: "starting"}
-_STATUS = {State.UNLOADED: "unloaded", State.FAILED: "failed", State.READY: "loaded", State.DRAINING: "loaded"}
+_RUNNING: Mapping[State, RunningState] = {
+    State.UNLOADED: "starting",
+    State.WAITING: "starting",
+    State.STARTING: "starting",
+    State.READY: "ready",
+    State.DRAINING: "draining",
+    State.STOPPING: "stopping",
+    State.FAILED: "stopping",
+}
+_STATUS: Mapping[State, StatusValue] = {
+    State.UNLOADED: "unloaded",
+    State.FAILED: "failed",
+    State.READY: "loaded",
+    State.DRAINING: "loaded",
+}
 
 
-def running_entry(model: Model, footprint: Cost | None) -> dict[str, Any]:
+def running_entry(model: Model, footprint: Cost | None) -> RunningEntry:
     """One entry of `/running`. Times are Unix seconds, durations seconds, sizes bytes; null is "not known" or, for
     `ttl` and `expires_at`, never.
 
@@ -38,7 +51,7 @@ def running_entry(model: Model, footprint: Cost | None) -> dict[str, Any]:
     state, reason = state_and_reason(model)
     return {
         "model": spec.name,
-        "state": _RUNNING.get(state, str(state)),
+        "state": _RUNNING[state],
         "pid": engine.pid if engine else None,
         "proxy": str(engine.launch.address) if engine else None,
         "cmd": shlex.join(engine.launch.argv) if engine else None,
@@ -49,8 +62,8 @@ def running_entry(model: Model, footprint: Cost | None) -> dict[str, Any]:
         "last_used": wall(model.queue.last_used),
         "expires_at": None if model.queue.busy else wall(model.expires_at),
         "load_seconds": rounded(model.load_seconds),
-        "footprint_bytes": footprint and footprint.bytes,
-        "footprint_source": footprint and footprint.source,
+        "footprint_bytes": footprint.bytes if footprint else None,
+        "footprint_source": footprint.source if footprint else None,
         "priority": spec.priority,
         "pinned": spec.pinned,
         "restarts": model.crashes,
@@ -77,13 +90,15 @@ def model_entry(
     names: Iterable[str],
     preset: str = "",
     lacks: str = "",
-) -> dict[str, Any]:
+    told: Callable[[str], str] = str,
+) -> ModelEntry:
     """One entry of `/v1/models`.
 
     Args:
         cost: What it counts for when it is to be loaded.
         ceiling: What all models together may take, in bytes.
         lacks: Why there is no engine for it; "" if there is one.
+        told: Words for the caller what may name other models.
     """
     name = preset_name(model.spec.name, preset)
     return {
@@ -94,7 +109,7 @@ def model_entry(
         "display_name": name,
         "created_at": _rfc3339(created),
         "owned_by": "llmsup",
-        "status": _status(model, lacks),
+        "status": _status(model, lacks, told),
         **listing(model.served, model.estimate, cost, ceiling, names),
         **tags_and_meta(model),
         "aliases": names_of_preset(model.spec, preset),
@@ -110,21 +125,21 @@ def _rfc3339(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def _status(model: Model, lacks: str) -> dict[str, Any]:
-    # the last run may have ended, and the next one not have begun
+def _status(model: Model, lacks: str, told: Callable[[str], str]) -> Status:
+    # The last run may be over before the next has begun.
     between = model.state is State.UNLOADED and model.intent.load
     value = "loading" if between else _STATUS.get(model.state, "loading")
-    status: dict[str, Any] = {"value": value, "reason": model.reason}
+    status: Status = {"value": value, "reason": told(model.reason)}
     if model.entry.refusal:
         return {"value": "failed", "reason": "it can't be served", "error": model.entry.refusal, "servable": False}
     if status["value"] == "loading":
         run = model.run
         status["progress"] = run.engine.progress if run and run.engine else None
         status["last_line"] = "".join(last_words(run, model.book, 1)) if run else ""
-        status["waits_for"] = model.queue.shortage or None
+        status["waits_for"] = told(model.queue.shortage) or None
         status["seconds"] = rounded(trio.current_time() - run.began) if run else 0
     elif model.state is State.FAILED and model.failure is not None:
-        status["error"] = str(model.failure)
+        status["error"] = told(str(model.failure))
         status["retry_in"] = rounded(model.retry_in)
         status["log_tail"] = list(model.failure.log_tail)
     if lacks and model.run is None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 from quart import Blueprint, Response, request
 
 from ..gateway.usage import Tally, Usage
 from .answers import as_json
 from .leasing import LeasingRequest
+from .shapes import control as shapes
 
 
 def usage(used: Usage) -> Blueprint:
@@ -19,13 +20,12 @@ def usage(used: Usage) -> Blueprint:
     async def by_key() -> Response:
         caller = cast("LeasingRequest", request).caller
         keys = [_entry(name, tally) for name, tally in used if caller.admin or name == caller.name]
-        return as_json({"since": round(used.since, 3), "keys": keys})
+        return as_json(shapes.Usage(since=round(used.since, 3), keys=keys))
 
     return routes
 
 
-def _entry(name: str, tally: Tally) -> dict[str, Any]:
-    """One key's line. Times are Unix seconds, durations seconds."""
+def _entry(name: str, tally: Tally) -> shapes.KeyUsage:
     return {
         "key": name,
         "requests": tally.requests,

@@ -109,6 +109,11 @@ async def test_an_engine_that_says_nothing_more_gets_a_moment(autojump_clock: ob
         (EVENTS, b'event: message_stop\ndata: {"type": "message_stop"}\n\n', True),
         (EVENTS, b'event: content_block_delta\ndata: {"text": "event: message_stop"}\n\n', False),
         ([*EVENTS, CHUNKED], b"data: [DONE]\n\n", True),
+        (EVENTS, b"event: response.completed\ndata: {%s}\n\n" % (b"x" * 5000), True),
+        (EVENTS, b"event:response.failed\r\ndata: {%s}\r\n\r\n" % (b"x" * 300), True),
+        (EVENTS, b"event: response.incomplete\ndata: {%s}\n" % (b"x" * 300), False),
+        (EVENTS, b"event: response.created\ndata: {}\n\n", False),
+        (EVENTS, b'event: response.output_text.delta\ndata: {"delta": "event: response.completed\\n"}\n\n', False),
         (JSON, b'{"a": [1, "x"]}\n', True),
         (JSON, b'{"a": [1, "x"]', False),
         (JSON, b'{"a": [1, {"b": 2}', False),
@@ -119,7 +124,7 @@ async def test_an_engine_that_says_nothing_more_gets_a_moment(autojump_clock: ob
     ],
 )
 def test_what_an_answer_says_of_its_end(headers: Any, body: bytes, reached: bool) -> None:
-    """Both APIs' last events, and JSON that can be read."""
+    """All APIs' last events, and JSON that can be read."""
     ending = Ending(headers)
     for at in range(0, len(body), 3):
         ending.saw(body[at : at + 3])

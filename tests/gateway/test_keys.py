@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,22 @@ import pytest
 import trio
 from attrs import evolve
 from changing import Setting, reload
+from click.testing import CliRunner, Result
 from real_engines import llama_server, smollm2
 from serving import PATIENCE, Client, Got, fake, recorded, serving
 
+from llmsup.cli import main
 from llmsup.config.keys import hash_of
 from llmsup.config.live import LiveConfig
-from llmsup.config.schema import Bridge, Config, EngineSpec, KeySpec, ModelSpec, Server
+from llmsup.config.schema import Bridge, Config, EngineSpec, GiB, KeySpec, Memory, ModelSpec, Server
 from llmsup.engines.http import Headers
-from llmsup.errors import RateLimited
+from llmsup.errors import BadRequest, RateLimited
 from llmsup.gateway.access import RequestGuard
 from llmsup.gateway.keyring import STRANGER, Caller
 from llmsup.gateway.message import RequestHead, for_engine
 from llmsup.gateway.metering import Meter
 from llmsup.gateway.usage import Tally
-from llmsup.units import NEVER
+from llmsup.units import NEVER, Bytes, Seconds
 
 ONE = [{"role": "user", "content": "hi"}]
 
@@ -193,6 +196,73 @@ def test_names_that_patterns_fit(road: str) -> None:
     assert "llama3:8b" in list(names("org/m", called, "llama3:8b"))
 
 
+async def test_whoever_waits_for_memory_hears_nothing_of_models_out_of_reach() -> None:
+    """Not who has it, nor who made way: in no error, whether in a stream or outside, and in no list."""
+    big = {"memory": Bytes(GiB), "queue_timeout": Seconds(3)}
+    models = (fake("secret", "--tokens", 10_000, "--tps", 50, **big), fake("mine", **big), fake("secret-2"))
+    keys = (named("user", models=("mine",)), named("boss", admin=True))
+    settings = evolve(
+        config(*keys, models=models),
+        memory=Memory(limit=Bytes(GiB * 3 // 2), reserve=Bytes(0)),
+    )
+    settings = evolve(settings, server=evolve(settings.server, loading_comments=Seconds(0.5)))
+    async with serving(config=settings) as served, trio.open_nursery() as nursery:
+        got: dict[str, Got] = {}
+
+        async def chat(key: str, *, stream: bool) -> None:
+            body = {"model": "mine", "messages": ONE, "stream": stream}
+            got[f"{key}, {stream}"] = await ask(served.client, key, "POST", "/v1/chat/completions", body)
+
+        async def hold() -> None:
+            body = {"model": "secret", "messages": ONE, "stream": True}
+            await ask(served.client, "sk-boss", "POST", "/v1/chat/completions", body)
+
+        nursery.start_soon(hold)
+        await served.until("secret", lambda model: model.queue.in_flight)
+        async with trio.open_nursery() as asking:
+            for key in ("sk-user", "sk-boss"):
+                for stream in (False, True):
+                    asking.start_soon(partial(chat, key, stream=stream))
+            events = served.fleet.events
+            await events.until(lambda: any(each.data.get("decision") == "wait" for each in events.since(0)))
+            waits_for = {
+                key: (await ask(served.client, key, "GET", "/v1/models/mine")).json["status"]["waits_for"]
+                for key in ("sk-user", "sk-boss")
+            }
+        nursery.cancel_scope.cancel()
+        caller = Caller(name="user", models=("mine",))
+        quoted = BadRequest("`ttl` must be a number, not a string 'secret'.")
+        assert caller.discreet(served.fleet, quoted) is quoted
+        spared = caller.spared(served.fleet, "secret: secret-2, x/secret and secret.")
+    assert "(in memory: secret)" in waits_for["sk-boss"]
+    assert "(in memory: another model)" in waits_for["sk-user"]
+    for stream in (False, True):
+        for key, word in (("sk-boss", "secret"), ("sk-user", "another model")):
+            text = got[f"{key}, {stream}"].body.decode()
+            assert "insufficient_memory" in text
+            assert f"(in memory: {word})" in text
+    assert spared == "another model: another model, x/secret and another model."
+
+
+async def test_ls_with_a_key_that_is_not_for_the_control_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It shows the models, and says nothing of files; what is left out can't be asked for."""
+    async with serving(config=config(named("user", models=("qwen*",)), models=MODELS)) as served:
+        monkeypatch.setenv("LLMSUP_API_KEY", "sk-user")
+        url = f"http://127.0.0.1:{served.client.port}"
+
+        async def ls(*words: str) -> Result:
+            return await trio.to_thread.run_sync(lambda: CliRunner().invoke(main, ["ls", *words, "--url", url]))
+
+        done = await ls()
+        assert done.exit_code == 0, done.output
+        assert "qwen-small" in done.output
+        assert "secret" not in done.output
+        assert [each["id"] for each in json.loads((await ls("--json")).output)] == ["qwen-small"]
+        refused = await ls("--left-out")
+        assert refused.exit_code == 1
+        assert "may not use the control API" in refused.output
+
+
 # The control API...
 
 
@@ -319,6 +389,22 @@ async def test_too_many_in_each_apis_words() -> None:
             assert got.headers["x-should-retry"] == "true"
         assert (await ask(served.client, "sk-slow", "GET", "/v1/models")).status == 200
         assert (await ask(served.client, "sk-other", "POST", "/v1/chat/completions", body)).status == 200
+
+
+async def test_a_get_that_uses_a_model_counts() -> None:
+    """A look doesn't; what loads a model, or keeps it, does, and is refused before anything is loaded for it."""
+    async with serving(config=config(named("slow", requests_per_minute=1), models=(fake("m"), fake("n")))) as served:
+
+        async def get(path: str) -> int:
+            return (await ask(served.client, "sk-slow", "GET", path)).status
+
+        assert await get("/props?model=m") == 503  # a look loads nothing
+        assert await get("/props?model=m&autoload=true") != 429
+        assert served.model("m").state == "ready"
+        assert await get("/props?model=m") != 429
+        for path in ("/props?model=n&autoload=true", "/upstream/n/props?autoload=true", "/upstream/n/page"):
+            assert await get(path) == 429, path
+        assert not served.model("n").run
 
 
 async def test_so_many_at_a_time() -> None:

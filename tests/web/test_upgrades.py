@@ -23,9 +23,10 @@ from wsproto.events import (
     TextMessage,
 )
 
-from llmsup.config.schema import ModelSpec, Server
+from llmsup.config.keys import hash_of
+from llmsup.config.schema import Bridge, Config, KeySpec, ModelSpec, Server
 from llmsup.fleet.model.states import State
-from llmsup.units import Seconds
+from llmsup.units import NEVER, Seconds
 
 ENGINE = Path(__file__).parents[1] / "helpers" / "upgrade_engine.py"
 
@@ -201,3 +202,26 @@ async def test_who_may(tmp_path: Path) -> None:
                 assert rejected.status_code == status
         async with websocket(served, authorization="Bearer sesame") as client:
             assert isinstance(await client.next(), AcceptConnection)
+
+
+async def test_a_websocket_counts_for_its_keys_limits(tmp_path: Path) -> None:
+    """As long as it is open; it is in its usage, too."""
+    key = KeySpec(name="one", hash=hash_of("sk-one"), max_in_flight=1)
+    config = Config(models={"org/m": switcher(tmp_path / "record")}, bridge=Bridge(every=NEVER), keys={"one": key})
+    async with serving(config=config) as served:
+
+        async def usage() -> dict[str, Any]:
+            got = await served.client.ask("GET", "/usage", None, [(b"authorization", b"Bearer sk-one")])
+            told: dict[str, Any] = got.json["keys"][0]
+            return told
+
+        async with websocket(served, authorization="Bearer sk-one") as client:
+            assert isinstance(await client.next(), AcceptConnection)
+            assert (await usage())["in_flight"] == 1
+            async with websocket(served, authorization="Bearer sk-one") as second:
+                refused = await second.next()
+                assert isinstance(refused, RejectConnection)
+                assert refused.status_code == 429
+        await served.until("org/m", lambda model: not model.queue.busy)
+        told = await usage()
+        assert (told["requests"], told["refused"]) == (1, 1)

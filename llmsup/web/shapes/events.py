@@ -1,0 +1,74 @@
+"""The data of each kind of event in `/events`."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from ...fleet.model.states import Cause, State
+from ...memory.policy.decision import Kind
+from ...memory.policy.inputs import Level
+from .control import BridgeRun
+
+
+class Event(TypedDict):
+    """What all events have."""
+
+    at: float
+
+
+class ModelEvent(Event):
+    """A model came into another state."""
+
+    model: str
+    before: State
+    state: State
+    reason: str
+
+
+class LoadEvent(Event):
+    """A model is loaded."""
+
+    model: str
+    seconds: float
+
+
+class UnloadEvent(Event):
+    """A model was unloaded, or its engine ended."""
+
+    model: str
+    cause: Cause
+    reason: str
+    freed_bytes: int | None
+
+
+class DecisionEvent(Event):
+    """Something was decided about memory; `/memory` has the numbers."""
+
+    decision: Kind
+    model: str | None
+    reason: str
+    victims: list[str]
+
+
+class PressureEvent(Event):
+    """The pressure on the machine's memory changed."""
+
+    before: Level
+    level: Level
+    reason: str
+    shortfall_bytes: int
+
+
+class BridgeEvent(Event, BridgeRun):
+    """The bridge has run."""
+
+
+EVENTS = {
+    "model": ModelEvent,
+    "load": LoadEvent,
+    "unload": UnloadEvent,
+    "decision": DecisionEvent,
+    "pressure": PressureEvent,
+    "bridge": BridgeEvent,
+}
+"""What follows `event:`, and the shape of what follows `data:`."""
