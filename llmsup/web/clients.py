@@ -94,6 +94,23 @@ class Clients(Watched):
             del idle[oldest]
         return False
 
+    async def place(self, one: Conversation) -> bool:
+        """Get a spare connection with a request a place among the others; returns False if none can be had.
+
+        All places may be taken by connections that have only just come and said nothing. They don't keep them for
+        long, so the request waits for that, but not for those that are at work.
+        """
+        while one.spare:
+            if self._taken() < self.limit or self.evict():
+                self._spare.pop(one, None)
+                one.spare = False
+            elif any(each.asks_nothing and not (each.leaving or each.spare) for each in self._all):
+                with trio.move_on_after(LOOK):  # or until one ends
+                    await self.change()
+            else:
+                return False
+        return True
+
     def close_idle(self) -> None:
         """Close all idle connections."""
         for one in self._all:

@@ -6,7 +6,7 @@ Of all requests only `/health` is special here: it is answered even when there i
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from math import inf
 
 import trio
@@ -49,12 +49,21 @@ class Conversation:
         spare: Whether it exceeds the connection limit, so that it may only ask for `/health`.
     """
 
-    def __init__(self, roads: Roads, wire: Wire, ends: Ends, *, closing: Callable[[], bool]) -> None:
-        """`closing`: whether the server is stopping."""
+    def __init__(
+        self,
+        roads: Roads,
+        wire: Wire,
+        ends: Ends,
+        *,
+        closing: Callable[[], bool],
+        place: Callable[[Conversation], Awaitable[bool]],
+    ) -> None:
+        """`closing`: whether the server is stopping. `place`: waits for room for a spare one (`Clients.place`)."""
         self._roads = roads
         self._wire = wire
         self._client = ends.client[0] if ends.client else "local"
         self._closing = closing
+        self._place = place
         self._handover = Handover(roads.hypercorn, ends)
         self._waiting = trio.CancelScope()  # its deadline is the next request's: one for each would cost more
         self._reader = HeadReader()
@@ -164,7 +173,8 @@ class Conversation:
 
     async def _serve(self, head: Head) -> bool:
         """Have one request answered; returns whether another one may follow."""
-        if self.spare and head.target.partition(b"?")[0] != b"/health":
+        health = head.target.partition(b"?")[0] == b"/health"
+        if self.spare and not health and not await self._place(self):
             await self._refuse(TooManyConnections())
             return False
         incoming = self._incoming = Incoming(self._wire, head)

@@ -145,7 +145,8 @@ class WebServer:
             return None
         # Not `https_compatible`, which sends no closing message: to HTTP/1.0 clients that marks the end of an answer.
         stream = plain if self._context is None else trio.SSLStream(plain, self._context, server_side=True)
-        conversation = Conversation(self._roads, Wire(stream, self.stalled), ends, closing=lambda: self._stopping)
+        wire = Wire(stream, self.stalled)
+        conversation = Conversation(self._roads, wire, ends, closing=lambda: self._stopping, place=self.clients.place)
         self.clients.add(conversation)
         return conversation
 

@@ -584,6 +584,7 @@ async def test_a_real_engine_tells_its_tokens() -> None:
     """In every API, streamed or not: what it counted is what is counted here."""
     chat = ModelSpec(name="chat", path=str(smollm2()), engine="llama-server", ctx_size=512, parallel=1, threads=1)
     embedder = evolve(chat, name="embed", kind="embedding", args=("--pooling", "mean"))
+    chat = evolve(chat, sampling={"temperature": 0})  # a sampled answer may end early
     engines = {"llama-server": EngineSpec(name="llama-server", command=(str(llama_server()),))}
     async with serving(config=evolve(config(named("laptop"), models=(chat, embedder)), engines=engines)) as served:
         total = (0, 0)

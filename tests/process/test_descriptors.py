@@ -272,6 +272,15 @@ async def test_half_requests_in_all_places(half: bytes, caplog: pytest.LogCaptur
     assert "all 3 connections" in record.getMessage()
 
 
+async def test_silent_ones_in_all_places() -> None:
+    """They have only just come, so they stay for now; a request waits until one of them has to make way."""
+    async with serving(3) as (_, client), AsyncExitStack() as opened:
+        for _ in range(3):
+            await opened.enter_async_context(await client.connect())
+        await wait_all_tasks_blocked(0.05)
+        assert (await client.get("/health/x")).status == 200
+
+
 async def test_a_spare_one_gets_a_place_when_there_is_one() -> None:
     async with serving(1) as (_, client), await client.connect() as first, await client.connect() as second:
         await first.send_all(HEALTH)

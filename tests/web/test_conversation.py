@@ -20,6 +20,7 @@ from llmsup.engines.http import Headers
 from llmsup.errors import Error
 from llmsup.gateway.message import Duplex, Reply, RequestHead
 from llmsup.units import Seconds
+from llmsup.web.clients import Clients
 from llmsup.web.conversation import HEAD_TIME, KEEP_ALIVE, Conversation
 from llmsup.web.head import MAX_HEAD
 from llmsup.web.pipe import Ends
@@ -101,7 +102,9 @@ async def connected(road: str, behave: Behaviour = hello, stream: Any = None) ->
     """A client; `stream` is both ends of its connection, if it isn't to be the usual one."""
     near, far = stream or memory_stream_pair()
     ends, front = Ends(("127.0.0.1", 1), ("127.0.0.1", 2), secure=False), one_road(road, behave)
-    client = Client(near, Conversation(front, Wire(far, Seconds(60)), ends, closing=lambda: False))
+    client = Client(
+        near, Conversation(front, Wire(far, Seconds(60)), ends, closing=lambda: False, place=Clients(100).place)
+    )
     async with trio.open_nursery() as nursery:
 
         async def serve() -> None:

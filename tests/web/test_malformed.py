@@ -13,6 +13,7 @@ from trio.testing import MockClock, memory_stream_pair
 
 from llmsup.gateway.message import Reply, RequestHead
 from llmsup.units import Seconds
+from llmsup.web.clients import Clients
 from llmsup.web.conversation import Conversation
 from llmsup.web.pipe import Ends
 from llmsup.web.wire import Wire
@@ -42,7 +43,8 @@ async def said(road: str, request: bytes, *, piece: int) -> tuple[int, bytes, li
     data = b""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(front.lookout.run)
-        nursery.start_soon(Conversation(front, Wire(far, Seconds(60)), Ends(None, None, False), closing=bool).run)
+        wire, ends = Wire(far, Seconds(60)), Ends(None, None, False)
+        nursery.start_soon(Conversation(front, wire, ends, closing=bool, place=Clients(1).place).run)
         try:
             for start in range(0, len(request), piece):
                 await near.send_all(request[start : start + piece])
