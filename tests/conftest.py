@@ -77,7 +77,7 @@ ONE_ROAD = frozenset(("test_serve_real", "test_memory_live", "test_kill", "test_
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Tests of requests that talk to a whole llmsup do so on both roads, and those of other rooms on the one that
-    people take, unless a mark says which.
+    people take, unless a mark says which. Those with a real engine, too: they are about the engine, and take long.
 
     A quick run takes the one that people take.
     """
@@ -85,6 +85,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     serves = names.get("serving") is serving.serving or names.get("Setting") is changing.Setting
     room = metafunc.definition.path.parent.name
     both = serves and room in ROOMS_OF_REQUESTS and metafunc.module.__name__ not in ONE_ROAD
+    both = both and not marks.is_real(metafunc.function)
     only = metafunc.definition.get_closest_marker("road")
     if (both or only) and inspect.iscoroutinefunction(metafunc.function):
         roads = only.args if only else ("fast", pytest.param("hypercorn", marks=pytest.mark.slow))
