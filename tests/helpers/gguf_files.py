@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -93,3 +94,15 @@ def tiny_llama(path: Path, *, name: str = "Tiny", **more: Any) -> Path:
     }
     tensors = [("token_embd.weight", (256, 3), "F16"), ("blk.0.attn_q.weight", (256, 256), "Q4_K")]
     return write_gguf(path, metadata, tensors)
+
+
+def slow_to_read(root: Path, count: int) -> None:
+    """So many models, with vocabularies that take a while to read: enough to see a first look go on."""
+    first = root / "pub/m0/m0.gguf"
+    words = [f"token{number}" for number in range(100_000)]
+    large: dict[str, Any] = {"tokenizer.ggml.tokens": words, "tokenizer.ggml.merges": words}
+    tiny_llama(first, **large)
+    for number in range(1, count):
+        copy = root / f"pub/m{number}/m{number}.gguf"
+        copy.parent.mkdir()
+        shutil.copyfile(first, copy)

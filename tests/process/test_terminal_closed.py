@@ -9,17 +9,15 @@ import os
 import pty
 import select
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from gguf_files import tiny_llama
+from gguf_files import slow_to_read
 
 from llmsup.cli.client import Client
 from llmsup.cli.signals import Terminal
@@ -108,14 +106,7 @@ def test_it_ends_with_the_terminal_that_it_was_opened_for(opened: Open) -> None:
 @pytest.mark.slow  # a start waits three seconds for the first look, and the bar is drawn only after that
 def test_it_ends_cleanly_while_it_draws(opened: Open, tmp_path: Path) -> None:
     """The bar of the first look is on that terminal, too."""
-    first = tmp_path / "models/pub/m0/m0.gguf"
-    words = [f"token{number}" for number in range(100_000)]
-    large: dict[str, Any] = {"tokenizer.ggml.tokens": words, "tokenizer.ggml.merges": words}
-    tiny_llama(first, **large)
-    for number in range(1, 60):  # so many take longer to read than that, however fast the machine is
-        copy = tmp_path / f"models/pub/m{number}/m{number}.gguf"
-        copy.parent.mkdir()
-        shutil.copyfile(first, copy)
+    slow_to_read(tmp_path / "models", 60)  # longer than that, however fast the machine is
     config = tmp_path / "llmsup.toml"
     config.write_text(f"catalog.roots = [{str(tmp_path / 'models')!r}]\ncatalog.ollama = ''\n")
     window = opened(*SERVE, "--config", str(config))

@@ -22,7 +22,6 @@ import pytest
 from attrs import frozen
 from click.testing import CliRunner, Result
 from gguf_files import tiny_llama
-from gguf_zoo import ZOO
 
 from llmsup.cli import main
 from llmsup.cli.client import Client
@@ -520,8 +519,7 @@ def test_a_config_that_vanishes_takes_no_key_along(tmp_path: Path, monkeypatch: 
 @pytest.mark.slow
 def test_a_terminal_shows_how_far_the_first_look_is(tmp_path: Path) -> None:
     """A bar below the log, while requests are answered already."""
-    for number in range(40):
-        ZOO["qwen3"].write(tmp_path / f"models/pub/m{number}/m{number}.gguf", vocabulary=100_000)
+    slow_to_read(tmp_path / "models", 40)
     config = tmp_path / "llmsup.toml"
     config.write_text(
         f"server.state_dir = {str(tmp_path / 'state')!r}\ncatalog.roots = [{str(tmp_path / 'models')!r}]\n"
