@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 from click.testing import CliRunner, Result
-from gguf_files import tiny_llama
+from gguf_files import slow_to_read, tiny_llama
 
 from llmsup.cli import main
 from llmsup.cli.client import Client
