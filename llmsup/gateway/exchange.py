@@ -21,6 +21,7 @@ from .api.dialect import Dialect, Translation
 from .api.openai import OPENAI
 from .message import Reply, for_client, switching, whole_reply
 from .metering import Meter, MeteredBody
+from .prompts.watch import Trace
 from .translated import OF_BODY, TranslatedBody, put
 from .tunnel import relay
 
@@ -57,6 +58,7 @@ class Order:
         client: Identifies the client, for sharing fairly.
         meter: Counts the answer's tokens; None: nobody wants to know.
         keep: What replaces the model's ttl from this request on, in seconds; None for nothing.
+        prompt: What its prompt has in common with earlier ones; None: it isn't looked at.
     """
 
     backend: Backend
@@ -74,6 +76,7 @@ class Order:
     keep: Seconds | None = None
     client: str = ""
     meter: Meter | None = None
+    prompt: Trace | None = None
     sent: Callable[[], None] = _nothing
 
 
