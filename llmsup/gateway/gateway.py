@@ -268,7 +268,7 @@ class _Passage:
             tally.enter(caller)
             self._tally = tally
         order, body = await gateway.order(head, route, self._chunks, self._share, caller)
-        if self._tally is not None or (order.prompt is not None and order.prompt.matters):
+        if self._tally is not None or order.prompt is not None:
             order.meter = self._meter = Meter()
         self._model = order.backend.spec.name
         if order.instead is not None and order.keep == Seconds(0):  # to load it, and not to keep it: that is an unload

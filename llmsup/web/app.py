@@ -37,6 +37,7 @@ from .llama_swap_metrics import llama_swap_metrics
 from .logs import logs
 from .memory import memory
 from .metrics import metrics
+from .prompts import prompts
 from .usage import usage
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ def build_app(
         control(fleet, reconciler, governor),
         models(fleet, reconciler, governor),
         memory(fleet, governor),
+        prompts(fleet, gateway),
         llama_swap(fleet, gateway.activity),
         llama_swap_metrics(gateway.activity),
         metrics(fleet, governor, gateway.usage),

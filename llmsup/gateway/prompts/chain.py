@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 
 from attrs import define, frozen
 
-from .links import Link, Prompt
+from .links import Link, Prompt, alike
 
 CONVERSATIONS = 32
 """Conversations that are kept for each model."""
@@ -112,19 +112,20 @@ class Chains:
                 before = conversation
         if before is not None:  # the usual case, and a quick one: links are shared, so they are compared by identity
             return Match(before, len(before.prompt.links))
-        return self._closest(links)
+        return self._closest(prompt)
 
-    def _closest(self, links: tuple[Link, ...]) -> Match | None:
-        best, most = None, 0
+    def _closest(self, prompt: Prompt) -> Match | None:
+        best, most, links = None, 0, prompt.links
         weights = {link.digest: link.weight + 1 for link in links}
         for conversation in reversed(self.conversations.values()):
             old = conversation.prompt.links
             same = next((at for at, (a, b) in enumerate(zip(old, links, strict=False)) if a.digest != b.digest), None)
             same = min(len(old), len(links)) if same is None else same
             weight = sum(link.weight + 1 for link in links[:same])
-            fresh = {link.digest for link in links[:same]}
-            later = sum(weights.get(each, 0) for each in {link.digest for link in old[same:]} - fresh)
-            if (score := 2 * weight + later) > most:
+            common = (prompt.digests & conversation.prompt.digests).difference(link.digest for link in links[:same])
+            later = sum(weights[each] for each in common)
+            near = same < min(len(old), len(links)) and alike(old[same], links[same])
+            if (score := 2 * weight + later + (links[same].size // 2 if near else 0)) > most:
                 best, most = Match(conversation, same, later), score
         return best
 

@@ -6,9 +6,13 @@ The key is made anew by each process, so that the hashes tell nobody anything: n
 from __future__ import annotations
 
 import os
+from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from hashlib import blake2b
 from itertools import pairwise
+from operator import eq
 from typing import Protocol
 
 import msgspec
@@ -20,14 +24,28 @@ from .pieces import STEP, Piece, Steps, elements, piece_of
 
 _KEY = os.urandom(32)
 
+WORTH = 1024
+"""Bytes that must be computed again for a word about it to be worth while: a few hundred tokens. A prompt that is
+shorter isn't looked at, as no other could have lost so much of it.
+"""
+
 MOST = 512
 """Links that a prompt has at most; the last one stands for all the rest."""
 
 SMALL_BLOCK = 64
 """Bytes of a message's first blocks, so that the place of a difference is known so well."""
 
+LONG = 512
+"""Bytes of a message from which on its blocks are kept; those of system prompts are in any case."""
+
 TEXT_BLOCK = 1024
 """The same for a prompt that is one text."""
+
+_ALIKE = 256
+"""Bytes of a message from which on it can be told that another one is nearly the same."""
+
+_LONGEST = 2**32
+"""Bytes of a text up to which its blocks are counted: no body is larger."""
 
 SETTINGS = ("chat_template_kwargs", "reasoning_effort", "chat_template", "response_format", "tool_choice")
 """Members of a body that may change how its messages are written into the prompt."""
@@ -46,7 +64,7 @@ class Link:
         role: Whose it is; "tool definition", "settings", "edits" (llmsup's own) or "text" for what is no message.
         size: Bytes of its text.
         extra: Bytes of the rest.
-        blocks: Hashes of its text's blocks, eight bytes each; `bounds` says where they begin.
+        blocks: Hashes of its text's blocks, eight bytes each, if it is `LONG`; `bounds` says where they begin.
     """
 
     digest: bytes
@@ -60,6 +78,14 @@ class Link:
     def weight(self) -> int:
         """Its bytes, as a measure of the work that it makes."""
         return self.size + self.extra
+
+
+def alike(old: Link, new: Link) -> bool:
+    """Whether one is most probably the other with something changed: half of their blocks are the same."""
+    if old.role != new.role or min(old.size, new.size) < _ALIKE or not old.blocks or not new.blocks:
+        return False
+    some, others = memoryview(old.blocks).cast("q"), memoryview(new.blocks).cast("q")
+    return 2 * sum(map(eq, some, others)) >= max(len(some), len(others))
 
 
 @frozen(eq=False)
@@ -84,6 +110,11 @@ class Prompt:
     size: int = 0
     cached: bool = True
 
+    @cached_property
+    def digests(self) -> frozenset[bytes]:
+        """Those of its links."""
+        return frozenset(link.digest for link in self.links)
+
     @property
     def opening(self) -> int:
         """How many links it begins with that are no talk: settings, tools, the system prompt."""
@@ -94,15 +125,9 @@ Known = Callable[[bytes], Link | None]
 """Finds a link that was made before, by its digest."""
 
 
-def digest(*parts: Buffer) -> bytes:
-    """The keyed hash of short parts, each of whose lengths counts."""
-    if len(parts) == 1:
-        return blake2b(parts[0], key=_KEY, digest_size=16).digest()
-    whole = blake2b(key=_KEY, digest_size=16)
-    for part in parts:
-        whole.update(b"%d," % len(part))
-        whole.update(part)
-    return whole.digest()
+def digest(data: Buffer) -> bytes:
+    """The keyed hash of something short."""
+    return blake2b(data, key=_KEY, digest_size=16).digest()
 
 
 class _Hash(Protocol):
@@ -120,22 +145,29 @@ def long_digest(data: Buffer) -> Steps[bytes]:
 
 def _feed(whole: _Hash, view: memoryview) -> Steps[None]:
     for at in range(0, len(view), STEP):
-        whole.update(view[at : at + STEP])
-        if len(view) > STEP:
+        if at:
             yield
+        whole.update(view[at : at + STEP])
 
 
-def bounds(size: int, smallest: int) -> list[int]:
-    """Where the blocks of a text begin, and its end: small ones first, then an eighth of what came before."""
+def _starts(smallest: int) -> tuple[int, ...]:
     found = [0]
-    while found[-1] < size:
-        at = found[-1]
-        found.append(min(at + max(smallest, at // 8 // smallest * smallest), size))
-    return found
+    while found[-1] < _LONGEST:
+        found.append(found[-1] + max(smallest, found[-1] // 8 // smallest * smallest))
+    return tuple(found)
+
+
+_STARTS = {smallest: _starts(smallest) for smallest in (SMALL_BLOCK, TEXT_BLOCK)}
+
+
+def bounds(size: int, smallest: int) -> tuple[int, ...]:
+    """Where the blocks of a text begin, and its end: small ones first, then an eighth of what came before."""
+    starts = _STARTS[smallest]
+    return (*starts[: max(bisect_left(starts, size), 1)], size)
 
 
 def read_prompt(body: JsonBody, edits: bytes, guesses: Sequence[Prompt], known: Known) -> Steps[Prompt | None]:
-    """Read a body; None if it has no prompt that can be followed.
+    """Read a body; None if it has no prompt that can be followed, or that is worth it.
 
     Args:
         edits: Stands for what llmsup itself changes in bodies.
@@ -149,46 +181,62 @@ def read_prompt(body: JsonBody, edits: bytes, guesses: Sequence[Prompt], known: 
 
 
 def _read(body: JsonBody, edits: bytes, guesses: Sequence[Prompt], known: Known) -> Steps[Prompt | None]:
-    cached = body.raw("cache_prompt") != b"false"
     settings = [b"%s:%s" % (name.encode(), raw) for name in SETTINGS if (raw := body.raw(name)) is not None]
+    cached = body.raw("cache_prompt") != b"false"
     messages = next((raw for name in ("messages", "input") if (raw := body.raw(name)) is not None), None)
     if messages is None:
         text = body.raw("prompt")
-        if text is None:
+        if text is None or len(text) < WORTH:
             return None
         return Prompt((yield from _text(text, edits, settings)), b"", size=len(text), cached=cached)
     before = [(name, raw) for name in ("tools", "system", "instructions") if (raw := body.raw(name)) is not None]
     size = len(messages) + sum(len(raw) for _, raw in before)
-    hashes = [edits, *settings]
-    for _, raw in before:
-        hashes.append((yield from long_digest(raw)))
-    head = digest(*hashes)
-    end = len(messages)
-    while end and messages[end - 1] in b" \t\r\n]":
-        end -= 1
-        if messages[end] == b"]"[0]:
-            break
-    length = end
+    if size < WORTH:
+        return None
+    head = edits
+    if settings or before:
+        hashes = [b"%d" % len(settings), edits, *settings]
+        for name, raw in before:
+            hashes += (name.encode(), (yield from long_digest(raw)))
+        head = digest(b",".join(hashes))
+    length = _length(messages)
     for guess in guesses:
         if guess.head == head and 0 < guess.length <= length and guess.first < len(guess.links) < MOST:
-            view, whole = memoryview(messages), blake2b(key=_KEY, digest_size=16)
-            yield from _feed(whole, view[: guess.length])
-            if whole.digest() == guess.written:
-                yield from _feed(whole, view[guess.length : length])
-                rest = bytes(view[guess.length :]).strip()
-                links = [*guess.links]
-                if rest != b"]":
-                    yield from _add(links, (yield from elements(b"[" + rest.removeprefix(b","))), known)
-                return Prompt(tuple(links), head, length, whole.digest(), guess.first, size, cached)
-    links = _settings(edits, settings, known)
+            grown = yield from _grown(guess, messages, length, known)
+            if grown is not None:
+                links, written = grown
+                return Prompt(links, head, length, written, guess.first, size, cached)
+    new = _settings(edits, settings, known)
     for name, raw in before:
         each = (yield from elements(raw)) if name == "tools" and raw[:1] == b"[" else [raw]
-        yield from _add(links, each, known, "tool definition" if name == "tools" else "system")
-    first = len(links)
-    single = messages[:1] != b"["
-    yield from _add(links, [messages] if single else (yield from elements(messages)), known)
-    written = b"" if single else (yield from long_digest(memoryview(messages)[:length]))
-    return Prompt(tuple(links), head, 0 if single else length, written, first, size, cached)
+        yield from _add(new, each, known, "tool definition" if name == "tools" else "system")
+    first = len(new)
+    yield from _add(new, (yield from elements(messages)) if length else [messages], known)
+    written = (yield from long_digest(memoryview(messages)[:length])) if length else b""
+    return Prompt(tuple(new), head, length, written, first, size, cached)
+
+
+def _length(messages: Buffer) -> int:
+    """Bytes of an array without its end; 0: it is none."""
+    if messages[:1] != b"[":
+        return 0
+    end = len(messages) - 1
+    while bytes(messages[end - 1 : end]).isspace():
+        end -= 1
+    return end
+
+
+def _grown(guess: Prompt, messages: Buffer, length: int, known: Known) -> Steps[tuple[tuple[Link, ...], bytes] | None]:
+    """The links of messages that begin as those of `guess` do, byte for byte, and the hash of how they are written."""
+    view, whole = memoryview(messages), blake2b(key=_KEY, digest_size=16)
+    yield from _feed(whole, view[: guess.length])
+    if whole.digest() != guess.written:
+        return None
+    yield from _feed(whole, view[guess.length : length])
+    links, rest = [*guess.links], bytes(view[guess.length :]).strip()
+    if rest != b"]":
+        yield from _add(links, (yield from elements(b"[" + rest.removeprefix(b","))), known)
+    return tuple(links), whole.digest()
 
 
 def _settings(edits: bytes, settings: Sequence[bytes], known: Known) -> list[Link]:
@@ -214,17 +262,22 @@ def _add(links: list[Link], raws: Sequence[Buffer], known: Known, role: str = ""
 
 def _link(piece: Piece, known: Known) -> Link:
     role, text, rest, reasoning = piece
-    bare = digest(role.encode(), text, rest)
-    whole = digest(bare, reasoning) if reasoning else bare
+    bare = digest(b"%s,%d,%s%s" % (role.encode(), len(text), text, rest))
+    whole = digest(bare + reasoning) if reasoning else bare
     link = known(whole)
     if link is None:
-        link = Link(whole, bare, role, len(text), len(rest) + len(reasoning), _blocks(text))
+        blocks = _blocks(text) if len(text) >= LONG or role in BEFORE else b""
+        link = Link(whole, bare, role, len(text), len(rest) + len(reasoning), blocks)
     return link
 
 
 def _blocks(text: Buffer) -> bytes:
-    ends, view = bounds(len(text), SMALL_BLOCK), memoryview(text)
-    return b"".join([blake2b(view[a:b], key=_KEY, digest_size=8).digest() for a, b in pairwise(ends)])
+    """Hash a text's blocks. Many are needed, so this is Python's SipHash, a tenth of BLAKE2's price for so few bytes.
+
+    It begins with our own key, as PYTHONHASHSEED may have taken away Python's.
+    """
+    ends, data = bounds(len(text), SMALL_BLOCK), bytes(text)
+    return array("q", [hash(_KEY + data[begin:end]) for begin, end in pairwise(ends)]).tobytes() if data else b""
 
 
 def _text(raw: Buffer, edits: bytes, settings: Sequence[bytes]) -> Steps[tuple[Link, ...]]:

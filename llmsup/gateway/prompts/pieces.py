@@ -96,6 +96,10 @@ def piece_of(raw: Buffer, role: str = "") -> Piece:
         told = next((match[1].decode() for end in ends if (match := _ROLE.search(end))), role or "message")
         return Piece(told, raw)
     value = msgspec.json.decode(raw)
+    if not role and isinstance(value, dict) and len(value) == 2:  # by far the most, and a quick way for them
+        who, said = value.get("role"), value.get("content")
+        if isinstance(who, str) and isinstance(said, str):
+            return Piece(who[:40], said.encode())
     if isinstance(value, str):
         return Piece(role or "user", value.encode())
     if not isinstance(value, dict) or role:

@@ -7,13 +7,7 @@ from typing import Literal
 from attrs import frozen
 
 from .chain import Match
-from .links import SETTINGS, SMALL_BLOCK, Link, Prompt, bounds
-
-WORTH = 1024
-"""Bytes that must be computed again for a word about it to be worth while: a few hundred tokens."""
-
-_ALIKE = 256
-"""Bytes of a message from which on it can be told that another one is nearly the same."""
+from .links import SETTINGS, SMALL_BLOCK, WORTH, Link, Prompt, alike, bounds
 
 Kind = Literal[
     "settings", "edits", "tools", "system", "message", "text", "reasoning", "dropped", "inserted",
@@ -48,7 +42,9 @@ class Break:
 
 
 def difference(old: Link, new: Link) -> int | None:
-    """The byte from which on two texts differ, to a block; None: their texts are the same."""
+    """The byte from which on two texts differ, to a block; None: their texts are the same, or it isn't known."""
+    if not old.blocks or not new.blocks:
+        return None
     size = min(old.size, new.size)
     starts = bounds(max(old.size, new.size), SMALL_BLOCK)
     for at, start in enumerate(starts):
@@ -57,17 +53,6 @@ def difference(old: Link, new: Link) -> int | None:
         if old.blocks[8 * at : 8 * at + 8] != new.blocks[8 * at : 8 * at + 8]:
             return start
     return None if old.size == new.size else size
-
-
-def alike(old: Link, new: Link) -> bool:
-    """Whether one is most probably the other with something changed: half of their blocks are the same."""
-    if old.role != new.role or min(old.size, new.size) < _ALIKE:
-        return False
-    count = max(len(old.blocks), len(new.blocks)) // 8
-    same = sum(
-        old.blocks[at : at + 8] == new.blocks[at : at + 8] for at in range(0, min(len(old.blocks), len(new.blocks)), 8)
-    )
-    return 2 * same >= count
 
 
 def find_break(match: Match, prompt: Prompt, client: str) -> Break | None:
@@ -118,7 +103,7 @@ def _why(
     came = next((j for j in range(at + 1, len(new)) if new[j].digest == before.digest), at) - at
     if came:
         return "inserted", f"{'a new message' if came == 1 else f'{came} new messages'} came in at {where}"
-    differs = "its calls or images differ" if byte is None else f"it differs from byte {byte:,} on (of {after.size:,})"
+    differs = "something in it differs" if byte is None else f"it differs from byte {byte:,} on (of {after.size:,})"
     if before.role == after.role and after.role in ("system", "developer"):
         return "system", f"the system prompt has changed: {differs}"
     follows = [links[at + 1].digest for links in (old, new) if at + 1 < len(links)]

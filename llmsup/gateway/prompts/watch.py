@@ -16,7 +16,7 @@ from .chain import Chains, Conversation, Match
 from .computed import WORTH_TOKENS, Since, why_computed
 from .links import SETTINGS, Prompt, read_prompt
 from .pieces import Steps
-from .verdict import WORTH, Break, find_break, recurring
+from .verdict import Break, find_break, recurring
 
 DEBUG = b"x-llmsup-debug"
 """A request with this header and the value 1 gets the next one in its answer."""
@@ -93,7 +93,7 @@ class Prompts:
         return found
 
     async def read(self, spec: ModelSpec, body: JsonBody, client: str, turn: Turn) -> Trace | None:
-        """Look at a request's prompt; None if there is none that can be followed. Large ones are read in turns."""
+        """Look at a request's prompt; None if there is none that is worth it. Large ones are read in turns."""
         of = self.of(spec.name)
         steps = read_prompt(body, of.edits(spec), of.chains.guesses(client), of.chains.known)
         prompt = await _finished(steps, turn)
@@ -145,11 +145,6 @@ class Trace:
         self._loads = 0
         self._since = Since()
         self._times = 0
-
-    @property
-    def matters(self) -> bool:
-        """Whether computing it again would take long enough for a word about it."""
-        return self._prompt.size >= WORTH
 
     @property
     def in_short(self) -> str:
