@@ -108,7 +108,8 @@ class Gateway(Watched):
                 if route.prepare is not None and (model := self.fleet.models.get(match.id)) is not None:
                     prepare = prepared(route, fields, body, model, match.preset)
                 if route.samples and self.server.prompt_chains:
-                    prompt = await self.prompts.read(backend.spec, body, client, self._turn)
+                    shown = caller.name or f"address {head.client}"
+                    prompt = await self.prompts.read(backend.spec, body, client, shown, self._turn)
         elif isinstance(fields, MultipartBody) and backend.spec.upstream_model:
             make = as_is(fields.renamed(backend.spec.upstream_model))
         headers = for_engine(head.headers, unpacked=True)

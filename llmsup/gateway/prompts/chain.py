@@ -52,23 +52,25 @@ class Match:
     """The conversation that a prompt resembles most.
 
     Attributes:
+        before: Its last prompt until now; the conversation itself will go on.
         same: How many links are the same from the beginning on.
         later: Bytes of the prompt's other links that the conversation has, too.
     """
 
     conversation: Conversation
+    before: Prompt
     same: int
     later: int = 0
 
     @property
     def related(self) -> bool:
         """They share a message, not only what many conversations begin with."""
-        return self.same > self.conversation.prompt.opening
+        return self.same > self.before.opening
 
     @property
     def goes_on(self) -> bool:
         """Nothing has changed but the last link, which may be an edited message or an unfinished block."""
-        whole = len(self.conversation.prompt.links)
+        whole = len(self.before.links)
         return self.same == whole or (self.same == whole - 1 and self.related)
 
 
@@ -111,7 +113,7 @@ class Chains:
             if (before is None or len(old) > len(before.prompt.links)) and links[: len(old)] == old:
                 before = conversation
         if before is not None:  # the usual case, and a quick one: links are shared, so they are compared by identity
-            return Match(before, len(before.prompt.links))
+            return Match(before, before.prompt, len(before.prompt.links))
         return self._closest(prompt)
 
     def _closest(self, prompt: Prompt) -> Match | None:
@@ -126,7 +128,7 @@ class Chains:
             later = sum(weights[each] for each in common)
             near = same < min(len(old), len(links)) and alike(old[same], links[same])
             if (score := 2 * weight + later + (links[same].size // 2 if near else 0)) > most:
-                best, most = Match(conversation, same, later), score
+                best, most = Match(conversation, conversation.prompt, same, later), score
         return best
 
     def went_on(self, prompt: Prompt, client: str, of: Conversation | None) -> Conversation:

@@ -85,7 +85,8 @@ def alike(old: Link, new: Link) -> bool:
     if old.role != new.role or min(old.size, new.size) < _ALIKE or not old.blocks or not new.blocks:
         return False
     some, others = memoryview(old.blocks).cast("q"), memoryview(new.blocks).cast("q")
-    return 2 * sum(map(eq, some, others)) >= max(len(some), len(others))
+    same: int = sum(map(eq, some, others))
+    return 2 * same >= max(len(some), len(others))
 
 
 @frozen(eq=False)

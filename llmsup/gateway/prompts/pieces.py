@@ -27,6 +27,14 @@ _PLAIN = re.compile(rb'[^"\[\]{},]+')
 _TEXT = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 _ROLE = re.compile(rb'"role"\s*:\s*"(\w{1,20})"')
 
+ROLES = frozenset(
+    (
+        *("system", "developer", "user", "assistant", "tool", "function"),
+        *("message", "reasoning", "function_call", "function_call_output"),  # of the Responses API
+    )
+)
+"""Roles that are told; any other is only hashed, as it is the client's text, and may be anything."""
+
 REASONING = ("reasoning_content", "reasoning", "thinking")
 """Members of a message in which clients send back what a model thought."""
 
@@ -39,7 +47,7 @@ class Piece(NamedTuple):
     """One message, tool or system prompt.
 
     Attributes:
-        role: "tool definition" for a tool, "settings" for what changes the template.
+        role: One of `ROLES`; or "tool definition", "settings" (what changes the template), "edits" (llmsup's own).
         rest: What else it has (calls, images), as JSON.
         reasoning: What the model thought, as JSON; b"" for nothing.
     """
@@ -93,13 +101,13 @@ def piece_of(raw: Buffer, role: str = "") -> Piece:
     """Read one element. `role`: what it is if it doesn't say. Raises msgspec.DecodeError, UnicodeDecodeError."""
     if len(raw) > AT_ONCE:  # an image, as a rule; not decoded, so it counts byte for byte
         ends = (bytes(raw[:256]), bytes(raw[-256:]))
-        told = next((match[1].decode() for end in ends if (match := _ROLE.search(end))), role or "message")
-        return Piece(told, raw)
+        told = next((match[1].decode() for end in ends if (match := _ROLE.search(end))), "")
+        return Piece(role or (told if told in ROLES else "message"), raw)
     value = msgspec.json.decode(raw)
     if not role and isinstance(value, dict) and len(value) == 2:  # by far the most, and a quick way for them
         who, said = value.get("role"), value.get("content")
-        if isinstance(who, str) and isinstance(said, str):
-            return Piece(who[:40], said.encode())
+        if isinstance(who, str) and who in ROLES and isinstance(said, str):
+            return Piece(who, said.encode())
     if isinstance(value, str):
         return Piece(role or "user", value.encode())
     if not isinstance(value, dict) or role:
@@ -107,13 +115,14 @@ def piece_of(raw: Buffer, role: str = "") -> Piece:
         return Piece(role or "message", text, rest)
     text, rest = _content(value.get("content"))
     told = value.get("role") or value.get("type")
+    who = told if isinstance(told, str) and told in ROLES else ""
     thought = next((value[name] for name in REASONING if value.get(name)), None)
     thinking = _thinking(value.get("content"))
     others = _told(value, _OF_CLIENTS)
     return Piece(
-        told[:40] if isinstance(told, str) else "message",
+        who or "message",
         text,
-        rest + (_json(others) if others else b""),
+        rest + (_json(others) if others else b"") + (b"" if who else _json(told)),
         _json(thinking or thought) if thinking or thought else b"",
     )
 

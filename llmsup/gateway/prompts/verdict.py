@@ -57,7 +57,7 @@ def difference(old: Link, new: Link) -> int | None:
 
 def find_break(match: Match, prompt: Prompt, client: str) -> Break | None:
     """Where a prompt parts from what it resembles, as far as its client would not expect it; None: nowhere."""
-    old, new, at = match.conversation.prompt.links, prompt.links, match.same
+    old, new, at = match.before.links, prompt.links, match.same
     if match.goes_on or at >= len(new) or at >= len(old):
         return None
     near = alike(old[at], new[at])

@@ -92,8 +92,13 @@ class Prompts:
             found = self._models[name] = OfModel()
         return found
 
-    async def read(self, spec: ModelSpec, body: JsonBody, client: str, turn: Turn) -> Trace | None:
-        """Look at a request's prompt; None if there is none that is worth it. Large ones are read in turns."""
+    async def read(self, spec: ModelSpec, body: JsonBody, client: str, shown: str, turn: Turn) -> Trace | None:
+        """Look at a request's prompt; None if there is none that is worth it. Large ones are read in turns.
+
+        Args:
+            client: Tells this client from others.
+            shown: What it is called before people: not a hash of its key, from which a weak one could be guessed.
+        """
         of = self.of(spec.name)
         steps = read_prompt(body, of.edits(spec), of.chains.guesses(client), of.chains.known)
         prompt = await _finished(steps, turn)
@@ -101,7 +106,7 @@ class Prompts:
             return None
         match = of.chains.match(prompt)
         found = None if match is None else find_break(match, prompt, client)
-        return Trace(self._fleet, spec.name, of, client, prompt, match, found)
+        return Trace(self._fleet, spec.name, of, client, shown, prompt, match, found)
 
 
 async def _finished(steps: Steps[Prompt | None], turn: Turn) -> Prompt | None:
@@ -128,6 +133,7 @@ class Trace:
         name: str,
         of: OfModel,
         client: str,
+        shown: str,
         prompt: Prompt,
         match: Match | None,
         found: Break | None,
@@ -136,6 +142,7 @@ class Trace:
         self._name = name
         self._of = of
         self._client = client
+        self._shown = shown
         self._prompt = prompt
         self._match = match
         self.found = found
@@ -205,7 +212,7 @@ class Trace:
         reason = recurring(found, self._times)
         told = Told(
             at=round(time.time(), 3),
-            client=self._client,
+            client=self._shown,
             found=found,
             reason=reason,
             prompt_tokens=count,
@@ -220,7 +227,7 @@ def as_json(told: Told) -> dict[str, object]:
     """What is told, for events and the control API."""
     return {
         "client": told.client,
-        "kind": told.found.kind,
+        "cause": told.found.kind,
         "reason": told.reason,
         "message": told.found.message,
         "role": told.found.role or None,
