@@ -60,7 +60,7 @@ class Piece(NamedTuple):
 
 def elements(array: Buffer) -> Steps[list[Buffer]]:
     """Split a JSON array. Raises msgspec.DecodeError, UnicodeDecodeError if a small one is none."""
-    if len(array) <= STEP:
+    if len(array) <= AT_ONCE:
         return list(_ARRAY.decode(array))
     return (yield from _split(array))
 
