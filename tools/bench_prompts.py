@@ -19,7 +19,8 @@ from prompts import finished, said
 
 from llmsup.gateway.body import JsonBody
 from llmsup.gateway.prompts.chain import Chains
-from llmsup.gateway.prompts.links import Prompt, read_prompt
+from llmsup.gateway.prompts.links import Prompt
+from llmsup.gateway.prompts.reader import read_prompt
 from llmsup.gateway.prompts.verdict import find_break
 
 CASES = ((3, 600, 0), (9, 600, 0), (41, 500, 0), (41, 500, 20), (101, 2000, 20))

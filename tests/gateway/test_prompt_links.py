@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from prompts import Memory, finished, said, steps_of
 
 from llmsup.gateway.body import JsonBody
-from llmsup.gateway.prompts import links, pieces
-from llmsup.gateway.prompts.links import Prompt, bounds, digest, read_prompt
+from llmsup.gateway.prompts import hashing, links, pieces, reader
+from llmsup.gateway.prompts.hashing import bounds, digest
+from llmsup.gateway.prompts.links import Prompt
+from llmsup.gateway.prompts.reader import read_prompt
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.text(max_size=20),
@@ -93,7 +95,8 @@ def test_large_bodies_are_read_in_steps_and_come_to_the_same(monkeypatch: pytest
     body = JsonBody(memoryview(data), members)
     assert steps_of(read_prompt(body, b"", [], lambda _: None)) > len(data) / pieces.STEP
     prompt = finished(read_prompt(body, b"", [], lambda _: None))
-    monkeypatch.setattr(links, "STEP", 10**9)
+    monkeypatch.setattr(reader, "STEP", 10**9)
+    monkeypatch.setattr(hashing, "STEP", 10**9)
     monkeypatch.setattr(pieces, "STEP", 10**9)
     at_once = finished(read_prompt(JsonBody(data), b"", [], lambda _: None))
     assert prompt is not None
@@ -114,7 +117,7 @@ def test_links_are_bounded() -> None:
     assert other.links[-2].digest == prompt.links[-2].digest
 
 
-@pytest.mark.parametrize("smallest", [links.SMALL_BLOCK, links.TEXT_BLOCK])
+@pytest.mark.parametrize("smallest", [hashing.SMALL_BLOCK, hashing.TEXT_BLOCK])
 def test_blocks_are_few(smallest: int) -> None:
     """Their bounds don't depend on what comes after them."""
     for size in (1, smallest - 1, smallest, smallest + 1, 10_000, 10**6, 10**8):
@@ -128,10 +131,10 @@ def test_blocks_are_few(smallest: int) -> None:
 
 def test_hashes_depend_on_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a text can't be looked for among them without it; also those of blocks."""
-    before = (digest(b"text"), links._blocks(b"text" * 50))
-    monkeypatch.setattr(links, "_KEY", b"\0" * 32)
+    before = (digest(b"text"), hashing.blocks_of(b"text" * 50))
+    monkeypatch.setattr(hashing, "_KEY", b"\0" * 32)
     assert digest(b"text") != before[0]
-    assert links._blocks(b"text" * 50) != before[1]
+    assert hashing.blocks_of(b"text" * 50) != before[1]
 
 
 def test_no_text_is_kept() -> None:

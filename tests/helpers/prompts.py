@@ -7,8 +7,9 @@ from typing import Any
 
 from llmsup.gateway.body import JsonBody
 from llmsup.gateway.prompts.chain import Chains
-from llmsup.gateway.prompts.links import Prompt, read_prompt
+from llmsup.gateway.prompts.links import Prompt
 from llmsup.gateway.prompts.pieces import Steps, T
+from llmsup.gateway.prompts.reader import read_prompt
 from llmsup.gateway.prompts.verdict import Break, find_break
 
 Message = dict[str, Any]

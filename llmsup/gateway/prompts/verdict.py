@@ -7,7 +7,8 @@ from typing import Literal
 from attrs import frozen
 
 from .chain import Match
-from .links import SETTINGS, SMALL_BLOCK, WORTH, Link, Prompt, alike, bounds
+from .hashing import SMALL_BLOCK, bounds
+from .links import SETTINGS, WORTH, Link, Prompt, alike
 
 Kind = Literal[
     "settings", "edits", "tools", "system", "message", "text", "reasoning", "dropped", "inserted",

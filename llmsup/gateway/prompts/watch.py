@@ -14,8 +14,9 @@ from ..body import JsonBody, Turn
 from ..metering import Meter
 from .chain import Chains, Conversation, Match
 from .computed import WORTH_TOKENS, Since, why_computed
-from .links import SETTINGS, Prompt, read_prompt
+from .links import SETTINGS, Prompt
 from .pieces import Steps
+from .reader import read_prompt
 from .verdict import Break, find_break, recurring
 
 DEBUG = b"x-llmsup-debug"
