@@ -17,6 +17,7 @@ from .client import model_path
 from .options import json_option, model_argument, url_option
 from .table import Column, Table
 from .target import connect
+from .why_prompt import sentences, table
 
 Answer = Mapping[str, Any]
 
@@ -38,9 +39,10 @@ CAUSES = {
 @click.option(
     "-n", "--lines", type=click.IntRange(min=0), default=10, show_default=True, help="How many lines of its history."
 )
+@click.option("--prompt", is_flag=True, help="Show why its prompts were computed again, instead.")
 @url_option
 @json_option
-def command(model: str, lines: int, url: str | None, as_json: bool) -> None:
+def command(model: str, lines: int, prompt: bool, url: str | None, as_json: bool) -> None:
     """Show why a model is loaded, waiting, or unloaded.
 
     LOSS is what unloading a model would cost: the seconds that a reload takes, times the chance that the model is
@@ -49,12 +51,20 @@ def command(model: str, lines: int, url: str | None, as_json: bool) -> None:
     \b
     Example:
       llmsup why qwen3-4b
+      llmsup why --prompt qwen3-4b
     """
-    answer = connect(url).get(model_path("/memory", model))
+    answer = connect(url).get(model_path("/prompts" if prompt else "/memory", model))
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
     now = time.time()
+    if prompt:
+        for line in sentences(answer):
+            click.echo(visible(line))
+        if answer["last"] and lines:
+            click.echo()
+            table(answer, lines, now).show()
+        return
     for line in state_lines(answer, now):
         click.echo(visible(line))
     past = answer["history"][max(0, len(answer["history"]) - lines) :]

@@ -48,6 +48,7 @@ class Server:
     loading_comments: Seconds = field(default=Seconds(10), validator=checks.positive)
     log_format: Literal["text", "json"] = "text"
     fast: bool = True
+    prompt_chains: bool = True
 
 
 @frozen(kw_only=True)

@@ -21,6 +21,7 @@ from .api.dialect import Dialect, Translation
 from .api.openai import OPENAI
 from .message import Reply, for_client, reply_again, switching, whole_reply
 from .metering import Meter, MeteredBody
+from .prompts.watch import Trace
 from .translated import OF_BODY, TranslatedBody, put
 from .tunnel import relay
 
@@ -62,6 +63,7 @@ class Order:
         meter: Counts the answer's tokens; None: nobody wants to know.
         keep: What replaces the model's ttl from this request on, in seconds; None for nothing.
         told: Words an error for the client, which may not know of every model.
+        prompt: What its prompt has in common with earlier ones; None: it isn't looked at.
     """
 
     backend: Backend
@@ -79,6 +81,7 @@ class Order:
     keep: Seconds | None = None
     client: str = ""
     meter: Meter | None = None
+    prompt: Trace | None = None
     sent: Callable[[], None] = _nothing
     told: Callable[[Error], Error] = _as_it_is
 

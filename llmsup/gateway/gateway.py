@@ -31,6 +31,7 @@ from .keyring import ANYBODY, Caller
 from .making import as_is, edited, prepared
 from .message import ClientLeft, Reply, RequestHead, for_engine, switching, whole_reply
 from .metering import Meter
+from .prompts.watch import DEBUG, HEADER, Prompts, Trace
 from .reading import read_body
 from .room import Room, Share
 from .routes import Routes, Upstream, may_load, meant, only_looks, split_upstream
@@ -50,6 +51,7 @@ class Gateway(Watched):
         fleet: The models.
         routes: The requests that are answered here, and how.
         usage: What each key has used.
+        prompts: What the last prompts had in common.
         rescan: Looks for new models on the disk; whoever can do that puts it here.
     """
 
@@ -61,6 +63,7 @@ class Gateway(Watched):
         self.active = 0
         self.activity = Activity()
         self.usage = Usage()
+        self.prompts = Prompts(fleet)
         self.room = Room(lambda: Bytes(2 * self.server.max_body))
         self._turn = Turn()
         self.fleet = fleet
@@ -91,7 +94,8 @@ class Gateway(Watched):
         name = self._model_name(head, fields)
         match = await (self.fleet.known(name) if caller.models is None else caller.known(self.fleet, name))
         backend = self.fleet.backend(match.id)
-        make, translation, prepare, instead = as_is(data), None, None, None
+        make, translation, prepare, instead, prompt = as_is(data), None, None, None, None
+        client = caller.identity or f"address {head.client}"
         if isinstance(fields, JsonBody):
             body = fields if route.request is None else route.request(fields)
             if route.answer is not None:
@@ -107,6 +111,9 @@ class Gateway(Watched):
                 make = edited(body, backend.spec, match.preset, samples=route.samples)
                 if route.prepare is not None and (model := self.fleet.models.get(match.id)) is not None:
                     prepare = prepared(route, fields, body, model, match.preset)
+                if route.samples and self.server.prompt_chains:
+                    shown = caller.name or f"address {head.client}"
+                    prompt = await self.prompts.read(backend.spec, body, client, shown, self._turn)
         elif isinstance(fields, MultipartBody) and backend.spec.upstream_model:
             make = as_is(fields.renamed(backend.spec.upstream_model))
         if translation is None:
@@ -128,8 +135,9 @@ class Gateway(Watched):
             streaming=isinstance(fields, JsonBody) and route.streams(fields),
             ttl=wanted_ttl(fields) if isinstance(fields, JsonBody) and not keeps else Seconds(0),
             keep=wanted_keep(fields) if isinstance(fields, JsonBody) and keeps else None,
-            client=caller.identity or f"address {head.client}",
+            client=client,
             told=partial(caller.discreet, self.fleet),
+            prompt=prompt,
             sent=share.release,
         )
         return order, make
@@ -234,6 +242,7 @@ class _Passage:
         self._caller = ANYBODY
         self._tally: Tally | None = None
         self._meter: Meter | None = None
+        self._prompt: Trace | None = None
         self._inside = False
         self._record: Record | None = None
         self._model = "-"
@@ -270,11 +279,9 @@ class _Passage:
         if head.method not in GET:
             self._count()
         order, body = await gateway.order(head, route, self._chunks, self._share, caller)
-        if (
-            head.method in GET and not order.looks
-        ):  # it loads the model, or keeps it: a page under /upstream, a WebSocket
+        if head.method in GET and not order.looks:  # it loads the model, or keeps it, as a WebSocket does
             self._count()
-        if self._tally is not None:
+        if self._tally is not None or order.prompt is not None:
             order.meter = self._meter = Meter()
         self._model = order.backend.spec.name
         if order.instead is not None and order.keep == Seconds(0):  # to load it, and not to keep it: that is an unload
@@ -287,6 +294,11 @@ class _Passage:
         reply = await self._exchange.reply()
         self._status = reply.status
         record.content_type = _content_type(reply)
+        if order.prompt is not None and reply.status < HTTPStatus.BAD_REQUEST:
+            self._prompt = order.prompt
+            self._prompt.sent()
+            if head.header(DEBUG) in ("1", "true"):
+                reply.headers = [*reply.headers, (HEADER, self._prompt.in_short.encode())]
         return reply
 
     def _count(self) -> None:
@@ -319,6 +331,8 @@ class _Passage:
             if self._tally is not None:
                 tokens = self._meter.tokens if self._meter is not None else None
                 self._tally.leave(seconds, tokens, good=0 < self._status < HTTPStatus.BAD_REQUEST)
+            if self._prompt is not None:
+                self._prompt.ended(self._meter)
             whose = f" for {self._caller.name}" if self._caller.name else ""
             quick_log.info(log, f"{method} {path} {self._model}{whose}: {outcome} in {seconds:.3f} s")
             if self._exchange is not None:

@@ -22,6 +22,9 @@ _COUNT = re.compile(rb'"(\w+)"\s*:\s*(\d{1,12})(?![\d.])')
 """A member with a number. No text in an answer can look like one: in a string, quotation marks are escaped."""
 
 
+_THOUGHT = re.compile(rb'"(?:reasoning_content|thinking)"\s*:\s*"')
+
+
 class Meter:
     """Reads one answer."""
 
@@ -35,10 +38,26 @@ class Meter:
             self._head += data[: HEAD - len(self._head)]
         self._tail = (self._tail + data)[-TAIL:]
 
+    def _told(self) -> dict[bytes, int]:
+        return {name: int(count) for name, count in _COUNT.findall(self._head + b"\n" + self._tail)}
+
+    @property
+    def cached(self) -> int | None:
+        """How many tokens of the prompt the engine had in its cache; None if the answer doesn't tell."""
+        told = self._told()
+        return next(
+            (told[name] for name in (b"cache_n", b"cached_tokens", b"cache_read_input_tokens") if name in told), None
+        )
+
+    @property
+    def thought(self) -> bool:
+        """Whether the answer begins with reasoning."""
+        return _THOUGHT.search(self._head) is not None
+
     @property
     def tokens(self) -> tuple[int, int] | None:
-        """How many tokens came in and went out; None if the answer doesn't say."""
-        told = {name: int(count) for name, count in _COUNT.findall(self._head + b"\n" + self._tail)}
+        """How many tokens came in and went out; None if the answer doesn't tell."""
+        told = self._told()
         if b"prompt_tokens" in told:  # OpenAI's; an embedding has no others
             return told[b"prompt_tokens"], told.get(b"completion_tokens", 0)
         if b"input_tokens" in told and b"output_tokens" in told:  # Anthropic's, and OpenAI's responses

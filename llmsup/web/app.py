@@ -38,6 +38,7 @@ from .logs import logs
 from .memory import memory
 from .metrics import metrics
 from .openapi.route import openapi
+from .prompts import prompts
 from .usage import usage
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ def build_app(
         control(fleet, reconciler, governor),
         models(fleet, reconciler, governor),
         memory(fleet, governor),
+        prompts(fleet, gateway),
         llama_swap(fleet, gateway.activity),
         llama_swap_metrics(gateway.activity),
         metrics(fleet, governor, gateway.usage),

@@ -41,7 +41,7 @@ from ...errors import (
     Unloading,
     UnsupportedEncoding,
 )
-from ..shapes import control, memory, models
+from ..shapes import control, memory, models, prompts
 
 TEXT = "text/plain; charset=utf-8"
 EVENTS = "text/event-stream; charset=utf-8"
@@ -188,6 +188,14 @@ OPERATIONS = (
         "observation",
         "Why a model is loaded, or isn't",
         {200: memory.ModelMemory},
+        errors=(ModelNotFound,),
+    ),
+    Operation(
+        "get",
+        "/prompts/<model:name>",
+        "observation",
+        "Which of a model's last prompts were computed again, and why",
+        {200: prompts.Prompts},
         errors=(ModelNotFound,),
     ),
     Operation(

@@ -8,6 +8,7 @@ from ...fleet.model.states import Cause, State
 from ...memory.policy.decision import Kind
 from ...memory.policy.inputs import Level
 from .control import BridgeRun
+from .prompts import ComputedAgain
 
 
 class Event(TypedDict):
@@ -63,6 +64,12 @@ class BridgeEvent(Event, BridgeRun):
     """The bridge has run."""
 
 
+class PromptEvent(Event, ComputedAgain):
+    """A prompt was computed again."""
+
+    model: str
+
+
 EVENTS = {
     "model": ModelEvent,
     "load": LoadEvent,
@@ -70,5 +77,6 @@ EVENTS = {
     "decision": DecisionEvent,
     "pressure": PressureEvent,
     "bridge": BridgeEvent,
+    "prompt": PromptEvent,
 }
 """What follows `event:`, and the shape of what follows `data:`."""
