@@ -24,6 +24,7 @@ _AT_LAUNCH = (
     "n_gpu_layers",
     "threads",
     "cache_ram",
+    "load_mode",
     "sampling",
 )
 
