@@ -6,15 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_corrections import B10068, NEW, OLD
 
 from llmsup.config.load_modes import LOAD_MODES
 from llmsup.config.schema import ModelSpec
 from llmsup.engines.bundled import kind as bundled
 from llmsup.engines.llama_server.command_line import ServerStart, launch
 from llmsup.engines.llama_server.flags import Dialect
-from llmsup.engines.llama_server.load_mode import maps, modes, own_words, words_for
+from llmsup.engines.llama_server.load_mode import SWITCHES, maps, modes, own_words, words_for
+from llmsup.engines.llama_server.probe import parse_flags
 from llmsup.errors import SetupError
+
+B10068 = Dialect(
+    parse_flags((Path(__file__).parents[1] / "data" / "llama-server-b10068-help.txt").read_text()),
+    "llama-server b10068",
+)
+NEW = Dialect(B10068.flags - SWITCHES.keys() | {"--load-mode", "-lm"}, "llama-server new")
+OLD = Dialect(frozenset(["--model", "--host", "--mmap", "--no-mmap", "--mlock"]), "old")
 
 
 def spec(*args: str, **settings: Any) -> ModelSpec:
