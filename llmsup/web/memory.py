@@ -67,9 +67,15 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
         state, _ = standing(model)
         footprint = governor.footprint(model)
         loaded = next((each for each in governor.loaded_models() if each.name == model.spec.name), None)
+        share = await governor.cached_share(model)
         return as_json(
             {
                 **running_entry(model, footprint),
+                "next_load": {
+                    "seconds": rounded(Seconds(governor.load_seconds(model))),
+                    "mode": model.spec.load_mode,
+                    "cached_share": None if share is None else round(share, 3),
+                },
                 "model": model.spec.name,
                 "state": str(state),
                 "since": None if state is not model.state else wall(model.since),

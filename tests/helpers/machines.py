@@ -86,6 +86,9 @@ class FakeCosts:
     def expected_seconds(self, model: Model, most: int | None = None) -> float | None:
         return None
 
+    async def cached_share(self, model: Model) -> float | None:
+        return None
+
     async def plan(self, model: Model, *, spare: int) -> Plan:
         self.spare[model.spec.name] = spare
         return self.plans.get(model.spec.name, Plan())

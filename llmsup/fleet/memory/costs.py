@@ -51,6 +51,9 @@ class CostSource(Protocol):
             most: How many bytes of its file can be there by then; None: as many as there are now.
         """
 
+    async def cached_share(self, model: Model) -> float | None:
+        """The share of its files that is in the page cache, 0 to 1; None if that can't be told."""
+
     async def plan(self, model: Model, *, spare: int) -> Plan:
         """How its weights are to be loaded now. `spare`: the bytes of memory that nobody else wants."""
 
@@ -132,6 +135,9 @@ class MeasuredCosts:
             return None
         loads = self._store.loads(self._key(model))
         return loads.expected(loads.last, share if most is None else min(share, most / found.size))
+
+    async def cached_share(self, model: Model) -> float | None:
+        return await self.warmth.recent(model)
 
     async def plan(self, model: Model, *, spare: int) -> Plan:
         entry, needs, key = model.served, model.needs, self._key(model)

@@ -116,6 +116,10 @@ class MemoryView:
             return model.load_seconds
         return self._costs.speed.expected(self._size(model))
 
+    async def cached_share(self, model: Model) -> float | None:
+        """The share of a model's files that is in the page cache, 0 to 1; None if that can't be told."""
+        return await self._costs.cached_share(model)
+
     def _size(self, model: Model) -> int:
         """The bytes read to load it: its file's size, or what it asks for if it has no file."""
         if model.entry.found:

@@ -49,6 +49,11 @@ class Warmth:
             self._woken.set()
         return share
 
+    async def recent(self, model: Model) -> float | None:
+        """The share as it was at most `EVERY` seconds ago."""
+        at, share = self._seen.get(model, (float("-inf"), None))
+        return await self.now(model) if trio.current_time() - at >= EVERY else share
+
     async def now(self, model: Model) -> float | None:
         """Look now."""
         files = files_of(model.served)

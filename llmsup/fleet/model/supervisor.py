@@ -105,6 +105,7 @@ class Supervisor:
                 model.failure, model.starved, model.ports_tried = None, False, 0
                 model.intent = model.intent.load_over()
                 grant.ready()
+                model.last_load = run.load
                 rate = f" at {run.load}" if run.load else ""
                 loaded = f"loaded in {format_seconds(model.load_seconds)}{rate}, pid {engine.pid}"
                 model.become(State.READY, loaded)

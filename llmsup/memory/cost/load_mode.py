@@ -136,7 +136,7 @@ class Measured:
     why: str = ""
 
     def __str__(self) -> str:
-        """For people: "3.2 GB/s (mmap, 4 % of its file was in the page cache)"."""
+        """For people: "3.2 GB/s (mmap, 4% of its file was in the page cache)"."""
         how = [self.mode] if self.mode else []
         if self.load.cached is not None:
             how.append(f"{self.load.cached:.0%} of its file was in the page cache")
