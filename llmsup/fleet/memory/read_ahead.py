@@ -50,6 +50,8 @@ class ReadAhead:
         """Read its files ahead, until cancelled because it waits no more."""
         async with self._turn:
             files = files_of(ask.model.served)
+            if ask.model.spec.load_mode == "direct":  # which goes past the page cache
+                return
             share = await self._warmth.now(ask.model)
             if not files or share is None or share >= ENOUGH:
                 return
