@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from llmsup.config.load_modes import LOAD_MODES
+from llmsup.config.load_modes import LOAD_MODES, LoadMode
 from llmsup.config.schema import GiB
 from llmsup.memory.cost.load_mode import Choice, Load, Loads, Measured, choose
 
 SIZE = 20 * GiB
-BUFFERED = ("mmap", "read")
+BUFFERED: tuple[LoadMode, ...] = ("mmap", "read")
 
 
 def past(*loads: tuple[str, float, float], tried: tuple[str, ...] = ()) -> Loads:
