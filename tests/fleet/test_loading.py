@@ -140,6 +140,15 @@ async def test_auto_stays_out_where_the_users_words_decide(tmp_path: Path) -> No
         assert run.load.mode == "read"
 
 
+async def test_a_mode_of_the_config_that_the_engine_is_not_told(tmp_path: Path) -> None:
+    """The user's own words win, or the engine is a command: what it says of its buffers counts."""
+    loading = Loading(tmp_path, (), load_mode="read", args=("--mmap",))
+    run = await loading.load(29, "CPU_Mapped")
+    assert (run.plan.mode, run.plan.private) == ("", False)
+    assert run.load is not None
+    assert run.load.mode == "mmap"
+
+
 async def test_the_next_load_is_expected_by_what_is_cached(tmp_path: Path, autojump_clock: MockClock) -> None:
     """Now, or as far as it can still be there then; and looked at no more often than every few seconds."""
     loading = Loading(tmp_path)
@@ -210,14 +219,15 @@ async def test_a_loaded_models_file_is_not_counted_on_beyond_what_waiting_loads_
     def expected(model: Model, most: int | None = None) -> float | None:
         if model.spec.name == "a":
             asked.append(most)
+            return 7.0
         return None
 
     async with machine() as m:
         monkeypatch.setattr(m.costs, "expected_seconds", expected)
         m.serve(a=40, b=40)
         await m.use("a")
-        m.governor.loaded_models()
-        assert asked[-1] == TOTAL - 40 * GiB
+        (a,) = m.governor.loaded_models()
+        assert (asked[-1], a.reload_seconds) == (TOTAL - 40 * GiB, 7.0)
         m.ask("a", 30)
         m.ask("b")
         await trio.sleep(5)

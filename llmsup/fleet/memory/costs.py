@@ -9,7 +9,6 @@ from typing import Protocol
 from weakref import WeakKeyDictionary
 
 import trio
-from attrs import evolve
 
 from ...catalog.entry import Entry
 from ...config.load_modes import LoadMode
@@ -141,17 +140,18 @@ class MeasuredCosts:
 
     async def plan(self, model: Model, *, spare: int) -> Plan:
         entry, needs, key = model.served, model.needs, self._key(model)
-        cached, choice = await self.warmth.now(model), Choice(why="its config says so")
+        cached, able = await self.warmth.now(model), await self._modes(entry)
         if entry.spec.load_mode == "auto":
-            able = await self._modes(entry)
             room = spare >= max(self._cost(model).bytes, needs.total if needs else 0)
             choice = choose(self._store.loads(key), able, cached=cached, room=room)
-        elif not needs or needs.context.mapped == (entry.spec.load_mode == "mmap"):  # else the user's own words win
-            choice = evolve(choice, mode=entry.spec.load_mode)
+        elif entry.spec.load_mode in able:
+            choice = Choice(entry.spec.load_mode, "its config says so")
+        else:  # the user's own words win, or it is a command that isn't told
+            choice = Choice()
         if choice.tries:
             self._store.trying(key, choice.mode)
-        if choice.why and entry.spec.load_mode == "auto":
-            log.info("%s: weights: %s: %s", model.spec.name, choice.mode or "as its engine does by itself", choice.why)
+        if choice.mode in ("read", "direct"):
+            log.info("%s: its weights are loaded by %r: %s", model.spec.name, choice.mode, choice.why)
         private = choice.mode in ("read", "direct") or (needs is not None and not needs.context.mapped)
         mapped = 0 if private or needs is None else needs.mapped
         return Plan(choice.mode, choice.why, cached, mapped, private)

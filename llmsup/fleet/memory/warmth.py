@@ -57,7 +57,7 @@ class Warmth:
     async def now(self, model: Model) -> float | None:
         """Look now."""
         files = files_of(model.served)
-        share = await trio.to_thread.run_sync(self._look, files) if files else None
+        share = await trio.to_thread.run_sync(self._look, files, abandon_on_cancel=True) if files else None
         self._seen[model] = (trio.current_time(), share)
         return share
 

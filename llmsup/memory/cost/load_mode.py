@@ -175,7 +175,7 @@ def choose(loads: Loads, able: Sequence[LoadMode], *, cached: float | None, room
         return Choice(able[0], "there is no memory to spare for weights that the system can't drop")
     known = {mode: seconds for mode in able if (seconds := loads.expected(mode, cached)) is not None}
     if not known:
-        return Choice("", "no load of it was measured yet")
+        return Choice("", "its engine's own way is measured first")
     best = min(known, key=lambda mode: known[mode] * (1.0 if mode == able[0] else MARGIN))
     if cached <= COLD and (load := loads.cold.get(best)) is not None and _slow(load):
         for mode in able:
