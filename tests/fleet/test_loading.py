@@ -201,6 +201,22 @@ async def test_its_engine_is_started_as_planned(autojump_clock: MockClock) -> No
         assert b.engine.meter.private
 
 
+async def test_a_try_that_fails_costs_no_request(autojump_clock: MockClock) -> None:
+    """It was our idea: the engine is started once more as before. A way that a user chose fails as it is."""
+    async with machine(load_time=10) as m:
+        m.serve(a=10, b=10)
+        m.costs.plans["a"] = Plan("read", private=True, tries=True)
+        m.costs.plans["b"] = Plan("read", private=True)
+        for name in "ab":
+            m.ask(name)
+            await trio.sleep(5)
+            assert m.garage.engines[-1].name == name
+            m.garage.engines[-1].exit(1)
+            await trio.sleep(60)
+        assert m.ended == ["", "model_failed"]
+        assert [each.spec.load_mode for each in m.garage.started_with] == ["read", "auto", "read"]
+
+
 async def test_under_pressure_nothing_is_to_spare(autojump_clock: MockClock) -> None:
     async with machine() as m:
         m.serve(a=1)

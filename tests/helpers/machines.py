@@ -91,7 +91,7 @@ class FakeCosts:
 
     async def plan(self, model: Model, *, spare: int) -> Plan:
         self.spare[model.spec.name] = spare
-        return self.plans.get(model.spec.name, Plan())
+        return self.plans.pop(model.spec.name, Plan())
 
     def loaded(self, model: Model, run: Run, seconds: float, size: int) -> None:
         self.took[model.spec.name] = seconds

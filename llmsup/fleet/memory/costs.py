@@ -154,7 +154,7 @@ class MeasuredCosts:
             log.info("%s: its weights are loaded by %r: %s", model.spec.name, choice.mode, choice.why)
         private = choice.mode in ("read", "direct") or (needs is not None and not needs.context.mapped)
         mapped = 0 if private or needs is None else needs.mapped
-        return Plan(choice.mode, choice.why, cached, mapped, private)
+        return Plan(choice.mode, choice.why, cached, mapped, private, choice.tries)
 
     def loaded(self, model: Model, run: Run, seconds: float, size: int) -> None:
         key, _ = self._runs.get(run) or self._remembered_as(model)

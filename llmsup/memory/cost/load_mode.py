@@ -114,6 +114,7 @@ class Plan:
         cached: The share of its files that was in the page cache before; None if that couldn't be told.
         mapped: The bytes of its files that it should map rather than hold as its own.
         private: Nothing of its weights can be dropped: they are read, or locked.
+        tries: It is a try of a way that wasn't measured yet, which is llmsup's idea.
     """
 
     mode: LoadMode | Literal[""] = ""
@@ -121,6 +122,7 @@ class Plan:
     cached: float | None = None
     mapped: int = 0
     private: bool = False
+    tries: bool = False
 
 
 @frozen
