@@ -261,7 +261,7 @@ class Ahead:
     def __init__(self, spare: int = PLENTY, share: float | None = 0.0) -> None:
         self.spare, self.read, self.disk = spare, list[tuple[int, int]](), Disk(share)
         self.changed = trio.Event()
-        self.ahead = ReadAhead(lambda: self.spare, self.change, Warmth(self.disk), self.reads)
+        self.ahead = ReadAhead(lambda _ask: self.spare, self.change, Warmth(self.disk), self.reads)
 
     async def change(self) -> None:
         await self.changed.wait()
@@ -357,9 +357,12 @@ async def test_a_load_that_waits_for_others_reads_ahead(
 ) -> None:
     """While they leave; and not any more when it starts. One that need not wait doesn't."""
     seen: list[str] = []
+    spare: list[int] = []
 
-    async def go(_self: ReadAhead, ask: Ask) -> None:
+    async def go(self: ReadAhead, ask: Ask) -> None:
         seen.append(f"{ask.name} begins")
+        await trio.sleep(1)
+        spare.append(self._spare(ask))
         try:
             await trio.sleep_forever()
         finally:
@@ -374,9 +377,23 @@ async def test_a_load_that_waits_for_others_reads_ahead(
         m.ask("b")
         await trio.sleep(3)
         assert seen == ["b begins"]
+        left = TOTAL - 40 * GiB - m.governor.machine().host.reserve // 2
+        assert spare == [left], "what it is going to take itself is what it may read ahead"
         await trio.sleep(10)
         assert seen == ["b begins", "b ends"]
         assert m.loaded == ["b"]
+
+
+async def test_nothing_is_read_ahead_while_another_load_needs_the_disk(autojump_clock: MockClock) -> None:
+    async with machine(load_time=10) as m:
+        m.serve(a=40, b=40)
+        for name in "ab":
+            m.ask(name, 30)
+        await trio.sleep(5)
+        (ask,) = m.governor.asks
+        assert (ask.name, m.governor._spare_for(ask)) == ("b", 0)
+        await trio.sleep(10)
+        assert m.governor._spare_for(ask) > 0
 
 
 def test_entries_load_as_told() -> None:

@@ -59,7 +59,7 @@ class Governor(MemoryView):
         self.records = Decisions(events)
         self._relieving = Relieving(self._ledger)
         self._woken = trio.Event()
-        self._ahead = ReadAhead(self._spare, watch.change, warmth or Warmth())
+        self._ahead = ReadAhead(self._spare_for, watch.change, warmth or Warmth())
         self._again = math.inf  # when time alone may change a decision (trio time)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -152,6 +152,11 @@ class Governor(MemoryView):
             nursery.start_soon(self._ahead.go, ask)
             await ask.decided.wait()
             nursery.cancel_scope.cancel()
+
+    def _spare_for(self, ask: Ask) -> int:
+        """How much of its file may be read ahead: nothing while another load needs the disk."""
+        own = self._ledger.of(ask.model)
+        return 0 if any(each.loading for each in self._ledger if each is not own) else self._spare(but=own)
 
     def _spare(self, but: Grant | None = None) -> int:
         """How many bytes of memory nobody wants: what is available, less half of the reserve and what loads in progress

@@ -26,8 +26,8 @@ class ReadAhead:
     """Reads ahead for one waiting load at a time, the one that has waited longest.
 
     Attributes:
-        spare: How many bytes of memory nobody wants now; 0 under pressure. The page cache is among them, so that what
-            has been read ahead doesn't lessen them.
+        spare: How many bytes of memory nobody but this load wants now; 0 under pressure. The page cache is among
+            them, so that what has been read ahead doesn't lessen them.
         change: Waits until that may have changed.
         warmth: Tells what of a file is there already.
         read: Reads a part of a file ahead; returns once it is there.
@@ -35,7 +35,7 @@ class ReadAhead:
 
     def __init__(
         self,
-        spare: Callable[[], int],
+        spare: Callable[[Ask], int],
         change: Callable[[], Awaitable[None]],
         warmth: Warmth,
         read: Callable[[Path, int, int], None] = read_ahead,
@@ -66,7 +66,7 @@ class ReadAhead:
                 size = (await trio.Path(path).stat()).st_size
                 for offset in range(0, size, PIECE):
                     length = min(PIECE, size - offset)
-                    while self._spare() < ask.ahead + length:
+                    while self._spare(ask) < ask.ahead + length:
                         await self._change()
                     # A load that may start must not wait for the disk to deliver what it asked for here.
                     await trio.to_thread.run_sync(self._read, path, offset, length, abandon_on_cancel=True)
