@@ -389,7 +389,7 @@ async def test_nothing_is_read_ahead_while_another_load_needs_the_disk(autojump_
         m.serve(a=40, b=40)
         for name in "ab":
             m.ask(name, 30)
-        await trio.sleep(5)
+            await trio.sleep(1)
         (ask,) = m.governor.asks
         assert (ask.name, m.governor._spare_for(ask)) == ("b", 0)
         await trio.sleep(10)
