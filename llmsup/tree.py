@@ -136,8 +136,8 @@ class Tree(Watched):
         pressure_file = Linux().pressure_file if sys.platform == "linux" else None
         sampler = Sampler(inheritance=inheritance)
         watch = MemoryMonitor(self.config, sampler, events, pressure_file=pressure_file)
-        costs = MeasuredCosts(FootprintStore(state_dir / FOOTPRINTS), selector.build_id)
-        governor = Governor(self.config, watch, costs, events)
+        costs = MeasuredCosts(FootprintStore(state_dir / FOOTPRINTS), selector.build_id, selector.load_modes)
+        governor = Governor(self.config, watch, costs, events, costs.warmth)
         starter = Starter(selector, orphans, sockets, sampler.gpus.used_by)
         fleet = Fleet(
             starter,

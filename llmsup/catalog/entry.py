@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from attrs import Factory, evolve, frozen
 
+from ..config.load_modes import LoadMode
 from ..config.schema import EngineSpec, ModelSpec
 from .found import Found
 from .resolver import Called
@@ -22,6 +24,7 @@ AT_LAUNCH = (
     "n_gpu_layers",
     "threads",
     "cache_ram",
+    "load_mode",
     "sampling",
 )
 """The settings that an engine is started with: a reload that changes one of them replaces it. All others can change
@@ -64,6 +67,10 @@ class Entry:
         if self.found is None:
             return self
         return evolve(self, found=evolve(self.found, projector=None, projector_facts=None, unseeing=why))
+
+    def loaded_by(self, mode: LoadMode | Literal[""]) -> Entry:
+        """The same entry with its weights loaded this way; "" changes nothing."""
+        return evolve(self, spec=evolve(self.spec, load_mode=mode)) if mode else self
 
     @property
     def preloads(self) -> bool:

@@ -12,6 +12,7 @@ import click
 from ..process.lines import visible
 from ..units import Bytes, Seconds, format_bytes, format_seconds
 from .bar import bar
+from .loads import load_rate
 from .ls import without_engines
 from .options import json_option, url_option
 from .table import Column, Table, width
@@ -24,9 +25,10 @@ NAMED = 5
 
 
 @click.command("ps")
+@click.option("-l", "--long", "long", is_flag=True, help="Show how long each load took, and how fast it was.")
 @url_option
 @json_option
-def command(url: str | None, as_json: bool) -> None:
+def command(url: str | None, long: bool, as_json: bool) -> None:
     """Show the loaded models.
 
     The model most worth keeping comes first. TTL LEFT is the time until a model is unloaded unless it is used. The bar
@@ -43,7 +45,7 @@ def command(url: str | None, as_json: bool) -> None:
         return
     models = client.get("/v1/models")["data"]
     if running:
-        table(running, time.time()).show()
+        table(running, time.time(), loads=long).show()
         click.echo()
         memory = client.get("/memory")
         for line in bar(memory, width()).splitlines():
@@ -58,7 +60,7 @@ def command(url: str | None, as_json: bool) -> None:
         click.echo(visible(line))
 
 
-def table(running: Sequence[Entry], now: float) -> Table:
+def table(running: Sequence[Entry], now: float, *, loads: bool = False) -> Table:
     """The entries of `/running` as a table; `now` is the wall clock, in Unix seconds."""
     columns = [
         Column("MODEL"),
@@ -84,6 +86,9 @@ def table(running: Sequence[Entry], now: float) -> Table:
     if any(_priority(entry) != "normal" for entry in running):
         columns.append(Column("PRIORITY"))
         rows = [[*row, _priority(entry)] for row, entry in zip(rows, running, strict=True)]
+    if loads:
+        columns.append(Column("LOADED IN", prose=True))
+        rows = [[*row, _load(entry)] for row, entry in zip(rows, running, strict=True)]
     return Table(columns, rows)
 
 
@@ -155,6 +160,13 @@ def _memory(entry: Entry) -> str:
     if size is None:
         return NOTHING
     return format_bytes(Bytes(size)) + ("" if source == "measured" else f" {source}")
+
+
+def _load(entry: Entry) -> str:
+    if entry.get("load_seconds") is None or entry["loaded_at"] is None:
+        return NOTHING
+    took, load = format_seconds(entry["load_seconds"]), entry.get("load")  # older servers don't have it
+    return f"{took}, {load_rate(load)}" if load else took
 
 
 def _priority(entry: Entry) -> str:

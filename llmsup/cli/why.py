@@ -14,6 +14,7 @@ import click
 from ..process.lines import visible
 from ..units import Bytes, format_bytes, format_seconds
 from .client import model_path
+from .loads import load_rate
 from .options import json_option, model_argument, url_option
 from .table import Column, Table
 from .target import connect
@@ -94,6 +95,7 @@ def state_lines(answer: Answer, now: float) -> Iterator[str]:
         loss = f"that would cost {loaded['loss_seconds']:.3g} s of expected reload"
         may = f"It can't be unloaded now: {loaded['stays']}" if loaded["stays"] else "It could be unloaded now"
         yield f"{may}; {loss}."
+    yield from _loading(answer)
     yield from _context(answer["context"])
     pressure = answer["pressure"]
     if pressure["nothing_unloaded"]:
@@ -103,6 +105,17 @@ def state_lines(answer: Answer, now: float) -> Iterator[str]:
         yield f"Nothing is unloaded although {short}: {pressure['nothing_unloaded']}."
     if counts["loads"] or counts["requests"]:
         yield _so_far(counts)
+
+
+def _loading(answer: Answer) -> Iterator[str]:
+    """How fast it was loaded, and how fast it would be again."""
+    load, then = answer.get("load"), answer.get("next_load")  # older servers have neither
+    if load:
+        why = f": {load['why']}" if load["why"] else ""
+        yield f"Its last load took {format_seconds(answer['load_seconds'])}, {load_rate(load)}{why}."
+    if then and then["cached_share"] is not None:
+        share = f"{then['cached_share']:.0%} of its file is in the page cache now"
+        yield f"Loading it again should take {format_seconds(then['seconds'])}: {share}."
 
 
 def _context(context: Answer) -> Iterator[str]:

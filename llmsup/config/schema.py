@@ -90,6 +90,7 @@ class Settings:
     n_gpu_layers: int | Literal["auto"] = field(default="auto", validator=checks.at_least(0))
     threads: int | Literal["auto"] = field(default="auto", validator=checks.at_least(1))
     cache_ram: Bytes = Bytes(2 * GiB)
+    load_mode: Literal["auto", "mmap", "read", "direct"] = "auto"  # `load_modes.LoadMode`
     memory: Bytes | None = field(default=None, validator=checks.positive)  # declared footprint
     idle_paths: tuple[str, ...] = field(default=(), validator=checks.url_paths)
     args: tuple[str, ...] = ()

@@ -37,6 +37,7 @@ class Context:
         embeddings: Whether it returns vectors or ranks instead of text.
         draft_type_k: The type for keys in the cache of a draft model, which has the same context.
         draft_type_v: The same for values.
+        mapped: Whether the weights are mapped from the file, so that the system may drop them; else they are private.
         cache_ram: The most bytes that cached prompts may take in memory, on top of the estimate.
     """
 
@@ -55,4 +56,5 @@ class Context:
     embeddings: bool = False
     draft_type_k: str = "f16"
     draft_type_v: str = "f16"
+    mapped: bool = True
     cache_ram: Bytes = Bytes(0)

@@ -14,6 +14,7 @@ from attrs import frozen
 
 from ..catalog.found import Found
 from ..config.live import LiveConfig
+from ..config.load_modes import LoadMode
 from ..config.schema import EngineSpec, ModelSpec
 from .context import Context
 from .launch import Launch
@@ -126,6 +127,16 @@ class Kind(ABC):
             SetupError: The model's file can't be found or is ambiguous, or the engine can't do what the config asks
                 for.
         """
+
+    async def load_modes(self, wanted: Wanted, program: tuple[str, ...], machine: Machine) -> tuple[LoadMode, ...]:
+        """Return the ways to load the weights that this build can be asked for, its own default first.
+
+        Empty if there is no choice: it has no flags for that, or the user's own words decide.
+
+        Raises:
+            SetupError: The program can't be asked.
+        """
+        return ()
 
     def build_id(self, program: tuple[str, ...]) -> str:
         """Return a text that changes whenever the build does: by default the program's path, size and mtime.

@@ -14,6 +14,7 @@ from ..catalog.entry import Entry
 from ..catalog.found import Found
 from ..config.engine_words import AUTO
 from ..config.live import LiveConfig
+from ..config.load_modes import LoadMode
 from ..config.schema import EngineSpec, ModelSpec
 from ..errors import SetupError
 from .cores import usable_cores
@@ -93,6 +94,18 @@ class EngineSelector:
         except SetupError:
             return ""
         return kind.build_id(program)
+
+    async def load_modes(self, entry: Entry) -> tuple[LoadMode, ...]:
+        """Return the ways to load a model's weights that its engine can be asked for, the usual one first.
+
+        Empty if there is no choice, or no engine.
+        """
+        wanted = self._wanted(entry.spec, entry.found, entry.engine)
+        try:
+            kind, program = await trio.to_thread.run_sync(self._choose, wanted)
+            return await kind.load_modes(wanted, program, self)
+        except SetupError:
+            return ()
 
     def _wanted(self, spec: ModelSpec, found: Found | None, engine: EngineSpec | None) -> Wanted:
         tables = {**self.config.now.engines, **({engine.name: engine} if engine else {})}

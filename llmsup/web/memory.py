@@ -64,8 +64,14 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
         state, _ = state_and_reason(model)
         footprint = governor.footprint(model)
         loaded = next((each for each in governor.loaded_models() if each.name == model.spec.name), None)
+        share = await governor.cached_share(model)
         answer: shapes.ModelMemory = {
             **running_entry(model, footprint),
+            "next_load": {
+                "seconds": rounded(Seconds(governor.load_seconds(model))),
+                "mode": model.spec.load_mode,
+                "cached_share": None if share is None else round(share, 3),
+            },
             "state": state,
             "since": None if state is not model.state else wall(model.since),
             "counts": _counts(model),

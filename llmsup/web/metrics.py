@@ -69,6 +69,12 @@ def _of_models(models: list[Model], governor: Governor) -> Iterable[Metric]:
     unloads = CounterMetricFamily("llmsup_model_unloads", "How often it went.", labels=("model", "reason"))
     refaults = CounterMetricFamily("llmsup_model_refaults", "Wanted again soon after an eviction.", labels=by_model)
     waited = SummaryMetricFamily("llmsup_model_wait_seconds", "How long requests waited for it.", labels=by_model)
+    speed = GaugeMetricFamily(
+        "llmsup_model_load_bytes_per_second", "How fast its last load was.", labels=("model", "mode")
+    )
+    cached = GaugeMetricFamily(
+        "llmsup_model_load_cached_ratio", "What of its file was in the page cache before that.", labels=by_model
+    )
     for model in models:
         name, history, size = [model.spec.name], model.history, governor.footprint(model)
         loaded.add_metric(name, float(model.state in (State.READY, State.DRAINING)))
@@ -76,11 +82,15 @@ def _of_models(models: list[Model], governor: Governor) -> Iterable[Metric]:
         waiting.add_metric(name, model.queue.waiting)
         footprint.add_metric(name, 0 if size is None else size.bytes)
         loads.add_metric(name, history.loads)
+        if (last := model.last_load) is not None:
+            speed.add_metric([*name, last.mode], last.load.rate)
+            if last.load.cached is not None:
+                cached.add_metric(name, last.load.cached)
         for cause, count in history.unloads.items():
             unloads.add_metric([*name, str(cause)], count)
         refaults.add_metric(name, history.refaults)
         waited.add_metric(name, history.waits, history.waited)
-    return [loaded, in_flight, waiting, footprint, loads, unloads, refaults, waited]
+    return [loaded, in_flight, waiting, footprint, loads, unloads, refaults, waited, speed, cached]
 
 
 def _of_memory(governor: Governor) -> Iterable[Metric]:

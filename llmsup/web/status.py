@@ -16,10 +16,11 @@ from ..fleet.model.last_words import last_words
 from ..fleet.model.model import Model
 from ..fleet.model.states import State
 from ..memory.cost.cost import Cost
+from ..memory.cost.load_mode import Measured
 from ..units import Bytes
 from .listing import listing
 from .llama_server_list import tags_and_meta
-from .shapes.models import ModelEntry, RunningEntry, RunningState, Status, StatusValue
+from .shapes.models import LoadFacts, ModelEntry, RunningEntry, RunningState, Status, StatusValue
 
 _RUNNING: Mapping[State, RunningState] = {
     State.UNLOADED: "starting",
@@ -62,6 +63,7 @@ def running_entry(model: Model, footprint: Cost | None) -> RunningEntry:
         "last_used": wall(model.queue.last_used),
         "expires_at": None if model.queue.busy else wall(model.expires_at),
         "load_seconds": rounded(model.load_seconds),
+        "load": None if model.last_load is None else load_as_json(model.last_load),
         "footprint_bytes": footprint.bytes if footprint else None,
         "footprint_source": footprint.source if footprint else None,
         "priority": spec.priority,
@@ -145,6 +147,18 @@ def _status(model: Model, lacks: str, told: Callable[[str], str]) -> Status:
     if lacks and model.run is None:
         status["no_engine"] = lacks
     return status
+
+
+def load_as_json(measured: Measured) -> LoadFacts:
+    """How a load was done, and how fast; null is "not known"."""
+    load = measured.load
+    return {
+        "mode": measured.mode or None,
+        "bytes": load.bytes,
+        "bytes_per_second": round(load.rate),
+        "cached_share": None if load.cached is None else round(load.cached, 3),
+        "why": measured.why or None,
+    }
 
 
 def wall(when: float | None) -> float | None:

@@ -21,6 +21,7 @@ from llmsup.fleet.model.outcome import as_error
 from llmsup.fleet.model.run import Run
 from llmsup.memory.amounts import ZERO, Amounts
 from llmsup.memory.cost.cost import Cost
+from llmsup.memory.cost.load_mode import Plan
 from llmsup.memory.cost.load_speed import Speed
 from llmsup.memory.machine.monitor import MemoryMonitor
 from llmsup.memory.machine.reading import Gpu, Reading
@@ -63,6 +64,8 @@ class FakeCosts:
         self.devices: dict[str, Amounts] = {}
         self.kept: dict[str, int | None] = {}
         self.took: dict[str, float] = {}
+        self.plans: dict[str, Plan] = {}
+        self.spare: dict[str, int] = {}
         self.speed = Speed()
         self._garage = garage
 
@@ -79,6 +82,16 @@ class FakeCosts:
 
     def load_seconds(self, model: Model) -> float | None:
         return self.took.get(model.spec.name)
+
+    def expected_seconds(self, model: Model, most: int | None = None) -> float | None:
+        return None
+
+    async def cached_share(self, model: Model) -> float | None:
+        return None
+
+    async def plan(self, model: Model, *, spare: int) -> Plan:
+        self.spare[model.spec.name] = spare
+        return self.plans.pop(model.spec.name, Plan())
 
     def loaded(self, model: Model, run: Run, seconds: float, size: int) -> None:
         self.took[model.spec.name] = seconds

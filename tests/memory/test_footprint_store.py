@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmsup.config.load_modes import LOAD_MODES
 from llmsup.config.schema import GiB
+from llmsup.memory.cost.load_mode import Load, Loads
 from llmsup.memory.cost.load_speed import Speed
 from llmsup.memory.cost.store import FORMAT, LARGEST_FILE, MOST, FootprintStore
 from llmsup.units import Bytes
@@ -75,6 +77,27 @@ def test_load_times_and_the_machines_speed_are_kept(file: Path) -> None:
     assert [(found.get(key), found.load_seconds(key)) for key in "ab"] == [(9 * GiB, 2.0), (5, None)]
     assert found.speed == store.speed == Speed().seen(8 * GiB, 4.0).seen(8 * GiB, 2.0)
     assert found.speed.expected(GiB) == pytest.approx(1 / 3)
+
+
+def test_loads_are_kept_by_mode_and_by_what_was_cached(file: Path) -> None:
+    """The last cold one and the last warm one of each; what can't be, isn't believed of a file."""
+    store = FootprintStore(file)
+    store.loaded("a", 29.0, 20 * GiB, "mmap", 0.0)
+    store.loaded("a", 2.0, 20 * GiB, "mmap", 1.0)
+    store.trying("a", "read")
+    store.loaded("a", 3.3, 20 * GiB, "read", 0.01)
+    store.loaded("b", 5.0, GiB)  # nobody knows how
+    assert store.save() is None
+    loads = loaded(file).loads("a")
+    assert loads == store.loads("a")
+    assert {mode: load.seconds for mode, load in loads.cold.items()} == {"mmap": 29.0, "read": 3.3}
+    assert (loads.warm, loads.last, loads.tried) == ({"mmap": Load(20 * GiB, 2.0, 1.0)}, "read", ("read",))
+    assert loaded(file).loads("b") == loaded(file).loads("c") == Loads()
+    damaged = json.loads(file.read_text())
+    damaged["seen"]["a"]["loads"]["cold"]["mmap"]["seconds"] = 0
+    damaged["seen"]["a"]["loads"]["warm"]["mmap"]["bytes"] = 2**60
+    loads = loaded(written(file, json.dumps(damaged).encode())).loads("a")
+    assert (set(loads.cold), set(loads.warm)) == ({"read"}, set())
 
 
 def test_a_file_of_before_load_times_were_kept(file: Path) -> None:
@@ -190,7 +213,10 @@ def test_a_full_store_is_not_too_large(file: Path) -> None:
     store = FootprintStore(file)
     for i in range(MOST):
         store.put(f"{i:032x}", Bytes(2**49))
-        store.loaded(f"{i:032x}", 604799.999, 2**49)
+        for mode in LOAD_MODES:
+            store.trying(f"{i:032x}", mode)
+            for cached in (0.123, 0.987):
+                store.loaded(f"{i:032x}", 604799.999, 2**49, mode, cached)
     store.put(f"{0:032x}", Bytes(7))  # seen again
     store.put("new", Bytes(8))
     assert store.save() is None

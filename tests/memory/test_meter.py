@@ -47,6 +47,34 @@ def test_what_it_holds_and_what_it_has_mapped() -> None:
     assert (mib(meter.cost), mib(meter.freeable), mib(meter.peak)) == (140, 50, 140)
 
 
+def test_weights_that_were_read_or_locked_come_back_with_the_rest() -> None:
+    """The system calls locked pages of a file the file's, but can't drop them."""
+    meter = told(MAPPED, CACHE)
+    meter.private = True
+    meter.saw(seen(350, 90))
+    assert (mib(meter.cost), mib(meter.freeable), mib(meter.peak)) == (440, 440, 440)
+
+
+def test_what_neither_the_log_nor_the_system_tells_is_what_should_be_mapped() -> None:
+    """A Mac with a build that says nothing of its buffers: `phys_footprint` lacks mapped files."""
+    meter = told()
+    meter.file = 100 * MiB
+    meter.saw(seen(50))
+    assert (mib(meter.cost), mib(meter.freeable), mib(meter.peak)) == (150, 50, 150)
+    meter.private = True
+    assert (mib(meter.cost), mib(meter.peak)) == (50, 50), "what was read is in its own memory"
+    spoke = told(CACHE)
+    spoke.file = 100 * MiB
+    spoke.saw(seen(350))
+    assert mib(spoke.cost) == 350, "it has told of its buffers, and none is mapped"
+
+
+def test_how_the_weights_were_loaded_is_in_the_log() -> None:
+    assert told(MAPPED, CACHE).buffers.mode == "mmap"
+    assert told("load_tensors: CPU model buffer size = 100.00 MiB").buffers.mode == "read"
+    assert told(CACHE).buffers.mode == ""
+
+
 def test_the_highest_counts() -> None:
     """What it took once it takes again; what comes back is what it has now."""
     meter = told()

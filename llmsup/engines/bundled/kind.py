@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from attrs import frozen
 
+from ...config.load_modes import LoadMode
 from ...errors import SetupError
 from ..address import UnixAddress
 from ..kind import Machine, Wanted
@@ -56,6 +57,9 @@ class Bundled(LlamaCpp):
             return f"xllamacpp {importlib.metadata.version('xllamacpp')}"
         except importlib.metadata.PackageNotFoundError:
             return ""
+
+    async def all_modes(self, program: tuple[str, ...], machine: Machine) -> tuple[LoadMode, ...]:
+        return ("mmap", "read")  # older xllamacpp takes "direct" for "read"
 
     async def command_line(self, start: ServerStart, machine: Machine) -> Launch:
         return launch(start)

@@ -35,8 +35,10 @@ class Command(Kind):
     def estimate(self, spec: ModelSpec, found: Found) -> Context | None:
         """Return None for a model's own command, about which nothing is known.
 
-        For a GGUF under an [engines.NAME] table it assumes that the table starts some llama.cpp.
+        For a GGUF under an [engines.NAME] table it assumes that the table starts some llama.cpp, which isn't told how
+        to load it.
         """
+        spec = evolve(spec, load_mode="auto")
         return None if spec.command else context(with_file(spec, found, projector_of(spec, found)), found.facts)
 
     def locate(self, wanted: Wanted, machine: Machine) -> tuple[str, ...] | None:

@@ -14,6 +14,7 @@ from ..launch import Launch
 from . import NAME
 from .corrections import Corrected, corrections
 from .flags import FlagSet, check_args, render
+from .load_mode import words_for
 
 # Internal to llama.cpp, so nothing depends on it: with this variable (any number will do) llama-server takes us for its
 # router. It then prints lines `cmd_child_to_router:state:{...}` on its standard output, with the progress of the load,
@@ -131,8 +132,10 @@ def words_of(
         corrected = _checked(start.spec, flag_set, _OWNED)
     with problems.noting():
         rendered = render(start.spec, flag_set, threads=start.threads)
+    with problems.noting():
+        loading = words_for(start.spec, flag_set)
     problems.check()
     # The user's arguments come last: llama-server uses the last value of a flag given twice.
     place = ("--model", str(start.model), "--host", str(start.socket), "--alias", alias)
-    words = (*place, *rendered.words, *corrected.words)
+    words = (*place, *rendered.words, *loading, *corrected.words)
     return words, {**rendered.body_defaults, **corrected.sampling}, corrected

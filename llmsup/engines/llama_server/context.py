@@ -13,6 +13,7 @@ from ...config.schema import MiB, ModelSpec
 from ...units import Bytes
 from ..context import AUTO_SLOTS, BATCH, UBATCH, Context, Flash
 from .given import FALSE, MOST, TRUE, Given
+from .load_mode import maps
 
 _CACHE_RAM = 8192
 """MiB that its prompt cache may use by default (tools/server/server.cpp)."""
@@ -63,6 +64,7 @@ def context(spec: ModelSpec, facts: Facts, environ: Mapping[str, str] | None = N
         embeddings=embeddings,
         draft_type_k=given.text("--spec-draft-type-k") or "f16",
         draft_type_v=given.text("--spec-draft-type-v") or "f16",
+        mapped=maps(spec, environ),
         cache_ram=_cache_ram(given, spec),
     )
 

@@ -12,21 +12,11 @@ from ...config.schema import ModelSpec
 from ...errors import Collected, SetupError
 from ..sampling import FIELD_OF, FIELDS, Field, body_value, read_flag
 from .flags import FlagSet
+from .load_mode import SWITCHES
 
 # Flags whose effect is the default in every build that doesn't know them, with the number of words they take.
 _SO_ANYWAY = {"--cont-batching": 0, "--defrag-thold": 1}
 
-# The switches that --load-mode replaced (b10734 still accepted them, b11053 doesn't): what each sets for mmap, mlock
-# and direct I/O.
-_LOAD_SWITCHES: Mapping[str, Mapping[str, bool]] = {
-    "--mmap": {"mmap": True},
-    "--no-mmap": {"mmap": False},
-    "--mlock": {"mlock": True},
-    "--direct-io": {"dio": True},
-    "-dio": {"dio": True},
-    "--no-direct-io": {"dio": False},
-    "-ndio": {"dio": False},
-}
 _LOAD_MODES: Mapping[str, tuple[str, ...]] = {
     "auto": (),
     "none": ("--no-mmap",),
@@ -86,7 +76,7 @@ def _split(args: tuple[str, ...], tell: Callable[[str, str], None]) -> list[str]
 
 def _load_mode(words: list[str], flag_set: FlagSet, tell: Callable[[str, str], None]) -> list[str]:
     """Turn old switches into --load-mode, or the reverse; several switches make one mode."""
-    switches = [word for word in words if flag_in(word) in _LOAD_SWITCHES]
+    switches = [word for word in words if flag_in(word) in SWITCHES]
     modes = [word for word in words if canonical(flag_in(word)) == "--load-mode"]
     now = flag_set.pick(("--load-mode", "-lm"))
     if switches and not modes and now and not all(flag_in(word) in flag_set.flags for word in switches):
@@ -109,7 +99,7 @@ def _mode(switches: list[str]) -> str:
     """Return the mode that old switches add up to; "" if that is the default."""
     said: dict[str, bool] = {}
     for word in switches:
-        said.update(_LOAD_SWITCHES[flag_in(word)])
+        said.update(SWITCHES[flag_in(word)])
     if said.get("dio"):
         return "dio"
     if said.get("mlock"):

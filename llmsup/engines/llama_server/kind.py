@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ...config.engine_words import AUTO
+from ...config.load_modes import LoadMode
 from ...config.schema import EngineSpec
 from ..finding import find_program, names_program
 from ..kind import Machine, Wanted
@@ -13,6 +14,7 @@ from ..launch import Launch
 from . import NAME
 from .command_line import ServerStart, launch
 from .llama_cpp import LlamaCpp
+from .load_mode import modes
 
 
 class LlamaServer(LlamaCpp):
@@ -29,6 +31,9 @@ class LlamaServer(LlamaCpp):
             return (found,) if found else None
         words = _words(table)
         return find_program(wanted.spec, words, machine, machine.remedy if words[0] == NAME else "")
+
+    async def all_modes(self, program: tuple[str, ...], machine: Machine) -> tuple[LoadMode, ...]:
+        return modes(await machine.probe.flag_set(Path(program[0])))
 
     async def command_line(self, start: ServerStart, machine: Machine) -> Launch:
         return launch(start, await machine.probe.flag_set(Path(start.program[0])))

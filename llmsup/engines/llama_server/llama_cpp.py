@@ -8,6 +8,7 @@ from pathlib import Path
 from attrs import evolve
 
 from ...catalog.found import Found
+from ...config.load_modes import LoadMode
 from ...config.schema import ModelSpec
 from ...errors import Collected
 from ..context import Context
@@ -17,6 +18,7 @@ from ..kind import Kind, Machine, Wanted
 from ..launch import Launch
 from .command_line import ServerStart
 from .context import context
+from .load_mode import own_words
 from .model_file import projector_of, with_file
 
 
@@ -58,6 +60,13 @@ class LlamaCpp(Kind):
         problems.check()
         projector = self.projector(spec, found) if found else None
         return evolve(launch, env={**share.env, **launch.env}, projector=projector)
+
+    async def load_modes(self, wanted: Wanted, program: tuple[str, ...], machine: Machine) -> tuple[LoadMode, ...]:
+        return () if own_words(wanted.spec, program) else await self.all_modes(program, machine)
+
+    @abstractmethod
+    async def all_modes(self, program: tuple[str, ...], machine: Machine) -> tuple[LoadMode, ...]:
+        """Return the ways to load the weights that this kind's program has flags for; as `load_modes`."""
 
     @abstractmethod
     async def command_line(self, start: ServerStart, machine: Machine) -> Launch:

@@ -24,6 +24,7 @@ class Ask:
         granted: Its memory is reserved.
         decided: Set when it may start, or never may.
         refusal: Why it never may.
+        ahead: How many bytes of its files were read ahead while it waited.
     """
 
     model: Model
@@ -35,6 +36,7 @@ class Ask:
     granted: bool = False
     decided: trio.Event = field(factory=trio.Event, init=False)
     refusal: str = field(default="", init=False)
+    ahead: int = field(default=0, init=False)
 
     @property
     def first(self) -> float:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
 import trio
 
 from ...catalog.entry import Entry
+from ...config.load_modes import LoadMode
 from ...memory.cost.cost import Cost, cost, prompts
+from ...memory.cost.load_mode import Choice, Load, Measured, Plan, choose
 from ...memory.cost.load_speed import Speed
 from ...memory.cost.store import FootprintStore
 from ...units import Bytes, format_bytes
 from ..model.model import Model
 from ..model.run import Run
+from .warmth import Warmth
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +43,29 @@ class CostSource(Protocol):
     def load_seconds(self, model: Model) -> float | None:
         """Seconds that its last load took, with the engine build seen by the last `cost`; None if there was none."""
 
+    def expected_seconds(self, model: Model, most: int | None = None) -> float | None:
+        """Seconds that its next load should take, by what of its file is in the page cache; None if that can't be told.
+
+        Args:
+            most: How many bytes of its file can be there by then; None: as many as there are now.
+        """
+
+    async def cached_share(self, model: Model) -> float | None:
+        """The share of its files that is in the page cache, 0 to 1; None if that can't be told."""
+
+    async def plan(self, model: Model, *, spare: int) -> Plan:
+        """How its weights are to be loaded now. `spare`: the bytes of memory that nobody else wants."""
+
     def loaded(self, model: Model, run: Run, seconds: float, size: int) -> None:
-        """Remember that a load of `size` bytes took `seconds`."""
+        """Remember that a load of `size` bytes took `seconds`, and tell the run."""
 
     def keep(self, model: Model, run: Run) -> None:
         """Remember what a run has cost."""
+
+
+async def no_choice(_entry: Entry) -> Sequence[LoadMode]:
+    """There is one way to load."""
+    return ()
 
 
 class MeasuredCosts:
@@ -54,13 +75,24 @@ class MeasuredCosts:
         store: What was measured before.
         build: Identifies the build of the engine that a model gets, as a text that differs when the build does; "" if
             that is unknown. May read the disk.
+        modes: The ways to load a model's weights that its engine can be asked for, the usual one first.
+        warmth: What of models' files is in the page cache.
     """
 
-    def __init__(self, store: FootprintStore, build: Callable[[Entry], str]) -> None:
+    def __init__(
+        self,
+        store: FootprintStore,
+        build: Callable[[Entry], str],
+        modes: Callable[[Entry], Awaitable[Sequence[LoadMode]]] = no_choice,
+        warmth: Warmth | None = None,
+    ) -> None:
+        self.warmth = warmth or Warmth()
         self._store = store
         self._build = build
+        self._modes = modes
         self._told: dict[tuple[str, int], int] = {}
         self._builds: MutableMapping[Model, str] = WeakKeyDictionary()
+        self._keys: MutableMapping[Model, tuple[Entry, str, str]] = WeakKeyDictionary()
         self._runs: MutableMapping[Run, tuple[str, Bytes]] = WeakKeyDictionary()  # the key of each, and its prompts
 
     @property
@@ -71,11 +103,13 @@ class MeasuredCosts:
         """Load the saved measurements; save new ones every minute and at the end."""
         if problem := await trio.to_thread.run_sync(self._store.load):
             log.warning("%s", problem)
-        task_status.started()
         try:
-            while True:
-                await trio.sleep(60)
-                await self._save()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.warmth.run)
+                task_status.started()
+                while True:
+                    await trio.sleep(60)
+                    await self._save()
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
                 await self._save()
@@ -86,6 +120,7 @@ class MeasuredCosts:
 
     async def cost(self, model: Model) -> Cost:
         self._builds[model] = await trio.to_thread.run_sync(self._build, model.served)
+        await self.warmth.now(model)
         if model.run is not None:
             self._runs[model.run] = self._remembered_as(model)
         return self._cost(model)
@@ -93,9 +128,40 @@ class MeasuredCosts:
     def load_seconds(self, model: Model) -> float | None:
         return self._store.load_seconds(self._key(model))
 
+    def expected_seconds(self, model: Model, most: int | None = None) -> float | None:
+        share, found = self.warmth.share(model), model.entry.found
+        if share is None or found is None or not found.size:
+            return None
+        loads = self._store.loads(self._key(model))
+        return loads.expected(loads.last, share if most is None else min(share, most / found.size))
+
+    async def cached_share(self, model: Model) -> float | None:
+        return await self.warmth.recent(model)
+
+    async def plan(self, model: Model, *, spare: int) -> Plan:
+        entry, needs, key = model.served, model.estimate, self._key(model)
+        cached, able = await self.warmth.now(model), await self._modes(entry)
+        if entry.spec.load_mode == "auto":
+            room = spare >= max(self._cost(model).bytes, needs.total if needs else 0)
+            choice = choose(self._store.loads(key), able, cached=cached, room=room)
+        elif entry.spec.load_mode in able:
+            choice = Choice(entry.spec.load_mode, "its config says so")
+        else:  # the user's own words win, or it is a command that isn't told
+            choice = Choice()
+        if choice.tries:
+            self._store.trying(key, choice.mode)
+        if choice.mode in ("read", "direct"):
+            log.info("%s: its weights are loaded by %r: %s", model.spec.name, choice.mode, choice.why)
+        private = choice.mode in ("read", "direct") or (needs is not None and not needs.context.mapped)
+        mapped = 0 if private or needs is None else needs.mapped
+        return Plan(choice.mode, choice.why, cached, mapped, private, choice.tries)
+
     def loaded(self, model: Model, run: Run, seconds: float, size: int) -> None:
         key, _ = self._runs.get(run) or self._remembered_as(model)
-        self._store.loaded(key, seconds, size)
+        mode = run.plan.mode or (run.engine.meter.buffers.mode if run.engine else "")
+        self._store.loaded(key, seconds, size, mode, run.plan.cached)
+        if model.entry.found is not None and size > 0 and seconds > 0:
+            run.load = Measured(Load(size, seconds, run.plan.cached), mode, run.plan.why)
 
     async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
         """The engine build is looked up once for each model, and afterwards only by `cost`."""
@@ -134,5 +200,10 @@ class MeasuredCosts:
         return self._key(model), prompts(model.estimate)
 
     def _key(self, model: Model) -> str:
-        alike = f"{model.served.launched!r} {self._builds.get(model, '')}"
-        return hashlib.sha256(alike.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        served, build = model.served, self._builds.get(model, "")
+        entry, of, key = self._keys.get(model, (None, "", ""))
+        if entry is not served or of != build:
+            alike = f"{served.launched!r} {build}"
+            key = hashlib.sha256(alike.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+            self._keys[model] = (served, build, key)
+        return key

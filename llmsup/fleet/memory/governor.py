@@ -27,9 +27,11 @@ from .ask import Ask
 from .costs import CostSource
 from .decisions import Decisions
 from .grant import Grant
+from .read_ahead import ReadAhead
 from .reclaim import Monitor, until_returned
 from .relief import Relieving
 from .view import MemoryView
+from .warmth import Warmth
 
 AGAIN = 1.0
 """Seconds after which waiting loads are decided about again even if nothing has changed; sooner where a decision says
@@ -50,11 +52,14 @@ class Governor(MemoryView):
         records: The last decisions, and their effects.
     """
 
-    def __init__(self, config: LiveConfig, monitor: Monitor, costs: CostSource, events: Events) -> None:
+    def __init__(
+        self, config: LiveConfig, monitor: Monitor, costs: CostSource, events: Events, warmth: Warmth | None = None
+    ) -> None:
         super().__init__(config, monitor, costs)
         self.records = Decisions(events)
         self._relieving = Relieving(self._ledger)
         self._woken = trio.Event()
+        self._ahead = ReadAhead(self._spare_for, monitor.change, warmth or Warmth())
         self._again = math.inf  # when time alone may change a decision (trio time)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -119,6 +124,7 @@ class Governor(MemoryView):
             await self._wait_for_room(Ask(model, cost, model.run.began))
             grant = self._ledger.of(model)
             assert grant is not None
+            model.run.plan = await self._costs.plan(model, spare=self._spare(but=grant))
             yield grant
         finally:
             if grant := self._ledger.of(model):
@@ -133,12 +139,35 @@ class Governor(MemoryView):
         try:
             self._decide()
             self.wake()  # a waiting load is decided about again even if nothing else changes
-            await ask.decided.wait()
+            if not ask.decided.is_set():
+                await self._wait(ask)
             if ask.refusal:
                 raise ModelTooLarge(ask.refusal, hint="Give it a smaller ctx_size, or raise [memory] limit.")
         finally:
             self._asks.pop(ask.model, None)
             ask.model.queue.shortage = ""
+
+    async def _wait(self, ask: Ask) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._ahead.go, ask)
+            await ask.decided.wait()
+            nursery.cancel_scope.cancel()
+
+    def _spare_for(self, ask: Ask) -> int:
+        """How much of its file may be read ahead: nothing while another load needs the disk."""
+        own = self._ledger.of(ask.model)
+        return 0 if any(each.loading for each in self._ledger if each is not own) else self._spare(but=own)
+
+    def _spare(self, but: Grant | None = None) -> int:
+        """How many bytes of memory nobody wants: what is available, less half of the reserve and what loads in progress
+        are still going to take; 0 under pressure, or if that can't be told. `but`: whose load doesn't count.
+        """
+        machine = self.machine()
+        if machine.level != "normal" or machine.host.available is None:
+            return 0
+        loading = (each for each in self._ledger if each.loading and each is not but)
+        pending = sum(max(each.cost - each.gives_back, 0) for each in loading)
+        return max(machine.host.available - machine.host.reserve // 2 - pending, 0)
 
     async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
         """What loading each of some models would cost."""

@@ -89,16 +89,36 @@ class MemoryView:
         return dearest_first(self._loaded_models(now), now, self.rules)
 
     def _loaded_models(self, now: float) -> list[LoadedModel]:
+        left = self._left
         return [
-            each.loaded(now, self.load_seconds(each.model), self._rivals.of(each.model.spec.name))
+            each.loaded(now, self.load_seconds(each.model, left), self._rivals.of(each.model.spec.name))
             for each in self._ledger
         ]
 
-    def load_seconds(self, model: Model) -> float:
-        """Seconds that loading it takes: what its last load took, else what its size and all loads so far suggest."""
+    @property
+    def _left(self) -> int | None:
+        """How many bytes of a model's file could stay in the page cache if it were unloaded now: what is available,
+        less what waiting loads are going to take; None if that isn't known.
+        """
+        available = self.machine().host.available
+        return None if available is None else max(available - sum(ask.bytes for ask in self.asks), 0)
+
+    def load_seconds(self, model: Model, most: int | None = None) -> float:
+        """Seconds that loading it takes: by what of its file is in the page cache, as far as that is known; else what
+        its last load took; else what its size and all loads so far suggest.
+
+        Args:
+            most: How many bytes of its file can be in the page cache by then; None: as many as now.
+        """
+        if (expected := self._costs.expected_seconds(model, most)) is not None:
+            return expected
         if model.load_seconds is not None:
             return model.load_seconds
         return self._costs.speed.expected(self._size(model))
+
+    async def cached_share(self, model: Model) -> float | None:
+        """The share of a model's files that is in the page cache, 0 to 1; None if that can't be told."""
+        return await self._costs.cached_share(model)
 
     def _size(self, model: Model) -> int:
         """The bytes read to load it: its file's size, or what it asks for if it has no file."""

@@ -18,6 +18,7 @@ from .outcome import (
     PortTaken,
     ProjectorRefused,
     ShutDown,
+    TimedOut,
     TooLarge,
     Unloaded,
     as_error,
@@ -45,6 +46,12 @@ def settle(model: Model, run: Run, outcome: Outcome) -> None:
         case PortTaken() if (tries := model.ports_tried + 1) < ports.TRIED:
             model.ports_tried, model.intent = tries, intent.once_more()
             model.become(State.UNLOADED, f"{outcome.message} Starting again on another port.")
+        case FailedToStart() | TimedOut() | Crashed() | OutOfMemory() if (
+            run.plan.tries and run.engine and run.loaded_at is None
+        ):
+            model.intent = intent.once_more()  # it was our idea, which isn't tried again (`memory.cost.load_mode`)
+            again = f"Its weights were to be loaded by {run.plan.mode!r}, which was a try. Starting it as before."
+            model.become(State.UNLOADED, f"{outcome.message} {again}")
         case OutOfResources():  # nothing is wrong with the model: no cool-down
             if not intent.no_eviction:  # an explicit load gets the error, and can be asked for again
                 intent = intent.load_over()
@@ -52,12 +59,8 @@ def settle(model: Model, run: Run, outcome: Outcome) -> None:
             model.backoff.briefly()
             model.become(State.UNLOADED, str(outcome))
             model.queue.refuse(as_error(outcome))
-        case OutOfMemory() if run.loaded_at is None and not model.oom_retry:
-            model.oom_retry, model.intent = True, intent.once_more()  # with more room
-            model.become(State.UNLOADED, f"{outcome.message} Trying once more, with more room.")
         case OutOfMemory() if run.loaded_at is None:
-            model.oom_retry = False
-            _fail(model, _given_up(outcome, "That was the second try."))
+            _starve(model, outcome)
         case ProjectorRefused():
             model.give_up_projector(outcome.message)
             model.intent = intent.once_more()
@@ -71,6 +74,16 @@ def settle(model: Model, run: Run, outcome: Outcome) -> None:
                 model.become(State.UNLOADED, outcome.message)
         case failure:
             _fail(model, failure)
+
+
+def _starve(model: Model, death: OutOfMemory) -> None:
+    """It ran out of memory while it was loaded, for the first or the second time."""
+    model.oom_retry = not model.oom_retry
+    if model.oom_retry:
+        model.intent = model.intent.once_more()  # with more room
+        model.become(State.UNLOADED, f"{death.message} Trying once more, with more room.")
+    else:
+        _fail(model, _given_up(death, "That was the second try."))
 
 
 def _given_up(death: Crash, verdict: str) -> FailedToStart:

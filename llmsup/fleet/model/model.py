@@ -17,6 +17,7 @@ from ...engines.kinds import KINDS
 from ...engines.registry import Kinds
 from ...errors import EngineBadAnswer, EngineDied, Error, ModelFailed, ModelNotLoaded
 from ...memory.cost.estimate import Estimate, estimate
+from ...memory.cost.load_mode import Measured
 from ...process.logbook import LogBook
 from ...process.ring import Events
 from ...process.watched import Watched
@@ -55,6 +56,8 @@ class Model(Watched):
         run: The current run, from the moment a load is wanted until the engine is gone; None if there is none.
         load_seconds: How long its last load took, in seconds, in this run of llmsup or an earlier one; None if it was
             never loaded with this file, these settings and this engine.
+        last_load: How fast that was and how it was done; None if there was none since llmsup started, or if the size of
+            its file isn't known.
         crashes: How often one of its engines died or hung since llmsup started.
         failure: Why it is `failed`.
         intent: What is wanted of it apart from serving requests, and why.
@@ -82,6 +85,7 @@ class Model(Watched):
         self.since = trio.current_time()
         self.run: Run | None = None
         self.load_seconds: float | None = None
+        self.last_load: Measured | None = None
         self.crashes = 0
         self.failure: Failure | None = None
         self.backoff = Backoff()

@@ -15,6 +15,7 @@ from ...catalog.entry import Entry
 from ...engines.launch import Launch
 from ...engines.pool import ConnectionPool
 from ...errors import Error, StillRunning
+from ...memory.cost.load_mode import Measured, Plan
 from ...memory.cost.meter import Meter
 from ...memory.policy.decision import Decision
 from ...process.activity import ActivitySample
@@ -101,6 +102,8 @@ class Run:
     Attributes:
         began: When it began, which is before the engine was started (trio time).
         first_line: How many lines the model's log book had by then: those after them belong to this run.
+        plan: How its weights are loaded, once that is decided.
+        load: How fast that was; None until it is ready, or if its size isn't known.
         engine: The engine, once there is one.
         loaded_at: When it became ready (trio time).
         measured_at: When it was last measured (trio time).
@@ -117,6 +120,8 @@ class Run:
     def __init__(self, first_line: int = 0) -> None:
         self.began = trio.current_time()
         self.first_line = first_line
+        self.plan = Plan()
+        self.load: Measured | None = None
         self.engine: Engine | None = None
         self.loaded_at: float | None = None
         self.measured_at: float | None = None

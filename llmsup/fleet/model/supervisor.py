@@ -52,7 +52,7 @@ class Supervisor:
                     await self._pause()
                     async with self._admission.admit(self._model) as grant:
                         self._model.become(State.STARTING, f"there is memory for it, and {self._wanted()}")
-                        async with self._start(self._model.served, self._model.book) as engine:
+                        async with self._start(self._model.served.loaded_by(run.plan.mode), self._model.book) as engine:
                             await self._run(run, engine, grant)
                 except Error as error:  # not admitted, or not started: a running engine doesn't raise, it ends
                     run.end(not_started(error))
@@ -90,6 +90,7 @@ class Supervisor:
 
     async def _run(self, run: Run, engine: Engine, grant: Grant) -> None:
         run.engine, model = engine, self._model
+        engine.meter.file, engine.meter.private = run.plan.mapped, run.plan.private
         async with trio.open_nursery() as nursery:
             nursery.start_soon(engine.pump)
             nursery.start_soon(engine.pool.run)
@@ -103,9 +104,11 @@ class Supervisor:
                 model.load_seconds = run.loaded_at - began
                 model.failure, model.oom_retry, model.ports_tried = None, False, 0
                 model.intent = model.intent.load_over()
-                loaded = f"loaded in {format_seconds(model.load_seconds)}, pid {engine.pid}"
-                model.become(State.READY, loaded)
                 grant.ready()
+                model.last_load = run.load
+                rate = f" at {run.load}" if run.load else ""
+                loaded = f"loaded in {format_seconds(model.load_seconds)}{rate}, pid {engine.pid}"
+                model.become(State.READY, loaded)
                 model.history.note("load", loaded)
                 model.events.write("load", model=model.spec.name, seconds=round(model.load_seconds, 3))
                 nursery.start_soon(watch_health, run, engine, model.spec, model.book)

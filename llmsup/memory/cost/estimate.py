@@ -52,6 +52,11 @@ class Estimate:
     engine: Bytes = ENGINE
 
     @property
+    def mapped(self) -> Bytes:
+        """The part that is mapped from the file: it counts as well, but the system may drop it and read it again."""
+        return self.weights if self.context.mapped else Bytes(0)
+
+    @property
     def total(self) -> Bytes:
         """All parts together."""
         parts = (self.weights, self.kv, self.recurrent, self.compute, self.projector, self.draft, self.engine)

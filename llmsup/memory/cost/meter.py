@@ -62,6 +62,16 @@ class Buffers:
         if len(self._sizes) < 1000 or key in self._sizes:
             self._sizes[key] = size
 
+    def __bool__(self) -> bool:
+        """Whether the log has told of any."""
+        return bool(self._sizes)
+
+    @property
+    def mode(self) -> str:
+        """How the weights were loaded: "mmap" if some are mapped, else "read"; "" if the log doesn't say."""
+        weights = [device for _, _, device, kind in self._sizes if kind == "model"]
+        return ("mmap" if self.mapped else "read") if weights else ""
+
     @property
     def mapped(self) -> Bytes:
         """What is mapped of the model's file, in bytes."""
@@ -84,10 +94,14 @@ class Meter:
 
     Attributes:
         buffers: What its log says.
+        file: What it should have mapped of its file, in bytes: counts where neither its log nor the system says.
+        private: Its weights are read or locked: whatever the system calls files of it can't be dropped.
         devices: What it has on devices with their own memory, by their pools, at the last measurement.
     """
 
     buffers: Buffers = Factory(Buffers)
+    file: int = 0
+    private: bool = False
     devices: Amounts = field(default=ZERO, init=False)
     _own: int = field(default=0, init=False)
     _mapped: int | None = field(default=None, init=False)
@@ -103,10 +117,12 @@ class Meter:
         """Record a measurement. `devices`: what it has on devices with their own memory; None: as much as before."""
         if devices is not None:
             self.devices = devices
-        self._now = Bytes(footprint.held + self.devices.total)
+        files = footprint.droppable
+        held = footprint.held + (files or 0 if self.private else 0)
+        self._now = Bytes(held + self.devices.total)
         self._own = max(self._own, self._now)
-        if footprint.droppable is not None:
-            self._mapped = footprint.droppable
+        if files is not None:
+            self._mapped = 0 if self.private else files
             self._most_mapped = max(self._most_mapped, self._mapped)
 
     @property
@@ -133,7 +149,7 @@ class Meter:
         """
         if self._now is None:
             return None
-        mapped = self.buffers.mapped if self._mapped is None else self._mapped
+        mapped = self._told_mapped if self._mapped is None else self._mapped
         return Bytes(self._most_own + mapped)
 
     @property
@@ -141,7 +157,7 @@ class Meter:
         """What it takes when no other engine shares its file, in bytes: for the next run. None: not measured yet."""
         if self._now is None:
             return None
-        return Bytes(self._most_own + max(self.buffers.mapped, self._most_mapped))
+        return Bytes(self._most_own + max(self._told_mapped, self._most_mapped))
 
     def started(self) -> None:
         """Record that it is ready: the values so far are what it takes at its start. Only the first call counts."""
@@ -162,6 +178,15 @@ class Meter:
         return max(self._at_start, Bytes(self.peak - prompts))
 
     @property
+    def _told_mapped(self) -> int:
+        """What it has mapped by its log; where that has no buffers at all and the system doesn't say: what it should
+        have mapped.
+        """
+        if self.private:
+            return 0
+        return self.buffers.mapped if self.buffers or self._mapped is not None else self.file
+
+    @property
     def _most_own(self) -> int:
         # Untouched pages may still be used later, so the engine's own figure counts if it is higher.
-        return max(self._own, self.buffers.own)
+        return max(self._own, self.buffers.own + (self.buffers.mapped if self.private else 0))

@@ -14,6 +14,7 @@ from attrs import evolve, field, frozen
 from ...process.atomic import write_atomic
 from ...units import Bytes
 from ..amounts import ZERO, Amounts
+from .load_mode import Load, Loads
 from .load_speed import Speed
 
 FORMAT = 1
@@ -33,6 +34,7 @@ class _Seen:
     at: float
     seconds: float = 0.0
     devices: dict[str, int] = field(factory=dict)
+    loads: Loads = field(factory=Loads)
 
     def believed(self) -> _Seen:
         """The same without impossible values."""
@@ -41,10 +43,15 @@ class _Seen:
             self.at,
             self.seconds if 0 < self.seconds < _ABSURD_SECONDS else 0.0,
             {pool: size for pool, size in self.devices.items() if 0 < size <= self.bytes},
+            self.loads.believed(_sound),
         )
 
 
 _NOTHING = _Seen(0, 0.0)
+
+
+def _sound(load: Load) -> bool:
+    return 0 < load.bytes < _ABSURD and 0 < load.seconds < _ABSURD_SECONDS
 
 
 @frozen
@@ -104,6 +111,11 @@ class FootprintStore:
         seen = self._seen.get(key)
         return (seen.seconds or None) if seen is not None else None
 
+    def loads(self, key: str) -> Loads:
+        """What is known of its loads, by mode."""
+        seen = self._seen.get(key)
+        return seen.loads if seen is not None else Loads()
+
     def devices(self, key: str) -> Amounts:
         """What of that was on devices with their own memory."""
         seen = self._seen.get(key)
@@ -117,12 +129,27 @@ class FootprintStore:
             there = {pool: devices[pool] for pool in devices}
             self._note(evolve(self._seen.pop(key, _NOTHING), bytes=size, devices=there), key)
 
-    def loaded(self, key: str, seconds: float, size: int) -> None:
-        """Record how long a load took, and so how fast the machine was; `size`: the bytes that were read for it."""
+    def loaded(self, key: str, seconds: float, size: int, mode: str = "", cached: float | None = None) -> None:
+        """Record how long a load took, and so how fast the machine was.
+
+        Args:
+            size: The bytes that were read for it.
+            mode: How it was done; "" if that isn't known.
+            cached: The share of that which was in the page cache before; None if that isn't known.
+        """
         if 0 < seconds < _ABSURD_SECONDS:
+            seen = evolve(self._seen.pop(key, _NOTHING), seconds=round(seconds, 3))
             if 0 < size < _ABSURD:
                 self.speed = self.speed.seen(size, seconds)
-            self._note(evolve(self._seen.pop(key, _NOTHING), seconds=round(seconds, 3)), key)
+                if mode:
+                    share = None if cached is None else round(cached, 3)
+                    seen = evolve(seen, loads=seen.loads.seen(mode, Load(size, max(seen.seconds, 0.001), share)))
+            self._note(seen, key)
+
+    def trying(self, key: str, mode: str) -> None:
+        """Record that a mode is being tried, whatever comes of it."""
+        seen = self._seen.pop(key, _NOTHING)
+        self._note(evolve(seen, loads=seen.loads.trying(mode)), key)
 
     def _note(self, seen: _Seen, key: str) -> None:
         self._seen[key] = evolve(seen, at=round(time.time(), 3))

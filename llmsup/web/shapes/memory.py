@@ -197,6 +197,20 @@ class Context(TypedDict):
     served: int | None
 
 
+class NextLoad(TypedDict):
+    """What the next load is expected to be like.
+
+    Attributes:
+        seconds: How long it takes, with what is in the page cache now.
+        mode: `load_mode`.
+        cached_share: How much of the file is there, from 0 to 1; null: that can't be told.
+    """
+
+    seconds: float | None
+    mode: str
+    cached_share: float | None
+
+
 class ModelMemory(RunningFacts):
     """Why a model is where it is; see `RunningEntry`, too.
 
@@ -209,6 +223,7 @@ class ModelMemory(RunningFacts):
 
     state: State
     since: float | None
+    next_load: NextLoad
     counts: Counts
     min_residency: float | None
     loaded: Loaded | None

@@ -151,6 +151,23 @@ class ModelList(TypedDict):
     last_id: str | None
 
 
+class LoadFacts(TypedDict):
+    """How a model was loaded, the last time.
+
+    Attributes:
+        mode: How its weights came into memory; null: that isn't known.
+        bytes_per_second: How fast.
+        cached_share: How much of its file was in the page cache before, from 0 to 1.
+        why: Why in that way.
+    """
+
+    mode: str | None
+    bytes: int
+    bytes_per_second: int
+    cached_share: float | None
+    why: str | None
+
+
 class RunningFacts(TypedDict):
     """A model that has an engine or is getting one; see `RunningEntry`."""
 
@@ -165,6 +182,7 @@ class RunningFacts(TypedDict):
     last_used: float | None
     expires_at: float | None
     load_seconds: float | None
+    load: LoadFacts | None
     footprint_bytes: int | None
     footprint_source: Source | None
     priority: Priority
