@@ -15,7 +15,8 @@ ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 
 """Addresses that a server can listen on but a client can't call, and what to call instead."""
 
 _BEGINNINGS = {
-    *("models", "health", "running", "upstream", "logs", "memory", "events", "metrics", "usage", "bridge", "catalog"),
+    *("models", "health", "running", "upstream", "logs", "memory", "events", "metrics", "usage", "bridge", "prompts"),
+    "catalog",
     *("unload", "reload-config", "api/models", "api/events", "api/metrics", "api/profiles", "api/performance"),
     *("api/captures", "api/inflight", "openapi.json"),
 }
