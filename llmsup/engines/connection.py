@@ -189,11 +189,17 @@ class Connection:
             await trio.aclose_forcefully(self._stream)
 
     async def _receive(self) -> None:
-        response = self._response
+        response, quick = self._response, self._quick
         try:
             data: bytes | bytearray | None = None
-            if self._quick is not None and response.began:  # an answer never begins at once
-                data = self._quick.receive_now()
+            if quick is not None and response.began:  # an answer never begins at once
+                data = quick.receive_now()
+            if data is None and quick is not None and self._patience == inf:
+                try:
+                    data = await quick.receive_some(READ)
+                except trio.ClosedResourceError:
+                    if quick.closed or self._patience == inf:
+                        raise  # else the engine has just ended, and this starts over with a deadline
             if data is None:
                 data = await self._within_patience(lambda: self._stream.receive_some(READ))
         except (trio.BrokenResourceError, trio.ClosedResourceError):

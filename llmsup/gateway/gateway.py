@@ -20,7 +20,7 @@ from ..process import quick_log
 from ..process.watched import Watched
 from ..units import Bytes, Seconds
 from .access import RequestGuard
-from .activity import Activity, Record
+from .activity import Activity
 from .api.dialect import GET, Asked, Route
 from .body import AT_ONCE, JsonBody, Turn, read_json, written
 from .exchange import Exchange, Order
@@ -221,20 +221,22 @@ class Gateway(Watched):
 class _Passage:
     """One request in progress. A class, because a decorated generator costs each request several more switches."""
 
+    _exchange: Exchange | None = None
+    _reply: Reply | None = None
+    _here = False  # it needs no engine
+    _caller = ANYBODY
+    _tally: Tally | None = None
+    _meter: Meter | None = None
+    _inside = False
+    _number = 0  # for `Activity`; 0 as long as it has no model
+    _model = "-"
+    _status = 0
+
     def __init__(self, gateway: Gateway, head: RequestHead, chunks: AsyncIterable[bytes]) -> None:
         self._gateway = gateway
         self._head = head
         self._chunks = chunks
         self._share = gateway.room.share()
-        self._exchange: Exchange | None = None
-        self._here: Reply | None = None
-        self._caller = ANYBODY
-        self._tally: Tally | None = None
-        self._meter: Meter | None = None
-        self._inside = False
-        self._record: Record | None = None
-        self._model = "-"
-        self._status = 0
         self._began = trio.current_time()
 
     async def __aenter__(self) -> Reply:
@@ -260,7 +262,7 @@ class _Passage:
         gateway.active += 1
         if route.here is not None:
             reply = await gateway.answer_here(head, route, self._chunks, self._share, caller)
-            self._status, self._here = reply.status, reply
+            self._status, self._reply, self._here = reply.status, reply, True
             return reply
         if caller.name and head.method not in GET:
             tally = gateway.usage.of(caller.name)
@@ -274,12 +276,11 @@ class _Passage:
             order.backend.keep(order.keep)
             self._status = order.instead.status
             return order.instead
-        record = self._record = gateway.activity.began(head, self._model)
+        self._number = gateway.activity.began(head, self._model, self._began)
         self._exchange = Exchange(gateway.fleet, order, body, gateway.server.loading_comments)
         del body  # the exchange lets it go as soon as it can
-        reply = await self._exchange.reply()
+        reply = self._reply = await self._exchange.reply()
         self._status = reply.status
-        record.content_type = _content_type(reply)
         return reply
 
     async def __aexit__(
@@ -290,18 +291,20 @@ class _Passage:
         try:
             if self._exchange is not None:
                 await self._exchange.close()
-            if self._here is not None and isinstance(self._here.body, AsyncGeneratorType):
-                await self._here.body.aclose()  # it may hold a connection
+            if self._here and self._reply is not None and isinstance(self._reply.body, AsyncGeneratorType):
+                await self._reply.body.aclose()  # it may hold a connection
         finally:
             self._share.release()
             self._gateway.active -= 1
             self._gateway.notify()
             status, cause = self._end(error or self._broke)
-            if self._record is not None:
-                self._gateway.activity.ended(self._record, self._status or status, cause)
+            now = trio.current_time()
+            if self._number:
+                type_ = self._reply.content_type if self._reply is not None else ""
+                self._gateway.activity.ended(self._number, now, self._status or status, type_, cause)
             outcome = f"{self._status} cut short ({cause})" if self._status and cause else status or cause
             method, path = self._head.method, _printable(self._head.path)
-            seconds = trio.current_time() - self._began
+            seconds = now - self._began
             if self._tally is not None:
                 tokens = self._meter.tokens if self._meter is not None else None
                 self._tally.leave(seconds, tokens, good=0 < self._status < HTTPStatus.BAD_REQUEST)
@@ -344,10 +347,6 @@ def _path(head: RequestHead, route: Route, fields: JsonBody | MultipartBody | No
     if target:
         return target.encode()
     return head.raw_path if route.path.endswith("/*") else route.path.encode()
-
-
-def _content_type(reply: Reply) -> str:
-    return next((value.decode("latin-1") for name, value in reply.headers if name.lower() == b"content-type"), "")
 
 
 def _query(head: RequestHead) -> bytes:

@@ -100,6 +100,14 @@ class Reply:
     lines: bytes | None = None
     length: int = 0
 
+    @property
+    def content_type(self) -> str:
+        """The header of that name; "" if there is none."""
+        for name, value in self.headers:
+            if len(name) == 12 and name.lower() == b"content-type":
+                return value.decode("latin-1")
+        return ""
+
 
 def whole_reply(status: int, headers: Headers, body: bytes) -> Reply:
     """Make a reply from a complete body; `headers` must not include the length."""
