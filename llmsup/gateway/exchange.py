@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from functools import partial
 
 import trio
-from attrs import define
 
 from ..engines.connection import Disconnected
 from ..engines.http import HeaderLines, Headers, Payload
@@ -38,9 +37,8 @@ def _gone(_run: BackendRun) -> Payload:
     raise RuntimeError("the body has been sent, and is no longer there")
 
 
-@define(kw_only=True)
 class Order:
-    """What a client wants from an engine.
+    """What a client wants from an engine. Most want nothing unusual, so only what differs is set.
 
     Attributes:
         backend: What serves it.
@@ -59,10 +57,6 @@ class Order:
         keep: What replaces the model's ttl from this request on, in seconds; None for nothing.
     """
 
-    backend: Backend
-    method: str
-    target: bytes
-    headers: HeaderLines
     dialect: Dialect = OPENAI
     translation: Translation | None = None
     prepare: Callable[[BackendRun], Awaitable[Callable[[BackendRun], Payload]]] | None = None
@@ -74,7 +68,13 @@ class Order:
     keep: Seconds | None = None
     client: str = ""
     meter: Meter | None = None
-    sent: Callable[[], None] = _nothing
+    sent: Callable[[], None] = staticmethod(_nothing)
+
+    def __init__(self, backend: Backend, method: str, target: bytes, headers: HeaderLines) -> None:
+        self.backend = backend
+        self.method = method
+        self.target = target
+        self.headers = headers
 
 
 class Exchange:
@@ -84,6 +84,11 @@ class Exchange:
         trouble: Why the rest of the answer was lost, even if an event has told the client.
     """
 
+    trouble: Error | None = None
+    _relayed: AnswerBody | TranslatedBody | None = None
+    _answer: Answer | None = None
+    _run: BackendRun | None = None
+
     def __init__(
         self, fleet: Fleet, order: Order, body: Callable[[BackendRun], Payload], loading_comments: Seconds
     ) -> None:
@@ -92,10 +97,6 @@ class Exchange:
         self._order = order
         self._body = body
         self._comments = loading_comments if order.streaming and order.dialect.gives_signs else NEVER
-        self.trouble: Error | None = None
-        self._relayed: AnswerBody | TranslatedBody | None = None
-        self._answer: Answer | None = None
-        self._run: BackendRun | None = None
         self._lease: BackendLease = self._enter()
 
     def _enter(self) -> BackendLease:

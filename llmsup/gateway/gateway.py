@@ -10,6 +10,7 @@ from types import AsyncGeneratorType, TracebackType
 
 import trio
 
+from ..catalog.resolver import Match
 from ..config.live import LiveConfig
 from ..config.schema import Server
 from ..engines.http import Buffer, Payload, header_lines
@@ -82,55 +83,56 @@ class Gateway(Watched):
         self, head: RequestHead, route: Route, chunks: AsyncIterable[bytes], share: Share, caller: Caller
     ) -> tuple[Order, Callable[[BackendRun], Payload]]:
         """What is wanted of which model, and what makes the body for its engine."""
-        limit = self.server.max_body
         if route.model != "body":
             return await self._plain_order(head, route, chunks, share, caller)
-        data = await read_body(head, chunks, limit, share)
+        data = await read_body(head, chunks, self.server.max_body, share)
         fields = await self._fields(head, data)
         name = self._model_name(head, fields)
-        match = await (self.fleet.known(name) if caller.models is None else caller.known(self.fleet, name))
-        backend = self.fleet.backend(match.id)
-        make, translation, prepare, instead = as_is(data), None, None, None
-        if isinstance(fields, JsonBody):
-            body = fields if route.request is None else route.request(fields)
-            if route.answer is not None:
-                translation = route.answer(fields)
-                translation.model = self.fleet.models.get(match.id)
-            if route.wants_context is not None and (model := self.fleet.models.get(match.id)) is not None:
-                model.note_wanted_context(route.wants_context(fields))
-            if isinstance(body, Reply):
-                instead = body
-                if route.keeps and wanted_keep(fields) == Seconds(0):
-                    check_admin(caller)  # it asks for nothing but an unload
-            else:
-                make = edited(body, backend.spec, match.preset, samples=route.samples)
-                if route.prepare is not None and (model := self.fleet.models.get(match.id)) is not None:
-                    prepare = prepared(route, fields, body, model, match.preset)
-        elif isinstance(fields, MultipartBody) and backend.spec.upstream_model:
-            make = as_is(fields.renamed(backend.spec.upstream_model))
-        if translation is None:
-            headers = head.lines_for_engine(unpacked=True)
-        else:  # we have to read the answer, so it must not be compressed
+        if caller.models is not None:
+            await caller.known(self.fleet, name)
+        match, backend = self.fleet.served_lately(name) or await self.fleet.served(name)
+        order = Order(backend, head.method, _target(head, route, fields), head.lines_for_engine(unpacked=True))
+        order.dialect = route.dialect
+        order.client = caller.identity or f"address {head.client}"
+        order.sent = share.release
+        if head.query:
+            order.loads = may_load(head)
+        if isinstance(fields, MultipartBody) and backend.spec.upstream_model:
+            return order, as_is(fields.renamed(backend.spec.upstream_model))
+        if not isinstance(fields, JsonBody):
+            return order, as_is(data)
+        order.streaming = route.streams(fields)
+        if route.keeps and caller.admin:  # one client without that must not take a model from the others
+            order.keep = wanted_keep(fields)
+        else:
+            order.ttl = wanted_ttl(fields)
+        if route.translates:
+            make = self._translated(order, fields, route, match, head)
+            if order.instead is not None and route.keeps and wanted_keep(fields) == Seconds(0):
+                check_admin(caller)  # it asks for nothing but an unload
+            return order, make
+        return order, edited(fields, backend.spec, match.preset, samples=route.samples)
+
+    def _translated(
+        self, order: Order, fields: JsonBody, route: Route, match: Match, head: RequestHead
+    ) -> Callable[[BackendRun], Payload]:
+        """Complete an order of an API that engines don't speak; returns what makes their body."""
+        model = self.fleet.models.get(match.id)
+        body = fields if route.request is None else route.request(fields)
+        if route.answer is not None:
+            order.translation = route.answer(fields)
+            order.translation.model = model
+            # We have to read the answer, so it must not be compressed.
             plain = [header for header in head.headers if header[0] != b"accept-encoding"]
-            headers = header_lines(for_engine(plain, unpacked=True))
-        keeps = route.keeps and caller.admin  # one client without that must not take a model from the others
-        order = Order(
-            backend=backend,
-            method=head.method,
-            target=_path(head, route, fields) + _query(head),
-            dialect=route.dialect,
-            translation=translation,
-            prepare=prepare,
-            instead=instead,
-            headers=headers,
-            loads=may_load(head),
-            streaming=isinstance(fields, JsonBody) and route.streams(fields),
-            ttl=wanted_ttl(fields) if isinstance(fields, JsonBody) and not keeps else Seconds(0),
-            keep=wanted_keep(fields) if isinstance(fields, JsonBody) and keeps else None,
-            client=caller.identity or f"address {head.client}",
-            sent=share.release,
-        )
-        return order, make
+            order.headers = header_lines(for_engine(plain, unpacked=True))
+        if route.wants_context is not None and model is not None:
+            model.note_wanted_context(route.wants_context(fields))
+        if isinstance(body, Reply):
+            order.instead = body
+            return as_is(b"")
+        if route.prepare is not None and model is not None:
+            order.prepare = prepared(route, fields, body, model, match.preset)
+        return edited(body, order.backend.spec, match.preset, samples=route.samples)
 
     async def _plain_order(
         self, head: RequestHead, route: Route, chunks: AsyncIterable[bytes], share: Share, caller: Caller
@@ -144,19 +146,16 @@ class Gateway(Watched):
             await caller.known(self.fleet, name)
         data = await read_body(head, chunks, self.server.max_body, share, raw=True)
         backend = self.fleet.backend(self.fleet.resolve(name).id)
-        order = Order(
-            backend=backend,
-            method=head.method,
-            target=path + _query(head),
-            dialect=route.dialect,
-            headers=header_lines(for_engine(head.headers) + switching(head.headers))
-            if route.model == "path"
-            else head.lines_for_engine(unpacked=False),
-            looks=only_looks(route, head, path, backend.spec.idle_paths),
-            loads=may_load(head),
-            client=caller.identity or f"address {head.client}",
-            sent=share.release,
-        )
+        if route.model == "path":
+            headers = header_lines(for_engine(head.headers) + switching(head.headers))
+        else:
+            headers = head.lines_for_engine(unpacked=False)
+        order = Order(backend, head.method, path + _query(head), headers)
+        order.dialect = route.dialect
+        order.client = caller.identity or f"address {head.client}"
+        order.sent = share.release
+        order.looks = only_looks(route, head, path, backend.spec.idle_paths)
+        order.loads = may_load(head)
         return order, as_is(data)
 
     async def answer_here(
@@ -171,8 +170,11 @@ class Gateway(Watched):
 
     async def _fields(self, head: RequestHead, data: Buffer) -> JsonBody | MultipartBody | None:
         """Parse the body. JSON is assumed unless a form is declared: people forget curl's -H."""
-        kind, _, rest = head.header(b"content-type").partition(";")
-        if kind.strip().lower() != "multipart/form-data":
+        rest = head.known.form
+        if rest is None:
+            kind, _, rest = head.header(b"content-type").partition(";")
+            rest = head.known.form = (rest or ";") if kind.strip().lower() == "multipart/form-data" else ""
+        if not rest:
             if not data and head.parameter("model"):
                 return None
             return JsonBody(data) if len(data) <= AT_ONCE else await read_json(data, self._turn)
@@ -347,6 +349,18 @@ def _path(head: RequestHead, route: Route, fields: JsonBody | MultipartBody | No
     if target:
         return target.encode()
     return head.raw_path if route.path.endswith("/*") else route.path.encode()
+
+
+def _target(head: RequestHead, route: Route, fields: JsonBody | MultipartBody | None) -> bytes:
+    """Path and query, as the engine is asked for them; found once for all heads that are alike, if the body has no say
+    in it.
+    """
+    target = head.known.target
+    if target is None:
+        target = _path(head, route, fields) + _query(head)
+        if not callable(route.target):
+            head.known.target = target
+    return target
 
 
 def _query(head: RequestHead) -> bytes:
