@@ -73,15 +73,17 @@ class Connection:
         """
         written = headers if isinstance(headers, HeaderLines) else header_lines(headers)
         self._response.begin(method, upgrading=written.upgrading)
-        pieces = body if isinstance(body, tuple) else (body,)
-        size = sum(map(len, pieces)) if len(pieces) > 1 else len(pieces[0])
+        size = sum(map(len, body)) if isinstance(body, tuple) else len(body)
         length = b"content-length: %d\r\n" % size if size or method not in _BODILESS else b""
         head = b"%b %b%b%b%b\r\n" % (method.encode(), target, self._opening, written.text, length)
         try:
             if size <= READ:
-                await self._send(b"".join((head, *pieces)))
+                message = b"".join((head, *body)) if isinstance(body, tuple) else head + body
+                sent = 0 if self._quick is None else self._quick.send_now(message)
+                if sent < len(message):
+                    await self._send(memoryview(message)[sent:])
             else:  # don't copy a body that may be hundreds of megabytes
-                for piece in (head, *pieces):
+                for piece in (head, *body) if isinstance(body, tuple) else (head, body):
                     await self._send(piece)
         except trio.BrokenResourceError:
             pass  # it refused the body; if it has said why, `head` will read that
@@ -151,7 +153,7 @@ class Connection:
     @property
     def readable(self) -> bool:
         """Whether it can be read. If it is idle, the engine has then closed it (or talks out of turn)."""
-        return self._socket is not None and self._socket.readable
+        return self._socket is not None and bool(self._socket.look())
 
     def engine_ended(self) -> None:
         """Note that the engine has ended by itself: what it sent can still be read, but with little further waiting."""

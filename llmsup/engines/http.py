@@ -62,9 +62,11 @@ class Again:
         place: The index of Content-Length among them.
         before: The same as they are written, up to the length's digits ...
         after: ... and from there on.
+        type: The Content-Type among them.
     """
 
     headers: Headers | None = None
     place: int = 0
     before: bytes = b""
     after: bytes = b""
+    type: str = ""

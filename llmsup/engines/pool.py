@@ -70,9 +70,14 @@ class Answer:
         """After status 101: send bytes of the other protocol. Raises what trio's streams raise."""
         await self._connection.transmit(data)
 
+    def end(self) -> bool:
+        """Return the connection to the pool if the answer is complete; else returns False, and it must be closed."""
+        return self._pool.keep(self._connection)
+
     async def close(self) -> None:
         """Return the connection to the pool if the answer is complete; else close it, which stops the engine's work."""
-        await self._pool.release(self._connection)
+        if not self._pool.keep(self._connection):
+            await self._connection.close()
 
 
 class ConnectionPool:
@@ -132,7 +137,8 @@ class ConnectionPool:
             OutOfResources: The system refuses us a connection.
             EngineBadAnswer: The engine sent something that is not HTTP.
         """
-        connection, dead = self._pick()
+        dead: list[Connection] = []
+        connection = self._pick(dead) if self._idle else None
         for corpse in dead:
             await corpse.close()
         if connection is not None:
@@ -173,17 +179,18 @@ class ConnectionPool:
         self._busy.add(connection)
         return connection
 
-    def _pick(self) -> tuple[Connection | None, list[Connection]]:
-        """Return the newest kept connection that is still open, and those that must be closed. Does no I/O."""
-        dead = self._old()
+    def _pick(self, dead: list[Connection]) -> Connection | None:
+        """Return the newest kept connection that is still open; adds those that must be closed to `dead`."""
+        if self._idle[0][0] + MAX_IDLE <= trio.current_time():
+            dead += self._old()
         while self._idle:
             _, connection = self._idle.pop()
             if connection.readable:
                 dead.append(connection)
                 continue
             self._busy.add(connection)
-            return connection, dead
-        return None, dead
+            return connection
+        return None
 
     def _old(self) -> list[Connection]:
         """Take out the connections that were idle for too long; they are the first in the list."""
@@ -192,14 +199,16 @@ class ConnectionPool:
             old.append(self._idle.pop(0)[1])
         return old
 
-    async def release(self, connection: Connection) -> None:
-        """Take a connection back, to keep it if it can carry another request, else to close it."""
+    def keep(self, connection: Connection) -> bool:
+        """Take a connection back, to keep it if it can carry another request; returns False if it must be closed."""
         self._busy.discard(connection)
-        if connection.reusable and not self._closed and len(self._idle) < MOST_IDLE:
-            self._idle.append((trio.current_time(), connection))
+        idle = self._idle
+        if not connection.reusable or self._closed or len(idle) >= MOST_IDLE:
+            return False
+        idle.append((self.heard, connection))  # the engine, too, has counted since then
+        if len(idle) == 1:
             self._kept.set()
-        else:
-            await connection.close()
+        return True
 
     def engine_ended(self) -> None:
         """Note that the engine has ended by itself, and let no more requests in.

@@ -27,23 +27,26 @@ class Response:
 
     def __init__(self) -> None:
         self._last: tuple[Template, AnswerHead, Again] | None = None
+        self._reset()
         self.begin("")
 
     def begin(self, method: str, *, upgrading: bool = False) -> None:
         """A request goes out. `upgrading`: it asks for another protocol, so an answer with status 101 is one."""
-        self._parser: httptools.HttpResponseParser | None = None  # made when it is needed
-        self._method = method
-        self._headers: Headers = []
         self.head: AnswerHead | None = None
+        self.complete = self.began = self.keep_alive = False
+        self._method = method
+        self._upgrading = upgrading
+        if self._parser is not None or self._body:  # else the last answer has left nothing else behind
+            self._reset()
+
+    def _reset(self) -> None:
+        self._parser: httptools.HttpResponseParser | None = None  # made when it is needed
+        self._headers: Headers = []
         self._body: list[bytes] = []
-        self.complete = False
-        self.began = False
         self._until_close = False
         self.ended_by_closing = False
-        self.keep_alive = False
         self._reason = b""
         self._framing = 0
-        self._upgrading = upgrading
         self.rest = b""
 
     def at_hand(self) -> bytes | None:

@@ -113,12 +113,21 @@ class Exchange:
         return self.trouble is None and self._relayed is not None and self._relayed.whole
 
     async def close(self) -> None:
-        """Close the engine's connection and end the lease. Works in a cancelled task."""
+        """Close the engine's connection, or keep it for another request, and end the lease. Works in a cancelled
+        task.
+        """
         try:
             if self._answer is not None:
                 await self._answer.close()
         finally:
             self._lease.__exit__()
+
+    def close_at_once(self) -> bool:
+        """As `close`, if the engine's connection is kept; else returns False, and `close` must be called."""
+        if self._answer is None or not self._answer.end():
+            return False
+        self._lease.__exit__()
+        return True
 
     def forget(self) -> None:
         """Let go of the body, which knows this exchange: else each request would leave a dozen objects to the garbage

@@ -291,7 +291,7 @@ class _Passage:
         if not self._inside:
             return
         try:
-            if self._exchange is not None:
+            if self._exchange is not None and not self._exchange.close_at_once():
                 await self._exchange.close()
             if self._here and self._reply is not None and isinstance(self._reply.body, AsyncGeneratorType):
                 await self._reply.body.aclose()  # it may hold a connection

@@ -90,6 +90,7 @@ class Reply:
         tunnel: With status 101: carries bytes between the client's connection and the engine's until either ends.
         lines: The headers as they are written, if they include Content-Length and that is known.
         length: The Content-Length's value, if `lines` is set.
+        type: The Content-Type's, if `lines` is set.
     """
 
     status: int
@@ -99,14 +100,12 @@ class Reply:
     tunnel: Callable[[Duplex], Awaitable[None]] | None = None
     lines: bytes | None = None
     length: int = 0
+    type: str = ""
 
     @property
     def content_type(self) -> str:
         """The header of that name; "" if there is none."""
-        for name, value in self.headers:
-            if len(name) == 12 and name.lower() == b"content-type":
-                return value.decode("latin-1")
-        return ""
+        return self.type if self.lines is not None else content_type(self.headers)
 
 
 def whole_reply(status: int, headers: Headers, body: bytes) -> Reply:
@@ -166,6 +165,7 @@ def reply_again(head: AnswerHead, again: Again, body: AsyncIterator[bytes]) -> R
         name = again.headers[again.place][0]
         again.before = b"".join(lines[: again.place]) + name + b": "
         again.after = b"\r\n" + b"".join(lines[again.place + 1 :])
+        again.type = content_type(again.headers)
     headers, digits = again.headers.copy(), head.digits
     headers[again.place] = (headers[again.place][0], digits)
     return Reply(
@@ -175,7 +175,16 @@ def reply_again(head: AnswerHead, again: Again, body: AsyncIterator[bytes]) -> R
         reason=head.reason,
         lines=b"%b%b%b" % (again.before, digits, again.after),
         length=int(digits),
+        type=again.type,
     )
+
+
+def content_type(headers: Headers) -> str:
+    """Return the header of that name; "" if there is none."""
+    for name, value in headers:
+        if len(name) == 12 and name.lower() == b"content-type":
+            return value.decode("latin-1")
+    return ""
 
 
 @lru_cache(1024)  # engines always send the same few

@@ -92,7 +92,7 @@ class Model(Watched):
 
     def _requests_changed(self) -> None:
         """One request more or less among several in flight doesn't change any decision about memory."""
-        if self.awaited:  # most often nobody does, and this is called twice for each request
+        if self._changed is not None or self._lent:  # most often nobody waits, and each request calls this twice
             self.notify(minor=self.queue.in_flight > 1 and not self.queue.waiting)
 
     @property
@@ -146,11 +146,13 @@ class Model(Watched):
             Error: Its last start failed, for this reason; it will be tried again after a cool-down.
         """
         self._check()
-        if self._failed_lately is not None:
-            raise self.told_of(self._failed_lately)
+        if self.state is State.FAILED and (failure := self._failed_lately) is not None:
+            raise self.told_of(failure)
         now = trio.current_time()
         self.demand.asked(now, self.load_seconds)
-        return self.queue.enter(Seconds(min(ttl, self.spec.max_ttl)), client, now)
+        if ttl:
+            ttl = Seconds(min(ttl, self.spec.max_ttl))
+        return self.queue.enter(ttl, client, now)
 
     def keep(self, seconds: Seconds) -> None:
         """Have this run unloaded after it has been idle for so long, at most `max_ttl`, instead of its `ttl`; 0 is as

@@ -15,6 +15,8 @@ from ...units import Seconds, format_seconds
 from .run import Run
 from .turns import Turns
 
+_AT_ONCE = Seconds(0)
+
 
 def _nobody(_waited: Seconds) -> None:
     pass
@@ -125,7 +127,9 @@ class RequestQueue:
     @property
     def would_wait(self) -> bool:
         """Whether a request that comes now has to wait, even if only behind others."""
-        return self.paused or not self._serves or bool(self._queue) or not self._has_room
+        run, limit = self._run, self.limit  # in one go: it is asked for each request
+        full = limit and len(self._served) >= limit
+        return run is None or self.paused or bool(full) or run.outcome is not None or bool(self._queue.all)
 
     def waiting_of(self, client: str) -> int:
         """How many requests of one client wait."""
@@ -166,7 +170,9 @@ class RequestQueue:
         """
         lease = Lease(self, ttl, client, trio.current_time() if now is None else now)
         if self._run is not None and not self.would_wait:
-            self._begin(lease, self._run, Seconds(0))
+            self._served.add(lease)
+            lease.served_by = self._run
+            self.begun(_AT_ONCE)
         else:
             (self._later if self.paused else self._queue).add(lease)
         self._changed()
@@ -184,15 +190,17 @@ class RequestQueue:
         """End a lease. One from a run that has ended is no longer counted."""
         if lease in self._served:
             self._served.discard(lease)
-            self.last_used = trio.current_time()
-            self.kept_until = max(self.kept_until, self.last_used + lease.ttl)
-            if self._run is not None:
-                self._run.first_served = self._run.first_served or self.last_used
+            now = self.last_used = trio.current_time()
+            if now + lease.ttl > self.kept_until:
+                self.kept_until = now + lease.ttl
+            run = self._run
+            if run is not None and not run.first_served:
+                run.first_served = now
         elif lease in self._queue:
             self._queue.remove(lease)
         elif lease in self._later:
             self._later.remove(lease)
-        if self._queue:
+        if self._queue.all:
             self._serve()
         else:
             self._changed()
