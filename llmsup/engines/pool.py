@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from ..process.clock import clock
 from ..process.shortage import insist
 from ..units import Seconds
 from .address import LOCAL, Address
@@ -55,6 +56,11 @@ class Answer:
             self._pool.heard = trio.current_time()
         return body
 
+    def whole(self) -> bytes | None:
+        """Return the body if all of it has arrived, so that nothing is left to be read; else None."""
+        connection = self._connection
+        return (connection.at_hand() or b"") if connection.complete else None
+
     @property
     def ended_by_closing(self) -> bool:
         """Whether only the closed connection marked the body's end, so that a truncated one looks complete."""
@@ -89,6 +95,7 @@ class ConnectionPool:
 
     def __init__(self, open_stream: Callable[[], Awaitable[trio.abc.Stream]], opening: bytes = LOCAL) -> None:
         """`opening`: the header lines that every request begins with (`Address.opening`)."""
+        self._now = clock()
         self._opening = opening
         self._open_stream = open_stream
         self._idle: list[tuple[float, Connection]] = []
@@ -155,7 +162,7 @@ class ConnectionPool:
         try:
             await connection.send(method, target, headers, body)
             head = await connection.head()
-            self.heard = trio.current_time()
+            self.heard = self._now()
             return Answer(self, connection, head)
         except BaseException:
             self._busy.discard(connection)
@@ -181,7 +188,7 @@ class ConnectionPool:
 
     def _pick(self, dead: list[Connection]) -> Connection | None:
         """Return the newest kept connection that is still open; adds those that must be closed to `dead`."""
-        if self._idle[0][0] + MAX_IDLE <= trio.current_time():
+        if self._idle[0][0] + MAX_IDLE <= self._now():
             dead += self._old()
         while self._idle:
             _, connection = self._idle.pop()
@@ -194,7 +201,7 @@ class ConnectionPool:
 
     def _old(self) -> list[Connection]:
         """Take out the connections that were idle for too long; they are the first in the list."""
-        now, old = trio.current_time(), []
+        now, old = self._now(), []
         while self._idle and self._idle[0][0] + MAX_IDLE <= now:  # the same sum that `run` sleeps until
             old.append(self._idle.pop(0)[1])
         return old
@@ -205,7 +212,7 @@ class ConnectionPool:
         idle = self._idle
         if not connection.reusable or self._closed or len(idle) >= MOST_IDLE:
             return False
-        idle.append((self.heard, connection))  # the engine, too, has counted since then
+        idle.append((self._now(), connection))
         if len(idle) == 1:
             self._kept.set()
         return True

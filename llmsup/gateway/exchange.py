@@ -18,7 +18,7 @@ from ..units import NEVER, Seconds, format_seconds
 from .answer_body import AnswerBody, EventsBody
 from .api.dialect import Dialect, Translation
 from .api.openai import OPENAI
-from .message import Reply, for_client, reply_again, switching, whole_reply
+from .message import Reply, Whole, for_client, reply_again, switching, whole_reply
 from .metering import Meter, MeteredBody
 from .translated import OF_BODY, TranslatedBody, put
 from .tunnel import relay
@@ -154,7 +154,9 @@ class Exchange:
         assert self._answer is not None
         answer = self._answer
         if (again := answer.head.again) is not None and self._order.translation is None and not answer.streams:
-            return reply_again(answer.head, again, self._body_of(answer))
+            # Only answers that have come as a whole are told apart so.
+            whole = answer.whole() if self._order.meter is None else None
+            return reply_again(answer.head, again, self._body_of(answer) if whole is None else Whole(whole))
         headers, tunnel = for_client(answer.headers), None
         if self._order.translation is not None:
             return await self._translated(answer, headers, self._order.translation)

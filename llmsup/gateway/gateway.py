@@ -18,6 +18,7 @@ from ..errors import AdminRequired, Error, InvalidJson, ModelNotFound, ModelRequ
 from ..fleet.backend import BackendRun
 from ..fleet.fleet import Fleet
 from ..process import quick_log
+from ..process.clock import clock
 from ..process.watched import Watched
 from ..units import Bytes, Seconds
 from .access import RequestGuard
@@ -45,6 +46,7 @@ class Gateway(Watched):
     Attributes:
         guard: Checks keys and origins; `exchange` calls it, and front ends use it for their other paths.
         activity: Which requests engines work on, and the last that are done.
+        clock: Tells trio's time.
         active: The number of requests in progress, from the first byte to the last.
         room: The memory for their bodies.
         fleet: The models.
@@ -57,6 +59,7 @@ class Gateway(Watched):
         super().__init__()
         self.routes = routes or Routes()
         self.guard = guard
+        self.clock = clock()
         self.rescan: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint
         self.active = 0
         self.activity = Activity()
@@ -239,7 +242,7 @@ class _Passage:
         self._head = head
         self._chunks = chunks
         self._share = gateway.room.share()
-        self._began = trio.current_time()
+        self._began = gateway.clock()
 
     async def __aenter__(self) -> Reply:
         try:
@@ -253,7 +256,7 @@ class _Passage:
         caller = self._caller = gateway.guard.check(head)
         if gateway.fleet.closing:
             raise ShuttingDown("llmsup is shutting down.")
-        route = gateway.routes.of(head)
+        route = head.known.route or gateway.routes.of(head)
         if route.control:
             check_admin(caller)
         if route.model == "path" and head.method in ("GET", "HEAD"):
@@ -296,24 +299,30 @@ class _Passage:
             if self._here and self._reply is not None and isinstance(self._reply.body, AsyncGeneratorType):
                 await self._reply.body.aclose()  # it may hold a connection
         finally:
+            gateway, exchange = self._gateway, self._exchange
             self._share.release()
-            self._gateway.active -= 1
-            self._gateway.notify()
-            status, cause = self._end(error or self._broke)
-            now = trio.current_time()
+            gateway.active -= 1
+            gateway.notify()
+            if error is None and (exchange is None or exchange.trouble is None):
+                status, cause = self._status, ""
+            else:
+                status, cause = self._end(error or self._broke)
+            now = gateway.clock()
             if self._number:
                 type_ = self._reply.content_type if self._reply is not None else ""
-                self._gateway.activity.ended(self._number, now, self._status or status, type_, cause)
+                gateway.activity.ended(self._number, now, self._status or status, type_, cause)
             outcome = f"{self._status} cut short ({cause})" if self._status and cause else status or cause
-            method, path = self._head.method, _printable(self._head.path)
+            known = self._head.known
+            if not known.shown:
+                known.shown = f"{self._head.method} {_printable(self._head.path)}"
             seconds = now - self._began
             if self._tally is not None:
                 tokens = self._meter.tokens if self._meter is not None else None
                 self._tally.leave(seconds, tokens, good=0 < self._status < HTTPStatus.BAD_REQUEST)
             whose = f" for {self._caller.name}" if self._caller.name else ""
-            quick_log.info(log, f"{method} {path} {self._model}{whose}: {outcome} in {seconds:.3f} s")
-            if self._exchange is not None:
-                self._exchange.forget()
+            quick_log.info(log, f"{known.shown} {self._model}{whose}: {outcome} in {seconds:.3f} s")
+            if exchange is not None:
+                exchange.forget()
 
     @property
     def _broke(self) -> Error | None:

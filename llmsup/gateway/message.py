@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, Self
 from urllib.parse import parse_qs
 
 from attrs import define, field
@@ -34,13 +34,12 @@ class RequestHead:
     headers: Headers
     client: str = ""
     known: Known = field(init=False, factory=Known, eq=False, repr=False)  # so that a changed copy begins with nothing
-    _first: dict[bytes, bytes] = field(init=False, eq=False, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._first = dict(reversed(self.headers))
+    _first: dict[bytes, bytes] | None = field(init=False, default=None, eq=False, repr=False)  # made when it is needed
 
     def header(self, name: bytes) -> str:
         """Return the first header of that (lower case) name, or ""."""
+        if self._first is None:
+            self._first = dict(reversed(self.headers))
         value = self._first.get(name)
         return "" if value is None else value.decode("latin-1")
 
@@ -49,7 +48,7 @@ class RequestHead:
         head = object.__new__(RequestHead)  # a third of the time that a call takes, with `known` to be made in vain
         head.method, head.path, head.raw_path = self.method, self.path, self.raw_path
         head.query, head.headers, head.client, head.known = self.query, headers, self.client, self.known
-        head._first = dict(reversed(headers))
+        head._first = None
         return head
 
     def lines_for_engine(self, *, unpacked: bool) -> HeaderLines:
@@ -108,14 +107,32 @@ class Reply:
         return self.type if self.lines is not None else content_type(self.headers)
 
 
+class Whole(AsyncIterator[bytes]):
+    """A body that is there as a whole.
+
+    Attributes:
+        data: All of it, and b"" once it has been returned.
+    """
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return it."""
+        data, self.data = self.data, b""
+        if not data:
+            raise StopAsyncIteration
+        return data
+
+
 def whole_reply(status: int, headers: Headers, body: bytes) -> Reply:
     """Make a reply from a complete body; `headers` must not include the length."""
-
-    async def once() -> AsyncGenerator[bytes, None]:
-        if body:
-            yield body
-
-    return Reply(status=status, headers=[*headers, (b"content-length", b"%d" % len(body))], body=once())
+    return Reply(status=status, headers=[*headers, (b"content-length", b"%d" % len(body))], body=Whole(body))
 
 
 # RFC 9110 §7.6.1: these concern one connection, not the message.

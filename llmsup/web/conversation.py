@@ -13,6 +13,7 @@ import trio
 
 from ..errors import BadRequest, Error, RequestTimeout, TooManyConnections
 from ..gateway.message import ClientLeft
+from ..process.clock import clock
 from ..units import Seconds
 from . import direct
 from .handover import Handover
@@ -57,6 +58,8 @@ class Conversation:
         self._closing = closing
         self._handover = Handover(roads.hypercorn, ends)
         self._waiting = trio.CancelScope()  # its deadline is the next request's: one for each would cost more
+        self._due = inf  # that deadline: to ask the scope for it takes longer
+        self._now = clock()
         self._reader = HeadReader()
         self._recollection = Recollection()
         self._watching: trio.CancelScope | None = None
@@ -102,7 +105,10 @@ class Conversation:
 
     def _take_time(self) -> None:
         """Remove the deadline."""
-        self._waiting.deadline = inf
+        self._be_done_by(inf)
+
+    def _be_done_by(self, due: float) -> None:
+        self._due = self._waiting.deadline = due
 
     # When there is no room for all...
 
@@ -128,14 +134,14 @@ class Conversation:
 
     async def _next(self, *, first: bool) -> Head | None:
         """Return the next request, or None if there is none (the client has been told what was wrong, if anything)."""
-        self.idle_since = began = trio.current_time()
+        self.idle_since = began = self._now()
         self.answered = not first
         if self._reader.used:
             self._reader = HeadReader()
         reader = self._reader
         due = began + (HEAD_TIME if first else KEEP_ALIVE)
-        if abs(self._waiting.deadline - due) >= GRAIN:
-            self._waiting.deadline = due
+        if not -GRAIN < self._due - due < GRAIN:
+            self._be_done_by(due)
         if self._closing():
             return None
         try:
@@ -145,7 +151,8 @@ class Conversation:
                 if (head := self._recollection.feed(reader, data)) is not None:
                     break
                 if reader.began and not first:
-                    first, self._waiting.deadline = True, trio.current_time() + HEAD_TIME
+                    first = True
+                    self._be_done_by(self._now() + HEAD_TIME)
             else:
                 if reader.began:
                     log.info("a client left in the middle of its request's head")
@@ -153,10 +160,10 @@ class Conversation:
         except BadRequest as error:
             await self._refuse(error)
             return None
-        self._busy_since = trio.current_time()
-        if self.leaving or self._waiting.deadline <= self._busy_since:
+        self._busy_since = now = self._now()
+        if self.leaving or self._due <= now:
             return None  # in this very moment
-        if self._waiting.deadline < self._busy_since + HEAD_TIME:
+        if self._due < now + HEAD_TIME:
             self._take_time()  # else `watch` does so, long before
         self.idle_since = None
         self._wire.ahead = self._recollection.rest

@@ -11,7 +11,7 @@ from ..errors import Error
 from ..gateway.api.dialect import Dialect
 from ..gateway.api.openai import OPENAI
 from ..gateway.error_answer import error_answer
-from ..gateway.message import ClientLeft, Reply
+from ..gateway.message import ClientLeft, Reply, Whole
 from .head import Head
 from .wire import Wire
 
@@ -61,6 +61,8 @@ class Outgoing:
         head = self._head(reply.status, reply.reason, lines + _lines(more), chunked=chunked)
         if bodiless or length == 0:
             await self._send(head, last=True)
+        elif isinstance(reply.body, Whole) and len(reply.body.data) == length:
+            await self._send(head + reply.body.data, last=True)
         elif length is not None:
             await self._send_framed(head, reply.body, length)
         else:

@@ -17,6 +17,7 @@ from ...engines.kinds import KINDS
 from ...engines.registry import Kinds
 from ...errors import EngineBadAnswer, EngineDied, Error, ModelFailed, ModelNotLoaded
 from ...memory.cost.estimate import Estimate, estimate
+from ...process.clock import clock
 from ...process.logbook import LogBook
 from ...process.ring import Events
 from ...process.watched import Watched
@@ -70,6 +71,7 @@ class Model(Watched):
         """`events` receives its loads, unloads and transitions; `kinds` are the kinds of engine it may run on."""
         super().__init__()
         self.entry = self.served = entry
+        self._now = clock()
         self.book = book
         self.events = events or Events()
         self._kinds = kinds
@@ -148,7 +150,7 @@ class Model(Watched):
         self._check()
         if self.state is State.FAILED and (failure := self._failed_lately) is not None:
             raise self.told_of(failure)
-        now = trio.current_time()
+        now = self._now()
         self.demand.asked(now, self.load_seconds)
         if ttl:
             ttl = Seconds(min(ttl, self.spec.max_ttl))

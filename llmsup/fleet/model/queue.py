@@ -11,6 +11,7 @@ from typing import Self
 import trio
 
 from ...errors import Error, InsufficientMemory, QueueTimeout
+from ...process.clock import clock
 from ...units import Seconds, format_seconds
 from .run import Run
 from .turns import Turns
@@ -114,6 +115,7 @@ class RequestQueue:
         self.kept_until = 0.0
         self.limit = limit
         self._changed = changed
+        self._now = clock()
         self._run: Run | None = None
         self._served: set[Lease] = set()
         self._queue: Turns[Lease] = Turns(lambda: self._served)
@@ -168,7 +170,7 @@ class RequestQueue:
             client: Whose request it is.
             now: The trio time, if the caller has just looked at it.
         """
-        lease = Lease(self, ttl, client, trio.current_time() if now is None else now)
+        lease = Lease(self, ttl, client, self._now() if now is None else now)
         if self._run is not None and not self.would_wait:
             self._served.add(lease)
             lease.served_by = self._run
@@ -190,7 +192,7 @@ class RequestQueue:
         """End a lease. One from a run that has ended is no longer counted."""
         if lease in self._served:
             self._served.discard(lease)
-            now = self.last_used = trio.current_time()
+            now = self.last_used = self._now()
             if now + lease.ttl > self.kept_until:
                 self.kept_until = now + lease.ttl
             run = self._run
