@@ -148,26 +148,21 @@ class ConnectionPool:
         connection = self._pick(dead) if self._idle else None
         for corpse in dead:
             await corpse.close()
-        if connection is not None:
+        kept = connection is not None
+        while True:
+            connection = connection or await self._open()
             try:
-                return await self._ask(connection, method, target, headers, body)
-            except Disconnected as gone:
-                if gone.began or self._closed:
+                await connection.send(method, target, headers, body)
+                head = await connection.head()
+            except BaseException as error:
+                self._busy.discard(connection)
+                await connection.close()
+                if not kept or self._closed or not isinstance(error, Disconnected) or error.began:
                     raise
-        return await self._ask(await self._open(), method, target, headers, body)
-
-    async def _ask(
-        self, connection: Connection, method: str, target: bytes, headers: Headers | HeaderLines, body: Payload
-    ) -> Answer:
-        try:
-            await connection.send(method, target, headers, body)
-            head = await connection.head()
-            self.heard = self._now()
-            return Answer(self, connection, head)
-        except BaseException:
-            self._busy.discard(connection)
-            await connection.close()
-            raise
+                connection, kept = None, False
+            else:
+                self.heard = self._now()
+                return Answer(self, connection, head)
 
     async def _open(self) -> Connection:
         if self._closed:

@@ -48,6 +48,12 @@ class Template:
         digits = data[begin:end]
         return (digits, end + len(after)) if end > 0 and digits.isdigit() else None
 
+    def set_length(self, digits: bytes) -> None:
+        """Put the Content-Length of a head that matched into the headers that this was made with, for whoever needs
+        the ones before no longer.
+        """
+        self._headers[self._place] = (self._headers[self._place][0], digits)
+
     def headers(self, digits: bytes) -> Headers:
         """Return the headers of a head that matched, with its own Content-Length."""
         headers = self._headers.copy()

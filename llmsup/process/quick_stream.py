@@ -97,12 +97,14 @@ class QuickStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next bytes; b"" at the end."""
+        own = self.socket
         while True:
-            self._check()
-            await trio.lowlevel.wait_readable(self.socket)
+            if own.fileno() < 0:
+                raise trio.ClosedResourceError
+            await trio.lowlevel.wait_readable(own)
             self._in_a_row = 0
             try:
-                return self.socket.recv(max_bytes or READ)
+                return own.recv(max_bytes or READ)
             except BlockingIOError:
                 continue
             except OSError:

@@ -17,6 +17,7 @@ from .wire import Wire
 
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 _BODILESS = (204, 304)
+_CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 
 class Outgoing:
@@ -46,23 +47,22 @@ class Outgoing:
 
     async def send(self, reply: Reply, more: Headers) -> None:
         """Send a whole reply, with the headers `more` added. What its body raises is passed on to the caller."""
+        if reply.lines is not None and isinstance(reply.body, Whole) and reply.body.data and not self._bodiless:
+            lines = reply.lines + _lines(more) if more else reply.lines
+            await self._send(self._head(reply.status, reply.reason, lines) + reply.body.data, last=True)
+            return
         length: int | None = None
-        if reply.lines is not None:
-            length = reply.length
-        else:
-            for name, value in reply.headers:
-                if len(name) == 14 and name.lower() == b"content-length":
-                    length = int(value)
+        for name, value in reply.headers:
+            if len(name) == 14 and name.lower() == b"content-length":
+                length = int(value)
         bodiless = self._bodiless or reply.status in _BODILESS
         chunked = length is None and not bodiless and not self._old
         if length is None and not bodiless and self._old:
             self.framed, self.closing = False, True
         lines = reply.lines if reply.lines is not None else _lines(reply.headers)
-        head = self._head(reply.status, reply.reason, lines + _lines(more), chunked=chunked)
+        head = self._head(reply.status, reply.reason, lines + _lines(more) + (_CHUNKED if chunked else b""))
         if bodiless or length == 0:
             await self._send(head, last=True)
-        elif isinstance(reply.body, Whole) and len(reply.body.data) == length:
-            await self._send(head + reply.body.data, last=True)
         elif length is not None:
             await self._send_framed(head, reply.body, length)
         else:
@@ -95,7 +95,7 @@ class Outgoing:
     async def refuse(self, error: Error, more: Headers, dialect: Dialect = OPENAI) -> None:
         """Send an error as the API words it, with the headers `more` added."""
         answer = error_answer(error, dialect)
-        head = self._head(answer.status, b"", _lines([*answer.headers, *more]), chunked=False)
+        head = self._head(answer.status, b"", _lines([*answer.headers, *more]))
         await self._send(head if self._bodiless else head + answer.body, last=True)
 
     async def switch(self, headers: Headers) -> None:
@@ -103,16 +103,9 @@ class Outgoing:
         await self._send(b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n" % _lines(headers), last=True)
         self.closing = True
 
-    def _head(self, status: int, reason: bytes, lines: bytes, *, chunked: bool) -> bytes:
-        framing = b"Transfer-Encoding: chunked\r\n" if chunked else b""
+    def _head(self, status: int, reason: bytes, lines: bytes) -> bytes:
         ending = b"Connection: close\r\n" if self.closing else b""
-        return b"HTTP/1.1 %d %b\r\n%b%b%b\r\n" % (
-            status,
-            reason or _PHRASES.get(status, b""),
-            lines,
-            framing,
-            ending,
-        )
+        return b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (status, reason or _PHRASES.get(status, b""), lines, ending)
 
     async def _send(self, data: bytes, *, last: bool = False) -> None:
         self.began = True

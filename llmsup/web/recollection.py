@@ -9,6 +9,9 @@ from .head import Head, HeadReader
 class Recollection:
     """The last head on one connection. One that was refused is never remembered.
 
+    A connection has one request at a time: when the next one comes, nobody needs the last one's head any more, and the
+    next one gets the same objects, with its own Content-Length.
+
     Attributes:
         rest: The bytes that follow the head last returned.
     """
@@ -43,10 +46,9 @@ class Recollection:
         last, template = self._last, self._template
         assert last is not None
         assert template is not None
-        if digits is None:
-            return last
-        headers = template.headers(digits)
-        head = Head(last.method, last.target, last.old, headers, int(digits), last.closing, last.expects)
-        if last.request is not None:
-            head.request = last.request.with_headers(headers)
-        return head
+        if digits is not None:
+            template.set_length(digits)
+            last.length = int(digits)
+            if last.request is not None:
+                last.request.changed()
+        return last
