@@ -141,11 +141,6 @@ class Connection:
         await self._stream.send_all(data)
 
     @property
-    def complete(self) -> bool:
-        """Whether the whole answer has arrived."""
-        return self._response.complete
-
-    @property
     def reusable(self) -> bool:
         """Whether the answer is complete and the engine keeps the connection open for another request."""
         return self._response.complete and self._response.keep_alive

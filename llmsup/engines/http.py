@@ -41,7 +41,8 @@ class AnswerHead:
         streams: It says that the body is an event stream.
         unframed: It doesn't say where the body ends: the end of the connection does.
         digits: Its Content-Length, if `again` is set.
-        again: Set if the connection's last answer had the same head, but for the length.
+        again: Set if the answer has come as a whole, and its head may come again, but for the length: then it will be
+            this same object.
     """
 
     status: int

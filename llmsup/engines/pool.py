@@ -33,20 +33,33 @@ class Answer:
     """An engine's answer: its head, and its body as it arrives.
 
     Attributes:
-        streams: Whether the body is an event stream.
-        head: All of that as it came.
-        unframed: Whether only the end of the connection marks the end of the body.
+        head: Its head.
     """
 
     def __init__(self, pool: ConnectionPool, connection: Connection, head: AnswerHead) -> None:
-        self.status = head.status
-        self.reason = head.reason
-        self.headers = head.headers
-        self.streams = head.streams
-        self.unframed = head.unframed
         self.head = head
         self._pool = pool
         self._connection = connection
+
+    @property
+    def status(self) -> int:
+        """Its status."""
+        return self.head.status
+
+    @property
+    def reason(self) -> bytes:
+        """Its reason phrase."""
+        return self.head.reason
+
+    @property
+    def headers(self) -> Headers:
+        """Its headers."""
+        return self.head.headers
+
+    @property
+    def streams(self) -> bool:
+        """Whether the body is an event stream."""
+        return self.head.streams
 
     async def body(self) -> bytes:
         """Return the next bytes; b"" at the end. Raises whatever `Connection.body` raises."""
@@ -56,10 +69,9 @@ class Answer:
             self._pool.heard = trio.current_time()
         return body
 
-    def whole(self) -> bytes | None:
-        """Return the body if all of it has arrived, so that nothing is left to be read; else None."""
-        connection = self._connection
-        return (connection.at_hand() or b"") if connection.complete else None
+    def whole(self) -> bytes:
+        """Return the body of an answer that has come as a whole (`AnswerHead.again` says so)."""
+        return self._connection.at_hand() or b""
 
     @property
     def ended_by_closing(self) -> bool:

@@ -53,9 +53,3 @@ class Template:
         the ones before no longer.
         """
         self._headers[self._place] = (self._headers[self._place][0], digits)
-
-    def headers(self, digits: bytes) -> Headers:
-        """Return the headers of a head that matched, with its own Content-Length."""
-        headers = self._headers.copy()
-        headers[self._place] = (headers[self._place][0], digits)
-        return headers

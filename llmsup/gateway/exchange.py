@@ -152,11 +152,9 @@ class Exchange:
             return self._order.instead
         await self._ask(run)
         assert self._answer is not None
-        answer = self._answer
-        if (again := answer.head.again) is not None and self._order.translation is None and not answer.streams:
-            # Only answers that have come as a whole are told apart so.
-            whole = answer.whole() if self._order.meter is None else None
-            return reply_again(answer.head, again, self._body_of(answer) if whole is None else Whole(whole))
+        answer, head = self._answer, self._answer.head
+        if (again := head.again) is not None and self._order.translation is None and not head.streams:
+            return reply_again(head, again, self._body_of(answer) if self._order.meter else Whole(answer.whole()))
         headers, tunnel = for_client(answer.headers), None
         if self._order.translation is not None:
             return await self._translated(answer, headers, self._order.translation)

@@ -32,7 +32,7 @@ from .keyring import ANYBODY, Caller
 from .making import as_is, edited, prepared
 from .message import ClientLeft, Reply, RequestHead, for_engine, switching, whole_reply
 from .metering import Meter
-from .reading import read_body
+from .reading import at_hand, read_body
 from .room import Room, Share
 from .routes import Routes, Upstream, may_load, meant, only_looks, split_upstream
 from .usage import Tally, Usage
@@ -88,8 +88,15 @@ class Gateway(Watched):
         """What is wanted of which model, and what makes the body for its engine."""
         if route.model != "body":
             return await self._plain_order(head, route, chunks, share, caller)
-        data = await read_body(head, chunks, self.server.max_body, share)
-        fields = await self._fields(head, data)
+        known, limit = head.known, self._config.now.server.max_body
+        # What nearly always applies is done without a coroutine; else these do the same, and more.
+        data: Buffer | None = at_hand(chunks, limit, share) if known.encoding == "" else None
+        if data is None:
+            data = await read_body(head, chunks, limit, share)
+        if known.form == "" and 0 < len(data) <= AT_ONCE:
+            fields: JsonBody | MultipartBody | None = JsonBody(data)
+        else:
+            fields = await self._fields(head, data)
         name = self._model_name(head, fields)
         if caller.models is not None:
             await caller.known(self.fleet, name)
@@ -245,13 +252,6 @@ class _Passage:
         self._began = gateway.clock()
 
     async def __aenter__(self) -> Reply:
-        try:
-            return await self._enter()
-        except BaseException as error:
-            await self.__aexit__(type(error), error, None)
-            raise
-
-    async def _enter(self) -> Reply:
         head, gateway = self._head, self._gateway
         caller = self._caller = gateway.guard.check(head)
         if gateway.fleet.closing:
@@ -265,27 +265,31 @@ class _Passage:
                 return whole_reply(308, [(b"location", head.raw_path + b"/" + _query(head))], b"")
         self._inside = True
         gateway.active += 1
-        if route.here is not None:
-            reply = await gateway.answer_here(head, route, self._chunks, self._share, caller)
-            self._status, self._reply, self._here = reply.status, reply, True
-            return reply
-        if caller.name and head.method not in GET:
-            tally = gateway.usage.of(caller.name)
-            tally.enter(caller)
-            self._tally = tally
-        order, body = await gateway.order(head, route, self._chunks, self._share, caller)
-        if self._tally is not None:
-            order.meter = self._meter = Meter()
-        self._model = order.backend.spec.name
-        if order.instead is not None and order.keep == Seconds(0):  # to load it, and not to keep it: that is an unload
-            order.backend.keep(order.keep)
-            self._status = order.instead.status
-            return order.instead
-        self._number = gateway.activity.began(head, self._model, self._began)
-        self._exchange = Exchange(gateway.fleet, order, body, gateway.server.loading_comments)
-        del body  # the exchange lets it go as soon as it can
-        reply = self._reply = await self._exchange.reply()
-        self._status = reply.status
+        try:
+            if route.here is not None:
+                reply = await gateway.answer_here(head, route, self._chunks, self._share, caller)
+                self._status, self._reply, self._here = reply.status, reply, True
+                return reply
+            if caller.name and head.method not in GET:
+                tally = gateway.usage.of(caller.name)
+                tally.enter(caller)
+                self._tally = tally
+            order, body = await gateway.order(head, route, self._chunks, self._share, caller)
+            if self._tally is not None:
+                order.meter = self._meter = Meter()
+            self._model = order.backend.spec.name
+            if order.instead is not None and order.keep == Seconds(0):
+                order.backend.keep(order.keep)  # to load it, and not to keep it: that is an unload
+                self._status = order.instead.status
+                return order.instead
+            self._number = gateway.activity.began(head, self._model, self._began)
+            self._exchange = Exchange(gateway.fleet, order, body, gateway.server.loading_comments)
+            del body  # the exchange lets it go as soon as it can
+            reply = self._reply = await self._exchange.reply()
+            self._status = reply.status
+        except BaseException as error:
+            await self.__aexit__(type(error), error, None)
+            raise
         return reply
 
     async def __aexit__(

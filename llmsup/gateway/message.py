@@ -168,7 +168,9 @@ def for_client(headers: Headers) -> Headers:
 
 
 def reply_again(head: AnswerHead, again: Again, body: AsyncIterator[bytes]) -> Reply:
-    """Return the reply for an answer whose head is the connection's last one again, but for the length."""
+    """Return the reply for an answer whose head may come again on its connection, but for the length; `head.headers`
+    and the reply's are then the same lists.
+    """
     if again.headers is None:
         again.headers = for_client(head.headers)
         again.place = next(at for at, (name, _) in enumerate(again.headers) if name.lower() == b"content-length")
@@ -177,7 +179,7 @@ def reply_again(head: AnswerHead, again: Again, body: AsyncIterator[bytes]) -> R
         again.before = b"".join(lines[: again.place]) + name + b": "
         again.after = b"\r\n" + b"".join(lines[again.place + 1 :])
         again.type = content_type(again.headers)
-    headers, digits = again.headers.copy(), head.digits
+    headers, digits = again.headers, head.digits
     headers[again.place] = (headers[again.place][0], digits)
     return Reply(
         status=head.status,

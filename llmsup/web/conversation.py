@@ -175,10 +175,15 @@ class Conversation:
             await self._refuse(TooManyConnections())
             return False
         incoming = self._incoming = Incoming(self._wire, head)
-        outgoing = Outgoing.to(self._wire, head, closing=self.spare or self._closing())
+        closing = head.closing or self.spare or self._closing()
+        outgoing = Outgoing(self._wire, old=head.old, bodiless=head.method == "HEAD", closing=closing)
         self._roads.lookout.add(self, self._busy_since)
         try:
-            await self._answer(head, incoming, outgoing)
+            request = self._roads.direct(head, self._client)
+            if request is not None:
+                await direct.answer(self._roads.gateway, request, incoming, outgoing, self._switch)
+            else:
+                await self._handover.answer(head, incoming, outgoing, self._nursery)
         except ClientLeft:
             self._left = True
         except BadRequest as error:  # in the body, for Hypercorn: the gateway's errors are answered
@@ -196,13 +201,6 @@ class Conversation:
         self.leaving = True
         await self._end(outgoing, incoming)
         return False
-
-    async def _answer(self, head: Head, incoming: Incoming, outgoing: Outgoing) -> None:
-        request = self._roads.direct(head, self._client)
-        if request is not None:
-            await direct.answer(self._roads.gateway, request, incoming, outgoing, self._switch)
-        else:
-            await self._handover.answer(head, incoming, outgoing, self._nursery)
 
     async def _switch(self) -> Switched:
         self._roads.lookout.remove(self)

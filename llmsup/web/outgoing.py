@@ -12,7 +12,6 @@ from ..gateway.api.dialect import Dialect
 from ..gateway.api.openai import OPENAI
 from ..gateway.error_answer import error_answer
 from ..gateway.message import ClientLeft, Reply, Whole
-from .head import Head
 from .wire import Wire
 
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -40,16 +39,16 @@ class Outgoing:
         self._old = old
         self._bodiless = bodiless
 
-    @classmethod
-    def to(cls, wire: Wire, head: Head, *, closing: bool) -> Outgoing:
-        """Return the answer to a request. `closing`: the connection ends after it, whatever the client asked for."""
-        return cls(wire, old=head.old, bodiless=head.method == "HEAD", closing=closing or head.closing)
-
     async def send(self, reply: Reply, more: Headers) -> None:
         """Send a whole reply, with the headers `more` added. What its body raises is passed on to the caller."""
         if reply.lines is not None and isinstance(reply.body, Whole) and reply.body.data and not self._bodiless:
             lines = reply.lines + _lines(more) if more else reply.lines
-            await self._send(self._head(reply.status, reply.reason, lines) + reply.body.data, last=True)
+            data = self._head(reply.status, reply.reason, lines) + reply.body.data
+            self.began = True
+            if (sent := self._wire.send_now(data)) == len(data):  # as nearly always, and then without a coroutine
+                self.complete = True
+            else:
+                await self._send(data[sent:], last=True)
             return
         length: int | None = None
         for name, value in reply.headers:
