@@ -99,7 +99,7 @@ class StderrHandler(logging.StreamHandler[TextIO], TakesLines):
     that wait.
     """
 
-    def __init__(self, beside: logging.Handler | None = None) -> None:
+    def __init__(self, beside: BookHandler | None = None) -> None:
         """`beside` gets each record, too: cheaper than a second handler of the logger, for which logging would check
         the level and lock once more.
         """
@@ -135,7 +135,7 @@ class StderrHandler(logging.StreamHandler[TextIO], TakesLines):
     def line(self, text: str) -> bool:
         """Write each request's line, for a quarter of what a record takes; not as JSON, which shows all of a record."""
         formatter, beside = self.formatter, self._beside
-        if not isinstance(formatter, TextFormatter) or not isinstance(beside, BookHandler) or self.filters:
+        if beside is None or self.filters or not isinstance(formatter, TextFormatter):
             return False
         text = beside.book.write(PREFIX + text)[len(PREFIX) :]
         assert self.lock is not None

@@ -141,20 +141,22 @@ class Exchange:
         Raises:
             Error: There will be no answer.
         """
-        run = self._lease.served_by
+        run, order = self._lease.served_by, self._order
         if run is None:
             with trio.move_on_after(self._comments):
-                run = await self._lease.run(self._order.backend.spec.queue_timeout)
+                run = await self._lease.run(order.backend.spec.queue_timeout)
         if run is None:
-            return Reply(status=200, headers=self._order.dialect.stream_headers, body=self._late())
-        self._keep()
-        if self._order.instead is not None:
-            return self._order.instead
+            return Reply(status=200, headers=order.dialect.stream_headers, body=self._late())
+        if order.keep is not None:
+            self._keep()
+        if order.instead is not None:
+            return order.instead
         await self._ask(run)
         assert self._answer is not None
         answer, head = self._answer, self._answer.head
-        if (again := head.again) is not None and self._order.translation is None and not head.streams:
-            return reply_again(head, again, self._body_of(answer) if self._order.meter else Whole(answer.whole()))
+        if (again := head.again) is not None and order.translation is None and not head.streams:
+            body = Whole(answer.whole()) if order.meter is None else self._body_of(answer)
+            return reply_again(head, again, body)
         headers, tunnel = for_client(answer.headers), None
         if self._order.translation is not None:
             return await self._translated(answer, headers, self._order.translation)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from abc import ABC, abstractmethod
 
 _ALIKE = vars(logging.LogRecord("", logging.INFO, "", 0, "", (), None))
 """What all such records have in common: also what is never shown, since any formatter may ask for it."""
 
 
-class TakesLines(ABC):
+class TakesLines:
     """A handler that also takes finished lines. As the only handler it gets them straight from `info`."""
 
-    @abstractmethod
     def line(self, text: str) -> bool:
         """Write a line at INFO, as if it came in a record; returns False if it needs one."""
+        raise NotImplementedError
 
 
 class _Line(logging.LogRecord):

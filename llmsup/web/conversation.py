@@ -177,11 +177,12 @@ class Conversation:
         incoming = self._incoming = Incoming(self._wire, head)
         closing = head.closing or self.spare or self._closing()
         outgoing = Outgoing(self._wire, old=head.old, bodiless=head.method == "HEAD", closing=closing)
-        self._roads.lookout.add(self, self._busy_since)
+        roads = self._roads
+        roads.lookout.add(self, self._busy_since)
         try:
-            request = self._roads.direct(head, self._client)
+            request = roads.direct(head, self._client)
             if request is not None:
-                await direct.answer(self._roads.gateway, request, incoming, outgoing, self._switch)
+                await direct.answer(roads.gateway, request, incoming, outgoing, self._switch)
             else:
                 await self._handover.answer(head, incoming, outgoing, self._nursery)
         except ClientLeft:
@@ -191,7 +192,7 @@ class Conversation:
                 await self._refuse(error)
                 return False
         finally:
-            self._roads.lookout.remove(self)
+            roads.lookout.remove(self)
             if self._watching is not None:
                 await self._stop_watching()
         if self._left or self._wire.broken:

@@ -129,9 +129,10 @@ class RequestQueue:
     @property
     def would_wait(self) -> bool:
         """Whether a request that comes now has to wait, even if only behind others."""
-        run, limit = self._run, self.limit  # in one go: it is asked for each request
-        full = limit and len(self._served) >= limit
-        return run is None or self.paused or bool(full) or run.outcome is not None or bool(self._queue.all)
+        run = self._run  # in one go: it is asked for each request
+        if run is None or self.paused or run.outcome is not None or self._queue.all:
+            return True
+        return 0 < self.limit <= len(self._served)
 
     def waiting_of(self, client: str) -> int:
         """How many requests of one client wait."""
