@@ -74,8 +74,11 @@ class Connection:
         written = headers if isinstance(headers, HeaderLines) else header_lines(headers)
         self._response.begin(method, upgrading=written.upgrading)
         size = sum(map(len, body)) if isinstance(body, tuple) else len(body)
-        length = b"content-length: %d\r\n" % size if size or method not in _BODILESS else b""
-        head = b"%b %b%b%b%b\r\n" % (method.encode(), target, self._opening, written.text, length)
+        head = written.after(method, target, self._opening)
+        if size or method not in _BODILESS:
+            head = b"%bcontent-length: %d\r\n\r\n" % (head, size)
+        else:
+            head += b"\r\n"
         try:
             if size <= READ:
                 message = b"".join((head, *body)) if isinstance(body, tuple) else head + body

@@ -25,6 +25,17 @@ class HeaderLines:
 
     text: bytes
     upgrading: bool
+    _begins: tuple[str, bytes, bytes] | None = field(default=None, eq=False)
+    _beginning: bytes = field(default=b"", eq=False)
+
+    def after(self, method: str, target: bytes, opening: bytes) -> bytes:
+        """Return the lines behind a request's first ones: its line up to `target`, and `opening`; remembers that, as
+        all requests with the same object are alike.
+        """
+        begins = (method, target, opening)
+        if self._begins != begins:
+            self._begins, self._beginning = begins, b"%b %b%b%b" % (method.encode(), target, opening, self.text)
+        return self._beginning
 
 
 def header_lines(headers: Headers) -> HeaderLines:
