@@ -32,23 +32,21 @@ class Recollection:
         Raises:
             BadRequest: The head is malformed or too large.
         """
-        if self._template is not None and not reader.used and (found := self._template.match(data)) is not None:
-            digits, end = found
-            self.rest = data[end:]
-            return self._again(digits)
-        head = reader.feed(data)
-        if head is not None:
-            self.rest, raw = reader.rest, reader.raw
-            self._last, self._template = (head, Template(raw, head.headers)) if len(raw) <= LONGEST else (None, None)
-        return head
-
-    def _again(self, digits: bytes | None) -> Head:
-        last, template = self._last, self._template
-        assert last is not None
-        assert template is not None
+        template, last = self._template, self._last
+        if template is None or last is None or reader.used or (found := template.match(data)) is None:
+            head = reader.feed(data)
+            if head is not None:
+                self._remember(head, reader)
+            return head
+        digits, end = found
+        self.rest = data[end:]
         if digits is not None:
             template.set_length(digits)
             last.length = int(digits)
             if last.request is not None:
                 last.request.changed()
         return last
+
+    def _remember(self, head: Head, reader: HeadReader) -> None:
+        self.rest, raw = reader.rest, reader.raw
+        self._last, self._template = (head, Template(raw, head.headers)) if len(raw) <= LONGEST else (None, None)
