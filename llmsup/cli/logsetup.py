@@ -17,6 +17,7 @@ from attrs import frozen
 
 from ..process.lines import MAX_LINE, line_of
 from ..process.logbook import LogBook
+from ..process.quick_log import TakesLines
 from ..units import Seconds
 from .failure import told
 
@@ -35,11 +36,14 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, followed by the traceback's lines if there is one."""
-        second = int(record.created)
-        if second != self._second:
-            self._second, self._time = second, self.formatTime(record, "%H:%M:%S")
-        head = f"{self._time} {_level(record):<5} {line_of(record.getMessage())}"
+        head = f"{self.time(record.created)} {_level(record):<5} {line_of(record.getMessage())}"
         return "\n".join((head, *_traceback(record))) if record.exc_info else head
+
+    def time(self, at: float) -> str:
+        """A moment (Unix seconds) as it begins a line."""
+        if (second := int(at)) != self._second:
+            self._second, self._time = second, time.strftime("%H:%M:%S", self.converter(at))
+        return self._time
 
 
 class JsonFormatter(logging.Formatter):
@@ -87,7 +91,7 @@ class BookHandler(logging.Handler):
             self.book.write(line)
 
 
-class StderrHandler(logging.StreamHandler[TextIO]):
+class StderrHandler(logging.StreamHandler[TextIO], TakesLines):
     """Writes to whatever sys.stderr is at the time: a progress bar replaces it, to keep log lines above the bar.
 
     While `run` runs, a line that closely follows another waits for up to `TOGETHER`, and all lines that have come by
@@ -95,7 +99,7 @@ class StderrHandler(logging.StreamHandler[TextIO]):
     that wait.
     """
 
-    def __init__(self, beside: logging.Handler | None = None) -> None:
+    def __init__(self, beside: BookHandler | None = None) -> None:
         """`beside` gets each record, too: cheaper than a second handler of the logger, for which logging would check
         the level and lock once more.
         """
@@ -123,22 +127,38 @@ class StderrHandler(logging.StreamHandler[TextIO]):
             self._beside.emit(record)
         try:
             self._lines.append(self.format(record) + self.terminator)
-            now = time.monotonic()
-            soon = self._anything is not None and record.levelno < logging.WARNING and now - self._wrote < TOGETHER
-            if soon and trio.lowlevel.in_trio_run():  # tasks can only be woken from trio's own thread
-                assert self._anything is not None
-                self._anything.set()
-            else:
-                self._wrote = now
-                self.flush()
+            # Tasks can only be woken from trio's own thread.
+            self._write(soon=record.levelno < logging.WARNING and trio.lowlevel.in_trio_run())
         except Exception:  # noqa: BLE001 -- as logging's own handlers: a log line that fails must break nothing else
             self.handleError(record)
+
+    def line(self, text: str) -> bool:
+        """Write each request's line, for a quarter of what a record takes; not as JSON, which shows all of a record."""
+        formatter, beside = self.formatter, self._beside
+        if beside is None or self.filters or not isinstance(formatter, TextFormatter):
+            return False
+        text = beside.book.write(PREFIX + text)[len(PREFIX) :]
+        assert self.lock is not None
+        with self.lock:
+            waiting = self._anything is not None and bool(self._lines)  # to be written soon anyway
+            self._lines.append(f"{formatter.time(time.time())} INFO  {text}\n")
+            if not waiting:
+                self._write(soon=True)
+        return True
+
+    def _write(self, *, soon: bool) -> None:
+        now = time.monotonic()
+        if soon and self._anything is not None and now - self._wrote < TOGETHER:
+            self._anything.set()
+        else:
+            self._wrote = now
+            self.flush()
 
     def flush(self) -> None:
         """Write what waits. What can't be written is lost: a full disk, a pipe without a reader or a closed terminal is
         no reason to end.
         """
-        with self.lock or contextlib.nullcontext(), contextlib.suppress(OSError):
+        with self.lock or contextlib.nullcontext(), contextlib.suppress(OSError, ValueError):  # the last: it is closed
             lines, self._lines = self._lines, []
             self.stream = sys.stderr
             if lines:

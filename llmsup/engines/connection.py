@@ -73,15 +73,20 @@ class Connection:
         """
         written = headers if isinstance(headers, HeaderLines) else header_lines(headers)
         self._response.begin(method, upgrading=written.upgrading)
-        pieces = body if isinstance(body, tuple) else (body,)
-        size = sum(map(len, pieces)) if len(pieces) > 1 else len(pieces[0])
-        length = b"content-length: %d\r\n" % size if size or method not in _BODILESS else b""
-        head = b"%b %b%b%b%b\r\n" % (method.encode(), target, self._opening, written.text, length)
+        size = sum(map(len, body)) if isinstance(body, tuple) else len(body)
+        head = written.after(method, target, self._opening)
+        if size or method not in _BODILESS:
+            head = b"%bcontent-length: %d\r\n\r\n" % (head, size)
+        else:
+            head += b"\r\n"
         try:
             if size <= READ:
-                await self._send(b"".join((head, *pieces)))
+                message = b"".join((head, *body)) if isinstance(body, tuple) else head + body
+                sent = 0 if self._quick is None else self._quick.send_now(message)
+                if sent < len(message):
+                    await self._send(memoryview(message)[sent:])
             else:  # don't copy a body that may be hundreds of megabytes
-                for piece in (head, *pieces):
+                for piece in (head, *body) if isinstance(body, tuple) else (head, body):
                     await self._send(piece)
         except trio.BrokenResourceError:
             pass  # it refused the body; if it has said why, `head` will read that
@@ -151,7 +156,7 @@ class Connection:
     @property
     def readable(self) -> bool:
         """Whether it can be read. If it is idle, the engine has then closed it (or talks out of turn)."""
-        return self._socket is not None and self._socket.readable
+        return self._socket is not None and bool(self._socket.look())
 
     def engine_ended(self) -> None:
         """Note that the engine has ended by itself: what it sent can still be read, but with little further waiting."""
@@ -189,11 +194,17 @@ class Connection:
             await trio.aclose_forcefully(self._stream)
 
     async def _receive(self) -> None:
-        response = self._response
+        response, quick = self._response, self._quick
         try:
             data: bytes | bytearray | None = None
-            if self._quick is not None and response.began:  # an answer never begins at once
-                data = self._quick.receive_now()
+            if quick is not None and response.began:  # an answer never begins at once
+                data = quick.receive_now()
+            if data is None and quick is not None and self._patience == inf:
+                try:
+                    data = await quick.receive_some(READ)
+                except trio.ClosedResourceError:
+                    if quick.closed or self._patience == inf:
+                        raise  # else the engine has just ended, and this starts over with a deadline
             if data is None:
                 data = await self._within_patience(lambda: self._stream.receive_some(READ))
         except (trio.BrokenResourceError, trio.ClosedResourceError):

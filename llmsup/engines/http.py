@@ -25,6 +25,17 @@ class HeaderLines:
 
     text: bytes
     upgrading: bool
+    _begins: tuple[str, bytes, bytes] | None = field(default=None, eq=False)
+    _beginning: bytes = field(default=b"", eq=False)
+
+    def after(self, method: str, target: bytes, opening: bytes) -> bytes:
+        """Return the lines behind a request's first ones: its line up to `target`, and `opening`; remembers that, as
+        all requests with the same object are alike.
+        """
+        begins = (method, target, opening)
+        if self._begins != begins:
+            self._begins, self._beginning = begins, b"%b %b%b%b" % (method.encode(), target, opening, self.text)
+        return self._beginning
 
 
 def header_lines(headers: Headers) -> HeaderLines:
@@ -41,7 +52,8 @@ class AnswerHead:
         streams: It says that the body is an event stream.
         unframed: It doesn't say where the body ends: the end of the connection does.
         digits: Its Content-Length, if `again` is set.
-        again: Set if the connection's last answer had the same head, but for the length.
+        again: Set if the answer has come as a whole, and its head may come again, but for the length: then it will be
+            this same object.
     """
 
     status: int
@@ -62,9 +74,11 @@ class Again:
         place: The index of Content-Length among them.
         before: The same as they are written, up to the length's digits ...
         after: ... and from there on.
+        type: The Content-Type among them.
     """
 
     headers: Headers | None = None
     place: int = 0
     before: bytes = b""
     after: bytes = b""
+    type: str = ""

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from ..process.clock import clock
 from ..process.shortage import insist
 from ..units import Seconds
 from .address import LOCAL, Address
@@ -32,20 +33,33 @@ class Answer:
     """An engine's answer: its head, and its body as it arrives.
 
     Attributes:
-        streams: Whether the body is an event stream.
-        head: All of that as it came.
-        unframed: Whether only the end of the connection marks the end of the body.
+        head: Its head.
     """
 
     def __init__(self, pool: ConnectionPool, connection: Connection, head: AnswerHead) -> None:
-        self.status = head.status
-        self.reason = head.reason
-        self.headers = head.headers
-        self.streams = head.streams
-        self.unframed = head.unframed
         self.head = head
         self._pool = pool
         self._connection = connection
+
+    @property
+    def status(self) -> int:
+        """Its status."""
+        return self.head.status
+
+    @property
+    def reason(self) -> bytes:
+        """Its reason phrase."""
+        return self.head.reason
+
+    @property
+    def headers(self) -> Headers:
+        """Its headers."""
+        return self.head.headers
+
+    @property
+    def streams(self) -> bool:
+        """Whether the body is an event stream."""
+        return self.head.streams
 
     async def body(self) -> bytes:
         """Return the next bytes; b"" at the end. Raises whatever `Connection.body` raises."""
@@ -54,6 +68,10 @@ class Answer:
             body = await self._connection.body()
             self._pool.heard = trio.current_time()
         return body
+
+    def whole(self) -> bytes:
+        """Return the body of an answer that has come as a whole (`AnswerHead.again` says so)."""
+        return self._connection.at_hand() or b""
 
     @property
     def ended_by_closing(self) -> bool:
@@ -70,9 +88,14 @@ class Answer:
         """After status 101: send bytes of the other protocol. Raises what trio's streams raise."""
         await self._connection.transmit(data)
 
+    def end(self) -> bool:
+        """Return the connection to the pool if the answer is complete; else returns False, and it must be closed."""
+        return self._pool.keep(self._connection)
+
     async def close(self) -> None:
         """Return the connection to the pool if the answer is complete; else close it, which stops the engine's work."""
-        await self._pool.release(self._connection)
+        if not self._pool.keep(self._connection):
+            await self._connection.close()
 
 
 class ConnectionPool:
@@ -84,6 +107,7 @@ class ConnectionPool:
 
     def __init__(self, open_stream: Callable[[], Awaitable[trio.abc.Stream]], opening: bytes = LOCAL) -> None:
         """`opening`: the header lines that every request begins with (`Address.opening`)."""
+        self._now = clock()
         self._opening = opening
         self._open_stream = open_stream
         self._idle: list[tuple[float, Connection]] = []
@@ -132,29 +156,25 @@ class ConnectionPool:
             OutOfResources: The system refuses us a connection.
             EngineBadAnswer: The engine sent something that is not HTTP.
         """
-        connection, dead = self._pick()
+        dead: list[Connection] = []
+        connection = self._pick(dead) if self._idle else None
         for corpse in dead:
             await corpse.close()
-        if connection is not None:
+        kept = connection is not None
+        while True:
+            connection = connection or await self._open()
             try:
-                return await self._ask(connection, method, target, headers, body)
-            except Disconnected as gone:
-                if gone.began or self._closed:
+                await connection.send(method, target, headers, body)
+                head = await connection.head()
+            except BaseException as error:
+                self._busy.discard(connection)
+                await connection.close()
+                if not kept or self._closed or not isinstance(error, Disconnected) or error.began:
                     raise
-        return await self._ask(await self._open(), method, target, headers, body)
-
-    async def _ask(
-        self, connection: Connection, method: str, target: bytes, headers: Headers | HeaderLines, body: Payload
-    ) -> Answer:
-        try:
-            await connection.send(method, target, headers, body)
-            head = await connection.head()
-            self.heard = trio.current_time()
-            return Answer(self, connection, head)
-        except BaseException:
-            self._busy.discard(connection)
-            await connection.close()
-            raise
+                connection, kept = None, False
+            else:
+                self.heard = self._now()
+                return Answer(self, connection, head)
 
     async def _open(self) -> Connection:
         if self._closed:
@@ -173,33 +193,36 @@ class ConnectionPool:
         self._busy.add(connection)
         return connection
 
-    def _pick(self) -> tuple[Connection | None, list[Connection]]:
-        """Return the newest kept connection that is still open, and those that must be closed. Does no I/O."""
-        dead = self._old()
+    def _pick(self, dead: list[Connection]) -> Connection | None:
+        """Return the newest kept connection that is still open; adds those that must be closed to `dead`."""
+        if self._idle[0][0] + MAX_IDLE <= self._now():
+            dead += self._old()
         while self._idle:
             _, connection = self._idle.pop()
             if connection.readable:
                 dead.append(connection)
                 continue
             self._busy.add(connection)
-            return connection, dead
-        return None, dead
+            return connection
+        return None
 
     def _old(self) -> list[Connection]:
         """Take out the connections that were idle for too long; they are the first in the list."""
-        now, old = trio.current_time(), []
+        now, old = self._now(), []
         while self._idle and self._idle[0][0] + MAX_IDLE <= now:  # the same sum that `run` sleeps until
             old.append(self._idle.pop(0)[1])
         return old
 
-    async def release(self, connection: Connection) -> None:
-        """Take a connection back, to keep it if it can carry another request, else to close it."""
+    def keep(self, connection: Connection) -> bool:
+        """Take a connection back, to keep it if it can carry another request; returns False if it must be closed."""
         self._busy.discard(connection)
-        if connection.reusable and not self._closed and len(self._idle) < MOST_IDLE:
-            self._idle.append((trio.current_time(), connection))
+        idle = self._idle
+        if not connection.reusable or self._closed or len(idle) >= MOST_IDLE:
+            return False
+        idle.append((self._now(), connection))
+        if len(idle) == 1:
             self._kept.set()
-        else:
-            await connection.close()
+        return True
 
     def engine_ended(self) -> None:
         """Note that the engine has ended by itself, and let no more requests in.

@@ -26,24 +26,27 @@ class Response:
     """
 
     def __init__(self) -> None:
-        self._last: tuple[Template, AnswerHead, Again] | None = None
+        self._last: tuple[Template, AnswerHead] | None = None
+        self._reset()
         self.begin("")
 
     def begin(self, method: str, *, upgrading: bool = False) -> None:
         """A request goes out. `upgrading`: it asks for another protocol, so an answer with status 101 is one."""
-        self._parser: httptools.HttpResponseParser | None = None  # made when it is needed
-        self._method = method
-        self._headers: Headers = []
         self.head: AnswerHead | None = None
+        self.complete = self.began = self.keep_alive = False
+        self._method = method
+        self._upgrading = upgrading
+        if self._parser is not None or self._body:  # else the last answer has left nothing else behind
+            self._reset()
+
+    def _reset(self) -> None:
+        self._parser: httptools.HttpResponseParser | None = None  # made when it is needed
+        self._headers: Headers = []
         self._body: list[bytes] = []
-        self.complete = False
-        self.began = False
         self._until_close = False
         self.ended_by_closing = False
-        self.keep_alive = False
         self._reason = b""
         self._framing = 0
-        self._upgrading = upgrading
         self.rest = b""
 
     def at_hand(self) -> bytes | None:
@@ -97,14 +100,15 @@ class Response:
         """Take a whole answer with the same head as the last one on this connection, but for the body's length."""
         if self._last is None or self._method == "HEAD" or not isinstance(data, bytes):
             return False
-        template, last, again = self._last
+        template, last = self._last
         if (found := template.match(data)) is None:
             return False
         digits, end = found
         if digits is None or int(digits) != len(data) - end:
             return False  # there is more to come, or something behind it: llhttp follows that
-        headers = template.headers(digits)
-        self.head = AnswerHead(last.status, headers, last.reason, last.streams, digits=digits, again=again)
+        template.set_length(digits)  # the last answer is over, and so nobody needs its head any more
+        last.digits = digits
+        self.head = last
         if end < len(data):
             self._body.append(data[end:])
         self.began = self.complete = self.keep_alive = True
@@ -123,7 +127,8 @@ class Response:
             for name, value in head.headers
         )
         if not unusual and found is not None and found[0] is not None and int(found[0]) == len(data) - end:
-            self._last = (template, head, Again())
+            head.digits, head.again = found[0], Again()
+            self._last = (template, head)
 
     # httptools calls these while it is fed...
 

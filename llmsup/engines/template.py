@@ -22,7 +22,7 @@ _NAME = b"content-length"
 class Template:
     """The bytes of one head around the number in its Content-Length, or all of them if it has none."""
 
-    __slots__ = ("_after", "_before", "_headers", "_place")
+    __slots__ = ("_after", "_before", "_begin", "_end", "_headers", "_place")
 
     def __init__(self, head: bytes, headers: Headers) -> None:
         """`head`: from its first byte to the empty line that ends it; `headers`: what a parser found in it."""
@@ -32,25 +32,24 @@ class Template:
         self._place, self._before, self._after = -1, head, b""
         if length is not None and len(places) == 1:
             self._place, self._before, self._after = places[0], head[: length.start(1)], head[length.end(1) :]
+        self._begin = len(self._before)
+        self._end = self._begin + _DIGITS + len(self._after)  # where such a head ends at the latest
 
     def match(self, data: bytes) -> tuple[bytes | None, int] | None:
         """Return the Content-Length's digits (None if it has no such header) and where the head ends; None if the data
         begins with a different head, or with an unusual length.
         """
-        before = self._before
-        if not data.startswith(before):
+        begin, after = self._begin, self._after
+        if not data.startswith(self._before):
             return None
-        begin = len(before)
         if self._place < 0:
             return None, begin
-        end = data.find(b"\r", begin, begin + _DIGITS + 1)
-        if end < 0 or not data.startswith(self._after, end):
-            return None
+        end = data.find(after, begin, self._end)
         digits = data[begin:end]
-        return (digits, end + len(self._after)) if digits.isdigit() else None
+        return (digits, end + len(after)) if end > 0 and digits.isdigit() else None
 
-    def headers(self, digits: bytes) -> Headers:
-        """Return the headers of a head that matched, with its own Content-Length."""
-        headers = self._headers.copy()
-        headers[self._place] = (headers[self._place][0], digits)
-        return headers
+    def set_length(self, digits: bytes) -> None:
+        """Put the Content-Length of a head that matched into the headers that this was made with, for whoever needs
+        the ones before no longer.
+        """
+        self._headers[self._place] = (self._headers[self._place][0], digits)

@@ -154,7 +154,7 @@ class Fleet(NamedBackends):
             raise ShuttingDown("llmsup is shutting down.")
         name = backend.spec.name
         model = self.models.get(name)
-        if (model or self.elsewhere.get(name)) is not backend:
+        if model is not backend and (model is not None or self.elsewhere.get(name) is not backend):
             raise ModelNotFound(f"The model {name!r} was just removed.", param="model")
         if backend.would_wait:
             check_queue(self._all(), self.max_queue(), client)

@@ -11,6 +11,9 @@ from ..process.watched import Watched
 from .backend import Backend
 from .model.model import Model
 
+REMEMBERED = 1000
+"""The most names whose meaning is remembered: there is no end of spellings."""
+
 
 class NamedBackends(Watched):
     """The models and other backends, and the names that they answer to.
@@ -32,6 +35,7 @@ class NamedBackends(Watched):
         self.closing = False
         self._names = Names({})
         self._left_out: Iterable[LeftOut] = ()
+        self._recent: dict[str, tuple[Match, Backend]] = {}  # what `served` has found since the last change
 
     def serve_elsewhere(self, backends: Iterable[Backend]) -> None:
         """Serve these too, in place of any given before, each under its spec's name. A model here takes precedence over
@@ -45,6 +49,7 @@ class NamedBackends(Watched):
         called = {name: Called() for name in self.elsewhere}
         called |= {name: model.entry.called for name, model in self.models.items()}
         self._names = Names(called, self._left_out)
+        self._recent.clear()
         self.notify()
 
     def resolve(self, name: str) -> Match:
@@ -61,6 +66,20 @@ class NamedBackends(Watched):
         if not self.complete:
             await self._until_known(name)
         return self.resolve(name)
+
+    def served_lately(self, name: str) -> tuple[Match, Backend] | None:
+        """Return what `served` has returned for a name, if it has, and nothing has changed since."""
+        return self._recent.get(name)
+
+    async def served(self, name: str) -> tuple[Match, Backend]:
+        """What a name means, and the backend of that. Waits and raises as `known` does."""
+        match = await self.known(name)
+        backend = self.backend(match.id)
+        if self.complete:  # else its meaning may change without notice
+            if len(self._recent) >= REMEMBERED:
+                self._recent.clear()
+            self._recent[name] = match, backend
+        return match, backend
 
     async def _until_known(self, name: str) -> None:
         # An id or an alias is final; a name that comes from a file may turn out to be shared by several.

@@ -133,7 +133,9 @@ class RequestGuard:
 
     def headers(self, head: RequestHead) -> Headers:
         """Return the CORS headers that let an allowed page read the answer."""
-        origin = head.header(b"origin")
+        known = head.known
+        if (origin := known.origin) is None:
+            origin = known.origin = head.header(b"origin")
         if not origin or not self.is_friend(origin):
             return []
         allow: Headers = [

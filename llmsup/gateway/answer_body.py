@@ -28,7 +28,7 @@ class AnswerBody(AsyncIterator[bytes]):
     ) -> None:
         """`explain` says why an engine hung up, `was_cut_off` whether a connection closed because it crashed."""
         self._answer = answer
-        self._ending = Ending(answer.headers) if answer.streams or answer.unframed else None
+        self._ending = Ending(answer.headers) if answer.streams or answer.head.unframed else None
         self._explain = explain
         self._was_cut_off = was_cut_off
 

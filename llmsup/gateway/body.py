@@ -85,6 +85,10 @@ class JsonBody:
     def __contains__(self, name: str) -> bool:
         return name in self._members
 
+    def has_none_of(self, names: frozenset[str]) -> bool:
+        """Tell whether none of these is a member's name."""
+        return names.isdisjoint(self._members)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._members)
 

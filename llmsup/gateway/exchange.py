@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from functools import partial
 
 import trio
-from attrs import define
 
 from ..engines.connection import Disconnected
 from ..engines.http import HeaderLines, Headers, Payload
@@ -19,7 +18,7 @@ from ..units import NEVER, Seconds, format_seconds
 from .answer_body import AnswerBody, EventsBody
 from .api.dialect import Dialect, Translation
 from .api.openai import OPENAI
-from .message import Reply, for_client, reply_again, switching, whole_reply
+from .message import Reply, Whole, for_client, reply_again, switching, whole_reply
 from .metering import Meter, MeteredBody
 from .prompts.watch import Trace
 from .translated import OF_BODY, TranslatedBody, put
@@ -43,9 +42,8 @@ def _gone(_run: BackendRun) -> Payload:
     raise RuntimeError("the body has been sent, and is no longer there")
 
 
-@define(kw_only=True)
 class Order:
-    """What a client wants from an engine.
+    """What a client wants from an engine. Most want nothing unusual, so only what differs is set.
 
     Attributes:
         backend: What serves it.
@@ -66,10 +64,6 @@ class Order:
         prompt: What its prompt has in common with earlier ones; None: it isn't looked at.
     """
 
-    backend: Backend
-    method: str
-    target: bytes
-    headers: HeaderLines
     dialect: Dialect = OPENAI
     translation: Translation | None = None
     prepare: Callable[[BackendRun], Awaitable[Callable[[BackendRun], Payload]]] | None = None
@@ -82,8 +76,14 @@ class Order:
     client: str = ""
     meter: Meter | None = None
     prompt: Trace | None = None
-    sent: Callable[[], None] = _nothing
-    told: Callable[[Error], Error] = _as_it_is
+    sent: Callable[[], None] = staticmethod(_nothing)
+    told: Callable[[Error], Error] = staticmethod(_as_it_is)
+
+    def __init__(self, backend: Backend, method: str, target: bytes, headers: HeaderLines) -> None:
+        self.backend = backend
+        self.method = method
+        self.target = target
+        self.headers = headers
 
 
 class Exchange:
@@ -93,6 +93,11 @@ class Exchange:
         trouble: Why the rest of the answer was lost, even if an event has told the client.
     """
 
+    trouble: Error | None = None
+    _relayed: AnswerBody | TranslatedBody | None = None
+    _answer: Answer | None = None
+    _run: BackendRun | None = None
+
     def __init__(
         self, fleet: Fleet, order: Order, body: Callable[[BackendRun], Payload], loading_comments: Seconds
     ) -> None:
@@ -101,10 +106,6 @@ class Exchange:
         self._order = order
         self._body = body
         self._comments = loading_comments if order.streaming and order.dialect.gives_signs else NEVER
-        self.trouble: Error | None = None
-        self._relayed: AnswerBody | TranslatedBody | None = None
-        self._answer: Answer | None = None
-        self._run: BackendRun | None = None
         self._lease: BackendLease = self._enter()
 
     def _enter(self) -> BackendLease:
@@ -121,12 +122,21 @@ class Exchange:
         return self.trouble is None and self._relayed is not None and self._relayed.whole
 
     async def close(self) -> None:
-        """Close the engine's connection and end the lease. Works in a cancelled task."""
+        """Close the engine's connection, or keep it for another request, and end the lease. Works in a cancelled
+        task.
+        """
         try:
             if self._answer is not None:
                 await self._answer.close()
         finally:
             self._lease.__exit__()
+
+    def close_at_once(self) -> bool:
+        """As `close`, if the engine's connection is kept; else returns False, and `close` must be called."""
+        if self._answer is None or not self._answer.end():
+            return False
+        self._lease.__exit__()
+        return True
 
     def forget(self) -> None:
         """Let go of the body, which knows this exchange: else each request would leave a dozen objects to the garbage
@@ -140,20 +150,22 @@ class Exchange:
         Raises:
             Error: There will be no answer.
         """
-        run = self._lease.served_by
+        run, order = self._lease.served_by, self._order
         if run is None:
             with trio.move_on_after(self._comments):
-                run = await self._lease.run(self._order.backend.spec.queue_timeout)
+                run = await self._lease.run(order.backend.spec.queue_timeout)
         if run is None:
-            return Reply(status=200, headers=self._order.dialect.stream_headers, body=self._late())
-        self._keep()
-        if self._order.instead is not None:
-            return self._order.instead
+            return Reply(status=200, headers=order.dialect.stream_headers, body=self._late())
+        if order.keep is not None:
+            self._keep()
+        if order.instead is not None:
+            return order.instead
         await self._ask(run)
         assert self._answer is not None
-        answer = self._answer
-        if (again := answer.head.again) is not None and self._order.translation is None and not answer.streams:
-            return reply_again(answer.head, again, self._body_of(answer))
+        answer, head = self._answer, self._answer.head
+        if (again := head.again) is not None and order.translation is None and not head.streams:
+            body = Whole(answer.whole()) if order.meter is None else self._body_of(answer)
+            return reply_again(head, again, body)
         headers, tunnel = for_client(answer.headers), None
         if self._order.translation is not None:
             return await self._translated(answer, headers, self._order.translation)

@@ -11,6 +11,7 @@ from types import AsyncGeneratorType, TracebackType
 
 import trio
 
+from ..catalog.resolver import Match
 from ..config.live import LiveConfig
 from ..config.schema import Server
 from ..engines.http import Buffer, Payload, header_lines
@@ -18,10 +19,11 @@ from ..errors import AdminRequired, Error, InvalidJson, ModelNotFound, ModelRequ
 from ..fleet.backend import BackendRun
 from ..fleet.fleet import Fleet
 from ..process import quick_log
+from ..process.clock import clock
 from ..process.watched import Watched
 from ..units import Bytes, Seconds
 from .access import RequestGuard
-from .activity import Activity, Record
+from .activity import Activity
 from .api.dialect import GET, Asked, Route
 from .body import AT_ONCE, JsonBody, Turn, read_json, written
 from .exchange import Exchange, Order
@@ -31,8 +33,9 @@ from .keyring import ANYBODY, Caller
 from .making import as_is, edited, prepared
 from .message import ClientLeft, Reply, RequestHead, for_engine, switching, whole_reply
 from .metering import Meter
+from .prompts.links import FOLLOWED, WORTH
 from .prompts.watch import DEBUG, HEADER, Prompts, Trace
-from .reading import read_body
+from .reading import at_hand, read_body
 from .room import Room, Share
 from .routes import Routes, Upstream, may_load, meant, only_looks, split_upstream
 from .usage import Tally, Usage
@@ -46,6 +49,7 @@ class Gateway(Watched):
     Attributes:
         guard: Checks keys and origins; `exchange` calls it, and front ends use it for their other paths.
         activity: Which requests engines work on, and the last that are done.
+        clock: Tells trio's time.
         active: The number of requests in progress, from the first byte to the last.
         room: The memory for their bodies.
         fleet: The models.
@@ -59,6 +63,7 @@ class Gateway(Watched):
         super().__init__()
         self.routes = routes or Routes()
         self.guard = guard
+        self.clock = clock()
         self.rescan: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint
         self.active = 0
         self.activity = Activity()
@@ -86,61 +91,73 @@ class Gateway(Watched):
         self, head: RequestHead, route: Route, chunks: AsyncIterable[bytes], share: Share, caller: Caller
     ) -> tuple[Order, Callable[[BackendRun], Payload]]:
         """What is wanted of which model, and what makes the body for its engine."""
-        limit = self.server.max_body
         if route.model != "body":
             return await self._plain_order(head, route, chunks, share, caller)
-        data = await read_body(head, chunks, limit, share)
-        fields = await self._fields(head, data)
+        known, limits = head.known, self._config.now.server
+        # What nearly always applies is done without a coroutine; else these do the same, and more.
+        data: Buffer | None = at_hand(chunks, limits.max_body, share) if known.encoding == "" else None
+        if data is None:
+            data = await read_body(head, chunks, limits.max_body, share)
+        if known.form == "" and 0 < len(data) <= AT_ONCE:
+            fields: JsonBody | MultipartBody | None = JsonBody(data)
+        else:
+            fields = await self._fields(head, data)
         name = self._model_name(head, fields)
-        match = await (self.fleet.known(name) if caller.models is None else caller.known(self.fleet, name))
-        backend = self.fleet.backend(match.id)
-        make, translation, prepare, instead, prompt = as_is(data), None, None, None, None
-        client = caller.identity or f"address {head.client}"
-        if isinstance(fields, JsonBody):
-            body = fields if route.request is None else route.request(fields)
-            if route.answer is not None:
-                translation = route.answer(fields)
-                translation.model = self.fleet.models.get(match.id)
-            if route.wants_context is not None and (model := self.fleet.models.get(match.id)) is not None:
-                model.note_wanted_context(route.wants_context(fields))
-            if isinstance(body, Reply):
-                instead = body
-                if route.keeps and wanted_keep(fields) == Seconds(0):
-                    check_admin(caller)  # it asks for nothing but an unload
-            else:
-                make = edited(body, backend.spec, match.preset, samples=route.samples)
-                if route.prepare is not None and (model := self.fleet.models.get(match.id)) is not None:
-                    prepare = prepared(route, fields, body, model, match.preset)
-                if route.samples and self.server.prompt_chains:
-                    shown = caller.name or f"address {head.client}"
-                    prompt = await self.prompts.read(backend.spec, body, client, shown, self._turn)
-        elif isinstance(fields, MultipartBody) and backend.spec.upstream_model:
-            make = as_is(fields.renamed(backend.spec.upstream_model))
-        if translation is None:
-            headers = head.lines_for_engine(unpacked=True)
-        else:  # we have to read the answer, so it must not be compressed
-            plain = [header for header in head.headers if header[0] != b"accept-encoding"]
-            headers = header_lines(for_engine(plain, unpacked=True))
-        keeps = route.keeps and caller.admin  # one client without that must not take a model from the others
-        order = Order(
-            backend=backend,
-            method=head.method,
-            target=_path(head, route, fields) + _query(head),
-            dialect=route.dialect,
-            translation=translation,
-            prepare=prepare,
-            instead=instead,
-            headers=headers,
-            loads=may_load(head),
-            streaming=isinstance(fields, JsonBody) and route.streams(fields),
-            ttl=wanted_ttl(fields) if isinstance(fields, JsonBody) and not keeps else Seconds(0),
-            keep=wanted_keep(fields) if isinstance(fields, JsonBody) and keeps else None,
-            client=client,
-            told=partial(caller.discreet, self.fleet),
-            prompt=prompt,
-            sent=share.release,
-        )
+        if caller.models is not None:
+            await caller.known(self.fleet, name)
+        match, backend = self.fleet.served_lately(name) or await self.fleet.served(name)
+        order = Order(backend, head.method, _target(head, route, fields), head.lines_for_engine(unpacked=True))
+        order.dialect = route.dialect
+        order.client = caller.identity or f"address {head.client}"
+        order.sent = share.release
+        if caller.models is not None:
+            order.told = partial(caller.discreet, self.fleet)
+        if head.query:
+            order.loads = may_load(head)
+        if isinstance(fields, MultipartBody) and backend.spec.upstream_model:
+            return order, as_is(fields.renamed(backend.spec.upstream_model))
+        if not isinstance(fields, JsonBody):
+            return order, as_is(data)
+        order.streaming = route.streams(fields)
+        if route.keeps and caller.admin:  # one client without that must not take a model from the others
+            order.keep = wanted_keep(fields)
+        else:
+            order.ttl = wanted_ttl(fields)
+        body: JsonBody | None = fields
+        if route.translates:
+            make, body = self._translated(order, fields, route, match, head, caller)
+        else:
+            make = edited(fields, backend.spec, match.preset, samples=route.samples)
+        worth = len(data) >= WORTH or route.translates
+        if worth and route.samples and body is not None and len(data) <= FOLLOWED and limits.prompt_chains:
+            shown = caller.name or f"address {head.client}"
+            order.prompt = await self.prompts.read(backend.spec, body, order.client, shown, self._turn)
         return order, make
+
+    def _translated(
+        self, order: Order, fields: JsonBody, route: Route, match: Match, head: RequestHead, caller: Caller
+    ) -> tuple[Callable[[BackendRun], Payload], JsonBody | None]:
+        """Complete an order of an API that engines don't speak; returns what makes their body, and the body without
+        the model's settings, None if no engine is asked.
+        """
+        model = self.fleet.models.get(match.id)
+        body = fields if route.request is None else route.request(fields)
+        if route.answer is not None:
+            order.translation = route.answer(fields)
+            order.translation.model = model
+            # We have to read the answer, so it must not be compressed.
+            plain = [header for header in head.headers if header[0] != b"accept-encoding"]
+            order.headers = header_lines(for_engine(plain, unpacked=True))
+        if route.wants_context is not None and model is not None:
+            model.note_wanted_context(route.wants_context(fields))
+        if isinstance(body, Reply):
+            order.instead = body
+            if route.keeps and wanted_keep(fields) == Seconds(0):
+                check_admin(caller)  # it asks for nothing but an unload
+            return as_is(b""), None
+        if route.prepare is not None and model is not None:
+            order.prepare = prepared(route, fields, body, model, match.preset)
+        return edited(body, order.backend.spec, match.preset, samples=route.samples), body
 
     async def _plain_order(
         self, head: RequestHead, route: Route, chunks: AsyncIterable[bytes], share: Share, caller: Caller
@@ -154,20 +171,18 @@ class Gateway(Watched):
             await caller.known(self.fleet, name)
         data = await read_body(head, chunks, self.server.max_body, share, raw=True)
         backend = self.fleet.backend(self.fleet.resolve(name).id)
-        order = Order(
-            backend=backend,
-            method=head.method,
-            target=path + _query(head),
-            dialect=route.dialect,
-            headers=header_lines(for_engine(head.headers) + switching(head.headers))
-            if route.model == "path"
-            else head.lines_for_engine(unpacked=False),
-            looks=only_looks(route, head, path, backend.spec.idle_paths),
-            loads=may_load(head),
-            client=caller.identity or f"address {head.client}",
-            told=partial(caller.discreet, self.fleet),
-            sent=share.release,
-        )
+        if route.model == "path":
+            headers = header_lines(for_engine(head.headers) + switching(head.headers))
+        else:
+            headers = head.lines_for_engine(unpacked=False)
+        order = Order(backend, head.method, path + _query(head), headers)
+        order.dialect = route.dialect
+        order.client = caller.identity or f"address {head.client}"
+        order.sent = share.release
+        if caller.models is not None:
+            order.told = partial(caller.discreet, self.fleet)
+        order.looks = only_looks(route, head, path, backend.spec.idle_paths)
+        order.loads = may_load(head)
         return order, as_is(data)
 
     async def answer_here(
@@ -182,8 +197,11 @@ class Gateway(Watched):
 
     async def _fields(self, head: RequestHead, data: Buffer) -> JsonBody | MultipartBody | None:
         """Parse the body. JSON is assumed unless a form is declared: people forget curl's -H."""
-        kind, _, rest = head.header(b"content-type").partition(";")
-        if kind.strip().lower() != "multipart/form-data":
+        rest = head.known.form
+        if rest is None:
+            kind, _, rest = head.header(b"content-type").partition(";")
+            rest = head.known.form = (rest or ";") if kind.strip().lower() == "multipart/form-data" else ""
+        if not rest:
             if not data and head.parameter("model"):
                 return None
             return JsonBody(data) if len(data) <= AT_ONCE else await read_json(data, self._turn)
@@ -232,81 +250,91 @@ class Gateway(Watched):
 class _Passage:
     """One request in progress. A class, because a decorated generator costs each request several more switches."""
 
+    _exchange: Exchange | None = None
+    _reply: Reply | None = None
+    _here = False  # it needs no engine
+    _caller = ANYBODY
+    _tally: Tally | None = None
+    _meter: Meter | None = None
+    _prompt: Trace | None = None
+    _inside = False
+    _number = 0  # for `Activity`; 0 as long as it has no model
+    _model = "-"
+    _status = 0
+
     def __init__(self, gateway: Gateway, head: RequestHead, chunks: AsyncIterable[bytes]) -> None:
         self._gateway = gateway
         self._head = head
         self._chunks = chunks
         self._share = gateway.room.share()
-        self._exchange: Exchange | None = None
-        self._here: Reply | None = None
-        self._caller = ANYBODY
-        self._tally: Tally | None = None
-        self._meter: Meter | None = None
-        self._prompt: Trace | None = None
-        self._inside = False
-        self._record: Record | None = None
-        self._model = "-"
-        self._status = 0
-        self._began = trio.current_time()
+        self._began = gateway.clock()
 
     async def __aenter__(self) -> Reply:
-        try:
-            return await self._enter()
-        except BaseException as error:
-            await self.__aexit__(type(error), error, None)
-            if isinstance(error, Error) and (told := self._caller.discreet(self._gateway.fleet, error)) is not error:
-                raise told from None
-            raise
-
-    async def _enter(self) -> Reply:
         head, gateway = self._head, self._gateway
         caller = self._caller = gateway.guard.check(head)
         if gateway.fleet.closing:
             raise ShuttingDown("llmsup is shutting down.")
-        route = gateway.routes.of(head)
+        route = head.known.route or gateway.routes.of(head)
         if route.control:
             check_admin(caller)
-        if route.model == "path" and head.method in ("GET", "HEAD"):
-            upstream = await gateway.upstream(head, caller)
-            if upstream.target is None:  # relative links on the engine's pages need the slash
-                return whole_reply(308, [(b"location", head.raw_path + b"/" + _query(head))], b"")
+        if route.model == "path" and head.method in GET and (moved := await self._moved(caller)) is not None:
+            return moved
         self._inside = True
         gateway.active += 1
-        if route.here is not None:
-            reply = await gateway.answer_here(head, route, self._chunks, self._share, caller)
-            self._status, self._here = reply.status, reply
-            return reply
-        if head.method not in GET:
-            self._count()
-        order, body = await gateway.order(head, route, self._chunks, self._share, caller)
-        if head.method in GET and not order.looks:  # it loads the model, or keeps it, as a WebSocket does
-            self._count()
-        if self._tally is not None or order.prompt is not None:
-            order.meter = self._meter = Meter()
-        self._model = order.backend.spec.name
-        if order.instead is not None and order.keep == Seconds(0):  # to load it, and not to keep it: that is an unload
-            order.backend.keep(order.keep)
-            self._status = order.instead.status
-            return order.instead
-        record = self._record = gateway.activity.began(head, self._model)
-        self._exchange = Exchange(gateway.fleet, order, body, gateway.server.loading_comments)
-        del body  # the exchange lets it go as soon as it can
-        reply = await self._exchange.reply()
-        self._status = reply.status
-        record.content_type = _content_type(reply)
-        if order.prompt is not None and reply.status < HTTPStatus.BAD_REQUEST:
-            self._prompt = order.prompt
-            self._prompt.sent()
-            if head.header(DEBUG) in ("1", "true"):
-                reply.headers = [*reply.headers, (HEADER, self._prompt.in_short.encode())]
+        try:
+            if route.here is not None:
+                reply = await gateway.answer_here(head, route, self._chunks, self._share, caller)
+                self._status, self._reply, self._here = reply.status, reply, True
+                return reply
+            looks = head.method in GET
+            if caller.name and not looks:
+                self._count(caller)
+            order, body = await gateway.order(head, route, self._chunks, self._share, caller)
+            if caller.name and looks and not order.looks:  # it loads the model, or keeps it, as a WebSocket does
+                self._count(caller)
+            if self._tally is not None or order.prompt is not None:
+                order.meter = self._meter = Meter()
+            self._model = order.backend.spec.name
+            if order.instead is not None and order.keep == Seconds(0):
+                order.backend.keep(order.keep)  # to load it, and not to keep it: that is an unload
+                self._status = order.instead.status
+                return order.instead
+            self._number = gateway.activity.began(head, self._model, self._began)
+            self._exchange = Exchange(gateway.fleet, order, body, gateway.server.loading_comments)
+            del body  # the exchange lets it go as soon as it can
+            reply = self._reply = await self._exchange.reply()
+            self._status = reply.status
+            if order.prompt is not None:
+                self._follow(order.prompt, reply)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, None)
+            if isinstance(error, Error) and (told := caller.discreet(gateway.fleet, error)) is not error:
+                raise told from None
+            raise
         return reply
 
-    def _count(self) -> None:
+    async def _moved(self, caller: Caller) -> Reply | None:
+        """Where a path with a model's name alone leads: relative links on the engine's pages need the slash."""
+        head = self._head
+        if (await self._gateway.upstream(head, caller)).target is not None:
+            return None
+        return whole_reply(308, [(b"location", head.raw_path + b"/" + _query(head))], b"")
+
+    def _count(self, caller: Caller) -> None:
         """Count it among its key's requests. Raises RateLimited."""
-        if self._caller.name:
-            tally = self._gateway.usage.of(self._caller.name)
-            tally.enter(self._caller)
-            self._tally = tally
+        tally = self._gateway.usage.of(caller.name)
+        tally.enter(caller)
+        self._tally = tally
+
+    def _follow(self, prompt: Trace, reply: Reply) -> None:
+        """Note that the engine got this prompt; say in the answer's head what is known of it, if that was asked for."""
+        if reply.status >= HTTPStatus.BAD_REQUEST:
+            return
+        self._prompt = prompt
+        prompt.sent()
+        if self._head.header(DEBUG) in ("1", "true"):
+            reply.headers = [*reply.headers, (HEADER, prompt.in_short.encode())]
+            reply.lines = None  # they are the headers without that one
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -314,29 +342,37 @@ class _Passage:
         if not self._inside:
             return
         try:
-            if self._exchange is not None:
+            if self._exchange is not None and not self._exchange.close_at_once():
                 await self._exchange.close()
-            if self._here is not None and isinstance(self._here.body, AsyncGeneratorType):
-                await self._here.body.aclose()  # it may hold a connection
+            if self._here and self._reply is not None and isinstance(self._reply.body, AsyncGeneratorType):
+                await self._reply.body.aclose()  # it may hold a connection
         finally:
+            gateway, exchange = self._gateway, self._exchange
             self._share.release()
-            self._gateway.active -= 1
-            self._gateway.notify()
-            status, cause = self._end(error or self._broke)
-            if self._record is not None:
-                self._gateway.activity.ended(self._record, self._status or status, cause)
+            gateway.active -= 1
+            gateway.notify()
+            if error is None and (exchange is None or exchange.trouble is None):
+                status, cause = self._status, ""
+            else:
+                status, cause = self._end(error or self._broke)
+            now = gateway.clock()
+            if self._number:
+                type_ = self._reply.content_type if self._reply is not None else ""
+                gateway.activity.ended(self._number, now, self._status or status, type_, cause)
             outcome = f"{self._status} cut short ({cause})" if self._status and cause else status or cause
-            method, path = self._head.method, _printable(self._head.path)
-            seconds = trio.current_time() - self._began
+            known = self._head.known
+            if not known.shown:
+                known.shown = f"{self._head.method} {_printable(self._head.path)}"
+            seconds = now - self._began
             if self._tally is not None:
                 tokens = self._meter.tokens if self._meter is not None else None
                 self._tally.leave(seconds, tokens, good=0 < self._status < HTTPStatus.BAD_REQUEST)
             if self._prompt is not None:
                 self._prompt.ended(self._meter)
             whose = f" for {self._caller.name}" if self._caller.name else ""
-            quick_log.info(log, f"{method} {path} {self._model}{whose}: {outcome} in {seconds:.3f} s")
-            if self._exchange is not None:
-                self._exchange.forget()
+            quick_log.info(log, f"{known.shown} {self._model}{whose}: {outcome} in {seconds:.3f} s")
+            if exchange is not None:
+                exchange.forget()
 
     @property
     def _broke(self) -> Error | None:
@@ -374,8 +410,16 @@ def _path(head: RequestHead, route: Route, fields: JsonBody | MultipartBody | No
     return head.raw_path if route.path.endswith("/*") else route.path.encode()
 
 
-def _content_type(reply: Reply) -> str:
-    return next((value.decode("latin-1") for name, value in reply.headers if name.lower() == b"content-type"), "")
+def _target(head: RequestHead, route: Route, fields: JsonBody | MultipartBody | None) -> bytes:
+    """Path and query, as the engine is asked for them; found once for all heads that are alike, if the body has no say
+    in it.
+    """
+    target = head.known.target
+    if target is None:
+        target = _path(head, route, fields) + _query(head)
+        if not callable(route.target):
+            head.known.target = target
+    return target
 
 
 def _query(head: RequestHead) -> bytes:

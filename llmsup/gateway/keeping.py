@@ -11,6 +11,9 @@ from .body import JsonBody, written
 FOREVER = 10**9
 """Thirty years, in seconds, which stand for "for ever": a client's number may exceed any float."""
 
+_TTLS = frozenset(("ttl", "keep_alive"))
+_NONE = Seconds(0)
+
 
 def wanted_ttl(body: JsonBody) -> Seconds:
     """Return how long the client wants the model kept.
@@ -21,11 +24,13 @@ def wanted_ttl(body: JsonBody) -> Seconds:
     Raises:
         BadRequest: The value is none of these.
     """
+    if body.has_none_of(_TTLS):
+        return _NONE
     for name in ("ttl", "keep_alive"):
         value = body.get(name)
         if value is not None:
             return _seconds(name, value)
-    return Seconds(0)
+    return _NONE
 
 
 def wanted_keep(body: JsonBody) -> Seconds | None:

@@ -23,6 +23,11 @@ class Known:
         caller: Whose it was, by those rules.
         route: Its route, once that has been looked up.
         encoding: How its body is compressed; None if that hasn't been looked up.
+        form: What follows a form's Content-Type, at least ";"; "" if the body is no form; None if that hasn't been
+            looked up.
+        target: What the engine is asked for, once that is known, if the body has no say in it.
+        origin: Its Origin; "" if it has none; None if that hasn't been looked up.
+        shown: Method and path as the log shows them, once that was needed.
         for_engine: The header lines for the engine: for the body as it came, and for the unpacked one (True).
     """
 
@@ -30,4 +35,8 @@ class Known:
     caller: Caller | None = None
     route: Route | None = None
     encoding: str | None = None
+    form: str | None = None
+    target: bytes | None = None
+    origin: str | None = None
+    shown: str = ""
     for_engine: dict[bool, HeaderLines] = Factory(dict)

@@ -47,11 +47,8 @@ async def read_body(
         UnsupportedEncoding, BadRequest: The body is compressed and can't be decompressed.
     """
     how = "" if raw else encoding(head)
-    at_hand = None if how else getattr(chunks, "at_hand", None)
-    if at_hand is not None and (data := at_hand(min(limit, SMALL))) is not None:
-        if share is not None:
-            share.take_small(len(data))
-        return cast("bytes", data)
+    if not how and (data := at_hand(chunks, limit, share)) is not None:
+        return data
     declared = head.header(b"content-length")
     length = int(declared) if declared.isdecimal() and len(declared) <= 20 else None
     if len(declared) > 20 or (length is not None and length > limit):
@@ -68,6 +65,16 @@ async def read_body(
         async for piece in pieces:
             await body.add(piece)
     return body.whole()
+
+
+def at_hand(chunks: AsyncIterable[bytes], limit: Bytes, share: Share | None) -> bytes | None:
+    """Return a body that is not compressed, if it is small and there already; see `read_body`. Raises BodiesFull."""
+    take = getattr(chunks, "at_hand", None)
+    if take is None or (data := take(min(SMALL, limit))) is None:
+        return None
+    if share is not None:
+        share.take_small(len(data))
+    return cast("bytes", data)
 
 
 async def paced(chunks: AsyncIterable[bytes], limit: Bytes, bound: str) -> AsyncGenerator[bytes, None]:

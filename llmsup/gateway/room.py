@@ -83,7 +83,8 @@ class Room(Watched):
     def _give_back(self, small: int, large: int) -> None:
         self._small_taken -= small
         self._large_taken -= large
-        self.notify()
+        if self._queue:
+            self.notify()
 
 
 class Share:

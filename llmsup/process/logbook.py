@@ -31,12 +31,15 @@ class LogBook(Ring[str]):
         self._parent = parent
         self.prefix = prefix
 
-    def write(self, line: str) -> None:
-        """Add one line, without its line end; control characters are made visible, and a long line is cut."""
+    def write(self, line: str) -> str:
+        """Add one line, without its line end; control characters are made visible, and a long line is cut. Returns what
+        became of it.
+        """
         line = line_of(line)
         self.add(line)
         if self._parent is not None:
             self._parent._take(f"{self.prefix}{line}")
+        return line
 
     def _take(self, line: str) -> None:
         line = line_of(line)

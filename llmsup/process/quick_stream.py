@@ -76,19 +76,20 @@ class QuickStream(trio.abc.HalfCloseableStream):
     @property
     def readable(self) -> bool:
         """Whether there are bytes to read, or the end."""
-        return bool(self._look())
+        return bool(self.look())
 
     @property
     def hung_up(self) -> bool:
         """Whether the other side has closed its sending side, or is gone, whatever it has sent before that."""
-        return bool(self._look() & _HUNG_UP)
+        return bool(self.look() & _HUNG_UP)
 
-    def _look(self) -> int:
-        if self.closed:
+    def look(self) -> int:
+        """What `select.poll` says of it: 0 if there is nothing to read, not even the end."""
+        if (number := self.socket.fileno()) < 0:
             return _HUNG_UP
         if self._poll is None:
             self._poll = select.poll()
-            self._poll.register(self.socket.fileno(), select.POLLIN | _HUNG_UP)
+            self._poll.register(number, select.POLLIN | _HUNG_UP)
         found = self._poll.poll(0)
         return found[0][1] if found else 0
 
@@ -96,12 +97,14 @@ class QuickStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next bytes; b"" at the end."""
+        own = self.socket
         while True:
-            self._check()
-            await trio.lowlevel.wait_readable(self.socket)
+            if own.fileno() < 0:
+                raise trio.ClosedResourceError
+            await trio.lowlevel.wait_readable(own)
             self._in_a_row = 0
             try:
-                return self.socket.recv(max_bytes or READ)
+                return own.recv(max_bytes or READ)
             except BlockingIOError:
                 continue
             except OSError:

@@ -13,6 +13,7 @@ import trio
 
 from ..errors import BadRequest, Error, RequestTimeout, TooManyConnections
 from ..gateway.message import ClientLeft
+from ..process.clock import clock
 from ..units import Seconds
 from . import direct
 from .handover import Handover
@@ -66,6 +67,8 @@ class Conversation:
         self._place = place
         self._handover = Handover(roads.hypercorn, ends)
         self._waiting = trio.CancelScope()  # its deadline is the next request's: one for each would cost more
+        self._due = inf  # that deadline: to ask the scope for it takes longer
+        self._now = clock()
         self._reader = HeadReader()
         self._recollection = Recollection()
         self._watching: trio.CancelScope | None = None
@@ -111,7 +114,10 @@ class Conversation:
 
     def _take_time(self) -> None:
         """Remove the deadline."""
-        self._waiting.deadline = inf
+        self._be_done_by(inf)
+
+    def _be_done_by(self, due: float) -> None:
+        self._due = self._waiting.deadline = due
 
     # When there is no room for all...
 
@@ -137,14 +143,14 @@ class Conversation:
 
     async def _next(self, *, first: bool) -> Head | None:
         """Return the next request, or None if there is none (the client has been told what was wrong, if anything)."""
-        self.idle_since = began = trio.current_time()
+        self.idle_since = began = self._now()
         self.answered = not first
         if self._reader.used:
             self._reader = HeadReader()
         reader = self._reader
         due = began + (HEAD_TIME if first else KEEP_ALIVE)
-        if abs(self._waiting.deadline - due) >= GRAIN:
-            self._waiting.deadline = due
+        if not -GRAIN < self._due - due < GRAIN:
+            self._be_done_by(due)
         if self._closing():
             return None
         try:
@@ -154,7 +160,8 @@ class Conversation:
                 if (head := self._recollection.feed(reader, data)) is not None:
                     break
                 if reader.began and not first:
-                    first, self._waiting.deadline = True, trio.current_time() + HEAD_TIME
+                    first = True
+                    self._be_done_by(self._now() + HEAD_TIME)
             else:
                 if reader.began:
                     log.info("a client left in the middle of its request's head")
@@ -162,10 +169,10 @@ class Conversation:
         except BadRequest as error:
             await self._refuse(error)
             return None
-        self._busy_since = trio.current_time()
-        if self.leaving or self._waiting.deadline <= self._busy_since:
+        self._busy_since = now = self._now()
+        if self.leaving or self._due <= now:
             return None  # in this very moment
-        if self._waiting.deadline < self._busy_since + HEAD_TIME:
+        if self._due < now + HEAD_TIME:
             self._take_time()  # else `watch` does so, long before
         self.idle_since = None
         self._wire.ahead = self._recollection.rest
@@ -178,10 +185,16 @@ class Conversation:
             await self._refuse(TooManyConnections())
             return False
         incoming = self._incoming = Incoming(self._wire, head)
-        outgoing = Outgoing.to(self._wire, head, closing=self.spare or self._closing())
-        self._roads.lookout.add(self, self._busy_since)
+        closing = head.closing or self.spare or self._closing()
+        outgoing = Outgoing(self._wire, old=head.old, bodiless=head.method == "HEAD", closing=closing)
+        roads = self._roads
+        roads.lookout.add(self, self._busy_since)
         try:
-            await self._answer(head, incoming, outgoing)
+            request = roads.direct(head, self._client)
+            if request is not None:
+                await direct.answer(roads.gateway, request, incoming, outgoing, self._switch)
+            else:
+                await self._handover.answer(head, incoming, outgoing, self._nursery)
         except ClientLeft:
             self._left = True
         except BadRequest as error:  # in the body, for Hypercorn: the gateway's errors are answered
@@ -189,7 +202,7 @@ class Conversation:
                 await self._refuse(error)
                 return False
         finally:
-            self._roads.lookout.remove(self)
+            roads.lookout.remove(self)
             if self._watching is not None:
                 await self._stop_watching()
         if self._left or self._wire.broken:
@@ -199,13 +212,6 @@ class Conversation:
         self.leaving = True
         await self._end(outgoing, incoming)
         return False
-
-    async def _answer(self, head: Head, incoming: Incoming, outgoing: Outgoing) -> None:
-        request = self._roads.direct(head, self._client)
-        if request is not None:
-            await direct.answer(self._roads.gateway, request, incoming, outgoing, self._switch)
-        else:
-            await self._handover.answer(head, incoming, outgoing, self._nursery)
 
     async def _switch(self) -> Switched:
         self._roads.lookout.remove(self)

@@ -76,21 +76,17 @@ class HeadReader:
     Attributes:
         rest: The bytes that follow it.
         began: Whether any part of it has arrived.
+        used: Whether it has been fed anything, empty lines included.
     """
 
     def __init__(self) -> None:
         self.rest = b""
-        self.began = False
+        self.began = self.used = False
         self._data = b""
         self._headers: Headers = []
         self._parser = httptools.HttpRequestParser(self)
         self._complete = False
         self._blank = b""
-
-    @property
-    def used(self) -> bool:
-        """Whether it has been fed anything, empty lines included."""
-        return self.began or bool(self._blank)
 
     @property
     def raw(self) -> bytes:
@@ -111,6 +107,7 @@ class HeadReader:
         Raises:
             BadRequest: The head is malformed or too large. The message quotes none of it.
         """
+        self.used = True
         if not self._data and (self._blank or data[0] in b"\r\n"):
             data = self._skip_empty_lines(data)
             if not data:

@@ -21,18 +21,21 @@ MOMENT = Seconds(0.1)
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+_OVER = Length(0)
+
 
 class Incoming:
     """One request's body, an async iterator of its pieces."""
+
+    _unreadable = False
+    _most: float = inf
+    _too_large: Callable[[], BodyTooLarge] | None = None
 
     def __init__(self, wire: Wire, head: Head) -> None:
         self._wire = wire
         self._framing: Framing = Chunked() if head.length is None else Length(head.length)
         self._length = head.length
         self._invite = head.expects
-        self._unreadable = False
-        self._most: float = inf
-        self._too_large: Callable[[], BodyTooLarge] | None = None
 
     @property
     def complete(self) -> bool:
@@ -89,9 +92,13 @@ class Incoming:
 
     def at_hand(self, most: int) -> bytes | None:
         """Return the whole body if its length was declared, is at most `most`, and has already arrived; else None."""
-        if self._length is None or self._length > min(most, len(self._wire.ahead)):
+        length, ahead = self._length, self._wire.ahead
+        if length is None or length > most or length > len(ahead):
             return None
-        body, self._wire.ahead = self._framing.feed(self._wire.ahead)
+        if length == len(ahead):  # nothing behind it, as nearly always
+            self._wire.ahead, self._framing = b"", _OVER
+            return ahead
+        body, self._wire.ahead = self._framing.feed(ahead)
         return body
 
     async def skip(self) -> bool:

@@ -63,8 +63,8 @@ class _Page:
         self._fleet = fleet
         self._activity = activity
         self._read = fleet.book.written
-        self._done = activity.done.written
-        self._shown = dict(activity.in_flight)
+        self._done = activity.finished
+        self._shown = activity.in_flight()
         self._models = fleet.models
         self._happened = fleet.events.written
 
@@ -85,16 +85,14 @@ class _Page:
         _, lines = fleet.book.after(self._read)
         self._read = fleet.book.written
         yield from _logs(lines)
-        before, self._shown = self._shown, dict(activity.in_flight)
+        before, self._shown = self._shown, activity.in_flight()
         for number in before.keys() - self._shown.keys():
             yield "inflight", {"operation": "remove", "id": str(number)}
         for number in sorted(self._shown.keys() - before.keys()):
             yield "inflight", {"operation": "upsert", "request": _request(self._shown[number])}
-        if self._done != activity.done.written:
-            _, done = activity.done.after(self._done)
-            self._done = activity.done.written
-            for record in done:
-                yield "activity", {"id": record.number}
+        done, self._done = activity.done(self._done), activity.finished
+        for record in done:
+            yield "activity", {"id": record.number}
 
 
 def _event(type_: str, data: Any) -> bytes:

@@ -32,7 +32,7 @@ def llama_swap_metrics(activity: Activity) -> Blueprint:
     @routes.get("/api/metrics")
     async def metrics() -> Response:
         """All that are remembered, as older dashboards want it."""
-        return as_json([_row(record) for record in activity.done.tail()])
+        return as_json([_row(record) for record in activity.done()])
 
     @routes.get("/api/metrics/activity")
     async def page() -> Response:
@@ -41,7 +41,7 @@ def llama_swap_metrics(activity: Activity) -> Blueprint:
     @routes.get("/api/metrics/stats")
     async def stats() -> Response:
         model = request.args.get("model")
-        count = activity.done.written if not model else sum(each.model == model for each in activity.done.tail())
+        count = activity.finished if not model else sum(each.model == model for each in activity.done())
         tokens = dict.fromkeys(("total_input_tokens", "total_output_tokens", "total_cache_tokens"), 0)
         return as_json({"total_requests": count, **tokens, "prompt_histogram": None, "gen_histogram": None})
 
@@ -59,7 +59,7 @@ def _page(activity: Activity) -> dict[str, Any]:
     start, end, model = _moment("start"), _moment("end"), request.args.get("model")
     records = [
         each
-        for each in activity.done.tail()
+        for each in activity.done()
         if (not model or each.model == model)
         and lowest <= each.number <= (highest or each.number)
         and (start is None or each.at >= start)

@@ -31,8 +31,9 @@ class Lookout:
 
     def add(self, one: Watchable, since: float) -> None:
         """Add a connection whose request has begun, `since` then (trio time)."""
+        if not self._served:
+            self._any.set()
         self._served[one] = since
-        self._any.set()
 
     def remove(self, one: Watchable) -> None:
         """Remove a connection whose request is over."""

@@ -11,12 +11,12 @@ from ..errors import Error
 from ..gateway.api.dialect import Dialect
 from ..gateway.api.openai import OPENAI
 from ..gateway.error_answer import error_answer
-from ..gateway.message import ClientLeft, Reply
-from .head import Head
+from ..gateway.message import ClientLeft, Reply, Whole
 from .wire import Wire
 
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 _BODILESS = (204, 304)
+_CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 
 class Outgoing:
@@ -39,26 +39,27 @@ class Outgoing:
         self._old = old
         self._bodiless = bodiless
 
-    @classmethod
-    def to(cls, wire: Wire, head: Head, *, closing: bool) -> Outgoing:
-        """Return the answer to a request. `closing`: the connection ends after it, whatever the client asked for."""
-        return cls(wire, old=head.old, bodiless=head.method == "HEAD", closing=closing or head.closing)
-
     async def send(self, reply: Reply, more: Headers) -> None:
         """Send a whole reply, with the headers `more` added. What its body raises is passed on to the caller."""
+        if reply.lines is not None and isinstance(reply.body, Whole) and reply.body.data and not self._bodiless:
+            lines = reply.lines + _lines(more) if more else reply.lines
+            data = self._head(reply.status, reply.reason, lines) + reply.body.data
+            self.began = True
+            if (sent := self._wire.send_now(data)) == len(data):  # as nearly always, and then without a coroutine
+                self.complete = True
+            else:
+                await self._send(data[sent:], last=True)
+            return
         length: int | None = None
-        if reply.lines is not None:
-            length = reply.length
-        else:
-            for name, value in reply.headers:
-                if len(name) == 14 and name.lower() == b"content-length":
-                    length = int(value)
+        for name, value in reply.headers:
+            if len(name) == 14 and name.lower() == b"content-length":
+                length = int(value)
         bodiless = self._bodiless or reply.status in _BODILESS
         chunked = length is None and not bodiless and not self._old
         if length is None and not bodiless and self._old:
             self.framed, self.closing = False, True
         lines = reply.lines if reply.lines is not None else _lines(reply.headers)
-        head = self._head(reply.status, reply.reason, lines + _lines(more), chunked=chunked)
+        head = self._head(reply.status, reply.reason, lines + _lines(more) + (_CHUNKED if chunked else b""))
         if bodiless or length == 0:
             await self._send(head, last=True)
         elif length is not None:
@@ -93,7 +94,7 @@ class Outgoing:
     async def refuse(self, error: Error, more: Headers, dialect: Dialect = OPENAI) -> None:
         """Send an error as the API words it, with the headers `more` added."""
         answer = error_answer(error, dialect)
-        head = self._head(answer.status, b"", _lines([*answer.headers, *more]), chunked=False)
+        head = self._head(answer.status, b"", _lines([*answer.headers, *more]))
         await self._send(head if self._bodiless else head + answer.body, last=True)
 
     async def switch(self, headers: Headers) -> None:
@@ -101,16 +102,9 @@ class Outgoing:
         await self._send(b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n" % _lines(headers), last=True)
         self.closing = True
 
-    def _head(self, status: int, reason: bytes, lines: bytes, *, chunked: bool) -> bytes:
-        framing = b"Transfer-Encoding: chunked\r\n" if chunked else b""
+    def _head(self, status: int, reason: bytes, lines: bytes) -> bytes:
         ending = b"Connection: close\r\n" if self.closing else b""
-        return b"HTTP/1.1 %d %b\r\n%b%b%b\r\n" % (
-            status,
-            reason or _PHRASES.get(status, b""),
-            lines,
-            framing,
-            ending,
-        )
+        return b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (status, reason or _PHRASES.get(status, b""), lines, ending)
 
     async def _send(self, data: bytes, *, last: bool = False) -> None:
         self.began = True

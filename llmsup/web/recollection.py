@@ -9,6 +9,9 @@ from .head import Head, HeadReader
 class Recollection:
     """The last head on one connection. One that was refused is never remembered.
 
+    A connection has one request at a time: when the next one comes, nobody needs the last one's head any more, and the
+    next one gets the same objects, with its own Content-Length.
+
     Attributes:
         rest: The bytes that follow the head last returned.
     """
@@ -29,24 +32,21 @@ class Recollection:
         Raises:
             BadRequest: The head is malformed or too large.
         """
-        if self._template is not None and not reader.used and (found := self._template.match(data)) is not None:
-            digits, end = found
-            self.rest = data[end:]
-            return self._again(digits)
-        head = reader.feed(data)
-        if head is not None:
-            self.rest, raw = reader.rest, reader.raw
-            self._last, self._template = (head, Template(raw, head.headers)) if len(raw) <= LONGEST else (None, None)
-        return head
+        template, last = self._template, self._last
+        if template is None or last is None or reader.used or (found := template.match(data)) is None:
+            head = reader.feed(data)
+            if head is not None:
+                self._remember(head, reader)
+            return head
+        digits, end = found
+        self.rest = data[end:]
+        if digits is not None:
+            template.set_length(digits)
+            last.length = int(digits)
+            if last.request is not None:
+                last.request.changed()
+        return last
 
-    def _again(self, digits: bytes | None) -> Head:
-        last, template = self._last, self._template
-        assert last is not None
-        assert template is not None
-        if digits is None:
-            return last
-        headers = template.headers(digits)
-        head = Head(last.method, last.target, last.old, headers, int(digits), last.closing, last.expects)
-        if last.request is not None:
-            head.request = last.request.with_headers(headers)
-        return head
+    def _remember(self, head: Head, reader: HeadReader) -> None:
+        self.rest, raw = reader.rest, reader.raw
+        self._last, self._template = (head, Template(raw, head.headers)) if len(raw) <= LONGEST else (None, None)

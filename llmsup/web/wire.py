@@ -101,18 +101,19 @@ class Wire:
 
     async def send(self, data: bytes) -> None:
         """Send all of it. A client that is gone, or that takes nothing for `stalled` seconds, makes it `broken`."""
-        if self.broken:
-            return
-        if self._quick is not None:
-            try:
-                sent = self._quick.send_now(data)
-            except GONE:
-                self.broken = True
-                return
-            if sent == len(data):
-                return
-            data = data[sent:]
-        await self._send_slowly(data)
+        sent = self.send_now(data)
+        if sent < len(data) and not self.broken:
+            await self._send_slowly(data[sent:] if sent else data)
+
+    def send_now(self, data: bytes) -> int:
+        """Send what can be sent at once; returns how many bytes that was. A client that is gone makes it `broken`."""
+        if self.broken or self._quick is None:
+            return 0
+        try:
+            return self._quick.send_now(data)
+        except GONE:
+            self.broken = True
+            return 0
 
     async def _send_slowly(self, data: bytes) -> None:
         self.broken = True  # until all of it is sent, so also if this is cancelled midway

@@ -6,12 +6,14 @@ import contextlib
 import errno
 import json
 import logging
+import re
 import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import aclosing
 from datetime import datetime
+from typing import Literal
 
 import h11
 import pytest
@@ -22,6 +24,7 @@ from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedEr
 from llmsup.cli.failure import summary, told
 from llmsup.cli.logsetup import JsonFormatter, TextFormatter, set_up
 from llmsup.errors import SetupError
+from llmsup.process import quick_log
 from llmsup.process.lines import MAX_LINE
 from llmsup.process.logbook import LogBook
 
@@ -280,3 +283,36 @@ async def test_a_log_that_can_not_be_written_ends_nothing(
         log.warning("four")
         nursery.cancel_scope.cancel()
     assert [line.split()[2] for line in "".join(stderr.writes).splitlines()] == ["four"]
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+async def test_each_requests_line_looks_like_any_other(
+    capsys: pytest.CaptureFixture[str], style: Literal["text", "json"]
+) -> None:
+    """It goes another way, but not where somebody else listens, too."""
+    shown = []
+    for say in (quick_log.info, logging.Logger.info):
+        book = LogBook()
+        set_up(book, style=style, verbose=False)
+        say(logging.getLogger("llmsup.gateway.gateway"), "POST /v1/x m\n\x1b[0m: 200 in 0.001 s")
+        text = re.sub(r"\d\d:\d\d:\d\d(\.\d+)?", "", capsys.readouterr().err)
+        shown.append((text, book.tail()))
+    assert shown[0] == shown[1]
+    assert len(shown[0][0].splitlines()) == len(shown[0][1]) == 1
+
+
+async def test_each_requests_line_reaches_other_handlers(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up(book := LogBook(), style="text", verbose=False)
+    seen: list[logging.LogRecord] = []
+
+    class Other(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(record)
+
+    logging.getLogger().addHandler(Other())
+    quick_log.info(logging.getLogger("llmsup.gateway.gateway"), "a line")
+    logging.getLogger().setLevel(logging.WARNING)
+    quick_log.info(logging.getLogger("llmsup.gateway.gateway"), "not wanted")
+    assert [each.getMessage() for each in seen] == ["a line"]
+    assert book.tail() == ("[llmsup] a line",)
+    assert capsys.readouterr().err.count("\n") == 1

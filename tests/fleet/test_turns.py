@@ -67,7 +67,7 @@ def test_who_leaves_leaves_no_trace() -> None:
     turns.remove(other)
     assert (turns.of("a"), len(turns), other in turns) == (0, 1, False)
     turns.remove(third)
-    assert (turns._all, turns._now, turns._next, turns._had) == ({}, {}, {}, set())
+    assert (turns.all, turns._now, turns._next, turns._had) == ({}, {}, {}, set())
     with pytest.raises(KeyError):
         turns.remove(third)
 
@@ -117,7 +117,7 @@ def test_nobody_waits_for_two_turns_of_another(moves: list[Move]) -> None:
             assert turns.of(client) == sum(one.client == client for one in waiting)
     for one in waiting:
         turns.remove(one)
-    assert (turns._all, turns._now, turns._next, turns._had) == ({}, {}, {}, set())
+    assert (turns.all, turns._now, turns._next, turns._had) == ({}, {}, {}, set())
 
 
 async def test_a_models_queue_takes_turns() -> None:

@@ -180,14 +180,7 @@ async def test_the_engine_of_a_removed_model_dies(
     """What is told is that it died, and nothing of the model is left."""
     fleet.apply(entries(entry("a")))
     model = fleet.models["a"]
-    order = Order(
-        backend=model,
-        method="POST",
-        target=b"/",
-        headers=header_lines([]),
-        streaming=False,
-        ttl=Seconds(0),
-    )
+    order = Order(model, "POST", b"/", header_lines([]))
     told: list[str] = []
 
     async def ask() -> None:

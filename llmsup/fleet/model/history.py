@@ -57,7 +57,8 @@ class History:
 
     def began(self, waited: Seconds) -> None:
         """A request starts being served, after waiting `waited` seconds."""
-        self.waited = Seconds(self.waited + waited)
+        if waited:
+            self.waited = Seconds(self.waited + waited)
         self.waits += 1
 
     def note(

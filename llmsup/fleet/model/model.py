@@ -18,6 +18,7 @@ from ...engines.registry import Kinds
 from ...errors import EngineBadAnswer, EngineDied, Error, ModelFailed, ModelNotLoaded
 from ...memory.cost.estimate import Estimate, estimate
 from ...memory.cost.load_mode import Measured
+from ...process.clock import clock
 from ...process.logbook import LogBook
 from ...process.ring import Events
 from ...process.watched import Watched
@@ -73,6 +74,7 @@ class Model(Watched):
         """`events` receives its loads, unloads and transitions; `kinds` are the kinds of engine it may run on."""
         super().__init__()
         self.entry = self.served = entry
+        self._now = clock()
         self.book = book
         self.events = events or Events()
         self._kinds = kinds
@@ -96,7 +98,7 @@ class Model(Watched):
 
     def _requests_changed(self) -> None:
         """One request more or less among several in flight doesn't change any decision about memory."""
-        if self.awaited:  # most often nobody does, and this is called twice for each request
+        if self._changed is not None or self._lent:  # most often nobody waits, and each request calls this twice
             self.notify(minor=self.queue.in_flight > 1 and not self.queue.waiting)
 
     @property
@@ -150,11 +152,13 @@ class Model(Watched):
             Error: Its last start failed, for this reason; it will be tried again after a cool-down.
         """
         self._check()
-        if self._failed_lately is not None:
-            raise self.error_for(self._failed_lately)
-        now = trio.current_time()
+        if self.state is State.FAILED and (failure := self._failed_lately) is not None:
+            raise self.error_for(failure)
+        now = self._now()
         self.demand.asked(now, self.load_seconds)
-        return self.queue.enter(Seconds(min(ttl, self.spec.max_ttl)), client, now)
+        if ttl:
+            ttl = Seconds(min(ttl, self.spec.max_ttl))
+        return self.queue.enter(ttl, client, now)
 
     def keep(self, seconds: Seconds) -> None:
         """Have this run unloaded after it has been idle for so long, at most `max_ttl`, instead of its `ttl`; 0 is as

@@ -11,9 +11,12 @@ from typing import Self
 import trio
 
 from ...errors import Error, InsufficientMemory, QueueTimeout
+from ...process.clock import clock
 from ...units import Seconds, format_seconds
 from .run import Run
 from .turns import Turns
+
+_AT_ONCE = Seconds(0)
 
 
 def _nobody(_waited: Seconds) -> None:
@@ -112,6 +115,7 @@ class RequestQueue:
         self.kept_until = 0.0
         self.limit = limit
         self._changed = changed
+        self._now = clock()
         self._run: Run | None = None
         self._served: set[Lease] = set()
         self._queue: Turns[Lease] = Turns(lambda: self._served)
@@ -125,7 +129,10 @@ class RequestQueue:
     @property
     def would_wait(self) -> bool:
         """Whether a request that comes now has to wait, even if only behind others."""
-        return self.paused or not self._serves or bool(self._queue) or not self._has_room
+        run = self._run  # in one go: it is asked for each request
+        if run is None or self.paused or run.outcome is not None or self._queue.all:
+            return True
+        return 0 < self.limit <= len(self._served)
 
     def waiting_of(self, client: str) -> int:
         """How many requests of one client wait."""
@@ -164,9 +171,11 @@ class RequestQueue:
             client: Whose request it is.
             now: The trio time, if the caller has just looked at it.
         """
-        lease = Lease(self, ttl, client, trio.current_time() if now is None else now)
+        lease = Lease(self, ttl, client, self._now() if now is None else now)
         if self._run is not None and not self.would_wait:
-            self._begin(lease, self._run, Seconds(0))
+            self._served.add(lease)
+            lease.served_by = self._run
+            self.begun(_AT_ONCE)
         else:
             (self._later if self.paused else self._queue).add(lease)
         self._changed()
@@ -184,15 +193,17 @@ class RequestQueue:
         """End a lease. One from a run that has ended is no longer counted."""
         if lease in self._served:
             self._served.discard(lease)
-            self.last_used = trio.current_time()
-            self.kept_until = max(self.kept_until, self.last_used + lease.ttl)
-            if self._run is not None:
-                self._run.first_served = self._run.first_served or self.last_used
+            now = self.last_used = self._now()
+            if now + lease.ttl > self.kept_until:
+                self.kept_until = now + lease.ttl
+            run = self._run
+            if run is not None and not run.first_served:
+                run.first_served = now
         elif lease in self._queue:
             self._queue.remove(lease)
         elif lease in self._later:
             self._later.remove(lease)
-        if self._queue:
+        if self._queue.all:
             self._serve()
         else:
             self._changed()

@@ -28,32 +28,33 @@ class Turns(Generic[T]):
     In one round every client has one turn at most. A client that comes during a round still gets its turn in it, unless
     it has had one, or was being served when the wait began. So the first request of a client waits for at most one turn
     of each other client.
+
+    Attributes:
+        all: All of them, as they came; only to be read.
     """
 
     def __init__(self, served: Callable[[], Iterable[T]] = tuple) -> None:
         """`served` returns those being served: they have had their turn when others begin to wait."""
         self._served = served
-        self._all: OrderedDict[T, None] = (
-            OrderedDict()
-        )  # as they came; a plain dict's first item takes ever longer to find
+        self.all: OrderedDict[T, None] = OrderedDict()  # a plain dict's first item takes ever longer to find
         self._now: OrderedDict[str, OrderedDict[T, None]] = OrderedDict()  # clients with a turn in this round
         self._next: OrderedDict[str, OrderedDict[T, None]] = OrderedDict()
         self._had: set[str] = set()
 
     def __len__(self) -> int:
-        return len(self._all)
+        return len(self.all)
 
     def __iter__(self) -> Iterator[T]:
         """All of them, in the order in which they came."""
-        return iter(self._all)
+        return iter(self.all)
 
     def __contains__(self, one: object) -> bool:
-        return one in self._all
+        return one in self.all
 
     @property
     def first(self) -> T:
         """The one that came first. Raises StopIteration if there is none."""
-        return next(iter(self._all))
+        return next(iter(self.all))
 
     def of(self, client: str) -> int:
         """How many of a client wait."""
@@ -61,9 +62,9 @@ class Turns(Generic[T]):
 
     def add(self, one: T) -> None:
         """Let one wait, behind those of its client."""
-        if not self._all:
+        if not self.all:
             self._had = {each.client for each in self._served()}
-        self._all[one] = None
+        self.all[one] = None
         line = self._now.get(one.client) or self._next.get(one.client)
         if line is None:
             line = (self._next if one.client in self._had else self._now)[one.client] = OrderedDict()
@@ -76,7 +77,7 @@ class Turns(Generic[T]):
             self._had.clear()
         client, line = self._now.popitem(last=False)
         one, _ = line.popitem(last=False)
-        del self._all[one]
+        del self.all[one]
         self._had.add(client)
         if line:
             self._next[client] = line
@@ -85,7 +86,7 @@ class Turns(Generic[T]):
 
     def remove(self, one: T) -> None:
         """Forget one that waits no longer. Raises KeyError if it doesn't wait."""
-        del self._all[one]
+        del self.all[one]
         place = self._now if one.client in self._now else self._next
         line = place[one.client]
         del line[one]
@@ -94,12 +95,12 @@ class Turns(Generic[T]):
         self._forget_if_over()
 
     def _forget_if_over(self) -> None:
-        if not self._all:
+        if not self.all:
             self._had.clear()  # names of clients that may never come again
 
     def take_all(self) -> Iterator[T]:
         """Remove them one by one, in the order in which they came."""
-        while self._all:
+        while self.all:
             one = self.first
             self.remove(one)
             yield one

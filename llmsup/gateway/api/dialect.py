@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import ClassVar, Literal
 
 import msgspec
-from attrs import frozen
+from attrs import field, frozen
 
 from ...catalog.described import presets
 from ...catalog.resolver import Match
@@ -183,6 +183,7 @@ class Route:
             unchanged.
         here: Answers the request without an engine; everything else is then ignored.
         control: Whether it is part of the control API, for which not every key is good.
+        translates: Whether there is more to do than to pass the body on, with edits, and its answer.
     """
 
     dialect: Dialect
@@ -201,3 +202,8 @@ class Route:
     answer: Callable[[JsonBody], Translation] | None = None
     here: Callable[[Asked], Awaitable[Reply]] | None = None
     control: bool = False
+    translates: bool = field(init=False)
+
+    @translates.default
+    def _translates(self) -> bool:
+        return any(each is not None for each in (self.wants_context, self.request, self.prepare, self.answer))

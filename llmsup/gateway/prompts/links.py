@@ -12,6 +12,9 @@ WORTH = 1024
 shorter isn't looked at, as no other could have lost so much of it.
 """
 
+FOLLOWED = 8 << 20
+"""Bytes of the longest body whose prompt is followed: reading one takes memory for a second copy of it."""
+
 MOST = 512
 """Links that a prompt has at most; the last one stands for all the rest."""
 
