@@ -205,10 +205,14 @@ async def both(direct: Path, through: int, request: Request) -> tuple[Heard, Hea
 
 @asynccontextmanager
 async def compared(model: str, tmp_path: Path) -> AsyncIterator[tuple[Path, int]]:
-    """A llama-server of our own, and llmsup, which runs another: where they are. Both have the same line."""
+    """A llama-server of our own, and llmsup, which runs another: where they are. Both have the same line.
+
+    That llmsup has measured no load yet, by which it could choose another way to load (`load_mode`).
+    """
     config = tmp_path / "llmsup.toml"
     config.write_text(
         f"""
+        server.state_dir = {json.dumps(str(tmp_path / "state"))}
         [models.{MODEL}]
         path = {json.dumps(str(smollm2()))}
         engine = "llama-server"
