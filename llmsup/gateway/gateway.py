@@ -245,8 +245,6 @@ class _Passage:
             return await self._enter()
         except BaseException as error:
             await self.__aexit__(type(error), error, None)
-            if isinstance(error, Error) and (told := self._caller.discreet(self._gateway.fleet, error)) is not error:
-                raise told from None
             raise
 
     async def _enter(self) -> Reply:
@@ -299,6 +297,12 @@ class _Passage:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._leave(error)
+        # It may be in the answer yet, as long as nothing of that was sent.
+        if isinstance(error, Error) and (told := self._caller.discreet(self._gateway.fleet, error)) is not error:
+            raise told from None
+
+    async def _leave(self, error: BaseException | None) -> None:
         if not self._inside:
             return
         try:

@@ -118,7 +118,8 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
                     names=names,
                     preset=preset,
                     lacks=lacks,
-                    told=partial(caller.spared, fleet),
+                    told=partial(caller.told, fleet),
+                    admin=caller.admin,
                 )
                 for preset in presets(model.spec)
                 if caller.may_use(fleet, model.spec.name, preset)
@@ -155,7 +156,8 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
                 names=names,
                 preset=preset,
                 lacks=lacks,
-                told=partial(caller.spared, fleet),
+                told=partial(caller.told, fleet),
+                admin=caller.admin,
             )
         )
 
