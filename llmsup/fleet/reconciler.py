@@ -15,7 +15,7 @@ from ..catalog.entry import Entry
 from ..catalog.found import Snapshot
 from ..catalog.library import Library
 from ..catalog.merge import Disk, Engines, entries
-from ..config.live import LiveConfig
+from ..config.live import LiveConfig, changed
 from ..config.schema import Config
 from ..engines.missing import lines_of
 from ..errors import ConfigError, Error, ShuttingDown
@@ -36,11 +36,13 @@ class Reloaded:
 
     Attributes:
         refused: Models that are listed but can't be served, and why.
+        settings: Other settings that changed and are in force now, such as "keys".
         restart: Changed settings that take effect only when llmsup is restarted.
     """
 
     changes: Changes
     refused: Mapping[str, str]
+    settings: tuple[str, ...] = ()
     restart: tuple[str, ...] = ()
 
 
@@ -162,6 +164,7 @@ class Reconciler(Watched):
         return outcome
 
     async def _do(self, asks: list[_Ask]) -> None:
+        settings: tuple[str, ...] = ()
         restart: tuple[str, ...] = ()
         reread = any(ask.reread for ask in asks)
         if reread:
@@ -172,14 +175,17 @@ class Reconciler(Watched):
                 for ask in asks:
                     ask.answer(error.again())
                 return
+            before = self._config.now
             restart = self._config.replace(config)
+            settings = changed(before, self._config.now)
             if restart:
                 log.warning("these settings take effect when llmsup is started again: %s", ", ".join(restart))
         changes = await self._look()
         if changes or reread:
-            log.info("%s: %s", "reloaded" if reread else "on the disk", changes)
+            more = f"; settings changed: {', '.join(settings)}" if settings else ""
+            log.info("%s: %s%s", "reloaded" if reread else "on the disk", changes, more)
         for ask in asks:
-            ask.answer(Reloaded(changes=changes, refused=self._refused(), restart=restart))
+            ask.answer(Reloaded(changes=changes, refused=self._refused(), settings=settings, restart=restart))
 
     async def _look(self) -> Changes:
         """Scan the disk, and serve what is there."""

@@ -71,6 +71,7 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
             "changed": list(changes.changed),
             "unchanged": list(changes.unchanged),
             "refused": dict(done.refused),
+            "settings": list(done.settings),
             "restart_needed": list(done.restart),
         }
         return as_json(answer)

@@ -52,7 +52,7 @@ async def test_files_come_and_go(setting: Setting) -> None:
         setting.add("pub/b/b")
         done = await reload(served)
         assert done == {"added": ["pub/b"], "removed": [], "changed": [], "unchanged": ["pub/a"], "refused": {},
-                        "restart_needed": []}  # fmt: skip
+                        "settings": done["settings"], "restart_needed": []}  # fmt: skip
         assert (await served.client.chat("pub/b")).status == 200
         (setting.models / "pub/b/b.gguf").unlink()
         assert (await reload(served))["removed"] == ["pub/b"]
@@ -156,7 +156,10 @@ async def test_server_settings(setting: Setting) -> None:
     setting.add("a")
     async with setting.serving() as served:
         setting.write(server="default_model = 'a'\napi_keys = ['new-key']\nmax_body = 2000\nlisten = '127.0.0.1:1'")
-        assert (await reload(served))["restart_needed"] == ["server.listen"]
+        done = await reload(served)
+        assert done["restart_needed"] == ["server.listen"]
+        assert {"server.api_keys", "server.default_model", "server.max_body"} <= {*done["settings"]}
+        assert "server.listen" not in done["settings"]
         assert (await served.client.chat("a")).status == 401
         key = [(b"authorization", b"Bearer new-key")]
         body = {"messages": [{"role": "user", "content": "hi"}]}
