@@ -95,6 +95,7 @@ class Reconciler(Watched):
         self._without_engine = without_engine
         self._served: dict[str, Entry] = {}
         self._open: set[_Ask] = set()
+        self._told: set[str] = set()
         self._asks, self._asked = trio.open_memory_channel[_Ask](math.inf)
 
     @property
@@ -191,7 +192,9 @@ class Reconciler(Watched):
         """Scan the disk, and serve what is there."""
         began = trio.current_time()
         before = {name: model.entry for name, model in self._fleet.models.items()}
-        await trio.to_thread.run_sync(self._library.survey, self._config.now, abandon_on_cancel=True)
+        survey = partial(self._library.survey, self._config.now)
+        for problem in await trio.to_thread.run_sync(survey, abandon_on_cancel=True):
+            log.warning("%s", problem)
         self.read, self.of = 0, self._library.pending
         # The config's own files come first, and are few.
         await trio.to_thread.run_sync(partial(self._library.read, first_only=True), abandon_on_cancel=True)
@@ -203,8 +206,10 @@ class Reconciler(Watched):
             self._note_usable()
         self._note_usable()
         for save in (self._library.save, partial(self._library.save_ids, self.snapshot.models)):
-            if problem := await trio.to_thread.run_sync(save):
+            problem = await trio.to_thread.run_sync(save)
+            if problem and problem not in self._told:  # else each scan would tell it again
                 log.warning("%s", problem)
+                self._told.add(problem)
         if self.of:
             seconds = format_seconds(trio.current_time() - began)
             files, models = _count(self.of, "model file"), _count(len(self._fleet.models), "model")

@@ -180,6 +180,22 @@ async def test_files_are_looked_for_by_themselves(setting: Setting) -> None:
         assert (await served.client.chat("a")).status == 200
 
 
+async def test_what_was_kept_and_is_damaged(setting: Setting, caplog: pytest.LogCaptureFixture) -> None:
+    """One line for each file, and for each that can't be written, however often the disk is looked at."""
+    state = setting.models.parent / "state"
+    state.mkdir()
+    (state / "headers.json").write_text("{")
+    (state / "ids.json").mkdir()
+    setting.add("a")
+    async with setting.serving() as served:
+        await reload(served)
+        await reload(served)
+    said = [record.getMessage() for record in caplog.records if "json" in record.getMessage()]
+    assert sum("headers.json is damaged; the models' files are read again" in line for line in said) == 1
+    assert sum("ids.json can't be read (Is a directory); the models' ids are" in line for line in said) == 1
+    assert sum("the models' ids can't be kept in" in line for line in said) == 1
+
+
 async def test_what_a_model_is_stands_in_the_list(setting: Setting) -> None:
     """Kind, context, size and what it would take are read from the file."""
     path = setting.add("pub/m/m-Q4_K_M")
