@@ -206,10 +206,10 @@ class Reconciler(Watched):
             self._note_usable()
         self._note_usable()
         for save in (self._library.save, partial(self._library.save_ids, self.snapshot.models)):
-            problem = await trio.to_thread.run_sync(save)
-            if problem and problem not in self._told:  # else each scan would tell it again
-                log.warning("%s", problem)
-                self._told.add(problem)
+            unsaved = await trio.to_thread.run_sync(save)
+            if unsaved and unsaved not in self._told:  # else each scan would tell it again
+                log.warning("%s", unsaved)
+                self._told.add(unsaved)
         if self.of:
             seconds = format_seconds(trio.current_time() - began)
             files, models = _count(self.of, "model file"), _count(len(self._fleet.models), "model")
