@@ -24,13 +24,21 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
-import psutil
+try:
+    import psutil
+except ImportError:  # it is there in the environment that llmsup is installed in; another Python may have no need of it
+    psutil = None  # type: ignore[assignment]
 
 PATIENCE = 300
 """Seconds to wait for an answer: an unload lets requests finish first."""
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Opens URLs without a proxy, as the server is on this machine."""
+
+MISSING = (
+    f"{sys.executable} has no psutil, which tells how much memory is in use: run this with the Python that llmsup is "
+    "installed in (.venv/bin/python), or pip install psutil"
+)
 
 
 class Failed(Exception):
@@ -117,6 +125,9 @@ def main() -> int:
     url = os.environ.get("LLMSUP_URL") or "http://127.0.0.1:5005"
     parser.add_argument("--url", type=address, default=url, help=f"the server ($LLMSUP_URL, else {url})")
     options = parser.parse_args()
+    if psutil is None:
+        print(f"pressure_unloader: {MISSING}", file=sys.stderr)
+        return 1
     while True:
         try:
             if done := look(options.url, options.threshold):

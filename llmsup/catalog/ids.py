@@ -18,6 +18,8 @@ from .found import Found
 FORMAT = 1
 LARGEST_FILE = 8 * 1024**2
 
+_ANEW = "the models' ids are chosen anew"
+
 
 @frozen
 class _Document:
@@ -34,19 +36,27 @@ class Ids:
         self._models: dict[str, Key] = {}
         self._saved: dict[str, Key] = {}
 
-    def load(self) -> None:
-        """Load what was saved; a file that is missing, damaged or of another version counts as empty."""
-        self._models = {}
+    def load(self) -> str | None:
+        """Load what was saved; a file that is missing, damaged or of another version counts as empty.
+
+        Returns:
+            Why an existing file couldn't be used, a sentence, or None.
+        """
+        self._models, self._saved = {}, {}
         try:
-            if self._file.stat().st_size <= LARGEST_FILE:
-                said = msgspec.json.decode(self._file.read_bytes(), type=_Document)
-                if said.format == FORMAT:
-                    self._models = {
-                        id_: (Path(first), tuple(map(Path, more))) for id_, (first, *more) in said.ids.items()
-                    }
-        except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
-            pass
+            if self._file.stat().st_size > LARGEST_FILE:
+                return f"{self._file} is too large to be ours; {_ANEW}."
+            said = msgspec.json.decode(self._file.read_bytes(), type=_Document)
+            if said.format == FORMAT:
+                self._models = {id_: (Path(first), tuple(map(Path, more))) for id_, (first, *more) in said.ids.items()}
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return f"{self._file} can't be read ({error.strerror or error}); {_ANEW}."
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return f"{self._file} is damaged; {_ANEW}."
         self._saved = dict(self._models)
+        return None
 
     @property
     def given(self) -> Mapping[Key, str]:

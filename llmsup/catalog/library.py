@@ -51,11 +51,15 @@ class Library:
         self._unread: list[Stamp] = []
         self._first = 0  # so many of them are named in the config, and come first
 
-    def survey(self, config: Config) -> None:
-        """List the files in the catalog's roots and at the config's paths, without opening them."""
+    def survey(self, config: Config) -> tuple[str, ...]:
+        """List the files in the catalog's roots and at the config's paths, without opening them.
+
+        Returns:
+            Why what an earlier run had saved couldn't be used, a sentence each; only the first time.
+        """
+        problems: tuple[str | None, ...] = ()
         if not self._loaded:
-            self._headers.load()
-            self._ids.load()
+            problems = self._headers.load(), self._ids.load()
             self._loaded = True
         paths = configured(config)
         beside = {path for spec in (config.defaults, *config.models.values()) for path in companions(spec).all}
@@ -69,6 +73,7 @@ class Library:
         self._unread = sorted(unread, key=lambda stamp: stamp.path not in own)
         self._first = sum(stamp.path in own for stamp in unread)
         self.pending = len(unread)
+        return tuple(problem for problem in problems if problem)
 
     def read(self, budget: Seconds = Seconds(math.inf), *, first_only: bool = False) -> None:
         """Read headers for so many seconds; `first_only`: only those of files that the config names."""

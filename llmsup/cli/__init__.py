@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..errors import ConfigError, Error
+from ..errors import ConfigError, ConfigUnreadable, Error
 from ..process.lines import visible
 from .groups import Group
 
@@ -73,7 +73,7 @@ class Commands(Group):
             click.echo(visible(f"llmsup: {error}"), err=True)
             for line in error.log_tail:
                 click.echo(f"    {visible(line)}", err=True)
-            ctx.exit(1)
+            ctx.exit(2 if isinstance(error, ConfigUnreadable) else 1)
         except KeyboardInterrupt:
             if sys.stderr.isatty():
                 click.echo(err=True)  # so that the prompt doesn't follow "^C"

@@ -20,7 +20,7 @@ from ..units import Seconds
 PATIENCE = Seconds(10)
 """How long a server may take to accept a connection, or to answer a request that needs no work."""
 
-WAY_OUT = "Start one with `llmsup serve`, or name another with --url."
+WAY_OUT = "Start one with `llmsup serve`; name another with --url, or its config in $LLMSUP_CONFIG."
 
 
 class Refused(Error):

@@ -13,14 +13,19 @@ from ..config.checks import check_name
 from ..config.edit import with_table, without_table
 from ..config.keys import UNNAMED, hash_of, new_key
 from ..config.load import tables_of
+from ..config.tilde import expand
 from ..config.write import Table as TomlTable
-from ..config.write import write_whole
-from ..errors import SetupError
+from ..config.write import document, write_whole
+from ..errors import ConfigError, SetupError
 from ..process.lines import visible
+from ..process.server_file import ServerFile
 from .configs import load
 from .groups import Group
 from .options import config_option, json_option
 from .table import Column, Table
+from .target import running_now
+
+_HEADER = ("llmsup's config. All keys and their meaning: etc/llmsup.toml in llmsup's repository.",)
 
 
 @click.group("key", cls=Group)
@@ -59,8 +64,8 @@ def new(
 ) -> None:
     """Make a key and print it on standard output, this once: only its hash is written, into the config.
 
-    Without a config that can be written, the lines to add to one are shown. Give --models patterns of names, such as
-    'qwen*'.
+    Without a config, one is made at the usual place. If none can be written, the lines to add are shown. Give
+    --models patterns of names, such as 'qwen*'.
 
     \b
     Example:
@@ -89,7 +94,7 @@ def new(
 def _add(path: Path | None, table: TomlTable) -> None:
     """Write the table into the config, or show it."""
     if path is None:
-        _show(table, f"There is no config at {DEFAULT_PATH}. Make one with these lines, or add them to yours:")
+        _start(expand(DEFAULT_PATH), table)
         return
     text = read_text(path)
     tables = tables_of(text, str(path))
@@ -105,9 +110,42 @@ def _add(path: Path | None, table: TomlTable) -> None:
         _show(table, f"{error.message} Add these lines to it:")
         return
     first = not tables.get("keys") and not tables.get("server", {}).get("api_keys")
-    click.echo(visible(f"Wrote its hash to {path}. `llmsup reload` puts it into force."), err=True)
-    if first:
-        click.echo("It is the first key: from then on, every request needs one.", err=True)
+    _tell(f"Wrote its hash to {path}.", path, first=first)
+
+
+def _start(path: Path, table: TomlTable) -> None:
+    """Write a config that has nothing but the table, or show it."""
+    try:
+        write_whole(path, document(_HEADER, [table]), force=False, private=True)
+    except SetupError as error:
+        _show(table, f"{error.message} A config with these lines, which --config names, has the key:")
+        return
+    _tell(f"Made {path}, with its hash.", path, first=True)
+
+
+def _tell(done: str, path: Path, *, first: bool) -> None:
+    """Say what was written, and what puts it into force: of a server that runs, whether it reads that file."""
+    try:
+        load(path)
+    except ConfigError:
+        mend = f"`llmsup check --config {path}` finds mistakes in it: until they are mended, no server takes it."
+        click.echo(visible(f"{done} {mend}"), err=True)
+        return
+    server = running_now()
+    if server is None or _reads(server, path):
+        click.echo(visible(f"{done} `llmsup reload` puts it into force."), err=True)
+        if first:
+            click.echo("It is the first key: from then on, every request needs one.", err=True)
+        return
+    url, what = server.urls[0], server.config or "no config"
+    click.echo(visible(f"{done} But the server at {url} reads {what}: it goes on as before."), err=True)
+    click.echo(visible(f"Start one that reads it: llmsup serve --config {path}"), err=True)
+
+
+def _reads(server: ServerFile, path: Path) -> bool:
+    """Whether a server's next reload reads that file."""
+    config = Path(server.config) if server.config else expand(DEFAULT_PATH)
+    return server.reads and config.absolute() == path.absolute()
 
 
 def _show(table: TomlTable, why: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from ..catalog.described import preset_name
 from ..catalog.entry import Entry
 from ..catalog.resolver import Names
 from ..config.checks import parse_listen
@@ -72,6 +73,7 @@ def findings(
     yield from _state(config.server.state_dir)
     if whole and served:
         yield from _keys(config, served)
+        yield from _presets(config, served)
     folders = list(_folders(config.catalog))
     if whole and config.server.default_model:
         yield from _default_model(config, served, surely=not folders)
@@ -116,6 +118,20 @@ def _keys(config: Config, served: Mapping[str, Entry]) -> Iterator[Finding]:
             if not any(fnmatchcase(name, pattern.casefold()) for name in known):
                 what = f"{pattern!r} fits no model that is served now{did_you_mean(pattern, known)}"
                 yield Finding(what, ("keys", key.name, "models", number), lasting=False)
+
+
+def _presets(config: Config, served: Mapping[str, Entry]) -> Iterator[Finding]:
+    """Presets that another model's name hides; the config itself was checked for those of its own models."""
+    known = Names({name: entry.called for name, entry in served.items()})
+    given = {*config.models, *(alias for model in config.models.values() for alias in model.aliases)}
+    for id_, model in config.models.items():
+        for name in (id_, *model.aliases):
+            for preset in model.presets:
+                whole = preset_name(name, preset)
+                other = known.find(whole)
+                if other is not None and other.id != id_ and whole not in given:
+                    what = f"{whole} is a name of the model {other.id!r}, too: give the preset another one"
+                    yield Finding(what, ("models", id_, "presets", preset))
 
 
 def _ollamas_port(config: Config) -> Iterator[Finding]:

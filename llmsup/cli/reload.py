@@ -43,6 +43,8 @@ def command(url: str | None, as_json: bool) -> None:
 def told(done: dict[str, Any]) -> list[str]:
     """A reload's answer as lines for people."""
     lines = [f"{what}: {', '.join(done[what])}" for what in ("added", "removed", "changed") if done[what]]
+    if settings := done.get("settings"):  # an older server doesn't tell
+        lines.append(f"settings changed: {', '.join(settings)}")
     count = len(done["unchanged"])
     if count or not lines:
         lines.append(f"unchanged: {count} model{'' if count == 1 else 's'}")

@@ -14,7 +14,7 @@ import click
 import trio
 
 from ..config import Config
-from ..errors import Error
+from ..errors import Error, SetupError
 from ..fleet.fleet import Fleet
 from ..fleet.reconciler import Reconciler
 from ..gateway.hosts import is_loopback
@@ -38,6 +38,8 @@ NOTHING_TO_SERVE = (
     "there are no models to serve: none were found in the catalog's roots; "
     "put some there, add a [models.NAME] table to the config, or try `llmsup demo`"
 )
+RELOADS = "Stop it, and start `llmsup serve`, which does."
+
 OPEN = (
     "anyone who can reach %s can use, load and unload your models: "
     "make a key (`llmsup key new NAME`), or listen on 127.0.0.1"
@@ -66,7 +68,7 @@ def run(
         sockets: Sockets that listen already (`web.server.listen`).
         verbose: Whether to log from DEBUG up.
         announce: Called with the server's URL and its models once requests are answered.
-        reread: Reads the config again, for a reload.
+        reread: Reads the config again, for a reload; None: there is none to read, and a reload is refused.
         source: The config's file, by which the commands tell this server from others.
 
     Raises:
@@ -77,7 +79,9 @@ def run(
     logs = set_up(book, style=config.server.log_format, verbose=verbose)
 
     def read() -> Config:
-        new = reread() if reread else config
+        if reread is None:
+            raise SetupError("This server reads no config: `llmsup demo` serves what it brings.", hint=RELOADS)
+        new = reread()
         _warn_if_open(new, sockets)
         return new
 
@@ -98,7 +102,9 @@ def run(
             log.info("listening on %s", address)
         _warn_if_open(config, sockets)
         here = tuple(urls(config, sockets))
-        leaving.enter_context(left_in(config.server.state_dir, urls=here, token=token, config=source))
+        leaving.enter_context(
+            left_in(config.server.state_dir, urls=here, token=token, config=source, reads=reread is not None)
+        )
         announce(here[0], fleet)
         manager.ready(f"answers at {', '.join(here)}")
 

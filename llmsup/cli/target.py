@@ -39,6 +39,13 @@ def connect(url: str | None, environ: Mapping[str, str] = os.environ) -> Client:
     return Client(_url_in(contact.server), key or _first_key(contact.server))
 
 
+def running_now(environ: Mapping[str, str] = os.environ) -> ServerFile | None:
+    """The server that a command without a URL talks to; None if none runs for this user."""
+    contact, _ = _contact(environ)
+    running = servers_of(contact.server.state_dir)
+    return _meant(running, contact) if running else None
+
+
 def _at(text: str, key: str, contact: Contact, running: Sequence[ServerFile]) -> Client:
     """A client of the server at a URL that the user wrote. The config's keys are only sent to this machine."""
     url = base_url(text)

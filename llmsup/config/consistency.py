@@ -50,6 +50,7 @@ def check(draft: Draft) -> Mistakes:
         yield from _name(name, ("models", name))
         yield from _model(draft, name, model)
     yield from _aliases(draft)
+    yield from _presets(draft)
     if draft.bridge.has("every") and draft.bridge.value.cron:
         yield "both 'every' and 'cron' are set: keep one", ("bridge",)
     for name, engine in draft.engines.items():
@@ -62,7 +63,8 @@ def _server(draft: Draft) -> Mistakes:
     for key, other in (("certfile", "keyfile"), ("keyfile", "certfile")):
         if getattr(server.value, key) and not getattr(server.value, other) and other not in server.bad:
             yield f"{key!r} needs {other!r}, too", ("server",)
-    if server.value.ollama_listen == server.value.listen and "listen" not in server.bad:
+    same = server.value.ollama_listen == server.value.listen and "listen" not in server.bad
+    if same and not server.value.listen.endswith(":0"):  # which are two free ports
         yield "it is the address of 'listen', where Ollama's API is anyway: take this out", ("server", "ollama_listen")
     name = server.value.default_model
     served_by_catalog = draft.catalog.value.serve_all or "serve_all" in draft.catalog.bad
@@ -125,6 +127,18 @@ def _aliases(draft: Draft) -> Mistakes:
                 yield f"alias {alias!r} is the name of another model", place
             elif owners.setdefault(alias, name) != name:
                 yield f"alias {alias!r} is an alias of {owners[alias]!r}, too", place
+
+
+def _presets(draft: Draft) -> Mistakes:
+    """A preset that no request could ever reach: what is given a name of its own wins over `model:preset`."""
+    given = {alias: (name, "an alias") for name, model in draft.models.items() for alias in model.value.aliases}
+    given |= {name: (name, "the name") for name in draft.models}
+    for name, model in draft.models.items():
+        for each in dict.fromkeys((name, *model.value.aliases)):
+            for preset in model.value.presets:
+                if owner := given.get(f"{each}:{preset}"):
+                    what = f"{each}:{preset} is {owner[1]} of the model {owner[0]!r}, too: rename one of them"
+                    yield what, ("models", name, "presets", preset)
 
 
 def _engine(draft: Draft, name: str, engine: Read[EngineSpec]) -> Mistakes:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from attrs import evolve
+from attrs import evolve, fields
 
 from ..process.watched import Watched
 from .schema import Config
 
 AT_START = ("listen", "ollama_listen", "certfile", "keyfile", "state_dir", "log_format")
 """The keys of [server] that only take effect when llmsup starts: a reload keeps their old values in the cell."""
+
+
+def changed(old: Config, new: Config) -> tuple[str, ...]:
+    """Name the settings that differ, without their values: "keys", "server.cors_origins". Models are not among them."""
+    names: list[str] = []
+    for table in fields(Config):
+        before, after = getattr(old, table.name), getattr(new, table.name)
+        if not table.eq or table.name == "models" or before == after:
+            continue
+        if table.name in ("keys", "engines"):
+            names.append(table.name)
+        else:
+            parts = (each.name for each in fields(type(after)))
+            names += [f"{table.name}.{part}" for part in parts if getattr(before, part) != getattr(after, part)]
+    return tuple(names)
 
 
 class LiveConfig(Watched):

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from ..errors import ConfigError, SetupError
+from ..errors import ConfigError, ConfigUnreadable
 from .consistency import Draft, check
 from .engine_words import EngineWord
 from .keys import with_variable
@@ -30,7 +30,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ, *, engines: Iterab
 
     Raises:
         ConfigError: The file has mistakes; all are listed, except what only a check against this machine can find.
-        SetupError: The file can't be read.
+        ConfigUnreadable: The file can't be read.
     """
     return parse(read_text(path), str(path), environ, engines=engines)
 
@@ -40,14 +40,14 @@ def read_text(path: Path) -> str:
 
     Raises:
         ConfigError: The file isn't text.
-        SetupError: The file can't be read.
+        ConfigUnreadable: The file can't be read.
     """
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError((f"not UTF-8 text: {error.reason} at byte {error.start} @ {path}",), str(path)) from None
     except OSError as error:
-        raise SetupError(
+        raise ConfigUnreadable(
             f"The config {path} can't be read: {error.strerror or error}.",
             hint="Check the path and its permissions, or name another one with --config.",
         ) from error

@@ -23,7 +23,7 @@ def sound(draft: Draft, between: Iterable[Place]) -> list[str]:
     Args:
         between: The places where keys contradict each other.
     """
-    wrong = {tuple(place[:2]) for place in between if place[-1] != "aliases"}
+    wrong = {tuple(place[:2]) for place in between if place[2:3] not in (("aliases",), ("presets",))}
     wrong |= {("engines", name) for name, engine in draft.engines.items() if engine.bad}
     return [
         name

@@ -30,7 +30,7 @@ from .request import (
     UnsupportedEncoding,
     VersionNotSupported,
 )
-from .setup import Collected, ConfigError, SetupError, SetupErrors
+from .setup import Collected, ConfigError, ConfigUnreadable, SetupError, SetupErrors
 from .unavailable import (
     BodiesFull,
     BridgeFailed,
@@ -54,6 +54,7 @@ __all__ = [
     "BridgeFailed",
     "Collected",
     "ConfigError",
+    "ConfigUnreadable",
     "EngineBadAnswer",
     "EngineDied",
     "Error",

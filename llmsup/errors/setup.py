@@ -20,6 +20,10 @@ class SetupError(Error):
         return (self,)
 
 
+class ConfigUnreadable(SetupError):
+    """The config isn't there, or can't be read: a bad config, like one with mistakes."""
+
+
 class SetupErrors(SetupError):
     """Several things at once, all of them in `parts`."""
 

@@ -15,7 +15,7 @@ from ..catalog.entry import Entry
 from ..catalog.found import Snapshot
 from ..catalog.library import Library
 from ..catalog.merge import Disk, Engines, entries
-from ..config.live import LiveConfig
+from ..config.live import LiveConfig, changed
 from ..config.schema import Config
 from ..engines.missing import lines_of
 from ..errors import ConfigError, Error, ShuttingDown
@@ -36,11 +36,13 @@ class Reloaded:
 
     Attributes:
         refused: Models that are listed but can't be served, and why.
+        settings: Other settings that changed and are in force now, such as "keys".
         restart: Changed settings that take effect only when llmsup is restarted.
     """
 
     changes: Changes
     refused: Mapping[str, str]
+    settings: tuple[str, ...] = ()
     restart: tuple[str, ...] = ()
 
 
@@ -93,6 +95,7 @@ class Reconciler(Watched):
         self._without_engine = without_engine
         self._served: dict[str, Entry] = {}
         self._open: set[_Ask] = set()
+        self._told: set[str] = set()
         self._asks, self._asked = trio.open_memory_channel[_Ask](math.inf)
 
     @property
@@ -162,6 +165,7 @@ class Reconciler(Watched):
         return outcome
 
     async def _do(self, asks: list[_Ask]) -> None:
+        settings: tuple[str, ...] = ()
         restart: tuple[str, ...] = ()
         reread = any(ask.reread for ask in asks)
         if reread:
@@ -172,20 +176,25 @@ class Reconciler(Watched):
                 for ask in asks:
                     ask.answer(error.again())
                 return
+            before = self._config.now
             restart = self._config.replace(config)
+            settings = changed(before, self._config.now)
             if restart:
                 log.warning("these settings take effect when llmsup is started again: %s", ", ".join(restart))
         changes = await self._look()
         if changes or reread:
-            log.info("%s: %s", "reloaded" if reread else "on the disk", changes)
+            more = f"; settings changed: {', '.join(settings)}" if settings else ""
+            log.info("%s: %s%s", "reloaded" if reread else "on the disk", changes, more)
         for ask in asks:
-            ask.answer(Reloaded(changes=changes, refused=self._refused(), restart=restart))
+            ask.answer(Reloaded(changes=changes, refused=self._refused(), settings=settings, restart=restart))
 
     async def _look(self) -> Changes:
         """Scan the disk, and serve what is there."""
         began = trio.current_time()
         before = {name: model.entry for name, model in self._fleet.models.items()}
-        await trio.to_thread.run_sync(self._library.survey, self._config.now, abandon_on_cancel=True)
+        survey = partial(self._library.survey, self._config.now)
+        for problem in await trio.to_thread.run_sync(survey, abandon_on_cancel=True):
+            log.warning("%s", problem)
         self.read, self.of = 0, self._library.pending
         # The config's own files come first, and are few.
         await trio.to_thread.run_sync(partial(self._library.read, first_only=True), abandon_on_cancel=True)
@@ -197,8 +206,10 @@ class Reconciler(Watched):
             self._note_usable()
         self._note_usable()
         for save in (self._library.save, partial(self._library.save_ids, self.snapshot.models)):
-            if problem := await trio.to_thread.run_sync(save):
-                log.warning("%s", problem)
+            unsaved = await trio.to_thread.run_sync(save)
+            if unsaved and unsaved not in self._told:  # else each scan would tell it again
+                log.warning("%s", unsaved)
+                self._told.add(unsaved)
         if self.of:
             seconds = format_seconds(trio.current_time() - began)
             files, models = _count(self.of, "model file"), _count(len(self._fleet.models), "model")

@@ -17,7 +17,7 @@ from ..config.wording import told
 from ..engines.http import Buffer, Payload
 from ..errors import BadRequest, InvalidJson
 from ..units import format_bytes
-from .outline import MAX_MEMBERS, UNPAIRED, Outline
+from .outline import MAX_MEMBERS, UNPAIRED, Outline, plainly
 
 AT_ONCE = 262144
 """Bytes that are parsed in one go, which takes a few milliseconds at most, whatever they contain. A larger body is
@@ -73,7 +73,7 @@ class JsonBody:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             if _NUMBER.fullmatch(value):  # valid JSON; its grammar doesn't limit numbers
                 return -math.inf if value[:1] == b"-" else math.inf
-            raise InvalidJson(f"The body's {name!r} can't be read: {error}.", param=name) from None
+            raise InvalidJson(f"The body's {name!r} can't be read: {plainly(error)}.", param=name) from None
 
     def flag(self, name: str, *, default: bool) -> bool:
         """Return a boolean member; null counts as not given. Raises BadRequest if it is anything else."""
@@ -147,7 +147,7 @@ def _split(data: bytes) -> dict[str, Buffer]:
     except msgspec.ValidationError as error:
         raise InvalidJson(f"The body must be a JSON object: {error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidJson(_why(data, str(error))) from None
+        raise InvalidJson(_why(data, plainly(error))) from None
     except RecursionError:
         raise InvalidJson("The body is not JSON: it nests too deeply.") from None
     if len(members) > MAX_MEMBERS:

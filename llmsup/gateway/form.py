@@ -49,8 +49,12 @@ class MultipartBody:
                 self._take(event)
         except RequestEntityTooLarge:
             raise InvalidJson(f"The multipart body has more than {MAX_PARTS} parts.") from None
+        except UnicodeDecodeError:
+            raise InvalidJson("The multipart body can't be read: a part's headers are not UTF-8 text.") from None
         except ValueError as error:
-            raise InvalidJson(f"The multipart body can't be read: {error}.") from None
+            cut = "State." in str(error)  # werkzeug's name for where it stopped
+            why = "it ends too early, or its boundary is another" if cut else str(error)
+            raise InvalidJson(f"The multipart body can't be read: {why}.") from None
         if decoder.state in (State.PREAMBLE, State.PART) and len(decoder.buffer) > WINDOW:
             raise InvalidJson("The multipart body can't be read: the headers of a part are too long.")
         return decoder.state not in (State.EPILOGUE, State.COMPLETE)  # anything after that is ignored

@@ -110,7 +110,7 @@ class Gateway(Watched):
         order.dialect = route.dialect
         order.client = caller.identity or f"address {head.client}"
         order.sent = share.release
-        if caller.models is not None:
+        if caller.models is not None or not caller.admin:
             order.told = partial(caller.discreet, self.fleet)
         if head.query:
             order.loads = may_load(head)
@@ -179,7 +179,7 @@ class Gateway(Watched):
         order.dialect = route.dialect
         order.client = caller.identity or f"address {head.client}"
         order.sent = share.release
-        if caller.models is not None:
+        if caller.models is not None or not caller.admin:
             order.told = partial(caller.discreet, self.fleet)
         order.looks = only_looks(route, head, path, backend.spec.idle_paths)
         order.loads = may_load(head)
@@ -308,8 +308,6 @@ class _Passage:
                 self._follow(order.prompt, reply)
         except BaseException as error:
             await self.__aexit__(type(error), error, None)
-            if isinstance(error, Error) and (told := caller.discreet(gateway.fleet, error)) is not error:
-                raise told from None
             raise
         return reply
 
@@ -347,32 +345,39 @@ class _Passage:
             if self._here and self._reply is not None and isinstance(self._reply.body, AsyncGeneratorType):
                 await self._reply.body.aclose()  # it may hold a connection
         finally:
-            gateway, exchange = self._gateway, self._exchange
-            self._share.release()
-            gateway.active -= 1
-            gateway.notify()
-            if error is None and (exchange is None or exchange.trouble is None):
-                status, cause = self._status, ""
-            else:
-                status, cause = self._end(error or self._broke)
-            now = gateway.clock()
-            if self._number:
-                type_ = self._reply.content_type if self._reply is not None else ""
-                gateway.activity.ended(self._number, now, self._status or status, type_, cause)
-            outcome = f"{self._status} cut short ({cause})" if self._status and cause else status or cause
-            known = self._head.known
-            if not known.shown:
-                known.shown = f"{self._head.method} {_printable(self._head.path)}"
-            seconds = now - self._began
-            if self._tally is not None:
-                tokens = self._meter.tokens if self._meter is not None else None
-                self._tally.leave(seconds, tokens, good=0 < self._status < HTTPStatus.BAD_REQUEST)
-            if self._prompt is not None:
-                self._prompt.ended(self._meter)
-            whose = f" for {self._caller.name}" if self._caller.name else ""
-            quick_log.info(log, f"{known.shown} {self._model}{whose}: {outcome} in {seconds:.3f} s")
-            if exchange is not None:
-                exchange.forget()
+            self._account(error)
+        # It may be in the answer yet, as long as nothing of that was sent.
+        if isinstance(error, Error) and (told := self._caller.discreet(self._gateway.fleet, error)) is not error:
+            raise told from None
+
+    def _account(self, error: BaseException | None) -> None:
+        """Free what it had, and count and log it."""
+        gateway, exchange = self._gateway, self._exchange
+        self._share.release()
+        gateway.active -= 1
+        gateway.notify()
+        if error is None and (exchange is None or exchange.trouble is None):
+            status, cause = self._status, ""
+        else:
+            status, cause = self._end(error or self._broke)
+        now = gateway.clock()
+        if self._number:
+            type_ = self._reply.content_type if self._reply is not None else ""
+            gateway.activity.ended(self._number, now, self._status or status, type_, cause)
+        outcome = f"{self._status} cut short ({cause})" if self._status and cause else status or cause
+        known = self._head.known
+        if not known.shown:
+            known.shown = f"{self._head.method} {_printable(self._head.path)}"
+        seconds = now - self._began
+        if self._tally is not None:
+            tokens = self._meter.tokens if self._meter is not None else None
+            self._tally.leave(seconds, tokens, good=0 < self._status < HTTPStatus.BAD_REQUEST)
+        if self._prompt is not None:
+            self._prompt.ended(self._meter)
+        whose = f" for {self._caller.name}" if self._caller.name else ""
+        quick_log.info(log, f"{known.shown} {self._model}{whose}: {outcome} in {seconds:.3f} s")
+        if exchange is not None:
+            exchange.forget()
 
     @property
     def _broke(self) -> Error | None:

@@ -6,6 +6,7 @@ import hmac
 import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from http import HTTPStatus
 
 from attrs import define, field
 
@@ -16,6 +17,7 @@ from ..config.schema import Config, KeySpec
 from ..errors import Error, InsufficientMemory, ModelNotFound, Unloading
 from ..fleet.fleet import Fleet
 from ..fleet.model.model import Model
+from .discretion import quiet
 
 
 @define(eq=False, kw_only=True)
@@ -79,15 +81,25 @@ class Caller:
         return match
 
     def discreet(self, fleet: Fleet, error: Error) -> Error:
-        """Return an error as it is told to it: see `spared`.
+        """Return an error as it is told to it: see `spared`. Only an admin gets lines of a log.
 
-        Other errors may quote what the client itself has said, which must stay as it is: else it could try names out.
+        Errors with a status below 500 may quote what the client itself has said, which must stay as it is: else it
+        could try names out.
         """
-        if self.models is None or not isinstance(error, InsufficientMemory | Unloading):
+        names = self.models is not None and isinstance(error, InsufficientMemory | Unloading)
+        if not names and (self.admin or error.status < HTTPStatus.INTERNAL_SERVER_ERROR):
             return error
         told = error.again()
-        told.message = self.spared(fleet, error.message)
+        if names:
+            told.message = self.spared(fleet, error.message)
+        if not self.admin:
+            told.message, told.hint, told.log_tail = quiet(told.message), quiet(told.hint), ()
         return told
+
+    def told(self, fleet: Fleet, text: str) -> str:
+        """Return what llmsup says of a model's state as it is told to it: see `spared` and `discretion`."""
+        text = self.spared(fleet, text)
+        return text if self.admin else quiet(text)
 
     def spared(self, fleet: Fleet, text: str) -> str:
         """Return a text without the names of models that it may not use.

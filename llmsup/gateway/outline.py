@@ -34,6 +34,12 @@ VALUE = 512
 
 Span = tuple[int, int]
 
+
+def plainly(error: Exception) -> str:
+    """Say why a decoder refuses something. Python's words for bytes that are no text mean nothing to a client."""
+    return "a text in it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+
+
 _HEX = rb"[0-9a-fA-F]"
 _PAIR = rb"\\u[dD][89abAB]%s{2}\\u[dD][c-fC-F]%s{2}" % (_HEX, _HEX)
 _CHARACTER = rb"\\u(?:[0-9a-ce-fA-CE-F]%s{3}|[dD][0-7]%s{2})" % (_HEX, _HEX)
@@ -151,7 +157,7 @@ class Outline:
             try:
                 self._name = msgspec.json.decode(self._data[begin:end], type=str)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise self._error(f"a member's name can't be read: {error}") from None
+                raise self._error(f"a member's name can't be read: {plainly(error)}") from None
             self._match(_SPACE)
             self._begin = self._pos
 

@@ -22,6 +22,9 @@ UPSTREAM = b"/upstream/"
 MAX_PARTS = 32
 """The most parts of a model's id; a path may have tens of thousands."""
 
+_NEAR = 0.75
+"""How similar a path must be to be suggested: below that, it is mostly something that isn't here."""
+
 _UPSTREAM = Route(
     dialect=OPENAI,
     path="/upstream/*",
@@ -101,7 +104,11 @@ class Routes:
         """
         known = {*self._methods, *others}
         ends = [each for each in known if each.startswith("/v1/") and path.endswith(each)]
-        return max(ends, key=len) if ends else next(iter(difflib.get_close_matches(path[:200], known, n=1)), "")
+        return (
+            max(ends, key=len)
+            if ends
+            else next(iter(difflib.get_close_matches(path[:200], known, n=1, cutoff=_NEAR)), "")
+        )
 
 
 def only_looks(route: Route, head: RequestHead, target: bytes, idle_paths: Iterable[str]) -> bool:

@@ -42,6 +42,7 @@ class ServerFile:
         urls: Where a client on this machine reaches it, one for each address that it listens on.
         token: A key that it accepts while it runs.
         config: Its config's path, or "" if it has none.
+        reads: Whether a reload reads that, or the usual one if there is one by then. `llmsup demo` reads none.
     """
 
     pid: int
@@ -49,6 +50,7 @@ class ServerFile:
     urls: tuple[str, ...]
     token: str = field(repr=False)
     config: str = ""
+    reads: bool = True
 
     @property
     def runs(self) -> bool:
@@ -61,7 +63,9 @@ class ServerFile:
 
 
 @contextlib.contextmanager
-def left_in(state_dir: Path, *, urls: tuple[str, ...], token: str, config: Path | None) -> Iterator[None]:
+def left_in(
+    state_dir: Path, *, urls: tuple[str, ...], token: str, config: Path | None, reads: bool = True
+) -> Iterator[None]:
     """Keep this process's file there while the block runs; those of servers that were killed are removed.
 
     If it can't be written, that is logged, and the commands use what the config says.
@@ -73,6 +77,7 @@ def left_in(state_dir: Path, *, urls: tuple[str, ...], token: str, config: Path 
         "urls": urls,
         "token": token,
         "config": str(config.absolute()) if config else "",
+        "reads": reads,
     }
     path = state_dir / _NAME.format(os.getpid())
     try:
@@ -116,6 +121,7 @@ def _read(path: Path) -> ServerFile | None:
             urls=tuple(map(str, read["urls"])),
             token=str(read["token"]),
             config=str(read["config"]),
+            reads=bool(read.get("reads", True)),
         )
     except (OSError, ValueError, KeyError, TypeError):  # being removed, another version's, or damaged
         return None

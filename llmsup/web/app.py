@@ -25,6 +25,7 @@ from ..gateway.api.anthropic import ANTHROPIC
 from ..gateway.api.dialect import Dialect
 from ..gateway.api.openai import OPENAI
 from ..gateway.gateway import Gateway, check_admin
+from ..gateway.keyring import ANYBODY
 from ..gateway.paths import named
 from ..gateway.routes import Routes
 from .answers import as_error
@@ -122,7 +123,8 @@ def build_app(
             return Response(b"", HTTPStatus.NO_CONTENT)
         if (
             gateway.routes.find(head.method, head.path, head.raw_path, head.query) is not None
-        ):  # which checks its requests itself
+        ):  # which checks its requests itself, and words its errors for whoever asks
+            incoming.caller = ANYBODY
             return response_of(await incoming.resources.enter_async_context(gateway.exchange(head, incoming.body)))
         incoming.caller = gateway.guard.check(head)
         if incoming.url_rule is not None and incoming.url_rule.rule not in FOR_ALL_KEYS:
@@ -135,12 +137,14 @@ def build_app(
             response.headers.add(name.decode(), value.decode("latin-1"))
         return response
 
-    _answer_errors(app, gateway.routes)
+    _answer_errors(app, gateway)
     return app
 
 
-def _answer_errors(app: App, routes: Routes) -> None:
+def _answer_errors(app: App, gateway: Gateway) -> None:
     """Have every error answered in the shape of the API that its path belongs to."""
+
+    routes = gateway.routes
 
     def dialect() -> Dialect:
         """Return the path's API; on paths of several, Anthropic's for its clients, all of which send that header."""
@@ -150,7 +154,7 @@ def _answer_errors(app: App, routes: Routes) -> None:
 
     @app.errorhandler(Error)
     async def on_error(error: Error) -> Response:
-        return as_error(error, dialect())
+        return as_error(current().caller.discreet(gateway.fleet, error), dialect())
 
     @app.errorhandler(HTTPException)
     async def on_http_error(error: HTTPException) -> Response:

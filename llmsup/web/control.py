@@ -71,6 +71,7 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
             "changed": list(changes.changed),
             "unchanged": list(changes.unchanged),
             "refused": dict(done.refused),
+            "settings": list(done.settings),
             "restart_needed": list(done.restart),
         }
         return as_json(answer)
@@ -118,7 +119,8 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
                     names=names,
                     preset=preset,
                     lacks=lacks,
-                    told=partial(caller.spared, fleet),
+                    told=partial(caller.told, fleet),
+                    admin=caller.admin,
                 )
                 for preset in presets(model.spec)
                 if caller.may_use(fleet, model.spec.name, preset)
@@ -155,7 +157,8 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
                 names=names,
                 preset=preset,
                 lacks=lacks,
-                told=partial(caller.spared, fleet),
+                told=partial(caller.told, fleet),
+                admin=caller.admin,
             )
         )
 

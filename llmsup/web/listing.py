@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..catalog.described import capabilities, kind, quantisation, stated_context
 from ..catalog.entry import Entry
@@ -15,7 +15,14 @@ PARTS = ("weights", "kv", "recurrent", "compute", "draft", "projector", "engine"
 """The parts of an estimate."""
 
 
-def listing(entry: Entry, estimated: Estimate | None, cost: Cost, ceiling: Bytes, names: Iterable[str]) -> shapes.Facts:
+def listing(
+    entry: Entry,
+    estimated: Estimate | None,
+    cost: Cost,
+    ceiling: Bytes,
+    names: Iterable[str],
+    told: Callable[[str], str] = str,
+) -> shapes.Facts:
     """A model's part of `/v1/models`.
 
     Args:
@@ -23,6 +30,7 @@ def listing(entry: Entry, estimated: Estimate | None, cost: Cost, ceiling: Bytes
         cost: What it counts for when it is to be loaded: that, or what is known better.
         ceiling: What all models together may take, in bytes.
         names: What else it answers to.
+        told: Words for the caller what may quote an engine.
     """
     spec, found = entry.spec, entry.found
     facts = found.facts if found else None
@@ -41,8 +49,8 @@ def listing(entry: Entry, estimated: Estimate | None, cost: Cost, ceiling: Bytes
         "grows_bytes": known.grows if known else None,
         "fits": known.fits(ceiling) if known else None,
         "source": found.source if found else None,
-        "without_projector": (found and found.unseeing) or None,
-        "ollama_only": (found and found.ollama_only) or None,
+        "without_projector": told(found.unseeing) if found and found.unseeing else None,
+        "ollama_only": told(found.ollama_only) if found and found.ollama_only else None,
         "aliases": [spec.name, *spec.aliases],  # llama-server counts the id among them
         "names": list(names),
         "description": spec.description,

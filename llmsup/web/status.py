@@ -93,6 +93,7 @@ def model_entry(
     preset: str = "",
     lacks: str = "",
     told: Callable[[str], str] = str,
+    admin: bool = True,
 ) -> ModelEntry:
     """One entry of `/v1/models`.
 
@@ -100,7 +101,8 @@ def model_entry(
         cost: What it counts for when it is to be loaded.
         ceiling: What all models together may take, in bytes.
         lacks: Why there is no engine for it; "" if there is one.
-        told: Words for the caller what may name other models.
+        told: Words for the caller what may name other models, or quote an engine.
+        admin: Whether the caller may see lines of the engine's log.
     """
     name = preset_name(model.spec.name, preset)
     return {
@@ -111,8 +113,8 @@ def model_entry(
         "display_name": name,
         "created_at": _rfc3339(created),
         "owned_by": "llmsup",
-        "status": _status(model, lacks, told),
-        **listing(model.served, model.estimate, cost, ceiling, names),
+        "status": _status(model, lacks, told, admin=admin),
+        **listing(model.served, model.estimate, cost, ceiling, names, told),
         **tags_and_meta(model),
         "aliases": names_of_preset(model.spec, preset),
     }
@@ -127,25 +129,32 @@ def _rfc3339(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def _status(model: Model, lacks: str, told: Callable[[str], str]) -> Status:
+def _status(model: Model, lacks: str, told: Callable[[str], str], *, admin: bool) -> Status:
     # The last run may be over before the next has begun.
     between = model.state is State.UNLOADED and model.intent.load
     value = "loading" if between else _STATUS.get(model.state, "loading")
     status: Status = {"value": value, "reason": told(model.reason)}
     if model.entry.refusal:
-        return {"value": "failed", "reason": "it can't be served", "error": model.entry.refusal, "servable": False}
+        return {
+            "value": "failed",
+            "reason": "it can't be served",
+            "error": told(model.entry.refusal),
+            "servable": False,
+        }
     if status["value"] == "loading":
         run = model.run
         status["progress"] = run.engine.progress if run and run.engine else None
-        status["last_line"] = "".join(last_words(run, model.book, 1)) if run else ""
+        if admin:
+            status["last_line"] = "".join(last_words(run, model.book, 1)) if run else ""
         status["waits_for"] = told(model.queue.shortage) or None
         status["seconds"] = rounded(trio.current_time() - run.began) if run else 0
     elif model.state is State.FAILED and model.failure is not None:
         status["error"] = told(str(model.failure))
         status["retry_in"] = rounded(model.retry_in)
-        status["log_tail"] = list(model.failure.log_tail)
+        if admin:
+            status["log_tail"] = list(model.failure.log_tail)
     if lacks and model.run is None:
-        status["no_engine"] = lacks
+        status["no_engine"] = told(lacks)
     return status
 
 

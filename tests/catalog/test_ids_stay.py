@@ -144,7 +144,8 @@ def test_a_file_that_is_no_good(tmp_path: Path, said: bytes) -> None:
     """Nothing is known, and the next save writes a whole one."""
     (tmp_path / "ids.json").write_bytes(said)
     some = Ids(tmp_path / "ids.json")
-    some.load()
+    told = some.load() or ""
+    assert ("ids.json is damaged" in told) == (b'"format": 2' not in said)
     assert not some.given
     some.note({"a": model("a")})
     assert some.save(["a"]) is None

@@ -126,10 +126,13 @@ def test_a_client_minds_only_the_mistakes_about_where_the_server_is(
 
 
 def test_a_config_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    """And the exit code is a bad config's: starting the service again would not help."""
     result = CliRunner().invoke(main, ["serve", "--config", str(tmp_path / "x.toml")])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr.startswith("llmsup: There is no config at ")
     assert len(result.stderr.splitlines()) == 1
+    unreadable = CliRunner().invoke(main, ["serve", "--config", str(tmp_path)])
+    assert (unreadable.exit_code, "can't be read: Is a directory" in unreadable.stderr) == (2, True)
 
 
 def test_ctrl_c_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,5 +239,5 @@ def test_nobody_answers(command: list[str]) -> None:
     assert result.stdout == ""
     assert result.stderr == (
         "llmsup: no server answers at http://127.0.0.1:1 (Connection refused). "
-        "Start one with `llmsup serve`, or name another with --url.\n"
+        "Start one with `llmsup serve`; name another with --url, or its config in $LLMSUP_CONFIG.\n"
     )

@@ -16,6 +16,7 @@ from serving import PATIENCE, fake, serving
 from llmsup.cli import main
 from llmsup.config.keys import hash_of
 from llmsup.config.schema import Bridge, Config, Server
+from llmsup.process.server_file import left_in
 from llmsup.units import NEVER
 
 TEXT = '# mine\n[server]\nlisten = ":1"  # where\n'
@@ -113,6 +114,7 @@ def test_without_a_config_to_write_the_lines_are_shown(file: Path, why: str, mon
     """They are right where they belong."""
     if why == "missing":
         monkeypatch.delenv("LLMSUP_CONFIG")
+        (file.parent / ".config").touch()  # where its folder would be
     elif why == "one line":
         file.write_text(f"keys = {{ a = {{ hash = '{hash_of('x')}' }} }}\n")
     else:
@@ -128,6 +130,53 @@ def test_without_a_config_to_write_the_lines_are_shown(file: Path, why: str, mon
     other = file.with_name("other.toml")
     other.write_text(shown)
     assert load(other).keys["b"].hash == hash_of(made.stdout.strip())
+
+
+def test_without_a_config_one_is_made(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For its owner alone, where the commands look for it; a second key goes into the same file."""
+    monkeypatch.delenv("LLMSUP_CONFIG")
+    made = key("new", "laptop")
+    path = file.parent / ".config/llmsup/llmsup.toml"
+    assert (made.exit_code, stat.S_IMODE(path.stat().st_mode)) == (0, 0o600)
+    assert load(path).keys["laptop"].hash == hash_of(made.stdout.strip())
+    assert f"Made {path}" in made.stderr
+    assert "the first key" in made.stderr
+    assert key("new", "other").exit_code == 0
+    assert list(load(path).keys) == ["laptop", "other"]
+
+
+def test_a_mistake_elsewhere_in_the_config_is_told(file: Path) -> None:
+    """A reload would not take the key, so none is promised."""
+    file.write_text("[server]\nlissten = 1\n")
+    made = key("new", "a")
+    assert made.exit_code == 0
+    assert "[keys.a]" in file.read_text()
+    assert "llmsup check" in made.stderr
+    assert "llmsup reload" not in made.stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "reads", "promised"),
+    [("l.toml", True, True), ("", True, False), ("", False, False), ("other.toml", True, False)],
+)
+def test_what_a_running_server_reads(file: Path, tmp_path: Path, config: str, *, reads: bool, promised: bool) -> None:
+    """A key in a file that it doesn't read changes nothing for it; `llmsup demo` reads none."""
+    state = tmp_path / ".local/state/llmsup"
+    path = tmp_path / config if config else None
+    with left_in(state, urls=("http://127.0.0.1:9",), token="t", config=path, reads=reads):
+        made = key("new", "a")
+    assert ("`llmsup reload` puts it into force" in made.stderr) == promised
+    assert ("the first key" in made.stderr) == promised
+    assert ("the server at http://127.0.0.1:9 reads" in made.stderr) != promised
+
+
+def test_a_server_without_a_config_takes_the_usual_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its next reload finds the file that was just made; the demo's doesn't."""
+    monkeypatch.delenv("LLMSUP_CONFIG")
+    state = file.parent / ".local/state/llmsup"
+    for name, reads in (("a", True), ("b", False)):
+        with left_in(state, urls=("http://127.0.0.1:9",), token="t", config=None, reads=reads):
+            assert ("`llmsup reload` puts it into force" in key("new", name).stderr) == reads
 
 
 def test_a_key_is_removed(file: Path) -> None:

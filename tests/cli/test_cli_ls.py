@@ -128,6 +128,8 @@ def test_what_a_reload_tells() -> None:
         "restart_needed": [],
     }
     assert told(nothing) == ["unchanged: 0 models"]
+    settings = {**nothing, "unchanged": ["a"], "settings": ["keys", "server.cors_origins"]}
+    assert told(settings) == ["settings changed: keys, server.cors_origins", "unchanged: 1 model"]
 
 
 @pytest.mark.parametrize("port", [0, 1])

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from engine_kinds import kinds
 from gguf_files import tiny_llama
+from ollama_store import add
 
 from llmsup.cli import main
 from llmsup.config.keys import hash_of
@@ -93,6 +94,17 @@ def test_what_can_not_work(tmp_path: Path, text: str, mistakes: list[str]) -> No
     """Exit code 2, and the place."""
     code, told, _ = check(tmp_path, text)
     assert (code, told) == (2 if mistakes else 0, mistakes)
+
+
+def test_a_preset_that_a_found_model_hides(tmp_path: Path) -> None:
+    """A request for it would get the other model, which Ollama has under that name."""
+    add(tmp_path / "o", "x:hot", tiny_llama(tmp_path / "other.gguf"))
+    text = (
+        "[catalog]\nroots = []\nollama = '{dir}/o'\n[models.x]\npath = '{dir}/m/org/tiny/tiny.gguf'\n"
+        "presets.hot.temperature = 1\npresets.cold.temperature = 0"
+    )
+    said = "x:hot is a name of the model 'x:hot', too: give the preset another one @ models.x.presets.hot"
+    assert check(tmp_path, text) == (2, [said], [])
 
 
 BIG = "[models.big]\npath = '{dir}/m/org/tiny/tiny.gguf'\nctx_size = 99999999"

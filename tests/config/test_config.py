@@ -144,6 +144,24 @@ def test_six_mistakes_are_six_lines() -> None:
     ]
 
 
+def test_a_preset_that_no_name_reaches() -> None:
+    """Another model, or an alias of one, has its name."""
+    assert mistakes(
+        """
+        [models."x:hot"]
+        path = "/y.gguf"
+        aliases = ["z:cold"]
+        [models.x]
+        path = "/x.gguf"
+        aliases = ["z"]
+        presets = { hot = { temperature = 1 }, cold = { temperature = 0 }, fine = { temperature = 0.5 } }
+        """
+    ) == [
+        "x:hot is the name of the model 'x:hot', too: rename one of them @ models.x.presets.hot",
+        "z:cold is an alias of the model 'x:hot', too: rename one of them @ models.x.presets.cold",
+    ]
+
+
 def test_the_error_names_the_source_and_counts() -> None:
     with pytest.raises(ConfigError, match=r"^/etc/l\.toml: 2 mistakes$") as caught:
         parse("a = 1\nb = 2", "/etc/l.toml")

@@ -6,8 +6,9 @@ import attrs
 import trio
 import trio.testing
 
-from llmsup.config.live import AT_START, LiveConfig
-from llmsup.config.schema import Config, Memory, Server
+from llmsup.config.keys import hash_of
+from llmsup.config.live import AT_START, LiveConfig, changed
+from llmsup.config.schema import Config, KeySpec, Memory, ModelSpec, Server
 from llmsup.units import Seconds
 
 
@@ -36,6 +37,22 @@ def test_what_only_a_start_looks_at_stays_as_it_is() -> None:
         assert (server.listen, server.certfile, server.keyfile, server.max_queue) == ("127.0.0.1:1", "", "", 5)
     assert cell.replace(Config(server=Server(listen="127.0.0.1:1", max_queue=6))) == ()
     assert cell.now.server.max_queue == 6
+
+
+def test_what_has_changed_is_named() -> None:
+    """Without values, which may be keys, and without models, of which a reload tells by themselves."""
+    old = Config()
+    key = KeySpec(name="laptop", hash=hash_of("x"))
+    new = Config(
+        server=Server(cors_origins=("https://a.example",), max_queue=5, listen="127.0.0.1:9"),
+        keys={"laptop": key},
+        memory=Memory(interval=Seconds(7)),
+        models={"m": ModelSpec(name="m", path="/m.gguf")},
+    )
+    cell = LiveConfig(old)
+    cell.replace(new)
+    assert changed(old, old) == ()
+    assert set(changed(old, cell.now)) == {"server.cors_origins", "server.max_queue", "keys", "memory.interval"}
 
 
 def test_the_list_has_keys_of_the_schema() -> None:

@@ -48,7 +48,7 @@ OLLAMA: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"input": [["x"]]}, "`input`"),
         ({"input": {"text": "x"}}, "`input`"),
         ({"input": "x", "dimensions": "few"}, "`dimensions`"),
-        ({"input": "x", "dimensions": -1}, "`dimensions`"),
+        ({"input": "x", "dimensions": -1}, "`dimensions` must be a whole number from 0 on, not -1."),
         ({"input": "x", "truncate": "yes"}, "`truncate`"),
         ({"input": "x", "options": 5}, "`options`"),
         ({"input": "x", "keep_alive": {}}, "`keep_alive`"),

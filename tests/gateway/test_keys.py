@@ -26,6 +26,7 @@ from llmsup.config.schema import Bridge, Config, EngineSpec, GiB, KeySpec, Memor
 from llmsup.engines.http import Headers
 from llmsup.errors import BadRequest, RateLimited
 from llmsup.gateway.access import RequestGuard
+from llmsup.gateway.discretion import quiet
 from llmsup.gateway.keyring import STRANGER, Caller
 from llmsup.gateway.message import RequestHead, for_engine
 from llmsup.gateway.metering import Meter
@@ -242,6 +243,65 @@ async def test_whoever_waits_for_memory_hears_nothing_of_models_out_of_reach() -
             assert "insufficient_memory" in text
             assert f"(in memory: {word})" in text
     assert spared == "another model: another model, x/secret and another model."
+
+
+LINE = "loading --password hunter2"
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/api/chat", "/completion"])
+async def test_an_engines_words_are_for_admins(path: str) -> None:
+    """Neither its log nor its command is in an error, before an answer or in a stream, whichever API words it."""
+    models = (
+        fake("early", "--print", LINE, "--exit-after", 0, "--exit-code", 3),
+        fake("midway", "--print", LINE, "--tokens", 1000, "--tps", 500, "--die-after-chunks", 3),
+    )
+    body = {"messages": ONE, "prompt": "hi", "input": "hi", "max_tokens": 9000}
+    async with serving(config=config(named("user"), named("boss", admin=True), models=models)) as served:
+        for model in ("early", "midway"):
+            for stream in (False, True):
+                for key in ("sk-boss", "sk-user"):
+                    got = await ask(served.client, key, "POST", path, {**body, "model": model, "stream": stream})
+                    assert "hunter2" not in got.body.decode() or key == "sk-boss", got
+                    if model == "early":
+                        assert ("log_tail" in got.json.get("error", {})) == (key == "sk-boss" and path != "/api/chat")
+                        assert "exited with code 3" in got.body.decode()
+
+
+async def test_a_models_state_quotes_its_engine_for_admins() -> None:
+    """In lists, and of one model, while it loads and after it failed."""
+    models = (
+        fake("dies", "--print", LINE, "--exit-after", 0, "--exit-code", 3),
+        fake("slow", "--print", LINE, "--never-ready"),
+        ModelSpec(name="gone", path="/home/boss/no such/model.gguf"),
+    )
+    async with serving(config=config(named("user"), named("boss", admin=True), models=models)) as served:
+        assert (await ask(served.client, "sk-user", "POST", "/v1/completions", {"model": "dies"})).status == 503
+        await ask(served.client, "sk-boss", "POST", "/models/load", {"model": "slow", "wait": False})
+        await served.until("slow", lambda model: any("hunter2" in line for line in model.book.tail()))
+        gone = await ask(served.client, "sk-user", "POST", "/v1/completions", {"model": "gone"})
+        assert "/home" not in gone.error["message"]
+        for path in ("/v1/models", "/v1/models/dies", "/v1/models/slow", "/v1/models/gone"):
+            got = {key: (await ask(served.client, key, "GET", path)).body.decode() for key in ("sk-user", "sk-boss")}
+            assert ("hunter2" if path != "/v1/models/gone" else "/home/boss") in got["sk-boss"]
+            for secret in ("hunter2", "/home", "no such/", "log_tail", "last_line"):
+                assert secret not in got["sk-user"], path
+        status = (await ask(served.client, "sk-user", "GET", "/v1/models/dies")).json["status"]
+        assert "exited with code 3" in status["error"]
+        assert "Its log tells more, to a key with `admin`." in status["error"]
+
+
+@pytest.mark.parametrize(
+    ("text", "quieted"),
+    [
+        ("It exited. It said: error: /x", "It exited. Its log tells more, to a key with `admin`."),
+        ("model org/m: '/a b/c.gguf' is no file.", "model org/m: '(a path)' is no file."),
+        ("model m: /a b/c.gguf is no file.", "model m: (a path) is no file."),
+        ("can't use ~/x/mm.gguf.", "can't use (a path)."),
+        ("org/m waits for 1.5 GiB (in memory: a/b).", "org/m waits for 1.5 GiB (in memory: a/b)."),
+    ],
+)
+def test_neither_words_nor_paths(text: str, quieted: str) -> None:
+    assert quiet(text) == quieted
 
 
 async def test_ls_with_a_key_that_is_not_for_the_control_api(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,9 +174,12 @@ def test_whose_words_are_used() -> None:
         ("/v1/v2/chat/completions", "/v1/chat/completions"),
         ("/v1/embedings", "/v1/embeddings"),
         ("/modles/load", "/models/load"),
+        ("/v1/file", ""),
+        ("/v1/files", ""),
+        ("/v1/threads", ""),
         ("/" + "x" * 100_000, ""),
     ],
 )
 def test_the_nearest_path(path: str, meant: str) -> None:
     """Whatever is near; nothing where nothing is."""
-    assert ROUTES.nearest(path, ["/models/load", "/events"]) == meant
+    assert ROUTES.nearest(path, ["/models/load", "/events", "/api/profiles"]) == meant

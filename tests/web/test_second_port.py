@@ -47,7 +47,8 @@ def test_what_it_can_not_be(said: object, told: str) -> None:
 
 
 def test_both_are_bound() -> None:
-    sockets = listen_all(Server(listen="127.0.0.1:0", ollama_listen="127.0.0.1:0"))
+    table = {"listen": "127.0.0.1:0", "ollama_listen": "127.0.0.1:0"}
+    sockets = listen_all(parse({"server": table}, "x", engines=KINDS.words).server)
     assert len({each.getsockname() for each in sockets}) == 2
     for each in sockets:
         each.close()

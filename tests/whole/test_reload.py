@@ -52,7 +52,7 @@ async def test_files_come_and_go(setting: Setting) -> None:
         setting.add("pub/b/b")
         done = await reload(served)
         assert done == {"added": ["pub/b"], "removed": [], "changed": [], "unchanged": ["pub/a"], "refused": {},
-                        "restart_needed": []}  # fmt: skip
+                        "settings": done["settings"], "restart_needed": []}  # fmt: skip
         assert (await served.client.chat("pub/b")).status == 200
         (setting.models / "pub/b/b.gguf").unlink()
         assert (await reload(served))["removed"] == ["pub/b"]
@@ -156,7 +156,10 @@ async def test_server_settings(setting: Setting) -> None:
     setting.add("a")
     async with setting.serving() as served:
         setting.write(server="default_model = 'a'\napi_keys = ['new-key']\nmax_body = 2000\nlisten = '127.0.0.1:1'")
-        assert (await reload(served))["restart_needed"] == ["server.listen"]
+        done = await reload(served)
+        assert done["restart_needed"] == ["server.listen"]
+        assert {"server.api_keys", "server.default_model", "server.max_body"} <= {*done["settings"]}
+        assert "server.listen" not in done["settings"]
         assert (await served.client.chat("a")).status == 401
         key = [(b"authorization", b"Bearer new-key")]
         body = {"messages": [{"role": "user", "content": "hi"}]}
@@ -175,6 +178,22 @@ async def test_files_are_looked_for_by_themselves(setting: Setting) -> None:
         with trio.fail_after(PATIENCE):
             await served.fleet.until(lambda: "a" in served.fleet.models)
         assert (await served.client.chat("a")).status == 200
+
+
+async def test_what_was_kept_and_is_damaged(setting: Setting, caplog: pytest.LogCaptureFixture) -> None:
+    """One line for each file, and for each that can't be written, however often the disk is looked at."""
+    state = setting.models.parent / "state"
+    state.mkdir()
+    (state / "headers.json").write_text("{")
+    (state / "ids.json").mkdir()
+    setting.add("a")
+    async with setting.serving() as served:
+        await reload(served)
+        await reload(served)
+    said = [record.getMessage() for record in caplog.records if "json" in record.getMessage()]
+    assert sum("headers.json is damaged; the models' files are read again" in line for line in said) == 1
+    assert sum("ids.json can't be read (Is a directory); the models' ids are" in line for line in said) == 1
+    assert sum("the models' ids can't be kept in" in line for line in said) == 1
 
 
 async def test_what_a_model_is_stands_in_the_list(setting: Setting) -> None:

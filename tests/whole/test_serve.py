@@ -597,8 +597,11 @@ def test_the_demo(serve: Serve, tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
         assert demo.stdout
         first = demo.stdout.readline()
+        reloaded = CliRunner().invoke(main, ["reload"], env={"HOME": str(tmp_path), "LLMSUP_CONFIG": ""})
         demo.terminate()
         rest = demo.stdout.read()
+    assert reloaded.exit_code == 1
+    assert "This server reads no config" in reloaded.stderr
     assert demo.returncode == 0
     found = re.match(r"The demo answers at (http://127\.0\.0\.1:\d+)\. ", first)
     assert found

@@ -69,6 +69,15 @@ def nobody() -> str:
 # --- pressure_unloader ------------------------------------------------------------------------------------
 
 
+async def test_the_unloader_without_psutil(tmp_path: Path, nobody: str) -> None:
+    """It says what is missing, in one line, and still has its help."""
+    (tmp_path / "psutil.py").write_text("raise ModuleNotFoundError('psutil')")
+    done = await run(UNLOADER, "--once", "--url", nobody, PYTHONPATH=str(tmp_path))
+    assert (done.code, done.out, len(done.err.splitlines())) == (1, "", 1)
+    assert "pip install psutil" in done.err
+    assert (await run(UNLOADER, "--help", PYTHONPATH=str(tmp_path))).code == 0
+
+
 @pytest.mark.slow
 async def test_the_unloader_takes_the_last(nobody: str) -> None:
     """One a look, until none is loaded; below the threshold nobody is even asked."""

@@ -51,20 +51,29 @@ class HeaderCache:
         self._known: dict[Stamp, Facts | Unreadable] = {}
         self._on_disk: frozenset[Stamp] = frozenset()
 
-    def load(self) -> None:
-        """Load what was saved; a file that is missing, damaged or of another version counts as empty."""
+    def load(self) -> str | None:
+        """Load what was saved; a file that is missing, damaged or of another version counts as empty.
+
+        Returns:
+            Why an existing file couldn't be used, a sentence, or None.
+        """
         self._known, self._on_disk = {}, frozenset()
         try:
             data = self._file.read_bytes()
             if msgspec.json.decode(data, type=_Format).format != FORMAT:
-                return
+                return None
             files = msgspec.json.decode(data, type=_Document).files
-        except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
-            return
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return f"{self._file} can't be read ({error.strerror or error}); the models' files are read again."
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return f"{self._file} is damaged; the models' files are read again."
         for kept in files:
             stamp = Stamp(Path(kept.path), kept.size, kept.mtime_ns)
             self._known[stamp] = kept.facts if kept.facts is not None else Unreadable(kept.reason)
         self._on_disk = frozenset(self._known)
+        return None
 
     def get(self, stamp: Stamp) -> Facts | Unreadable | None:
         """What is known of a file in this state, or None."""

@@ -13,6 +13,9 @@ from .run import Run
 LOG_TAIL = 20
 """Lines of the engine's log that an error carries."""
 
+SAID = "It said: "
+"""What comes before an engine's own words in a message. Not everyone may read them (`gateway.discretion`)."""
+
 # llama.cpp marks an error line with an E. Two threads that write at once can separate the mark from its message.
 _COMPLAINT = re.compile(r"\bE\b\s*\S|error|fail|not found|no such|cannot|can't|unable|invalid", re.IGNORECASE)
 
@@ -29,4 +32,4 @@ def first_complaint(lines: tuple[str, ...]) -> str:
     """
     said = [line for line in lines if line.strip() and not line.startswith("llmsup:")]
     complaint = next(filter(_COMPLAINT.search, said), said[-1] if said else "")
-    return f"It said: {complaint.strip()}" if complaint else "It said nothing."
+    return f"{SAID}{complaint.strip()}" if complaint else "It said nothing."

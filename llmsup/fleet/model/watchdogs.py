@@ -17,7 +17,7 @@ from ...process.logbook import LogBook
 from ...units import format_seconds
 from ..engine.oom import LOOKED_AT, complains_of_memory, may_be_the_system
 from ..engine.projectors import complains_of_projector
-from .last_words import first_complaint, last_words
+from .last_words import SAID, first_complaint, last_words
 from .model import SOCKET_GONE, Model
 from .outcome import Crashed, FailedToStart, OutOfMemory, PortTaken, ProjectorRefused, TimedOut
 from .permission import Grant
@@ -83,10 +83,10 @@ async def watch_exit(
         what = f"The engine of {spec.name} {how}: the system ran out of memory and killed it."
         run.end(OutOfMemory(what, _LESS, tail))
     elif code and (complaint := complains_of_memory(last_words(run, book, LOOKED_AT))):
-        what = f"The engine of {spec.name} {how}: it ran out of memory. It said: {complaint}"
+        what = f"The engine of {spec.name} {how}: it ran out of memory. {SAID}{complaint}"
         run.end(OutOfMemory(what, _LESS, tail))
     elif _may_refuse(run, engine) and (complaint := complains_of_projector(last_words(run, book, LOOKED_AT))):
-        what = f"The engine of {spec.name} can't use {engine.launch.projector}. It said: {complaint}"
+        what = f"The engine of {spec.name} can't use {engine.launch.projector}. {SAID}{complaint}"
         run.end(ProjectorRefused(what, "The model is served without it.", tail))
     elif code and run.loaded_at is None and ports.taken(engine.launch.address, tail):  # 0: its own daemon has it
         what = f"The engine of {spec.name} {how}: another program took its port. {first_complaint(tail)}"

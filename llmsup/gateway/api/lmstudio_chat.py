@@ -13,6 +13,7 @@ from ...config.sampling import PARAMETERS
 from ...engines.http import Buffer
 from ...errors import BadRequest, MethodNotImplemented
 from ..body import JsonBody, written
+from ..outline import plainly
 from .lmstudio_turns import MOST_OF_ONE, PREFIX, Turn, Turns
 
 TURNS = Turns()
@@ -86,7 +87,7 @@ def _content(body: JsonBody) -> bytes:
     try:
         items = _ITEMS.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadRequest(f"`input` can't be understood: {error}.", param="input") from None
+        raise BadRequest(f"`input` can't be understood: {plainly(error)}.", param="input") from None
     if not items:
         raise BadRequest("`input` is empty.", param="input")
     return b"[%s]" % b",".join(map(_part, items))

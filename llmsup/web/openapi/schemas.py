@@ -28,7 +28,8 @@ class ErrorObject(TypedDict):
         type: OpenAI's words.
         param: The member or the parameter at fault.
         code: For programs; it stays the same while messages change.
-        log_tail: The last lines of an engine's or of the bridge's output, if that is at fault.
+        log_tail: The last lines of an engine's or of the bridge's output, if that is at fault. Only an
+            admin gets them.
         mistakes: All mistakes in the config, each with its place.
     """
 

@@ -51,6 +51,7 @@ class Reloaded(TypedDict):
     Attributes:
         changed: Something about them is different; those that would be started differently now are started again.
         refused: Models that are listed but can't be served, and why.
+        settings: Names of other settings that changed and are in force now: "keys", "server.cors_origins".
         restart_needed: Settings that changed, and take effect only when llmsup is started again.
     """
 
@@ -59,6 +60,7 @@ class Reloaded(TypedDict):
     changed: list[str]
     unchanged: list[str]
     refused: dict[str, str]
+    settings: list[str]
     restart_needed: list[str]
 
 

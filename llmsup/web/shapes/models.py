@@ -27,7 +27,7 @@ class Status(TypedDict):
         error: Why it failed, or can't be served.
         servable: false: it can't be served as it is, whatever is tried.
         retry_in: Seconds until it may be started again.
-        log_tail: The last lines of the engine that failed.
+        log_tail: The last lines of the engine that failed; only for an admin, like `last_line`.
         no_engine: Why no engine on this machine can run it.
     """
 

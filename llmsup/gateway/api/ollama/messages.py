@@ -12,6 +12,7 @@ import msgspec
 from ....engines.http import Buffer
 from ....errors import BadRequest
 from ...body import JsonBody
+from ...outline import plainly
 
 _KINDS = {b"/9j/": b"jpeg", b"iVBO": b"png", b"R0lG": b"gif", b"UklG": b"webp"}
 """How images begin in base64."""
@@ -58,7 +59,7 @@ def must_be_text(body: JsonBody, name: str, *, many: bool = False) -> None:
         try:
             items = _ITEMS.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BadRequest(f"`{name}` can't be understood: {error}.", param=name) from None
+            raise BadRequest(f"`{name}` can't be understood: {plainly(error)}.", param=name) from None
         if all(bytes(memoryview(item)[:1]) == b'"' for item in items):
             return
     raise BadRequest(f"`{name}` must be a string{' or a list of strings' if many else ''}.", param=name)
@@ -71,7 +72,7 @@ def chat_messages(body: JsonBody) -> Buffer:
     try:
         messages = _MESSAGES.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadRequest(f"`messages` can't be understood: {error}.", param="messages") from None
+        raise BadRequest(f"`messages` can't be understood: {plainly(error)}.", param="messages") from None
     for message in messages:
         if not _is_text(message.role, b'"') or not _is_text(message.content, b'"[n'):
             raise BadRequest("`messages` must have a `role` and a `content` that are strings.", param="messages")
@@ -99,7 +100,7 @@ def prompt_messages(body: JsonBody) -> Buffer:
     try:
         images = _IMAGES.decode(body.raw("images") or b"null")
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadRequest(f"`images` can't be understood: {error}.", param="images") from None
+        raise BadRequest(f"`images` can't be understood: {plainly(error)}.", param="images") from None
     before = b"[" if is_empty(body, "system") else b'[{"role":"system","content":%s},' % system
     return b"".join([before, b'{"role":"user","content":', *_content(prompt, images), b"}]"])
 

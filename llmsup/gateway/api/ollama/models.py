@@ -75,7 +75,7 @@ async def show(asked: Asked) -> Reply:
         sampling["num_ctx"] = model.context
     parameters = [f"{_OURS.get(key, key)} {msgspec.json.encode(value).decode()}" for key, value in _lines(sampling)]
     told = {
-        "modelfile": f"FROM {model.entry.found.path}\n" if model.entry.found else "",
+        "modelfile": f"FROM {model.entry.found.path if asked.caller.admin else name}\n" if model.entry.found else "",
         "parameters": "\n".join(parameters),
         "template": "",
         "details": _details(model.entry),

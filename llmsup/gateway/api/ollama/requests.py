@@ -99,7 +99,8 @@ def wanted_dimensions(body: JsonBody) -> int:
     if wanted is None:
         return 0
     if type(wanted) is not int or not 0 <= wanted < 2**31:
-        raise BadRequest(f"`dimensions` must be a number, not {written(wanted)}.", param="dimensions")
+        said = wanted if type(wanted) is int and abs(wanted) < 2**63 else written(wanted)
+        raise BadRequest(f"`dimensions` must be a whole number from 0 on, not {said}.", param="dimensions")
     return wanted
 
 
