@@ -6,8 +6,6 @@ import logging
 from collections.abc import AsyncIterable, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
-from http import HTTPStatus
-from types import AsyncGeneratorType, TracebackType
 
 import trio
 
@@ -15,30 +13,29 @@ from ..catalog.resolver import Match
 from ..config.live import LiveConfig
 from ..config.schema import Server
 from ..engines.http import Buffer, Payload, header_lines
-from ..errors import AdminRequired, Error, InvalidJson, ModelNotFound, ModelRequired, ShuttingDown
+from ..errors import InvalidJson, ModelNotFound, ModelRequired
 from ..fleet.backend import BackendRun
 from ..fleet.fleet import Fleet
-from ..process import quick_log
 from ..process.clock import clock
 from ..process.watched import Watched
 from ..units import Bytes, Seconds
 from .access import RequestGuard
 from .activity import Activity
-from .api.dialect import GET, Asked, Route
+from .api.dialect import Asked, Route
 from .body import AT_ONCE, JsonBody, Turn, read_json, written
-from .exchange import Exchange, Order
+from .exchange import Order
 from .form import MultipartBody, read_form
 from .keeping import wanted_keep, wanted_ttl
-from .keyring import ANYBODY, Caller
+from .keyring import Caller, check_admin
 from .making import as_is, edited, prepared
-from .message import ClientLeft, Reply, RequestHead, for_engine, switching, whole_reply
-from .metering import Meter
+from .message import Reply, RequestHead, for_engine, query_of, switching
+from .passage import Passage
 from .prompts.links import FOLLOWED, WORTH
-from .prompts.watch import DEBUG, HEADER, Prompts, Trace
+from .prompts.watch import Prompts
 from .reading import at_hand, read_body
 from .room import Room, Share
 from .routes import Routes, Upstream, may_load, meant, only_looks, split_upstream
-from .usage import Tally, Usage
+from .usage import Usage
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +82,7 @@ class Gateway(Watched):
         Raises:
             Error: On entering: there is no answer; the error's status, code and message are for the client.
         """
-        return _Passage(self, head, chunks)
+        return Passage(self, head, chunks)
 
     async def order(
         self, head: RequestHead, route: Route, chunks: AsyncIterable[bytes], share: Share, caller: Caller
@@ -175,7 +172,7 @@ class Gateway(Watched):
             headers = header_lines(for_engine(head.headers) + switching(head.headers))
         else:
             headers = head.lines_for_engine(unpacked=False)
-        order = Order(backend, head.method, path + _query(head), headers)
+        order = Order(backend, head.method, path + query_of(head), headers)
         order.dialect = route.dialect
         order.client = caller.identity or f"address {head.client}"
         order.sent = share.release
@@ -247,164 +244,6 @@ class Gateway(Watched):
         return name
 
 
-class _Passage:
-    """One request in progress. A class, because a decorated generator costs each request several more switches."""
-
-    _exchange: Exchange | None = None
-    _reply: Reply | None = None
-    _here = False  # it needs no engine
-    _caller = ANYBODY
-    _tally: Tally | None = None
-    _meter: Meter | None = None
-    _prompt: Trace | None = None
-    _inside = False
-    _number = 0  # for `Activity`; 0 as long as it has no model
-    _model = "-"
-    _status = 0
-
-    def __init__(self, gateway: Gateway, head: RequestHead, chunks: AsyncIterable[bytes]) -> None:
-        self._gateway = gateway
-        self._head = head
-        self._chunks = chunks
-        self._share = gateway.room.share()
-        self._began = gateway.clock()
-
-    async def __aenter__(self) -> Reply:
-        head, gateway = self._head, self._gateway
-        caller = self._caller = gateway.guard.check(head)
-        if gateway.fleet.closing:
-            raise ShuttingDown("llmsup is shutting down.")
-        route = head.known.route or gateway.routes.of(head)
-        if route.control:
-            check_admin(caller)
-        if route.model == "path" and head.method in GET and (moved := await self._moved(caller)) is not None:
-            return moved
-        self._inside = True
-        gateway.active += 1
-        try:
-            if route.here is not None:
-                reply = await gateway.answer_here(head, route, self._chunks, self._share, caller)
-                self._status, self._reply, self._here = reply.status, reply, True
-                return reply
-            looks = head.method in GET
-            if caller.name and not looks:
-                self._count(caller)
-            order, body = await gateway.order(head, route, self._chunks, self._share, caller)
-            if caller.name and looks and not order.looks:  # it loads the model, or keeps it, as a WebSocket does
-                self._count(caller)
-            if self._tally is not None or order.prompt is not None:
-                order.meter = self._meter = Meter()
-            self._model = order.backend.spec.name
-            if order.instead is not None and order.keep == Seconds(0):
-                order.backend.keep(order.keep)  # to load it, and not to keep it: that is an unload
-                self._status = order.instead.status
-                return order.instead
-            self._number = gateway.activity.began(head, self._model, self._began)
-            self._exchange = Exchange(gateway.fleet, order, body, gateway.server.loading_comments)
-            del body  # the exchange lets it go as soon as it can
-            reply = self._reply = await self._exchange.reply()
-            self._status = reply.status
-            if order.prompt is not None:
-                self._follow(order.prompt, reply)
-        except BaseException as error:
-            await self.__aexit__(type(error), error, None)
-            raise
-        return reply
-
-    async def _moved(self, caller: Caller) -> Reply | None:
-        """Where a path with a model's name alone leads: relative links on the engine's pages need the slash."""
-        head = self._head
-        if (await self._gateway.upstream(head, caller)).target is not None:
-            return None
-        return whole_reply(308, [(b"location", head.raw_path + b"/" + _query(head))], b"")
-
-    def _count(self, caller: Caller) -> None:
-        """Count it among its key's requests. Raises RateLimited."""
-        tally = self._gateway.usage.of(caller.name)
-        tally.enter(caller)
-        self._tally = tally
-
-    def _follow(self, prompt: Trace, reply: Reply) -> None:
-        """Note that the engine got this prompt; say in the answer's head what is known of it, if that was asked for."""
-        if reply.status >= HTTPStatus.BAD_REQUEST:
-            return
-        self._prompt = prompt
-        prompt.sent()
-        if self._head.header(DEBUG) in ("1", "true"):
-            reply.headers = [*reply.headers, (HEADER, prompt.in_short.encode())]
-            reply.lines = None  # they are the headers without that one
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not self._inside:
-            return
-        try:
-            if self._exchange is not None and not self._exchange.close_at_once():
-                await self._exchange.close()
-            if self._here and self._reply is not None and isinstance(self._reply.body, AsyncGeneratorType):
-                await self._reply.body.aclose()  # it may hold a connection
-        finally:
-            self._account(error)
-        # It may be in the answer yet, as long as nothing of that was sent.
-        if isinstance(error, Error) and (told := self._caller.discreet(self._gateway.fleet, error)) is not error:
-            raise told from None
-
-    def _account(self, error: BaseException | None) -> None:
-        """Free what it had, and count and log it."""
-        gateway, exchange = self._gateway, self._exchange
-        self._share.release()
-        gateway.active -= 1
-        gateway.notify()
-        if error is None and (exchange is None or exchange.trouble is None):
-            status, cause = self._status, ""
-        else:
-            status, cause = self._end(error or self._broke)
-        now = gateway.clock()
-        if self._number:
-            type_ = self._reply.content_type if self._reply is not None else ""
-            gateway.activity.ended(self._number, now, self._status or status, type_, cause)
-        outcome = f"{self._status} cut short ({cause})" if self._status and cause else status or cause
-        known = self._head.known
-        if not known.shown:
-            known.shown = f"{self._head.method} {_printable(self._head.path)}"
-        seconds = now - self._began
-        if self._tally is not None:
-            tokens = self._meter.tokens if self._meter is not None else None
-            self._tally.leave(seconds, tokens, good=0 < self._status < HTTPStatus.BAD_REQUEST)
-        if self._prompt is not None:
-            self._prompt.ended(self._meter)
-        whose = f" for {self._caller.name}" if self._caller.name else ""
-        quick_log.info(log, f"{known.shown} {self._model}{whose}: {outcome} in {seconds:.3f} s")
-        if exchange is not None:
-            exchange.forget()
-
-    @property
-    def _broke(self) -> Error | None:
-        """Why a stream ended early although it was complete for the front end, because its last event is the error."""
-        return self._exchange.trouble if self._exchange is not None else None
-
-    def _end(self, error: BaseException | None) -> tuple[int, str]:
-        """How the request ended: a status, 0 if nobody was there to get one; and why it is cut short, "" if it isn't,
-        so that a plain 200 in the log means a complete answer.
-        """
-        if error is None or (self._status and self._exchange is not None and self._exchange.whole):
-            return self._status, ""
-        if isinstance(error, Error):
-            return error.status, error.code
-        if isinstance(error, Exception) and not isinstance(error, ClientLeft):
-            return Error.status, Error.code  # a bug of ours, logged where it was caught
-        return 0, "client left"
-
-
-def check_admin(caller: Caller) -> None:
-    """Raise AdminRequired if the control API is not for this caller."""
-    if not caller.admin:
-        raise AdminRequired(
-            f"The key {caller.name} may not use the control API.", hint=f"[keys.{caller.name}] admin = true allows it."
-        )
-
-
 def _path(head: RequestHead, route: Route, fields: JsonBody | MultipartBody | None) -> bytes:
     """What the engine is asked for. Under a "/*" that is the path as it came: decoded, it could hold anything."""
     target = route.target
@@ -421,15 +260,7 @@ def _target(head: RequestHead, route: Route, fields: JsonBody | MultipartBody | 
     """
     target = head.known.target
     if target is None:
-        target = _path(head, route, fields) + _query(head)
+        target = _path(head, route, fields) + query_of(head)
         if not callable(route.target):
             head.known.target = target
     return target
-
-
-def _query(head: RequestHead) -> bytes:
-    return b"?" + head.query if head.query else b""
-
-
-def _printable(path: str) -> str:
-    return path[:200] if path.isprintable() else repr(path[:200])

@@ -14,7 +14,7 @@ from ..catalog.described import preset_name
 from ..catalog.resolver import Called, Match
 from ..config.keys import UNNAMED, digest_of
 from ..config.schema import Config, KeySpec
-from ..errors import Error, InsufficientMemory, ModelNotFound, Unloading
+from ..errors import AdminRequired, Error, InsufficientMemory, ModelNotFound, Unloading
 from ..fleet.fleet import Fleet
 from ..fleet.model.model import Model
 from .discretion import quiet
@@ -127,6 +127,14 @@ ANYBODY = Caller()
 
 STRANGER = Caller(admin=False, models=())
 """The caller of a request that needs no key, where other requests need one."""
+
+
+def check_admin(caller: Caller) -> None:
+    """Raise AdminRequired if the control API is not for this caller."""
+    if not caller.admin:
+        raise AdminRequired(
+            f"The key {caller.name} may not use the control API.", hint=f"[keys.{caller.name}] admin = true allows it."
+        )
 
 
 class Keyring:

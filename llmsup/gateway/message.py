@@ -216,3 +216,7 @@ def _named(headers: Headers) -> frozenset[bytes]:
     if not values:
         return frozenset()
     return frozenset(token.strip().lower() for value in values for token in value.split(b","))
+
+
+def query_of(head: RequestHead) -> bytes:
+    return b"?" + head.query if head.query else b""

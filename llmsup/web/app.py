@@ -24,8 +24,8 @@ from ..gateway.access import is_preflight
 from ..gateway.api.anthropic import ANTHROPIC
 from ..gateway.api.dialect import Dialect
 from ..gateway.api.openai import OPENAI
-from ..gateway.gateway import Gateway, check_admin
-from ..gateway.keyring import ANYBODY
+from ..gateway.gateway import Gateway
+from ..gateway.keyring import ANYBODY, check_admin
 from ..gateway.paths import named
 from ..gateway.routes import Routes
 from .answers import as_error

@@ -294,7 +294,7 @@ async def test_each_requests_line_looks_like_any_other(
     for say in (quick_log.info, logging.Logger.info):
         book = LogBook()
         set_up(book, style=style, verbose=False)
-        say(logging.getLogger("llmsup.gateway.gateway"), "POST /v1/x m\n\x1b[0m: 200 in 0.001 s")
+        say(logging.getLogger("llmsup.gateway.passage"), "POST /v1/x m\n\x1b[0m: 200 in 0.001 s")
         text = re.sub(r"\d\d:\d\d:\d\d(\.\d+)?", "", capsys.readouterr().err)
         shown.append((text, book.tail()))
     assert shown[0] == shown[1]
@@ -310,9 +310,9 @@ async def test_each_requests_line_reaches_other_handlers(capsys: pytest.CaptureF
             seen.append(record)
 
     logging.getLogger().addHandler(Other())
-    quick_log.info(logging.getLogger("llmsup.gateway.gateway"), "a line")
+    quick_log.info(logging.getLogger("llmsup.gateway.passage"), "a line")
     logging.getLogger().setLevel(logging.WARNING)
-    quick_log.info(logging.getLogger("llmsup.gateway.gateway"), "not wanted")
+    quick_log.info(logging.getLogger("llmsup.gateway.passage"), "not wanted")
     assert [each.getMessage() for each in seen] == ["a line"]
     assert book.tail() == ("[llmsup] a line",)
     assert capsys.readouterr().err.count("\n") == 1
