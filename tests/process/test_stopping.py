@@ -43,11 +43,11 @@ class Held:
     def hold(self, monkeypatch: pytest.MonkeyPatch) -> None:
         survey = Library.survey
 
-        def held(library: Library, config: Config) -> None:
+        def held(library: Library, config: Config) -> tuple[str, ...]:
             self.looks += 1
             trio.from_thread.run_sync(self.begun.set)
             self.go.wait(PATIENCE)
-            survey(library, config)
+            return survey(library, config)
 
         monkeypatch.setattr(Library, "survey", held)
 
