@@ -79,9 +79,22 @@ def used(code: CodeType) -> Iterator[str]:
             yield from used(constant)
 
 
+SLOW = frozenset(
+    (
+        *("test_api", "test_bridge_script", "test_dialects", "test_faults_client", "test_faults_engine", "test_keys"),
+        *("test_leavers", "test_leftovers", "test_load_modes", "test_looks", "test_ollama", "test_ollama_keeping"),
+        *("test_openapi", "test_policy_properties", "test_prompt_links", "test_sdk_faults", "test_shortage"),
+        *("test_strays", "test_terminal_closed", "test_uploads", "test_descriptors", "test_names_in_paths"),
+    )
+)
+"""Files whose tests take long together, though few of them do by themselves: many start a whole llmsup, or engines."""
+
+
 def mark(items: Iterable[pytest.Item]) -> None:
-    """Put the marker `real` on those tests that need it."""
+    """Put the marker `real` on those tests that need it, and `slow` on those of files that take long."""
     for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
         if isinstance(item, pytest.Function):
             asked_for = item._fixtureinfo.name2fixturedefs.values()
             if is_real(item.obj, (each.func for several in asked_for for each in several)):
