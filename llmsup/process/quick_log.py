@@ -14,7 +14,7 @@ class TakesLines:
 
     def line(self, text: str) -> bool:
         """Write a line at INFO, as if it came in a record; returns False if it needs one."""
-        raise NotImplementedError
+        raise NotImplementedError  # each handler has its own way; a mixin, because logging's Handler is the other base
 
 
 class _Line(logging.LogRecord):

@@ -14,9 +14,12 @@ from ..catalog.described import presets
 from ..errors import BadRequest
 from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
+from ..fleet.model.model import Model
 from ..fleet.model.states import State
 from ..fleet.reconciler import Reconciler
 from ..gateway.body import JsonBody
+from ..gateway.keyring import Caller
+from ..memory.cost.cost import Cost
 from ..units import Bytes
 from .answers import as_json
 from .control_body import control_body
@@ -96,32 +99,34 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
     routes = Blueprint("models", __name__)
     created = int(time.time())
 
+    def entry(model: Model, preset: str, cost: Cost, ceiling: Bytes, caller: Caller) -> ModelEntry:
+        """What a caller is told of a model, or of a preset of one."""
+        return model_entry(
+            model,
+            created=created,
+            cost=cost,
+            ceiling=ceiling,
+            names=fleet.names_of(model),
+            preset=preset,
+            lacks=fleet.without_engine.get(model.spec.name, ""),
+            told=partial(caller.told, fleet),
+            admin=caller.admin,
+        )
+
     @routes.get("/models")
     @routes.get("/v1/models")
     async def listed() -> Response:
         if request.args.get("reload") in ("1", "true") and cast("LeasingRequest", request).caller.admin:
             await reconciler.rescan()
-        most = Bytes(governor.machine().ceiling)
+        ceiling = Bytes(governor.machine().ceiling)  # once for hundreds of models
         data: list[ModelEntry] = []
         caller = cast("LeasingRequest", request).caller
         shown = [model for model in caller.usable(fleet) if not model.spec.unlisted]
         costs = await governor.costs(shown)
         for model in shown:
             await trio.lowlevel.checkpoint()  # hundreds of models must not delay running streams
-            names = fleet.names_of(model)
-            lacks, cost = fleet.without_engine.get(model.spec.name, ""), costs[model]
             data += [
-                model_entry(
-                    model,
-                    created=created,
-                    cost=cost,
-                    ceiling=most,
-                    names=names,
-                    preset=preset,
-                    lacks=lacks,
-                    told=partial(caller.told, fleet),
-                    admin=caller.admin,
-                )
+                entry(model, preset, costs[model], ceiling, caller)
                 for preset in presets(model.spec)
                 if caller.may_use(fleet, model.spec.name, preset)
             ]
@@ -144,23 +149,9 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
     async def model(name: str) -> Response:
         caller = cast("LeasingRequest", request).caller
         match = await caller.known(fleet, name)
-        most = Bytes(governor.machine().ceiling)
         model = fleet.model(match.id)
-        names, (cost,) = fleet.names_of(model), (await governor.costs([model])).values()
-        lacks, preset = fleet.without_engine.get(match.id, ""), match.preset
-        return as_json(
-            model_entry(
-                model,
-                created=created,
-                cost=cost,
-                ceiling=most,
-                names=names,
-                preset=preset,
-                lacks=lacks,
-                told=partial(caller.told, fleet),
-                admin=caller.admin,
-            )
-        )
+        (cost,) = (await governor.costs([model])).values()
+        return as_json(entry(model, match.preset, cost, Bytes(governor.machine().ceiling), caller))
 
     @routes.post("/models/load")
     async def load() -> Response:
