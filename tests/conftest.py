@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import math
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import changing
 import marks
 import pytest
 import real_engines
 import serving
+import trio
 from hypothesis import settings
+from trio.testing import MockClock
 
 from llmsup.fleet.model.model import Model
 from llmsup.fleet.model.states import State
@@ -53,6 +57,31 @@ def reasons(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(Model, "become", checked)
     yield
     assert not without
+
+
+@pytest.fixture
+def autojump_clock(monkeypatch: pytest.MonkeyPatch) -> MockClock:
+    """pytest-trio's, but for threads: the time that they take is real, so the clock stands still while one is at work.
+
+    Trio's jumps as soon as all tasks wait, for a thread too; on a busy machine minutes would pass before one has begun.
+    """
+    clock = MockClock(autojump_threshold=0)
+    run_sync = trio.to_thread.run_sync
+    at_work = 0
+
+    async def run_sync_meanwhile(*args: Any, **options: Any) -> Any:
+        nonlocal at_work
+        at_work += 1
+        clock.autojump_threshold = math.inf
+        try:
+            return await run_sync(*args, **options)
+        finally:
+            at_work -= 1
+            if not at_work:
+                clock.autojump_threshold = 0
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", run_sync_meanwhile)
+    return clock
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -166,7 +166,7 @@ async def test_the_next_load_is_expected_by_what_is_cached(tmp_path: Path, autoj
         for _ in range(100):
             costs.expected_seconds(model)
             await trio.sleep(EVERY / 10)
-        assert 1 <= disk.looks <= 11  # the clock jumps over some
+        assert 9 <= disk.looks <= 11
         assert costs.expected_seconds(model) == pytest.approx(20)
         nursery.cancel_scope.cancel()
 
