@@ -98,23 +98,27 @@ class Shelf:
         spent = 0.0
         for client, each in list(held.items())[: -SLOTS - 1 : -1]:
             key, size = (model.name, client), each.tokens * model.token_bytes
-            if not self.saves(model, each) or self.saved.get(key, (None, 0))[0] == each:
-                continue
             limit = min(spent + IDLE_SAVE, WHILE_IDLE) if idle else BEFORE_STOP
-            if spent + size / self.expects > limit:
+            late = spent + size / self.expects > limit
+            if late or self.has(model, client, each) or not self.able(model, each, IDLE_SHARE if idle else 1):
                 continue
-            if size > DISK or self.written + size > WRITES * (IDLE_SHARE if idle else 1):
-                break
             self._put(key, each, size)
             self.written += size
             spent += size / self.rate
             self.expects = (self.expects + self.rate) / 2
         return spent
 
-    def saves(self, model: Model, held: Held) -> bool:
-        """Whether a conversation can be saved at all, and isn't too short or, by what the disk has shown, too long."""
+    def has(self, model: Model, client: str, held: Held) -> bool:
+        """Whether a conversation is saved as it is now."""
+        return (model.name, client) in self.saved and self.saved[model.name, client][0] == held
+
+    def able(self, model: Model, held: Held, share: float = 1) -> bool:
+        """Whether a conversation can be saved: it isn't too short or, by what the disk has been seen to do, too long,
+        and this share of the day's writes has room for it.
+        """
         size = held.tokens * model.token_bytes
-        return held.tokens >= MIN_TOKENS and 0 < size <= BEFORE_STOP * self.expects
+        fits = 0 < size <= min(BEFORE_STOP * self.expects, DISK)
+        return held.tokens >= MIN_TOKENS and fits and self.written + size <= share * WRITES
 
     def restore(self, model: Model) -> tuple[float, dict[str, Held]]:
         """Give a loaded engine what is there.

@@ -135,8 +135,8 @@ class World:
         engine, seconds = self.engines[model.name], self.expected(model)
         if model.talk is None or not engine.held:
             return seconds
-        held = next(reversed(engine.held.values()))
-        if self.shelf and self.shelf.saves(model, held):
+        client, held = next(reversed(engine.held.items()))
+        if self.shelf and (self.shelf.has(model, client, held) or self.shelf.able(model, held)):
             return seconds
         return seconds + (held.tokens if model.talk.most else model.talk.system) / model.tokens_per_second
 

@@ -190,6 +190,14 @@ def test_the_price_of_an_eviction_includes_what_nothing_is_kept_of() -> None:
         a = world.host.models["a"]
         world.engines["a"] = Engine(a, a.bytes, held={"c": Held(1, 2000)}, state="ready")
         assert world.price(a) - world.expected(a) == more
+    spent = World(there_and_back(idle=50), Llmsup(), "restored")
+    spent.run()
+    assert spent.shelf
+    spent.shelf.written = WRITES
+    a = spent.engines["a"].model
+    assert spent.price(a) == spent.expected(a)  # it was saved while it was idle
+    spent.shelf.saved.clear()
+    assert spent.price(a) == spent.expected(a) + 3.0
 
 
 def test_models_are_as_fast_and_as_large_as_others_measured() -> None:
@@ -216,7 +224,9 @@ def test_the_tables_have_each_trace_without_and_with() -> None:
     """As many cells as heads; a policy that loses something is marked."""
     heads, _, row = tool.lines([there_and_back(idle=50)])
     assert heads.count("|") == row.count("|")
-    assert row.startswith("| t | 10.8 | 10.8 | 11.5 | 11.5 | 2 | 2 | 2 | 0 | 2 | 0 | 0 |")
+    assert row.startswith("| t | 10.8 | 10.8 | 11.5 | 11.5 | 2 | 2 | 2 | 0 | 8 | 2 | 0 | 0 |")
+    *_, row = tool.lines([there_and_back(idle=50)], cold=True)
+    assert row.startswith("| t | 11.3 | 11.3 | 13.0 | 13.0 | 2 | 2 | 2 | 0 | 10 | 2 | 0 | 0 |")
     heads, _, row = tool.variants([there_and_back(idle=50)], "restored")
     assert heads.count("|") == row.count("|")
     assert row.startswith("| t | ")
