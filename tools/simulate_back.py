@@ -19,6 +19,7 @@ from attrs import evolve
 from llmsup.memory.policy.inputs import RULES
 from tools.simulate_machine import Trace, read_trace
 from tools.simulate_pages import Pages
+from tools.simulate_talks import Shelf
 from tools.simulate_tally import Tally
 from tools.simulate_traces import TRACES
 from tools.simulate_ways import Llmsup
@@ -32,40 +33,40 @@ VARIANTS = {
 }
 """Policies by name: the product's, two that would rather evict, and one that knows what lost prompts cost."""
 
-COLUMNS = ("mean s", "p95 s", "evictions", "again s")
+STATES: Mapping[str, Prompts] = {"without": "computed", "with": "restored", "no limits": "restored"}
+"""With the prompt cache as it is by default; or with no limit on a day's writes, and a disk whose rate is known."""
+
+COLUMNS = ("mean s", "p95 s", "evictions", "again s", "reload s", "restoring s", "saving s", "GB written")
 
 
-def play(trace: Trace, prompts: Prompts, variant: str = "as it is", *, cold: bool = False) -> Tally:
+def play(trace: Trace, state: str, variant: str = "as it is", *, cold: bool = False) -> Tally:
     """One run, with an empty page cache at its beginning; `cold`: there is none."""
-    return World(trace, VARIANTS[variant](), prompts, None if cold else Pages()).run()
+    world = World(trace, VARIANTS[variant](), STATES[state], None if cold else Pages())
+    if state == "no limits":
+        world.shelf = Shelf(trace.host.disk, expects=trace.host.disk, writes=sys.maxsize)
+    return world.run()
 
 
 def lines(traces: Sequence[Trace], *, cold: bool = False) -> Iterator[str]:
-    """A Markdown table: each trace without and with a prompt cache; the last columns are of the run with one."""
-    heads = [f"{column}, {state}" for column in COLUMNS for state in ("without", "with")]
-    yield f"| trace | {' | '.join(heads)} | reload s | restoring s | saving s | GB written |"
-    yield "|---|" + "---:|" * (len(heads) + 4)
+    """A Markdown table: each trace without and with a prompt cache."""
+    yield f"| trace | prompt cache | {' | '.join(COLUMNS)} |"
+    yield "|---|---|" + "---:|" * len(COLUMNS)
     for trace in traces:
-        without, restored = play(trace, "computed", cold=cold), play(trace, "restored", cold=cold)
-        cells = [cell for pair in zip(shown(without), shown(restored), strict=True) for cell in pair]
-        spent = (restored.reload_seconds, restored.restore_seconds, restored.save_seconds, restored.written / 1e9)
-        cells += [f"{each:.0f}" for each in spent]
-        yield f"| {trace.name} | {' | '.join(cells)} |"
+        for state in STATES:
+            tally = play(trace, state, cold=cold)
+            spent = (tally.again_seconds, tally.reload_seconds, tally.restore_seconds, tally.save_seconds)
+            cells = [f"{each:.0f}" for each in (tally.evictions, *spent, tally.written / 1e9)]
+            yield f"| {trace.name} | {state} | {tally.mean:.1f} | {tally.waited(0.95):.1f} | {' | '.join(cells)} |"
 
 
-def shown(tally: Tally) -> tuple[str, ...]:
-    """The figures of one run, in the order of `COLUMNS`."""
-    return f"{tally.mean:.1f}", f"{tally.waited(0.95):.1f}", f"{tally.evictions}", f"{tally.again_seconds:.0f}"
-
-
-def variants(traces: Sequence[Trace], prompts: Prompts, *, cold: bool = False) -> Iterator[str]:
+def variants(traces: Sequence[Trace], state: str, *, cold: bool = False) -> Iterator[str]:
     """A Markdown table: each trace under each policy; mean wait / 95 % quantile / evictions."""
-    yield f"| trace, {prompts} | {' | '.join(VARIANTS)} |"
+    yield f"| {state} | {' | '.join(VARIANTS)} |"
     yield "|---|" + "---:|" * len(VARIANTS)
     for trace in traces:
-        runs: Mapping[str, Tally] = {name: play(trace, prompts, name, cold=cold) for name in VARIANTS}
-        cells = [f"{each.mean:.1f} / {each.waited(0.95):.1f} / {each.evictions}" for each in runs.values()]
-        lost = any(each.refusals or each.deaths or each.futile for each in runs.values())
+        runs = [play(trace, state, name, cold=cold) for name in VARIANTS]
+        cells = [f"{each.mean:.1f} / {each.waited(0.95):.1f} / {each.evictions}" for each in runs]
+        lost = any(each.refusals or each.deaths or each.futile for each in runs)
         yield f"| {trace.name}{' (!)' if lost else ''} | {' | '.join(cells)} |"
 
 
@@ -79,7 +80,7 @@ def main() -> int:
     traces = [read_trace(path) for path in given.trace or sorted(TRACES.glob("*.csv"))]
     found = [lines(traces, cold=given.cold)]
     if given.variants:
-        found = [variants(traces, "computed", cold=given.cold), variants(traces, "restored", cold=given.cold)]
+        found = [variants(traces, state, cold=given.cold) for state in STATES]
     for each in found:
         for line in each:
             print(line, flush=True)

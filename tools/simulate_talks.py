@@ -77,11 +77,13 @@ class Shelf:
     Attributes:
         rate: Bytes a second that the disk reads and writes.
         expects: The same, as far as it is known.
+        writes: Bytes that may be written in all.
         written: Bytes.
     """
 
     rate: float
     expects: float = SLOWEST
+    writes: int = WRITES
     saved: dict[tuple[str, str], tuple[Held, int]] = Factory(dict)
     written: int = 0
 
@@ -118,7 +120,7 @@ class Shelf:
         """
         size = held.tokens * model.token_bytes
         fits = 0 < size <= min(BEFORE_STOP * self.expects, DISK)
-        return held.tokens >= MIN_TOKENS and fits and self.written + size <= share * WRITES
+        return held.tokens >= MIN_TOKENS and fits and self.written + size <= share * self.writes
 
     def restore(self, model: Model) -> tuple[float, dict[str, Held]]:
         """Give a loaded engine what is there.

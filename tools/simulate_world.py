@@ -60,6 +60,7 @@ class World:
     Attributes:
         prompts: What becomes of conversations when a model is evicted.
         pages: What of evicted models' files is still in memory; None: a reload takes as long as the first load.
+        shelf: What is saved, if they are restored.
     """
 
     trace: Trace
@@ -76,7 +77,7 @@ class World:
     relief: Relief = Factory(Relief)
     speed: Speed = Factory(Speed)
     tally: Tally = Factory(Tally)
-    shelf: Shelf | None = field(init=False, default=None)
+    shelf: Shelf | None = None
     _events: list[tuple[float, int, Callable[[], None]]] = Factory(list)
     _order: Iterator[int] = field(factory=count)
     _neighbour: int = 0
@@ -102,7 +103,8 @@ class World:
         self.past = {name: Past(model.estimate) for name, model in self.host.models.items()}
         for when, size in self.host.neighbour:
             self._at(when, lambda size=size: self._neighbour_takes(size))  # type: ignore[misc]
-        self.shelf = Shelf(self.host.disk) if self.prompts == "restored" else None
+        if self.prompts == "restored" and self.shelf is None:
+            self.shelf = Shelf(self.host.disk)
         requests = self.trace.requests
         for request in requests if self.prompts == "free" else with_talks(requests, self.host.models):
             if request.client:
