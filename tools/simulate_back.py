@@ -36,7 +36,7 @@ VARIANTS = {
 STATES: Mapping[str, Prompts] = {"without": "computed", "with": "restored", "no limits": "restored"}
 """With the prompt cache as it is by default; or with no limit on a day's writes, and a disk whose rate is known."""
 
-COLUMNS = ("mean s", "p95 s", "evictions", "again s", "reload s", "restoring s", "saving s", "GB written")
+COLUMNS = ("mean s", "p95 s", "evictions", "again s", "restoring s", "saving s", "GB written")
 
 
 def play(trace: Trace, state: str, variant: str = "as it is", *, cold: bool = False) -> Tally:
@@ -54,7 +54,7 @@ def lines(traces: Sequence[Trace], *, cold: bool = False) -> Iterator[str]:
     for trace in traces:
         for state in STATES:
             tally = play(trace, state, cold=cold)
-            spent = (tally.again_seconds, tally.reload_seconds, tally.restore_seconds, tally.save_seconds)
+            spent = (tally.again_seconds, tally.restore_seconds, tally.save_seconds)
             cells = [f"{each:.0f}" for each in (tally.evictions, *spent, tally.written / 1e9)]
             yield f"| {trace.name} | {state} | {tally.mean:.1f} | {tally.waited(0.95):.1f} | {' | '.join(cells)} |"
 

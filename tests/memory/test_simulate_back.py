@@ -225,12 +225,12 @@ def test_the_tables_have_each_trace_without_and_with() -> None:
     heads, _, *rows = tool.lines([there_and_back(idle=50)])
     assert {each.count("|") for each in rows} == {heads.count("|")}
     assert rows == [
-        "| t | without | 10.8 | 11.5 | 2 | 2 | 8 | 0 | 0 | 0 |",
-        "| t | with | 10.8 | 11.5 | 2 | 0 | 8 | 2 | 0 | 0 |",
-        "| t | no limits | 10.8 | 11.5 | 2 | 0 | 8 | 2 | 0 | 0 |",
+        "| t | without | 10.8 | 11.5 | 2 | 2 | 0 | 0 | 0 |",
+        "| t | with | 10.8 | 11.5 | 2 | 0 | 2 | 0 | 0 |",
+        "| t | no limits | 10.8 | 11.5 | 2 | 0 | 2 | 0 | 0 |",
     ]
     _, _, row, *_ = tool.lines([there_and_back(idle=50)], cold=True)
-    assert row == "| t | without | 11.3 | 13.0 | 2 | 2 | 10 | 0 | 0 | 0 |"
+    assert row == "| t | without | 11.3 | 13.0 | 2 | 2 | 0 | 0 | 0 |"
     heads, _, row = tool.variants([there_and_back(idle=50)], "with")
     assert heads.count("|") == row.count("|")
     assert row.startswith("| t | ")
