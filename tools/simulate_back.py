@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -25,7 +25,7 @@ from tools.simulate_traces import TRACES
 from tools.simulate_ways import Llmsup
 from tools.simulate_world import Prompts, World
 
-VARIANTS = {
+VARIANTS: Mapping[str, Callable[[], Llmsup]] = {
     "as it is": Llmsup,
     "half turns": lambda: Llmsup(evolve(RULES, turn_loads=3.0, turn_most=60.0)),
     "idle goes at once": lambda: Llmsup(evolve(RULES, idle_loads=0.0)),

@@ -184,7 +184,12 @@ def test_those_evicted_first_are_pushed_out_first() -> None:
 def test_the_price_of_an_eviction_includes_what_nothing_is_kept_of() -> None:
     """Two thousand tokens, unless they would be saved; of one-off requests only what they all begin with."""
     once = evolve(TALK, most=0)
-    for talk, prompts, more in ((TALK, "computed", 2.0), (TALK, "restored", 0.0), (once, "computed", 1.0)):
+    cases: list[tuple[Talk, Prompts, float]] = [
+        (TALK, "computed", 2.0),
+        (TALK, "restored", 0.0),
+        (once, "computed", 1.0),
+    ]
+    for talk, prompts, more in cases:
         world = World(there_and_back(idle=50, a=model(talk=talk)), Llmsup(), prompts)
         world.run()
         a = world.host.models["a"]
