@@ -4,7 +4,8 @@
 A trace is a CSV (time, model, seconds, client) with the machine in a TOML file next to it; without arguments, those in
 traces/ are used. Time is virtual and nothing is random: hours take a second or two.
 
-It does not simulate models slowing each other down, or the file cache: a reload takes as long as the first load.
+It does not simulate models slowing each other down. A reload takes as long as the first load here; what else it costs,
+and what of it the page cache saves, `simulate_back.py` tells.
 """
 
 from __future__ import annotations

@@ -6,9 +6,11 @@ from typing import Literal
 
 from attrs import Factory, define
 
+from llmsup.memory.cost.load_mode import Loads
 from llmsup.memory.policy.eviction_cost import Rate
 from llmsup.memory.policy.refaults import Refaults
 from tools.simulate_machine import Model
+from tools.simulate_talks import Held
 
 
 @define(eq=False)
@@ -19,6 +21,7 @@ class Engine:
         reserved: Bytes that it counts for at least.
         wanted_since: When the first request that waited for it arrived.
         after: The models that must be gone before it starts.
+        held: What it has of each client's conversation, the most recently used last.
     """
 
     model: Model
@@ -31,6 +34,7 @@ class Engine:
     first_served: float | None = None
     last_used: float = 0.0
     ready_since: float = 0.0
+    held: dict[str, Held] = Factory(dict)
 
     @property
     def taken(self) -> int:
@@ -47,6 +51,7 @@ class Past:
     refaults: Refaults = Factory(Refaults)
     last_asked: float = float("-inf")
     measured: bool = False
+    speeds: Loads = Factory(Loads)
     reload_seconds: float | None = None
     loads: int = 0
     evicted_for_it: int = 0

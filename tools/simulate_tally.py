@@ -17,6 +17,10 @@ class Tally:
         reload_seconds: Seconds of all loads except each model's first.
         futile: Evictions for a load that did not happen.
         pressure: Evictions because the machine was short of memory; also counted as evictions.
+        again_seconds: Seconds of computing what of prompts had been computed before. They are part of the waits.
+        restore_seconds: Seconds of restoring conversations; part of the loads, and so of the waits.
+        save_seconds: Seconds that unloads took longer because conversations were saved.
+        written: Bytes of conversations.
         memory: Over time: (second, bytes of all models, bytes of the other program).
     """
 
@@ -28,6 +32,10 @@ class Tally:
     pressure: int = 0
     refusals: int = 0
     deaths: int = 0
+    again_seconds: float = 0.0
+    restore_seconds: float = 0.0
+    save_seconds: float = 0.0
+    written: int = 0
     duration: float = 0.0
     waits: list[float] = Factory(list)
     memory: list[tuple[float, int, int]] = Factory(list)
@@ -35,6 +43,11 @@ class Tally:
     def waited(self, share: float) -> float:
         """The quantile of the waits of all answered requests, in seconds."""
         return sorted(self.waits)[min(int(share * len(self.waits)), len(self.waits) - 1)] if self.waits else 0.0
+
+    @property
+    def mean(self) -> float:
+        """The mean of the waits of all answered requests, in seconds."""
+        return sum(self.waits) / len(self.waits) if self.waits else 0.0
 
     def figures(self) -> dict[str, float]:
         """The columns of the table."""

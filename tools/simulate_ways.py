@@ -22,11 +22,16 @@ from tools.simulate_world import Policy, World
 
 @define
 class Llmsup:
-    """The policy of llmsup.memory, on snapshots of the world."""
+    """The policy of llmsup.memory, on snapshots of the world.
+
+    Attributes:
+        knows: It knows what computing lost prompts costs. The product doesn't.
+    """
 
     rules: Rules = RULES
     name: str = "llmsup"
     reserves: bool = True
+    knows: bool = False
     rivals: Rivals = Factory(Rivals)
     paused: dict[str, frozenset[str]] = Factory(dict)
 
@@ -65,7 +70,7 @@ class Llmsup:
                 first_served=engine.first_served,
                 last_used=engine.last_used,
                 rate=past.rate.per_second(world.now),
-                reload_seconds=world.expected(engine.model),
+                reload_seconds=world.price(engine.model) if self.knows else world.expected(engine.model),
                 refaults=past.refaults.by(world.now, world.expected(engine.model)).count,
                 waiting=sum(world.serves(name, since) for since, _ in world.queues.get(name, ())),
                 last_asked=past.last_asked,

@@ -9,17 +9,24 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
-from typing import Protocol
+from typing import Literal, Protocol
 
 from attrs import Factory, define, field
 
+from llmsup.memory.cost.load_mode import Load
 from llmsup.memory.cost.load_speed import Speed
 from llmsup.memory.policy.decision import Decision
 from llmsup.memory.policy.inputs import Level
 from llmsup.memory.policy.pressure import Relief
 from tools.simulate_engine import Engine, Past
 from tools.simulate_machine import Host, Model, Request, Trace
+from tools.simulate_pages import Pages
+from tools.simulate_talks import IDLE, Held, Shelf, again, with_talks
 from tools.simulate_tally import Tally
+
+Prompts = Literal["free", "computed", "restored"]
+"""What a reload costs beyond the load: nothing; computing each next prompt; restoring those that were saved, and
+computing the others."""
 
 UNLOAD = 1.0
 """Seconds from a decision until an idle model's memory is free again."""
@@ -48,10 +55,18 @@ class Policy(Protocol):
 
 @define(eq=False)
 class World:
-    """One run of one trace under one policy."""
+    """One run of one trace under one policy.
+
+    Attributes:
+        prompts: What becomes of conversations when a model is evicted.
+        pages: What of evicted models' files is still in memory; None: a reload takes as long as the first load.
+        shelf: What is saved, if they are restored.
+    """
 
     trace: Trace
     way: Policy
+    prompts: Prompts = "free"
+    pages: Pages | None = None
     now: float = 0.0
     engines: dict[str, Engine] = Factory(dict)
     queues: dict[str, deque[tuple[float, Request]]] = Factory(dict)
@@ -62,6 +77,7 @@ class World:
     relief: Relief = Factory(Relief)
     speed: Speed = Factory(Speed)
     tally: Tally = Factory(Tally)
+    shelf: Shelf | None = None
     _events: list[tuple[float, int, Callable[[], None]]] = Factory(list)
     _order: Iterator[int] = field(factory=count)
     _neighbour: int = 0
@@ -87,7 +103,10 @@ class World:
         self.past = {name: Past(model.estimate) for name, model in self.host.models.items()}
         for when, size in self.host.neighbour:
             self._at(when, lambda size=size: self._neighbour_takes(size))  # type: ignore[misc]
-        for request in self.trace.requests:
+        if self.prompts == "restored" and self.shelf is None:
+            self.shelf = Shelf(self.host.disk)
+        requests = self.trace.requests
+        for request in requests if self.prompts == "free" else with_talks(requests, self.host.models):
             if request.client:
                 self._clients.setdefault(request.client, deque()).append(request)
             else:
@@ -99,12 +118,39 @@ class World:
             event()
             self._look()
         self.tally.duration = self.now
+        self.tally.written = self.shelf.written if self.shelf else 0
         return self.tally
 
     def expected(self, model: Model) -> float:
-        """Seconds that loading it is expected to take, by the loads so far."""
-        known = self.past[model.name].reload_seconds
-        return self.speed.expected(model.bytes) if known is None else known
+        """Seconds that loading it is expected to take, by the loads so far and by what of it is in the page cache, or
+        would be if it were evicted for all those that wait. As llmsup measures loads, restoring is part of them.
+        """
+        past = self.past[model.name]
+        if (seconds := past.speeds.expected("mmap", self._share(model))) is not None:
+            return seconds
+        return self.speed.expected(model.bytes) if past.reload_seconds is None else past.reload_seconds
+
+    def price(self, model: Model) -> float:
+        """Seconds until a loaded model would be again where it is now, if it were evicted: `expected`, and computing
+        what of its last client's conversation nothing would be kept of.
+        """
+        engine, seconds = self.engines[model.name], self.expected(model)
+        if model.talk is None or not engine.held:
+            return seconds
+        client, held = next(reversed(engine.held.items()))
+        if self.shelf and (self.shelf.has(model, client, held) or self.shelf.able(model, held)):
+            return seconds
+        return seconds + (held.tokens if model.talk.most else model.talk.system) / model.tokens_per_second
+
+    def _share(self, model: Model) -> float:
+        """The share of its file that is in the page cache, or that could stay there if it were evicted now."""
+        if self.pages is None:
+            return 0.0
+        engine = self.engines.get(model.name)
+        if engine is None:
+            return self.pages.files.get(model.name, 0) / model.bytes
+        left = self.available + engine.taken - sum(self.past[name].cost for _, name in self.waiting())
+        return min(max(left / model.bytes, 0.0), 1.0)
 
     def serves(self, name: str, since: float) -> bool:
         """Whether a request that arrived then is served in the model's current turn."""
@@ -182,11 +228,15 @@ class World:
             queue = self.queues.get(name)
             while queue and engine.state == "ready" and self.serves(name, queue[0][0]):
                 since, request = queue.popleft()
-                self.tally.waits.append(self.now - since)
+                lost = again(request, engine.held.get(request.client), engine.model.talk)
+                computing = lost / engine.model.tokens_per_second
+                self.tally.again_seconds += computing
+                self.tally.waits.append(self.now - since + computing)
                 engine.in_flight += 1
+                over = self.now + computing + request.seconds
                 if request.client:
-                    self._present[request.client] = (request, self.now + request.seconds)
-                self._at(self.now + request.seconds, lambda e=engine, r=request: self._done(e, r))  # type: ignore[misc]
+                    self._present[request.client] = (request, over)
+                self._at(over, lambda e=engine, r=request: self._done(e, r))  # type: ignore[misc]
 
     def _done(self, engine: Engine, request: Request) -> None:
         if engine.state == "dead":  # during the request, which is retried once
@@ -201,7 +251,16 @@ class World:
         engine.last_used = self.now
         if engine.first_served is None:
             engine.first_served = self.now
+        if request.tokens:
+            engine.held.pop(request.client, None)
+            engine.held[request.client] = Held(request.talk, request.tokens)
+            if self.shelf:
+                self._at(self.now + IDLE, lambda: self._save_while_idle(engine))
         self._answered(request)
+
+    def _save_while_idle(self, engine: Engine) -> None:
+        if self.shelf and engine.state == "ready" and not engine.in_flight and self.now - engine.last_used >= IDLE:
+            self.shelf.save(engine.model, engine.held, idle=True)
 
     # --- models -----------------------------------------------------------------------------------------------
 
@@ -214,21 +273,27 @@ class World:
         if engine.after or engine.state != "waiting":
             return
         engine.state = "loading"
-        past = self.past[engine.model.name]
-        past.refaults = past.refaults.loaded(self.now, self.expected(engine.model))
+        model, past = engine.model, self.past[engine.model.name]
+        past.refaults = past.refaults.loaded(self.now, self.expected(model))
+        cached = self.pages.taken(model.name) / model.bytes if self.pages else 0.0
+        load = cached * model.warm_seconds + (1 - cached) * model.load_seconds
+        restoring, engine.held = self.shelf.restore(model) if self.shelf else (0.0, {})
         self.tally.loads += 1
-        self.tally.load_seconds += engine.model.load_seconds
-        self.tally.reload_seconds += engine.model.load_seconds if past.loads else 0.0
+        self.tally.load_seconds += load
+        self.tally.reload_seconds += load if past.loads else 0.0
+        self.tally.restore_seconds += restoring
         past.loads += 1
-        self._at(self.now + engine.model.load_seconds, lambda: self._ready(engine))
+        seconds = load + restoring
+        self._at(self.now + seconds, lambda: self._ready(engine, Load(model.bytes, seconds, cached)))
 
-    def _ready(self, engine: Engine) -> None:
-        name = engine.model.name
+    def _ready(self, engine: Engine, load: Load) -> None:
+        past = self.past[engine.model.name]
         if engine.state == "loading":
             engine.state, engine.last_used, engine.ready_since = "ready", self.now, self.now
-            self.past[name].evicted_for_it = 0
-            self.past[name].reload_seconds = engine.model.load_seconds
-            self.speed = self.speed.seen(engine.model.bytes, engine.model.load_seconds)
+            past.evicted_for_it = 0
+            past.reload_seconds = load.seconds
+            past.speeds = past.speeds.seen("mmap", load) if self.pages else past.speeds
+            self.speed = self.speed.seen(load.bytes, load.seconds)
 
     def _evict(self, name: str, measured: bool) -> None:
         engine = self.engines[name]
@@ -237,13 +302,17 @@ class World:
         engine.state = "leaving"
         self.tally.evictions += 1
         expected, before = engine.taken, self.available
-        self._at(self.now + UNLOAD, lambda: self._gone(engine, expected if measured else 0, before))
+        saving = self.shelf.save(engine.model, engine.held) if self.shelf and self.level != "critical" else 0.0
+        self.tally.save_seconds += saving
+        self._at(self.now + UNLOAD + saving, lambda: self._gone(engine, expected if measured else 0, before))
 
     def _gone(self, engine: Engine, expected: int, before: int) -> None:
         name = engine.model.name
         if engine.state == "dead":
             return
         del self.engines[name]
+        if self.pages:
+            self.pages.left(name, engine.model.bytes)
         past = self.past[name]
         past.refaults = past.refaults.evicted(self.now, self.expected(engine.model))
         past.cost = max(past.cost, engine.taken) if past.measured else engine.taken
@@ -264,6 +333,8 @@ class World:
         while self.available < 0 and any(engine.taken for engine in self.engines.values()):
             victim = max(self.engines.values(), key=lambda engine: engine.taken)
             self._die(victim)
+        if self.pages:
+            self.pages.shrink(self.available)
         self._read_level()
         self._dispatch()
         decisions = self.way.admit(self) if self.waiting() else ()
