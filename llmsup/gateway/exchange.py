@@ -95,6 +95,7 @@ class Exchange:
         self.trouble: Error | None = None
         self._relayed: AnswerBody | TranslatedBody | None = None
         self._answer: Answer | None = None
+        self._listener: Meter | None = None  # for the engine, if that wants to know
         self._run: BackendRun | None = None
         self._lease: BackendLease = self._enter()
 
@@ -114,6 +115,8 @@ class Exchange:
     async def close(self) -> None:
         """Close the engine's connection and end the lease. Works in a cancelled task."""
         try:
+            if self._listener is not None and self._run is not None and (prompt := self._listener.prompt) is not None:
+                self._run.answered(*prompt)
             if self._answer is not None:
                 await self._answer.close()
         finally:
@@ -206,7 +209,10 @@ class Exchange:
 
     def _body_of(self, answer: Answer) -> AsyncIterator[bytes]:
         """Return the rest of the answer, translated if it is a stream; anything else has yet to be."""
-        if (meter := self._order.meter) is None:
+        meter = self._order.meter
+        if self._run is not None and self._run.listens:
+            meter = self._listener = meter or Meter()
+        if meter is None:
             body = AnswerBody(answer, self._explain, self._was_cut_off)
         else:
             body = MeteredBody(answer, self._explain, self._was_cut_off, meter)

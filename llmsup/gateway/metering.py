@@ -22,6 +22,10 @@ _COUNT = re.compile(rb'"(\w+)"\s*:\s*(\d{1,12})(?![\d.])')
 """A member with a number. No text in an answer can look like one: in a string, quotation marks are escaped."""
 
 
+_TOOK = re.compile(rb'"prompt_ms"\s*:\s*(\d{1,9}(?:\.\d{1,9})?)')
+"""Milliseconds."""
+
+
 class Meter:
     """Reads one answer."""
 
@@ -34,6 +38,17 @@ class Meter:
         if len(self._head) < HEAD:
             self._head += data[: HEAD - len(self._head)]
         self._tail = (self._tail + data)[-TAIL:]
+
+    @property
+    def prompt(self) -> tuple[int, int, float | None] | None:
+        """How many tokens of the prompt were computed, how many were cached, and the seconds that computing took, if
+        llama-server's timings tell; None if the answer doesn't tell.
+        """
+        told = {name: int(count) for name, count in _COUNT.findall(self._tail)}
+        if b"prompt_n" not in told or b"cache_n" not in told:
+            return None
+        took = _TOOK.findall(self._tail)
+        return told[b"prompt_n"], told[b"cache_n"], float(took[-1]) / 1000 if took else None
 
     @property
     def tokens(self) -> tuple[int, int] | None:

@@ -73,6 +73,11 @@ class Elsewhere:
     async def ended_because(self, patience: float) -> Error | None:
         return None
 
+    listens = False
+
+    def answered(self, computed: int, cached: int, seconds: float | None) -> None:
+        pass
+
     async def died_of(self, patience: float) -> Error | None:
         return None
 

@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 AFTER_READY = 10.0
 """Seconds that requests wait for an engine that is ready but still preparing."""
 
+IDLE = 30.0
+"""Seconds after its last work from which on an engine counts as idle here."""
+
 BEFORE_STOP = 5.0
 """Seconds that an engine has before a planned stop."""
 
@@ -51,6 +54,17 @@ async def before_stop(model: Model, run: Run, engine: Engine) -> None:
         if limit.cancelled_caught:
             log.warning("%s: its engine took more than %g s to prepare to stop; cut off", model.spec.name, BEFORE_STOP)
         nursery.cancel_scope.cancel()
+
+
+async def while_idle(model: Model, engine: Engine) -> None:
+    """Let an engine use the time after its work; runs as long as the engine is ready."""
+    while True:
+        await model.until(lambda: model.queue.busy)
+        await model.until(lambda: not model.queue.busy)
+        with trio.move_on_after(IDLE):
+            await model.until(lambda: model.queue.busy)
+            continue
+        await _log_failure(engine.while_idle(), model.spec.name, "while it was idle")
 
 
 def _urgent(model: Model, run: Run) -> bool:
