@@ -24,24 +24,8 @@ SAMPLE = 64 * 1024
 size and time that differ only in between would have to be made on purpose."""
 
 _EACH_TIME = frozenset(
-    [
-        "--host",
-        "--port",
-        "--alias",
-        "-a",
-        "--slot-save-path",
-        "--threads",
-        "-t",
-        "--threads-batch",
-        "-tb",
-        "--threads-http",
-        "--verbosity",
-        "--log-verbosity",
-        "-lv",
-        "--cache-ram",
-        "-cram",
-    ]
-)
+    ("--host", "--port", "--alias", "-a", "--slot-save-path", "--threads", "-t", "--threads-batch", "-tb")
+) | frozenset(("--threads-http", "--verbosity", "--log-verbosity", "-lv", "--cache-ram", "-cram"))
 """Flags with a value that says nothing about what is computed."""
 
 _SILENT = frozenset(("--offline", "--no-ui", "--no-webui", "--no-cache-idle-slots", "--cache-idle-slots"))
@@ -113,26 +97,27 @@ def _words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
         if word.replace("_", "-") in _EACH_TIME:
             next(rest, None)
         elif word.replace("_", "-") not in _SILENT:
-            found = [identity(path) for path in _files_in(word)]
-            files += found
-            words.append("(file)" if found else word)
+            left = word
+            for name in _files_in(word):
+                files += [identity(path) for path in _parts(Path(name))]
+                left = left.replace(name, "(file)")
+            words.append(left)
     return words, files
 
 
-def _files_in(word: str) -> Iterator[Path]:
-    """The files that a word names: `FILE`, `FILE,FILE`, or `FILE:SCALE`; of a split model, all its parts."""
-    for piece in (word, *word.split(",")) if "," in word else (word,):
-        for text in dict.fromkeys((piece, piece.rpartition(":")[0], piece.partition("=")[2])):
-            path = Path(text)
-            if text and "\0" not in text and len(text) < 4096 and _is_file(path):
-                yield from _parts(path)
+def _files_in(word: str) -> Iterator[str]:
+    """The paths of files that a word has: `FILE`, `FILE,FILE`, `FILE:SCALE` or `KEY=FILE`."""
+    for piece in (word,) if _is_file(Path(word)) else word.split(","):
+        for name in (piece, piece.rpartition(":")[0], piece.partition("=")[2]):
+            if name and _is_file(Path(name)):
+                yield name
                 break
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a long text that is no path
+    except (OSError, ValueError):  # a text that can be no path
         return False
 
 

@@ -179,7 +179,7 @@ class Keeper:
                 continue
             slot = free.pop(0)
             try:
-                await self._restore(slot, saved)
+                await self._restore(slot, saved, len(done))
             except (_Off, EngineBadAnswer, OSError) as error:
                 tally.cold = f"a saved conversation was off and is removed: {error}"
                 self._cache.store.drop(saved.id)
@@ -201,7 +201,7 @@ class Keeper:
                 store.drop(saved.id)
         return fitting
 
-    async def _restore(self, slot: Slot, saved: Saved) -> None:
+    async def _restore(self, slot: Slot, saved: Saved, older: int) -> None:
         store, room = self._cache.store, self._engine.room
         name = await trio.to_thread.run_sync(store.lend, saved, room, abandon_on_cancel=True)
         if name is None:
@@ -213,7 +213,7 @@ class Keeper:
         if (tokens, size) != (saved.tokens, saved.bytes):
             await self._slots.erase(slot.id)
             raise _Off(f"the engine took {tokens} tokens of {size} bytes for {saved.tokens} of {saved.bytes}")
-        await trio.to_thread.run_sync(store.used, saved)
+        await trio.to_thread.run_sync(store.used, saved, older)
 
     # Saving...
 
@@ -237,7 +237,7 @@ class Keeper:
                     self._engine.model
                 ).unable = f"its engine answers nonsense about its slots: {error.message}"
                 return
-            for slot in sorted(filter(self._worth, slots), key=lambda each: -(each.task or 0)):
+            for older, slot in enumerate(sorted(filter(self._worth, slots), key=lambda each: -(each.task or 0))):
                 size = int((slot.tokens or 0) * self._token_bytes)
                 limit = min(deadline, trio.current_time() + IDLE_SAVE) if idle else deadline
                 if trio.current_time() + self._cache.rate.seconds(size) > limit:
@@ -250,7 +250,7 @@ class Keeper:
                         self._cache.warn(f"a conversation of {self._engine.model} is not saved: {why}")
                     return
                 else:
-                    await self._save(slot)
+                    await self._save(slot, older)
 
     def _worth(self, slot: Slot) -> bool:
         """Whether a slot holds enough, and something else than what was saved of it."""
@@ -258,7 +258,8 @@ class Keeper:
             return False
         return slot.tokens is None or slot.tokens >= self._cache.spec.min_tokens
 
-    async def _save(self, slot: Slot) -> None:
+    async def _save(self, slot: Slot, older: int) -> None:
+        """`older`: how many others were used after it, and are saved before it."""
         cache, model, began = self._cache, self._engine.model, trio.current_time()
         fresh = self._engine.room / f"{secrets.token_hex(8)}.slot"
         try:
@@ -271,13 +272,15 @@ class Keeper:
             content = await trio.to_thread.run_sync(_content, fresh, tokens, size)
             self._token_bytes = size / tokens
             assert self._print is not None
-            now = time.time()
+            now = time.time() - older
             saved = Saved(
                 id=secrets.token_hex(16), model=model, fingerprint=dict(self._print), tokens=tokens, bytes=size,
                 digest="", saved_at=now, used_at=now,
             )  # fmt: skip
             replaced = await trio.to_thread.run_sync(self._replaced, slot.id, content)
             self._judge(slot.id, content)
+            if cache.of(model).trust.off:
+                return
             cache.store.take(fresh, saved.id)
             self._entries[slot.id] = saved
             cache.of(model).saves += 1

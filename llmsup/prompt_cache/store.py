@@ -202,10 +202,10 @@ class Store:
         self.drop(saved.id)
         return None
 
-    def used(self, saved: Saved) -> None:
-        """Note that it was restored just now."""
+    def used(self, saved: Saved, older: int) -> None:
+        """Note that it was restored just now; `older`: how many others were that have been used more recently."""
         if saved.id in self.entries:
-            self.entries[saved.id] = saved = evolve(saved, used_at=self._now())
+            self.entries[saved.id] = saved = evolve(saved, used_at=self._now() - older)
             with contextlib.suppress(OSError):
                 note(self._saved, saved)
 
