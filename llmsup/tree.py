@@ -166,7 +166,7 @@ class Tree(Watched):
         )
         gateway.rescan = reconciler.rescan
         bridge = BridgeScheduler(self.config, orphans, rescan=reconciler.rescan, told=events.write)
-        app = build_app(gateway, fleet, reconciler, governor, bridge)
+        app = build_app(gateway, fleet, reconciler, governor, bridge, prompts)
         roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout(), self.routes)
         server = self.config.now.server
         web = WebServer(roads, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)

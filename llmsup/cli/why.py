@@ -85,6 +85,7 @@ def state_lines(answer: Answer, now: float) -> Iterator[str]:
         may = f"It can't be unloaded now: {loaded['stays']}" if loaded["stays"] else "It could be unloaded now"
         yield f"{may}; {loss}."
     yield from _context(answer["context"])
+    yield from _kept(answer["prompt_cache"])
     pressure = answer["pressure"]
     if pressure["nothing_unloaded"]:
         short = (
@@ -101,6 +102,24 @@ def _context(context: Answer) -> Iterator[str]:
     if wanted and wanted != served:
         has = f"a request can have {served:,}" if served else "how many it has is not known"
         yield f"A client asked for a context of {wanted:,} tokens (num_ctx), and {has}: `ctx_size` sets that."
+
+
+def _kept(kept: Answer) -> Iterator[str]:
+    """What becomes of its conversations when it is unloaded."""
+    if kept["able"] == "no":
+        yield f"Conversations don't survive an unload: {kept['reason']}."
+    elif kept["able"] == "exact":
+        yield f"Conversations survive an unload where they go on exactly as they were: {kept['reason']}."
+    else:
+        yield "Conversations survive an unload."
+    if kept["saved"]:
+        many = "1 conversation is" if kept["saved"] == 1 else f"{kept['saved']} conversations are"
+        yield f"{many} on the disk: {kept['tokens']:,} tokens, {format_bytes(Bytes(kept['bytes']))}."
+    if kept["hits"]:
+        took = format_seconds(kept["seconds_saved"])
+        yield f"{_times(kept['hits']).capitalize()} one went on: {kept['tokens_saved']:,} tokens, about {took} saved."
+    if kept["cold"]:
+        yield f"They began anew after the last load: {kept['cold']}."
 
 
 def _so_far(counts: Answer) -> str:

@@ -27,6 +27,7 @@ from ..gateway.api.openai import OPENAI
 from ..gateway.gateway import Gateway, check_admin
 from ..gateway.paths import named
 from ..gateway.routes import Routes
+from ..prompt_cache.cache import PromptCache
 from .answers import as_error
 from .bridge import bridge
 from .connection import LeasingConnection, LeasingRequest, response_of
@@ -37,6 +38,7 @@ from .llama_swap_metrics import llama_swap_metrics
 from .logs import logs
 from .memory import memory
 from .metrics import metrics
+from .prompt_cache import prompt_cache
 from .usage import usage
 
 log = logging.getLogger(__name__)
@@ -84,7 +86,12 @@ def current() -> LeasingRequest:
 
 
 def build_app(
-    gateway: Gateway, fleet: Fleet, reconciler: Reconciler, governor: Governor, scheduler: BridgeScheduler
+    gateway: Gateway,
+    fleet: Fleet,
+    reconciler: Reconciler,
+    governor: Governor,
+    scheduler: BridgeScheduler,
+    prompts: PromptCache,
 ) -> App:
     """Assemble the app."""
     app = App("llmsup", static_folder=None)
@@ -95,11 +102,12 @@ def build_app(
     app.url_map.merge_slashes = False  # paths are canonical (`gateway.paths`), and engines' must not change
     for routes in (
         control(fleet, reconciler, governor),
-        models(fleet, reconciler, governor),
-        memory(fleet, governor),
+        models(fleet, reconciler, governor, prompts),
+        memory(fleet, governor, prompts),
+        prompt_cache(fleet, prompts),
         llama_swap(fleet, gateway.activity),
         llama_swap_metrics(gateway.activity),
-        metrics(fleet, governor, gateway.usage),
+        metrics(fleet, governor, gateway.usage, prompts),
         usage(gateway.usage),
         logs(fleet),
         events(fleet),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any, cast
 
 import trio
@@ -17,6 +18,7 @@ from ..fleet.memory.governor import Governor
 from ..fleet.model.states import State
 from ..fleet.reconciler import Reconciler
 from ..gateway.body import JsonBody
+from ..prompt_cache.cache import PromptCache
 from ..units import Bytes
 from .answers import as_json
 from .connection import LeasingRequest
@@ -78,7 +80,7 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
     return routes
 
 
-def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprint:
+def models(fleet: Fleet, reconciler: Reconciler, governor: Governor, prompts: PromptCache) -> Blueprint:
     """Return the routes for models: list, load, unload."""
     routes = Blueprint("models", __name__)
     created = int(time.time())
@@ -97,8 +99,10 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
             await trio.lowlevel.checkpoint()  # hundreds of models must not delay running streams
             names = fleet.names_of(model)
             lacks, cost = fleet.without_engine.get(model.spec.name, ""), costs[model]
+            told = partial(model_entry, model, created=created, cost=cost, ceiling=most, names=names, lacks=lacks)
+            able = prompts.ability(model.entry)
             data += [
-                model_entry(model, created=created, cost=cost, ceiling=most, names=names, preset=preset, lacks=lacks)
+                told(preset=preset, able=able)
                 for preset in presets(model.spec)
                 if caller.may_use(fleet, model.spec.name, preset)
             ]
@@ -118,9 +122,8 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
         model = fleet.model(match.id)
         names, (cost,) = fleet.names_of(model), (await governor.costs([model])).values()
         lacks, preset = fleet.without_engine.get(match.id, ""), match.preset
-        return as_json(
-            model_entry(model, created=created, cost=cost, ceiling=most, names=names, preset=preset, lacks=lacks)
-        )
+        told = partial(model_entry, model, created=created, cost=cost, ceiling=most, names=names, lacks=lacks)
+        return as_json(told(preset=preset, able=prompts.ability(model.entry)))
 
     @routes.post("/models/load")
     async def load() -> Response:

@@ -9,13 +9,16 @@ from ..catalog.described import capabilities, kind, quantisation, stated_context
 from ..catalog.entry import Entry
 from ..memory.cost.cost import Cost
 from ..memory.cost.estimate import Estimate
+from ..prompt_cache.ability import Ability
 from ..units import Bytes
 
 PARTS = ("weights", "kv", "recurrent", "compute", "draft", "projector", "engine")
 """What an estimate is made of."""
 
 
-def listing(entry: Entry, needs: Estimate | None, cost: Cost, ceiling: Bytes, names: Iterable[str]) -> dict[str, Any]:
+def listing(
+    entry: Entry, needs: Estimate | None, cost: Cost, ceiling: Bytes, names: Iterable[str], able: Ability
+) -> dict[str, Any]:
     """A model's part of `/v1/models`.
 
     Args:
@@ -23,6 +26,7 @@ def listing(entry: Entry, needs: Estimate | None, cost: Cost, ceiling: Bytes, na
         cost: What it counts for when it is to be loaded: that, or what is known better.
         ceiling: What all models together may take, in bytes.
         names: What else it answers to.
+        able: Whether its conversations survive an unload.
     """
     spec, found = entry.spec, entry.found
     facts = found.facts if found else None
@@ -40,6 +44,7 @@ def listing(entry: Entry, needs: Estimate | None, cost: Cost, ceiling: Bytes, na
         "needs_source": known and known.source,
         "grows_bytes": known and known.grows,
         "fits": known and known.fits(ceiling),
+        "prompt_cache": {"able": able.word, "reason": able.reason or None},
         "source": found.source if found else None,
         "without_projector": (found and found.unseeing) or None,
         "ollama_only": (found and found.ollama_only) or None,

@@ -17,6 +17,7 @@ from ..fleet.model.last_words import last_words
 from ..fleet.model.model import Model
 from ..fleet.model.states import State
 from ..memory.cost.cost import Cost
+from ..prompt_cache.ability import Ability
 from ..units import Bytes
 from .listing import listing
 from .llama_server_list import tags_and_meta
@@ -75,6 +76,7 @@ def model_entry(
     cost: Cost,
     ceiling: Bytes,
     names: Iterable[str],
+    able: Ability,
     preset: str = "",
     lacks: str = "",
 ) -> dict[str, Any]:
@@ -83,6 +85,7 @@ def model_entry(
     Args:
         cost: What it counts for when it is to be loaded.
         ceiling: What all models together may take, in bytes.
+        able: Whether its conversations survive an unload.
         lacks: Why there is no engine for it; "" if there is one.
     """
     name = preset_name(model.spec.name, preset)
@@ -95,7 +98,7 @@ def model_entry(
         "created_at": _rfc3339(created),
         "owned_by": "llmsup",
         "status": _status(model, lacks),
-        **listing(model.served, model.needs, cost, ceiling, names),
+        **listing(model.served, model.needs, cost, ceiling, names, able),
         **tags_and_meta(model),
         "aliases": names_of_preset(model.spec, preset),
     }

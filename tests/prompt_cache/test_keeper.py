@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 from attrs import evolve
-from conftest import Bench
+from prompt_bench import Bench
 from slot_engine import SlotEngine, words
 
 from llmsup.config.schema import PromptCacheSpec
@@ -16,6 +16,7 @@ from llmsup.errors import EngineBadAnswer
 from llmsup.prompt_cache import limits
 from llmsup.prompt_cache.keeper import Keeper
 from llmsup.prompt_cache.slots import NotSupported
+from llmsup.units import Bytes
 
 SYSTEM, ASKED, SAID, MORE = words(1, 30), words(2, 10), words(3, 8), words(4, 6)
 
@@ -299,7 +300,7 @@ async def test_switched_off_while_it_runs(bench: Bench) -> None:
     """Nothing stays on the disk that the config doesn't want there."""
     await saved_once(bench)
     made = await loaded(bench)
-    bench.config.replace(evolve(bench.config.now, prompt_cache=PromptCacheSpec(disk=0)))  # type: ignore[arg-type]
+    bench.config.replace(evolve(bench.config.now, prompt_cache=PromptCacheSpec(disk=Bytes(0))))
     with trio.fail_after(10):
         while bench.files():  # noqa: ASYNC110 -- a directory
             await trio.sleep(0.005)

@@ -130,6 +130,7 @@ class Run:
             none has said.
         outcome: How it ended, once that is known. The first outcome stays.
         decision: The decision to evict it, if that is why it ends.
+        urgent: Its memory is needed at once: once it is to end, nothing more is prepared for that.
         freed: How much memory came back at its end, in bytes; None if that was not measured.
         scope: Cancelled at its end; everything that belongs to this run runs in it.
         over: Set when the engine is gone and the model's state is up to date.
@@ -145,6 +146,7 @@ class Run:
         self.kept: Seconds | None = None
         self.outcome: Outcome | None = None
         self.decision: Decision | None = None
+        self.urgent = False
         self.freed: Bytes | None = None
         self.scope = trio.CancelScope()
         self.over = trio.Event()
