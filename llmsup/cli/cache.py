@@ -8,11 +8,12 @@ import time
 import click
 
 from ..process.lines import visible
-from ..units import Bytes, format_bytes, format_seconds
+from ..units import Bytes, format_bytes
 from .groups import Group
 from .options import json_option, url_option
 from .table import Column, Table
 from .target import connect
+from .why import ago
 
 
 @click.group("cache", cls=Group)
@@ -51,7 +52,7 @@ def ls(url: str | None, as_json: bool) -> None:
                 each["model"],
                 f"{each['tokens']:,}",
                 format_bytes(Bytes(each["bytes"])),
-                f"{format_seconds(max(round(now - each['used_at']), 0))} ago",
+                ago(each["used_at"], now),
             )
             for each in told["entries"]
         ]

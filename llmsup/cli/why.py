@@ -71,7 +71,7 @@ def command(model: str, lines: int, url: str | None, as_json: bool) -> None:
 def state_lines(answer: Answer, now: float) -> Iterator[str]:
     """The model's state, in sentences."""
     name, counts = answer["model"], answer["counts"]
-    since = f", {_ago(answer['since'], now)}" if answer["since"] is not None else ""
+    since = f", {ago(answer['since'], now)}" if answer["since"] is not None else ""
     yield f"{name} is {answer['state']}{since}: {_why(answer['reason'], name)}."
     if answer["waits_for"]:
         yield f"It waits for memory: {answer['waits_for']}."
@@ -143,7 +143,7 @@ def history(entries: Sequence[Answer], now: float, name: str) -> Table:
     rows = []
     for entry in entries:
         freed = "" if entry["freed_bytes"] is None else format_bytes(Bytes(entry["freed_bytes"]))
-        rows.append([_ago(entry["at"], now), str(entry["what"]), freed, _why(entry["reason"], name)])
+        rows.append([ago(entry["at"], now), str(entry["what"]), freed, _why(entry["reason"], name)])
     return Table(columns, rows)
 
 
@@ -170,7 +170,8 @@ def candidates(decision: Answer) -> Table:
     return Table(columns, rows)
 
 
-def _ago(at: float, now: float) -> str:
+def ago(at: float, now: float) -> str:
+    """How long ago a time was: "5 s ago"."""
     return f"{format_seconds(max(round(now - at), 0))} ago" if now - at >= 1 else "just now"
 
 

@@ -9,6 +9,7 @@ import pytest
 from real_engines import llama_server, smollm2
 from serving import Served, serving
 
+from llmsup.cli.why import _kept
 from llmsup.config.schema import Bridge, Config, EngineSpec, ModelSpec, PromptCacheSpec, Server
 from llmsup.process.ring import Event
 from llmsup.units import NEVER, Seconds
@@ -59,9 +60,31 @@ async def test_a_conversation_goes_on_after_an_unload(engine: str, tmp_path: Pat
         text, cached = await turn(served, second(answer))
         whats = [event.data["what"] for event in told(served)]
         tally = served.tree.prompts.of("chat")
+        why = (await served.client.get("/memory/chat")).json["prompt_cache"]
+        shown = (await served.client.get("/v1/models/chat")).json["prompt_cache"]
+        kept = (await served.client.get("/prompt-cache")).json
+        metrics = (await served.client.get("/metrics")).body.decode()
+        lines = list(_kept(why))
+        await served.fleet.prepare_to_stop()  # as at the end of llmsup
     assert whats == ["saved", "restored"]
     assert cached > MIN
     assert (tally.hits, tally.misses, tally.tokens) == (1, 0, cached)
+    assert (why["able"], why["hits"], why["tokens_saved"]) == ("yes", 1, cached)
+    assert shown == {"able": "yes", "reason": None}
+    (entry,) = kept["entries"]
+    assert (entry["model"], entry["bytes"] > 10**6, kept["off"]) == ("chat", True, None)
+    numbers = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if line.startswith("llmsup_prompt_cache"))
+    assert float(numbers["llmsup_prompt_cache_bytes"]) == entry["bytes"]
+    assert float(numbers['llmsup_prompt_cache_tokens_saved_total{model="chat"}']) == cached
+    assert lines[0] == "Conversations survive an unload."
+    assert lines[1].startswith("1 conversation is on the disk: ")
+    async with serving(config=config(engine, tmp_path / "a")) as served:
+        third = [*second(answer), {"role": "assistant", "content": text}, {"role": "user", "content": "Why?"}]
+        _, more = await turn(served, third)
+        assert more > cached
+        cleared = (await served.client.post("/prompt-cache/clear", model="chat")).json
+        assert cleared["cleared"] == 1
+    assert not list((tmp_path / "a" / "prompt-cache" / "saved").iterdir())
     async with serving(config=config(engine, tmp_path / "b", disk=0)) as served:
         assert await turn(served, FIRST) == (answer, 0)
         never, _ = await turn(served, second(answer))
