@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -14,10 +13,12 @@ from typing import Protocol
 import trio
 from attrs import frozen
 
+from ..engines.connection import Disconnected
 from ..errors import EngineBadAnswer
 from ..units import format_bytes, format_seconds
 from .cache import PromptCache
 from .fingerprint import Fingerprint, Told, differences, fingerprint
+from .judge import Judge
 from .limits import refuses
 from .saved import Saved
 from .slots import NotSupported, Slot
@@ -31,11 +32,11 @@ RESTORING = 5.0
 IDLE_SAVE = 2.0
 """Seconds that a save may take while nothing is about to end: a request that comes meanwhile waits for it."""
 
+ONE = 8.0
+"""Seconds that restoring one slot may take: reading it all for its checksum, and the engine's part."""
+
 ROOM = 0.75
 """How much of a context that slots share may be taken by restored ones, the first aside."""
-
-ENOUGH = 256
-"""Tokens of a prompt from which on the time it took tells how long one takes."""
 
 
 class AsksSlots(Protocol):
@@ -87,17 +88,13 @@ class Keeper:
         self._count = 1
         self._marks: dict[int, tuple[int | None, int | None]] = {}  # of what was saved of each slot
         self._entries: dict[int, Saved] = {}  # what each slot was saved as or restored from
-        self._restored: dict[int, Saved] = {}  # those whose use isn't judged yet
-        self._answers: deque[int] = deque(maxlen=256)  # how many tokens each had not to compute
-        self._cost = 0.0  # seconds of restoring
+        self._judge = Judge(cache, engine.model)
         self._token_bytes = engine.token_bytes
 
     @property
     def listens(self) -> bool:
         """Whether it wants to be told of answers."""
-        return self._print is not None and (
-            bool(self._restored) or self._cache.of(self._engine.model).per_token is None
-        )
+        return self._print is not None and self._judge.listens
 
     def answered(self, computed: int, cached: int, seconds: float | None) -> None:
         """An answer is complete.
@@ -107,19 +104,7 @@ class Keeper:
             cached: How many had not.
             seconds: How long computing took; None if the engine didn't tell.
         """
-        tally = self._cache.of(self._engine.model)
-        if computed >= ENOUGH and seconds:
-            tally.per_token = seconds / computed
-        if not self._restored:
-            return
-        self._answers.append(cached)
-        slots = sorted((saved.tokens, slot) for slot, saved in self._restored.items() if _use(cached, saved.tokens))
-        if not slots or cached < self._cache.spec.min_tokens / 2:
-            return
-        del self._restored[slots[0][1]]
-        tally.hits, tally.tokens = tally.hits + 1, tally.tokens + cached
-        tally.seconds += max(cached * (tally.per_token or 0.0) - self._cost, 0.0)
-        tally.trust, self._cost = tally.trust.seen(hit=True), 0.0
+        self._judge.answered(computed, cached, seconds)
 
     # Restoring...
 
@@ -144,13 +129,13 @@ class Keeper:
             return
         await self._cache.sealed(self._engine.model)
         done = await self._restore_all(slots, began)
-        self._cost = trio.current_time() - began
+        self._judge.cost = seconds = trio.current_time() - began
         if done:
             tokens, count = sum(saved.tokens for saved in done), len(done)
             tally.restores += count
-            self._tell("restored", slots=count, tokens=tokens, seconds=round(self._cost, 3))
+            self._tell("restored", slots=count, tokens=tokens, seconds=round(seconds, 3))
             text = "%s: %d tokens of %d conversations are back in %s"
-            log.info(text, self._engine.model, tokens, count, format_seconds(round(self._cost, 3)))
+            log.info(text, self._engine.model, tokens, count, format_seconds(round(seconds, 3)))
         elif tally.cold:
             self._tell("cold", reason=tally.cold)
             log.info("%s: its conversations begin anew: %s", self._engine.model, tally.cold)
@@ -172,23 +157,32 @@ class Keeper:
         free, tally = [slot for slot in slots if not slot.busy], self._cache.of(self._engine.model)
         done: list[Saved] = []
         room = ROOM * min(slot.context for slot in slots)
-        for saved in self._fitting():
+        for saved in await self._fitting():
             if not free or trio.current_time() - began > RESTORING:
                 break
             if done and self._engine.unified and sum(each.tokens for each in done) + saved.tokens > room:
                 continue
             slot = free.pop(0)
             try:
-                await self._restore(slot, saved, len(done))
+                with trio.move_on_after(ONE) as limit:
+                    await self._restore(slot, saved, len(done))
+                if limit.cancelled_caught:
+                    raise _Off(f"it was not restored within {format_seconds(ONE)}")  # noqa: TRY301 -- like the others
             except (_Off, EngineBadAnswer, OSError) as error:
                 tally.cold = f"a saved conversation was off and is removed: {error}"
-                self._cache.store.drop(saved.id)
+                await trio.to_thread.run_sync(self._cache.store.drop, saved.id)
+            except Disconnected:  # the engine may have died of it, and would do so again
+                tally.cold = "the engine hung up when it was given a saved conversation, which is removed"
+                self._tell("cold", reason=tally.cold)
+                await trio.to_thread.run_sync(self._cache.store.drop, saved.id)
+                raise
             else:
-                self._entries[slot.id] = self._restored[slot.id] = saved
+                self._entries[slot.id] = saved
+                self._judge.restored(slot.id, saved)
                 done.append(saved)
         return done
 
-    def _fitting(self) -> list[Saved]:
+    async def _fitting(self) -> list[Saved]:
         """What may be restored, the most recently used first; what may not, though it is this model's, is removed."""
         assert self._print is not None
         store, fitting = self._cache.store, []
@@ -198,7 +192,7 @@ class Keeper:
                 fitting.append(saved)
             elif saved.model == self._engine.model:
                 self._cache.of(saved.model).cold = f"not the same as when they were saved: its {', its '.join(other)}"
-                store.drop(saved.id)
+                await trio.to_thread.run_sync(store.drop, saved.id)
         return fitting
 
     async def _restore(self, slot: Slot, saved: Saved, older: int) -> None:
@@ -227,30 +221,32 @@ class Keeper:
         Raises:
             Disconnected, OSError: The engine can't be asked.
         """
-        async with self._turn:
-            if self._print is None or self._cache.off or self._cache.of(self._engine.model).trust.off:
+        with trio.move_on_at(deadline):
+            async with self._turn:
+                await self._save_all(deadline, idle=idle)
+
+    async def _save_all(self, deadline: float, *, idle: bool) -> None:
+        if self._print is None or self._cache.off or self._cache.of(self._engine.model).trust.off:
+            return
+        try:
+            slots = await self._slots.all()
+        except EngineBadAnswer as error:
+            self._cache.of(self._engine.model).unable = f"its engine answers nonsense about its slots: {error.message}"
+            return
+        for older, slot in enumerate(sorted(filter(self._worth, slots), key=lambda each: -(each.task or 0))):
+            size = int((slot.tokens or 0) * self._token_bytes)
+            limit = min(deadline, trio.current_time() + IDLE_SAVE) if idle else deadline
+            if trio.current_time() + self._cache.rate.seconds(size) > limit:
+                left, takes = format_seconds(round(limit - trio.current_time(), 1)), format_bytes(size)
+                log.info("%s: a conversation of %s is not saved in %s", self._engine.model, takes, left)
+            elif why := await trio.to_thread.run_sync(
+                partial(refuses, self._cache.store, self._cache.spec, size, idle=idle)
+            ):
+                if not idle:
+                    self._cache.warn(f"a conversation of {self._engine.model} is not saved: {why}")
                 return
-            try:
-                slots = await self._slots.all()
-            except EngineBadAnswer as error:
-                self._cache.of(
-                    self._engine.model
-                ).unable = f"its engine answers nonsense about its slots: {error.message}"
-                return
-            for older, slot in enumerate(sorted(filter(self._worth, slots), key=lambda each: -(each.task or 0))):
-                size = int((slot.tokens or 0) * self._token_bytes)
-                limit = min(deadline, trio.current_time() + IDLE_SAVE) if idle else deadline
-                if trio.current_time() + self._cache.rate.seconds(size) > limit:
-                    left, takes = format_seconds(round(limit - trio.current_time(), 1)), format_bytes(size)
-                    log.info("%s: a conversation of %s is not saved in %s", self._engine.model, takes, left)
-                elif why := await trio.to_thread.run_sync(
-                    partial(refuses, self._cache.store, self._cache.spec, size, idle=idle)
-                ):
-                    if not idle:
-                        self._cache.warn(f"a conversation of {self._engine.model} is not saved: {why}")
-                    return
-                else:
-                    await self._save(slot, older)
+            else:
+                await self._save(slot, older, size)
 
     def _worth(self, slot: Slot) -> bool:
         """Whether a slot holds enough, and something else than what was saved of it."""
@@ -258,14 +254,20 @@ class Keeper:
             return False
         return slot.tokens is None or slot.tokens >= self._cache.spec.min_tokens
 
-    async def _save(self, slot: Slot, older: int) -> None:
-        """`older`: how many others were used after it, and are saved before it."""
+    async def _save(self, slot: Slot, older: int, expected: int) -> None:
+        """Save one slot.
+
+        Args:
+            older: How many others were used after it, and are saved before it.
+            expected: How many bytes it is expected to take.
+        """
         cache, model, began = self._cache, self._engine.model, trio.current_time()
         fresh = self._engine.room / f"{secrets.token_hex(8)}.slot"
+        await trio.to_thread.run_sync(cache.store.count, expected)  # it is written even if nobody waits for it
         try:
             tokens, size = await self._slots.save(slot.id, fresh.name)
             cache.rate.saw(size, trio.current_time() - began)
-            cache.store.count(size)
+            await trio.to_thread.run_sync(cache.store.count, size - expected)
             self._marks[slot.id] = (slot.task, slot.tokens)
             if tokens < cache.spec.min_tokens:
                 return
@@ -278,8 +280,7 @@ class Keeper:
                 digest="", saved_at=now, used_at=now,
             )  # fmt: skip
             replaced = await trio.to_thread.run_sync(self._replaced, slot.id, content)
-            self._judge(slot.id, content)
-            if cache.of(model).trust.off:
+            if not await self._still_of_use(slot.id, content):
                 return
             cache.store.take(fresh, saved.id)
             self._entries[slot.id] = saved
@@ -316,33 +317,19 @@ class Keeper:
         except OSError:
             return None
 
-    def _judge(self, slot: int, content: Tokens[int] | None) -> None:
-        """Look whether a restored slot was of use, now that it is known what was asked of it."""
-        restored = self._restored.pop(slot, None)
-        if restored is None or content is None or not self._answers:
-            return
-        old = self._content(restored)
-        fitted = shared(old, content) if old is not None else 0
-        if fitted < self._cache.spec.min_tokens or any(
-            _use(cached, restored.tokens, fitted) for cached in self._answers
-        ):
-            return
-        tally = self._cache.of(self._engine.model)
-        tally.misses, tally.trust = tally.misses + 1, tally.trust.seen(hit=False)
-        if tally.trust.off:
-            self._cache.store.clear(self._engine.model)
-            self._tell("off", reason=tally.trust.off)
-            self._cache.warn(f"conversations of {self._engine.model} are no longer kept: {tally.trust.off}")
+    async def _still_of_use(self, slot: int, content: Tokens[int] | None) -> bool:
+        """Look whether a slot that was restored was of use; returns whether there is still any sense in saving."""
+        before, cache, model = self._entries.get(slot), self._cache, self._engine.model
+        old = await trio.to_thread.run_sync(self._content, before) if before is not None else None
+        self._judge.saw(slot, old, content)
+        if why := cache.of(model).trust.off:
+            await trio.to_thread.run_sync(cache.store.clear, model)
+            self._tell("off", reason=why)
+            cache.warn(f"conversations of {model} are no longer kept: {why}")
+        return not why
 
     def _tell(self, what: str, **data: object) -> None:
         self._cache.events.write("prompt_cache", model=self._engine.model, what=what, **data)
-
-
-def _use(cached: int, tokens: int, fitted: int | None = None) -> bool:
-    """Whether an answer for which so many tokens were cached may have had them from a slot that was restored with
-    `tokens`, of which `fitted` fitted. A conversation's second answer has more: all of the first turn.
-    """
-    return (tokens if fitted is None else fitted) / 2 <= cached <= tokens
 
 
 def _content(path: Path, tokens: int, size: int) -> Tokens[int] | None:

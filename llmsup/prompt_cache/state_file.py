@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from array import array
-from itertools import count
 from pathlib import Path
 
 _HEAD = struct.Struct("<III")
@@ -48,7 +47,11 @@ def tokens_of(path: Path) -> Tokens[int] | None:
 
 def shared(one: Tokens[int], other: Tokens[int]) -> int:
     """How many tokens two begin with alike."""
-    for at in count():
-        if at >= len(one) or at >= len(other) or one[at] != other[at]:
-            return at
-    raise AssertionError
+    least, most = 0, min(len(one), len(other))
+    while least < most:
+        middle = (least + most + 1) // 2
+        if one[least:middle] == other[least:middle]:
+            least = middle
+        else:
+            most = middle - 1
+    return least

@@ -140,8 +140,8 @@ class Store:
         shutil.rmtree(room, ignore_errors=True)
 
     def count(self, size: int) -> None:
-        """Note that an engine has written so many bytes."""
-        self._day, self._written = int(self._now() // DAY), self.written + size
+        """Note that an engine has written so many bytes, or fewer than was noted before."""
+        self._day, self._written = int(self._now() // DAY), max(self.written + size, 0)
         with contextlib.suppress(OSError):
             write_atomic(self.directory / "written", msgspec.json.encode((self._day, self._written)))
 

@@ -12,8 +12,9 @@ from prompt_bench import Bench
 from slot_engine import SlotEngine, words
 
 from llmsup.config.schema import PromptCacheSpec
+from llmsup.engines.connection import Disconnected
 from llmsup.errors import EngineBadAnswer
-from llmsup.prompt_cache import limits
+from llmsup.prompt_cache import keeper, limits
 from llmsup.prompt_cache.keeper import Keeper
 from llmsup.prompt_cache.slots import NotSupported
 from llmsup.units import Bytes
@@ -198,6 +199,36 @@ async def test_an_engine_that_refuses(bench: Bench) -> None:
         assert made[1].fails is None
         made[1].ask(NEXT, SAID)
     assert (bench.files(), list(made[1].room.iterdir())) == (set(), [])
+
+
+async def test_an_engine_that_dies_of_a_restore(bench: Bench) -> None:
+    """It isn't given that again."""
+    await saved_once(bench)
+    made = bench.start()
+    made[1].fails = Disconnected(began=False)
+    with pytest.raises(Disconnected):
+        await made[0].restore()
+    assert bench.files() == set()
+    assert bench.whats() == ["saved", "cold"]
+
+
+async def test_an_engine_that_never_answers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restore ends after its time, and isn't tried again; a save ends at its deadline, and counts as written."""
+    monkeypatch.setattr(keeper, "ONE", 0.05)
+    await saved_once(bench)
+    written = bench.cache.store.written
+    made = bench.start()
+
+    async def never(slot: int, name: str) -> tuple[int, int]:
+        await trio.sleep_forever()
+
+    made[1].restore = made[1].save = never  # type: ignore[method-assign]  # of this engine
+    with trio.fail_after(20):
+        await made[0].restore()
+        assert bench.files() == set()
+        answer(made, NEXT, SAID)
+        await made[0].save(trio.current_time() + 0.05)
+    assert bench.cache.store.written == written + 62 * 12
 
 
 async def test_adapters_can_be_chosen_by_requests(bench: Bench) -> None:
