@@ -16,13 +16,15 @@ from ..memory.amounts import add_up
 from ..memory.policy.decision import Decision, Weighed
 from ..memory.policy.eviction_cost import loss
 from ..memory.policy.inputs import LoadedModel, Machine
+from ..prompt_cache.cache import PromptCache
 from ..units import Seconds
 from .answers import as_json
+from .prompt_cache import of_model
 from .shapes import memory as shapes
 from .status import finite, rounded, running_entry, state_and_reason, wall
 
 
-def memory(fleet: Fleet, governor: Governor) -> Blueprint:
+def memory(fleet: Fleet, governor: Governor, prompts: PromptCache) -> Blueprint:
     """The routes under /memory. Sizes are bytes, durations seconds, times Unix seconds; what is unknown is null."""
     routes = Blueprint("memory", __name__)
 
@@ -85,6 +87,7 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
             },
             "failure": None if model.failure is None else str(model.failure),
             "context": {"wanted": model.wanted_context or None, "served": model.context},
+            "prompt_cache": of_model(prompts, model),
             "history": [_entry(entry) for entry in model.history.entries],
         }
         return as_json(answer)

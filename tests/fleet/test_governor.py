@@ -378,6 +378,27 @@ async def test_pressure_that_is_not_ours_is_left_alone(autojump_clock: MockClock
         assert len(m.loaded) == 2
 
 
+async def test_who_prepares_to_go_stops_that_when_memory_gets_critical(autojump_clock: MockClock) -> None:
+    """Though it goes for another reason, which was no hurry."""
+    async with machine() as m:
+        m.have(a=(20, {}))
+        await m.use("a")
+        cut_off = []
+
+        async def before_stop(engine: object, deadline: float) -> None:
+            m.neighbour = 48 * GiB
+            try:
+                await trio.sleep_until(deadline)
+            except trio.Cancelled:
+                cut_off.append(deadline - trio.current_time())
+                raise
+
+        m.garage.before_stop = before_stop  # type: ignore[method-assign]  # of this machine's engines
+        await m.fleet.models["a"].unload("asked")
+        assert len(cut_off) == 1
+        assert cut_off[0] > 1
+
+
 async def test_one_that_works_goes_only_if_that_is_allowed_and_late(autojump_clock: MockClock) -> None:
     """evict_busy = "critical": after 20 s of it the least important is cut off, with an error that says why."""
     settings = Memory(reserve=RESERVE)

@@ -107,6 +107,14 @@ class FakeEngine:
     async def after_ready(self) -> None:
         await self._garage.after_ready(self)
 
+    async def while_idle(self) -> None:
+        await self._garage.while_idle(self)
+
+    listens = False
+
+    def answered(self, computed: int, cached: int, seconds: float | None) -> None:
+        pass
+
     async def before_stop(self, deadline: float) -> None:
         await self._garage.before_stop(self, deadline)
 
@@ -148,6 +156,9 @@ class Garage:
 
     async def after_ready(self, engine: FakeEngine) -> None:
         """What each engine does before its first request."""
+
+    async def while_idle(self, engine: FakeEngine) -> None:
+        """What each engine does when it has been idle for a while."""
 
     async def before_stop(self, engine: FakeEngine, deadline: float) -> None:
         """What each engine does before a planned stop."""

@@ -12,7 +12,7 @@ from ...process.shortage import explain, is_ours
 from ...units import NEVER, format_seconds
 from .aftermath import settle
 from .hanging import watch_health
-from .hooks import after_ready, before_stop
+from .hooks import after_ready, before_stop, while_idle
 from .intent import StopRequest
 from .model import Model
 from .outcome import SHUT_DOWN, FailedToStart, Outcome, as_error, not_started
@@ -113,6 +113,7 @@ class Supervisor:
                 model.events.write("load", model=model.spec.name, seconds=round(model.load_seconds, 3))
                 nursery.start_soon(watch_health, run, engine, model.spec, model.book)
                 nursery.start_soon(watch_socket, run, engine, model)
+                nursery.start_soon(while_idle, model, engine)
                 model.queue.open(run)
                 stop = await self._until_unwanted()
                 model.queue.close()

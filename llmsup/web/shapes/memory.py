@@ -13,6 +13,7 @@ from ...memory.policy.decision import Kind
 from ...memory.policy.decision import Left as Word
 from ...memory.policy.inputs import Level
 from .models import RunningFacts
+from .prompt_cache import Kept
 
 
 class Loaded(TypedDict):
@@ -230,4 +231,5 @@ class ModelMemory(RunningFacts):
     pressure: PressureNow
     failure: str | None
     context: Context
+    prompt_cache: Kept
     history: list[HistoryEntry]
