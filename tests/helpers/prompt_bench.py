@@ -16,7 +16,8 @@ from llmsup.engines.kinds import KINDS
 from llmsup.process.ring import Events
 from llmsup.prompt_cache import limits
 from llmsup.prompt_cache.cache import PromptCache
-from llmsup.prompt_cache.keeper import Keeper, Started
+from llmsup.prompt_cache.keeper import Keeper
+from llmsup.prompt_cache.tended import Started
 
 
 @define

@@ -14,7 +14,7 @@ from slot_engine import SlotEngine, words
 from llmsup.config.schema import PromptCacheSpec
 from llmsup.engines.connection import Disconnected
 from llmsup.errors import EngineBadAnswer
-from llmsup.prompt_cache import keeper, limits
+from llmsup.prompt_cache import limits, restoring
 from llmsup.prompt_cache.keeper import Keeper
 from llmsup.prompt_cache.slots import NotSupported
 from llmsup.units import Bytes
@@ -214,7 +214,7 @@ async def test_an_engine_that_dies_of_a_restore(bench: Bench) -> None:
 
 async def test_an_engine_that_never_answers(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A restore ends after its time, and isn't tried again; a save ends at its deadline, and counts as written."""
-    monkeypatch.setattr(keeper, "ONE", 0.05)
+    monkeypatch.setattr(restoring, "ONE", 0.05)
     await saved_once(bench)
     written = bench.cache.store.written
     made = bench.start()

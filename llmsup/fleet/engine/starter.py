@@ -18,8 +18,9 @@ from ...process.logbook import LogBook
 from ...process.orphans import Orphans
 from ...process.sockets import SocketDirectory
 from ...prompt_cache.cache import PromptCache
-from ...prompt_cache.keeper import Keeper, Started
+from ...prompt_cache.keeper import Keeper
 from ...prompt_cache.slots import Slots
+from ...prompt_cache.tended import Started
 from .process_engine import Devices, RunningEngine, no_devices
 
 ELSEWHERE = ("LLAMA_API_KEY", "LLAMA_ARG_API", "LLAMA_ARG_HOST", "LLAMA_ARG_PORT", "LLAMA_ARG_MODEL", "LLAMA_ARG_SSL")
