@@ -76,14 +76,16 @@ def decision(level: Level) -> Decision:
 async def test_the_first_request_waits_for_it(
     autojump_clock: MockClock, make: Callable[..., Model], garage: Preparing
 ) -> None:
-    """And the preparation is part of what a load takes."""
+    """And the preparation is no part of what the load takes: that is measured for the speed of the disk, and would make
+    one way of loading look slower than another for what was restored.
+    """
     garage.takes["after ready"] = 3
     model = make()
     began = trio.current_time()
     await use(model)
     assert trio.current_time() - began == pytest.approx(garage.load_time + 3)
     assert garage.did == ["after ready"]
-    assert model.load_seconds == pytest.approx(garage.load_time + 3)
+    assert model.load_seconds == pytest.approx(garage.load_time)
 
 
 async def test_it_does_not_wait_for_ever(

@@ -99,9 +99,9 @@ class Supervisor:
             try:
                 began = trio.current_time()
                 await until_ready(run, engine, model.spec, model.book)
+                model.load_seconds = trio.current_time() - began  # what is prepared then says nothing about the disk
                 await after_ready(engine, model.spec.name)
                 run.loaded_at = trio.current_time()
-                model.load_seconds = run.loaded_at - began
                 model.failure, model.oom_retry, model.ports_tried = None, False, 0
                 model.intent = model.intent.load_over()
                 grant.ready()
