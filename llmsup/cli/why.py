@@ -94,7 +94,9 @@ def state_lines(answer: Answer, now: float) -> Iterator[str]:
             yield f"It can grow by {more} for cached prompts; no other model is unloaded for that."
         loss = f"that would cost {loaded['loss_seconds']:.3g} s of expected reload"
         may = f"It can't be unloaded now: {loaded['stays']}" if loaded["stays"] else "It could be unloaded now"
-        yield f"{may}; {loss}."
+        saved = loaded.get("save_seconds")  # older servers don't have it
+        first = f", after {format_seconds(round(saved, 1))} for saving its conversations" if saved else ""
+        yield f"{may}; {loss}{first}."
     yield from _loading(answer)
     yield from _context(answer["context"])
     yield from _kept(answer["prompt_cache"])

@@ -17,6 +17,8 @@ class Keeper:
         self._tended = Tended(cache, engine, slots)
         self._saving = Saving(self._tended)
         self._turn = trio.Lock()
+        self._saved_at = float("-inf")  # when all that the slots held was on the disk (trio time)
+        self._prompt = 0  # the most tokens that a prompt had, of those that were told
 
     @property
     def listens(self) -> bool:
@@ -31,6 +33,7 @@ class Keeper:
             cached: How many had not.
             seconds: How long computing took; None if the engine didn't tell.
         """
+        self._prompt = max(self._prompt, computed + cached)
         self._tended.judge.answered(computed, cached, seconds)
 
     async def restore(self) -> None:
@@ -40,6 +43,7 @@ class Keeper:
             Disconnected, OSError: The engine can't be asked.
         """
         await restore(self._tended)
+        self._saved_at = trio.current_time()
 
     async def save(self, deadline: float, *, idle: bool = False) -> None:
         """Save what has changed since it was last saved, the most recently used first.
@@ -53,4 +57,17 @@ class Keeper:
         """
         with trio.move_on_at(deadline):
             async with self._turn:
-                await self._saving.all(deadline, idle=idle)
+                if await self._saving.all(deadline, idle=idle):
+                    self._saved_at = trio.current_time()
+
+    def saves_for(self, limit: float, *, heard: float) -> float:
+        """How many seconds a save should take if it was begun now.
+
+        It goes by the longest prompt, and by the model's last conversation on the disk, which this one may continue:
+        the engine isn't asked for that.
+
+        Args:
+            limit: Seconds that it may take.
+            heard: When the engine last sent anything (trio's clock).
+        """
+        return min(self._saving.expected(self._prompt), limit) if heard > self._saved_at else 0.0

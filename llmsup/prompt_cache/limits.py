@@ -16,8 +16,8 @@ SLOWEST = 200e6
 """Bytes a second that an engine is expected to write before any was measured."""
 
 
-def refuses(store: Store, spec: PromptCacheSpec, size: int, *, idle: bool) -> str:
-    """Return why so many bytes may not be written now, a clause; "" if they may. Looks at the disk.
+def over_budget(store: Store, spec: PromptCacheSpec, size: int, *, idle: bool) -> str:
+    """Return why the config doesn't let so many bytes be written now, a clause; "" if it does.
 
     Args:
         idle: Nothing is about to end: it could be saved later, too.
@@ -28,6 +28,15 @@ def refuses(store: Store, spec: PromptCacheSpec, size: int, *, idle: bool) -> st
     if store.written + size > most:
         written = format_bytes(store.written)
         return f"{written} were written today, and [prompt_cache] writes_per_day is {format_bytes(spec.writes_per_day)}"
+    return ""
+
+
+def refuses(store: Store, spec: PromptCacheSpec, size: int, *, idle: bool) -> str:
+    """Return why so many bytes may not be written now, by budget and by disk, at which this looks; "" if they may. See
+    `over_budget`.
+    """
+    if why := over_budget(store, spec, size, idle=idle):
+        return why
     if store.free < size + HEADROOM:
         return f"its disk has only {format_bytes(store.free)} left"
     return ""

@@ -12,7 +12,7 @@ import trio
 from ..errors import EngineBadAnswer
 from ..units import format_bytes, format_seconds
 from . import contents
-from .limits import refuses
+from .limits import over_budget, refuses
 from .saved import Saved
 from .slots import NotSupported, Slot
 from .state_file import Tokens
@@ -34,29 +34,45 @@ class Saving:
         self._marks: dict[int, tuple[int | None, int | None]] = {}  # of what was saved of each slot
         self._token_bytes = tended.engine.token_bytes
 
-    async def all(self, deadline: float, *, idle: bool) -> None:
-        """See `Keeper.save`; a cancelled call may leave some of it undone, and nothing half done."""
-        if self._tended.print is None or self._cache.off or self._tended.tally.trust.off:
-            return
+    @property
+    def _off(self) -> bool:
+        return bool(self._tended.print is None or self._cache.off or self._tended.tally.trust.off)
+
+    def expected(self, tokens: int) -> float:
+        """How many seconds it should take to save what has changed. `tokens`: the longest prompt that is known of."""
+        if self._off:
+            return 0.0
+        cache = self._cache
+        last = next((saved.bytes for saved in cache.store.of(self._model)), 0)
+        size = max(int(tokens * self._token_bytes) if tokens >= cache.spec.min_tokens else 0, last)
+        return 0.0 if over_budget(cache.store, cache.spec, size, idle=False) else cache.rate.seconds(size)
+
+    async def all(self, deadline: float, *, idle: bool) -> bool:
+        """See `Keeper.save`; returns whether nothing is left to be saved. If it is cancelled, nothing is half done."""
+        if self._off:
+            return False
         try:
             slots = await self._tended.slots.all()
         except EngineBadAnswer as error:
             self._tended.tally.unable = f"its engine answers nonsense about its slots: {error.message}"
-            return
+            return False
+        left = False
         for older, slot in enumerate(sorted(filter(self._worth, slots), key=lambda each: -(each.task or 0))):
             size = int((slot.tokens or 0) * self._token_bytes)
             limit = min(deadline, trio.current_time() + IDLE_SAVE) if idle else deadline
             if trio.current_time() + self._cache.rate.seconds(size) > limit:
-                left, takes = format_seconds(round(limit - trio.current_time(), 1)), format_bytes(size)
-                log.info("%s: a conversation of %s is not saved in %s", self._model, takes, left)
+                spare, takes = format_seconds(round(limit - trio.current_time(), 1)), format_bytes(size)
+                log.info("%s: a conversation of %s is not saved in %s", self._model, takes, spare)
+                left = True
             elif why := await trio.to_thread.run_sync(
                 partial(refuses, self._cache.store, self._cache.spec, size, idle=idle)
             ):
                 if not idle:
                     self._cache.warn(f"a conversation of {self._model} is not saved: {why}")
-                return
+                return False
             else:
                 await self._save(slot, older, size)
+        return not left
 
     def _worth(self, slot: Slot) -> bool:
         """Whether a slot holds enough, and something else than what was saved of it."""

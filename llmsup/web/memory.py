@@ -130,6 +130,7 @@ def _loaded(loaded: LoadedModel, governor: Governor) -> shapes.Loaded:
         "pinned": loaded.pinned,
         "in_flight": loaded.in_flight,
         "loss_seconds": rounded(Seconds(loss(loaded, trio.current_time(), governor.rules))),
+        "save_seconds": round(loaded.save_seconds, 3),
         "idle_seconds": rounded(Seconds(max(trio.current_time() - loaded.last_used, 0.0))),
         "stays": governor.stays(loaded) or None,
     }
@@ -153,6 +154,7 @@ def decision_as_json(decision: Decision) -> shapes.Decision:
         "left": decision.left or None,
         "bytes": decision.bytes,
         "victims": list(decision.victims),
+        "delay_seconds": round(decision.delay, 3),
         "paused": list(decision.paused),
         "holders": list(decision.holders),
         "level": decision.level,
@@ -172,6 +174,7 @@ def _weighed(weighed: Iterable[Weighed]) -> list[shapes.Weighed]:
             "freeable_bytes": each.freeable.total,
             "rank": each.rank,
             "loss_seconds": finite(round(each.loss, 3)),
+            "delay_seconds": round(each.delay, 3),
             "stays": each.stays or None,
         }
         for each in weighed

@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 from llmsup.config.schema import Config, GiB, Memory
 from llmsup.errors import InsufficientMemory, ModelFailed, ModelTooLarge, QueueTimeout
+from llmsup.fleet.model.hooks import BEFORE_STOP
 from llmsup.fleet.model.states import Cause, State
 from llmsup.memory.cost.load_speed import Speed
 from llmsup.units import Bytes, Seconds
@@ -376,6 +377,21 @@ async def test_pressure_that_is_not_ours_is_left_alone(autojump_clock: MockClock
         await trio.sleep(60)
         assert len(m.went()) == 2
         assert len(m.loaded) == 2
+
+
+async def test_a_decision_knows_how_long_conversations_take(autojump_clock: MockClock) -> None:
+    """At most as long as they are given for it; a load waits for the memory that long."""
+    async with machine() as m:
+        m.garage.saves_for = 7.0
+        m.have(a=(40, {}), b=(40, {}))
+        await m.use("a")
+        await trio.sleep(600)
+        (seen,) = m.governor.loaded_models()
+        assert seen.save_seconds == BEFORE_STOP
+        await m.use("b")
+        (decision,) = [each.decision for each in m.governor.records if each.decision.kind == "evict"]
+        assert (decision.victims, decision.delay) == (("a",), BEFORE_STOP)
+        assert "conversations are saved first" in decision.reason
 
 
 async def test_who_prepares_to_go_stops_that_when_memory_gets_critical(autojump_clock: MockClock) -> None:

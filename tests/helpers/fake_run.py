@@ -115,6 +115,9 @@ class FakeEngine:
     def answered(self, computed: int, cached: int, seconds: float | None) -> None:
         pass
 
+    def saves_for(self, limit: float) -> float:
+        return min(self._garage.saves_for, limit)
+
     async def before_stop(self, deadline: float) -> None:
         await self._garage.before_stop(self, deadline)
 
@@ -135,6 +138,7 @@ class Garage:
         self.started_with: list[Entry] = []
         self.refuse: Exception | None = None
         self.sizes: dict[str, int] = {}  # what engines cost, by their models' names, in bytes
+        self.saves_for = 0.0  # how long each says that its conversations take to be saved
         self.devices: dict[str, Amounts] = {}  # and on devices with their own memory
 
     @asynccontextmanager

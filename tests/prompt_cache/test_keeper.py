@@ -63,6 +63,36 @@ async def test_it_goes_on_where_it_was(bench: Bench, packed: bool) -> None:
     assert bench.whats() == ["saved", "restored", "saved"]
 
 
+async def test_how_long_saving_takes_is_known_before(bench: Bench) -> None:
+    """By the longest prompt, or by the last conversation on the disk, which this one may continue. Nothing, where
+    all is saved, too little is there, or it is not to be written; never more than there is time for.
+    """
+    made = await loaded(bench, token_bytes=100_000.0)
+    keeper, rate = made[0], bench.cache.rate
+
+    def takes(limit: float = 5.0, *, since: float = 1.0) -> float:
+        return keeper.saves_for(limit, heard=trio.current_time() + since)
+
+    assert takes() == 0.0
+    answer(made, SYSTEM, SAID[:1])
+    assert takes() == pytest.approx(rate.seconds(30 * 100_000))
+    assert takes(0.001) == 0.001
+    assert takes(since=-100.0) == 0.0
+    bench.config.replace(evolve(bench.config.now, prompt_cache=PromptCacheSpec(min_tokens=20, writes_per_day=Bytes(1))))
+    assert takes() == 0.0
+    bench.config.replace(evolve(bench.config.now, prompt_cache=PromptCacheSpec(min_tokens=20)))
+    heard = trio.current_time()
+    await keeper.save(heard + 5)
+    assert keeper.saves_for(5.0, heard=heard) == 0.0
+    assert takes() > 0.0
+    await bench.end(made)
+    made = await loaded(bench)
+    (saved,) = bench.cache.store.of("m")
+    assert made[0].saves_for(5.0, heard=trio.current_time() + 1) == pytest.approx(rate.seconds(saved.bytes))
+    await made[0].save(trio.current_time() - 1)  # cut off: what was asked since is not on the disk
+    assert made[0].saves_for(5.0, heard=trio.current_time() + 1) > 0.0
+
+
 async def test_short_and_unchanged_ones_are_not_written(bench: Bench) -> None:
     """Nor what was restored and not used."""
     made = await loaded(bench)

@@ -181,6 +181,9 @@ class RunningEngine:
         if self._keeper is not None:
             await self._keeper.save(trio.current_time() + WHILE_IDLE, idle=True)
 
+    def saves_for(self, limit: float) -> float:
+        return 0.0 if self._keeper is None else self._keeper.saves_for(limit, heard=self.pool.heard)
+
     async def before_stop(self, deadline: float) -> None:
         """Save its conversations."""
         if self._keeper is not None:

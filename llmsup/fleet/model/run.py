@@ -101,6 +101,11 @@ class Engine(Protocol):
             seconds: How long computing took; None if the engine didn't tell.
         """
 
+    def saves_for(self, limit: float) -> float:
+        """How many seconds `before_stop` should take if it was called now and given `limit` seconds; 0 where nothing is
+        to be prepared, or nothing is known.
+        """
+
     async def before_stop(self, deadline: float) -> None:
         """Prepare for a planned stop: no request is in flight, and the engine still answers. Not called when the engine
         has to stop at once; cancelled at the deadline or when the stop is forced.
