@@ -9,6 +9,7 @@ from attrs import frozen
 
 from ..engines.pool import ConnectionPool
 from ..errors import EngineBadAnswer
+from ..errors.engine import SAID
 from .fingerprint import Told
 
 _MOST = 16 * 1024**2
@@ -127,7 +128,7 @@ def _message(got: bytearray) -> str:
         message = json.loads(got)["error"]["message"]
     except (ValueError, RecursionError, KeyError, TypeError):
         return ""
-    return f": {str(message)[:200]}"
+    return f". {SAID}{str(message)[:200]}"
 
 
 def _number(answer: dict[str, Any], key: str) -> int:

@@ -91,7 +91,9 @@ async def test_a_save_that_is_none(value: Any) -> None:
 async def test_what_it_can_not_do(status: int) -> None:
     """It says so in its own words, which people get to see."""
     said = {"error": {"code": status, "message": "This server does not support slots", "type": "not_supported_error"}}
-    with pytest.raises(NotSupported, match=f"answers {status} to GET /slots: This server does not support slots"):
+    with pytest.raises(
+        NotSupported, match=f"answers {status} to GET /slots. It said: This server does not support slots"
+    ):
         await answers(said, status).all()
 
 
