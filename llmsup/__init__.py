@@ -16,6 +16,7 @@ what is left of a `<` may not import what is right of it. `tests/test_rooms.py` 
                  < kind < finding < llama_server < the rest
     memory/      which models to unload · readings of the machine · what a model costs, estimated and measured
                  amounts < policy < machine < cost
+    prompt_cache/  conversations that survive an unload: fingerprints, the store, what an engine's slots say
     fleet/       a model's states, queue and runs · the governor: admission and eviction · names to models · reconciler
                  backend < engine < model < memory < the rest
     bridge/      Ollama → LM Studio links, or the user's own program for it: when, and one at a time

@@ -47,6 +47,7 @@ from .process.orphans import Orphans
 from .process.ring import Events
 from .process.sockets import SocketDirectory
 from .process.watched import Watched
+from .prompt_cache.cache import PromptCache
 from .units import Seconds, format_seconds
 from .web.app import build_app
 from .web.hypercorn_server import HypercornServer
@@ -58,6 +59,9 @@ log = logging.getLogger(__name__)
 
 FOOTPRINTS = "footprints.json"
 """The file in `state_dir` with what models were measured to cost."""
+
+PROMPTS = "prompt-cache"
+"""The directory in `state_dir` with the conversations of models that are unloaded."""
 
 FIRST_LOOK = Seconds(3)
 """How long requests wait for the first look at the disk; after that they are answered while it goes on."""
@@ -79,6 +83,7 @@ class Tree(Watched):
         kinds: The kinds of engine that models may run on.
         routes: Which path belongs to which API.
         reconciler: Keeps the models in step with the config and the disk; None until it runs.
+        prompts: The conversations that survive an unload; there once it runs.
     """
 
     def __init__(
@@ -99,6 +104,7 @@ class Tree(Watched):
         self.sockets = sockets
         self.reread = reread or (lambda: config)
         self.reconciler: Reconciler | None = None
+        self.prompts: PromptCache
         self.book = book or LogBook(5000)
         self.token = token
         self.stalled = stalled
@@ -138,7 +144,8 @@ class Tree(Watched):
         watch = MemoryMonitor(self.config, sampler, events, pressure_file=pressure_file)
         costs = MeasuredCosts(FootprintStore(state_dir / FOOTPRINTS), selector.build_id, selector.load_modes)
         governor = Governor(self.config, watch, costs, events, costs.warmth)
-        starter = Starter(selector, orphans, sockets, sampler.gpus.used_by)
+        prompts = self.prompts = PromptCache(self.config, state_dir / PROMPTS, events, self.kinds)
+        starter = Starter(selector, orphans, sockets, sampler.gpus.used_by, prompts)
         fleet = Fleet(
             starter,
             governor,
@@ -159,7 +166,7 @@ class Tree(Watched):
         )
         gateway.rescan = reconciler.rescan
         bridge = BridgeScheduler(self.config, orphans, rescan=reconciler.rescan, announce=events.write)
-        app = build_app(gateway, fleet, reconciler, governor, bridge)
+        app = build_app(gateway, fleet, reconciler, governor, bridge, prompts)
         roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout(), self.routes)
         server = self.config.now.server
         web = WebServer(roads, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
@@ -171,6 +178,7 @@ class Tree(Watched):
             await infra.start(costs.run)
             await infra.start(governor.run)
             await infra.start(bridge.run)
+            await infra.start(prompts.run)
             if sys.platform == "darwin" and (command := installed(selector)):
                 infra.start_soon(watch.learn_working_set, command)
             async with trio.open_nursery() as models:
@@ -205,6 +213,7 @@ class Tree(Watched):
             nursery.start_soon(hurry)
             with trio.move_on_after(grace):
                 await gateway.until(lambda: not gateway.active)
+            await fleet.prepare_to_stop()
             nursery.cancel_scope.cancel()
         if self.reconciler is not None:
             self.reconciler.give_up()

@@ -100,7 +100,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 ROOMS_OF_REQUESTS = frozenset(("web", "gateway", "whole"))
 """Folders of tests that are about requests: both roads have to answer them alike."""
 
-ONE_ROAD = frozenset(("test_serve_real", "test_memory_live", "test_kill", "test_stopping"))
+ONE_ROAD = frozenset(("test_serve_real", "test_prompt_cache_real", "test_memory_live", "test_kill", "test_stopping"))
 """Files there that start a whole llmsup, but are about something else than requests, and take long."""
 
 

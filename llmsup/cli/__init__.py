@@ -33,6 +33,7 @@ COMMANDS = {
     "reload": "Apply the current config and look for new models.",
     "key": "Make, list and remove API keys with names.",
     "usage": "Show what each key has used since the server started.",
+    "cache": "Show or remove the conversations that are kept of unloaded models.",
     "bridge": "Link Ollama's models into LM Studio's folder now.",
     "logs": "Show the log lines of the engines and of llmsup itself.",
     "service": "Keep llmsup running, as a launchd agent or a systemd user unit.",

@@ -33,8 +33,9 @@ def command(url: str | None, parts: bool, names: bool, left_out: bool, as_json: 
     """Show the available models.
 
     MEMORY is what a model takes once loaded, its context included; FITS tells whether this machine has that much.
-    PROMPTS (-l) is what it can grow by for cached prompts, where there is room. If no server is running, this shows
-    what one would serve.
+    PROMPTS (-l) is what it can grow by for cached prompts, where there is room. KEPT (-l) is whether conversations
+    survive an unload: yes, no, or exact, if only for requests that go on exactly where they were. If no server is
+    running, this shows what one would serve.
 
     \b
     Example:
@@ -94,6 +95,7 @@ def look() -> tuple[Entry, list[Entry]]:
     from ..memory.cost.cost import cost
     from ..memory.cost.estimate import estimate
     from ..memory.machine.limits import ceiling
+    from ..prompt_cache.ability import Ability, ability
     from ..web.listing import listing
     from .progress import counting
 
@@ -111,7 +113,8 @@ def look() -> tuple[Entry, list[Entry]]:
         if name in missing:
             status["no_engine"] = missing[name]
         estimated = estimate(entry.spec, entry.found)
-        facts = listing(entry, estimated, cost(entry, estimated, None), most, called.own(name, entry.also))
+        able = ability(entry, KINDS) if config.prompt_cache.disk else Ability("no", "[prompt_cache] disk is 0")
+        facts = listing(entry, estimated, cost(entry, estimated, None), most, called.own(name, entry.also), able)
         listed = () if entry.spec.unlisted else presets(entry.spec)
         models += [{"id": preset_name(name, preset), "status": status, **facts} for preset in listed]
     left_out = [{"path": str(left.path), "reason": left.reason} for left in snapshot.left_out]
@@ -125,6 +128,7 @@ def table(models: Sequence[Entry], *, parts: bool = False) -> Table:
         shown = {title: keys for title, keys in shown.items() if keys != _DRAFT}
     columns = [Column("MODEL"), Column("KIND"), Column("QUANT"), Column("CONTEXT", right=True)]
     columns += [Column(title, right=True) for title in ("SIZE", *shown, "MEMORY", *(("PROMPTS",) if parts else ()))]
+    columns += [Column("KEPT")] if parts else []
     rows = [
         [
             entry["id"],
@@ -134,7 +138,7 @@ def table(models: Sequence[Entry], *, parts: bool = False) -> Table:
             _size(entry["size_bytes"]),
             *(_size(_part(entry, keys)) for keys in shown.values()),
             _needs(entry),
-            *((_size(entry["grows_bytes"]),) if parts else ()),
+            *((_size(entry["grows_bytes"]), entry["prompt_cache"]["able"]) if parts else ()),
             _fits(entry),
         ]
         for entry in models

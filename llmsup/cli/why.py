@@ -82,7 +82,7 @@ def command(model: str, lines: int, prompt: bool, url: str | None, as_json: bool
 def state_lines(answer: Answer, now: float) -> Iterator[str]:
     """The model's state, in sentences."""
     name, counts = answer["model"], answer["counts"]
-    since = f", {_ago(answer['since'], now)}" if answer["since"] is not None else ""
+    since = f", {ago(answer['since'], now)}" if answer["since"] is not None else ""
     yield f"{name} is {answer['state']}{since}: {_why(answer['reason'], name)}."
     if answer["waits_for"]:
         yield f"It waits for memory: {answer['waits_for']}."
@@ -94,9 +94,12 @@ def state_lines(answer: Answer, now: float) -> Iterator[str]:
             yield f"It can grow by {more} for cached prompts; no other model is unloaded for that."
         loss = f"that would cost {loaded['loss_seconds']:.3g} s of expected reload"
         may = f"It can't be unloaded now: {loaded['stays']}" if loaded["stays"] else "It could be unloaded now"
-        yield f"{may}; {loss}."
+        saved = loaded.get("save_seconds")  # older servers don't have it
+        first = f", after {format_seconds(round(saved, 1))} for saving its conversations" if saved else ""
+        yield f"{may}; {loss}{first}."
     yield from _loading(answer)
     yield from _context(answer["context"])
+    yield from _kept(answer["prompt_cache"])
     pressure = answer["pressure"]
     if pressure["nothing_unloaded"]:
         short = (
@@ -126,6 +129,24 @@ def _context(context: Answer) -> Iterator[str]:
         yield f"A client asked for a context of {wanted:,} tokens (num_ctx), and {has}: `ctx_size` sets that."
 
 
+def _kept(kept: Answer) -> Iterator[str]:
+    """What becomes of its conversations when it is unloaded."""
+    if kept["able"] == "no":
+        yield f"Conversations don't survive an unload: {kept['reason']}."
+    elif kept["able"] == "exact":
+        yield f"Conversations survive an unload where they go on exactly as they were: {kept['reason']}."
+    else:
+        yield "Conversations survive an unload."
+    if kept["saved"]:
+        many = "1 conversation is" if kept["saved"] == 1 else f"{kept['saved']} conversations are"
+        yield f"{many} on the disk: {kept['tokens']:,} tokens, {format_bytes(Bytes(kept['bytes']))}."
+    if kept["hits"]:
+        took = format_seconds(kept["seconds_saved"])
+        yield f"{_times(kept['hits']).capitalize()} one went on: {kept['tokens_saved']:,} tokens, about {took} saved."
+    if kept["cold"]:
+        yield f"They began anew after the last load: {kept['cold']}."
+
+
 def _so_far(counts: Answer) -> str:
     unloads = [f"{count} {CAUSES.get(cause, cause)}" for cause, count in counts["unloads"].items()]
     gone = f", unloaded {_times(sum(counts['unloads'].values()))} ({', '.join(unloads)})" if unloads else ""
@@ -147,7 +168,7 @@ def history(entries: Sequence[Answer], now: float, name: str) -> Table:
     rows = []
     for entry in entries:
         freed = "" if entry["freed_bytes"] is None else format_bytes(Bytes(entry["freed_bytes"]))
-        rows.append([_ago(entry["at"], now), str(entry["what"]), freed, _why(entry["reason"], name)])
+        rows.append([ago(entry["at"], now), str(entry["what"]), freed, _why(entry["reason"], name)])
     return Table(columns, rows)
 
 
@@ -174,7 +195,8 @@ def candidates(decision: Answer) -> Table:
     return Table(columns, rows)
 
 
-def _ago(at: float, now: float) -> str:
+def ago(at: float, now: float) -> str:
+    """How long ago a time was: "5 s ago"."""
     return f"{format_seconds(max(round(now - at), 0))} ago" if now - at >= 1 else "just now"
 
 

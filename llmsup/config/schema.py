@@ -148,6 +148,15 @@ class Bridge:
 
 
 @frozen(kw_only=True)
+class PromptCacheSpec:
+    """[prompt_cache]: conversations that are kept on the disk while their model is unloaded."""
+
+    disk: Bytes = Bytes(20 * GiB)  # 0 = off
+    writes_per_day: Bytes = field(default=Bytes(64 * GiB), validator=checks.positive)
+    min_tokens: int = field(default=512, validator=checks.at_least(1))
+
+
+@frozen(kw_only=True)
 class EngineSpec:
     """[engines.NAME]: a named way to start a server."""
 
@@ -179,6 +188,7 @@ class Config:
     models: Mapping[str, ModelSpec] = Factory(dict)
     memory: Memory = Factory(Memory)
     bridge: Bridge = Factory(Bridge)
+    prompt_cache: PromptCacheSpec = Factory(PromptCacheSpec)
     engines: Mapping[str, EngineSpec] = Factory(dict)
     keys: Mapping[str, KeySpec] = Factory(dict)
     secret_variables: frozenset[str] = field(default=frozenset(), eq=False)  # what secret keys refer to; not a key

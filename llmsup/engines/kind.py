@@ -29,11 +29,13 @@ class Wanted:
         spec: Its settings.
         tables: The [engines.NAME] tables that apply to it.
         found: Its file as the catalog found it, or None.
+        slots: A directory into which its engine may write what its slots hold, if it can; None for not at all.
     """
 
     spec: ModelSpec
     tables: Mapping[str, EngineSpec]
     found: Found | None = None
+    slots: Path | None = None
 
 
 class Machine(Protocol):
@@ -69,6 +71,7 @@ class Kind(ABC):
         own_table: Whether an [engines.NAME] table of its name may set the program to use, with arguments that come
             first. (A table with ${PORT}, ${SOCKET} or ${PATH} says how to start it, and so is the user's own command.)
         directories: Whether its models may be directories or files other than GGUF. The catalog then refuses nothing.
+        saves_slots: Whether it is a llama-server, whose slots can be written to files and read back.
         remedy: What to install, following "Install ", on a machine without any engine.
     """
 
@@ -76,6 +79,7 @@ class Kind(ABC):
     word: ClassVar[bool] = True
     own_table: ClassVar[bool] = False
     directories: ClassVar[bool] = False
+    saves_slots: ClassVar[bool] = False
     remedy: ClassVar[str] = ""
 
     def __repr__(self) -> str:

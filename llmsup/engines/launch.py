@@ -27,6 +27,8 @@ class Launch:
         body_defaults: Request fields that the engine has no flag for; they are added to bodies that don't set them.
         projector: The projector that it was given because it belongs to the model's file; None if there is none, or
             if the user chose one.
+        slots: The directory that it was given for what its slots hold; None if it was given none.
+        no_slots: Why it was given none although there was one, a clause.
         corrections: Changes to what was configured, a clause each: "args: --typ-p is --typical-p here".
     """
 
@@ -39,6 +41,8 @@ class Launch:
     farewell: bytes = b""
     body_defaults: Mapping[str, Any] = Factory(dict)
     projector: Path | None = None
+    slots: Path | None = None
+    no_slots: str = ""
     corrections: tuple[str, ...] = ()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import trio
-from attrs import define
+from attrs import define, evolve
 
 from ..catalog.entry import Entry
 from ..catalog.found import Found
@@ -54,7 +54,12 @@ class EngineSelector:
         return self.kinds.remedy
 
     async def plan(
-        self, spec: ModelSpec, socket: Path, found: Found | None = None, engine: EngineSpec | None = None
+        self,
+        spec: ModelSpec,
+        socket: Path,
+        found: Found | None = None,
+        engine: EngineSpec | None = None,
+        slots: Path | None = None,
     ) -> Launch:
         """Return how to start a model.
 
@@ -62,6 +67,7 @@ class EngineSelector:
             engine: The [engines.NAME] table that the model was defined with; the config may have changed since.
             found: Its file as the catalog found it: its header, and the files that belong to it.
             socket: The socket for a built-in engine: a name ending in ".sock", in a private directory.
+            slots: A directory into which an engine may write what its slots hold.
 
         Raises:
             SetupError: There is no engine for the model, its file can't be found or is ambiguous, or the engine can't
@@ -72,7 +78,7 @@ class EngineSelector:
                 f"the socket's path {socket} is too long for the system.",
                 hint="Set [server] state_dir or $XDG_RUNTIME_DIR to a shorter one.",
             )
-        wanted = self._wanted(spec, found, engine)
+        wanted = evolve(self._wanted(spec, found, engine), slots=slots)
         kind, program = await trio.to_thread.run_sync(self._choose, wanted)
         return await kind.launch(wanted, program, socket, self)
 

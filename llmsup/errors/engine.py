@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from .base import Error
 
+SAID = "It said: "
+"""What comes before an engine's own words in a message. Not everyone may read them (`gateway.discretion`)."""
+
 
 class EngineDied(Error):
     """The engine ended during the request; the message has its exit code or signal."""

@@ -26,6 +26,15 @@ class BackendRun(Protocol):
     def body_defaults(self) -> Mapping[str, Any]:
         """Request fields that the server was not started with; they are written into bodies that don't set them."""
 
+    @property
+    def listens(self) -> bool:
+        """Whether it wants to be told what its answers say about their prompts (`answered`)."""
+
+    def answered(self, computed: int, cached: int, seconds: float | None) -> None:
+        """An answer is complete: `computed` tokens of its prompt had to be computed, which took `seconds` if that is
+        known; `cached` had not.
+        """
+
     async def ended_because(self, patience: float) -> Error | None:
         """Why it ended, as an error for the requests that it served; waits for up to `patience` seconds. None: it still
         runs. A new error each time.

@@ -18,10 +18,12 @@ from ..units import Bytes, Seconds
 from .backend import Backend, BackendLease
 from .changes import Changes, compare
 from .departures import Departures
+from .model.hooks import before_stop
 from .model.model import Model
 from .model.permission import Admission
 from .model.redefinition import redefine
 from .model.run import Start
+from .model.states import State
 from .named import NamedBackends
 from .queue_share import check_queue
 from .supervisors import Supervisors
@@ -206,6 +208,14 @@ class Fleet(NamedBackends):
             StillRunning: The engines are gone, but some process that they started is not.
         """
         return await unload_all(self._all(), reason, force=force)
+
+    async def prepare_to_stop(self) -> None:
+        """Let idle engines prepare for their end, all at the same time, as before any planned stop."""
+        async with trio.open_nursery() as nursery:
+            for model in self._all():
+                run = model.run
+                if model.state is State.READY and run is not None and run.engine is not None:
+                    nursery.start_soon(before_stop, model, run, run.engine)
 
     def give_up(self) -> None:
         """End every engine at once, because llmsup stops; no further request is accepted."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from ..fleet.model.last_words import SAID
+from ..errors.engine import SAID
 
 _LOG = "Its log tells more, to a key with `admin`."
 

@@ -97,6 +97,7 @@ class Exchange:
     _relayed: AnswerBody | TranslatedBody | None = None
     _answer: Answer | None = None
     _run: BackendRun | None = None
+    _listener: Meter | None = None  # for the engine, if that wants to know
 
     def __init__(
         self, fleet: Fleet, order: Order, body: Callable[[BackendRun], Payload], loading_comments: Seconds
@@ -126,6 +127,7 @@ class Exchange:
         task.
         """
         try:
+            self._tell_engine()
             if self._answer is not None:
                 await self._answer.close()
         finally:
@@ -135,8 +137,15 @@ class Exchange:
         """As `close`, if the engine's connection is kept; else returns False, and `close` must be called."""
         if self._answer is None or not self._answer.end():
             return False
+        self._tell_engine()
         self._lease.__exit__()
         return True
+
+    def _tell_engine(self) -> None:
+        """Tell the engine what the answer says about its prompt, if it wants to know."""
+        if self._listener is not None and self._run is not None and (prompt := self._listener.prompt) is not None:
+            self._listener = None
+            self._run.answered(*prompt)
 
     def forget(self) -> None:
         """Let go of the body, which knows this exchange: else each request would leave a dozen objects to the garbage
@@ -164,7 +173,7 @@ class Exchange:
         assert self._answer is not None
         answer, head = self._answer, self._answer.head
         if (again := head.again) is not None and order.translation is None and not head.streams:
-            body = Whole(answer.whole()) if order.meter is None else self._body_of(answer)
+            body = Whole(answer.whole()) if self._meter() is None else self._body_of(answer)
             return reply_again(head, again, body)
         headers, tunnel = for_client(answer.headers), None
         if self._order.translation is not None:
@@ -236,7 +245,8 @@ class Exchange:
 
     def _body_of(self, answer: Answer) -> AsyncIterator[bytes]:
         """Return the rest of the answer, translated if it is a stream; anything else has yet to be."""
-        if (meter := self._order.meter) is None:
+        meter = self._meter()
+        if meter is None:
             body = AnswerBody(answer, self._explain, self._was_cut_off)
         else:
             body = MeteredBody(answer, self._explain, self._was_cut_off, meter)
@@ -247,6 +257,12 @@ class Exchange:
             return EventsBody(body, self._broken)
         self._relayed = translated = TranslatedBody(body, self._order.translation, self._broken)
         return translated
+
+    def _meter(self) -> Meter | None:
+        """What reads the answer as it passes, for the gateway or for the engine; None: nobody wants to know."""
+        if self._listener is None and self._run is not None and self._run.listens:
+            self._listener = self._order.meter or Meter()
+        return self._listener or self._order.meter
 
     def _broken(self, error: Error) -> bytes:
         """Word an event for a client that has lost the rest of a stream."""

@@ -21,8 +21,9 @@ TAIL = 4096
 _COUNT = re.compile(rb'"(\w+)"\s*:\s*(\d{1,12})(?![\d.])')
 """A member with a number. No text in an answer can look like one: in a string, quotation marks are escaped."""
 
-
 _THOUGHT = re.compile(rb'"(?:reasoning_content|thinking)"\s*:\s*"')
+_TOOK = re.compile(rb'"prompt_ms"\s*:\s*(\d{1,9}(?:\.\d{1,9})?)')
+"""Milliseconds."""
 
 
 class Meter:
@@ -53,6 +54,17 @@ class Meter:
     def thought(self) -> bool:
         """Whether the answer begins with reasoning."""
         return _THOUGHT.search(self._head) is not None
+
+    @property
+    def prompt(self) -> tuple[int, int, float | None] | None:
+        """How many tokens of the prompt were computed, how many were cached, and the seconds that computing took, if
+        llama-server's timings tell; None if the answer doesn't tell.
+        """
+        told = self._told()
+        if b"prompt_n" not in told or b"cache_n" not in told:
+            return None
+        took = _TOOK.findall(self._tail)
+        return told[b"prompt_n"], told[b"cache_n"], float(took[-1]) / 1000 if took else None
 
     @property
     def tokens(self) -> tuple[int, int] | None:

@@ -28,6 +28,7 @@ from ..gateway.gateway import Gateway
 from ..gateway.keyring import ANYBODY, check_admin
 from ..gateway.paths import named
 from ..gateway.routes import Routes
+from ..prompt_cache.cache import PromptCache
 from .answers import as_error
 from .bridge import bridge
 from .control import control, models
@@ -39,6 +40,7 @@ from .logs import logs
 from .memory import memory
 from .metrics import metrics
 from .openapi.route import openapi
+from .prompt_cache import prompt_cache
 from .prompts import prompts
 from .usage import usage
 
@@ -87,7 +89,12 @@ def current() -> LeasingRequest:
 
 
 def build_app(
-    gateway: Gateway, fleet: Fleet, reconciler: Reconciler, governor: Governor, scheduler: BridgeScheduler
+    gateway: Gateway,
+    fleet: Fleet,
+    reconciler: Reconciler,
+    governor: Governor,
+    scheduler: BridgeScheduler,
+    cache: PromptCache,
 ) -> App:
     """Assemble the app."""
     app = App("llmsup", static_folder=None)
@@ -98,12 +105,13 @@ def build_app(
     app.url_map.merge_slashes = False  # paths are canonical (`gateway.paths`), and engines' must not change
     for routes in (
         control(fleet, reconciler, governor),
-        models(fleet, reconciler, governor),
-        memory(fleet, governor),
+        models(fleet, reconciler, governor, cache),
+        memory(fleet, governor, cache),
         prompts(fleet, gateway),
+        prompt_cache(fleet, cache),
         llama_swap(fleet, gateway.activity),
         llama_swap_metrics(gateway.activity),
-        metrics(fleet, governor, gateway.usage),
+        metrics(fleet, governor, gateway.usage, cache),
         usage(gateway.usage),
         logs(fleet),
         events(fleet),

@@ -20,6 +20,7 @@ from ..fleet.reconciler import Reconciler
 from ..gateway.body import JsonBody
 from ..gateway.keyring import Caller
 from ..memory.cost.cost import Cost
+from ..prompt_cache.cache import PromptCache
 from ..units import Bytes
 from .answers import as_json
 from .control_body import control_body
@@ -94,7 +95,7 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
     return routes
 
 
-def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprint:
+def models(fleet: Fleet, reconciler: Reconciler, governor: Governor, prompts: PromptCache) -> Blueprint:
     """Return the routes for models: list, load, unload."""
     routes = Blueprint("models", __name__)
     created = int(time.time())
@@ -107,6 +108,7 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
             cost=cost,
             ceiling=ceiling,
             names=fleet.names_of(model),
+            able=prompts.ability(model.entry),
             preset=preset,
             lacks=fleet.without_engine.get(model.spec.name, ""),
             told=partial(caller.told, fleet),

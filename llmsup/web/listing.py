@@ -8,6 +8,7 @@ from ..catalog.described import capabilities, kind, quantisation, stated_context
 from ..catalog.entry import Entry
 from ..memory.cost.cost import Cost
 from ..memory.cost.estimate import Estimate
+from ..prompt_cache.ability import Ability
 from ..units import Bytes
 from .shapes import models as shapes
 
@@ -21,6 +22,7 @@ def listing(
     cost: Cost,
     ceiling: Bytes,
     names: Iterable[str],
+    able: Ability,
     told: Callable[[str], str] = str,
 ) -> shapes.Facts:
     """A model's part of `/v1/models`.
@@ -30,6 +32,7 @@ def listing(
         cost: What it counts for when it is to be loaded: that, or what is known better.
         ceiling: What all models together may take, in bytes.
         names: What else it answers to.
+        able: Whether its conversations survive an unload.
         told: Words for the caller what may quote an engine.
     """
     spec, found = entry.spec, entry.found
@@ -48,6 +51,7 @@ def listing(
         "needs_source": known.source if known else None,
         "grows_bytes": known.grows if known else None,
         "fits": known.fits(ceiling) if known else None,
+        "prompt_cache": {"able": able.word, "reason": told(able.reason) if able.reason else None},
         "source": found.source if found else None,
         "without_projector": told(found.unseeing) if found and found.unseeing else None,
         "ollama_only": told(found.ollama_only) if found and found.ollama_only else None,

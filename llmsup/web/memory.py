@@ -16,13 +16,15 @@ from ..memory.amounts import add_up
 from ..memory.policy.decision import Decision, Weighed
 from ..memory.policy.eviction_cost import loss
 from ..memory.policy.inputs import LoadedModel, Machine
+from ..prompt_cache.cache import PromptCache
 from ..units import Seconds
 from .answers import as_json
+from .prompt_cache import of_model
 from .shapes import memory as shapes
 from .status import finite, rounded, running_entry, state_and_reason, wall
 
 
-def memory(fleet: Fleet, governor: Governor) -> Blueprint:
+def memory(fleet: Fleet, governor: Governor, prompts: PromptCache) -> Blueprint:
     """The routes under /memory. Sizes are bytes, durations seconds, times Unix seconds; what is unknown is null."""
     routes = Blueprint("memory", __name__)
 
@@ -85,6 +87,7 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
             },
             "failure": None if model.failure is None else str(model.failure),
             "context": {"wanted": model.wanted_context or None, "served": model.context},
+            "prompt_cache": of_model(prompts, model),
             "history": [_entry(entry) for entry in model.history.entries],
         }
         return as_json(answer)
@@ -127,6 +130,7 @@ def _loaded(loaded: LoadedModel, governor: Governor) -> shapes.Loaded:
         "pinned": loaded.pinned,
         "in_flight": loaded.in_flight,
         "loss_seconds": rounded(Seconds(loss(loaded, trio.current_time(), governor.rules))),
+        "save_seconds": round(loaded.save_seconds, 3),
         "idle_seconds": rounded(Seconds(max(trio.current_time() - loaded.last_used, 0.0))),
         "stays": governor.stays(loaded) or None,
     }
@@ -150,6 +154,7 @@ def decision_as_json(decision: Decision) -> shapes.Decision:
         "left": decision.left or None,
         "bytes": decision.bytes,
         "victims": list(decision.victims),
+        "delay_seconds": round(decision.delay, 3),
         "paused": list(decision.paused),
         "holders": list(decision.holders),
         "level": decision.level,
@@ -169,6 +174,7 @@ def _weighed(weighed: Iterable[Weighed]) -> list[shapes.Weighed]:
             "freeable_bytes": each.freeable.total,
             "rank": each.rank,
             "loss_seconds": finite(round(each.loss, 3)),
+            "delay_seconds": round(each.delay, 3),
             "stays": each.stays or None,
         }
         for each in weighed

@@ -13,6 +13,7 @@ from ..fleet.model.model import Model
 from ..fleet.model.states import State
 from ..gateway.usage import Usage
 from ..memory.amounts import add_up
+from ..prompt_cache.cache import PromptCache
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _LEVELS = ("normal", "warn", "critical")
 
 
-def metrics(fleet: Fleet, governor: Governor, usage: Usage) -> Blueprint:
+def metrics(fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache) -> Blueprint:
     """The route /metrics. It has the models that were asked for since llmsup started, not the hundreds that may be."""
     routes = Blueprint("metrics", __name__)
 
@@ -33,7 +34,7 @@ def metrics(fleet: Fleet, governor: Governor, usage: Usage) -> Blueprint:
         )  # takes 80 ms, so only when needed
 
         registry = CollectorRegistry()
-        registry.register(_Now(fleet, governor, usage))
+        registry.register(_Now(fleet, governor, usage, prompts))
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return routes
@@ -42,7 +43,8 @@ def metrics(fleet: Fleet, governor: Governor, usage: Usage) -> Blueprint:
 class _Now:
     """Prometheus' collector; it reads everything at the moment of a scrape."""
 
-    def __init__(self, fleet: Fleet, governor: Governor, usage: Usage) -> None:
+    def __init__(self, fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache) -> None:
+        self._prompts = prompts
         self._usage = usage
         self._fleet = fleet
         self._governor = governor
@@ -51,6 +53,7 @@ class _Now:
         yield from _of_models([model for model in self._fleet.models.values() if _known(model)], self._governor)
         yield from _of_memory(self._governor)
         yield from _of_keys(self._usage)
+        yield from _of_prompts(self._prompts)
 
 
 def _known(model: Model) -> bool:
@@ -133,3 +136,22 @@ def _of_keys(usage: Usage) -> Iterable[Metric]:
         seconds.add_metric([name], tally.seconds)
         in_flight.add_metric([name], tally.in_flight)
     return [requests, refused, tokens_in, tokens_out, unreported, seconds, in_flight]
+
+
+def _of_prompts(prompts: PromptCache) -> Iterable[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    store, by_model = prompts.store, ("model",)
+    yield GaugeMetricFamily("llmsup_prompt_cache_bytes", "What saved conversations take on the disk.", store.bytes)
+    yield GaugeMetricFamily("llmsup_prompt_cache_entries", "How many there are.", len(store.entries))
+    yield GaugeMetricFamily("llmsup_prompt_cache_written_today_bytes", "What was written today (UTC).", store.written)
+    hits = CounterMetricFamily("llmsup_prompt_cache_hits", "Restored conversations that went on.", labels=by_model)
+    misses = CounterMetricFamily("llmsup_prompt_cache_misses", "Restored, and computed anew.", labels=by_model)
+    tokens = CounterMetricFamily("llmsup_prompt_cache_tokens_saved", "Not computed again.", labels=by_model)
+    seconds = CounterMetricFamily("llmsup_prompt_cache_seconds_saved", "What that saved, about.", labels=by_model)
+    for name, tally in sorted(prompts.tallies.items()):
+        hits.add_metric([name], tally.hits)
+        misses.add_metric([name], tally.misses)
+        tokens.add_metric([name], tally.tokens)
+        seconds.add_metric([name], tally.seconds)
+    yield from (hits, misses, tokens, seconds)

@@ -17,6 +17,7 @@ from ..fleet.model.model import Model
 from ..fleet.model.states import State
 from ..memory.cost.cost import Cost
 from ..memory.cost.load_mode import Measured
+from ..prompt_cache.ability import Ability
 from ..units import Bytes
 from .listing import listing
 from .llama_server_list import tags_and_meta
@@ -90,6 +91,7 @@ def model_entry(
     cost: Cost,
     ceiling: Bytes,
     names: Iterable[str],
+    able: Ability,
     preset: str = "",
     lacks: str = "",
     told: Callable[[str], str] = str,
@@ -100,6 +102,7 @@ def model_entry(
     Args:
         cost: What it counts for when it is to be loaded.
         ceiling: What all models together may take, in bytes.
+        able: Whether its conversations survive an unload.
         lacks: Why there is no engine for it; "" if there is one.
         told: Words for the caller what may name other models, or quote an engine.
         admin: Whether the caller may see lines of the engine's log.
@@ -114,7 +117,7 @@ def model_entry(
         "created_at": _rfc3339(created),
         "owned_by": "llmsup",
         "status": _status(model, lacks, told, admin=admin),
-        **listing(model.served, model.estimate, cost, ceiling, names, told),
+        **listing(model.served, model.estimate, cost, ceiling, names, able, told),
         **tags_and_meta(model),
         "aliases": names_of_preset(model.spec, preset),
     }

@@ -12,6 +12,7 @@ import pytest
 from configs import load, parse
 
 from llmsup.config import Bridge, Catalog, Config, Memory, Server, Settings, find, parse_listen
+from llmsup.config.schema import PromptCacheSpec
 from llmsup.errors import ConfigError, SetupError
 from llmsup.units import Seconds
 
@@ -55,7 +56,13 @@ def test_the_shipped_file_is_the_defaults() -> None:
 
 def test_the_shipped_file_has_every_key() -> None:
     raw = tomllib.loads(DEFAULT_CONFIG.read_text())
-    for table, cls in (("server", Server), ("catalog", Catalog), ("memory", Memory), ("defaults", Settings)):
+    for table, cls in (
+        ("server", Server),
+        ("catalog", Catalog),
+        ("memory", Memory),
+        ("defaults", Settings),
+        ("prompt_cache", PromptCacheSpec),
+    ):
         assert set(raw[table]) == set(attrs.fields_dict(cls))
     assert {*raw["bridge"], "cron"} == set(attrs.fields_dict(Bridge))
 

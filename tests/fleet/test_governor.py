@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 from llmsup.config.schema import Config, GiB, Memory
 from llmsup.errors import InsufficientMemory, ModelFailed, ModelTooLarge, QueueTimeout
+from llmsup.fleet.model.hooks import BEFORE_STOP
 from llmsup.fleet.model.states import Cause, State
 from llmsup.memory.cost.load_speed import Speed
 from llmsup.units import Bytes, Seconds
@@ -376,6 +377,42 @@ async def test_pressure_that_is_not_ours_is_left_alone(autojump_clock: MockClock
         await trio.sleep(60)
         assert len(m.went()) == 2
         assert len(m.loaded) == 2
+
+
+async def test_a_decision_knows_how_long_conversations_take(autojump_clock: MockClock) -> None:
+    """At most as long as they are given for it; a load waits for the memory that long."""
+    async with machine() as m:
+        m.garage.saves_for = 7.0
+        m.have(a=(40, {}), b=(40, {}))
+        await m.use("a")
+        await trio.sleep(600)
+        (seen,) = m.governor.loaded_models()
+        assert seen.save_seconds == BEFORE_STOP
+        await m.use("b")
+        (decision,) = [each.decision for each in m.governor.records if each.decision.kind == "evict"]
+        assert (decision.victims, decision.delay) == (("a",), BEFORE_STOP)
+        assert "conversations are saved first" in decision.reason
+
+
+async def test_who_prepares_to_go_stops_that_when_memory_gets_critical(autojump_clock: MockClock) -> None:
+    """Though it goes for another reason, which was no hurry."""
+    async with machine() as m:
+        m.have(a=(20, {}))
+        await m.use("a")
+        cut_off = []
+
+        async def before_stop(engine: object, deadline: float) -> None:
+            m.neighbour = 48 * GiB
+            try:
+                await trio.sleep_until(deadline)
+            except trio.Cancelled:
+                cut_off.append(deadline - trio.current_time())
+                raise
+
+        m.garage.before_stop = before_stop  # type: ignore[method-assign]  # of this machine's engines
+        await m.fleet.models["a"].unload("asked")
+        assert len(cut_off) == 1
+        assert cut_off[0] > 1
 
 
 async def test_one_that_works_goes_only_if_that_is_allowed_and_late(autojump_clock: MockClock) -> None:

@@ -10,7 +10,7 @@ from fake_run import FakeEngine, Garage
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from llmsup.errors import EngineBadAnswer
-from llmsup.fleet.model.hooks import AFTER_READY, BEFORE_STOP
+from llmsup.fleet.model.hooks import AFTER_READY, BEFORE_STOP, IDLE
 from llmsup.fleet.model.intent import StopRequest
 from llmsup.fleet.model.model import Model
 from llmsup.fleet.model.states import Cause, State
@@ -26,7 +26,7 @@ class Preparing(Garage):
 
     def __init__(self) -> None:
         super().__init__()
-        self.takes: dict[str, float] = {"after ready": 0, "before stop": 0}
+        self.takes: dict[str, float] = {"after ready": 0, "while idle": 0, "before stop": 0}
         self.fails: Exception | None = None
         self.did: list[str] = []
         self.had: list[float] = []  # seconds until the deadlines
@@ -43,6 +43,9 @@ class Preparing(Garage):
 
     async def after_ready(self, engine: FakeEngine) -> None:
         await self._do("after ready")
+
+    async def while_idle(self, engine: FakeEngine) -> None:
+        await self._do("while idle")
 
     async def before_stop(self, engine: FakeEngine, deadline: float) -> None:
         self.had.append(deadline - trio.current_time())
@@ -73,14 +76,16 @@ def decision(level: Level) -> Decision:
 async def test_the_first_request_waits_for_it(
     autojump_clock: MockClock, make: Callable[..., Model], garage: Preparing
 ) -> None:
-    """And the preparation is part of what a load takes."""
+    """And the preparation is no part of what the load takes: that is measured for the speed of the disk, and would make
+    one way of loading look slower than another for what was restored.
+    """
     garage.takes["after ready"] = 3
     model = make()
     began = trio.current_time()
     await use(model)
     assert trio.current_time() - began == pytest.approx(garage.load_time + 3)
     assert garage.did == ["after ready"]
-    assert model.load_seconds == pytest.approx(garage.load_time + 3)
+    assert model.load_seconds == pytest.approx(garage.load_time)
 
 
 async def test_it_does_not_wait_for_ever(
@@ -130,11 +135,11 @@ async def test_a_planned_stop_is_prepared(
     nobody is served by it any more.
     """
     garage.takes["before stop"] = 2
-    model = make(ttl=Seconds(60))
+    model = make(ttl=Seconds(20))
     await use(model)
     served = trio.current_time()
     await model.until(lambda: model.state is State.UNLOADED)
-    assert garage.last.stopped_at == pytest.approx(served + 62)
+    assert garage.last.stopped_at == pytest.approx(served + 22)
     await loaded(model)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(model.unload, "asked")
@@ -191,6 +196,47 @@ async def test_under_critical_pressure_it_goes_at_once(
     model.stop(StopRequest("under memory pressure", Cause.PRESSURE))
     await model.until(lambda: model.state is State.UNLOADED)
     assert garage.did == ["after ready", *prepared]
+
+
+async def test_pressure_that_becomes_critical_meanwhile(
+    autojump_clock: MockClock, make: Callable[..., Model], garage: Preparing
+) -> None:
+    """Whatever the stop was for."""
+    garage.takes["before stop"] = 4
+    model = make()
+    await loaded(model)
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(model.unload, "asked")
+        await trio.sleep(1)
+        assert model.run is not None
+        model.run.urgent = True
+        model.notify()
+    assert trio.current_time() - began == pytest.approx(1)
+    assert garage.did[-1] == "before stop: cancelled"
+
+
+async def test_idle_time_is_used(autojump_clock: MockClock, make: Callable[..., Model], garage: Preparing) -> None:
+    """Once after some work, if nobody comes for a while; a request doesn't wait for it."""
+    model = make()
+    await loaded(model)
+    await trio.sleep(10 * IDLE)
+    assert garage.did == ["after ready"], "it has not worked yet"
+    for _ in range(3):
+        await use(model)
+        await trio.sleep(IDLE / 2)
+    assert garage.did == ["after ready"]
+    garage.takes["while idle"] = 100
+    await trio.sleep(IDLE)
+    began = trio.current_time()
+    await use(model)
+    assert trio.current_time() == began
+    await trio.sleep(1000)
+    assert garage.did == ["after ready", "while idle", "while idle"], "once more, as it has worked again"
+    garage.fails = OSError("disk full")
+    await use(model)
+    await trio.sleep(1000)
+    assert model.state is State.READY
 
 
 async def test_an_engine_that_is_worked_with_is_not_prepared(

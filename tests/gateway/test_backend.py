@@ -26,7 +26,10 @@ from llmsup.gateway.message import Reply
 from llmsup.units import Seconds
 
 STREAM = b'data: {"choices": [{"delta": {"content": "far"}}]}\n\ndata: [DONE]\n\n'
-WHOLE = b'{"choices": [{"message": {"role": "assistant", "content": "far away"}}]}'
+WHOLE = (
+    b'{"choices": [{"message": {"role": "assistant", "content": "far away"}}],'
+    b' "timings": {"cache_n": 5, "prompt_n": 7, "prompt_ms": 250.5}}'
+)
 
 
 class Elsewhere:
@@ -37,6 +40,7 @@ class Elsewhere:
         requests: The bodies that came.
         inside: How many leases there are now.
         hangs_up: It closes connections without a word.
+        answers: What it was told of its answers, if it `listens`.
     """
 
     def __init__(self, port: int) -> None:
@@ -51,6 +55,8 @@ class Elsewhere:
         self.hangs_up = False
         self.loaded = True
         self.kept = Seconds(-1)
+        self.listens = False
+        self.answers: list[tuple[int, int, float | None]] = []
 
     # The backend...
 
@@ -76,6 +82,9 @@ class Elsewhere:
 
     async def ended_because(self, patience: float) -> Error | None:
         return None
+
+    def answered(self, computed: int, cached: int, seconds: float | None) -> None:
+        self.answers.append((computed, cached, seconds))
 
     async def died_of(self, patience: float) -> Error | None:
         return None
@@ -152,6 +161,20 @@ async def test_it_is_served_like_a_model() -> None:
 async def test_it_streams() -> None:
     async with both() as (served, _), served.client.stream("far/away") as pieces:
         assert b"".join([piece async for piece in pieces]) == STREAM
+
+
+async def test_it_is_told_of_each_answer_once() -> None:
+    """Repeated requests take a shorter way, on which the answer isn't read piece by piece unless somebody listens."""
+    async with both() as (served, elsewhere):
+        for _ in range(2):
+            assert (await served.client.chat("far/away")).status == 200
+        assert not elsewhere.answers
+        elsewhere.listens = True
+        for count in range(1, 4):
+            got = await served.client.chat("far/away")
+            assert (got.status, got.body) == (200, WHOLE)
+            await wait_all_tasks_blocked(0.01)
+            assert elsewhere.answers == [(7, 5, 0.2505)] * count
 
 
 async def test_requests_leave_nothing_to_the_garbage_collector() -> None:

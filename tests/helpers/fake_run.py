@@ -107,6 +107,17 @@ class FakeEngine:
     async def after_ready(self) -> None:
         await self._garage.after_ready(self)
 
+    async def while_idle(self) -> None:
+        await self._garage.while_idle(self)
+
+    listens = False
+
+    def answered(self, computed: int, cached: int, seconds: float | None) -> None:
+        pass
+
+    def saves_for(self, limit: float) -> float:
+        return min(self._garage.saves_for, limit)
+
     async def before_stop(self, deadline: float) -> None:
         await self._garage.before_stop(self, deadline)
 
@@ -127,6 +138,7 @@ class Garage:
         self.started_with: list[Entry] = []
         self.refuse: Exception | None = None
         self.sizes: dict[str, int] = {}  # what engines cost, by their models' names, in bytes
+        self.saves_for = 0.0  # how long each says that its conversations take to be saved
         self.devices: dict[str, Amounts] = {}  # and on devices with their own memory
 
     @asynccontextmanager
@@ -148,6 +160,9 @@ class Garage:
 
     async def after_ready(self, engine: FakeEngine) -> None:
         """What each engine does before its first request."""
+
+    async def while_idle(self, engine: FakeEngine) -> None:
+        """What each engine does when it has been idle for a while."""
 
     async def before_stop(self, engine: FakeEngine, deadline: float) -> None:
         """What each engine does before a planned stop."""

@@ -15,7 +15,7 @@ from llmsup.memory.policy.admission import Claim, admit, admit_all
 from llmsup.memory.policy.cheapest import Candidate, cheapest
 from llmsup.memory.policy.decision import Decision
 from llmsup.memory.policy.eviction_cost import HALF_LIFE, VISIT, Rate, chance, dearest_first, loss
-from llmsup.memory.policy.inputs import LoadedModel, Machine, Need, Rules, host_pools
+from llmsup.memory.policy.inputs import Level, LoadedModel, Machine, Need, Rules, host_pools
 from llmsup.memory.policy.pressure import BACK_OFF, SETTLE, SETTLE_CRITICAL, Relief, relieve
 from llmsup.memory.policy.refaults import QUIET, SOON, Refaults
 from llmsup.memory.policy.rivals import Rivals
@@ -81,6 +81,39 @@ def test_one_large_forgotten_model_goes_before_three_small_busy_ones() -> None:
     small = [model(f"s{i}", 4, rate=0.05, last_used=NOW - 35) for i in range(3)]
     decision = admit(need(12), machine(), [*small, model("large", 17, last_used=NOW - 3600, reload_seconds=20.0)])
     assert decision.victims == ("large",)
+
+
+def test_whose_conversations_are_saved_already_goes_first() -> None:
+    """Its memory is there at once; where the reload is worth more than the wait, that decides. The decision says how
+    long the load waits for the saves, which go on at the same time.
+    """
+    slow, quick = model("a", 20, rate=1e-4, save_seconds=3.0), model("b", 10)
+    decision = admit(need(10), machine(), [slow, quick])
+    assert (decision.victims, decision.delay) == (("b",), 0.0)
+    assert "saved first" not in decision.reason
+    decision = admit(need(10), machine(), [slow, evolve(quick, reload_seconds=1000.0)])
+    assert (decision.victims, decision.delay) == (("a",), 3.0)
+    losses = {each.name: each.loss for each in decision.weighed}
+    assert f"a can go for {losses['a']:.3g} s of expected reload; conversations are saved first" in decision.reason
+    assert decision.reason.endswith("which should take 3.0 s")
+    both_go = admit(need(30), machine(), [slow, evolve(quick, save_seconds=0.5)])
+    assert (both_go.victims, both_go.delay) == (("b", "a"), 3.0)
+
+
+def test_critical_memory_does_not_wait_for_conversations() -> None:
+    """Nothing is saved then, so that it is no reason to take another, and the decision promises no delay."""
+    loaded_models = [model("a", 10, rate=1e-4, save_seconds=3.0), model("b", 10)]
+    levels: tuple[Level, ...] = ("warn", "critical")
+    decisions = [
+        relieve(machine(level=level, since=NOW - 60), loaded_models, Relief(), shortfall=Amounts({HOST: GiB}))
+        for level in levels
+    ]
+    assert [decision.victims for decision in decisions] == [("b",), ("a",)]
+    decision = decisions[-1]
+    assert decision.delay == 0.0
+    assert "saved first" not in decision.reason
+    forced = evolve(decision, victims=("a",), force=True, weighed=(evolve(decision.weighed[0], delay=2.0),))
+    assert forced.delay == 0.0
 
 
 def test_where_nothing_is_known_the_least_recently_used_goes() -> None:

@@ -62,6 +62,8 @@ TABLE: Mapping[str, Flag] = {
     **_switch("cache_prompt", True, "--cache-prompt"),
     **_switch("cache_prompt", False, "--no-cache-prompt"),
     **_valued("slot_save_path", str, "--slot-save-path"),
+    **_switch("cache_idle_slots", True, "--cache-idle-slots"),
+    **_switch("cache_idle_slots", False, "--no-cache-idle-slots"),
     **_valued("flash_attn_type", parsers.FLASH_ATTENTION, "--flash-attn", "-fa"),
     **_valued("cache_type_k", parsers.CACHE_TYPE, "--cache-type-k", "-ctk"),
     **_valued("cache_type_v", parsers.CACHE_TYPE, "--cache-type-v", "-ctv"),

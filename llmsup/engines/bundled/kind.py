@@ -17,7 +17,7 @@ from ...errors import SetupError
 from ..address import UnixAddress
 from ..kind import Machine, Wanted
 from ..launch import Launch
-from ..llama_server.command_line import CHILD_MODE, ServerStart, words_of
+from ..llama_server.command_line import CHILD_MODE, ServerStart, slots_given, words_of
 from ..llama_server.flags import FlagSet
 from ..llama_server.llama_cpp import LlamaCpp
 from .flags import FLAGS, VALUED
@@ -80,5 +80,6 @@ def launch(start: ServerStart) -> Launch:
         address=UnixAddress(start.socket),
         tells_progress=True,  # this is llama.cpp's server, with the same child mode
         body_defaults=body,
+        **slots_given(start, FLAG_SET),
         corrections=corrected.changes,
     )

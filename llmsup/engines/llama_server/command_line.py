@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from attrs import evolve, frozen
 
@@ -57,6 +58,7 @@ class ServerStart:
         model: The model's file.
         socket: Where it is to answer; the name must end in ".sock", or llama-server takes it for a host.
         threads: The number of threads to compute with; None leaves it to the engine.
+        slots: The directory for what its slots hold, or None.
     """
 
     spec: ModelSpec
@@ -64,6 +66,7 @@ class ServerStart:
     model: Path
     socket: Path
     threads: int | None = None
+    slots: Path | None = None
 
 
 def launch(start: ServerStart, flag_set: FlagSet) -> Launch:
@@ -88,6 +91,7 @@ def launch(start: ServerStart, flag_set: FlagSet) -> Launch:
         tells_progress=True,
         farewell=_CHILD_EXIT,
         body_defaults=body,
+        **slots_given(start, flag_set),
         corrections=(*leading.changes, *corrected.changes),
     )
 
@@ -137,5 +141,31 @@ def words_of(
     problems.check()
     # The user's arguments come last: llama-server uses the last value of a flag given twice.
     place = ("--model", str(start.model), "--host", str(start.socket), "--alias", alias)
-    words = (*place, *rendered.words, *loading, *corrected.words)
+    words = (*place, *_slot_words(start, flag_set), *rendered.words, *loading, *corrected.words)
     return words, {**rendered.body_defaults, **corrected.sampling}, corrected
+
+
+_SAVE = "--slot-save-path"
+_KEEP_IDLE = "--no-cache-idle-slots"
+_OWN_CACHE = "--cache-disk"
+
+
+def slots_given(start: ServerStart, flag_set: FlagSet) -> dict[str, Any]:
+    """Return the fields of a launch that tell whether the engine got the directory for its slots, or why not."""
+    if start.slots is None:
+        return {}
+    if _OWN_CACHE in flag_set.flags:
+        return {"no_slots": f'its engine can keep prompts on the disk by itself: args = ["{_OWN_CACHE}", ...]'}
+    if _SAVE not in flag_set.flags:
+        return {"no_slots": f"its engine has no {_SAVE}"}
+    return {"slots": start.slots}
+
+
+def _slot_words(start: ServerStart, flag_set: FlagSet) -> tuple[str, ...]:
+    """The directory; and, as by default a slot's tokens move into the prompt cache in memory as soon as another slot
+    has work, from where they can't be saved, that they stay. (They still move if their slot is needed.)
+    """
+    if slots_given(start, flag_set).get("slots") is None:
+        return ()
+    kept = (_KEEP_IDLE,) if _KEEP_IDLE in flag_set.flags else ()
+    return (_SAVE, f"{start.slots}/", *kept)  # it puts the name right behind it

@@ -25,6 +25,8 @@ from .model_file import projector_of, with_file
 class LlamaCpp(Kind):
     """llama.cpp's server, whichever program it comes in."""
 
+    saves_slots = True
+
     def can_run(self, spec: ModelSpec, found: Found | None) -> bool:
         return True  # the catalog only finds GGUFs, and a file it didn't find may be one
 
@@ -54,7 +56,9 @@ class LlamaCpp(Kind):
             model = await model_path(spec, machine)
         share = share_of(spec, cores=machine.cores(), several=machine.several())
         filled = self.with_file(spec, found) if found else spec
-        start = ServerStart(spec=filled, program=program, model=model, socket=socket, threads=share.threads)
+        start = ServerStart(
+            spec=filled, program=program, model=model, socket=socket, threads=share.threads, slots=wanted.slots
+        )
         with problems.noting():
             launch = await self.command_line(start, machine)
         problems.check()

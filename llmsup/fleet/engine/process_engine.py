@@ -27,6 +27,7 @@ from ...process.activity import ActivitySample, look
 from ...process.child import Child
 from ...process.logbook import LogBook
 from ...process.shortage import insist, is_ours, note
+from ...prompt_cache.keeper import Keeper
 from ...units import Seconds, format_seconds
 
 FIRST_POLL = 0.01
@@ -37,6 +38,9 @@ SLOWEST_POLL = 0.25
 
 PATIENCE = 5.0
 """Seconds that an engine normally gets to answer."""
+
+WHILE_IDLE = 10.0
+"""Seconds that saving conversations may take while the engine is idle, at most."""
 
 _STATE = "cmd_child_to_router:state:"
 
@@ -52,13 +56,22 @@ async def no_devices(_pids: Collection[int]) -> Amounts | None:
 class RunningEngine:
     """The `model.run.Engine` that is a process."""
 
-    def __init__(self, launch: Launch, child: Child, book: LogBook, devices: Devices = no_devices) -> None:
+    def __init__(
+        self,
+        launch: Launch,
+        child: Child,
+        book: LogBook,
+        devices: Devices = no_devices,
+        keeps: Callable[[ConnectionPool], Keeper | None] = lambda _pool: None,
+    ) -> None:
+        """`keeps` gives what keeps its conversations, if anything does."""
         self.launch = launch
         self.pid = child.pid
         self.pool = ConnectionPool.to(launch.address)
         self.meter = Meter()
         self.progress: float | None = None
         self.own_entry: Mapping[str, Any] = {}
+        self._keeper = keeps(self.pool)
         self._child = child
         self._book = book
         self._devices = devices
@@ -159,10 +172,30 @@ class RunningEngine:
             self.meter.saw(footprint, await self._devices(pids))
 
     async def after_ready(self) -> None:
-        """Nothing to prepare."""
+        """Give it back the conversations that it had."""
+        if self._keeper is not None:
+            await self._keeper.restore()
+
+    async def while_idle(self) -> None:
+        """Save its conversations."""
+        if self._keeper is not None:
+            await self._keeper.save(trio.current_time() + WHILE_IDLE, idle=True)
+
+    def saves_for(self, limit: float) -> float:
+        return 0.0 if self._keeper is None else self._keeper.saves_for(limit, heard=self.pool.heard)
 
     async def before_stop(self, deadline: float) -> None:
-        """Nothing to prepare."""
+        """Save its conversations."""
+        if self._keeper is not None:
+            await self._keeper.save(deadline)
+
+    @property
+    def listens(self) -> bool:
+        return self._keeper is not None and self._keeper.listens
+
+    def answered(self, computed: int, cached: int, seconds: float | None) -> None:
+        if self._keeper is not None:
+            self._keeper.answered(computed, cached, seconds)
 
 
 def _look_at_group(pid: int) -> tuple[Footprint | None, frozenset[int]]:

@@ -91,8 +91,17 @@ class Governor(MemoryView):
             self._woken = trio.Event()
             self._decide()
             self._relieve()
+            self._hurry()
             self._follow_the_models()
             await trio.sleep(LEAST_APART)
+
+    def _hurry(self) -> None:
+        """Memory that is critically short isn't waited for: those that are leaving already prepare nothing more."""
+        if self.pressure.level == "critical":
+            for each in self._ledger:
+                if each.leaving and not each.run.urgent:
+                    each.run.urgent = True
+                    each.model.notify()
 
     def _follow_the_models(self) -> None:
         """Have the models' changes wake the governor, but only while a load waits or memory is short: then any request

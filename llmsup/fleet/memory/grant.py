@@ -13,6 +13,7 @@ from ...memory.cost.cost import Cost, Source, by_pool
 from ...memory.policy.decision import Decision
 from ...memory.policy.inputs import LoadedModel
 from ...units import Bytes, format_bytes
+from ..model.hooks import BEFORE_STOP
 from ..model.intent import StopRequest
 from ..model.model import Model
 from ..model.outcome import Crash
@@ -208,6 +209,7 @@ class Grant:
             rivals=rivals,
             ttl_expired=not queue.busy and now >= model.expires_at,
             grows=self.may_grow,
+            save_seconds=run.engine.saves_for(BEFORE_STOP) if run.engine and not self.loading else 0.0,
         )
 
 

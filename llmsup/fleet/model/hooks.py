@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 AFTER_READY = 10.0
 """Seconds that requests wait for an engine that is ready but still preparing."""
 
+IDLE = 30.0
+"""Seconds after its last work from which on an engine counts as idle here."""
+
 BEFORE_STOP = 5.0
 """Seconds that an engine has before a planned stop."""
 
@@ -53,9 +56,26 @@ async def before_stop(model: Model, run: Run, engine: Engine) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def while_idle(model: Model, engine: Engine) -> None:
+    """Let an engine use the time after its work; runs as long as the engine is ready."""
+    queue, seen = model.queue, model.queue.last_used  # what earlier engines did doesn't count
+    while True:
+        await model.until(lambda: queue.last_used != seen and not queue.busy)  # noqa: B023 -- awaited at once
+        used = queue.last_used or 0.0
+        with trio.move_on_at(used + IDLE):
+            await model.until(lambda: queue.busy or queue.last_used != used)  # noqa: B023
+            continue
+        seen = used
+        await _log_failure(engine.while_idle(), model.spec.name, "while it was idle")
+
+
 def _urgent(model: Model, run: Run) -> bool:
     stop = model.intent.stop
-    return (stop is not None and stop.force) or (run.decision is not None and run.decision.level == "critical")
+    return (
+        run.urgent
+        or (stop is not None and stop.force)
+        or (run.decision is not None and run.decision.level == "critical")
+    )
 
 
 async def _log_failure(preparation: Awaitable[None], name: str, when: str) -> None:

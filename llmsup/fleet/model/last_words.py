@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import re
 
+from ...errors.engine import SAID
 from ...process.logbook import LogBook
 from .run import Run
 
 LOG_TAIL = 20
 """Lines of the engine's log that an error carries."""
-
-SAID = "It said: "
-"""What comes before an engine's own words in a message. Not everyone may read them (`gateway.discretion`)."""
 
 # llama.cpp marks an error line with an E. Two threads that write at once can separate the mark from its message.
 _COMPLAINT = re.compile(r"\bE\b\s*\S|error|fail|not found|no such|cannot|can't|unable|invalid", re.IGNORECASE)

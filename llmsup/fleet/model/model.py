@@ -55,8 +55,9 @@ class Model(Watched):
         queue: Its requests.
         state: Its state; `reason` says how it got there, `since` when (trio time).
         run: The current run, from the moment a load is wanted until the engine is gone; None if there is none.
-        load_seconds: How long its last load took, in seconds, in this run of llmsup or an earlier one; None if it was
-            never loaded with this file, these settings and this engine.
+        load_seconds: How long its last load took, in seconds, in this run of llmsup or an earlier one, without what was
+            prepared after it (`hooks.after_ready`); None if it was never loaded with this file, these settings and this
+            engine.
         last_load: How fast that was and how it was done; None if there was none since llmsup started, or if the size of
             its file isn't known.
         crashes: How often one of its engines died or hung since llmsup started.

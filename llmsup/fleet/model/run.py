@@ -80,6 +80,32 @@ class Engine(Protocol):
             Error, Disconnected, OSError: It failed. That is logged, and the engine serves requests anyway.
         """
 
+    async def while_idle(self) -> None:
+        """Use the time in which nobody needs the engine. Called when it has been idle for a while after some work; a
+        request that comes meanwhile is sent to the engine at once.
+
+        Raises:
+            Error, Disconnected, OSError: It failed. That is logged.
+        """
+
+    @property
+    def listens(self) -> bool:
+        """Whether it wants to be told of answers (`answered`)."""
+
+    def answered(self, computed: int, cached: int, seconds: float | None) -> None:
+        """An answer is complete.
+
+        Args:
+            computed: How many tokens of the prompt had to be computed.
+            cached: How many had not.
+            seconds: How long computing took; None if the engine didn't tell.
+        """
+
+    def saves_for(self, limit: float) -> float:
+        """How many seconds `before_stop` should take if it was called now and given `limit` seconds; 0 where nothing is
+        to be prepared, or nothing is known.
+        """
+
     async def before_stop(self, deadline: float) -> None:
         """Prepare for a planned stop: no request is in flight, and the engine still answers. Not called when the engine
         has to stop at once; cancelled at the deadline or when the stop is forced.
@@ -112,6 +138,7 @@ class Run:
             none has said.
         outcome: How it ended, once that is known. The first outcome stays.
         decision: The decision to evict it, if that is why it ends.
+        urgent: Its memory is needed at once: once it is to end, nothing more is prepared for that.
         freed: How much memory came back at its end, in bytes; None if that was not measured.
         scope: Cancelled at its end; everything that belongs to this run runs in it.
         over: Set when the engine is gone and the model's state is up to date.
@@ -129,6 +156,7 @@ class Run:
         self.kept: Seconds | None = None
         self.outcome: Outcome | None = None
         self.decision: Decision | None = None
+        self.urgent = False
         self.freed: Bytes | None = None
         self.scope = trio.CancelScope()
         self.over = trio.Event()
@@ -210,6 +238,16 @@ class Run:
     def settled(self) -> bool:
         """It has been measured since it became ready, so that its size is known rather than reserved."""
         return self.loaded_at is not None and self.measured_at is not None and self.measured_at >= self.loaded_at
+
+    @property
+    def listens(self) -> bool:
+        """Whether the engine wants to be told of answers; see `fleet.backend.BackendRun`."""
+        return self.engine is not None and self.engine.listens
+
+    def answered(self, computed: int, cached: int, seconds: float | None) -> None:
+        """See `Engine.answered`."""
+        if self.engine is not None:
+            self.engine.answered(computed, cached, seconds)
 
     @property
     def pool(self) -> ConnectionPool:

@@ -12,7 +12,7 @@ from ...process.shortage import explain, is_ours
 from ...units import NEVER, format_seconds
 from .aftermath import settle
 from .hanging import watch_health
-from .hooks import after_ready, before_stop
+from .hooks import after_ready, before_stop, while_idle
 from .intent import StopRequest
 from .model import Model
 from .outcome import SHUT_DOWN, FailedToStart, Outcome, as_error, not_started
@@ -99,9 +99,9 @@ class Supervisor:
             try:
                 began = trio.current_time()
                 await until_ready(run, engine, model.spec, model.book)
+                model.load_seconds = trio.current_time() - began  # what is prepared then says nothing about the disk
                 await after_ready(engine, model.spec.name)
                 run.loaded_at = trio.current_time()
-                model.load_seconds = run.loaded_at - began
                 model.failure, model.oom_retry, model.ports_tried = None, False, 0
                 model.intent = model.intent.load_over()
                 grant.ready()
@@ -113,6 +113,7 @@ class Supervisor:
                 model.events.write("load", model=model.spec.name, seconds=round(model.load_seconds, 3))
                 nursery.start_soon(watch_health, run, engine, model.spec, model.book)
                 nursery.start_soon(watch_socket, run, engine, model)
+                nursery.start_soon(while_idle, model, engine)
                 model.queue.open(run)
                 stop = await self._until_unwanted()
                 model.queue.close()

@@ -11,13 +11,14 @@ import trio
 
 from ...config.schema import ModelSpec
 from ...engines import ports
+from ...errors.engine import SAID
 from ...process.activity import BUSY_CORES
 from ...process.child import describe_exit
 from ...process.logbook import LogBook
 from ...units import format_seconds
 from ..engine.oom import LOOKED_AT, complains_of_memory, may_be_the_system
 from ..engine.projectors import complains_of_projector
-from .last_words import SAID, first_complaint, last_words
+from .last_words import first_complaint, last_words
 from .model import SOCKET_GONE, Model
 from .outcome import Crashed, FailedToStart, OutOfMemory, PortTaken, ProjectorRefused, TimedOut
 from .permission import Grant

@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from ...units import format_bytes
 from ..amounts import CEILING, ZERO, Amounts, add_up
 from .cheapest import Candidate, cheapest
-from .decision import Decision, Weighed
+from .decision import Decision, Weighed, with_delay
 from .eligibility import for_load, had_its_turn, until
 from .eviction_cost import eviction_cost
 from .inputs import RANKS, RULES, LoadedModel, Machine, Need, Rules, taken
@@ -85,9 +85,9 @@ def admit(
     chosen = _enough(free_to_go, lacks, alone if len(free_to_go) == len(remain) else None, rules)
     if chosen:
         names = tuple(each.name for each in chosen)
-        lost = sum(each.eviction_cost for each in chosen) / 1e6
+        lost = sum(each.loss for each in weighed if each.name in names)
         reason = f"it needs {size}, and {free} is free; {', '.join(names)} can go for {lost:.3g} s of expected reload"
-        return evolve(seen, kind="evict", reason=reason, victims=names)
+        return with_delay(evolve(seen, kind="evict", reason=reason, victims=names))
     paused = _paused_for(need, machine, loaded_models, kept, lacks, alone, rules)
     if loaded_models:
         blocked = f"it needs {size}, {free} is free, and unloading the idle models that may go would not free enough"
@@ -179,7 +179,7 @@ def _never(asked: Mapping[str, int], machine: Machine) -> str:
 
 
 def _candidate(seen: Weighed, machine: Machine) -> Candidate:
-    return Candidate(seen.name, machine.frees(seen.cost, seen.freeable), seen.rank, eviction_cost(seen.loss))
+    return Candidate(seen.name, machine.frees(seen.cost, seen.freeable), seen.rank, eviction_cost(seen.seconds))
 
 
 def _wait(seen: Decision, loaded_models: Sequence[LoadedModel], reason: str) -> Decision:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from ...units import format_bytes
+from ...units import Seconds, format_bytes, format_seconds
 from ..amounts import ZERO, Amounts
 from .inputs import Level
 
@@ -24,6 +24,7 @@ class Weighed:
     Attributes:
         loss: Expected seconds of reload if it is evicted.
         stays: Why it could not be chosen, or "".
+        delay: Seconds by which its memory comes back later because its conversations are saved first.
     """
 
     name: str
@@ -32,6 +33,12 @@ class Weighed:
     rank: int
     loss: float
     stays: str = ""
+    delay: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """What its eviction costs altogether: the expected reload, and the wait for its memory, which is certain."""
+        return self.loss + self.delay
 
     def __repr__(self) -> str:
         reason = f", stays: {self.stays}" if self.stays else ""
@@ -77,5 +84,24 @@ class Decision:
     level: Level = "normal"
     weighed: tuple[Weighed, ...] = ()
 
+    @property
+    def delay(self) -> float:
+        """Seconds by which the victims' memory is expected to come back later because their conversations are saved
+        first. They do that at the same time; one that is forced doesn't.
+        """
+        if self.force:
+            return 0.0
+        return max((each.delay for each in self.weighed if each.name in self.victims), default=0.0)
+
     def __repr__(self) -> str:
         return f"<Decision {self.kind}{' ' + self.model if self.model else ''}: {self.reason}>"
+
+
+def with_delay(decision: Decision) -> Decision:
+    """Return an eviction with what its reason doesn't say yet: that conversations are saved first, if that takes long
+    enough to notice.
+    """
+    if decision.delay < 0.05:
+        return decision
+    later = format_seconds(Seconds(round(decision.delay, 1)))
+    return evolve(decision, reason=f"{decision.reason}; conversations are saved first, which should take {later}")

@@ -79,7 +79,8 @@ def until(loaded: LoadedModel, machine: Machine, need: Need, rules: Rules) -> fl
 def weigh(loaded: LoadedModel, machine: Machine, rules: Rules, stays: str) -> Weighed:
     """A model as a decision shows it; `stays`: why it may not be chosen, or ""."""
     lost = loss(loaded, machine.now, rules)
-    return Weighed(loaded.name, loaded.cost, loaded.freeable, loaded.rank, lost, stays)
+    delay = 0.0 if machine.level == "critical" else loaded.save_seconds  # then nothing is saved
+    return Weighed(loaded.name, loaded.cost, loaded.freeable, loaded.rank, lost, stays, delay)
 
 
 def _fixed(loaded: LoadedModel) -> str:

@@ -158,6 +158,8 @@ class LoadedModel:
         reload_seconds: What loading it again takes, known or expected.
         refaults: How often, recently, it was wanted again soon after an eviction.
         grows: How much it may still grow; only shown to people, the policy does not use it.
+        save_seconds: How long its conversations take to be saved before it goes, as expected: that much later its
+            memory comes back. Nothing is saved at "critical".
         rivals: The models that were wanted at the same time (`rivals.Rivals`), and when that was last seen.
     """
 
@@ -181,6 +183,7 @@ class LoadedModel:
     rivals: Mapping[str, float] = Factory(dict)
     ttl_expired: bool = False
     grows: int = 0
+    save_seconds: float = 0.0
 
     @property
     def rank(self) -> int:

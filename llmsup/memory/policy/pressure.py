@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 from ...units import format_bytes
 from ..amounts import HOST, ZERO, Amounts, add_up
 from .cheapest import Candidate, cheapest
-from .decision import Decision, Left, Weighed
+from .decision import Decision, Left, Weighed, with_delay
 from .eligibility import stays, weigh
 from .eviction_cost import eviction_cost
 from .inputs import EXPIRED, RANKS, RULES, LoadedModel, Machine, Rules
@@ -118,7 +118,7 @@ def relieve(
             each.name,
             machine.frees(each.cost, each.freeable),
             each.rank * 2 + (each.name in at_work),
-            eviction_cost(each.loss),
+            eviction_cost(each.seconds),
         )
         for each in weighed
         if not each.stays
@@ -127,13 +127,14 @@ def relieve(
         return _busiest_last(seen, machine, loaded_models, short, rules)
     chosen = cheapest(may_go, shortfall, exact=rules.exact) or may_go
     gives = {each.name: each.freeable.within(short).total for each in weighed}
+    losses = {each.name: each.loss for each in weighed}
     victim = min(chosen, key=lambda each: (each.rank, each.eviction_cost, -gives[each.name], each.name))
     problem = f"the machine is short of {format_bytes(shortfall.total)} ({machine.level})"
     if grown:
         problem = f"all models together use {format_bytes(shortfall.total)} more than they may"
-    frees, lost = format_bytes(gives[victim.name]), f"{victim.eviction_cost / 1e6:.3g} s of expected reload"
+    frees, lost = format_bytes(gives[victim.name]), f"{losses[victim.name]:.3g} s of expected reload"
     reason = f"{problem}; {victim.name} frees {frees}, at the cost of {lost}"
-    return evolve(seen, kind="evict", reason=reason, victims=(victim.name,))
+    return with_delay(evolve(seen, kind="evict", reason=reason, victims=(victim.name,)))
 
 
 def _busiest_last(

@@ -41,7 +41,7 @@ from ...errors import (
     Unloading,
     UnsupportedEncoding,
 )
-from ..shapes import control, memory, models, prompts
+from ..shapes import control, memory, models, prompt_cache, prompts
 
 TEXT = "text/plain; charset=utf-8"
 EVENTS = "text/event-stream; charset=utf-8"
@@ -170,6 +170,19 @@ OPERATIONS = (
         errors=(ConfigError, SetupError, ShuttingDown),
     ),
     Operation("get", "/catalog", "configuration", "Which files are left out, and why", {200: control.Catalog}),
+    Operation(
+        "get", "/prompt-cache", "models", "The conversations that survive unloads", {200: prompt_cache.PromptCache}
+    ),
+    Operation(
+        "post",
+        "/prompt-cache/clear",
+        "models",
+        "Remove them, or those of one model",
+        {200: prompt_cache.Cleared},
+        body=(prompt_cache.Clear,),
+        body_wanted=False,
+        errors=(*BODY, ModelNotFound, ShuttingDown),
+    ),
     Operation("get", "/bridge", "configuration", "The bridge's last run and its next", {200: control.Bridge}),
     Operation(
         "post",

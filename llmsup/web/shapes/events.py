@@ -8,6 +8,7 @@ from ...fleet.model.states import Cause, State
 from ...memory.policy.decision import Kind
 from ...memory.policy.inputs import Level
 from .control import BridgeRun
+from .prompt_cache import Moved
 from .prompts import ComputedAgain
 
 
@@ -64,6 +65,10 @@ class BridgeEvent(Event, BridgeRun):
     """The bridge has run."""
 
 
+class PromptCacheEvent(Event, Moved):
+    """Something became of a model's conversations."""
+
+
 class PromptEvent(Event, ComputedAgain):
     """A prompt was computed again."""
 
@@ -76,6 +81,7 @@ EVENTS = {
     "unload": UnloadEvent,
     "decision": DecisionEvent,
     "pressure": PressureEvent,
+    "prompt_cache": PromptCacheEvent,
     "bridge": BridgeEvent,
     "prompt": PromptEvent,
 }

@@ -13,6 +13,7 @@ from ...memory.policy.decision import Kind
 from ...memory.policy.decision import Left as Word
 from ...memory.policy.inputs import Level
 from .models import RunningFacts
+from .prompt_cache import Kept
 
 
 class Loaded(TypedDict):
@@ -22,6 +23,8 @@ class Loaded(TypedDict):
         grows_bytes: What it may come to hold on top, for cached prompts.
         freeable_bytes: What would come back if it were unloaded.
         loss_seconds: What its going would cost: the expected seconds of its reload.
+        save_seconds: How long saving its conversations should take before it goes; its memory comes back that much
+            later. Nothing is saved under critical pressure.
         stays: Why it would not be unloaded now even if its memory were wanted; null: it would.
     """
 
@@ -34,6 +37,7 @@ class Loaded(TypedDict):
     pinned: bool
     in_flight: int
     loss_seconds: float | None
+    save_seconds: float
     idle_seconds: float | None
     stays: str | None
 
@@ -61,6 +65,7 @@ class Weighed(TypedDict):
     Attributes:
         rank: Its priority; the lowest goes first.
         loss_seconds: The expected seconds of its reload; null: beyond all bounds.
+        delay_seconds: By how much later its memory comes back because its conversations are saved first.
         stays: Why it could not be chosen; null: it could.
     """
 
@@ -69,6 +74,7 @@ class Weighed(TypedDict):
     freeable_bytes: int
     rank: int
     loss_seconds: float | None
+    delay_seconds: float
     stays: str | None
 
 
@@ -82,6 +88,7 @@ class Decision(TypedDict):
         reason: For people, with the numbers.
         left: With "leave": why, in a word.
         victims: Who goes, the least important first.
+        delay_seconds: By how much later their memory is expected to come back because conversations are saved first.
         paused: With "wait": whose later requests wait until this load has had its turn.
         holders: With "wait": who has the memory.
         room_bytes: What was free under the ceiling; negative if more is promised than there is.
@@ -94,6 +101,7 @@ class Decision(TypedDict):
     left: Word | None
     bytes: int
     victims: list[str]
+    delay_seconds: float
     paused: list[str]
     holders: list[str]
     level: Level
@@ -230,4 +238,5 @@ class ModelMemory(RunningFacts):
     pressure: PressureNow
     failure: str | None
     context: Context
+    prompt_cache: Kept
     history: list[HistoryEntry]

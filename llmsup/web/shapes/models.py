@@ -8,6 +8,7 @@ from ...catalog.described import ModelKind
 from ...catalog.found import Source as Origin
 from ...config.schema import Priority
 from ...memory.cost.cost import Source
+from .prompt_cache import Able
 
 RunningState = Literal["starting", "ready", "draining", "stopping"]
 
@@ -69,6 +70,7 @@ class Facts(TypedDict):
         needs_bytes: What it counts for when it is loaded.
         grows_bytes: What it may come to hold on top of that, for cached prompts.
         fits: Whether it can be loaded on this machine at all.
+        prompt_cache: Whether its conversations survive an unload.
         source: Where it was found; null: it has a command and no file.
         without_projector: Why it runs without its projector.
         ollama_only: Why only Ollama's own engine can run it.
@@ -87,6 +89,7 @@ class Facts(TypedDict):
     needs_source: Source | None
     grows_bytes: int | None
     fits: bool | None
+    prompt_cache: Able
     source: Origin | None
     without_projector: str | None
     ollama_only: str | None

@@ -1,0 +1,1 @@
+"""Conversations that survive an unload: what engines have computed of them, saved and given back."""

@@ -1,0 +1,7 @@
+"""Fixtures of the saved conversations' tests."""
+
+from __future__ import annotations
+
+from prompt_bench import bench, spec
+
+__all__ = ["bench", "spec"]
