@@ -32,7 +32,7 @@ IDLE, WHILE_IDLE, IDLE_SAVE = 30.0, 10.0, 2.0
 DISK, WRITES, IDLE_SHARE = 20 * GiB, 64 * GiB, 0.5
 """Bytes that are kept, bytes that are written in a day (no trace is longer), and the share of those while idle."""
 
-SLOWEST = 200e6
+SLOWEST = 1e9
 """Bytes a second at which a disk is expected to write before it has been seen to."""
 
 

@@ -12,8 +12,14 @@ HEADROOM = Bytes(1024**3)
 IDLE_SHARE = 0.5
 """How much of a day's writes may be spent on conversations that nobody is about to end."""
 
-SLOWEST = 200e6
-"""Bytes a second that an engine is expected to write before any was measured."""
+FIRST_GUESS = 1e9
+"""Bytes a second that an engine is expected to write before any was measured: less than the disk of any Mac since 2016
+does, so that a long conversation (32,000 tokens of an 8B model are 4 GiB) is tried. Where it is too much, the save is
+given up at its deadline, and then the rate is known better.
+"""
+
+SLOWEST = 50e6
+"""Bytes a second that any disk is taken to write: what gave up may have waited for something else than the disk."""
 
 
 def over_budget(store: Store, spec: PromptCacheSpec, size: int, *, idle: bool) -> str:
@@ -46,12 +52,17 @@ class Rate:
     """How fast engines write, in bytes a second: the last time counts half."""
 
     def __init__(self) -> None:
-        self._rate = SLOWEST
+        self._rate = FIRST_GUESS
 
     def saw(self, size: int, seconds: float) -> None:
         """Note a file. Small ones say nothing."""
         if size > 1024**2 and seconds > 0:
             self._rate = (self._rate + size / seconds) / 2
+
+    def gave_up(self, size: int, seconds: float) -> None:
+        """Note what was not written in that time: none as large is tried again in it, if `SLOWEST` is too slow."""
+        if seconds >= 1:  # else somebody else was in a hurry
+            self._rate = max(SLOWEST, min(self._rate, size / seconds / 2))
 
     def seconds(self, size: int) -> float:
         """How long a file of that size will take."""

@@ -115,6 +115,9 @@ class Saving:
             cache.seal_soon(saved, replaced, tended.count)
             seconds = round(trio.current_time() - began, 3)
             tended.tell("saved", tokens=tokens, bytes=size, seconds=seconds)
+        except trio.Cancelled:
+            cache.rate.gave_up(expected, trio.current_time() - began)
+            raise
         except NotSupported as error:  # a slot with an image in it
             self._marks[slot.id] = (slot.task, slot.tokens)
             log.info("%s: a conversation can't be saved: %s", self._model, error.message)

@@ -93,10 +93,10 @@ def test_a_model_whose_conversations_can_not_be_saved_computes_them_again() -> N
 
 def test_a_short_conversation_is_not_saved_and_neither_is_one_that_would_take_too_long() -> None:
     """By what the disk has been seen to write, which is little at first."""
-    shelf, long = Shelf(rate=1e9), int(SLOWEST * 5 / (MB // 10))
+    shelf, long = Shelf(rate=5e9), int(SLOWEST * 5 / (MB // 10))
     assert shelf.save(model(), {"c": Held(1, 511)}) == shelf.save(model(), {"c": Held(1, long + 1)}) == 0.0
     assert shelf.save(model(), {"c": Held(1, long)}) == 1.0
-    assert shelf.expects == (SLOWEST + 1e9) / 2
+    assert shelf.expects == (SLOWEST + 5e9) / 2
     assert shelf.save(model(), {"c": Held(1, long + 1)}) == pytest.approx(1.0, rel=0.01)
 
 
