@@ -42,15 +42,20 @@ async def measure(kept: Way, anew: Way, sizes: Sequence[int], rounds: int) -> li
 
 
 async def conversation(kept: Way, anew: Way, size: int, rounds: int) -> Measured:
-    """A first turn; then the next one, in all three ways. Asking the first again takes it back, at little cost."""
+    """A first turn; then the next one, in all three ways.
+
+    Asking the first again takes the next one back at little cost. That is done before each, so that all go on from the
+    same state: one that was computed in other pieces rounds differently, which may change a word.
+    """
     measured = Measured(size)
     first = [{"role": "user", "content": await text(kept, size)}]
     answer = await ask(kept, first)
     following = [*first, said("assistant", answer.text), said("user", "Which of them is the oldest?")]
     for _ in range(rounds):
-        measured.never.append(await ask(kept, following))
         await ask(kept, first)
+        measured.never.append(await ask(kept, following))
     for _ in range(rounds):
+        await ask(kept, first)
         await saved(kept, measured)
         for way, turns, loads in (
             (kept, measured.restored, measured.loads),
@@ -59,7 +64,6 @@ async def conversation(kept: Way, anew: Way, size: int, rounds: int) -> Measured
             turns.append(await ask(way, following))
             loads.append((await get(way, "/running"))[0]["load_seconds"])
             say(f"{turns[-1].prompt} tokens: first word after {turns[-1].first:.2f} s")
-        await ask(kept, first)
         await unload(anew)
     await unload(kept)
     await get(kept, "/prompt-cache/clear", {})

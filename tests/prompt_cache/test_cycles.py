@@ -17,7 +17,9 @@ BUDGET = 6000
 
 
 @pytest.mark.parametrize("spec", [{"min_tokens": 20, "disk": BUDGET}])
-@pytest.mark.parametrize("seed", range(1000 // CYCLES))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 1000 // CYCLES))]
+)
 async def test_random_cycles(bench: Bench, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what an engine has is never what another model's computed."""
     monkeypatch.setattr(os, "fsync", lambda _: None)  # no power fails here, and a disk takes longer than all the rest
