@@ -48,8 +48,9 @@ def fake(*switches: object, **table: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def own_server(folder: Path, *, program: Sequence[str] = ("-m", "llmsup"), **config: Any) -> Iterator[OwnServer]:
-    """Serve what the config's tables say, until the block is left. `program`: what Python runs as llmsup."""
+def own_server(folder: Path, **config: Any) -> Iterator[OwnServer]:
+    """Serve what the config's tables say, until the block is left. `program`: what Python is told to run as llmsup."""
+    program: Sequence[str] = config.pop("program", ("-m", "llmsup"))
     log, file = folder / "stderr", folder / "llmsup.toml"
     server = {"listen": "127.0.0.1:0", "api_keys": [KEY], "state_dir": str(folder / "state"), "shutdown_grace": "1s"}
     server.update(config.pop("server", {}))
