@@ -99,7 +99,7 @@ def llmsup(directory: Path, config: dict[str, Any]) -> Iterator[Way]:
     env = {**os.environ, "HOME": str(home), "PYTHONPATH": str(ROOT)}
     argv = [sys.executable, "-m", "llmsup", "serve", "--config", str(file), "--listen", f"{LOOPBACK}:0"]
     with process(argv, log, env) as child:
-        port = int(line_in(log, r"listening on \S+:(\d+)", child)[1])
+        port = int(line_in(log, r"listening on \S+:(\d+)", child, patience=300)[1])
         yield Way("llmsup", TcpAddress(LOOPBACK, port), child.pid)
 
 

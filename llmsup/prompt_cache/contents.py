@@ -18,8 +18,12 @@ def written(path: Path, tokens: int, size: int) -> Tokens[int] | None:
         NotAsSaved: It isn't what the engine told.
         OSError: It can't be read.
     """
-    if path.stat().st_size != size:
-        raise NotAsSaved(f"it has {path.stat().st_size} bytes, not the {size} that its engine tells")
+    try:
+        there = path.stat().st_size
+    except FileNotFoundError:  # it runs in a container, say
+        raise NotAsSaved("its engine doesn't write where llmsup can see it") from None
+    if there != size:
+        raise NotAsSaved(f"it has {there} bytes, not the {size} that its engine tells")
     content = tokens_of(path)
     if content is not None and len(content) != tokens:
         raise NotAsSaved(f"it has {len(content)} tokens, not the {tokens} that its engine tells")

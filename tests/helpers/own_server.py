@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,15 +49,14 @@ def fake(*switches: object, **table: Any) -> dict[str, Any]:
 
 @contextmanager
 def own_server(folder: Path, **config: Any) -> Iterator[OwnServer]:
-    """Serve what the config's tables say, until the block is left."""
+    """Serve what the config's tables say, until the block is left. `program`: what Python is told to run as llmsup."""
+    program: Sequence[str] = config.pop("program", ("-m", "llmsup"))
     log, file = folder / "stderr", folder / "llmsup.toml"
     server = {"listen": "127.0.0.1:0", "api_keys": [KEY], "state_dir": str(folder / "state"), "shutdown_grace": "1s"}
     server.update(config.pop("server", {}))
     file.write_text(tomli_w.dumps({"server": server, "bridge": {"every": "never"}, "catalog": {"roots": []}, **config}))
     with log.open("wb") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "llmsup", "serve", "--config", str(file)], stderr=stderr, cwd=ROOT
-        )
+        process = subprocess.Popen([sys.executable, *program, "serve", "--config", str(file)], stderr=stderr, cwd=ROOT)
     try:
         deadline = time.monotonic() + PATIENCE
         while not (found := re.search(r"listening on [^:\s]+:(\d+)", log.read_text())):

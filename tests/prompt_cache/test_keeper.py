@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 import pytest
@@ -375,35 +374,3 @@ async def test_switched_off_while_it_runs(bench: Bench) -> None:
     answer(made, NEXT, SAID)
     await bench.end(made)
     assert bench.files() == set()
-
-
-@pytest.mark.parametrize("spec", [{"min_tokens": 20, "disk": 6000}])
-@pytest.mark.parametrize("seed", range(2))
-async def test_hundreds_of_random_cycles(bench: Bench, seed: int) -> None:
-    """After each: no file without an owner, the budget kept; and what an engine has is never what another computed."""
-    luck = random.Random(seed)  # noqa: S311
-    talks = {model: [words(7 + model * 10 + talk, 30) for talk in range(3)] for model in range(3)}
-    for _ in range(110):
-        model = luck.randrange(3)
-        argv, build = ("/bin/false", f"--{model}"), luck.choice("a" * 15 + "b")
-        made = await loaded(bench, model=f"m{model}", slots=luck.randrange(1, 4), argv=argv, build=build)
-        for held in filter(None, made[1].held):
-            assert held[:30] in [talk[:30] for talk in talks[model]], "restored from another model"
-        for _ in range(luck.randrange(4)):
-            talk = luck.choice(talks[model])
-            talk += words(luck.randrange(10**6), luck.randrange(1, 12))
-            answer(made, talk, [])
-            if luck.random() < 0.3:
-                await made[0].save(trio.current_time() + 5, idle=True)
-            if luck.random() < 0.1:
-                made[1].fails = EngineBadAnswer("nonsense")
-        if luck.random() < 0.8:  # else it crashes
-            await made[0].save(trio.current_time() + 5)
-        bench.cache.store.leave(made[1].room)
-        await bench.cache.sealed(f"m{model}")
-        owned = {f"{saved}.{end}" for saved in bench.cache.store.entries for end in ("data", "sum", "json")}
-        assert bench.files() == owned
-        assert bench.cache.store.bytes <= 6000
-        assert not list((bench.cache.store.directory / "engines").iterdir())
-    assert bench.cache.store.written > 6000
-    assert sum(tally.hits for tally in bench.cache.tallies.values()) > 10
