@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import trio
 
@@ -27,6 +28,8 @@ from .engines.llama_server.kind import installed
 from .engines.missing import without_engine
 from .engines.registry import Kinds
 from .engines.selector import EngineSelector
+from .fleet.config_file import ConfigFile
+from .fleet.config_watch import ConfigWatch
 from .fleet.engine.starter import Starter
 from .fleet.fleet import Fleet
 from .fleet.memory.costs import MeasuredCosts
@@ -74,6 +77,7 @@ class Tree(Watched):
         sockets: Listening already, so that a port in use is found out before anything starts.
         book: Gets the engines' lines; the caller may write its own log there too.
         reread: Reads the config again; None if it can't change.
+        config_file: The file that it reads, which is watched; None if there is none.
         token: A key that is always valid, for the commands of the user we run as; "" for none.
         stalled: Seconds after which a client that reads nothing is cut off.
         kinds: The kinds of engine that models may run on.
@@ -88,6 +92,7 @@ class Tree(Watched):
         *,
         book: LogBook | None = None,
         reread: Callable[[], Config] | None = None,
+        config_file: Path | None = None,
         token: str = "",
         stalled: Seconds = STALLED,
         kinds: Kinds = KINDS,
@@ -98,6 +103,7 @@ class Tree(Watched):
         self.config = LiveConfig(config)
         self.sockets = sockets
         self.reread = reread or (lambda: config)
+        self.config_file = config_file
         self.reconciler: Reconciler | None = None
         self.book = book or LogBook(5000)
         self.token = token
@@ -153,11 +159,12 @@ class Tree(Watched):
             self.config,
             fleet,
             Library(state_dir / HEADERS),
-            reread=self.reread,
+            ConfigFile(self.config, self.reread, events, self.config_file),
             engines=self.kinds,
             without_engine=partial(without_engine, selector),
         )
         gateway.rescan = reconciler.rescan
+        config_watch = ConfigWatch(self.config, reconciler.file, reconciler.reload_changed)
         bridge = BridgeScheduler(self.config, orphans, rescan=reconciler.rescan, announce=events.write)
         app = build_app(gateway, fleet, reconciler, governor, bridge)
         roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout(), self.routes)
@@ -176,6 +183,7 @@ class Tree(Watched):
             async with trio.open_nursery() as models:
                 await models.start(fleet.run)
                 await models.start(reconciler.run)
+                await models.start(config_watch.run)
                 with trio.move_on_after(FIRST_LOOK):  # so that early requests find the models, if that is quick
                     await reconciler.until(lambda: reconciler.usable)
                 async with trio.open_nursery() as edge:

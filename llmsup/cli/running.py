@@ -57,6 +57,7 @@ def run(
     announce: Callable[[str, Fleet], None],
     reread: Callable[[], Config] | None = None,
     source: Path | None = None,
+    watched: Path | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, or until the terminal is closed (see `signals`).
 
@@ -70,6 +71,7 @@ def run(
         announce: Called with the server's URL and its models once requests are answered.
         reread: Reads the config again, for a reload; None: there is none to read, and a reload is refused.
         source: The config's file, by which the commands tell this server from others.
+        watched: The file that `reread` reads, or will once it is there, and whose changes are applied; None: none.
 
     Raises:
         Error: The server can't run as configured.
@@ -93,7 +95,7 @@ def run(
             most,
         )
     token = new_token()
-    tree = Tree(config, sockets, book=book, reread=read, token=token)
+    tree = Tree(config, sockets, book=book, reread=read, config_file=watched, token=token)
     manager = Notifier.take()
     leaving = contextlib.ExitStack()
 

@@ -49,6 +49,7 @@ class Server:
     log_format: Literal["text", "json"] = "text"
     fast: bool = True
     prompt_chains: bool = True
+    watch_config: bool = True
 
 
 @frozen(kw_only=True)

@@ -32,6 +32,8 @@ from .shapes import control as shapes
 from .shapes.models import ModelEntry, ModelList, RunningInEnvelope
 from .status import model_entry, running_entry
 
+UNAPPLIED = "the config's file has changed, and what it says can't be applied: `llmsup check` tells why"
+
 
 def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprint:
     """Return the routes of the control API."""
@@ -54,10 +56,16 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
     async def health() -> Response:
         if fleet.closing:
             return as_json(shapes.Health(status="shutting down"), 503)
-        # This needs no key, so it names neither models nor programs.
-        count, of = len(fleet.without_engine), len(fleet.models)
-        problem = f"{count} of {of} models can't be started, as there is no engine for them: `llmsup ls` tells more"
-        return as_json(shapes.Health(status="ok", problems=[problem]) if count else shapes.Health(status="ok"))
+        # This needs no key, so it names neither models, programs nor files.
+        problems: list[str] = []
+        if count := len(fleet.without_engine):
+            of = len(fleet.models)
+            problems.append(
+                f"{count} of {of} models can't be started, as there is no engine for them: `llmsup ls` tells more"
+            )
+        if reconciler.file.problem is not None:
+            problems.append(UNAPPLIED)
+        return as_json(shapes.Health(status="ok", problems=problems) if problems else shapes.Health(status="ok"))
 
     @routes.get("/running")
     async def running() -> Response:
@@ -78,6 +86,18 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
             "restart_needed": list(done.restart),
         }
         return as_json(answer)
+
+    @routes.get("/reload-config")
+    async def config_state() -> Response:
+        file = reconciler.file
+        state: shapes.ConfigState = {
+            "file": str(file.path) if file.path else None,
+            "watched": file.watched,
+            "since": round(file.since, 3),
+            "problem": str(file.problem) if file.problem else None,
+            "mistakes": list(file.mistakes),
+        }
+        return as_json(state)
 
     @routes.get("/catalog")
     async def catalog() -> Response:

@@ -169,6 +169,13 @@ OPERATIONS = (
         {200: control.Reloaded},
         errors=(ConfigError, SetupError, ShuttingDown),
     ),
+    Operation(
+        "get",
+        "/reload-config",
+        "configuration",
+        "Whether what the config's file says is in force",
+        {200: control.ConfigState},
+    ),
     Operation("get", "/catalog", "configuration", "Which files are left out, and why", {200: control.Catalog}),
     Operation("get", "/bridge", "configuration", "The bridge's last run and its next", {200: control.Bridge}),
     Operation(

@@ -64,6 +64,14 @@ class BridgeEvent(Event, BridgeRun):
     """The bridge has run."""
 
 
+class ConfigEvent(Event):
+    """The config's file was read again. If it is not applied, `reason` says why, and nothing was changed."""
+
+    applied: bool
+    reason: str
+    mistakes: list[str]
+
+
 class PromptEvent(Event, ComputedAgain):
     """A prompt was computed again."""
 
@@ -77,6 +85,7 @@ EVENTS = {
     "decision": DecisionEvent,
     "pressure": PressureEvent,
     "bridge": BridgeEvent,
+    "config": ConfigEvent,
     "prompt": PromptEvent,
 }
 """What follows `event:`, and the shape of what follows `data:`."""
