@@ -34,7 +34,9 @@ from .fleet.engine.starter import Starter
 from .fleet.fleet import Fleet
 from .fleet.memory.costs import MeasuredCosts
 from .fleet.memory.governor import Governor
+from .fleet.pausing import Pausing
 from .fleet.reconciler import Reconciler
+from .fleet.yielding import Yielding
 from .gateway.access import RequestGuard
 from .gateway.gateway import Gateway
 from .gateway.hosts import is_loopback
@@ -166,7 +168,8 @@ class Tree(Watched):
         gateway.rescan = reconciler.rescan
         config_watch = ConfigWatch(self.config, reconciler.file, reconciler.reload_changed)
         bridge = BridgeScheduler(self.config, orphans, rescan=reconciler.rescan, announce=events.write)
-        app = build_app(gateway, fleet, reconciler, governor, bridge)
+        pausing = Pausing(fleet)
+        app = build_app(gateway, fleet, reconciler, governor, bridge, pausing)
         roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout(), self.routes)
         server = self.config.now.server
         web = WebServer(roads, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
@@ -182,6 +185,8 @@ class Tree(Watched):
                 infra.start_soon(watch.learn_working_set, command)
             async with trio.open_nursery() as models:
                 await models.start(fleet.run)
+                await models.start(pausing.run)
+                await models.start(Yielding(self.config, pausing).run)
                 await models.start(reconciler.run)
                 await models.start(config_watch.run)
                 with trio.move_on_after(FIRST_LOOK):  # so that early requests find the models, if that is quick

@@ -30,6 +30,8 @@ COMMANDS = {
     "why": "Show why a model is loaded, waiting, or unloaded.",
     "load": "Load a model now, before a request asks for it.",
     "unload": "Unload a model, or all of them.",
+    "pause": "Unload everything and refuse requests for a while.",
+    "resume": "Serve requests again after a pause.",
     "reload": "Apply the current config and look for new models.",
     "key": "Make, list and remove API keys with names.",
     "usage": "Show what each key has used since the server started.",

@@ -135,6 +135,7 @@ class Memory:
     probe: tuple[str, ...] | Literal["auto"] = "auto"
     min_residency: Seconds | Literal["auto"] = "auto"
     evict_busy: Literal["never", "critical"] = "never"
+    yield_to: tuple[str, ...] = field(default=(), validator=checks.names)  # programs, by name; globs
 
 
 @frozen(kw_only=True)

@@ -19,6 +19,7 @@ from ..bridge.scheduler import BridgeScheduler
 from ..errors import BadRequest, Error, MethodNotAllowed, NotFound
 from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
+from ..fleet.pausing import Pausing
 from ..fleet.reconciler import Reconciler
 from ..gateway.access import is_preflight
 from ..gateway.api.anthropic import ANTHROPIC
@@ -39,6 +40,7 @@ from .logs import logs
 from .memory import memory
 from .metrics import metrics
 from .openapi.route import openapi
+from .pause import pause
 from .prompts import prompts
 from .usage import usage
 
@@ -87,7 +89,12 @@ def current() -> LeasingRequest:
 
 
 def build_app(
-    gateway: Gateway, fleet: Fleet, reconciler: Reconciler, governor: Governor, scheduler: BridgeScheduler
+    gateway: Gateway,
+    fleet: Fleet,
+    reconciler: Reconciler,
+    governor: Governor,
+    scheduler: BridgeScheduler,
+    pausing: Pausing,
 ) -> App:
     """Assemble the app."""
     app = App("llmsup", static_folder=None)
@@ -108,6 +115,7 @@ def build_app(
         logs(fleet),
         events(fleet),
         bridge(scheduler),
+        pause(fleet, pausing),
         openapi(FOR_ALL_KEYS),
     ):
         app.register_blueprint(routes)

@@ -28,10 +28,12 @@ from .leasing import LeasingRequest
 from .llama_server_events import follow
 from .llama_server_list import as_ollama_lists
 from .llama_swap import BY_HAND
+from .pause import pause_as_json
 from .shapes import control as shapes
 from .shapes.models import ModelEntry, ModelList, RunningInEnvelope
 from .status import model_entry, running_entry
 
+PAUSED = "llmsup is paused, and refuses requests for models: `llmsup resume` ends that"
 UNAPPLIED = "the config's file has changed, and what it says can't be applied: `llmsup check` tells why"
 
 
@@ -63,6 +65,8 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
             problems.append(
                 f"{count} of {of} models can't be started, as there is no engine for them: `llmsup ls` tells more"
             )
+        if fleet.paused is not None:
+            problems.append(PAUSED)
         if reconciler.file.problem is not None:
             problems.append(UNAPPLIED)
         return as_json(shapes.Health(status="ok", problems=problems) if problems else shapes.Health(status="ok"))
@@ -70,7 +74,9 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
     @routes.get("/running")
     async def running() -> Response:
         entries = [running_entry(model, governor.footprint(model)) for model in governor.dearest_first(fleet.running())]
-        return as_json(RunningInEnvelope(running=entries) if request.args.get("format") == "llama-swap" else entries)
+        if request.args.get("format") != "llama-swap":
+            return as_json(entries)
+        return as_json(RunningInEnvelope(running=entries, paused=pause_as_json(fleet.paused)))
 
     @routes.post("/reload-config")
     async def reload_config() -> Response:

@@ -18,6 +18,7 @@ from ..memory.policy.eviction_cost import loss
 from ..memory.policy.inputs import LoadedModel, Machine
 from ..units import Seconds
 from .answers import as_json
+from .pause import pause_as_json
 from .shapes import memory as shapes
 from .status import finite, rounded, running_entry, state_and_reason, wall
 
@@ -41,6 +42,7 @@ def memory(fleet: Fleet, governor: Governor) -> Blueprint:
             "shortfall_bytes": pressure.shortfall,
             "nothing_unloaded": _left(governor),
             "problem": governor.problem or None,
+            "paused": pause_as_json(fleet.paused),
             "readings": governor.reading,
             "models": [_loaded(each, governor) for each in loaded_models],
             "waiting": [

@@ -72,6 +72,14 @@ class ConfigEvent(Event):
     mistakes: list[str]
 
 
+class PauseEvent(Event):
+    """llmsup was paused, or resumed; `until`: when the pause ends by itself, null: when it is ended."""
+
+    paused: bool
+    reason: str
+    until: float | None
+
+
 class PromptEvent(Event, ComputedAgain):
     """A prompt was computed again."""
 
@@ -86,6 +94,7 @@ EVENTS = {
     "pressure": PressureEvent,
     "bridge": BridgeEvent,
     "config": ConfigEvent,
+    "pause": PauseEvent,
     "prompt": PromptEvent,
 }
 """What follows `event:`, and the shape of what follows `data:`."""

@@ -8,6 +8,7 @@ from ...catalog.described import ModelKind
 from ...catalog.found import Source as Origin
 from ...config.schema import Priority
 from ...memory.cost.cost import Source
+from .pause import Pause
 
 RunningState = Literal["starting", "ready", "draining", "stopping"]
 
@@ -214,6 +215,7 @@ class RunningEntry(RunningFacts):
 
 
 class RunningInEnvelope(TypedDict):
-    """`/running` as llama-swap has it."""
+    """`/running` as llama-swap has it; `paused` is ours: why no model is served now, null if they are."""
 
     running: list[RunningEntry]
+    paused: Pause | None
