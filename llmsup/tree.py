@@ -45,6 +45,7 @@ from .memory.cost.store import FootprintStore
 from .memory.machine.linux import Linux
 from .memory.machine.monitor import MemoryMonitor
 from .memory.machine.sampler import Sampler
+from .process.awake import KeepAwake
 from .process.inheritance import Inheritance
 from .process.leftovers import Leftovers
 from .process.logbook import LogBook
@@ -169,6 +170,12 @@ class Tree(Watched):
         config_watch = ConfigWatch(self.config, reconciler.file, reconciler.reload_changed)
         bridge = BridgeScheduler(self.config, orphans, rescan=reconciler.rescan, announce=events.write)
         pausing = Pausing(fleet)
+        awake = KeepAwake(
+            orphans,
+            wanted=lambda: self.config.now.server.keep_awake,
+            busy=lambda: fleet.at_work,
+            announced=(self.config, gateway.activity, events),
+        )
         app = build_app(gateway, fleet, reconciler, governor, bridge, pausing)
         roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout(), self.routes)
         server = self.config.now.server
@@ -181,6 +188,7 @@ class Tree(Watched):
             await infra.start(costs.run)
             await infra.start(governor.run)
             await infra.start(bridge.run)
+            await infra.start(awake.run)
             if sys.platform == "darwin" and (command := installed(selector)):
                 infra.start_soon(watch.learn_working_set, command)
             async with trio.open_nursery() as models:

@@ -16,6 +16,7 @@ from hypothesis import settings
 
 from llmsup.fleet.model.model import Model
 from llmsup.fleet.model.states import State
+from llmsup.process import awake
 
 # How long an example takes says something about the machine and its neighbours, not about the code.
 settings.register_profile("llmsup", deadline=None)
@@ -53,6 +54,12 @@ def reasons(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(Model, "become", checked)
     yield
     assert not without
+
+
+@pytest.fixture(autouse=True)
+def may_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the machine stays awake is none of most tests' business: it would be one more process for each."""
+    monkeypatch.setattr(awake, "commands", lambda _platform, _pid: ())
 
 
 @pytest.fixture(scope="session", autouse=True)

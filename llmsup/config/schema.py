@@ -50,6 +50,7 @@ class Server:
     fast: bool = True
     prompt_chains: bool = True
     watch_config: bool = True
+    keep_awake: bool = True
 
 
 @frozen(kw_only=True)

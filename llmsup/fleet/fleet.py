@@ -22,6 +22,7 @@ from .model.model import Model
 from .model.permission import Admission
 from .model.redefinition import redefine
 from .model.run import Start
+from .model.states import State
 from .named import NamedBackends
 from .pause import Pause
 from .queue_share import check_queue
@@ -255,6 +256,11 @@ class Fleet(NamedBackends):
     def running(self) -> list[Model]:
         """The models that have an engine or are getting one, in no particular order."""
         return [model for model in self._all() if model.run is not None]
+
+    @property
+    def at_work(self) -> bool:
+        """Whether any model is being loaded, or has a request, in flight or waiting."""
+        return any(model.queue.busy or model.state is State.STARTING for model in self.running())
 
     def _all(self) -> list[Model]:
         """The models, including the departing ones."""
