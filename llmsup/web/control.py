@@ -58,17 +58,7 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
     async def health() -> Response:
         if fleet.closing:
             return as_json(shapes.Health(status="shutting down"), 503)
-        # This needs no key, so it names neither models, programs nor files.
-        problems: list[str] = []
-        if count := len(fleet.without_engine):
-            of = len(fleet.models)
-            problems.append(
-                f"{count} of {of} models can't be started, as there is no engine for them: `llmsup ls` tells more"
-            )
-        if fleet.paused is not None:
-            problems.append(PAUSED)
-        if reconciler.file.problem is not None:
-            problems.append(UNAPPLIED)
+        problems = _problems(fleet, reconciler)
         return as_json(shapes.Health(status="ok", problems=problems) if problems else shapes.Health(status="ok"))
 
     @routes.get("/running")
@@ -76,7 +66,10 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
         entries = [running_entry(model, governor.footprint(model)) for model in governor.dearest_first(fleet.running())]
         if request.args.get("format") != "llama-swap":
             return as_json(entries)
-        return as_json(RunningInEnvelope(running=entries, paused=pause_as_json(fleet.paused)))
+        envelope = RunningInEnvelope(running=entries)
+        if (paused := pause_as_json(fleet.paused)) is not None:
+            envelope["paused"] = paused
+        return as_json(envelope)
 
     @routes.post("/reload-config")
     async def reload_config() -> Response:
@@ -118,6 +111,21 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
         return as_json(answer)
 
     return routes
+
+
+def _problems(fleet: Fleet, reconciler: Reconciler) -> list[str]:
+    """What keeps models from being served. It is told without a key, so it names neither models, programs nor files."""
+    problems: list[str] = []
+    if count := len(fleet.without_engine):
+        of = len(fleet.models)
+        problems.append(
+            f"{count} of {of} models can't be started, as there is no engine for them: `llmsup ls` tells more"
+        )
+    if fleet.paused is not None:
+        problems.append(PAUSED)
+    if reconciler.file.problem is not None:
+        problems.append(UNAPPLIED)
+    return problems
 
 
 def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprint:

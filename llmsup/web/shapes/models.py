@@ -215,7 +215,7 @@ class RunningEntry(RunningFacts):
 
 
 class RunningInEnvelope(TypedDict):
-    """`/running` as llama-swap has it; `paused` is ours: why no model is served now, null if they are."""
+    """`/running` as llama-swap has it; `paused` is ours, and only there while no model is served: why that is."""
 
     running: list[RunningEntry]
-    paused: Pause | None
+    paused: NotRequired[Pause]
