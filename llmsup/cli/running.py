@@ -84,7 +84,8 @@ def run(
         if reread is None:
             raise SetupError("This server reads no config: `llmsup demo` serves what it brings.", hint=RELOADS)
         new = reread()
-        _warn_if_open(new, sockets)
+        if tree.config.now.wants_key:  # else that was said before
+            _warn_if_open(new, sockets)
         return new
 
     files = descriptors.raise_limit()

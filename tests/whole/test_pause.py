@@ -39,8 +39,8 @@ async def test_all_are_unloaded_and_requests_are_told_why() -> None:
         done = as_described("/pause", await client.post("/pause"), "post")
         assert (done["models"], done["paused"]["until"]) == (["m"], None)
         assert not served.fleet.running()
-        for path, body in (("/v1/chat/completions", {"messages": []}), ("/models/load", {}), ("/api/chat", {})):
-            refused = await client.post(path, model="n", **body)
+        for path in ("/v1/chat/completions", "/models/load", "/api/chat"):
+            refused = await client.post(path, model="n", messages=[])
             assert (refused.status, refused.headers["retry-after"]) == (503, "60"), path
             assert b"llmsup is paused" in refused.body
             assert b"`llmsup resume` ends that" in refused.body
