@@ -8,6 +8,7 @@ what is left of a `<` may not import what is right of it. `tests/test_rooms.py` 
     process/     watched value · restart budget · orphan guard · child process and its kin · what it inherits · log book
                  leftovers of one that was killed · server file: where a running server is
                  programs that are run for what they print · files that are written whole or not at all
+                 which programs run on the machine · what keeps it awake
     config/      schema (frozen attrs), load (tomllib + cattrs, strict, every mistake at once), the live cell
     catalog/     which models there are: GGUF headers, LM Studio's folders, Ollama's store, names
                  gguf < ollama.compat < found < gguf.header_cache < name_parts < ollama < the rest
@@ -19,6 +20,7 @@ what is left of a `<` may not import what is right of it. `tests/test_rooms.py` 
     prompt_cache/  conversations that survive an unload: fingerprints, the store, what an engine's slots say
     fleet/       a model's states, queue and runs · the governor: admission and eviction · names to models · reconciler
                  backend < engine < model < memory < the rest
+                 the config's file, and its watch · pauses, and for which programs
     bridge/      Ollama → LM Studio links, or the user's own program for it: when, and one at a time
     gateway/     request → model → engine: find the body's model, edit the body, relay bytes
     web/         the front, straight into the gateway; all else on Hypercorn: the Quart-trio app, control, errors
@@ -29,8 +31,8 @@ One process, one trio nursery tree:
 
     llmsup serve
     main: signals
-    └─ infra    the orphan guard · memory monitor and governor · the bridge   started first, stopped last
-       └─ fleet   the reconciler; one supervisor per model, started on first use
+    └─ infra    the orphan guard · memory monitor and governor · the bridge · awake   started first, stopped last
+       └─ fleet   the reconciler, the config's watch, pauses; one supervisor per model, started on first use
           │         └─ run: the engine's process group, its log pump, its health probe, the idle timer
           └─ edge   the front, and Hypercorn with the Quart-trio app   started last, stopped first; drains
 """

@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import trio
 
@@ -27,11 +28,15 @@ from .engines.llama_server.kind import installed
 from .engines.missing import without_engine
 from .engines.registry import Kinds
 from .engines.selector import EngineSelector
+from .fleet.config_file import ConfigFile
+from .fleet.config_watch import ConfigWatch
 from .fleet.engine.starter import Starter
 from .fleet.fleet import Fleet
 from .fleet.memory.costs import MeasuredCosts
 from .fleet.memory.governor import Governor
+from .fleet.pausing import Pausing
 from .fleet.reconciler import Reconciler
+from .fleet.yielding import Yielding
 from .gateway.access import RequestGuard
 from .gateway.gateway import Gateway
 from .gateway.hosts import is_loopback
@@ -40,6 +45,7 @@ from .memory.cost.store import FootprintStore
 from .memory.machine.linux import Linux
 from .memory.machine.monitor import MemoryMonitor
 from .memory.machine.sampler import Sampler
+from .process.awake import KeepAwake
 from .process.inheritance import Inheritance
 from .process.leftovers import Leftovers
 from .process.logbook import LogBook
@@ -78,6 +84,7 @@ class Tree(Watched):
         sockets: Listening already, so that a port in use is found out before anything starts.
         book: Gets the engines' lines; the caller may write its own log there too.
         reread: Reads the config again; None if it can't change.
+        config_file: The file that it reads, which is watched; None if there is none.
         token: A key that is always valid, for the commands of the user we run as; "" for none.
         stalled: Seconds after which a client that reads nothing is cut off.
         kinds: The kinds of engine that models may run on.
@@ -93,6 +100,7 @@ class Tree(Watched):
         *,
         book: LogBook | None = None,
         reread: Callable[[], Config] | None = None,
+        config_file: Path | None = None,
         token: str = "",
         stalled: Seconds = STALLED,
         kinds: Kinds = KINDS,
@@ -103,6 +111,7 @@ class Tree(Watched):
         self.config = LiveConfig(config)
         self.sockets = sockets
         self.reread = reread or (lambda: config)
+        self.config_file = config_file
         self.reconciler: Reconciler | None = None
         self.prompts: PromptCache
         self.book = book or LogBook(5000)
@@ -160,13 +169,21 @@ class Tree(Watched):
             self.config,
             fleet,
             Library(state_dir / HEADERS),
-            reread=self.reread,
+            ConfigFile(self.config, self.reread, events, self.config_file),
             engines=self.kinds,
             without_engine=partial(without_engine, selector),
         )
         gateway.rescan = reconciler.rescan
+        config_watch = ConfigWatch(self.config, reconciler.file, reconciler.reload_changed)
         bridge = BridgeScheduler(self.config, orphans, rescan=reconciler.rescan, announce=events.write)
-        app = build_app(gateway, fleet, reconciler, governor, bridge, prompts)
+        pausing = Pausing(fleet)
+        awake = KeepAwake(
+            orphans,
+            wanted=lambda: self.config.now.server.keep_awake,
+            busy=lambda: fleet.at_work,
+            announced=(self.config, gateway.activity, events),
+        )
+        app = build_app(gateway, fleet, reconciler, governor, bridge, prompts, pausing)
         roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout(), self.routes)
         server = self.config.now.server
         web = WebServer(roads, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
@@ -179,11 +196,15 @@ class Tree(Watched):
             await infra.start(governor.run)
             await infra.start(bridge.run)
             await infra.start(prompts.run)
+            await infra.start(awake.run)
             if sys.platform == "darwin" and (command := installed(selector)):
                 infra.start_soon(watch.learn_working_set, command)
             async with trio.open_nursery() as models:
                 await models.start(fleet.run)
+                await models.start(pausing.run)
+                await models.start(Yielding(self.config, pausing).run)
                 await models.start(reconciler.run)
+                await models.start(config_watch.run)
                 with trio.move_on_after(FIRST_LOOK):  # so that early requests find the models, if that is quick
                     await reconciler.until(lambda: reconciler.usable)
                 async with trio.open_nursery() as edge:

@@ -20,6 +20,7 @@ from trio.testing import MockClock
 
 from llmsup.fleet.model.model import Model
 from llmsup.fleet.model.states import State
+from llmsup.process import awake
 
 # How long an example takes says something about the machine and its neighbours, not about the code.
 settings.register_profile("llmsup", deadline=None)
@@ -82,6 +83,12 @@ def autojump_clock(monkeypatch: pytest.MonkeyPatch) -> MockClock:
 
     monkeypatch.setattr(trio.to_thread, "run_sync", run_sync_meanwhile)
     return clock
+
+
+@pytest.fixture(autouse=True)
+def may_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the machine stays awake is none of most tests' business: it would be one more process for each."""
+    monkeypatch.setattr(awake, "commands", lambda _platform, _pid: ())
 
 
 @pytest.fixture(scope="session", autouse=True)

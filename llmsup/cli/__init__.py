@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from .. import __version__
 from ..errors import ConfigError, ConfigUnreadable, Error
@@ -30,6 +31,8 @@ COMMANDS = {
     "why": "Show why a model is loaded, waiting, or unloaded.",
     "load": "Load a model now, before a request asks for it.",
     "unload": "Unload a model, or all of them.",
+    "pause": "Unload everything and refuse requests for a while.",
+    "resume": "Serve requests again after a pause.",
     "reload": "Apply the current config and look for new models.",
     "key": "Make, list and remove API keys with names.",
     "usage": "Show what each key has used since the server started.",
@@ -37,6 +40,7 @@ COMMANDS = {
     "bridge": "Link Ollama's models into LM Studio's folder now.",
     "logs": "Show the log lines of the engines and of llmsup itself.",
     "service": "Keep llmsup running, as a launchd agent or a systemd user unit.",
+    "completion": "Print or install what completes commands in a shell.",
 }
 """Every command and the first line of its help. `llmsup NAME` is the click command `command` in `cli/NAME.py`
 (`cli/import_.py` for `import`, which is a word of Python's own)."""
@@ -56,6 +60,11 @@ class Commands(Group):
         module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
         command: click.Command = import_module(f".{module}", __name__).command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete them without importing them, as click would."""
+        listed = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return [*listed, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- click's
         """List them without importing them, as click would."""

@@ -51,9 +51,9 @@ class Client:
     url: str
     key: str = field(default="", repr=False)
 
-    def get(self, path: str) -> Any:
-        """GET JSON. Raises Refused, NoServer."""
-        return self._json("GET", path, None, PATIENCE)
+    def get(self, path: str, patience: Seconds = PATIENCE) -> Any:
+        """GET JSON; `patience`: how many seconds that may take. Raises Refused, NoServer."""
+        return self._json("GET", path, None, patience)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """POST JSON and wait for the answer without a time limit. Raises Refused, NoServer."""
@@ -85,7 +85,7 @@ class Client:
     ) -> Iterator[HTTPResponse]:
         answered = False
         try:
-            with contextlib.closing(self._connect()) as connection:
+            with contextlib.closing(self._connect(PATIENCE if patience is None else patience)) as connection:
                 if isinstance(connection.sock, socket.socket):
                     connection.sock.settimeout(patience)
                 connection.request(method, urlsplit(self.url).path.rstrip("/") + path, *self._message(body))
@@ -117,7 +117,7 @@ class Client:
     def _plain(self) -> bool:
         return self.url.startswith("http://")
 
-    def _connect(self) -> HTTPConnection:
+    def _connect(self, patience: float) -> HTTPConnection:
         parts = urlsplit(self.url)
         host = parts.hostname or ""
         if not self._plain:
@@ -126,9 +126,9 @@ class Client:
                 # No authority signs a certificate for 127.0.0.1, and the traffic doesn't leave the machine.
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE
-            connection: HTTPConnection = HTTPSConnection(host, parts.port, timeout=PATIENCE, context=context)
+            connection: HTTPConnection = HTTPSConnection(host, parts.port, timeout=patience, context=context)
         else:
-            connection = HTTPConnection(host, parts.port, timeout=PATIENCE)
+            connection = HTTPConnection(host, parts.port, timeout=patience)
         connection.connect()
         return connection
 

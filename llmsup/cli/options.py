@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from ..config import parse_listen
+from . import completing
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -15,7 +16,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def config_option(command: Command) -> Command:
     """--config FILE."""
     text = "The config file  [default: $LLMSUP_CONFIG, else ~/.config/llmsup/llmsup.toml]"
-    return click.option("--config", metavar="FILE", help=text)(command)
+    return click.option("--config", metavar="FILE", shell_complete=completing.files, help=text)(command)
 
 
 def listen_option(command: Command) -> Command:
@@ -37,7 +38,7 @@ def url_option(command: Command) -> Command:
 
 def model_argument(*, required: bool) -> Callable[[Command], Command]:
     """MODEL: one of a model's names."""
-    return click.argument("model", required=required, callback=_name)
+    return click.argument("model", required=required, callback=_name, shell_complete=completing.models)
 
 
 def json_option(command: Command) -> Command:

@@ -43,19 +43,21 @@ def command(url: str | None, long: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(running, indent=2))
         return
-    models = client.get("/v1/models")["data"]
+    models, memory = client.get("/v1/models")["data"], client.get("/memory")
+    paused = memory.get("paused")  # older servers don't have it
     if running:
         table(running, time.time(), loads=long).show()
         click.echo()
-        memory = client.get("/memory")
         for line in bar(memory, width()).splitlines():
             click.echo(visible(line))
         if memory["nothing_unloaded"]:
             click.echo(visible(f"Nothing is unloaded for it: {memory['nothing_unloaded']}."))
-    else:
+    elif not paused:
         click.echo(nothing_loaded(models))
         for line in without_engines(models):
             click.echo(visible(line))
+    if paused:
+        click.echo(visible(f"{paused['reason']}; `llmsup resume` ends that."))
     for line in (*waits(running), *failures(models)):
         click.echo(visible(line))
 

@@ -20,6 +20,9 @@ from .target import connect
 def command(url: str | None, as_json: bool) -> None:
     """Apply the current config and look for new models.
 
+    A changed config is applied without this, too, a few seconds after it was saved (unless `server.watch_config` is
+    false); this does it at once, and tells what has changed.
+
     Models that did not change keep running. One that changed finishes its requests, is unloaded, and is loaded anew
     by its next request. If the config has mistakes, nothing changes; all of them are shown, and the exit code is 2.
 

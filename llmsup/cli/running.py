@@ -57,6 +57,7 @@ def run(
     announce: Callable[[str, Fleet], None],
     reread: Callable[[], Config] | None = None,
     source: Path | None = None,
+    watched: Path | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, or until the terminal is closed (see `signals`).
 
@@ -70,6 +71,7 @@ def run(
         announce: Called with the server's URL and its models once requests are answered.
         reread: Reads the config again, for a reload; None: there is none to read, and a reload is refused.
         source: The config's file, by which the commands tell this server from others.
+        watched: The file that `reread` reads, or will once it is there, and whose changes are applied; None: none.
 
     Raises:
         Error: The server can't run as configured.
@@ -82,7 +84,8 @@ def run(
         if reread is None:
             raise SetupError("This server reads no config: `llmsup demo` serves what it brings.", hint=RELOADS)
         new = reread()
-        _warn_if_open(new, sockets)
+        if tree.config.now.wants_key:  # else that was said before
+            _warn_if_open(new, sockets)
         return new
 
     files = descriptors.raise_limit()
@@ -93,7 +96,7 @@ def run(
             most,
         )
     token = new_token()
-    tree = Tree(config, sockets, book=book, reread=read, token=token)
+    tree = Tree(config, sockets, book=book, reread=read, config_file=watched, token=token)
     manager = Notifier.take()
     leaving = contextlib.ExitStack()
 

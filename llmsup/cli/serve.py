@@ -9,6 +9,7 @@ import attrs
 import click
 
 from ..config import DEFAULT_PATH, Config, find
+from ..config.tilde import expand
 from ..fleet.fleet import Fleet
 from ..web.second_port import listen_all
 from . import running
@@ -29,9 +30,10 @@ def command(config: str | None, listen: str | None, verbose: bool) -> None:
     """Run the server in the foreground.
 
     It serves every model found on this machine and those in the config, and logs to stderr. SIGTERM and SIGINT (Ctrl-C)
-    stop it once the requests in flight are done; a second one stops it at once. SIGHUP and `llmsup reload` apply the
-    config again and look for new models. Closing the terminal stops the server like SIGTERM, unless it was started
-    with nohup or setsid; `llmsup service install` keeps one running.
+    stop it once the requests in flight are done; a second one stops it at once. A changed config is applied when it has
+    been saved, if it has no mistakes; SIGHUP and `llmsup reload` do so at once, and look for new models. Closing the
+    terminal stops the server like SIGTERM, unless it was started with nohup or setsid; `llmsup service install` keeps
+    one running.
 
     \b
     Example:
@@ -40,8 +42,9 @@ def command(config: str | None, listen: str | None, verbose: bool) -> None:
     path = find(config)
 
     def read() -> Config:
-        now = path or find(config)  # a file that has disappeared is an error, or its API keys would silently go, too
-        settings = load(now) if now else Config()
+        nonlocal path
+        path = path or find(config)  # a file that has disappeared is an error, or its API keys would silently go, too
+        settings = load(path) if path else Config()
         return attrs.evolve(settings, server=attrs.evolve(settings.server, listen=listen)) if listen else settings
 
     settings = read()
@@ -52,7 +55,8 @@ def command(config: str | None, listen: str | None, verbose: bool) -> None:
         elsewhere = config or listen or settings.server.listen.endswith(":0")
         introduce(fleet, path, ps=f"llmsup ps --url {url}" if elsewhere else "llmsup ps")
 
-    running.run(settings, sockets, verbose=verbose, announce=announce, reread=read, source=path)
+    watched = path or expand(DEFAULT_PATH)  # which may be written later
+    running.run(settings, sockets, verbose=verbose, announce=announce, reread=read, source=path, watched=watched)
 
 
 def introduce(fleet: Fleet, path: Path | None, *, ps: str) -> None:

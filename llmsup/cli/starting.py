@@ -32,7 +32,7 @@ _HEADER = (
     "",
     "  llmsup check     what is wrong with this file, and what each model would be started with",
     "  llmsup ls        every model, and whether it fits this machine",
-    "  llmsup reload    apply a change while the server runs; models that did not change stay loaded",
+    "  llmsup reload    apply a change at once; a running server applies it in a few seconds, if it has no mistakes",
 )
 
 

@@ -49,6 +49,8 @@ class Server:
     log_format: Literal["text", "json"] = "text"
     fast: bool = True
     prompt_chains: bool = True
+    watch_config: bool = True
+    keep_awake: bool = True
 
 
 @frozen(kw_only=True)
@@ -134,6 +136,7 @@ class Memory:
     probe: tuple[str, ...] | Literal["auto"] = "auto"
     min_residency: Seconds | Literal["auto"] = "auto"
     evict_busy: Literal["never", "critical"] = "never"
+    yield_to: tuple[str, ...] = field(default=(), validator=checks.names)  # programs, by name; globs
 
 
 @frozen(kw_only=True)

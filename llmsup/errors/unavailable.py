@@ -23,6 +23,12 @@ class ShuttingDown(Error):
     status, code = 503, "shutting_down"
 
 
+class Paused(Error):
+    """llmsup keeps out of the way: somebody asked for that, or a program runs that it makes way for."""
+
+    status, code = 503, "paused"
+
+
 class InsufficientMemory(Error):
     """The model fits this machine, but not beside what is in use now."""
 

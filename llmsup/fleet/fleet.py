@@ -25,6 +25,7 @@ from .model.redefinition import redefine
 from .model.run import Start
 from .model.states import State
 from .named import NamedBackends
+from .pause import Pause
 from .queue_share import check_queue
 from .supervisors import Supervisors
 from .unloading import unload_all
@@ -37,6 +38,7 @@ class Fleet(NamedBackends):
 
     Attributes:
         book: The combined log of all engines and llmsup itself.
+        paused: Why no model is served now; None if they are.
         max_queue: Gives the number of requests that may wait, for all models together.
         events: What happens to them.
     """
@@ -56,6 +58,8 @@ class Fleet(NamedBackends):
         self.events = events or Events()
         self.book = book
         self.max_queue = max_queue
+        self.paused: Pause | None = None
+        self._had: set[Model] = set()  # those that are to be loaded when it is over
         self._kinds = kinds
         self._supervisors = Supervisors(start, admission)
         self._departures = Departures(self._gone)
@@ -119,6 +123,7 @@ class Fleet(NamedBackends):
             return
         book = LogBook(parent=self.book, prefix=_prefix(name))
         self.models[name] = model = Model(entry, book, self.events, self._kinds)
+        model.held = self.paused is not None
         if model.intent.load and not self.closing:
             self._supervisors.start(model)
 
@@ -126,7 +131,9 @@ class Fleet(NamedBackends):
         """`preload`: preload it as if it were new, even if it was preloaded before the change."""
         preload = preload or not model.entry.preloads
         redefine(model, entry)
-        if preload and entry.preloads and not self.closing:
+        if preload and entry.preloads and self.paused is not None:
+            self._had.add(model)
+        elif preload and entry.preloads and not self.closing:
             self.load(model, no_eviction=True)
 
     def _gone(self, model: Model) -> None:
@@ -136,6 +143,26 @@ class Fleet(NamedBackends):
     def close(self) -> None:
         """Take no more requests; those already accepted may finish."""
         self.closing = True
+        self.notify()
+
+    def pause(self, why: Pause) -> None:
+        """Take no request for a model here until `resume`, and refuse those that wait. Loaded ones are not unloaded."""
+        self.paused = why
+        for model in self._all():
+            if (model.run is not None or model.intent.load) and (model.spec.pinned or model.entry.preloads):
+                self._had.add(model)
+            model.hold(why.error())
+        self.notify()
+
+    def resume(self) -> None:
+        """Take requests again, and load those that were to stay loaded, where there is room for them."""
+        self.paused = None
+        for model in self._all():
+            model.let_go()
+        for model in self._had.intersection(self.models.values()):
+            if not self.closing and not model.entry.refusal:
+                self.load(model, no_eviction=True)
+        self._had.clear()
         self.notify()
 
     def find_running(self, name: str) -> Model:
@@ -148,6 +175,7 @@ class Fleet(NamedBackends):
 
         Raises:
             ShuttingDown: No more requests are taken.
+            Paused: None are taken now, for this reason.
             QueueFull: It would have to wait, and too many wait already, or too many from this client.
             ModelFailed, LoadTimeout: The model failed lately and won't be tried again yet.
             ModelNotFound: It was removed since it was found.
@@ -158,6 +186,8 @@ class Fleet(NamedBackends):
         model = self.models.get(name)
         if model is not backend and (model is not None or self.elsewhere.get(name) is not backend):
             raise ModelNotFound(f"The model {name!r} was just removed.", param="model")
+        if self.paused is not None and model is not None:
+            raise self.paused.error()
         if backend.would_wait:
             check_queue(self._all(), self.max_queue(), client)
         lease = backend.enter(ttl, client)
@@ -185,9 +215,12 @@ class Fleet(NamedBackends):
         Raises:
             ModelFailed: It can't be served as configured.
             ShuttingDown: No more loads are taken.
+            Paused: None are taken now, for this reason.
         """
         if self.closing or self._supervisors.nursery is None:
             raise ShuttingDown("llmsup is shutting down.")
+        if self.paused is not None:
+            raise self.paused.error()
         model.load(no_eviction=no_eviction)
         self._supervisors.start(model)
 
@@ -232,6 +265,11 @@ class Fleet(NamedBackends):
     def running(self) -> list[Model]:
         """The models that have an engine or are getting one, in no particular order."""
         return [model for model in self._all() if model.run is not None]
+
+    @property
+    def at_work(self) -> bool:
+        """Whether any model is being loaded, or has a request, in flight or waiting."""
+        return any(model.queue.busy or model.state is State.STARTING for model in self.running())
 
     def _all(self) -> list[Model]:
         """The models, including the departing ones."""

@@ -15,13 +15,13 @@ from ..catalog.entry import Entry
 from ..catalog.found import Snapshot
 from ..catalog.library import Library
 from ..catalog.merge import Disk, Engines, entries
-from ..config.live import LiveConfig, changed
-from ..config.schema import Config
+from ..config.live import LiveConfig
 from ..engines.missing import lines_of
-from ..errors import ConfigError, Error, ShuttingDown
+from ..errors import Error, ShuttingDown
 from ..process.watched import Watched
 from ..units import Seconds, format_seconds
 from .changes import Changes, compare
+from .config_file import Applied, ConfigFile, Look
 from .fleet import Fleet
 
 log = logging.getLogger(__name__)
@@ -48,9 +48,15 @@ class Reloaded:
 
 @frozen(eq=False)
 class _Ask:
-    """A request for a scan, and its result."""
+    """A request for a scan, and its result.
+
+    Attributes:
+        reread: Read the config before.
+        settled: Do neither unless the config's file, which looked like this, says something new; None: in any case.
+    """
 
     reread: bool
+    settled: Look | None = None
     done: trio.Event = field(factory=trio.Event, init=False)
     outcome: list[Reloaded | Error] = field(factory=list, init=False)
 
@@ -63,6 +69,7 @@ class Reconciler(Watched):
     """The one task that changes which models the fleet has.
 
     Attributes:
+        file: The config's file.
         snapshot: What the last scan found.
         over: It has ended.
         usable: The models that can be known quickly are served, though more files may still have to be read.
@@ -74,23 +81,23 @@ class Reconciler(Watched):
         config: LiveConfig,
         fleet: Fleet,
         library: Library,
+        file: ConfigFile,
         *,
-        reread: Callable[[], Config],
         engines: Engines,
         without_engine: Callable[[Iterable[Entry]], Awaitable[Mapping[str, str]]],
     ) -> None:
-        """`reread` reads the config file again; `engines` are the kinds that may serve a model; `without_engine` gives
-        the models that no engine can run, and why.
+        """`engines` are the kinds that may serve a model; `without_engine` gives the models that no engine can run, and
+        why.
         """
         super().__init__()
         self._config = config
+        self.file = file
         self.snapshot = Snapshot(complete=False)
         self.usable = False
         self.over = False
         self.read, self.of = 0, 0
         self._fleet = fleet
         self._library = library
-        self._reread = reread
         self._engines = engines
         self._without_engine = without_engine
         self._served: dict[str, Entry] = {}
@@ -137,19 +144,22 @@ class Reconciler(Watched):
             SetupError: It can't be read; nothing was changed.
             ShuttingDown: llmsup is shutting down.
         """
-        return await self._ask(reread=True)
+        return await self._ask(_Ask(reread=True))
+
+    async def reload_changed(self, settled: Look) -> Reloaded:
+        """The same if the config's file, which has looked like this for a while, says something new; else nothing."""
+        return await self._ask(_Ask(reread=True, settled=settled))
 
     async def rescan(self) -> Reloaded:
         """Scan the disk. Raises ShuttingDown."""
-        return await self._ask(reread=False)
+        return await self._ask(_Ask(reread=False))
 
     def reload_soon(self) -> None:
         """Reload without waiting for the result, which goes to the log."""
         with suppress(trio.BrokenResourceError):  # llmsup is shutting down
             self._asks.send_nowait(_Ask(reread=True))
 
-    async def _ask(self, *, reread: bool) -> Reloaded:
-        ask = _Ask(reread)
+    async def _ask(self, ask: _Ask) -> Reloaded:
         try:
             self._asks.send_nowait(ask)
         except trio.BrokenResourceError:
@@ -165,28 +175,31 @@ class Reconciler(Watched):
         return outcome
 
     async def _do(self, asks: list[_Ask]) -> None:
-        settings: tuple[str, ...] = ()
-        restart: tuple[str, ...] = ()
-        reread = any(ask.reread for ask in asks)
-        if reread:
+        applied: Applied | None = None
+        rereads = [ask for ask in asks if ask.reread]
+        if rereads:
+            others = [ask for ask in asks if not ask.reread]
+            forced = any(ask.settled is None for ask in rereads)
             try:
-                config = await trio.to_thread.run_sync(self._reread, abandon_on_cancel=True)
+                applied = await self.file.apply(None if forced else rereads[-1].settled)
             except Error as error:
-                _tell_mistakes(error)
-                for ask in asks:
+                for ask in rereads:
                     ask.answer(error.again())
+                asks = others
+            if applied is None and not others:
+                for ask in asks:
+                    ask.answer(Reloaded(changes=Changes(), refused=self._refused()))
                 return
-            before = self._config.now
-            restart = self._config.replace(config)
-            settings = changed(before, self._config.now)
-            if restart:
-                log.warning("these settings take effect when llmsup is started again: %s", ", ".join(restart))
         changes = await self._look()
-        if changes or reread:
-            more = f"; settings changed: {', '.join(settings)}" if settings else ""
-            log.info("%s: %s%s", "reloaded" if reread else "on the disk", changes, more)
+        if applied is not None:
+            told = f"{changes}; settings changed: {', '.join(applied.settings)}" if applied.settings else str(changes)
+            log.info("reloaded: %s", told)
+            self.file.tell(told)
+        elif changes:
+            log.info("on the disk: %s", changes)
+        done = applied or Applied()
         for ask in asks:
-            ask.answer(Reloaded(changes=changes, refused=self._refused(), settings=settings, restart=restart))
+            ask.answer(Reloaded(changes=changes, refused=self._refused(), settings=done.settings, restart=done.restart))
 
     async def _look(self) -> Changes:
         """Scan the disk, and serve what is there."""
@@ -253,10 +266,3 @@ class Reconciler(Watched):
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _tell_mistakes(error: Error) -> None:
-    log.warning("the config was not reloaded, and nothing was changed: %s", error)
-    if isinstance(error, ConfigError):
-        for mistake in error.mistakes:
-            log.warning("  %s", mistake)

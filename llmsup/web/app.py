@@ -19,6 +19,7 @@ from ..bridge.scheduler import BridgeScheduler
 from ..errors import BadRequest, Error, MethodNotAllowed, NotFound
 from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
+from ..fleet.pausing import Pausing
 from ..fleet.reconciler import Reconciler
 from ..gateway.access import is_preflight
 from ..gateway.api.anthropic import ANTHROPIC
@@ -40,6 +41,7 @@ from .logs import logs
 from .memory import memory
 from .metrics import metrics
 from .openapi.route import openapi
+from .pause import pause
 from .prompt_cache import prompt_cache
 from .prompts import prompts
 from .usage import usage
@@ -95,6 +97,7 @@ def build_app(
     governor: Governor,
     scheduler: BridgeScheduler,
     cache: PromptCache,
+    pausing: Pausing,
 ) -> App:
     """Assemble the app."""
     app = App("llmsup", static_folder=None)
@@ -116,6 +119,7 @@ def build_app(
         logs(fleet),
         events(fleet),
         bridge(scheduler),
+        pause(fleet, pausing),
         openapi(FOR_ALL_KEYS),
     ):
         app.register_blueprint(routes)

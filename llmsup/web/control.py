@@ -29,9 +29,13 @@ from .leasing import LeasingRequest
 from .llama_server_events import follow
 from .llama_server_list import as_ollama_lists
 from .llama_swap import BY_HAND
+from .pause import pause_as_json
 from .shapes import control as shapes
 from .shapes.models import ModelEntry, ModelList, RunningInEnvelope
 from .status import model_entry, running_entry
+
+PAUSED = "llmsup is paused, and refuses requests for models: `llmsup resume` ends that"
+UNAPPLIED = "the config's file has changed, and what it says can't be applied: `llmsup check` tells why"
 
 
 def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprint:
@@ -55,15 +59,18 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
     async def health() -> Response:
         if fleet.closing:
             return as_json(shapes.Health(status="shutting down"), 503)
-        # This needs no key, so it names neither models nor programs.
-        count, of = len(fleet.without_engine), len(fleet.models)
-        problem = f"{count} of {of} models can't be started, as there is no engine for them: `llmsup ls` tells more"
-        return as_json(shapes.Health(status="ok", problems=[problem]) if count else shapes.Health(status="ok"))
+        problems = _problems(fleet, reconciler)
+        return as_json(shapes.Health(status="ok", problems=problems) if problems else shapes.Health(status="ok"))
 
     @routes.get("/running")
     async def running() -> Response:
         entries = [running_entry(model, governor.footprint(model)) for model in governor.dearest_first(fleet.running())]
-        return as_json(RunningInEnvelope(running=entries) if request.args.get("format") == "llama-swap" else entries)
+        if request.args.get("format") != "llama-swap":
+            return as_json(entries)
+        envelope = RunningInEnvelope(running=entries)
+        if (paused := pause_as_json(fleet.paused)) is not None:
+            envelope["paused"] = paused
+        return as_json(envelope)
 
     @routes.post("/reload-config")
     async def reload_config() -> Response:
@@ -80,6 +87,18 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
         }
         return as_json(answer)
 
+    @routes.get("/reload-config")
+    async def config_state() -> Response:
+        file = reconciler.file
+        state: shapes.ConfigState = {
+            "file": str(file.path) if file.path else None,
+            "watched": file.watched,
+            "since": round(file.since, 3),
+            "problem": str(file.problem) if file.problem else None,
+            "mistakes": list(file.mistakes),
+        }
+        return as_json(state)
+
     @routes.get("/catalog")
     async def catalog() -> Response:
         found = reconciler.snapshot
@@ -93,6 +112,21 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
         return as_json(answer)
 
     return routes
+
+
+def _problems(fleet: Fleet, reconciler: Reconciler) -> list[str]:
+    """What keeps models from being served. It is told without a key, so it names neither models, programs nor files."""
+    problems: list[str] = []
+    if count := len(fleet.without_engine):
+        of = len(fleet.models)
+        problems.append(
+            f"{count} of {of} models can't be started, as there is no engine for them: `llmsup ls` tells more"
+        )
+    if fleet.paused is not None:
+        problems.append(PAUSED)
+    if reconciler.file.problem is not None:
+        problems.append(UNAPPLIED)
+    return problems
 
 
 def models(fleet: Fleet, reconciler: Reconciler, governor: Governor, prompts: PromptCache) -> Blueprint:

@@ -19,6 +19,7 @@ from ..memory.policy.inputs import LoadedModel, Machine
 from ..prompt_cache.cache import PromptCache
 from ..units import Seconds
 from .answers import as_json
+from .pause import pause_as_json
 from .prompt_cache import of_model
 from .shapes import memory as shapes
 from .status import finite, rounded, running_entry, state_and_reason, wall
@@ -43,6 +44,7 @@ def memory(fleet: Fleet, governor: Governor, prompts: PromptCache) -> Blueprint:
             "shortfall_bytes": pressure.shortfall,
             "nothing_unloaded": _left(governor),
             "problem": governor.problem or None,
+            "paused": pause_as_json(fleet.paused),
             "readings": governor.reading,
             "models": [_loaded(each, governor) for each in loaded_models],
             "waiting": [

@@ -51,6 +51,7 @@ class _Now:
 
     def collect(self) -> Iterable[Metric]:
         yield from _of_models([model for model in self._fleet.models.values() if _known(model)], self._governor)
+        yield _paused(self._fleet)
         yield from _of_memory(self._governor)
         yield from _of_keys(self._usage)
         yield from _of_prompts(self._prompts)
@@ -94,6 +95,12 @@ def _of_models(models: list[Model], governor: Governor) -> Iterable[Metric]:
         refaults.add_metric(name, history.refaults)
         waited.add_metric(name, history.waits, history.waited)
     return [loaded, in_flight, waiting, footprint, loads, unloads, refaults, waited, speed, cached]
+
+
+def _paused(fleet: Fleet) -> Metric:
+    from prometheus_client.core import GaugeMetricFamily
+
+    return GaugeMetricFamily("llmsup_paused", "1 while no model is served.", float(fleet.paused is not None))
 
 
 def _of_memory(governor: Governor) -> Iterable[Metric]:

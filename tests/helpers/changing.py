@@ -39,8 +39,10 @@ class Setting:
         return tiny_llama(self.models / f"{file}.gguf", **metadata)
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[Served]:
-        async with serving(config=load(self.file), reread=lambda: load(self.file)) as served:
+    async def serving(self, *, watched: bool = False) -> AsyncIterator[Served]:
+        """`watched`: the file is applied when it changes, not only when a test asks for that."""
+        watch = self.file if watched else None
+        async with serving(config=load(self.file), reread=lambda: load(self.file), watched=watch) as served:
             yield served
 
 

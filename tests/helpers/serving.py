@@ -145,6 +145,7 @@ async def serving(
     config: Config | None = None,
     stalled: float = 60,
     reread: Callable[[], Config] | None = None,
+    watched: Path | None = None,
     kinds: Kinds = KINDS,
     routes: Routes | None = None,
     second: bool = False,
@@ -154,7 +155,9 @@ async def serving(
     config = config or Config(server=server or Server(), models={m.name: m for m in models}, bridge=Bridge(every=NEVER))
     config = evolve(config, server=evolve(config.server, fast=ROAD == "fast"))
     sockets = listen("127.0.0.1:0") + (listen("127.0.0.1:0") if second else [])
-    tree = Tree(config, sockets, stalled=Seconds(stalled), reread=reread, kinds=kinds, routes=routes)
+    tree = Tree(
+        config, sockets, stalled=Seconds(stalled), reread=reread, config_file=watched, kinds=kinds, routes=routes
+    )
     async with trio.open_nursery() as nursery:
         fleet = await nursery.start(tree.run)
         client = Client(sockets[0].getsockname()[1])

@@ -119,7 +119,16 @@ async def test_answers_are_as_described(tmp_path: Path) -> None:
             for model in ("preset", "slow", "dies", "nosuch"):
                 as_described("/memory/{model}", await client.get(f"/memory/{model}"))
                 as_described("/logs/{model}", await client.get(f"/logs/{model}"))
-            for path in ("/health", "/v1/health", "/catalog", "/usage", "/metrics", "/logs", "/bridge"):
+            for path in (
+                "/health",
+                "/v1/health",
+                "/reload-config",
+                "/catalog",
+                "/usage",
+                "/metrics",
+                "/logs",
+                "/bridge",
+            ):
                 as_described(path, await client.get(path))
             assert as_described("/catalog", await client.get("/catalog"))["left_out"]
             as_described("/reload-config", await client.post("/reload-config"), "post")
@@ -134,6 +143,8 @@ async def test_answers_are_as_described(tmp_path: Path) -> None:
         setting.file.write_text("[server]\nlissten = 1\n")
         refused = await client.post("/reload-config")
         assert as_described("/reload-config", refused, "post")["error"]["mistakes"]
+        assert as_described("/reload-config", await client.get("/reload-config"))["mistakes"]
+        assert as_described("/health", await client.get("/health"))["problems"]
         as_described("/unload", await client.get("/unload"))
         as_described("/api/models/unload", await client.post("/api/models/unload"), "post")
         for model in ("preset", "nosuch"):

@@ -51,7 +51,7 @@ NAMES = ["m", "other", "M", "m:wild"]
 
 
 def steered() -> dict[str, Any]:
-    """The document, with names of models that there are: of texts that are made up, none is one."""
+    """The document, with names of models that there are, and times: of texts that are made up, none is one."""
     whole = copy.deepcopy(described())
     schemas = whole["components"]["schemas"]
     places = [schemas[name]["properties"] for name in ("Load", "Unload")]
@@ -62,6 +62,7 @@ def steered() -> dict[str, Any]:
                     parameter["schema"] = {"enum": NAMES}
     for place in places:
         place["model"] = {"enum": NAMES}
+    schemas["AskPause"]["properties"]["for"] = {"enum": ["10ms", 0.01]}
     return whole
 
 

@@ -66,11 +66,14 @@ def test_the_wheel_of_the_sdist_is_that_of_the_tree(made: Path, tmp_path: Path) 
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(made: Path) -> None:
-    """Every file under llmsup/, whatever its kind, and no tests or tools, which would lie beside other people's."""
+    """Every file under llmsup/, whatever its kind, the manual page, and no tests or tools, which would lie beside other
+    people's.
+    """
     with zipfile.ZipFile(made / WHEEL) as wheel:
         names = {name for name in wheel.namelist() if not name.startswith(f"{NAME}.dist-info/")}
     files = (path for path in (ROOT / "llmsup").rglob("*") if path.is_file() and path.parent.name != "__pycache__")
-    assert names == {path.relative_to(ROOT).as_posix() for path in files}
+    manual = f"{NAME}.data/data/share/man/man1/llmsup.1"
+    assert names == {manual, *(path.relative_to(ROOT).as_posix() for path in files)}
 
 
 def test_the_sdist_holds_what_the_gate_needs(made: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 from changing import Setting, reload
+from event_stream import following
 from serving import PATIENCE, Served
 
 from llmsup.catalog.found import Stamp, Unreadable
@@ -129,6 +130,49 @@ async def test_unchanged_models_keep_their_requests(setting: Setting) -> None:
         assert await pid(served, "b") != old
         assert b"".join([piece async for piece in pieces]).endswith(b"data: [DONE]\n\n")
         assert served.model("a").crashes == 0
+
+
+@pytest.mark.slow
+@pytest.mark.road("fast")
+async def test_a_config_that_is_saved(setting: Setting) -> None:
+    """Is applied if it can be; else that is told wherever somebody may look, until it is mended."""
+    setting.add("a")
+    async with setting.serving(watched=True) as served, following(served) as follower:
+        setting.write("[models.b]\npath = 'a.gguf'\n")
+        told = await follower.until("config")
+        assert told[-1].data["applied"]
+        assert "added: b" in told[-1].data["reason"]
+        assert (await served.client.chat("b")).status == 200
+        first = await pid(served, "b")
+        good = setting.file.read_text()
+        setting.file.write_text("[server]\nlisten = 'nowhere'\n[defaults]\nttl = 'long'\n")
+        told = await follower.until("config")
+        assert not told[-1].data["applied"]
+        assert len(told[-1].data["mistakes"]) == 2
+        state = (await served.client.get("/reload-config")).json
+        assert (state["file"], state["watched"]) == (str(setting.file), True)
+        assert state["mistakes"] == told[-1].data["mistakes"]
+        assert any("config" in problem for problem in (await served.client.get("/health")).json["problems"])
+        assert (await served.client.chat("b")).status == 200
+        setting.file.write_text(good)
+        assert (await follower.until("config"))[-1].data["applied"]
+        assert (await served.client.get("/reload-config")).json["problem"] is None
+        assert "problems" not in (await served.client.get("/health")).json
+        assert await pid(served, "b") == first
+
+
+async def test_a_look_at_the_disk_does_not_fail_for_a_bad_config(setting: Setting) -> None:
+    """Though one scan answers both who asked for a look and who asked for a reload."""
+    setting.add("a")
+    async with setting.serving() as served:
+        setting.file.write_text("[server]\nlisten = 'nowhere'\n")
+        reconciler = served.tree.reconciler
+        assert reconciler is not None
+        setting.add("b")
+        async with trio.open_nursery() as nursery:
+            reconciler.reload_soon()
+            nursery.start_soon(reconciler.rescan)  # raises if it fails
+        assert (await served.client.chat("b")).status == 200
 
 
 async def test_a_config_with_mistakes_changes_nothing(setting: Setting) -> None:

@@ -68,6 +68,7 @@ class Model(Watched):
         ports_tried: How many ports other programs took from its engine while it was being started.
         demand: How often it is asked for.
         history: What has happened to it so far.
+        held: No load may begin, though one may be wanted: llmsup is paused.
         wanted_context: The most context that a client has asked for, in tokens; 0 if none has.
     """
 
@@ -80,6 +81,7 @@ class Model(Watched):
         self.events = events or Events()
         self._kinds = kinds
         self.history = History()
+        self.held = False
         self.wanted_context = 0
         self.demand = Demand()
         self.queue = RequestQueue(entry.spec.max_in_flight, self._requests_changed, self.history.began)
@@ -265,6 +267,17 @@ class Model(Watched):
             f"The engine of {self.spec.name} lives, but hung up {gone}."
         )
 
+    def hold(self, error: Error) -> None:
+        """Begin no load until `let_go`; waiting requests get this error. What is loaded stays: see `unload`."""
+        self.held = True
+        self.intent = self.intent.load_over()
+        self.queue.refuse(error)
+
+    def let_go(self) -> None:
+        """Load it again if it is wanted."""
+        self.held = False
+        self.notify()
+
     def turn_away(self) -> None:
         """Refuse the waiting requests, with the reason why it can't be served."""
         self.intent = self.intent.load_over()
@@ -280,7 +293,7 @@ class Model(Watched):
     @property
     def wanted(self) -> bool:
         """Whether it should be loaded: a load was asked for, or requests wait."""
-        return bool(self.intent.load or self.queue.waiting)
+        return not self.held and bool(self.intent.load or self.queue.waiting)
 
     @property
     def stays_loaded(self) -> bool:

@@ -30,6 +30,7 @@ from ...errors import (
     ModelNotFound,
     ModelTooLarge,
     OutOfResources,
+    Paused,
     QueueFull,
     QueueTimeout,
     RequestTimeout,
@@ -41,7 +42,7 @@ from ...errors import (
     Unloading,
     UnsupportedEncoding,
 )
-from ..shapes import control, memory, models, prompt_cache, prompts
+from ..shapes import control, memory, models, pause, prompt_cache, prompts
 
 TEXT = "text/plain; charset=utf-8"
 EVENTS = "text/event-stream; charset=utf-8"
@@ -85,7 +86,7 @@ class Operation:
 BODY = (InvalidJson, BodyTooLarge, BodyTooSlow, UnsupportedEncoding, BodiesFull)
 LOADS = (
     *(ModelNotFound, ShuttingDown, QueueFull, QueueTimeout, InsufficientMemory, ModelTooLarge, ModelFailed),
-    *(LoadTimeout, EngineDied, Unloading, OutOfResources),
+    *(LoadTimeout, EngineDied, Unloading, OutOfResources, Paused),
 )
 RELOAD = {"reload": "1 or true: look at the disk first (for keys with `admin`)."}
 LLAMA_SWAP = {"format": "llama-swap: as an object with a member `running`, not as a list."}
@@ -144,6 +145,18 @@ OPERATIONS = (
         body=(control.Unload, control.UnloadAll),
         errors=(*BODY, ModelNotFound, StillRunning),
     ),
+    Operation("get", "/pause", "models", "Whether llmsup is paused, and why", {200: pause.PauseState}),
+    Operation(
+        "post",
+        "/pause",
+        "models",
+        "Unload all models, and refuse requests for a while",
+        {200: pause.PauseDone},
+        body=(pause.AskPause,),
+        body_wanted=False,
+        errors=(*BODY, ShuttingDown, StillRunning),
+    ),
+    Operation("post", "/resume", "models", "Serve requests again", {200: pause.Resumed}),
     Operation("get", "/unload", "llama-swap's", "Unload all models", {200: Stream(TEXT)}, errors=(StillRunning,)),
     Operation(
         "post",
@@ -168,6 +181,13 @@ OPERATIONS = (
         "Apply the config and what is on the disk",
         {200: control.Reloaded},
         errors=(ConfigError, SetupError, ShuttingDown),
+    ),
+    Operation(
+        "get",
+        "/reload-config",
+        "configuration",
+        "Whether what the config's file says is in force",
+        {200: control.ConfigState},
     ),
     Operation("get", "/catalog", "configuration", "Which files are left out, and why", {200: control.Catalog}),
     Operation(

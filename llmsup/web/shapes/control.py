@@ -64,6 +64,24 @@ class Reloaded(TypedDict):
     restart_needed: list[str]
 
 
+class ConfigState(TypedDict):
+    """The config's file, and whether what it says is in force.
+
+    Attributes:
+        file: null: this server reads none.
+        watched: Whether it is applied when it changes (`server.watch_config`).
+        since: Since when what is in force is that.
+        problem: Why what the file says now is not in force; null if it is.
+        mistakes: Those in the file, with their places.
+    """
+
+    file: str | None
+    watched: bool
+    since: float
+    problem: str | None
+    mistakes: list[str]
+
+
 class Load(TypedDict):
     """Which model to load.
 

@@ -69,6 +69,22 @@ class PromptCacheEvent(Event, Moved):
     """Something became of a model's conversations."""
 
 
+class ConfigEvent(Event):
+    """The config's file was read again. If it is not applied, `reason` says why, and nothing was changed."""
+
+    applied: bool
+    reason: str
+    mistakes: list[str]
+
+
+class PauseEvent(Event):
+    """llmsup was paused, or resumed; `until`: when the pause ends by itself, null: when it is ended."""
+
+    paused: bool
+    reason: str
+    until: float | None
+
+
 class PromptEvent(Event, ComputedAgain):
     """A prompt was computed again."""
 
@@ -83,6 +99,8 @@ EVENTS = {
     "pressure": PressureEvent,
     "prompt_cache": PromptCacheEvent,
     "bridge": BridgeEvent,
+    "config": ConfigEvent,
+    "pause": PauseEvent,
     "prompt": PromptEvent,
 }
 """What follows `event:`, and the shape of what follows `data:`."""

@@ -13,6 +13,7 @@ from ...memory.policy.decision import Kind
 from ...memory.policy.decision import Left as Word
 from ...memory.policy.inputs import Level
 from .models import RunningFacts
+from .pause import Pause
 from .prompt_cache import Kept
 
 
@@ -138,6 +139,7 @@ class Memory(TypedDict):
         shortfall_bytes: What is to be freed for the pressure to end.
         nothing_unloaded: Why no model is unloaded although memory is short; null if one is, or if it isn't short.
         problem: Why memory can't be read as configured.
+        paused: Why no model is served now; null if they are.
         readings: The last reading of the machine.
     """
 
@@ -152,6 +154,7 @@ class Memory(TypedDict):
     shortfall_bytes: int
     nothing_unloaded: str | None
     problem: str | None
+    paused: Pause | None
     readings: Reading | None
     models: list[Loaded]
     waiting: list[Waiting]

@@ -8,6 +8,7 @@ from ...catalog.described import ModelKind
 from ...catalog.found import Source as Origin
 from ...config.schema import Priority
 from ...memory.cost.cost import Source
+from .pause import Pause
 from .prompt_cache import Able
 
 RunningState = Literal["starting", "ready", "draining", "stopping"]
@@ -217,6 +218,7 @@ class RunningEntry(RunningFacts):
 
 
 class RunningInEnvelope(TypedDict):
-    """`/running` as llama-swap has it."""
+    """`/running` as llama-swap has it; `paused` is ours, and only there while no model is served: why that is."""
 
     running: list[RunningEntry]
+    paused: NotRequired[Pause]
