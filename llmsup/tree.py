@@ -47,7 +47,7 @@ from .process.orphans import Orphans
 from .process.ring import Events
 from .process.sockets import SocketDirectory
 from .process.watched import Watched
-from .units import Seconds, format_seconds
+from .units import Bytes, Seconds, format_seconds
 from .web.app import build_app
 from .web.hypercorn_server import HypercornServer
 from .web.lookout import Lookout
@@ -158,6 +158,7 @@ class Tree(Watched):
             without_engine=partial(without_engine, selector),
         )
         gateway.rescan = reconciler.rescan
+        gateway.ceiling = lambda: Bytes(governor.machine().ceiling)
         bridge = BridgeScheduler(self.config, orphans, rescan=reconciler.rescan, announce=events.write)
         app = build_app(gateway, fleet, reconciler, governor, bridge)
         roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout(), self.routes)

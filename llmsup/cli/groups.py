@@ -10,6 +10,7 @@ ELSEWHERE = {
     "start": "serve", "up": "serve", "server": "serve", "list": "ls", "models": "ls", "status": "ps", "stop": "unload",
     "kill": "unload", "show": "why", "explain": "why", "preload": "load", "validate": "check", "config": "check",
     "test": "check", "restart": "reload", "sync": "bridge", "setup": "init", "daemon": "service", "log": "logs",
+    "download": "pull", "get": "pull", "fetch": "pull", "add": "pull",
 }  # fmt: skip
 """What other programs call some of our commands."""
 
