@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Final
 
 import httpx2
-from huggingface_hub import HfApi, get_token, hf_hub_url
+from huggingface_hub import HfApi, get_session, get_token, hf_hub_url, hf_raise_for_status
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -25,7 +25,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # documented, not re-exported
 
 from .. import __version__
 from ..errors import DownloadCut, DownloadFailed, ModelNotFound

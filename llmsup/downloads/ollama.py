@@ -13,6 +13,7 @@ import trio
 
 from ..engines.address import TcpAddress
 from ..engines.connection import Disconnected
+from ..engines.http import Payload
 from ..engines.pool import Answer, ConnectionPool
 from ..errors import DownloadCut, DownloadFailed, Error, MethodNotImplemented
 
@@ -41,7 +42,7 @@ def _has_port(text: str) -> bool:
     return text.count(":") == 1 or "]:" in text
 
 
-async def begin(body: bytes) -> tuple[ConnectionPool, Answer]:
+async def begin(body: Payload) -> tuple[ConnectionPool, Answer]:
     """Ask it to pull what a body of its API says. The caller closes both with `end`.
 
     Raises:

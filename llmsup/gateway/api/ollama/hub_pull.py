@@ -48,10 +48,11 @@ async def from_hub(name: HubName, asked: Asked, *, streamed: bool) -> Reply:
     planned, steps = await trio.to_thread.run_sync(begin, abandon_on_cancel=True)
     lines = _lines(planned, steps, asked)
     if streamed:
-        return Reply(200, [(b"content-type", b"application/x-ndjson"), (b"X-Accel-Buffering", b"no")], _worded(lines))
+        kind = [(b"content-type", b"application/x-ndjson"), (b"X-Accel-Buffering", b"no")]
+        return Reply(status=200, headers=kind, body=_worded(lines))
     async for _ in lines:
         pass
-    return Reply(200, [(b"content-type", b"application/json")], _only(SUCCESS))
+    return Reply(status=200, headers=[(b"content-type", b"application/json")], body=_only(SUCCESS))
 
 
 async def _lines(planned: Plan, steps: Iterator[Step], asked: Asked) -> AsyncGenerator[bytes, None]:
