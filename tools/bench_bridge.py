@@ -33,7 +33,7 @@ def fill(store: Path, count: int, large: int, vocabulary: int) -> None:
     """Create the store; so many of the models have a large vocabulary."""
     tokens = [f"token {number}" for number in range(vocabulary)]
     for number in range(count):
-        more = {"tokenizer.ggml.tokens": tokens} if number < large else {}
+        more: dict[str, Any] = {"tokenizer.ggml.tokens": tokens} if number < large else {}
         gguf = tiny_llama(store.parent / f"{number}.gguf", name=f"Model {number}", **more)
         host = ("", "bob/", "hf.co/org/")[number % 3]
         ollama_store.add(store, f"{host}m{number // 4}:{number % 4}b", gguf, params={"temperature": 0.7})

@@ -35,13 +35,14 @@ async def from_hub(name: HubName, asked: Asked, *, streamed: bool) -> Reply:
     Raises:
         Error: It can't be fetched, or won't fit; also if that turns out on the way, unless the answer is a stream.
     """
+    ceiling = asked.ceiling()
 
     def begin() -> tuple[Plan, Iterator[Step]]:
         the_hub = hub()
         from ....downloads.fetch import fetch
         from ....downloads.plan import plan
 
-        planned = plan(the_hub, name, asked.config, asked.ceiling())
+        planned = plan(the_hub, name, asked.config, ceiling)
         planned.check()
         return planned, fetch(the_hub, planned)
 
@@ -57,12 +58,23 @@ async def from_hub(name: HubName, asked: Asked, *, streamed: bool) -> Reply:
 
 async def _lines(planned: Plan, steps: Iterator[Step], asked: Asked) -> AsyncGenerator[bytes, None]:
     """How it goes. Before the last line the disk is looked at, so that who reads it can use the model."""
+    left = False
+
+    def soon() -> Step | None:
+        """The last of the steps that are made in a moment; None at the end."""
+        end, last = time.monotonic() + EVERY, None
+        for last in steps:
+            if left or time.monotonic() >= end or last.what == "waiting":
+                break
+        return last
+
     yield b'{"status":"pulling manifest"}\n'
-    while (step := await trio.to_thread.run_sync(_soon, steps, abandon_on_cancel=True)) is not None:
-        file = step.wanted.file
-        what = {"checking": "verifying", "waiting": f"waiting: {step.why}; pulling"}.get(step.what, "pulling")
-        told = {"status": f"{what} {file.digest[:12]}", "digest": f"sha256:{file.digest}"}
-        yield msgspec.json.encode({**told, "total": file.size, "completed": step.done}) + b"\n"
+    try:
+        # A client that leaves doesn't wait for the thread: that stops at the next step, and what has come is kept.
+        while (step := await trio.to_thread.run_sync(soon, abandon_on_cancel=True)) is not None:
+            yield _told(step)
+    finally:
+        left = True
     yield b'{"status":"verifying sha256 digest"}\n'
     try:
         await asked.rescan()
@@ -87,13 +99,8 @@ async def _only(data: bytes) -> AsyncGenerator[bytes, None]:
     yield data
 
 
-def _soon(steps: Iterator[Step]) -> Step | None:
-    """The last of the steps that are made in a moment; None at the end. In a thread that is given up meanwhile it
-    returns, and what has come is kept.
-    """
-    end = time.monotonic() + EVERY
-    step = None
-    for step in steps:
-        if time.monotonic() >= end or step.what == "waiting":
-            break
-    return step
+def _told(step: Step) -> bytes:
+    file = step.wanted.file
+    what = {"checking": "verifying", "waiting": f"waiting: {step.why}; pulling"}.get(step.what, "pulling")
+    told = {"status": f"{what} {file.digest[:12]}", "digest": f"sha256:{file.digest}"}
+    return msgspec.json.encode({**told, "total": file.size, "completed": step.done}) + b"\n"
