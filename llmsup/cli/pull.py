@@ -18,7 +18,7 @@ from ..downloads.name import HubName, understood
 from ..errors import BadRequest, DownloadFailed
 from ..process.lines import visible
 from ..units import Bytes, format_bytes, format_seconds
-from .configs import load
+from .configs import usable
 from .options import config_option, json_option
 from .progress import Show, fetching
 from .pull_report import as_data, show_plan
@@ -61,7 +61,7 @@ def command(name: str, dry_run: bool, force: bool, config: str | None, as_json: 
         _by_ollama(meant.name, dry_run=dry_run, as_json=as_json)
         return
     path = find(config) if config else config_in_use() or find(None)
-    settings = load(path) if path else Config()
+    settings = usable(path, ("catalog", "defaults", "memory")) if path else Config()
     _from_hub(meant, settings, dry_run=dry_run, force=force, as_json=as_json)
 
 

@@ -36,7 +36,7 @@ FEW_CLIENTS = 250
 
 NOTHING_TO_SERVE = (
     "there are no models to serve: none were found in the catalog's roots; "
-    "put some there, add a [models.NAME] table to the config, or try `llmsup demo`"
+    "put some there, add a [models.NAME] table to the config, fetch one with `llmsup pull NAME`, or try `llmsup demo`"
 )
 RELOADS = "Stop it, and start `llmsup serve`, which does."
 

@@ -19,6 +19,7 @@ from typing import BinaryIO, Final, Literal
 
 from attrs import frozen
 
+from ..catalog.disk.lmstudio import OURS
 from ..config.schema import MiB
 from ..errors import DownloadCut, DownloadFailed
 from ..units import Bytes, Seconds
@@ -64,9 +65,10 @@ def fetch(hub: Hub, plan: Plan, pause: Callable[[float], None] = time.sleep) -> 
     with ExitStack() as open_files:
         fetched: list[tuple[Wanted, BinaryIO]] = []
         try:
+            _make_root(plan.root)
+            plan.folder.mkdir(parents=True, exist_ok=True)
             for wanted in plan.files:
                 if not wanted.there:
-                    wanted.target.parent.mkdir(parents=True, exist_ok=True)
                     file = open_files.enter_context(_opened(wanted))
                     yield from _fetched(hub, plan.listing, wanted, file, pause)
                     fetched.append((wanted, file))
@@ -74,6 +76,13 @@ def fetch(hub: Hub, plan: Plan, pause: Callable[[float], None] = time.sleep) -> 
         except OSError as error:
             full = "It goes on from there once there is room." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
             raise DownloadFailed(f"{plan.folder} can't be written to: {error.strerror or error}.", hint=full) from None
+
+
+def _make_root(root: Path) -> None:
+    """Where LM Studio isn't installed the first root is its folder all the same, and shall not be taken for its own."""
+    if not root.exists():
+        root.mkdir(parents=True)
+        (root / OURS).touch()
 
 
 def _opened(wanted: Wanted) -> BinaryIO:

@@ -63,7 +63,8 @@ class Plan:
         option: The quantisation that was chosen.
         why: Why that one, a clause; "" if it was asked for, or is the only one.
         others: The other quantisations.
-        folder: Where the files go.
+        root: The catalog's root under which they go; it may have to be made.
+        folder: Where they go.
         files: The files, in the order in which they are fetched and get their names: the projector, then the parts
             from the last to the first. So a model is there when all of it is.
         fit: How the model fits; None if that wasn't looked at.
@@ -75,6 +76,7 @@ class Plan:
     option: Option
     why: str
     others: tuple[Option, ...]
+    root: Path
     folder: Path
     files: tuple[Wanted, ...]
     fit: Fit | None
@@ -160,6 +162,7 @@ def plan(hub: Hub, name: HubName, config: Config, ceiling: Bytes, *, force: bool
         option=option,
         why=why,
         others=others,
+        root=root,
         folder=folder,
         files=files,
         fit=fit,
@@ -190,6 +193,8 @@ def _check_place(wanted: Wanted) -> None:
     name, target = wanted.file.name, wanted.target
     if not name or name.startswith(".") or "\0" in name:
         raise DownloadFailed(f"{wanted.file.path!r} can't be a file's name here.")
+    if not wanted.file.size:
+        raise DownloadFailed(f"The hub doesn't tell the size of {name}.", hint="Is $HF_ENDPOINT a whole mirror?")
     try:
         size = target.stat().st_size if target.is_file() else -1
     except OSError as error:

@@ -135,6 +135,18 @@ def test_without_a_root_the_remedy_is_named(config: Path, offered: dict[str, byt
     assert (result.exit_code, "[catalog] roots is empty" in result.stderr) == (1, True)
 
 
+def test_mistakes_elsewhere_in_the_config_are_none_of_its_business(config: Path, offered: dict[str, bytes]) -> None:
+    """The server may have been started with variables that this terminal lacks."""
+    text = config.read_text()
+    config.write_text(text + "[models.other]\npath = '${env:NOT_SET_ANYWHERE}'\n")
+    assert run(REPO, "--dry-run").exit_code == 0
+    config.write_text(text.replace("roots =", "rots ="))
+    result = run(REPO, "--dry-run")
+    assert (result.exit_code, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("unknown key 'rots' (did you mean 'roots'?) @ ")
+
+
 def test_ollama_pulls_its_own(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tiny_llama(tmp_path / "t.gguf")
     (tmp_path / "store").mkdir()
@@ -158,6 +170,7 @@ def test_ollama_pulls_its_own(config: Path, tmp_path: Path, monkeypatch: pytest.
     assert (gone.exit_code, "no Ollama answers at " in gone.stderr) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_running_server_knows_the_model_at_once(
     hub: FakeHub, offered: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from fake_hub import COMMIT, TOKEN, FakeHub, digest, hub, model
 from projector_files import write_mmproj
 
+from llmsup.catalog.disk.lmstudio import OURS, models_folder
 from llmsup.catalog.library import scan_now
 from llmsup.config.schema import Bridge, Catalog, Config, GiB, Server
 from llmsup.downloads import plan as planning
 from llmsup.downloads.fetch import TRIES, Step, fetch
 from llmsup.downloads.name import HubName
-from llmsup.downloads.plan import Plan, plan
+from llmsup.downloads.plan import Plan, first_root, plan
 from llmsup.errors import DownloadCut, DownloadFailed, ModelNotFound
 from llmsup.units import NEVER, Bytes
 
@@ -54,7 +56,8 @@ def pull(hub: FakeHub, config: Config, name: str = REPO, tag: str = "") -> list[
 def files(config: Config) -> dict[str, int]:
     """What lies under the root, with sizes."""
     (root,) = config.catalog.roots
-    return {str(path.relative_to(root)): path.stat().st_size for path in root.rglob("*") if path.is_file()}
+    found = [path for path in root.rglob("*") if path.is_file() and path.name != OURS]
+    return {str(path.relative_to(root)): path.stat().st_size for path in found}
 
 
 def served(config: Config) -> list[str]:
@@ -299,3 +302,30 @@ def test_a_folder_that_cant_be_written_to(hub: FakeHub, config: Config, data: by
     the_plan.folder.write_text("in the way")
     with pytest.raises(DownloadFailed, match=f"{REPO} can't be written to: "):
         list(fetch(hub.connect(), the_plan))
+
+
+def test_a_folder_of_ours_is_no_sign_of_lm_studio(
+    hub: FakeHub, config: Config, data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default the first root is LM Studio's, and the bridge makes links where LM Studio is: not for a pull."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    default = evolve(config, catalog=Catalog(ollama=None))
+    pull(hub, default)
+    assert (tmp_path / ".lmstudio/models" / REPO / FILE).read_bytes() == data
+    assert models_folder() is None
+    assert first_root(default.catalog) == tmp_path / ".lmstudio/models"
+    (tmp_path / ".lmstudio/settings.json").write_text("{}")
+    assert models_folder() == tmp_path / ".lmstudio/models"
+
+
+def test_a_mirror_that_tells_no_sizes(hub: FakeHub, config: Config) -> None:
+    """Nothing could be checked then, not even whether all of it has come."""
+    hub.repos[REPO] = {FILE: b""}
+    with pytest.raises(DownloadFailed, match="doesn't tell the size of Tiny"):
+        plan(hub.connect(), HubName(REPO), config, Bytes(0), force=True)
+
+
+def test_offline(hub: FakeHub, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(DownloadFailed, match=r"while \$HF_HUB_OFFLINE is set\. Unset it"):
+        planned(hub, config)
