@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "helpers")]
@@ -34,7 +33,7 @@ def fill(store: Path, count: int, large: int, vocabulary: int) -> None:
     """Create the store; so many of the models have a large vocabulary."""
     tokens = [f"token {number}" for number in range(vocabulary)]
     for number in range(count):
-        more: dict[str, Any] = {"tokenizer.ggml.tokens": tokens} if number < large else {}
+        more = {"tokenizer.ggml.tokens": tokens} if number < large else {}
         gguf = tiny_llama(store.parent / f"{number}.gguf", name=f"Model {number}", **more)
         host = ("", "bob/", "hf.co/org/")[number % 3]
         ollama_store.add(store, f"{host}m{number // 4}:{number % 4}b", gguf, params={"temperature": 0.7})

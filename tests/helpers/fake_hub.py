@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from attrs import Factory, define
-from gguf_files import tiny_llama
+from gguf_files import sized_llama
 from huggingface_hub import close_session
 
 from llmsup.downloads.hub_client import Hub
@@ -197,7 +197,7 @@ def described(repo: str, files: Mapping[str, bytes]) -> dict[str, Any]:
 
 def model(folder: Path, name: str, *, rows: int = 600, **more: Any) -> bytes:
     """A GGUF of a little over `rows` / 2 kB, whose content is told by its name."""
-    return tiny_llama(folder / "made" / "model.gguf", name=name, rows=rows, **more).read_bytes()
+    return sized_llama(folder / "made" / "model.gguf", rows, {"general.name": name, **more}).read_bytes()
 
 
 @pytest.fixture

@@ -73,12 +73,16 @@ def write_gguf(
     return path
 
 
-def tiny_llama(path: Path, *, name: str = "Tiny", rows: int = 3, **more: Any) -> Path:
-    """A small chat model's header; each row of its first tensor makes the file 512 bytes larger."""
+def tiny_llama(path: Path, *, name: str = "Tiny", **more: Any) -> Path:
+    """A small chat model's header."""
+    return sized_llama(path, 3, {"general.name": name, **more})
+
+
+def sized_llama(path: Path, rows: int, more: Mapping[str, Any]) -> Path:
+    """The same with so many rows in its first tensor, each of which makes the file 512 bytes larger."""
     metadata = {
         "general.architecture": "llama",
         "general.type": "model",
-        "general.name": name,
         "general.file_type": 15,  # Q4_K_M
         "llama.block_count": 2,
         "llama.context_length": 4096,
