@@ -32,6 +32,9 @@ TRIES: Final = 6
 
 LONGEST_PAUSE: Final = Seconds(30)
 
+_NO_LOCKS: Final = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""What network file systems without locks answer: better two pulls at once there than none."""
+
 _BLOCK: Final = 4 * MiB
 
 
@@ -89,10 +92,11 @@ def _opened(wanted: Wanted) -> BinaryIO:
     """The unfinished file, locked: the kernel frees the lock however a process ends."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     file = open(os.open(wanted.partial, flags, 0o666), "r+b")  # noqa: SIM115 -- the caller's to close
-    locked = False
-    with suppress(BlockingIOError):
+    try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         locked = True
+    except OSError as error:
+        locked = error.errno in _NO_LOCKS
     if locked and not wanted.there:
         return file
     if locked:  # another pull had it until now, and has put the file into its place: this is a new one

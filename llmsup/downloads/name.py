@@ -68,6 +68,8 @@ def understood(text: str, *, hub: str = "", plain: Literal["hub", "ollama"] = "h
         return _of_hub(path, text)
     if scheme == "ollama" or (slash and known in OLLAMAS):
         return OllamaName((rest if scheme == "ollama" else path).partition("?")[0].strip("/").removeprefix("library/"))
+    if scheme and plain == "ollama":
+        return OllamaName(text)  # it knows registries by any address
     if scheme:
         raise BadRequest(
             f"{host} is neither the hub nor Ollama's library.", hint=f"Models are pulled from these. {_EXAMPLES}"

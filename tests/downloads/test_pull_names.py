@@ -47,6 +47,8 @@ def test_a_name_is_understood(text: str, meant: HubName | OllamaName) -> None:
 def test_to_ollamas_clients_a_name_without_a_host_is_ollamas() -> None:
     assert understood("someone/model:8b", plain="ollama") == OllamaName("someone/model:8b")
     assert understood(f"hf.co/{REPO}:Q8_0", plain="ollama") == HubName(REPO, "Q8_0")
+    registry = "http://registry.local:5000/library/model:8b"
+    assert understood(registry, plain="ollama") == OllamaName(registry)
 
 
 @pytest.mark.parametrize(
