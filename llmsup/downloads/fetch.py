@@ -12,7 +12,7 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
@@ -55,7 +55,7 @@ class Step:
     why: str = ""
 
 
-def fetch(hub: Hub, plan: Plan, pause: Callable[[float], None] = time.sleep) -> Iterator[Step]:
+def fetch(hub: Hub, plan: Plan, pause: Callable[[float], None] = time.sleep) -> Generator[Step, None, None]:
     """Fetch what is missing. Nothing happens between the steps; closing the iterator keeps what has come.
 
     Args:

@@ -42,8 +42,9 @@ _RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _REPO: Final = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
-# Its lines would have the addresses of files, which for a private one let anybody fetch it for a while.
-logging.getLogger("httpx2").setLevel(logging.WARNING)
+# Their lines would have the addresses of files, which for a private one let anybody fetch it for a while.
+for _name in ("httpx2", "httpcore2"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 class Hub:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -37,7 +38,7 @@ async def from_hub(name: HubName, asked: Asked, *, streamed: bool) -> Reply:
     """
     ceiling = asked.ceiling()
 
-    def begin() -> tuple[Plan, Iterator[Step]]:
+    def begin() -> tuple[Plan, Generator[Step, None, None]]:
         the_hub = hub()
         from ....downloads.fetch import fetch
         from ....downloads.plan import plan
@@ -56,7 +57,7 @@ async def from_hub(name: HubName, asked: Asked, *, streamed: bool) -> Reply:
     return Reply(status=200, headers=[(b"content-type", b"application/json")], body=_only(SUCCESS))
 
 
-async def _lines(planned: Plan, steps: Iterator[Step], asked: Asked) -> AsyncGenerator[bytes, None]:
+async def _lines(planned: Plan, steps: Generator[Step, None, None], asked: Asked) -> AsyncGenerator[bytes, None]:
     """How it goes. Before the last line the disk is looked at, so that who reads it can use the model."""
     left = False
 
@@ -64,17 +65,22 @@ async def _lines(planned: Plan, steps: Iterator[Step], asked: Asked) -> AsyncGen
         """The last of the steps that are made in a moment; None at the end."""
         end, last = time.monotonic() + EVERY, None
         for last in steps:
+            if left:
+                steps.close()
             if left or time.monotonic() >= end or last.what == "waiting":
                 break
         return last
 
     yield b'{"status":"pulling manifest"}\n'
     try:
-        # A client that leaves doesn't wait for the thread: that stops at the next step, and what has come is kept.
+        # A client that leaves doesn't wait for the thread, which stops at its next step; what has come is kept. The
+        # files are closed by whoever is last, so that the next pull of the model isn't told that this one is at it.
         while (step := await trio.to_thread.run_sync(soon, abandon_on_cancel=True)) is not None:
             yield _told(step)
     finally:
         left = True
+        with suppress(ValueError):  # the thread is in it
+            steps.close()
     yield b'{"status":"verifying sha256 digest"}\n'
     try:
         await asked.rescan()
