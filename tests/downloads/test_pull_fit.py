@@ -63,7 +63,7 @@ def test_the_estimate_is_that_of_the_file_once_it_is_there(hub: FakeHub, config:
 
 
 def test_one_that_will_not_fit_names_those_that_would(hub: FakeHub, config: Config, tmp_path: Path) -> None:
-    offer(hub, tmp_path, {"Q2_K": 1, "Q3_K_M": 2, "Q4_K_M": 4, "Q6_K": 6, "Q8_0": 20})
+    offer(hub, tmp_path, {"Q2_K": 1, "Q3_K_M": 2, "Q4_K_M": 4, "Q6_K": 6, "Q8_0": 9})
     needs = planned(hub, config, 1000, "Q4_K_M").fit
     assert needs is not None
     mib = needs.needs // MiB + 1
@@ -111,8 +111,8 @@ def test_what_is_no_gguf_is_not_fetched(hub: FakeHub, config: Config, data: byte
 
 
 def test_a_header_with_a_large_vocabulary_takes_few_requests(hub: FakeHub, config: Config, tmp_path: Path) -> None:
-    words = [f"token{number}" for number in range(200_000)]
-    offer(hub, tmp_path, {"Q4_K_M": 40}, **{"tokenizer.ggml.tokens": words})
+    words = [f"token{number}" for number in range(100_000)]
+    offer(hub, tmp_path, {"Q4_K_M": 10}, **{"tokenizer.ggml.tokens": words})
     assert planned(hub, config, 1000).fit is not None
     assert len(hub.ranges) < 5
     taken = sum(int(end) - int(start) + 1 for start, end in (asked[6:].split("-") for asked in hub.ranges))
