@@ -54,7 +54,7 @@ from .process.ring import Events
 from .process.sockets import SocketDirectory
 from .process.watched import Watched
 from .prompt_cache.cache import PromptCache
-from .units import Seconds, format_seconds
+from .units import Bytes, Seconds, format_seconds
 from .web.app import build_app
 from .web.hypercorn_server import HypercornServer
 from .web.lookout import Lookout
@@ -175,6 +175,7 @@ class Tree(Watched):
         )
         gateway.rescan = reconciler.rescan
         config_watch = ConfigWatch(self.config, reconciler.file, reconciler.reload_changed)
+        gateway.ceiling = lambda: Bytes(governor.machine().ceiling)
         bridge = BridgeScheduler(self.config, orphans, rescan=reconciler.rescan, announce=events.write)
         pausing = Pausing(fleet)
         awake = KeepAwake(

@@ -34,6 +34,8 @@ OWNERS = {
     "hypercorn": "llmsup.web*",
     "prometheus_client": "llmsup.web.metrics",
     "xllamacpp": "llmsup.engines.bundled*",
+    "huggingface_hub": "llmsup.downloads.hub_client",
+    "httpx2": "llmsup.downloads.hub_client",
     "click": "llmsup.cli*",
     "rich": "llmsup.cli*",
 }
@@ -89,7 +91,9 @@ def offences(source: str, module: str, *, is_package: bool = False) -> list[str]
 
 def test_the_order_is_the_one_that_is_written_down() -> None:
     """The docstring of the package is the law, and it is read right."""
-    wanted = "errors units process config catalog engines memory prompt_cache fleet bridge gateway web tree cli"
+    wanted = (
+        "errors units process config catalog engines memory prompt_cache fleet bridge downloads gateway web tree cli"
+    )
     assert wanted.split() == ROOMS
 
 

@@ -18,6 +18,9 @@ _GGUF = re.compile(r"[-_. ]gguf$", re.IGNORECASE)
 UNFINISHED = (".part", ".partial", ".download", ".crdownload", ".incomplete", ".gguf.tmp")
 """Suffixes that downloaders append: wget and LM Studio, Firefox, Safari, Chrome, Hugging Face, and scripts."""
 
+_CONTENT = re.compile(r"(?<=\.gguf)\.[0-9a-f]{12}$")
+"""What `llmsup pull` puts before its suffix: the beginning of the content's digest."""
+
 STARTED = "downloading_"
 """The prefix that LM Studio adds to the name."""
 
@@ -99,7 +102,7 @@ def unserved_names(relative: str) -> tuple[str, ...]:
         whole = whole[len(STARTED) :]
     for mark in UNFINISHED:
         if whole.lower().endswith(mark):
-            whole = whole[: -len(mark)] + (".gguf" if mark == ".gguf.tmp" else "")
+            whole = _CONTENT.sub("", whole[: -len(mark)]) + (".gguf" if mark == ".gguf.tmp" else "")
             break
     names = [relative, name, whole, f"{folder}/{whole}" if folder else whole]
     if not is_loose(folder):

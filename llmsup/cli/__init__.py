@@ -26,6 +26,7 @@ COMMANDS = {
     "init": "Write a commented config from the models on this machine.",
     "import": "Convert a llama-swap config to llmsup's format.",
     "check": "Check the config and show what each model resolves to.",
+    "pull": "Fetch a model from Hugging Face, or by Ollama.",
     "ls": "Show the available models.",
     "ps": "Show the loaded models.",
     "why": "Show why a model is loaded, waiting, or unloaded.",

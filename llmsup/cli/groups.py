@@ -11,6 +11,7 @@ ELSEWHERE = {
     "kill": "unload", "show": "why", "explain": "why", "preload": "load", "validate": "check", "config": "check",
     "test": "check", "restart": "reload", "sync": "bridge", "setup": "init", "daemon": "service", "log": "logs",
     "hold": "pause", "suspend": "pause", "sleep": "pause", "continue": "resume", "unpause": "resume", "wake": "resume",
+    "download": "pull", "get": "pull", "fetch": "pull", "add": "pull",
 }  # fmt: skip
 """What other programs call some of our commands."""
 

@@ -64,7 +64,7 @@ def command(url: str | None, parts: bool, names: bool, left_out: bool, as_json: 
     if models:
         (names_table(models) if names else table(models, parts=parts)).show()
     else:
-        click.echo("There are no models. `llmsup demo` serves one to try.")
+        click.echo("There are no models. `llmsup pull NAME` fetches one, `llmsup demo` serves one to try.")
     for line in notes(models, catalog):
         click.echo(visible(line), err=True)
 

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
@@ -19,6 +29,12 @@ from ..process.lines import visible
 
 BAR = 30
 """Characters of the bar."""
+
+REDRAWN = 0.05
+"""Seconds between two changes of a bar for what is fetched: bytes come in small pieces."""
+
+Show = Callable[[str, int, int], None]
+"""Takes what is going on, and how many bytes of how many are done; 0 for unknown."""
 
 
 class Picture:
@@ -80,6 +96,33 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=None, visible=False)
         yield lambda done, of: progress.update(task, completed=done, total=of, visible=True)
+
+
+@contextmanager
+def fetching(*, quiet: bool) -> Iterator[Show]:
+    """Draw a bar on stderr for what is fetched; where that is no terminal, a line for each thing, unless `quiet`."""
+    console = Console(file=cast("TextIO", Screen()))
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
+    drawn = console.is_terminal and not quiet
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not drawn) as progress:
+        last, task, at = "", TaskID(-1), 0.0
+
+        def show(what: str, done: int, of: int) -> None:
+            nonlocal last, task, at
+            now = time.monotonic()
+            if what != last:
+                if last:
+                    progress.remove_task(task)
+                shown = visible(what)
+                task = progress.add_task(shown, total=of or None, completed=done)  # a new one: its speed is its own
+                if not drawn and not quiet:
+                    print(shown, file=sys.stderr, flush=True)
+            elif now - at < REDRAWN:
+                return
+            progress.update(task, completed=done, total=of or None)
+            last, at = what, now
+
+        yield show
 
 
 @contextmanager

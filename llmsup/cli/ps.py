@@ -97,7 +97,8 @@ def table(running: Sequence[Entry], now: float, *, loads: bool = False) -> Table
 def nothing_loaded(models: Sequence[Entry]) -> str:
     """The line instead of an empty table."""
     if not models:
-        return "No model is loaded, and none is available. `llmsup demo` serves one to try."
+        ways = "`llmsup pull NAME` fetches one, `llmsup demo` serves one to try."
+        return f"No model is loaded, and none is available. {ways}"
     names = without_presets([str(entry["id"]) for entry in models])
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     shown = visible(", ".join(names[:NAMED]) + more)

@@ -36,7 +36,7 @@ FEW_CLIENTS = 250
 
 NOTHING_TO_SERVE = (
     "there are no models to serve: none were found in the catalog's roots; "
-    "put some there, add a [models.NAME] table to the config, or try `llmsup demo`"
+    "put some there, add a [models.NAME] table to the config, fetch one with `llmsup pull NAME`, or try `llmsup demo`"
 )
 RELOADS = "Stop it, and start `llmsup serve`, which does."
 
@@ -101,13 +101,13 @@ def run(
     leaving = contextlib.ExitStack()
 
     def started(fleet: Fleet) -> None:
+        here = tuple(urls(config, sockets))
+        leaving.enter_context(  # before that is told: who reads it may use the commands
+            left_in(config.server.state_dir, urls=here, token=token, config=source, reads=reread is not None)
+        )
         for address in addresses(sockets):
             log.info("listening on %s", address)
         _warn_if_open(config, sockets)
-        here = tuple(urls(config, sockets))
-        leaving.enter_context(
-            left_in(config.server.state_dir, urls=here, token=token, config=source, reads=reread is not None)
-        )
         announce(here[0], fleet)
         manager.ready(f"answers at {', '.join(here)}")
 

@@ -120,7 +120,8 @@ def _about(served: list[Found], config: Config) -> Iterable[str]:
     else:
         yield "--- No model was found. ---"
         looked = ", ".join(_short(root) for root in model_roots(config.catalog)) or "no folder"
-        yield f"Looked in {looked}. Put GGUF files there, name another folder in [catalog] roots, or try llmsup demo."
+        yield f"Looked in {looked}. Fetch one with llmsup pull NAME, name another folder in [catalog] roots, or try"
+        yield "llmsup demo."
 
 
 def _block(found: Found, taken: set[str]) -> str:

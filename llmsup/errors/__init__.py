@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from .base import Error
+from .download import DownloadCut, DownloadFailed
 from .engine import EngineBadAnswer, EngineDied, LoadTimeout, ModelFailed
 from .request import (
     AdminRequired,
@@ -56,6 +57,8 @@ __all__ = [
     "Collected",
     "ConfigError",
     "ConfigUnreadable",
+    "DownloadCut",
+    "DownloadFailed",
     "EngineBadAnswer",
     "EngineDied",
     "Error",

@@ -54,6 +54,7 @@ class Gateway(Watched):
         usage: What each key has used.
         prompts: What the last prompts had in common.
         rescan: Looks for new models on the disk; whoever can do that puts it here.
+        ceiling: Tells what all models together may have, in bytes; likewise.
     """
 
     def __init__(self, fleet: Fleet, config: LiveConfig, guard: RequestGuard, routes: Routes | None = None) -> None:
@@ -62,6 +63,7 @@ class Gateway(Watched):
         self.guard = guard
         self.clock = clock()
         self.rescan: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint
+        self.ceiling: Callable[[], Bytes] = lambda: Bytes(0)
         self.active = 0
         self.activity = Activity()
         self.usage = Usage()
@@ -189,7 +191,15 @@ class Gateway(Watched):
         assert route.here is not None
         data = await read_body(head, chunks, self.server.max_body, share)
         body = await read_json(data, self._turn) if data else None
-        asked = Asked(head=head, body=body, fleet=self.fleet, server=self.server, caller=caller, rescan=self.rescan)
+        asked = Asked(
+            head=head,
+            body=body,
+            fleet=self.fleet,
+            config=self._config.now,
+            ceiling=self.ceiling,
+            caller=caller,
+            rescan=self.rescan,
+        )
         return await route.here(asked)
 
     async def _fields(self, head: RequestHead, data: Buffer) -> JsonBody | MultipartBody | None:

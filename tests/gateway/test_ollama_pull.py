@@ -14,7 +14,7 @@ from ollama_store import add
 from serving import PATIENCE, serving
 
 from llmsup.config.schema import Bridge, Catalog, Config
-from llmsup.gateway.api.ollama.pull import where
+from llmsup.downloads.ollama import where
 from llmsup.units import NEVER
 
 

@@ -75,10 +75,14 @@ def write_gguf(
 
 def tiny_llama(path: Path, *, name: str = "Tiny", **more: Any) -> Path:
     """A small chat model's header."""
+    return sized_llama(path, 3, {"general.name": name, **more})
+
+
+def sized_llama(path: Path, rows: int, more: Mapping[str, Any]) -> Path:
+    """The same with so many rows in its first tensor, each of which makes the file 512 bytes larger."""
     metadata = {
         "general.architecture": "llama",
         "general.type": "model",
-        "general.name": name,
         "general.file_type": 15,  # Q4_K_M
         "llama.block_count": 2,
         "llama.context_length": 4096,
@@ -92,7 +96,7 @@ def tiny_llama(path: Path, *, name: str = "Tiny", **more: Any) -> Path:
         "tokenizer.chat_template": "{{ messages }}",
         **more,
     }
-    tensors = [("token_embd.weight", (256, 3), "F16"), ("blk.0.attn_q.weight", (256, 256), "Q4_K")]
+    tensors = [("token_embd.weight", (256, rows), "F16"), ("blk.0.attn_q.weight", (256, 256), "Q4_K")]
     return write_gguf(path, metadata, tensors)
 
 

@@ -100,13 +100,18 @@ def sort_out(candidates: Iterable[Candidate], headers: Headers) -> Contents:
     return Contents(paired, tuple(left_out))
 
 
-def _why_not(name: str, facts: Sequence[Facts]) -> str:
-    """Why a readable file is neither a model nor a projector; "" if it is either."""
+def no_model_by_name(name: str) -> str:
+    """Why a file is neither a model nor a projector, judged by its name alone; "" if it may be either."""
     lower = name.lower()
     if lower.startswith("imatrix"):
         return NO_MODEL["imatrix"]
-    if lower.startswith(_DRAFTS):
-        return NO_MODEL["draft"]
+    return NO_MODEL["draft"] if lower.startswith(_DRAFTS) else ""
+
+
+def _why_not(name: str, facts: Sequence[Facts]) -> str:
+    """Why a readable file is neither a model nor a projector; "" if it is either."""
+    if reason := no_model_by_name(name):
+        return reason
     return NO_MODEL.get(facts[0].role, "") if facts and facts[0].role != "projector" else ""
 
 

@@ -16,6 +16,9 @@ from ...config.schema import Catalog
 BRIDGE = "ollama"
 """The bridge's folder, among LM Studio's folders of publishers."""
 
+OURS = ".made-by-llmsup"
+"""A file in a folder of models that `llmsup pull` has made: models in it are no sign of LM Studio."""
+
 FORMER = (Path("~/.cache/lm-studio/models/ollama"), Path("~/.lmstudio/models/ollama"))
 """Where links may have been made before llmsup looked up LM Studio's own setting."""
 
@@ -69,8 +72,9 @@ def _home(environ: Mapping[str, str]) -> Path | None:
 
 
 def _is_home(home: Path) -> bool:
-    """Whether LM Studio has used this folder; links that a bridge made without LM Studio don't count."""
-    return bool(_names(home) - {"models"} or _names(home / "models") - {BRIDGE})
+    """Whether LM Studio has used this folder; what a bridge or a pull made without LM Studio doesn't count."""
+    models = _names(home / "models")
+    return bool(_names(home) - {"models"} or (models - {BRIDGE} and OURS not in models))
 
 
 def _names(folder: Path) -> set[str]:

@@ -15,9 +15,9 @@ from pathlib import Path
 from ...units import Bytes, format_bytes
 from .facts import Scalar, Value
 from .types import BLOCKS, BadGguf, Header, Tensor
-from .window import Window, open_regular
+from .window import Read, Window, open_regular
 
-__all__ = ["BadGguf", "Header", "Tensor", "read_header"]
+__all__ = ["BadGguf", "Header", "Tensor", "header_in", "read_header"]
 
 MOST_KEYS = 16_384
 MOST_TENSORS = 32_768
@@ -52,12 +52,22 @@ def read_header(path: Path) -> Header:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
             raise BadGguf("it is not a regular file")
-        return _read(Window(lambda length, offset: os.pread(file, length, offset), status.st_size))
+        return header_in(lambda length, offset: os.pread(file, length, offset), status.st_size)
     finally:
         os.close(file)
 
 
-def _read(window: Window) -> Header:
+def header_in(read: Read, size: int) -> Header:
+    """The same of a file that is somewhere else.
+
+    Args:
+        read: Reads a part of it; what that raises is passed on.
+        size: The whole file's, in bytes.
+
+    Raises:
+        BadGguf: It isn't a GGUF, or is incomplete.
+    """
+    window = Window(read, size)
     version = _version(window)
     tensor_count, key_count = window.unpack("QQ")
     if key_count > MOST_KEYS:

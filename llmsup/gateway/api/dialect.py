@@ -15,12 +15,13 @@ from attrs import field, frozen
 
 from ...catalog.described import presets
 from ...catalog.resolver import Match
-from ...config.schema import Server
+from ...config.schema import Config, Server
 from ...engines.http import Headers
 from ...engines.pool import ConnectionPool
 from ...errors import ConfigError, Error
 from ...fleet.fleet import Fleet
 from ...fleet.model.model import Model
+from ...units import Bytes
 from .. import sse
 from ..body import JsonBody
 from ..keyring import Caller
@@ -129,15 +130,23 @@ class Asked:
     Attributes:
         body: The request's body; None if it has none.
         caller: Whose request it is.
+        config: The whole config in force.
+        ceiling: Tells what all models together may have, in bytes.
         rescan: Looks for new models on the disk.
     """
 
     head: RequestHead
     body: JsonBody | None
     fleet: Fleet
-    server: Server
+    config: Config
+    ceiling: Callable[[], Bytes]
     caller: Caller
     rescan: Callable[[], Awaitable[object]]
+
+    @property
+    def server(self) -> Server:
+        """[server] of that."""
+        return self.config.server
 
     async def known(self, name: str) -> Match:
         """Return what a name means. Raises ModelNotFound, also if the caller may not use it; ShuttingDown."""

@@ -84,8 +84,8 @@ async def _unload(asked: Asked) -> Reply:
 async def _download(_asked: Asked) -> Reply:
     """What fetches models. Raises MethodNotImplemented."""
     raise MethodNotImplemented(
-        "llmsup downloads no models: it serves those that are on the disk.",
-        hint="Download it with LM Studio itself, or put a GGUF file into its folder, and POST /reload-config.",
+        "llmsup downloads no models by LM Studio's API.",
+        hint="`llmsup pull` does, and so does POST /api/pull with a name like hf.co/ORG/REPO; or LM Studio itself.",
     )
 
 
