@@ -20,6 +20,7 @@ what is left of a `<` may not import what is right of it. `tests/test_rooms.py` 
                  backend < engine < model < memory < the rest
     bridge/      Ollama → LM Studio links, or the user's own program for it: when, and one at a time
     gateway/     request → model → engine: find the body's model, edit the body, relay bytes
+    history/     what has been, in one small SQLite file: memory, loads, requests; collected here, written by a thread
     web/         the front, straight into the gateway; all else on Hypercorn: the Quart-trio app, control, errors
     tree.py      the composition root: the one place that knows every part
     cli/         one command a file
@@ -28,7 +29,7 @@ One process, one trio nursery tree:
 
     llmsup serve
     main: signals
-    └─ infra    the orphan guard · memory monitor and governor · the bridge   started first, stopped last
+    └─ infra    the orphan guard · memory monitor and governor · the history · the bridge   started first, stopped last
        └─ fleet   the reconciler; one supervisor per model, started on first use
           │         └─ run: the engine's process group, its log pump, its health probe, the idle timer
           └─ edge   the front, and Hypercorn with the Quart-trio app   started last, stopped first; drains

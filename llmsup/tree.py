@@ -36,6 +36,7 @@ from .gateway.access import RequestGuard
 from .gateway.gateway import Gateway
 from .gateway.hosts import is_loopback
 from .gateway.routes import Routes
+from .history.recorder import History
 from .memory.cost.store import FootprintStore
 from .memory.machine.linux import Linux
 from .memory.machine.monitor import MemoryMonitor
@@ -51,6 +52,7 @@ from .units import Seconds, format_seconds
 from .web.app import build_app
 from .web.hypercorn_server import HypercornServer
 from .web.lookout import Lookout
+from .web.memory import decision_as_json
 from .web.roads import Roads
 from .web.server import STALLED, WebServer
 
@@ -159,7 +161,8 @@ class Tree(Watched):
         )
         gateway.rescan = reconciler.rescan
         bridge = BridgeScheduler(self.config, orphans, rescan=reconciler.rescan, announce=events.write)
-        app = build_app(gateway, fleet, reconciler, governor, bridge)
+        past = History(self.config, state_dir, fleet, governor, gateway.activity, decision_as_json)
+        app = build_app(gateway, fleet, reconciler, governor, bridge, past)
         roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout(), self.routes)
         server = self.config.now.server
         web = WebServer(roads, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
@@ -170,6 +173,7 @@ class Tree(Watched):
             await infra.start(watch.run)
             await infra.start(costs.run)
             await infra.start(governor.run)
+            await infra.start(past.run)
             await infra.start(bridge.run)
             if sys.platform == "darwin" and (command := installed(selector)):
                 infra.start_soon(watch.learn_working_set, command)

@@ -14,7 +14,7 @@ from ..errors import ConfigError, ConfigUnreadable
 from .consistency import Draft, check
 from .engine_words import EngineWord
 from .keys import with_variable
-from .schema import Bridge, Catalog, Config, EngineSpec, KeySpec, Memory, ModelSpec, Server, Settings
+from .schema import Bridge, Catalog, Config, EngineSpec, History, KeySpec, Memory, ModelSpec, Server, Settings
 from .sound import sound
 from .tables import NOT_KEYS, Read, read_table
 from .wording import Place, Report, did_you_mean, got
@@ -131,6 +131,7 @@ def understand(
         defaults=defaults,
         models={name: with_defaults(draft.models[name], defaults) for name in fine},
         memory=draft.memory.value,
+        history=draft.history.value,
         bridge=draft.bridge.value,
         engines={name: engine.value for name, engine in draft.engines.items()},
         keys={name: key.value for name, key in draft.keys.items()},
@@ -175,6 +176,7 @@ def _read(raw: Mapping[str, Any], environ: Mapping[str, str], engines: Iterable[
             for name, table in named("models").items()
         },
         memory=read_table(Memory, raw.get("memory", {}), ("memory",), environ, report),
+        history=read_table(History, raw.get("history", {}), ("history",), environ, report),
         bridge=read_table(Bridge, raw.get("bridge", {}), ("bridge",), environ, report),
         engines={
             name: read_table(EngineSpec, table, ("engines", name), environ, report, fixed={"name": name})
@@ -192,6 +194,7 @@ def _read(raw: Mapping[str, Any], environ: Mapping[str, str], engines: Iterable[
 
 def _belongs(key: str) -> str:
     """Say which table a key belongs in, when it stands above the first one."""
-    homes = {"server": Server, "catalog": Catalog, "defaults": Settings, "memory": Memory, "bridge": Bridge}
+    homes = {"server": Server, "catalog": Catalog, "defaults": Settings, "memory": Memory}
+    homes |= {"history": History, "bridge": Bridge}
     table = next((name for name, cls in homes.items() if key in attrs.fields_dict(cls)), None)
     return f" (it belongs in [{table}])" if table else ""

@@ -120,6 +120,7 @@ class ModelSpec(Settings):
     unlisted: bool = False
     health: str = field(default="/health", validator=checks.url_path)  # "" = ready when the port answers
     upstream_model: str = ""
+    capture: bool = False  # keep what is asked and answered, in memory
     presets: Mapping[str, Mapping[str, Any]] = Factory(dict)
     request: RequestEdits = RequestEdits()
 
@@ -134,6 +135,13 @@ class Memory:
     probe: tuple[str, ...] | Literal["auto"] = "auto"
     min_residency: Seconds | Literal["auto"] = "auto"
     evict_busy: Literal["never", "critical"] = "never"
+
+
+@frozen(kw_only=True)
+class History:
+    """[history]: what is remembered of the time before now."""
+
+    keep: Seconds = field(default=Seconds(7 * 86400), validator=checks.finite)  # 0 = nothing is written down
 
 
 @frozen(kw_only=True)
@@ -178,6 +186,7 @@ class Config:
     defaults: Settings = Factory(Settings)
     models: Mapping[str, ModelSpec] = Factory(dict)
     memory: Memory = Factory(Memory)
+    history: History = Factory(History)
     bridge: Bridge = Factory(Bridge)
     engines: Mapping[str, EngineSpec] = Factory(dict)
     keys: Mapping[str, KeySpec] = Factory(dict)

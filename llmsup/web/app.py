@@ -28,10 +28,12 @@ from ..gateway.gateway import Gateway
 from ..gateway.keyring import ANYBODY, check_admin
 from ..gateway.paths import named
 from ..gateway.routes import Routes
+from ..history.recorder import History
 from .answers import as_error
 from .bridge import bridge
 from .control import control, models
 from .events import events
+from .history import history
 from .leasing import LeasingConnection, LeasingRequest, response_of
 from .llama_swap import llama_swap
 from .llama_swap_metrics import llama_swap_metrics
@@ -87,7 +89,12 @@ def current() -> LeasingRequest:
 
 
 def build_app(
-    gateway: Gateway, fleet: Fleet, reconciler: Reconciler, governor: Governor, scheduler: BridgeScheduler
+    gateway: Gateway,
+    fleet: Fleet,
+    reconciler: Reconciler,
+    governor: Governor,
+    scheduler: BridgeScheduler,
+    past: History,
 ) -> App:
     """Assemble the app."""
     app = App("llmsup", static_folder=None)
@@ -101,6 +108,7 @@ def build_app(
         models(fleet, reconciler, governor),
         memory(fleet, governor),
         prompts(fleet, gateway),
+        history(past, fleet),
         llama_swap(fleet, gateway.activity),
         llama_swap_metrics(gateway.activity),
         metrics(fleet, governor, gateway.usage),
