@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from described import as_described
 from serving import Served, fake, serving
 
-from llmsup.config.schema import Bridge, Config, History, ModelSpec, Server
+from llmsup.config.keys import hash_of
+from llmsup.config.schema import Bridge, Config, History, KeySpec, ModelSpec, Server
 from llmsup.units import NEVER, Seconds
 
 FIELDS = {"id", "at", "model", "client", "path", "status", "waited_s", "first_token_s", "took_s", "tokens_in"}
@@ -124,6 +126,45 @@ async def test_what_was_asked_and_answered(tmp_path: Path) -> None:
     assert b"XYZZY" not in data
     async with serving(config=config(tmp_path, *models)) as served:
         assert not any(row["captured"] for row in await requests(served))
+
+
+async def test_two_servers_with_one_state_dir(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each tells of its own; the second one says that it remembers in memory only."""
+    async with serving(config=config(tmp_path, fake("m"))) as first:
+        await first.client.chat("m")
+        assert len(await requests(first)) == 1
+        async with serving(config=config(tmp_path, fake("n"))) as second:
+            await second.client.chat("n")
+            assert [row["model"] for row in await requests(second)] == ["n"]
+            assert [each["model"] for each in (await past(second))["happened"]] == ["n"]
+        assert [row["model"] for row in await requests(first)] == ["m"]
+    assert caplog.text.count("this one remembers in memory") == 1
+
+
+async def test_keys_without_admin_see_none_of_it(tmp_path: Path) -> None:
+    """It names clients and models."""
+    keys = {"k": KeySpec(name="k", hash=hash_of("sk-k"))}
+    async with serving(config=evolve(config(tmp_path, fake("m")), keys=keys)) as served:
+        for path in ("/history", "/requests", "/requests/1-1"):
+            got = await served.client.ask("GET", path, headers=[(b"x-api-key", b"sk-k")])
+            assert got.status == 403, path
+
+
+async def test_it_follows_the_config(tmp_path: Path) -> None:
+    """Switched off and on again by a reload; what was before is there."""
+    on = config(tmp_path, fake("m"))
+    off = evolve(on, history=History(keep=Seconds(0)))
+    said = [off, on]
+    async with serving(config=on, reread=lambda: said.pop(0)) as served:
+        await served.client.chat("m")
+        assert (await past(served))["happened"]
+        assert (await served.client.post("/reload-config")).json["settings"] == ["history.keep"]
+        assert (await past(served))["happened"] == []
+        await served.client.post("/models/unload", model="m")
+        await served.client.post("/reload-config")
+        await served.client.chat("m")
+        assert [each["event"] for each in (await past(served))["happened"]] == ["load", "load"]
+        assert len(await requests(served)) == 2
 
 
 @pytest.mark.parametrize("query", ["history?hours=x", "history?hours=-1", "history?hours=nan", "requests?n=0"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -272,6 +273,19 @@ def test_two_on_one_file(file: HistoryFile, path: Path) -> None:
     assert len(happened) == 1
     assert sum(each["count"] for each in buckets) == 4
     second.close()
+
+
+def test_a_power_cut(file: HistoryFile, path: Path, tmp_path: Path) -> None:
+    """What was on the disk at any moment can be opened, and has all batches but perhaps the last."""
+    for number in range(3):
+        file.write(Batch(requests=[request(number=number)]), NOW, WEEK)
+    then = tmp_path / "then"
+    shutil.copytree(path.parent, then)
+    later = HistoryFile(then / path.name)
+    later.open()
+    assert [row["id"] for row in later.last_requests()] == ["19a-0", "19a-1", "19a-2"]
+    assert said(later) == []
+    later.close()
 
 
 def test_a_clock_that_was_wrong(file: HistoryFile) -> None:
