@@ -29,26 +29,25 @@ def sample(at: float = NOW, size: int = GiB, models: list[str] = MODELS) -> Samp
 
 
 def request(at: float = NOW, number: int = 1, first: float | None = 0.5, **more: Any) -> RequestRow:
-    return RequestRow(
-        **{
-            "id": f"19a-{number}",
-            "at": at,
-            "model": MODELS[number % len(MODELS)],
-            "client": "laptop",
-            "path": "/v1/chat/completions",
-            "status": 200,
-            "waited_s": 0.012,
-            "first_token_s": first,
-            "took_s": 12.345,
-            "tokens_in": 12345,
-            "tokens_cached": 12000,
-            "tokens_out": 678,
-            "tokens_per_s": 55.432,
-            "error": None,
-            "captured": False,
-            **more,
-        }  # type: ignore[typeddict-item]  # whatever a test says
-    )
+    row: Any = {
+        "id": f"19a-{number}",
+        "at": at,
+        "model": MODELS[number % len(MODELS)],
+        "client": "laptop",
+        "path": "/v1/chat/completions",
+        "status": 200,
+        "waited_s": 0.012,
+        "first_token_s": first,
+        "took_s": 12.345,
+        "tokens_in": 12345,
+        "tokens_cached": 12000,
+        "tokens_out": 678,
+        "tokens_per_s": 55.432,
+        "error": None,
+        "captured": False,
+    }
+    changed: RequestRow = {**row, **more}
+    return changed
 
 
 def loaded(at: float = NOW, number: int = 0) -> Happened:
