@@ -24,6 +24,7 @@ what is left of a `<` may not import what is right of it. `tests/test_rooms.py` 
     bridge/      Ollama → LM Studio links, or the user's own program for it: when, and one at a time
     downloads/   models that are fetched: from the hub, or by an Ollama that runs here
     gateway/     request → model → engine: find the body's model, edit the body, relay bytes
+    history/     what has been, in one small SQLite file: memory, loads, requests; collected here, written by a thread
     web/         the front, straight into the gateway; all else on Hypercorn: the Quart-trio app, control, errors
     tree.py      the composition root: the one place that knows every part
     cli/         one command a file
@@ -32,7 +33,7 @@ One process, one trio nursery tree:
 
     llmsup serve
     main: signals
-    └─ infra    the orphan guard · memory monitor and governor · the bridge · awake   started first, stopped last
+    └─ infra    the orphan guard · memory monitor and governor · the history · the bridge · awake   first up, last down
        └─ fleet   the reconciler, the config's watch, pauses; one supervisor per model, started on first use
           │         └─ run: the engine's process group, its log pump, its health probe, the idle timer
           └─ edge   the front, and Hypercorn with the Quart-trio app   started last, stopped first; drains

@@ -41,6 +41,7 @@ from .gateway.access import RequestGuard
 from .gateway.gateway import Gateway
 from .gateway.hosts import is_loopback
 from .gateway.routes import Routes
+from .history.recorder import History
 from .memory.cost.store import FootprintStore
 from .memory.machine.linux import Linux
 from .memory.machine.monitor import MemoryMonitor
@@ -58,6 +59,7 @@ from .units import Bytes, Seconds, format_seconds
 from .web.app import build_app
 from .web.hypercorn_server import HypercornServer
 from .web.lookout import Lookout
+from .web.memory import decision_as_json
 from .web.roads import Roads
 from .web.server import STALLED, WebServer
 
@@ -184,7 +186,8 @@ class Tree(Watched):
             busy=lambda: fleet.at_work,
             announced=(self.config, gateway.activity, events),
         )
-        app = build_app(gateway, fleet, reconciler, governor, bridge, prompts, pausing)
+        past = History(self.config, state_dir, fleet, governor, gateway.activity, decision_as_json)
+        app = build_app(gateway, fleet, reconciler, governor, bridge, prompts, pausing, past)
         roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout(), self.routes)
         server = self.config.now.server
         web = WebServer(roads, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
@@ -195,6 +198,7 @@ class Tree(Watched):
             await infra.start(watch.run)
             await infra.start(costs.run)
             await infra.start(governor.run)
+            await infra.start(past.run)
             await infra.start(bridge.run)
             await infra.start(prompts.run)
             await infra.start(awake.run)

@@ -33,6 +33,7 @@ OWNERS = {
     "quart_trio": "llmsup.web*",
     "hypercorn": "llmsup.web*",
     "prometheus_client": "llmsup.web.metrics",
+    "sqlite3": "llmsup.history*",
     "xllamacpp": "llmsup.engines.bundled*",
     "huggingface_hub": "llmsup.downloads.hub_client",
     "httpx2": "llmsup.downloads.hub_client",
@@ -92,7 +93,8 @@ def offences(source: str, module: str, *, is_package: bool = False) -> list[str]
 def test_the_order_is_the_one_that_is_written_down() -> None:
     """The docstring of the package is the law, and it is read right."""
     wanted = (
-        "errors units process config catalog engines memory prompt_cache fleet bridge downloads gateway web tree cli"
+        "errors units process config catalog engines memory prompt_cache fleet bridge downloads "
+        "gateway history web tree cli"
     )
     assert wanted.split() == ROOMS
 

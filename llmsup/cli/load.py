@@ -14,6 +14,7 @@ from ..errors import Error, ModelFailed
 from ..process.lines import visible
 from ..units import Seconds, format_seconds
 from .client import Client, model_path
+from .load_dry_run import rehearse
 from .options import json_option, model_argument, url_option
 from .target import connect
 
@@ -28,18 +29,24 @@ BY_ITSELF = ("crashed", "failed")
 
 @click.command("load")
 @model_argument(required=True)
+@click.option("--dry-run", is_flag=True, help="Show what would have to be unloaded for it, and change nothing.")
 @url_option
 @json_option
-def command(model: str, url: str | None, as_json: bool) -> None:
+def command(model: str, dry_run: bool, url: str | None, as_json: bool) -> None:
     """Load a model now, before a request asks for it.
 
-    The server loads it; Ctrl-C only stops the waiting. A model that has failed is tried again at once.
+    The server loads it; Ctrl-C only stops the waiting. A model that has failed is tried again at once. The exit code
+    of --dry-run is 1 if the model could never be loaded.
 
     \b
-    Example:
+    Examples:
       llmsup load qwen3-4b
+      llmsup load --dry-run qwen3-4b
     """
     client, name = connect(url), model
+    if dry_run:
+        rehearse(client, model, as_json=as_json)
+        return
     try:
         answer = client.post("/models/load", {"model": model, "wait": False})
         name, already = str(answer["model"]), answer["state"] == "ready"

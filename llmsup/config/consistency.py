@@ -13,7 +13,7 @@ from attrs import frozen
 from . import keys
 from .checks import check_name
 from .engine_words import AUTO, EngineWord
-from .schema import Bridge, Catalog, EngineSpec, KeySpec, Memory, ModelSpec, PromptCacheSpec, Server, Settings
+from .schema import Bridge, Catalog, EngineSpec, History, KeySpec, Memory, ModelSpec, PromptCacheSpec, Server, Settings
 from .tables import Read
 from .wording import Place, did_you_mean
 
@@ -36,6 +36,7 @@ class Draft:
     defaults: Read[Settings]
     models: Mapping[str, Read[ModelSpec]]
     memory: Read[Memory]
+    history: Read[History]
     bridge: Read[Bridge]
     prompt_cache: Read[PromptCacheSpec]
     engines: Mapping[str, Read[EngineSpec]]

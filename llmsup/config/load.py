@@ -14,7 +14,19 @@ from ..errors import ConfigError, ConfigUnreadable
 from .consistency import Draft, check
 from .engine_words import EngineWord
 from .keys import with_variable
-from .schema import Bridge, Catalog, Config, EngineSpec, KeySpec, Memory, ModelSpec, PromptCacheSpec, Server, Settings
+from .schema import (
+    Bridge,
+    Catalog,
+    Config,
+    EngineSpec,
+    History,
+    KeySpec,
+    Memory,
+    ModelSpec,
+    PromptCacheSpec,
+    Server,
+    Settings,
+)
 from .sound import sound
 from .tables import NOT_KEYS, Read, read_table
 from .wording import Place, Report, did_you_mean, got
@@ -131,6 +143,7 @@ def understand(
         defaults=defaults,
         models={name: with_defaults(draft.models[name], defaults) for name in fine},
         memory=draft.memory.value,
+        history=draft.history.value,
         bridge=draft.bridge.value,
         prompt_cache=draft.prompt_cache.value,
         engines={name: engine.value for name, engine in draft.engines.items()},
@@ -176,6 +189,7 @@ def _read(raw: Mapping[str, Any], environ: Mapping[str, str], engines: Iterable[
             for name, table in named("models").items()
         },
         memory=read_table(Memory, raw.get("memory", {}), ("memory",), environ, report),
+        history=read_table(History, raw.get("history", {}), ("history",), environ, report),
         bridge=read_table(Bridge, raw.get("bridge", {}), ("bridge",), environ, report),
         prompt_cache=read_table(PromptCacheSpec, raw.get("prompt_cache", {}), ("prompt_cache",), environ, report),
         engines={
@@ -195,6 +209,6 @@ def _read(raw: Mapping[str, Any], environ: Mapping[str, str], engines: Iterable[
 def _belongs(key: str) -> str:
     """Say which table a key belongs in, when it stands above the first one."""
     homes: dict[str, type] = {"server": Server, "catalog": Catalog, "defaults": Settings, "memory": Memory}
-    homes |= {"bridge": Bridge, "prompt_cache": PromptCacheSpec}
+    homes |= {"history": History, "bridge": Bridge, "prompt_cache": PromptCacheSpec}
     table = next((name for name, cls in homes.items() if key in attrs.fields_dict(cls)), None)
     return f" (it belongs in [{table}])" if table else ""

@@ -122,6 +122,7 @@ class ModelSpec(Settings):
     unlisted: bool = False
     health: str = field(default="/health", validator=checks.url_path)  # "" = ready when the port answers
     upstream_model: str = ""
+    capture: bool = False  # keep what is asked and answered, in memory
     presets: Mapping[str, Mapping[str, Any]] = Factory(dict)
     request: RequestEdits = RequestEdits()
 
@@ -137,6 +138,13 @@ class Memory:
     min_residency: Seconds | Literal["auto"] = "auto"
     evict_busy: Literal["never", "critical"] = "never"
     yield_to: tuple[str, ...] = field(default=(), validator=checks.names)  # programs, by name; globs
+
+
+@frozen(kw_only=True)
+class History:
+    """[history]: what is remembered of the time before now."""
+
+    keep: Seconds = field(default=Seconds(7 * 86400), validator=checks.finite)  # 0 = nothing is written down
 
 
 @frozen(kw_only=True)
@@ -190,6 +198,7 @@ class Config:
     defaults: Settings = Factory(Settings)
     models: Mapping[str, ModelSpec] = Factory(dict)
     memory: Memory = Factory(Memory)
+    history: History = Factory(History)
     bridge: Bridge = Factory(Bridge)
     prompt_cache: PromptCacheSpec = Factory(PromptCacheSpec)
     engines: Mapping[str, EngineSpec] = Factory(dict)

@@ -18,6 +18,7 @@ from ..units import NEVER, Seconds, format_seconds
 from .answer_body import AnswerBody, EventsBody
 from .api.dialect import Dialect, Translation
 from .api.openai import OPENAI
+from .capture import Captured
 from .message import Reply, Whole, for_client, reply_again, switching, whole_reply
 from .metering import Meter, MeteredBody
 from .prompts.watch import Trace
@@ -62,6 +63,7 @@ class Order:
         keep: What replaces the model's ttl from this request on, in seconds; None for nothing.
         told: Words an error for the client, which may not know of every model.
         prompt: What its prompt has in common with earlier ones; None: it isn't looked at.
+        captured: Gets what is asked and answered; None: that isn't kept.
     """
 
     dialect: Dialect = OPENAI
@@ -76,6 +78,7 @@ class Order:
     client: str = ""
     meter: Meter | None = None
     prompt: Trace | None = None
+    captured: Captured | None = None
     sent: Callable[[], None] = staticmethod(_nothing)
     told: Callable[[Error], Error] = staticmethod(_as_it_is)
 
@@ -91,9 +94,11 @@ class Exchange:
 
     Attributes:
         trouble: Why the rest of the answer was lost, even if an event has told the client.
+        waited: Seconds that it waited for its model; None while it does.
     """
 
     trouble: Error | None = None
+    waited: float | None = 0.0
     _relayed: AnswerBody | TranslatedBody | None = None
     _answer: Answer | None = None
     _run: BackendRun | None = None
@@ -161,8 +166,10 @@ class Exchange:
         """
         run, order = self._lease.served_by, self._order
         if run is None:
+            self.waited = None
             with trio.move_on_after(self._comments):
                 run = await self._lease.run(order.backend.spec.queue_timeout)
+                self.waited = self._lease.waited
         if run is None:
             return Reply(status=200, headers=order.dialect.stream_headers, body=self._late())
         if order.keep is not None:
@@ -173,8 +180,10 @@ class Exchange:
         assert self._answer is not None
         answer, head = self._answer, self._answer.head
         if (again := head.again) is not None and order.translation is None and not head.streams:
-            body = Whole(answer.whole()) if self._meter() is None else self._body_of(answer)
-            return reply_again(head, again, body)
+            data = answer.whole()
+            if (meter := self._meter()) is not None:
+                meter.saw(data)
+            return reply_again(head, again, Whole(data))
         headers, tunnel = for_client(answer.headers), None
         if self._order.translation is not None:
             return await self._translated(answer, headers, self._order.translation)
@@ -205,7 +214,10 @@ class Exchange:
             try:
                 if order.prepare is not None:
                     self._body = await order.prepare(run)
-                self._answer = await run.pool.request(order.method, order.target, order.headers, self._body(run))
+                body = self._body(run)
+                if order.captured is not None:
+                    order.captured.asked(body)
+                self._answer = await run.pool.request(order.method, order.target, order.headers, body)
             except Disconnected as gone:
                 error = await self._explain(gone)
                 if last_try or gone.began or not isinstance(error, EngineDied):
@@ -249,6 +261,7 @@ class Exchange:
         if meter is None:
             body = AnswerBody(answer, self._explain, self._was_cut_off)
         else:
+            meter.streams = answer.streams
             body = MeteredBody(answer, self._explain, self._was_cut_off, meter)
         self._relayed = body
         if not answer.streams:
@@ -261,7 +274,7 @@ class Exchange:
     def _meter(self) -> Meter | None:
         """What reads the answer as it passes, for the gateway or for the engine; None: nobody wants to know."""
         if self._listener is None and self._run is not None and self._run.listens:
-            self._listener = self._order.meter or Meter()
+            self._listener = self._order.meter or Meter(trio.current_time)
         return self._listener or self._order.meter
 
     def _broken(self, error: Error) -> bytes:
@@ -280,6 +293,7 @@ class Exchange:
                 yield order.dialect.sign_of_life(f"loading {order.backend.spec.name} {waited}")
                 with trio.move_on_after(self._comments):
                     run = await self._lease.run(order.backend.spec.queue_timeout)
+            self.waited = self._lease.waited
             self._keep()
             if order.instead is not None:
                 async for data in order.instead.body:

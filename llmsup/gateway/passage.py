@@ -12,6 +12,7 @@ from ..errors import Error, ShuttingDown
 from ..process import quick_log
 from ..units import Seconds
 from .api.dialect import GET
+from .capture import Captured, CapturingMeter
 from .exchange import Exchange
 from .keyring import ANYBODY, Caller, check_admin
 from .message import ClientLeft, Reply, RequestHead, query_of, whole_reply
@@ -70,8 +71,12 @@ class Passage:
             order, body = await gateway.order(head, route, self._chunks, self._share, caller)
             if caller.name and looks and not order.looks:  # it loads the model, or keeps it, as a WebSocket does
                 self._count(caller)
-            if self._tally is not None or order.prompt is not None:
-                order.meter = self._meter = Meter()
+            if not order.looks:
+                if order.backend.spec.capture:
+                    order.captured = Captured()
+                    order.meter = self._meter = CapturingMeter(gateway.clock, order.captured)
+                else:
+                    order.meter = self._meter = Meter(gateway.clock)
             self._model = order.backend.spec.name
             if order.instead is not None and order.keep == Seconds(0):
                 order.backend.keep(order.keep)  # to load it, and not to keep it: that is an unload
@@ -141,7 +146,9 @@ class Passage:
         now = gateway.clock()
         if self._number:
             type_ = self._reply.content_type if self._reply is not None else ""
-            gateway.activity.ended(self._number, now, self._status or status, type_, cause)
+            waited = exchange.waited if exchange is not None else 0.0
+            key = self._caller.name
+            gateway.activity.ended(self._number, now, self._status or status, type_, cause, key, waited, self._meter)
         outcome = f"{self._status} cut short ({cause})" if self._status and cause else status or cause
         known = self._head.known
         if not known.shown:

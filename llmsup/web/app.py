@@ -29,11 +29,13 @@ from ..gateway.gateway import Gateway
 from ..gateway.keyring import ANYBODY, check_admin
 from ..gateway.paths import named
 from ..gateway.routes import Routes
+from ..history.recorder import History
 from ..prompt_cache.cache import PromptCache
 from .answers import as_error
 from .bridge import bridge
 from .control import control, models
 from .events import events
+from .history import history
 from .leasing import LeasingConnection, LeasingRequest, response_of
 from .llama_swap import llama_swap
 from .llama_swap_metrics import llama_swap_metrics
@@ -98,6 +100,7 @@ def build_app(
     scheduler: BridgeScheduler,
     cache: PromptCache,
     pausing: Pausing,
+    past: History,
 ) -> App:
     """Assemble the app."""
     app = App("llmsup", static_folder=None)
@@ -112,6 +115,7 @@ def build_app(
         memory(fleet, governor, cache),
         prompts(fleet, gateway),
         prompt_cache(fleet, cache),
+        history(past, fleet),
         llama_swap(fleet, gateway.activity),
         llama_swap_metrics(gateway.activity),
         metrics(fleet, governor, gateway.usage, cache),

@@ -30,6 +30,7 @@ from .llama_server_events import follow
 from .llama_server_list import as_ollama_lists
 from .llama_swap import BY_HAND
 from .pause import pause_as_json
+from .rehearsal import rehearse
 from .shapes import control as shapes
 from .shapes.models import ModelEntry, ModelList, RunningInEnvelope
 from .status import model_entry, running_entry
@@ -194,6 +195,8 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor, prompts: Pr
         body = await control_body()
         wait = body.flag("wait", default=True)
         model = fleet.model((await fleet.known(_name(body))).id)
+        if request.args.get("dry_run") in ("1", "true"):
+            return as_json(await rehearse(model, fleet, governor))
         began = trio.current_time()
         if wait:
             await fleet.until_loaded(model)

@@ -41,9 +41,17 @@ def llama_swap_metrics(activity: Activity) -> Blueprint:
     @routes.get("/api/metrics/stats")
     async def stats() -> Response:
         model = request.args.get("model")
-        count = activity.finished if not model else sum(each.model == model for each in activity.done())
-        tokens = dict.fromkeys(("total_input_tokens", "total_output_tokens", "total_cache_tokens"), 0)
-        return as_json({"total_requests": count, **tokens, "prompt_histogram": None, "gen_histogram": None})
+        records = [each for each in activity.done() if not model or each.model == model]
+        counts = [each.counts for each in records]
+        stats = {
+            "total_requests": len(records) if model else activity.finished,
+            "total_input_tokens": sum(each.tokens_in or 0 for each in counts),
+            "total_output_tokens": sum(each.tokens_out or 0 for each in counts),
+            "total_cache_tokens": sum(each.cached or 0 for each in counts),
+            "prompt_histogram": None,
+            "gen_histogram": None,
+        }
+        return as_json(stats)
 
     return routes
 
@@ -76,7 +84,8 @@ def _page(activity: Activity) -> dict[str, Any]:
 
 
 def _row(record: Record) -> dict[str, Any]:
-    """One request; tokens aren't counted, which llama-swap shows as it does for answers that don't report theirs."""
+    """One request; what its answer doesn't tell of tokens is as llama-swap has it then."""
+    counts, speed = record.counts, record.tokens_per_second
     return {
         "id": record.number,
         "timestamp": stamp(record.at),
@@ -85,13 +94,13 @@ def _row(record: Record) -> dict[str, Any]:
         "resp_content_type": record.content_type,
         "resp_status_code": record.status,
         "tokens": {
-            "cache_tokens": -1,
+            "cache_tokens": -1 if counts.cached is None else counts.cached,
             "draft_tokens": 0,
             "draft_acc_tokens": 0,
-            "input_tokens": 0,
-            "output_tokens": 0,
+            "input_tokens": counts.tokens_in or 0,
+            "output_tokens": counts.tokens_out or 0,
             "prompt_per_second": -1,
-            "tokens_per_second": -1,
+            "tokens_per_second": -1 if speed is None else round(speed, 2),
         },
         "duration_ms": round(1000 * (record.seconds or 0)),
         "has_capture": False,

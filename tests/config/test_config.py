@@ -12,7 +12,7 @@ import pytest
 from configs import load, parse
 
 from llmsup.config import Bridge, Catalog, Config, Memory, Server, Settings, find, parse_listen
-from llmsup.config.schema import PromptCacheSpec
+from llmsup.config.schema import History, PromptCacheSpec
 from llmsup.errors import ConfigError, SetupError
 from llmsup.units import Seconds
 
@@ -56,13 +56,15 @@ def test_the_shipped_file_is_the_defaults() -> None:
 
 def test_the_shipped_file_has_every_key() -> None:
     raw = tomllib.loads(DEFAULT_CONFIG.read_text())
-    for table, cls in (
+    tables = (
         ("server", Server),
         ("catalog", Catalog),
         ("memory", Memory),
-        ("defaults", Settings),
+        ("history", History),
         ("prompt_cache", PromptCacheSpec),
-    ):
+        ("defaults", Settings),
+    )
+    for table, cls in tables:
         assert set(raw[table]) == set(attrs.fields_dict(cls))
     assert {*raw["bridge"], "cron"} == set(attrs.fields_dict(Bridge))
 
@@ -268,6 +270,9 @@ def test_a_table_that_was_already_read() -> None:
             'expected a duration such as "90s" or a number of seconds, got true @ defaults.ttl',
         ),
         ("[defaults]\nstart_timeout = 0", "must be more than 0 @ defaults.start_timeout"),
+        ("[history]\nkeep = 'never'", 'must end: "never" is not possible here @ history.keep'),
+        ("[history]\nkept = '7d'", "unknown key 'kept' (did you mean 'keep'?) @ history"),
+        ("keep = '7d'", "unknown key 'keep' (it belongs in [history]) @ llmsup.toml"),
         ("[defaults]\nstop_grace = 'never'", 'must end: "never" is not possible here @ defaults.stop_grace'),
         ("[defaults]\ncache_ram = -1", "must not be negative: -1 @ defaults.cache_ram"),
         (

@@ -584,14 +584,14 @@ async def test_without_keys_nothing_is_counted() -> None:
 @pytest.mark.parametrize("piece", [1, 100, 100_000])
 def test_what_answers_tell(answer: dict[str, Any], tokens: tuple[int, int] | None, piece: int) -> None:
     """Wherever in it, in whatever pieces it comes; what a text only quotes doesn't count."""
-    meter, data = Meter(), json.dumps(answer).encode()
+    meter, data = Meter(lambda: 0.0), json.dumps(answer).encode()
     for start in range(0, len(data), piece):
         meter.saw(data[start : start + piece])
     assert meter.tokens == tokens
 
 
 def test_anthropics_streams_tell_at_both_ends() -> None:
-    meter = Meter()
+    meter = Meter(lambda: 0.0)
     meter.saw(b'data: {"type":"message_start","message":{"usage":{"input_tokens":7,"output_tokens":0}}}\n\n')
     for _ in range(500):
         meter.saw(b'data: {"type":"content_block_delta","delta":{"text":"token "}}\n\n')

@@ -138,6 +138,13 @@ async def test_its_scripts() -> None:
         (row,) = (await served.client.get("/api/metrics")).json
         assert (row["model"], row["resp_status_code"], row["req_path"]) == ("m", 200, "/v1/chat/completions")
         assert row["resp_content_type"].startswith("application/json")
+        told = row["tokens"]
+        assert told["output_tokens"] > 0
+        stats = (await served.client.get("/api/metrics/stats")).json
+        assert (stats["total_output_tokens"], stats["total_input_tokens"]) == (
+            told["output_tokens"],
+            told["input_tokens"],
+        )
         got = await served.client.get("/unload")
         assert (got.status, got.body) == (200, b"OK")
         assert (await served.client.get("/running?format=llama-swap")).json == {"running": []}

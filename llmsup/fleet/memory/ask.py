@@ -18,6 +18,7 @@ class Ask:
     Attributes:
         cost: What loading it will cost.
         since: When it asked (trio time).
+        asked: An operator asks for it, so that others make way for it even if it was to be preloaded without that.
         reason: Why it is still waiting.
         paused: The models whose queues the last decision paused for it.
         going: The grants evicted for it; it starts when their memory has been returned.
@@ -30,6 +31,7 @@ class Ask:
     model: Model
     cost: Cost
     since: float
+    asked: bool = False
     reason: str = ""
     paused: frozenset[str] = frozenset()
     going: tuple[Grant, ...] = ()

@@ -20,6 +20,7 @@ from ...memory.cost.cost import Cost, by_pool
 from ...memory.policy.admission import admit_all, apart, room, tightest, wanted
 from ...memory.policy.decision import Decision
 from ...memory.policy.inputs import LoadedModel, Machine, Need
+from ...memory.policy.rivals import Rivals
 from ...process.ring import Events
 from ..model.model import Model
 from ..model.states import Cause
@@ -203,16 +204,27 @@ class Governor(MemoryView):
     def _decide(self) -> None:
         self._withdraw()
         self._start_those_whose_room_is_free()
-        machine = self.machine()
-        loaded_models = self._loaded_models(machine.now)
-        needs = [self._need(ask, machine, loaded_models) for ask in self.asks]
-        self._rivals = self._rivals.seen(needs, loaded_models, machine.now)
-        loaded_models = [evolve(each, rivals=self._rivals.of(each.name)) for each in loaded_models]
-        decisions = admit_all(needs, machine, loaded_models, rules=self.rules)
+        self._rivals, decisions = self._decisions(self.asks)
         for decision in decisions:
             self._carry_out(decision)
         self._ledger.pause({name for decision in decisions for name in decision.paused})
         self._again = min((decision.again for decision in decisions), default=math.inf)
+
+    def _decisions(self, asks: Sequence[Ask]) -> tuple[Rivals, tuple[Decision, ...]]:
+        """What is decided about these loads, and which models are rivals by now. Nothing is changed."""
+        machine = self.machine()
+        loaded_models = self._loaded_models(machine.now)
+        needs = [self._need(ask, machine, loaded_models) for ask in asks]
+        rivals = self._rivals.seen(needs, loaded_models, machine.now)
+        loaded_models = [evolve(each, rivals=rivals.of(each.name)) for each in loaded_models]
+        return rivals, admit_all(needs, machine, loaded_models, rules=self.rules)
+
+    async def rehearse(self, model: Model) -> Decision:
+        """What would be decided if this model, which has no memory, were asked for now. Nothing is changed."""
+        (cost,) = (await self._costs.costs([model])).values()
+        others = [ask for ask in self.asks if ask.model is not model]
+        _, decisions = self._decisions([*others, Ask(model, cost, trio.current_time(), asked=True)])
+        return next(each for each in decisions if each.model == model.spec.name)
 
     def _need(self, ask: Ask, machine: Machine, loaded_models: list[LoadedModel]) -> Need:
         most: int = ask.cost.bytes
@@ -228,7 +240,7 @@ class Governor(MemoryView):
             priority=ask.model.spec.priority,
             since=ask.first,
             load_seconds=self.load_seconds(ask.model),
-            evicts=bool(ask.model.queue.waiting) or not ask.model.intent.no_eviction,
+            evicts=ask.asked or bool(ask.model.queue.waiting) or not ask.model.intent.no_eviction,
             paused=ask.paused,
         )
 

@@ -154,7 +154,7 @@ class Model(Watched):
             ModelFailed: It can't be served as configured.
             Error: Its last start failed, for this reason; it will be tried again after a cool-down.
         """
-        self._check()
+        self.check()
         if self.state is State.FAILED and (failure := self._failed_lately) is not None:
             raise self.error_for(failure)
         now = self._now()
@@ -202,7 +202,7 @@ class Model(Watched):
         Raises:
             ModelFailed: It can't be served as configured.
         """
-        self._check()
+        self.check()
         if self.run is None and not self.intent.load and not no_eviction:
             self.served = self.entry  # a projector that one engine refused may be fine with the next
         self.intent = self.intent.load_asked(no_eviction=no_eviction, loaded=self.stays_loaded)
@@ -334,7 +334,8 @@ class Model(Watched):
     def _failed_lately(self) -> Failure | None:
         return self.failure if self.state is State.FAILED and self.retry_in > 0 else None
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raises ModelFailed: it can't be served as configured."""
         if self.entry.refusal:
             raise self._refused()
 

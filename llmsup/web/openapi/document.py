@@ -63,7 +63,7 @@ def document(for_all_keys: Collection[str]) -> Schema:
 
 def path_of(operation: Operation) -> str:
     """Return an operation's path as OpenAPI writes it."""
-    return re.sub(r"<\w+:\w+>", "{model}", operation.path)
+    return re.sub(r"<(\w+?)_?(?::\w+)?>", r"{\1}", operation.path)
 
 
 def _types() -> Iterator[Any]:
@@ -94,6 +94,8 @@ def _operation(operation: Operation, known: Mapping[str, Schema], *, open_: bool
     if "<model:" in operation.path:
         schema = dict(known[_key(Name)])
         parameters.insert(0, {"name": "model", "in": "path", "required": True, "schema": schema})
+    if "<id_>" in operation.path:
+        parameters.insert(0, {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})
     shown: Schema = {
         "operationId": re.sub(r"\W+", "_", f"{operation.method} {path_of(operation)}").strip("_"),
         "tags": [operation.tag],

@@ -29,6 +29,7 @@ from ...errors import (
     ModelFailed,
     ModelNotFound,
     ModelTooLarge,
+    NotFound,
     OutOfResources,
     Paused,
     QueueFull,
@@ -42,7 +43,7 @@ from ...errors import (
     Unloading,
     UnsupportedEncoding,
 )
-from ..shapes import control, memory, models, pause, prompt_cache, prompts
+from ..shapes import control, history, memory, models, pause, prompt_cache, prompts
 
 TEXT = "text/plain; charset=utf-8"
 EVENTS = "text/event-stream; charset=utf-8"
@@ -132,7 +133,8 @@ OPERATIONS = (
         "/models/load",
         "models",
         "Load a model",
-        {200: (control.LoadDone, control.LoadBegun)},
+        {200: (control.LoadDone, control.LoadBegun, memory.Rehearsal)},
+        query={"dry_run": "1 or true: only tell what would have to go for it."},
         body=(control.Load,),
         errors=(*BODY, *LOADS),
     ),
@@ -230,6 +232,30 @@ OPERATIONS = (
         "Which of a model's last prompts were computed again, and why",
         {200: prompts.Prompts},
         errors=(ModelNotFound,),
+    ),
+    Operation(
+        "get",
+        "/history",
+        "observation",
+        "Memory, loads and requests of the last hours",
+        {200: history.History},
+        query={"hours": "How many hours; 6 where it is left out, and at most what is kept."},
+    ),
+    Operation(
+        "get",
+        "/requests",
+        "observation",
+        "The last requests, newest first",
+        {200: history.Requests},
+        query={"n": "How many; 500 where it is left out, and at most.", "model": "Only those for this model."},
+    ),
+    Operation(
+        "get",
+        "/requests/<id_>",
+        "observation",
+        "What was asked and answered, of a model with `capture = true`",
+        {200: history.CapturedRequest},
+        errors=(NotFound,),
     ),
     Operation(
         "get",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from ...config.schema import Priority
 from ...fleet.model.history import What
@@ -159,6 +159,41 @@ class Memory(TypedDict):
     models: list[Loaded]
     waiting: list[Waiting]
     decisions: list[DecisionRecord]
+
+
+Would = Literal["load", "wait", "already_loaded", "loading", "never_fits"]
+
+
+class Victim(TypedDict):
+    """A model that would make way.
+
+    Attributes:
+        frees: What would come back.
+    """
+
+    model: str
+    frees: int
+    reason: str
+
+
+class Rehearsal(TypedDict):
+    """What a load would come to now.
+
+    Attributes:
+        needs: What it takes to start.
+        free: How much is free for it, while nobody goes.
+        victims: Who would be unloaded for it, the least important first.
+        sentence: All of it, for people.
+        decision: The decision, as it would be made; null: there is nothing to decide.
+    """
+
+    model: str
+    would: Would
+    needs: int
+    free: int
+    victims: list[Victim]
+    sentence: str
+    decision: Decision | None
 
 
 class Counts(TypedDict):
