@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, cast
 
@@ -18,9 +19,10 @@ from ..fleet.model.model import Model
 from ..fleet.model.states import State
 from ..fleet.reconciler import Reconciler
 from ..gateway.body import JsonBody
+from ..gateway.keeping import stated_ttl
 from ..gateway.keyring import Caller
 from ..memory.cost.cost import Cost
-from ..units import Bytes
+from ..units import Bytes, Seconds
 from .answers import as_json
 from .control_body import control_body
 from .events import as_events
@@ -156,16 +158,19 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
     @routes.post("/models/load")
     async def load() -> Response:
         body = await control_body()
-        wait = body.flag("wait", default=True)
+        wait, ttl = body.flag("wait", default=True), stated_ttl(body)
         model = fleet.model((await fleet.known(_name(body))).id)
         began = trio.current_time()
+        _pin(model, body)
         if wait:
             await fleet.until_loaded(model)
+            _keep(model, ttl)
             seconds = round(trio.current_time() - began, 3)
             return as_json(shapes.LoadDone(success=True, model=model.spec.name, seconds=seconds))
         fleet.load(model)
         # A model that can never fit is refused as soon as it starts to wait.
         await model.until(lambda: model.state not in (State.FAILED, State.UNLOADED) or not model.intent.load)
+        _keep(model, ttl)
         return as_json(shapes.LoadBegun(success=True, model=model.spec.name, state=model.state))
 
     @routes.post("/models/unload")
@@ -173,7 +178,10 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
         body = await control_body()
         force, everything = body.flag("force", default=False), body.flag("all", default=False)
         began = trio.current_time()
-        if everything:
+        if (ttl := stated_ttl(body)) is not None:
+            models, freed = fleet.running() if everything else [fleet.find_running(_name(body))], Bytes(0)
+            _unload_later(models, ttl)
+        elif everything:
             models = fleet.running()
             freed = await fleet.unload_all(BY_HAND, force=force)
         else:
@@ -186,6 +194,25 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprin
         )
 
     return routes
+
+
+def _pin(model: Model, body: JsonBody) -> None:
+    """Pin or unpin it, if that was said. Raises BadRequest."""
+    pin = body.flag("pinned", default=False)
+    if body.sets("pinned"):
+        model.pin(pin)
+
+
+def _keep(model: Model, ttl: Seconds | None) -> None:
+    if ttl is not None:
+        model.keep(ttl, by_hand=True)
+
+
+def _unload_later(models: Iterable[Model], ttl: Seconds) -> None:
+    """Have these unloaded once they have been idle for so long; as with every unload, a pin by hand is over."""
+    for model in models:
+        model.pin(None)
+        model.keep(ttl, by_hand=True)
 
 
 def _name(body: JsonBody) -> str:
