@@ -18,6 +18,7 @@ from .. import __version__
 from ..errors import ConfigError, ConfigUnreadable, Error
 from ..process.lines import visible
 from .groups import Group
+from .several import tell
 
 COMMANDS = {
     "serve": "Run the server in the foreground.",
@@ -27,15 +28,20 @@ COMMANDS = {
     "check": "Check the config and show what each model resolves to.",
     "ls": "Show the available models.",
     "ps": "Show the loaded models.",
+    "top": "Watch the models, and load, unload and pin them by a key.",
+    "run": "Chat with a model in this terminal.",
     "why": "Show why a model is loaded, waiting, or unloaded.",
-    "load": "Load a model now, before a request asks for it.",
-    "unload": "Unload a model, or all of them.",
+    "load": "Load models now, before a request asks for them.",
+    "unload": "Unload models, or all of them.",
     "reload": "Apply the current config and look for new models.",
     "key": "Make, list and remove API keys with names.",
     "usage": "Show what each key has used since the server started.",
     "bridge": "Link Ollama's models into LM Studio's folder now.",
     "logs": "Show the log lines of the engines and of llmsup itself.",
     "service": "Keep llmsup running, as a launchd agent or a systemd user unit.",
+    "list": "Ollama's word for `ls`.",
+    "show": "Show what is known of a model.",
+    "stop": "Ollama's word for `unload`.",
 }
 """Every command and the first line of its help. `llmsup NAME` is the click command `command` in `cli/NAME.py`
 (`cli/import_.py` for `import`, which is a word of Python's own)."""
@@ -70,9 +76,7 @@ class Commands(Group):
                 click.echo(visible(mistake), err=True)
             ctx.exit(2)
         except Error as error:
-            click.echo(visible(f"llmsup: {error}"), err=True)
-            for line in error.log_tail:
-                click.echo(f"    {visible(line)}", err=True)
+            tell(error)
             ctx.exit(2 if isinstance(error, ConfigUnreadable) else 1)
         except KeyboardInterrupt:
             if sys.stderr.isatty():
