@@ -20,8 +20,8 @@ from ..client import Client
 from .keyboard import Keyboard
 from .now import Now, Row, look
 from .pages import Page
-from .told import told
 from .picture import Chosen, picture
+from .told import told
 
 EVERY = Seconds(1)
 """How often the server is looked at."""
