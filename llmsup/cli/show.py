@@ -60,7 +60,7 @@ def facts(entry: Entry) -> Iterator[str]:
         "context": f"{entry['context_length']:,} tokens" if entry["context_length"] else "",
         "size": _size(entry["size_bytes"]),
         "memory": _memory(entry),
-        "found in": entry["source"],
+        "source": entry["source"],
     }
     titles = max(map(len, told))
     for title, value in told.items():
