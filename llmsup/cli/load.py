@@ -12,7 +12,7 @@ import click
 
 from ..errors import Error, ModelFailed
 from ..process.lines import visible
-from ..units import Seconds, format_seconds, parse_seconds
+from ..units import NEVER, Seconds, format_seconds, parse_seconds
 from .client import Client, model_path
 from .options import json_option, models_argument, ttl_option, url_option
 from .several import Several
@@ -73,6 +73,8 @@ def _told(entry: Entry, *, already: bool, ttl: str | None, pin: bool | None) -> 
     """What a load has led to."""
     how = "is already loaded" if already else f"loaded in {format_seconds(entry['load_seconds'] or 0)}"
     stays = "" if ttl is None else f", unloaded after {format_seconds(parse_seconds(ttl))} idle"
+    if ttl is not None and parse_seconds(ttl) == NEVER:
+        stays = ", never unloaded for being idle"
     if entry["pinned"] and (pin or ttl is not None):
         stays = ", pinned"
     return f"{entry['model']} {how}{stays or (', not pinned' if pin is False else '')}{'.' if already else ''}"

@@ -135,7 +135,7 @@ def test_top(opened: Open, served: Client) -> None:
     assert (entry(served, "other") or {})["pinned"]
     window.press("w")
     window.next("why other")
-    window.next("It takes 1.0 MiB (declared)")
+    window.next("It can't be unloaded now: pinned")
     window.press("q")
     window.next("? all keys")
     window.press("o")

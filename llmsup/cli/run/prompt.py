@@ -57,4 +57,4 @@ def read(line: Callable[[str], str] = input) -> str:
     lines = [rest]
     while not lines[-1].rstrip().endswith(QUOTES):
         lines.append(line("... "))
-    return head + "\n".join(lines).rstrip().removesuffix(QUOTES)
+    return head + "\n".join(lines).rstrip().removesuffix(QUOTES).strip("\n")
