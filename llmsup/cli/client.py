@@ -59,7 +59,7 @@ class Client:
         """POST JSON and wait for the answer without a time limit. Raises Refused, NoServer."""
         return self._json("POST", path, body, None)
 
-    def events(self, path: str, body: Mapping[str, Any]) -> Iterator[Any]:
+    def events(self, path: str, body: Mapping[str, Any]) -> Generator[Any, None, None]:
         """POST JSON, and yield the JSON of each server-sent event as it arrives. Closing the iterator hangs up.
 
         Raises:
@@ -70,7 +70,10 @@ class Client:
             for line in lines:
                 if not line.startswith("data:") or (data := line[5:].strip()) == "[DONE]":
                     continue
-                event = json.loads(data)
+                try:
+                    event = json.loads(data)
+                except ValueError:  # nothing that we could show
+                    continue
                 if isinstance(event, dict) and isinstance(error := event.get("error"), dict):
                     raise _refused(error)
                 yield event

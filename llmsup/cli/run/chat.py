@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Generator, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import click
@@ -89,8 +91,8 @@ class Chat:
         self.messages.append({"role": "user", "content": text})
         self.figures, began, said = Figures(), time.monotonic(), ""
         try:
-            for event in self.client.events(PATH, self._body()):
-                for piece in self._pieces(event):
+            with contextlib.closing(self.client.events(PATH, self._body())) as events:
+                for piece in chain.from_iterable(map(self._pieces, events)):
                     if self.figures.first_token is None:
                         self.figures.first_token = time.monotonic() - began
                     said += "" if piece.thought else piece.text

@@ -32,7 +32,7 @@ def remembering(file: Path) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError):
-            file.parent.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file.touch(mode=0o600)
             readline.write_history_file(file)
 

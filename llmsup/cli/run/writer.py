@@ -38,7 +38,8 @@ class Writer:
         """Write a part of the answer."""
         if piece.thought and (self._width is None or not self.thoughts):
             return
-        text = piece.text if self._width is None else plain(piece.text)
+        # half a character can't be written; a program gets all else as it is
+        text = piece.text.encode(errors="replace").decode() if self._width is None else plain(piece.text)
         if piece.thought != self._thought:
             if self._started:  # the reasoning and the answer are two paragraphs
                 self._put(self._wrap.rest())
