@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 it failed, 2 bad usage or bad config, 130 Ctrl-C.
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import sys
 from importlib import import_module
@@ -44,7 +45,7 @@ COMMANDS = {
     "stop": "Ollama's word for `unload`.",
 }
 """Every command and the first line of its help. `llmsup NAME` is the click command `command` in `cli/NAME.py`
-(`cli/import_.py` for `import`, which is a word of Python's own)."""
+(`cli/import_.py` for `import`, `cli/list_.py` for `list`, which are words of Python's own)."""
 
 
 class Commands(Group):
@@ -58,7 +59,9 @@ class Commands(Group):
         """Import the command of that name."""
         if cmd_name not in COMMANDS:
             return None
-        module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        # A module named like a builtin would take its place in this package's namespace.
+        own = keyword.iskeyword(cmd_name) or hasattr(builtins, cmd_name)
+        module = f"{cmd_name}_" if own else cmd_name
         command: click.Command = import_module(f".{module}", __name__).command
         return command
 
