@@ -73,12 +73,12 @@ class Window:
         """Wait for the end of what runs in it; returns its exit code and what it showed last.
 
         Args:
-            again: Keys to press each second meanwhile. Python sees a Ctrl-C only with the next key if it is pressed in
+            again: Keys to press every ten seconds meanwhile. Python sees a Ctrl-C only with the next key if it is pressed in
                 the moment between a prompt's text and the wait for what is typed there.
         """
         deadline = time.monotonic() + PATIENCE
         while True:
-            while not select.select([self._ours], [], [], 1)[0]:
+            while not select.select([self._ours], [], [], 10)[0]:
                 assert time.monotonic() < deadline, self._shown
                 self.press(again)
             try:
