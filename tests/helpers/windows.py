@@ -73,8 +73,8 @@ class Window:
         """Wait for the end of what runs in it; returns its exit code and what it showed last.
 
         Args:
-            again: Keys to press every ten seconds meanwhile. Python sees a Ctrl-C only with the next key if it is pressed in
-                the moment between a prompt's text and the wait for what is typed there.
+            again: Keys to press every ten seconds meanwhile. Python sees a Ctrl-C only with the next key if it is
+                pressed in the moment between a prompt's text and the wait for what is typed there.
         """
         deadline = time.monotonic() + PATIENCE
         while True:
