@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 it failed, 2 bad usage or bad config, 130 Ctrl-C.
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import sys
 from importlib import import_module
@@ -19,6 +20,7 @@ from .. import __version__
 from ..errors import ConfigError, ConfigUnreadable, Error
 from ..process.lines import visible
 from .groups import Group
+from .several import tell
 
 COMMANDS = {
     "serve": "Run the server in the foreground.",
@@ -29,9 +31,11 @@ COMMANDS = {
     "pull": "Fetch a model from Hugging Face, or by Ollama.",
     "ls": "Show the available models.",
     "ps": "Show the loaded models.",
+    "top": "Watch the models, and load, unload and pin them by a key.",
+    "run": "Chat with a model in this terminal.",
     "why": "Show why a model is loaded, waiting, or unloaded.",
-    "load": "Load a model now, before a request asks for it.",
-    "unload": "Unload a model, or all of them.",
+    "load": "Load models now, before a request asks for them.",
+    "unload": "Unload models, or all of them.",
     "pause": "Unload everything and refuse requests for a while.",
     "resume": "Serve requests again after a pause.",
     "reload": "Apply the current config and look for new models.",
@@ -42,9 +46,12 @@ COMMANDS = {
     "logs": "Show the log lines of the engines and of llmsup itself.",
     "service": "Keep llmsup running, as a launchd agent or a systemd user unit.",
     "completion": "Print or install what completes commands in a shell.",
+    "list": "Ollama's word for `ls`.",
+    "show": "Show what is known of a model.",
+    "stop": "Ollama's word for `unload`.",
 }
 """Every command and the first line of its help. `llmsup NAME` is the click command `command` in `cli/NAME.py`
-(`cli/import_.py` for `import`, which is a word of Python's own)."""
+(`cli/import_.py` for `import`, `cli/list_.py` for `list`, which are words of Python's own)."""
 
 
 class Commands(Group):
@@ -58,7 +65,9 @@ class Commands(Group):
         """Import the command of that name."""
         if cmd_name not in COMMANDS:
             return None
-        module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        # A module named like a builtin would take its place in this package's namespace.
+        own = keyword.iskeyword(cmd_name) or hasattr(builtins, cmd_name)
+        module = f"{cmd_name}_" if own else cmd_name
         command: click.Command = import_module(f".{module}", __name__).command
         return command
 
@@ -81,9 +90,7 @@ class Commands(Group):
                 click.echo(visible(mistake), err=True)
             ctx.exit(2)
         except Error as error:
-            click.echo(visible(f"llmsup: {error}"), err=True)
-            for line in error.log_tail:
-                click.echo(f"    {visible(line)}", err=True)
+            tell(error)
             ctx.exit(2 if isinstance(error, ConfigUnreadable) else 1)
         except KeyboardInterrupt:
             if sys.stderr.isatty():

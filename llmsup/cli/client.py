@@ -6,7 +6,7 @@ import contextlib
 import json
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, RemoteDisconnected
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -59,9 +59,28 @@ class Client:
         """POST JSON and wait for the answer without a time limit. Raises Refused, NoServer."""
         return self._json("POST", path, body, None)
 
-    def lines(self, path: str) -> Iterator[str]:
-        """GET text, line by line as it arrives. Raises Refused, NoServer."""
-        with self._ask("GET", path, None, None) as response:
+    def events(self, path: str, body: Mapping[str, Any]) -> Generator[Any, None, None]:
+        """POST JSON, and yield the JSON of each server-sent event as it arrives. Closing the iterator hangs up.
+
+        Raises:
+            Refused: The server refused, or an event is an error.
+            NoServer: There is none, or the connection broke.
+        """
+        with contextlib.closing(self.lines(path, body)) as lines:
+            for line in lines:
+                if not line.startswith("data:") or (data := line[5:].strip()) == "[DONE]":
+                    continue
+                try:
+                    event = json.loads(data)
+                except ValueError:  # nothing that we could show
+                    continue
+                if isinstance(event, dict) and isinstance(error := event.get("error"), dict):
+                    raise _refused(error)
+                yield event
+
+    def lines(self, path: str, body: Mapping[str, Any] | None = None) -> Generator[str, None, None]:
+        """GET text, or POST for it, line by line as it arrives. Raises Refused, NoServer."""
+        with self._ask("GET" if body is None else "POST", path, body, None) as response:
             begun = b""
             # Not `for line in response`, which can't tell a broken connection from the end of the answer.
             while data := response.read1(65536):
@@ -149,11 +168,14 @@ def model_path(prefix: str, model: str) -> str:
 def _refusal(response: HTTPResponse, url: str) -> Error:
     try:
         error = json.loads(response.read())["error"]
-        tail = tuple(str(line) for line in error.get("log_tail", ()))
-        mistakes = tuple(str(line) for line in error.get("mistakes", ()))
         if error.get("code") == "not_found" and (path := urlsplit(url).path):
             whole = url.removesuffix(path)
             return NoServer(f"{url} is not where a server's paths begin.", hint=f"Try {whole}, without {path}.")
-        return Refused(str(error["message"]), str(error.get("code")), tail, mistakes)
+        return _refused(error)
     except (ValueError, KeyError, TypeError, AttributeError):
         return NoServer(f"What answers at {url} is not llmsup (HTTP {response.status}).", hint=WAY_OUT)
+
+
+def _refused(error: Mapping[str, Any]) -> Refused:
+    tail, mistakes = (tuple(str(line) for line in error.get(name, ())) for name in ("log_tail", "mistakes"))
+    return Refused(str(error["message"]), str(error.get("code")), tail, mistakes)

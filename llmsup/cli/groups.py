@@ -7,8 +7,8 @@ import difflib
 import click
 
 ELSEWHERE = {
-    "start": "serve", "up": "serve", "server": "serve", "list": "ls", "models": "ls", "status": "ps", "stop": "unload",
-    "kill": "unload", "show": "why", "explain": "why", "preload": "load", "validate": "check", "config": "check",
+    "start": "serve", "up": "serve", "server": "serve", "models": "ls", "status": "ps", "chat": "run",
+    "kill": "unload", "info": "show", "explain": "why", "preload": "load", "validate": "check", "config": "check",
     "test": "check", "restart": "reload", "sync": "bridge", "setup": "init", "daemon": "service", "log": "logs",
     "hold": "pause", "suspend": "pause", "sleep": "pause", "continue": "resume", "unpause": "resume", "wake": "resume",
     "download": "pull", "get": "pull", "fetch": "pull", "add": "pull",

@@ -1,4 +1,4 @@
-"""`llmsup load`: have the server load a model, and watch. Ending the command doesn't end the load."""
+"""`llmsup load`: have the server load models, and watch. Ending the command doesn't end the load."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import click
 
 from ..errors import Error, ModelFailed
 from ..process.lines import visible
-from ..units import Seconds, format_seconds
+from ..units import NEVER, Seconds, format_seconds, parse_seconds
 from .client import Client, model_path
 from .load_dry_run import rehearse
-from .options import json_option, model_argument, url_option
+from .options import json_option, models_argument, ttl_option, url_option
+from .several import Several
 from .target import connect
 
 Entry = dict[str, Any]
@@ -28,38 +29,66 @@ BY_ITSELF = ("crashed", "failed")
 
 
 @click.command("load")
-@model_argument(required=True)
+@models_argument(required=True)
+@ttl_option("Unload it after being idle for so long, instead of its own ttl: 2h, never.")
+@click.option("--pin/--no-pin", default=None, help="Never unload it to make room, nor when idle; or do again.")
 @click.option("--dry-run", is_flag=True, help="Show what would have to be unloaded for it, and change nothing.")
 @url_option
 @json_option
-def command(model: str, dry_run: bool, url: str | None, as_json: bool) -> None:
-    """Load a model now, before a request asks for it.
+def command(
+    models: tuple[str, ...], ttl: str | None, pin: bool | None, dry_run: bool, url: str | None, as_json: bool
+) -> None:
+    """Load models now, before a request asks for them.
 
-    The server loads it; Ctrl-C only stops the waiting. A model that has failed is tried again at once. The exit code
-    of --dry-run is 1 if the model could never be loaded.
+    The server loads them; Ctrl-C only stops the waiting. A model that has failed is tried again at once. --ttl and
+    --pin count until the model is unloaded. --json prints an object for one model, a list for several. The exit code
+    of --dry-run, which looks at one model, is 1 if that could never be loaded.
 
     \b
     Examples:
       llmsup load qwen3-4b
       llmsup load --dry-run qwen3-4b
+      llmsup load --ttl 2h qwen3-4b llama3.1:8b
     """
-    client, name = connect(url), model
+    client, several = connect(url), Several()
     if dry_run:
-        rehearse(client, model, as_json=as_json)
+        if len(models) > 1:
+            raise click.UsageError("--dry-run takes one model: what goes for two depends on which is loaded first.")
+        rehearse(client, models[0], as_json=as_json)
         return
+    how = {"wait": False} | ({} if ttl is None else {"ttl": ttl}) | ({} if pin is None else {"pinned": pin})
+    begun: dict[str, bool] = {}
+    done: list[Entry] = []
+    name = models[0]
     try:
-        answer = client.post("/models/load", {"model": model, "wait": False})
-        name, already = str(answer["model"]), answer["state"] == "ready"
-        entry = wait(client, name, quiet=as_json)
+        for model in models:  # all of them, so that the server can load them side by side
+            name = model
+            with several.each():
+                answer = client.post("/models/load", {"model": model, **how})
+                begun[str(answer["model"])] = answer["state"] == "ready"
+        for name, already in begun.items():
+            with several.each():
+                entry = wait(client, name, quiet=as_json)
+                done.append(entry)
+                if not as_json:
+                    click.echo(visible(_told(entry, already=already, ttl=ttl, pin=pin)))
     except KeyboardInterrupt:
         click.echo(f"\nNo longer waiting. {visible(name)} is still loading; `llmsup unload` stops that.", err=True)
         raise click.exceptions.Exit(130) from None
-    if as_json:
-        click.echo(json.dumps(entry, indent=2))
-    elif already:
-        click.echo(f"{visible(name)} is already loaded.")
-    else:
-        click.echo(f"{visible(name)} loaded in {format_seconds(entry['load_seconds'] or 0)}")
+    if as_json and done:
+        click.echo(json.dumps(done if len(models) > 1 else done[0], indent=2))
+    several.end()
+
+
+def _told(entry: Entry, *, already: bool, ttl: str | None, pin: bool | None) -> str:
+    """What a load has led to."""
+    how = "is already loaded" if already else f"loaded in {format_seconds(entry['load_seconds'] or 0)}"
+    stays = "" if ttl is None else f", unloaded after {format_seconds(parse_seconds(ttl))} idle"
+    if ttl is not None and parse_seconds(ttl) == NEVER:
+        stays = ", never unloaded for being idle"
+    if entry["pinned"] and (pin or ttl is not None):
+        stays = ", pinned"
+    return f"{entry['model']} {how}{stays or (', not pinned' if pin is False else '')}{'.' if already else ''}"
 
 
 def wait(client: Client, name: str, *, quiet: bool) -> Entry:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
 
 from ..config import parse_listen
+from ..units import parse_seconds
 from . import completing
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -41,6 +42,18 @@ def model_argument(*, required: bool) -> Callable[[Command], Command]:
     return click.argument("model", required=required, callback=_name, shell_complete=completing.models)
 
 
+def models_argument(*, required: bool) -> Callable[[Command], Command]:
+    """MODEL...: names of one model or more; the parameter is `models`, each model once."""
+    return click.argument(
+        "models", nargs=-1, required=required, metavar="MODEL...", callback=_names, shell_complete=completing.models
+    )
+
+
+def ttl_option(text: str) -> Callable[[Command], Command]:
+    """--ttl DURATION, as it was written; None if it wasn't."""
+    return click.option("--ttl", metavar="DURATION", callback=_duration, help=text)
+
+
 def json_option(command: Command) -> Command:
     """--json."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(command)
@@ -49,6 +62,21 @@ def json_option(command: Command) -> Command:
 def _name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
     if value is not None and not value.strip():  # most likely a shell variable that isn't set
         raise click.BadParameter("the name is empty; `llmsup ls` shows the models' names.")
+    return value
+
+
+def _names(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
+    for value in values:
+        _name(ctx, param, value)
+    return tuple(dict.fromkeys(values))
+
+
+def _duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        try:
+            parse_seconds(value)
+        except ValueError as error:
+            raise click.BadParameter(f"{error}.") from None
     return value
 
 

@@ -126,6 +126,17 @@ def fetching(*, quiet: bool) -> Iterator[Show]:
 
 
 @contextmanager
+def spinning() -> Iterator[None]:
+    """Turn a spinner on stderr until the block is left, if that is a terminal."""
+    console = Console(file=cast("TextIO", Screen()))
+    if not console.is_terminal:
+        yield
+        return
+    with Live(Spinner("dots"), console=console, transient=True, refresh_per_second=10):
+        yield
+
+
+@contextmanager
 def showing_progress(name: str) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """Draw a line on stderr until the block is left, then erase it. Yields a function that takes each new status."""
     picture = Picture(name)

@@ -46,6 +46,11 @@ def running_now(environ: Mapping[str, str] = os.environ) -> ServerFile | None:
     return _meant(running, contact) if running else None
 
 
+def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where this user's files are kept that are no config, as far as the config can be read."""
+    return _contact(environ)[0].server.state_dir
+
+
 def _at(text: str, key: str, contact: Contact, running: Sequence[ServerFile]) -> Client:
     """A client of the server at a URL that the user wrote. The config's keys are only sent to this machine."""
     url = base_url(text)

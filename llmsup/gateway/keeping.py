@@ -43,6 +43,16 @@ def wanted_keep(body: JsonBody) -> Seconds | None:
     return None if value is None else _seconds("keep_alive", value)
 
 
+def stated_ttl(body: JsonBody) -> Seconds | None:
+    """Return an operator's `ttl`, in seconds or as a duration; None: not said.
+
+    Raises:
+        BadRequest: It is neither.
+    """
+    value = body.get("ttl")
+    return None if value is None else _seconds("ttl", value)
+
+
 def _seconds(name: str, value: object) -> Seconds:
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) != math.inf:
         return Seconds(float(value)) if 0 <= value < FOREVER else NEVER

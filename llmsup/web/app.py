@@ -39,6 +39,7 @@ from .history import history
 from .leasing import LeasingConnection, LeasingRequest, response_of
 from .llama_swap import llama_swap
 from .llama_swap_metrics import llama_swap_metrics
+from .loads import loads
 from .logs import logs
 from .memory import memory
 from .metrics import metrics
@@ -112,6 +113,7 @@ def build_app(
     for routes in (
         control(fleet, reconciler, governor),
         models(fleet, reconciler, governor, cache),
+        loads(fleet, governor),
         memory(fleet, governor, cache),
         prompts(fleet, gateway),
         prompt_cache(fleet, cache),

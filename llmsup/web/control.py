@@ -1,4 +1,4 @@
-"""The control API: what is running, which models there are, load and unload."""
+"""The control API: what is running, which models there are, what the config says. `loads` loads and unloads."""
 
 from __future__ import annotations
 
@@ -11,26 +11,20 @@ from quart import Blueprint, Response, request
 
 from .. import __version__
 from ..catalog.described import presets
-from ..errors import BadRequest
 from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
 from ..fleet.model.model import Model
-from ..fleet.model.states import State
 from ..fleet.reconciler import Reconciler
-from ..gateway.body import JsonBody
 from ..gateway.keyring import Caller
 from ..memory.cost.cost import Cost
 from ..prompt_cache.cache import PromptCache
 from ..units import Bytes
 from .answers import as_json
-from .control_body import control_body
 from .events import as_events
 from .leasing import LeasingRequest
 from .llama_server_events import follow
 from .llama_server_list import as_ollama_lists
-from .llama_swap import BY_HAND
 from .pause import pause_as_json
-from .rehearsal import rehearse
 from .shapes import control as shapes
 from .shapes.models import ModelEntry, ModelList, RunningInEnvelope
 from .status import model_entry, running_entry
@@ -131,7 +125,7 @@ def _problems(fleet: Fleet, reconciler: Reconciler) -> list[str]:
 
 
 def models(fleet: Fleet, reconciler: Reconciler, governor: Governor, prompts: PromptCache) -> Blueprint:
-    """Return the routes for models: list, load, unload."""
+    """Return the routes of the lists of models."""
     routes = Blueprint("models", __name__)
     created = int(time.time())
 
@@ -190,45 +184,4 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor, prompts: Pr
         (cost,) = (await governor.costs([model])).values()
         return as_json(entry(model, match.preset, cost, Bytes(governor.machine().ceiling), caller))
 
-    @routes.post("/models/load")
-    async def load() -> Response:
-        body = await control_body()
-        wait = body.flag("wait", default=True)
-        model = fleet.model((await fleet.known(_name(body))).id)
-        if request.args.get("dry_run") in ("1", "true"):
-            return as_json(await rehearse(model, fleet, governor))
-        began = trio.current_time()
-        if wait:
-            await fleet.until_loaded(model)
-            seconds = round(trio.current_time() - began, 3)
-            return as_json(shapes.LoadDone(success=True, model=model.spec.name, seconds=seconds))
-        fleet.load(model)
-        # A model that can never fit is refused as soon as it starts to wait.
-        await model.until(lambda: model.state not in (State.FAILED, State.UNLOADED) or not model.intent.load)
-        return as_json(shapes.LoadBegun(success=True, model=model.spec.name, state=model.state))
-
-    @routes.post("/models/unload")
-    async def unload() -> Response:
-        body = await control_body()
-        force, everything = body.flag("force", default=False), body.flag("all", default=False)
-        began = trio.current_time()
-        if everything:
-            models = fleet.running()
-            freed = await fleet.unload_all(BY_HAND, force=force)
-        else:
-            models = [fleet.find_running(_name(body))]
-            freed = await models[0].unload(BY_HAND, force=force)
-        done = shapes.Freed(success=True, freed_bytes=freed, seconds=round(trio.current_time() - began, 3))
-        names = [model.spec.name for model in models]
-        return as_json(
-            shapes.UnloadAllDone(**done, models=names) if everything else shapes.UnloadDone(**done, model=names[0])
-        )
-
     return routes
-
-
-def _name(body: JsonBody) -> str:
-    name: Any = body.get("model")
-    if not isinstance(name, str) or not name:
-        raise BadRequest('Say which model: {"model": "NAME"}.', param="model")
-    return name

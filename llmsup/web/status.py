@@ -68,7 +68,7 @@ def running_entry(model: Model, footprint: Cost | None) -> RunningEntry:
         "footprint_bytes": footprint.bytes if footprint else None,
         "footprint_source": footprint.source if footprint else None,
         "priority": spec.priority,
-        "pinned": spec.pinned,
+        "pinned": model.pinned,
         "restarts": model.crashes,
         "description": spec.description,
         "reason": reason,

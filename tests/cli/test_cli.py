@@ -70,7 +70,18 @@ def test_version_and_module() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["bogus"], ["load"], ["unload"], ["unload", "x", "--all"], ["serve", "--listen", "here"]]
+    "words",
+    [
+        ["bogus"],
+        ["load"],
+        ["unload"],
+        ["unload", "x", "--all"],
+        ["serve", "--listen", "here"],
+        ["load", "x", "--ttl", "soon"],
+        ["unload", "x", "--force", "--ttl", "1m"],
+        ["top"],
+        ["run", "x"],
+    ],
 )
 def test_bad_usage_is_2(words: list[str]) -> None:
     assert CliRunner().invoke(main, words).exit_code == 2
@@ -81,7 +92,7 @@ def test_bad_usage_is_2(words: list[str]) -> None:
     [
         (["lod"], "No such command 'lod'. Did you mean 'load' or 'unload'?"),
         (["Serve"], "No such command 'Serve'. Did you mean 'serve' or 'service'?"),
-        (["list"], "No such command 'list'. Did you mean 'ls'?"),
+        (["models"], "No such command 'models'. Did you mean 'ls'?"),
         (["service", "instal"], "No such command 'instal'. Did you mean 'install' or 'uninstall'?"),
         (["xyzzy"], "No such command 'xyzzy'."),
         (["ps", "--jsn"], "Did you mean '--json'?"),

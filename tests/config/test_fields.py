@@ -38,6 +38,7 @@ CHAT = ("model", "stream", "ttl", "keep_alive")
 CONTROL = (
     ("/models/load", "model"),
     ("/models/load", "wait"),
+    ("/models/load", "pinned"),
     ("/models/unload", "model"),
     ("/models/unload", "force"),
     ("/models/unload", "all"),

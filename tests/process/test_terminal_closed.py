@@ -6,11 +6,8 @@ import contextlib
 import errno
 import json
 import os
-import pty
-import select
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,54 +15,13 @@ from pathlib import Path
 
 import pytest
 from gguf_files import slow_to_read
+from windows import PATIENCE, Window
 
 from llmsup.cli.client import Client
 from llmsup.cli.signals import Terminal
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60
 SERVE = [sys.executable, "-m", "llmsup", "serve", "--listen", "127.0.0.1:0"]
-
-CONTROLLED = """
-import fcntl, os, sys, termios
-os.setsid()
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
-"""Makes the terminal that is its standard input the one that controls it."""
-
-
-class Window:
-    """A terminal's window, and what runs in it."""
-
-    def __init__(self, *command: str) -> None:
-        self._ours, theirs = pty.openpty()
-        words = [sys.executable, "-c", CONTROLLED, *command]
-        self.process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs)
-        os.close(theirs)
-        self._shown = b""
-
-    def type(self, line: str) -> None:
-        os.write(self._ours, f"{line}\n".encode())
-
-    def until(self, words: str) -> None:
-        while words.encode() not in self._shown:
-            assert select.select([self._ours], [], [], PATIENCE)[0], self._shown
-            self._shown += os.read(self._ours, 65536)
-
-    def close(self) -> int:
-        """Close it, and wait for what it was opened for."""
-        os.close(self._ours)
-        self._ours = -1
-        return self.process.wait(PATIENCE)
-
-    def clean(self) -> None:
-        if self._ours >= 0:
-            os.close(self._ours)
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(PATIENCE)
-
 
 Open = Callable[..., Window]
 

@@ -193,7 +193,7 @@ class Grant:
             cost=self.taken,
             freeable=self.freeable,
             priority=model.spec.priority,
-            pinned=model.spec.pinned,
+            pinned=model.pinned,
             in_flight=queue.in_flight,
             waiting=queue.due,
             loading=self.loading,

@@ -55,7 +55,7 @@ def settle(model: Model, run: Run, outcome: Outcome) -> None:
         case OutOfResources():  # nothing is wrong with the model: no cool-down
             if not intent.no_eviction:  # an explicit load gets the error, and can be asked for again
                 intent = intent.load_over()
-            model.intent = intent.back(pinned=model.spec.pinned)
+            model.intent = intent.back(pinned=model.pinned)
             model.backoff.briefly()
             model.become(State.UNLOADED, str(outcome))
             model.queue.refuse(as_error(outcome))
@@ -70,7 +70,7 @@ def settle(model: Model, run: Run, outcome: Outcome) -> None:
             if not model.backoff.crashed():
                 _fail(model, _given_up(outcome, "It crashed too often to be started again at once."))
             else:
-                model.intent = intent.back(pinned=model.spec.pinned)
+                model.intent = intent.back(pinned=model.pinned)
                 model.become(State.UNLOADED, outcome.message)
         case failure:
             _fail(model, failure)

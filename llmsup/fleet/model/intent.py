@@ -39,12 +39,14 @@ class Intent:
         no_eviction: Until a request waits, such a load must not evict other models: only a `preload` has asked for it.
         stop: Why and how the current run should end, or None.
         retiring: Why the model will be removed once it is no longer in use; "" if it stays.
+        pin: Whether an operator wants it pinned, whatever the config says; None: the config decides.
     """
 
     load: bool = False
     no_eviction: bool = False
     stop: StopRequest | None = None
     retiring: str = ""
+    pin: bool | None = None
 
     # Loads...
 
@@ -74,6 +76,10 @@ class Intent:
     def load_over(self) -> Self:
         """It is loaded, can't be loaded, or is no longer to be loaded."""
         return evolve(self, load=False)
+
+    def pinned(self, pin: bool | None) -> Self:
+        """An operator wants it pinned, or not pinned, or (None) as the config says."""
+        return evolve(self, pin=pin)
 
     # Ends...
 

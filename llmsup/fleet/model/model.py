@@ -163,14 +163,25 @@ class Model(Watched):
             ttl = Seconds(min(ttl, self.spec.max_ttl))
         return self.queue.enter(ttl, client, now)
 
-    def keep(self, seconds: Seconds) -> None:
-        """Have this run unloaded after it has been idle for so long, at most `max_ttl`, instead of its `ttl`; 0 is as
-        soon as it is idle. Counts until the run ends or the next call; `pinned` stays, and so does what other requests
-        have asked for with `enter`.
+    def keep(self, seconds: Seconds, *, by_hand: bool = False) -> None:
+        """Have this run unloaded after it has been idle for so long instead of its `ttl`; 0 is as soon as it is idle.
+        A client can't ask for more than `max_ttl`, an operator can (`by_hand`). Counts until the run ends or the next
+        call; `pinned` stays, and so does what other requests have asked for with `enter`.
         """
         if self.run is not None:
-            self.run.kept = Seconds(min(seconds, self.spec.max_ttl))
+            self.run.kept = seconds if by_hand else Seconds(min(seconds, self.spec.max_ttl))
+            self.run.kept_by_hand = by_hand
             self.notify()
+
+    def pin(self, pin: bool | None) -> None:
+        """Pin it or unpin it, whatever the config says, until an operator unloads it; None: as the config says."""
+        self.intent = self.intent.pinned(None if pin is self.spec.pinned else pin)
+        self.notify()
+
+    @property
+    def pinned(self) -> bool:
+        """Whether it is neither evicted nor unloaded for being idle: by an operator's word, else by the config's."""
+        return self.spec.pinned if self.intent.pin is None else self.intent.pin
 
     def look(self) -> Lease:
         """Take a lease for a read-only request: nothing is loaded for it, nor kept loaded.
@@ -212,12 +223,13 @@ class Model(Watched):
     async def unload(self, reason: str, *, force: bool = False) -> Bytes:
         """Have the model unloaded; returns, once its engine is gone, the bytes that it used.
 
-        Waiting requests are refused; those in flight get `drain_timeout` to finish, unless `force`.
+        Waiting requests are refused; those in flight get `drain_timeout` to finish, unless `force`. What an
+        operator has pinned is not pinned any more.
 
         Raises:
             StillRunning: The engine is gone, but some process that it started is not.
         """
-        self.intent = self.intent.load_over()
+        self.intent = self.intent.load_over().pinned(None)
         run = self.run
         if run is None:
             return Bytes(0)
@@ -254,7 +266,7 @@ class Model(Watched):
     def replace(self, run: Run, reason: str) -> None:
         """Serve new requests with a new engine; this one ends once its requests in flight are done."""
         if self.run is run and run.outcome is None:
-            self.intent = self.intent.back(pinned=self.spec.pinned)
+            self.intent = self.intent.back(pinned=self.pinned)
             self.stop(StopRequest(reason, Cause.CHANGED, patient=True))
 
     async def explain(self, run: BackendRun, gone: Disconnected) -> Error:
@@ -304,7 +316,7 @@ class Model(Watched):
     @property
     def expires_at(self) -> float:
         """When it will be unloaded if it isn't used (trio time); `inf` for never."""
-        if self.spec.pinned or self.ttl == NEVER or self.run is None or self.run.loaded_at is None:
+        if self.pinned or self.ttl == NEVER or self.run is None or self.run.loaded_at is None:
             return float("inf")
         last = max(self.run.loaded_at, self.queue.last_used or 0.0)
         return max(last + self.ttl, self.queue.kept_until)

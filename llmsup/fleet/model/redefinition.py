@@ -31,7 +31,7 @@ def _start_afresh(model: Model, reason: str) -> None:
     if model.entry.refusal:
         _stop_serving(model, reason)
     elif model.run is not None:
-        model.intent = model.intent.back(pinned=model.spec.pinned)
+        model.intent = model.intent.back(pinned=model.pinned)
         model.stop(StopRequest(reason, Cause.CHANGED, patient=True))
     elif model.state is State.FAILED:
         model.become(State.UNLOADED, reason)

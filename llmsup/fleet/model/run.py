@@ -136,6 +136,7 @@ class Run:
         first_served: When it had answered its first request (trio time).
         kept: For how many seconds clients want it kept after its last request, instead of the model's `ttl`; None if
             none has said.
+        kept_by_hand: An operator said so.
         outcome: How it ended, once that is known. The first outcome stays.
         decision: The decision to evict it, if that is why it ends.
         urgent: Its memory is needed at once: once it is to end, nothing more is prepared for that.
@@ -154,6 +155,7 @@ class Run:
         self.measured_at: float | None = None
         self.first_served: float | None = None
         self.kept: Seconds | None = None
+        self.kept_by_hand = False
         self.outcome: Outcome | None = None
         self.decision: Decision | None = None
         self.urgent = False

@@ -79,7 +79,7 @@ class Supervisor:
             return "it is preloaded (preload)"
         if model.oom_retry or model.ports_tried:
             return "this is another try"
-        return "it is pinned" if model.spec.pinned else "its load was asked for"
+        return "it is pinned" if model.pinned else "its load was asked for"
 
     async def _pause(self) -> None:
         if self._model.retry_in:
@@ -171,6 +171,8 @@ def _idle(model: Model) -> str:
     """Word the end of an idle model's time."""
     if model.run is None or model.run.kept is None:
         return f"idle for {format_seconds(model.ttl)} (its ttl)"
+    if model.run.kept_by_hand:
+        return f"idle for {format_seconds(model.ttl)} (the ttl that was asked for)"
     if not model.ttl:
         return "idle, and a client's last word was not to keep it (keep_alive 0)"
     return f"idle for {format_seconds(model.ttl)} (keep_alive of a client)"

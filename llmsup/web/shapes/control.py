@@ -87,10 +87,15 @@ class Load(TypedDict):
 
     Attributes:
         wait: Whether to answer when it is ready (the default), or at once.
+        ttl: How long it may be idle instead of its own ttl, in seconds or as "2h", "never"; until it is unloaded.
+        pinned: Whether it is neither to make room nor to be unloaded when idle, whatever the config says; until it is
+            unloaded by hand.
     """
 
     model: Name
     wait: NotRequired[bool | None]
+    ttl: NotRequired[float | str | None]
+    pinned: NotRequired[bool | None]
 
 
 class LoadDone(TypedDict):
@@ -114,19 +119,22 @@ class Unload(TypedDict):
 
     Attributes:
         force: Whether to cut off requests in flight; else they may finish within `drain_timeout`.
+        ttl: Not now, but once it has been idle for so long, in seconds or as "10m"; the answer comes at once.
         all: false; see `UnloadAll`.
     """
 
     model: Name
     force: NotRequired[bool | None]
+    ttl: NotRequired[float | str | None]
     all: NotRequired[Literal[False] | None]
 
 
 class UnloadAll(TypedDict):
-    """All models are to be unloaded; `force` as in `Unload`."""
+    """All models are to be unloaded; `force` and `ttl` as in `Unload`."""
 
     all: Literal[True]
     force: NotRequired[bool | None]
+    ttl: NotRequired[float | str | None]
 
 
 class Freed(TypedDict):

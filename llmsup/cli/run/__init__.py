@@ -1,0 +1,5 @@
+"""`llmsup run`: a chat in the terminal."""
+
+from .command import command
+
+__all__ = ["command"]
