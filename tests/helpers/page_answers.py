@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 GIB = 1024**3
-NOW = 1_780_000_000.0
+NOW = float(round(time.time()))
 STEP = 60.0
 
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -107,7 +108,7 @@ def requests(count: int = 30) -> dict[str, Any]:
                 "model": (MARKUP, "writer", "org/coder@Q4_K_M")[number % 3],
                 "client": ("laptop", "127.0.0.1")[number % 2],
                 "path": ("/v1/chat/completions", "/v1/messages", "/api/chat")[number % 3],
-                "status": 502 if error else None if number == 7 else 200,
+                "status": 502 if error else 0 if number == 7 else 200,
                 "waited_s": 0.0004 if number % 4 else 3.2,
                 "first_token_s": None if error else 0.21 + number / 50,
                 "took_s": 4.2 + number / 3,
@@ -115,7 +116,7 @@ def requests(count: int = 30) -> dict[str, Any]:
                 "tokens_cached": None if number % 5 == 0 else 1100,
                 "tokens_out": None if error else 240 + number,
                 "tokens_per_s": None if error else 41.7 - number / 4,
-                "error": error,
+                "error": "client left" if number == 7 else error,
                 "captured": number == 1,
             }
         )

@@ -8,9 +8,9 @@ export const title = 'Catalog'
 
 const COLUMNS = [
   ['Model', 'name', (each) => each.id.toLowerCase()],
-  ['Kind', '', kindOf],
-  ['Quant', '', (each) => each.quantization ?? ''],
-  ['Context', 'right', (each) => each.context_length ?? 0],
+  ['Kind', 'wide', kindOf],
+  ['Quant', 'wide', (each) => each.quantization ?? ''],
+  ['Context', 'right wide', (each) => each.context_length ?? 0],
   ['Size', 'right', (each) => each.size_bytes ?? 0],
   ['Needs', 'right', (each) => each.needs_bytes ?? 0],
   ['Fits', '', (each) => String(each.fits)],
@@ -74,9 +74,10 @@ function draw() {
 
 function row(each) {
   const names = each.names.filter((name) => name !== each.id)
-  const why = [each.status.servable === false && each.status.error, each.status.no_engine, each.without_projector, each.ollama_only].filter(Boolean)
+  const notes = [each.status.servable === false && each.status.error, each.status.no_engine, each.without_projector, each.ollama_only].filter(Boolean)
+  const short = [kindOf(each), each.quantization, each.context_length && `${number(each.context_length)} tokens`].filter(Boolean).join(' · ')
   const cells = [
-    [h('b', {}, each.id), names.length > 0 && h('span', { class: 'soft names' }, names.join(', ')), ...why.map((text) => h('span', { class: 'why' }, sentence(text)))],
+    [h('b', {}, each.id), h('span', { class: 'soft narrow' }, short), names.length > 0 && h('span', { class: 'soft names' }, names.join(', ')), ...notes.map((text) => h('span', { class: 'why' }, sentence(text)))],
     kindOf(each), each.quantization ?? '–', number(each.context_length), bytes(each.size_bytes),
     each.needs_bytes === null ? '–' : [bytes(each.needs_bytes), h('span', { class: 'soft' }, ` ${each.needs_source}`)],
     h('span', { class: `state ${each.fits === false ? 'failed' : ''}` }, each.fits === null ? '?' : each.fits ? 'yes' : 'no'),

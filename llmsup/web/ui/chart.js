@@ -55,11 +55,13 @@ export function runs(points, gap) {
   return all
 }
 
-/** An area between two lines, over one run. */
+/** An area between two lines, over one run; each value holds until the next point. */
 export function area({ x, y }, run, low, high, kind, name) {
-  const up = run.map((point) => `${x(point.at).toFixed(1)},${y(high(point)).toFixed(1)}`)
-  const down = [...run].reverse().map((point) => `${x(point.at).toFixed(1)},${y(low(point)).toFixed(1)}`)
-  return s('polygon', { points: [...up, ...down].join(' '), class: kind }, s('title', {}, name))
+  const corners = (values) => run.flatMap((point, at) => {
+    const value = y(values[at]).toFixed(1)
+    return [`${x(point.at).toFixed(1)},${value}`, `${x(run[at + 1]?.at ?? point.at).toFixed(1)},${value}`]
+  })
+  return s('polygon', { points: [...corners(high), ...corners(low).reverse()].join(' '), class: kind }, s('title', {}, name))
 }
 
 /** A line to read values at, where the pointer is. `told` gives the words for a time. */

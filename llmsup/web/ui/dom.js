@@ -84,7 +84,7 @@ export function clock(at) {
   const date = new Date(at * 1000)
   const time = date.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false })
   const today = date.toDateString() === new Date().toDateString()
-  return today ? time : `${date.toLocaleDateString([], { day: 'numeric', month: 'short' })} ${time}`
+  return today ? time : `${date.toLocaleDateString([], { day: 'numeric', month: 'short' }).replaceAll(' ', '\u00a0')} ${time}`
 }
 
 export function when(at) {

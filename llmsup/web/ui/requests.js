@@ -76,16 +76,17 @@ function draw() {
   parts.body.replaceChildren(...shown.flatMap(rows))
 }
 
-const failed = (each) => Boolean(each.error) || each.status >= 400
+const LEFT = 'client left' // nobody's fault here
+const failed = (each) => each.error !== LEFT && (Boolean(each.error) || each.status >= 400)
 
 function rows(each) {
   const cells = [
-    when(each.at), each.model ?? '–', each.client ?? '–', each.path ?? '–', h('span', { class: failed(each) ? 'state failed' : '' }, String(each.status ?? 'left')),
+    when(each.at), each.model ?? '–', each.client ?? '–', each.path ?? '–', h('span', { class: failed(each) ? 'state failed' : '' }, each.error === LEFT ? 'left' : String(each.status || '–')),
     seconds(each.waited_s), seconds(each.first_token_s), seconds(each.took_s), number(each.tokens_in), number(each.tokens_cached),
     number(each.tokens_out), number(each.tokens_per_s, 1), each.captured ? button('Show', () => lookInto(each), { 'aria-label': `Show what was said at ${clock(each.at)}` }) : ''
   ]
   const row = h('tr', {}, cells.map((cell, at) => h('td', { class: COLUMNS[at][1] }, cell)))
-  return each.error ? [row, h('tr', { class: 'error' }, h('td', { colspan: COLUMNS.length }, each.error))] : [row]
+  return failed(each) && each.error ? [row, h('tr', { class: 'error' }, h('td', { colspan: COLUMNS.length }, each.error))] : [row]
 }
 
 async function lookInto(each) {

@@ -10,6 +10,7 @@ export const title = 'Time'
 const AGAIN = 60_000
 const SPANS = [[1, '1 h'], [6, '6 h'], [24, '24 h'], [168, '7 d']]
 const MOST = 200 // of what happened is listed
+const HOLDS = 660 // seconds: while nothing changes, little is written down
 
 const parts = {}
 let hours = 6
@@ -27,12 +28,13 @@ export function mount(root) {
   parts.legend = h('ul', { class: 'legend', 'aria-label': 'Colours of the chart' })
   parts.happened = h('ol', { class: 'decisions' })
   parts.quiet = nothing('Nothing was loaded or unloaded in this time.')
+  parts.more = nothing('')
   parts.requests = holder()
   parts.first = holder()
   parts.table = h('div')
   parts.body.append(
     h('h2', {}, 'Memory by model'), h('div', { class: 'panel' }, parts.memory, parts.said, parts.legend),
-    h('h2', {}, 'What happened'), parts.quiet, parts.happened,
+    h('h2', {}, 'What happened'), parts.quiet, parts.happened, parts.more,
     h('div', { class: 'two' },
       h('div', {}, h('h2', {}, 'Requests a minute'), h('div', { class: 'panel' }, parts.requests)),
       h('div', {}, h('h2', {}, 'Seconds to the first token'), h('div', { class: 'panel' }, parts.first))),
@@ -66,8 +68,9 @@ async function look() {
     const answer = await ask(`/history?hours=${hours}`)
     if (asked !== hours) return
     told = answer
-    note(told.samples.length ? '' : 'There is nothing yet from this time: llmsup has just begun to keep it.')
-    parts.body.hidden = !told.samples.length
+    const kept = told.keep_s !== 0
+    note(!kept ? 'This server keeps no history: `[history] keep` is 0.' : told.samples.length > 1 ? '' : 'There is nothing yet from this time: llmsup has just begun to keep it.')
+    parts.body.hidden = !kept || !told.samples.length
     draw()
   } catch (error) {
     gone = error.status === 404
@@ -92,6 +95,9 @@ function draw() {
   const last = told.happened.slice(-MOST).reverse()
   keyed(parts.happened, last, key, happening)
   parts.quiet.hidden = last.length > 0
+  const more = told.happened.length - last.length + (told.happened_before ?? 0)
+  say(parts.more, `… and ${more} more before that.`)
+  parts.more.hidden = !more
   drawRequests()
   drawTable(names)
 }
@@ -115,17 +121,16 @@ function drawMemory(names) {
     from, to, most, unit: bytes, height: 220,
     label: `Memory from ${clock(from)} to ${clock(to)}: models held at most ${bytes(peak)} of ${bytes(most)}; ${told.happened.length} loads, unloads and decisions, listed below.`
   })
-  const gap = 3 * Math.max(told.step_s, (to - from) / 720)
+  const gap = Math.max(3 * told.step_s, HOLDS)
   for (const run of runs(samples, gap)) {
     const under = run.map(() => 0)
     const put = (of, kind, name) => {
       const low = [...under]
       run.forEach((each, at) => { under[at] += of(each) })
       const high = [...under]
-      const place = new Map(run.map((each, at) => [each, at]))
-      chart.svg.append(area(chart, run, (each) => low[place.get(each)], (each) => high[place.get(each)], kind, name))
+      chart.svg.append(area(chart, run, low, high, kind, name))
     }
-    put((each) => each.others, 'others', 'Everything else')
+    put((each) => each.others ?? 0, 'others', 'Everything else')
     for (const name of names) put((each) => each.models[name] ?? 0, colour(name), name)
     run.forEach((each, at) => {
       if (each.pressure === 'none' || each.pressure === 'normal') return
