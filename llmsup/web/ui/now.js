@@ -37,10 +37,11 @@ export function mount(root) {
   parts.decisions = h('ol', { class: 'decisions' })
   parts.noDecision = nothing('Nothing has been decided about memory yet.')
   parts.trouble = h('p', { class: 'trouble', role: 'alert', hidden: true })
-  root.append(parts.trouble, parts.memory,
+  parts.all = h('div', { hidden: true }, parts.memory,
     parts.count, parts.none, parts.loaded,
     h('div', { class: 'head' }, parts.rest, parts.filter), parts.others, parts.more,
     h('h2', {}, 'Last decisions about memory'), parts.noDecision, parts.decisions)
+  root.append(parts.trouble, parts.all)
 }
 
 export function show() {
@@ -107,6 +108,7 @@ async function lookAtSpeeds(running) {
 
 function draw() {
   if (!told.memory) return
+  parts.all.hidden = false
   drawMemory(told.memory)
   const loaded = new Set(told.running.map((each) => each.model))
   const facts = new Map(told.models.map((each) => [each.id, each]))
@@ -274,9 +276,9 @@ function disclosure(panel, does) {
   return toggle
 }
 
-function fact(name, kind) {
+function fact(name) {
   const value = h('dd')
-  return [h('div', { class: kind }, h('dt', {}, name), value), value]
+  return [h('div', {}, h('dt', {}, name), value), value]
 }
 
 /** A model that has an engine, or is getting one. */
@@ -286,7 +288,9 @@ function card({ model: name }) {
   const [flight, flightValue] = fact('In flight')
   const [speed, speedValue] = fact('Tokens/s')
   const [ttl, ttlValue] = fact('TTL left')
-  const [memory, memoryValue] = fact('Memory', 'wide')
+  const [memory, memoryValue] = fact('Memory')
+  const [size, source] = [h('span'), h('span', { class: 'soft' })]
+  memoryValue.append(size, source)
   const progress = h('progress', { max: '1', hidden: true, 'aria-label': `${name} is loaded so far` })
   const reason = h('p', { class: 'why' })
   const panel = h('div', { class: 'below', hidden: true })
@@ -309,7 +313,8 @@ function card({ model: name }) {
     say(flightValue, now.waiting ? `${now.in_flight} (+${now.waiting} waiting)` : String(now.in_flight))
     const last = speeds.get(name)
     say(speedValue, last?.speed ? number(last.speed, 1) : '–')
-    say(memoryValue, now.footprint_bytes === null ? '–' : `${bytes(now.footprint_bytes)} ${now.footprint_source}`)
+    say(size, bytes(now.footprint_bytes))
+    say(source, now.footprint_source ? ` ${now.footprint_source}` : '')
     progress.hidden = word !== 'loading' || now.progress === null
     if (!progress.hidden) progress.value = now.progress
     say(reason, sentence(waits ? `it waits for memory: ${now.waits_for}` : now.reason, name))
