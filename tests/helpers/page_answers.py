@@ -126,9 +126,9 @@ def requests(count: int = 30) -> dict[str, Any]:
 def would(kind: str, *victims: str) -> dict[str, Any]:
     """What a load would do."""
     sentence = {
-        "load": "it needs 3.0 GiB, and 1.2 GiB is free: these would be unloaded",
-        "wait": "it would wait: everything that has memory is in use",
-        "never_fits": "it needs 900 GiB, and models may have 20.0 GiB at most",
+        "load": "It needs 3.0 GiB, and 1.2 GiB is free: these would be unloaded.",
+        "wait": "It would wait: everything that has memory is in use.",
+        "never_fits": "It needs 900 GiB, and models may have 20.0 GiB at most.",
     }[kind]
     return {
         "model": MARKUP,
@@ -137,4 +137,12 @@ def would(kind: str, *victims: str) -> dict[str, Any]:
         "free": GIB,
         "victims": [{"model": name, "frees": 2 * GIB, "reason": "idle for 4 m"} for name in victims],
         "sentence": sentence,
+        "decision": DECISION,
     }
+
+
+PROBLEMS = {
+    "/health": {"json": {"status": "ok", "problems": ["1 of 2 models can't be started", "the config has changed"]}},
+    "/reload-config": {"json": {"problem": "there are 2 mistakes", "mistakes": [f"{MARKUP} @ a", "b @ c"]}},
+}
+"""What is said of a server that isn't as it should be."""

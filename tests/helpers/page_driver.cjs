@@ -215,8 +215,14 @@ const scenarios = {
     await page.locator('#link.live').waitFor()
     seen.left = await leftovers(page)
     await page.reload()
-    await dialog.waitFor()
-    seen.trouble = seen.trouble.filter((each) => !each.includes('401'))
+    await dialog.getByLabel('Key').fill(options.limited)
+    await page.keyboard.press('Enter')
+    await page.locator('#view-now .trouble').waitFor()
+    seen.told = await texts(page.locator('#view-now .trouble, #link'))
+    await page.locator('#to-catalog').click()
+    await page.locator('#view-catalog tbody tr').first().waitFor()
+    seen.catalog = await page.locator('#view-catalog tbody b').allInnerTexts()
+    seen.trouble = seen.trouble.filter((each) => !/ 40[13] /.test(each))
   },
 
   /** Without JavaScript there is a table; without a history a calm word; another site's page is let nowhere. */
@@ -228,6 +234,12 @@ const scenarios = {
     await picture(plain, 'plain-1280')
     const page = await open(browser)
     await standIn(page, { '/history': { status: 404, json: {} }, '/requests': { status: 404, json: {} } })
+    await standIn(page, options.answers)
+    await page.goto(`${base}/ui`)
+    await page.locator('.notices > li').first().waitFor()
+    seen.notices = await texts(page.locator('.notices > li'))
+    await axe(page, 'notices')
+    await picture(page, 'notices-1280')
     seen.calm = []
     for (const view of ['time', 'requests']) {
       await page.goto(`${base}/ui#${view}`)

@@ -11,12 +11,14 @@ from typing import Any
 
 import page_answers
 import pytest
+from attrs import evolve
 from chromium import chromium, driven
 from page_answers import MARKUP
 from real_engines import smollm2
 from serving import fake, serving
 
-from llmsup.config.schema import Bridge, Config, Memory, ModelSpec, Server
+from llmsup.config.keys import hash_of
+from llmsup.config.schema import Bridge, Config, KeySpec, Memory, ModelSpec, Server
 from llmsup.fleet.model.states import State
 from llmsup.units import NEVER, Bytes, Seconds
 
@@ -141,17 +143,28 @@ async def test_a_chat_two_texts_and_the_log(browser: str) -> None:
 
 
 async def test_a_key_is_asked_for(browser: str) -> None:
-    async with serving(config=config(fake("m"), api_keys=("right",))) as served:
-        seen = await driven(browser, served.client.port, "keys", key="right", pictures=str(PICTURES))
+    keys = {"laptop": KeySpec(name="laptop", hash=hash_of("little"), models=("m",))}
+    open_ = evolve(config(fake("m"), fake("other"), api_keys=("right",)), keys=keys)
+    async with serving(config=open_) as served:
+        port = served.client.port
+        seen = await driven(browser, port, "keys", key="right", limited="little", pictures=str(PICTURES))
         fine(seen)
         assert seen["bare"] == 0
+        assert seen["told"][0] == "a key for models only"
+        assert "The key laptop may not use the control API." in seen["told"][1]
+        assert seen["catalog"] == ["m"]
 
 
 async def test_without_javascript_without_a_history_and_from_elsewhere(browser: str) -> None:
     async with serving(config=config(fake(MARKUP), fake("m"))) as served:
         await served.client.post("/models/load", model="m")
-        seen = await driven(browser, served.client.port, "bare", model="m", pictures=str(PICTURES))
+        port = served.client.port
+        seen = await driven(browser, port, "bare", model="m", answers=page_answers.PROBLEMS, pictures=str(PICTURES))
         fine(seen)
+        assert seen["notices"] == [
+            "1 of 2 models can't be started.",
+            f"The config has changed, and is not applied: there are 2 mistakes. {MARKUP} @ a b @ c",
+        ]
         assert seen["at"].endswith("/ui")
         assert seen["rows"] == [MARKUP, "m"]
         assert seen["calm"] == ["This server keeps no history.", "This server keeps no record of requests."]

@@ -65,8 +65,12 @@ async function follow(signal) {
     } catch (error) {
       if (signal.aborted) return
       link.className = 'lost'
+      if (error.status === 403) { // this key may use models, and not see what happens
+        link.className = ''
+        say(link, 'a key for models only')
+        return
+      }
       say(link, error instanceof Refused ? why(error) : 'not connected: trying again')
-      if (error instanceof Refused && error.status === 403) return // this key may not
     }
     await new Promise((done) => setTimeout(done, pause))
     pause = Math.min(pause * 2, 15000)

@@ -1,8 +1,9 @@
 // The machine's memory as one bar, and every model with what it does and why.
 
 import { ask, of, post, why } from './api.js'
-import { bytes, button, colour, dot, h, keyed, nothing, number, say, seconds, sentence, set, ticking, when } from './dom.js'
+import { bytes, button, clock, colour, dot, h, keyed, nothing, number, say, seconds, sentence, set, ticking, when } from './dom.js'
 import { numbers, word } from './decision.js'
+import { notices, stale } from './notices.js'
 import { changed, kindOf, models, withoutPresets } from './models.js'
 
 export const title = 'Now'
@@ -17,6 +18,7 @@ let keeps = true // whether the server keeps a record of requests
 let timer = 0
 let ticker = 0
 let looking = false
+let shut = false // the key is for models only
 let again = false
 let open = false
 
@@ -41,7 +43,8 @@ export function mount(root) {
     parts.count, parts.none, parts.loaded,
     h('div', { class: 'head' }, parts.rest, parts.filter), parts.others, parts.more,
     h('h2', {}, 'Last decisions about memory'), parts.noDecision, parts.decisions)
-  root.append(parts.trouble, parts.all)
+  parts.notices = h('ul', { class: 'notices', 'aria-label': 'Notices', hidden: true })
+  root.append(parts.trouble, parts.notices, parts.all)
 }
 
 export function show() {
@@ -57,7 +60,8 @@ export function hide() {
 }
 
 export function event(kind) {
-  if (kind === 'model' || kind === 'bridge' || kind === 'back') changed()
+  if (['model', 'bridge', 'back', 'config'].includes(kind)) changed()
+  if (['config', 'pause', 'back', 'bridge'].includes(kind)) stale()
   clearTimeout(timer)
   timer = setTimeout(look, 150) // several come together
 }
@@ -78,16 +82,18 @@ async function look() {
     const [running, memory, all] = await Promise.all([ask('/running'), ask('/memory'), models()])
     Object.assign(told, { running, memory, models: withoutPresets(all) })
     await lookAtSpeeds(running)
+    await notices(parts.notices, memory.paused, look)
     set(parts.trouble, { hidden: true })
     draw()
   } catch (error) {
-    say(parts.trouble, why(error))
+    shut = error.status === 403
+    say(parts.trouble, shut ? `${why(error)} Catalog and Try it are open to it.` : why(error))
     set(parts.trouble, { hidden: false })
   } finally {
     looking = false
     const busy = told.running.some((each) => each.in_flight || each.waiting || each.state !== 'ready')
     clearTimeout(timer)
-    if (open) timer = setTimeout(look, again ? 150 : busy ? BUSY : IDLE)
+    if (open && !shut) timer = setTimeout(look, again ? 150 : busy ? BUSY : IDLE)
   }
 }
 
@@ -111,8 +117,7 @@ function draw() {
   parts.all.hidden = false
   drawMemory(told.memory)
   const loaded = new Set(told.running.map((each) => each.model))
-  const facts = new Map(told.models.map((each) => [each.id, each]))
-  keyed(parts.loaded, told.running.map((each) => ({ ...each, facts: facts.get(each.model) })), (each) => each.model, card)
+  keyed(parts.loaded, told.running.map((each) => ({ ...each, because: because(each.model) })), (each) => each.model, card)
   say(parts.count, `Loaded (${told.running.length})`)
   parts.none.hidden = told.running.length > 0
   const wanted = parts.filter.value.trim().toLowerCase()
@@ -129,6 +134,15 @@ function draw() {
   keyed(parts.decisions, last, (each) => `${each.at} ${each.model} ${each.decision}`, decided)
   parts.noDecision.hidden = last.length > 0
   tick()
+}
+
+/** Why a loaded model was let in, and whether it could go. */
+function because(name) {
+  const loaded = told.memory.models.find((each) => each.model === name)
+  if (!loaded) return ''
+  const letIn = told.memory.decisions.findLast((each) => each.model === name && (each.decision === 'admit' || each.decision === 'evict'))
+  const goes = loaded.stays ? `it stays: ${loaded.stays}` : `it can go if its memory is wanted, for ${seconds(loaded.loss_seconds)} of expected reload`
+  return [letIn && `let in at ${clock(letIn.at)}: ${letIn.reason}`, goes].filter(Boolean).map((each) => sentence(each)).join(' ')
 }
 
 const rank = (model) => (model.status.value === 'failed' && model.status.servable !== false ? 0 : model.fits === false || model.status.servable === false ? 2 : 1)
@@ -217,9 +231,10 @@ function actions(name, panel) {
       const yes = button(would.victims.length ? 'Load it, and unload these' : 'Load it all the same', () => this.load(), { class: 'main' })
       const no = button(never ? 'Close' : 'Leave it', () => { close(); starter.focus() })
       tell(
-        h('p', {}, sentence(would.sentence)),
+        h('p', {}, would.sentence),
         would.victims.length > 0 && h('ul', { class: 'victims' }, would.victims.map((each) =>
           h('li', {}, dot(each.model), h('b', {}, each.model), ` frees ${bytes(each.frees)}`, each.reason ? `: ${each.reason}` : ''))),
+        would.decision && h('details', {}, h('summary', {}, 'The numbers'), numbers(would.decision)),
         h('p', { class: 'acts' }, !never && yes, no))
       ;(never ? no : yes).focus()
     },
@@ -317,7 +332,7 @@ function card({ model: name }) {
     say(source, now.footprint_source ? ` ${now.footprint_source}` : '')
     progress.hidden = word !== 'loading' || now.progress === null
     if (!progress.hidden) progress.value = now.progress
-    say(reason, sentence(waits ? `it waits for memory: ${now.waits_for}` : now.reason, name))
+    say(reason, [sentence(waits ? `it waits for memory: ${now.waits_for}` : now.reason, name), !waits && now.because].filter(Boolean).join(' '))
     set(pin, { 'aria-pressed': String(now.pinned) })
     say(pin, now.pinned ? 'Unpin' : 'Pin')
     node.tick()

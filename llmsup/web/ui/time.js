@@ -10,6 +10,7 @@ export const title = 'Time'
 const AGAIN = 60_000
 const SPANS = [[1, '1 h'], [6, '6 h'], [24, '24 h'], [168, '7 d']]
 const MOST = 200 // of what happened is listed
+const LEAST = 600 // seconds that a chart shows
 const HOLDS = 660 // seconds: while nothing changes, little is written down
 
 const parts = {}
@@ -67,7 +68,7 @@ async function look() {
   try {
     const answer = await ask(`/history?hours=${hours}`)
     if (asked !== hours) return
-    told = answer
+    told = zoomed(answer)
     const kept = told.keep_s !== 0
     note(!kept ? 'This server keeps no history: `[history] keep` is 0.' : told.samples.length > 1 ? '' : 'There is nothing yet from this time: llmsup has just begun to keep it.')
     parts.body.hidden = !kept || !told.samples.length
@@ -79,6 +80,12 @@ async function look() {
   }
   clearTimeout(timer)
   if (open && !gone) timer = setTimeout(look, AGAIN)
+}
+
+/** Where llmsup hasn't been there for so long, what there is gets the room. */
+function zoomed(answer) {
+  const first = answer.samples[0]?.at ?? answer.from
+  return { ...answer, from: Math.max(answer.from, Math.min(first, answer.to - LEAST)) }
 }
 
 function note(text) {
@@ -141,7 +148,7 @@ function drawMemory(names) {
   }
   for (const each of told.happened) {
     const up = each.event.startsWith('load')
-    if (!up && !each.event.startsWith('unload')) continue
+    if ((!up && !each.event.startsWith('unload')) || each.at < from) continue
     const at = chart.x(each.at)
     const top = up ? chart.floor - 9 : 8
     const points = up ? `${at},${top} ${at - 5},${top + 9} ${at + 5},${top + 9}` : `${at},${top + 9} ${at - 5},${top} ${at + 5},${top}`
@@ -183,7 +190,7 @@ function drawRequests() {
   const failed = requests.reduce((all, each) => all + each.errors, 0)
   const bars = frame(parts.requests, { from, to, most, unit: (value) => number(value, 2), label: `${sum} requests, ${failed} of them with errors.` })
   for (const each of requests) {
-    const left = bars.x(each.at)
+    const left = Math.max(bars.x(each.at), bars.left)
     const wide = Math.max(1.5, bars.x(each.at + width) - left - 0.5)
     const title = () => s('title', {}, `${clock(each.at)}: ${each.count} requests, ${each.errors} with errors`)
     const top = bars.y(rate(each.count))
