@@ -28,8 +28,8 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
     "--remote-debugging-port=0",
 )
-PATIENCE = 230
-"""Seconds after which a scenario counts as hung; most take some seconds on a quiet machine."""
+PATIENCE = 600
+"""Seconds after which a scenario counts as hung; each takes some seconds on a quiet machine."""
 
 
 @contextmanager

@@ -7,6 +7,7 @@ const [modules, browserAt, base, scenario, given = '{}'] = process.argv.slice(2)
 const { chromium } = require(path.resolve(modules, 'playwright-core'))
 const AXE = fs.readFileSync(path.join(modules, 'axe-core', 'axe.min.js'), 'utf8')
 const options = JSON.parse(given)
+const PATIENCE = 300000 // ms; generous: it says nothing about speed
 const seen = { trouble: [], foreign: [], axe: [] }
 
 /** A page of its own, whose errors and requests to others are written down. */
@@ -17,7 +18,7 @@ async function open(browser, { width = 1280, dark = false, ...more } = {}) {
     locale: 'en-GB',
     ...more
   })
-  context.setDefaultTimeout(options.patience ?? 60000)
+  context.setDefaultTimeout(PATIENCE)
   const page = await context.newPage()
   page.on('console', (message) => {
     // A server that keeps no record says so by a 404, which Chromium always writes there.
@@ -31,7 +32,7 @@ async function open(browser, { width = 1280, dark = false, ...more } = {}) {
 
 /** What axe finds that is serious. */
 async function axe(page, where) {
-  await page.evaluate(AXE)
+  if (!await page.evaluate(() => 'axe' in globalThis)) await page.evaluate(AXE)
   const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }))
   for (const each of violations) {
     if (each.impact === 'serious' || each.impact === 'critical') {
@@ -80,8 +81,9 @@ const scenarios = {
     seen.wide = []
     const page = await open(browser, { width, dark, isMobile: width < 600, hasTouch: width < 600 })
     await standIn(page, options.answers)
-    for (const view of options.views ?? Object.keys(SHOWN)) {
-      await page.goto(`${base}/ui#${view}`)
+    await page.goto(`${base}/ui`)
+    for (const view of Object.keys(SHOWN)) {
+      await page.locator(`#to-${view}`).click()
       await page.locator(SHOWN[view]).first().waitFor()
       await page.locator('#link.live').waitFor()
       if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) seen.wide.push(view)
@@ -242,7 +244,7 @@ const scenarios = {
     await picture(page, 'notices-1280')
     seen.calm = []
     for (const view of ['time', 'requests']) {
-      await page.goto(`${base}/ui#${view}`)
+      await page.locator(`#to-${view}`).click()
       await page.locator(`#view-${view} > .nothing:visible`).waitFor()
       seen.calm.push(await page.locator(`#view-${view} > .nothing:visible`).innerText())
     }
