@@ -42,8 +42,8 @@ DECISION = {
 }
 
 
-def history(hours: float = 6) -> dict[str, Any]:
-    """Hours of three models that come and go, with an hour in which llmsup wasn't there, and a moment of pressure."""
+def history(hours: float = 2) -> dict[str, Any]:
+    """Hours of three models that come and go, with a time in which llmsup wasn't there, and a moment of pressure."""
     samples = []
     count = round(hours * 3600 / STEP)
     for step in range(count):
@@ -96,7 +96,7 @@ def history(hours: float = 6) -> dict[str, Any]:
     }
 
 
-def requests(count: int = 30) -> dict[str, Any]:
+def requests(count: int = 15) -> dict[str, Any]:
     """The last requests, newest first: whole ones, refused ones, one that was left, one without tokens."""
     made = []
     for number in range(count):
