@@ -92,8 +92,11 @@ class RequestGuard:
         return self._keys.wanted or is_address(host) or is_private(host) or plain(host) in self.own
 
     def _check_origin(self, head: RequestHead) -> None:
+        """Refuse pages of other sites. Our own is ours at whatever name it was called by: `_check_host` has seen to it
+        that no other site has that name.
+        """
         origin = head.header(b"origin")
-        if origin and not self.is_friend(origin):
+        if origin and not self.is_friend(origin) and not _is_own(origin, head):
             raise ForbiddenOrigin(
                 f"The web origin {origin[:100]!r} may not call this server.",
                 hint="If it is yours, add it to server.cors_origins.",
@@ -112,9 +115,8 @@ class RequestGuard:
         referer = head.header(b"referer")
         if not referer or head.header(b"origin") or head.header(b"sec-fetch-site"):
             return  # the browser's clearer headers have been checked already
-        host = head.header(b"host") or head.header(b":authority")
         origin = _origin(referer)
-        if not self.is_friend(origin) and origin.partition("://")[2].lower() != host.lower():
+        if not self.is_friend(origin) and not _is_own(origin, head):
             raise ForbiddenOrigin(
                 f"A page of {origin[:100]!r} may not do this.", hint="If it is yours, add it to server.cors_origins."
             )
@@ -155,8 +157,18 @@ class RequestGuard:
 
 
 def _is_open(head: RequestHead) -> bool:
-    """Tell whether no key is required: for llmsup's own health, but not for a model's."""
-    return head.path == "/health" and not head.parameter("model")
+    """Tell whether no key is required: for llmsup's own health, but not for a model's, and for the page, which knows
+    nothing and asks for the key itself.
+    """
+    return (head.path == "/health" and not head.parameter("model")) or is_page(head)
+
+
+def is_page(head: RequestHead) -> bool:
+    """Tell whether a browser asks for the page or a part of it, be it at `/`."""
+    path = head.path
+    return head.method in ("GET", "HEAD") and (
+        path == "/ui" or path.startswith("/ui/") or (path == "/" and "text/html" in head.header(b"accept"))
+    )
 
 
 def acts(path: str) -> bool:
@@ -165,6 +177,12 @@ def acts(path: str) -> bool:
     while parts[:1] == ["v1"]:
         del parts[0]
     return parts[:1] in (["unload"], ["upstream"])
+
+
+def _is_own(origin: str, head: RequestHead) -> bool:
+    """Tell whether an origin is the host that the request was sent to."""
+    host = head.header(b"host") or head.header(b":authority")
+    return bool(host) and origin.partition("://")[2].lower() == host.lower()
 
 
 def _origin(url: str) -> str:

@@ -44,6 +44,7 @@ from .logs import logs
 from .memory import memory
 from .metrics import metrics
 from .openapi.route import openapi
+from .page import page
 from .pause import pause
 from .prompt_cache import prompt_cache
 from .prompts import prompts
@@ -61,10 +62,12 @@ FOR_ALL_KEYS = frozenset(
         "/v1/models",
         "/v1/models/<model:name>",
         "/usage",
+        "/ui",
+        "/ui/<name>",
     )
 )
 """The routes of the app that don't need a key with `admin`: what clients ask before they ask a model. They show a key
-no more than it may use."""
+no more than it may use; the page, which needs none, is the same for all and asks for one itself."""
 
 
 class AnyPath(PathConverter):
@@ -127,6 +130,7 @@ def build_app(
         bridge(scheduler),
         pause(fleet, pausing),
         openapi(FOR_ALL_KEYS),
+        page(fleet, governor),
     ):
         app.register_blueprint(routes)
 

@@ -19,7 +19,7 @@ from llmsup.config.schema import Server
 from llmsup.gateway.routes import Routes
 from llmsup.units import Seconds
 from llmsup.web.app import FOR_ALL_KEYS, App, build_app
-from llmsup.web.openapi.operations import OPERATIONS, OTHERS_WORDS
+from llmsup.web.openapi.operations import FOR_BROWSERS, OPERATIONS, OTHERS_WORDS
 
 AUTOMATIC = {"HEAD", "OPTIONS"}
 
@@ -40,15 +40,15 @@ async def test_every_route_is_described(monkeypatch: pytest.MonkeyPatch) -> None
     there = {(path, method.lower()) for path, method in rules if method not in AUTOMATIC}
     ours = {(operation.path, operation.method) for operation in OPERATIONS}
     assert len(ours) == len(OPERATIONS)
-    assert {each for each in there if each[0] not in OTHERS_WORDS} == ours
-    assert set(OTHERS_WORDS) <= {path for path, _ in there}
+    assert {each for each in there if each[0] not in {*OTHERS_WORDS, *FOR_BROWSERS}} == ours
+    assert {*OTHERS_WORDS, *FOR_BROWSERS} <= {path for path, _ in there}
     gateway = Routes()
     for path, method in ours:
         at = path.replace("<model:name>", "m")
         assert gateway.find(method.upper(), at, at.encode(), b"") is None, (
             "the gateway answers it, and the app never does"
         )
-    assert {path for path in FOR_ALL_KEYS if path not in OTHERS_WORDS} <= {path for path, _ in ours}
+    assert {path for path in FOR_ALL_KEYS if path not in {*OTHERS_WORDS, *FOR_BROWSERS}} <= {path for path, _ in ours}
 
 
 def test_it_is_openapi() -> None:

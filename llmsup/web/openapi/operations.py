@@ -316,3 +316,6 @@ OTHERS_WORDS = {
 }
 """The app's other routes: for clients of another server, whose words they have and whose documentation describes them.
 """
+
+FOR_BROWSERS = frozenset(("/ui", "/ui/<name>"))
+"""The page and its parts: for people, no API."""

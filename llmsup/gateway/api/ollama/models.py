@@ -17,6 +17,7 @@ from ....catalog.name_parts import quant_in
 from ....catalog.ollama.params import NAMES
 from ....errors import MethodNotImplemented, ModelRequired
 from ....fleet.model.model import Model
+from ...access import is_page
 from ...message import Reply, whole_reply
 from ..dialect import Asked
 from .dialect import json_reply, stamp
@@ -35,8 +36,10 @@ async def version(_asked: Asked) -> Reply:
     return json_reply({"version": VERSION, "llmsup": __version__})
 
 
-async def root(_asked: Asked) -> Reply:
-    """`/`, by which Ollama's programs find out that it is there, before anything else."""
+async def root(asked: Asked) -> Reply:
+    """`/`, by which Ollama's programs find out that it is there, before anything else; a browser is led to the page."""
+    if is_page(asked.head):
+        return whole_reply(303, [(b"location", b"/ui"), (b"vary", b"Accept"), (b"cache-control", b"no-cache")], b"")
     said = f"Ollama is running: its API, served by llmsup {__version__}\n"
     return whole_reply(200, [(b"content-type", b"text/plain; charset=utf-8")], said.encode())
 

@@ -1,0 +1,93 @@
+// What there is on the disk, whether it fits, and what was left out.
+
+import { ask, why } from './api.js'
+import { bytes, h, nothing, number, say, scroll, sentence, set } from './dom.js'
+import { kindOf, models, withoutPresets } from './models.js'
+
+export const title = 'Catalog'
+
+const COLUMNS = [
+  ['Model', 'name', (each) => each.id.toLowerCase()],
+  ['Kind', 'wide', kindOf],
+  ['Quant', 'wide', (each) => each.quantization ?? ''],
+  ['Context', 'right wide', (each) => each.context_length ?? 0],
+  ['Size', 'right', (each) => each.size_bytes ?? 0],
+  ['Needs', 'right', (each) => each.needs_bytes ?? 0],
+  ['Fits', '', (each) => String(each.fits)],
+  ['Found in', 'wide', (each) => each.source ?? '']
+]
+
+const parts = {}
+let told = []
+let by = 0
+let down = false
+
+export function mount(root) {
+  parts.filter = h('input', { type: 'search', placeholder: 'Filter', 'aria-label': 'Filter the catalog', oninput: draw })
+  parts.sum = h('p', { class: 'soft', role: 'status' })
+  parts.note = nothing('')
+  parts.body = h('tbody')
+  parts.heads = COLUMNS.map(([name, kind], at) => h('th', { scope: 'col', class: kind }, h('button', { type: 'button', onclick: () => sort(at) }, name)))
+  parts.table = scroll('The catalog', h('table', { class: 'catalog' }, h('caption', { class: 'hidden' }, 'All models'), h('thead', {}, h('tr', {}, parts.heads)), parts.body))
+  parts.left = h('h2', {}, 'Left out')
+  parts.out = h('ul', { class: 'lines' })
+  root.append(h('div', { class: 'head' }, parts.filter, parts.sum), parts.note, parts.table, parts.left, parts.out)
+}
+
+export async function show() {
+  try {
+    const [all, found] = await Promise.all([models(), ask('/catalog').catch(unlessShut)])
+    told = withoutPresets(all)
+    set(parts.table, { hidden: !told.length })
+    say(parts.sum, `${told.length} models${found.complete ? '' : `; ${found.read} of ${found.of} files have been read so far`}`)
+    say(parts.note, told.length ? '' : 'There are no models. `llmsup demo` serves one to try.')
+    parts.out.replaceChildren(...found.left_out.map((each) => h('li', {}, h('code', {}, each.path), h('span', {}, ` ${sentence(each.reason)}`))))
+    say(parts.left, `Left out (${found.left_out.length})`)
+    parts.left.hidden = !found.left_out.length
+    draw()
+  } catch (error) {
+    say(parts.note, why(error))
+  }
+  parts.note.hidden = !parts.note.textContent
+}
+
+export function hide() {}
+
+export function event(kind) {
+  if (kind === 'bridge' || kind === 'back') show()
+}
+
+/** A key for models only sees those, and not what was left out. */
+function unlessShut(error) {
+  if (error.status !== 403) throw error
+  return { left_out: [], complete: true }
+}
+
+function sort(at) {
+  down = by === at ? !down : false
+  by = at
+  draw()
+}
+
+function draw() {
+  const wanted = parts.filter.value.trim().toLowerCase()
+  const value = COLUMNS[by][2]
+  const shown = told.filter((each) => [each.id, ...each.names].some((name) => name.toLowerCase().includes(wanted)))
+  shown.sort((one, other) => (value(one) < value(other) ? -1 : value(one) > value(other) ? 1 : 0) * (down ? -1 : 1))
+  parts.heads.forEach((head, at) => set(head, { 'aria-sort': at === by ? (down ? 'descending' : 'ascending') : null }))
+  parts.body.replaceChildren(...shown.map(row))
+}
+
+function row(each) {
+  const names = each.names.filter((name) => name !== each.id)
+  const notes = [each.status.servable === false && each.status.error, each.status.no_engine, each.without_projector, each.ollama_only].filter(Boolean)
+  const short = [kindOf(each), each.quantization, each.context_length && `${number(each.context_length)} tokens`].filter(Boolean).join(' · ')
+  const cells = [
+    [h('b', {}, each.id), h('span', { class: 'soft narrow' }, short), names.length > 0 && h('span', { class: 'soft names' }, names.join(', ')), ...notes.map((text) => h('span', { class: 'why' }, sentence(text)))],
+    kindOf(each), each.quantization ?? '–', number(each.context_length), bytes(each.size_bytes),
+    each.needs_bytes === null ? '–' : [bytes(each.needs_bytes), h('span', { class: 'soft' }, ` ${each.needs_source}`)],
+    h('span', { class: `state ${each.fits === false ? 'failed' : ''}` }, each.fits === null ? '?' : each.fits ? 'yes' : 'no'),
+    { folder: 'a folder', ollama: 'Ollama’s store' }[each.source] ?? (each.source || 'a command')
+  ]
+  return h('tr', {}, cells.map((cell, at) => h('td', { class: COLUMNS[at][1] }, cell)))
+}
