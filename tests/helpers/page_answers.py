@@ -70,7 +70,7 @@ def history(hours: float = 2) -> dict[str, Any]:
         return {"at": NOW - span * (1 - share), "event": event, "model": model, "reason": reason, "decision": decision}
 
     happened = [
-        at(
+        happening(
             0.05, "load", "org/coder@Q4_K_M", "asked for by a request", {**DECISION, "decision": "admit", "victims": []}
         ),
         happening(0.7, "unload", "writer", "to make room for <img src=x onerror=alert(1)>", DECISION),
