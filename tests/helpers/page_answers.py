@@ -66,16 +66,16 @@ def history(hours: float = 2) -> dict[str, Any]:
         )
     span = hours * 3600
 
-    def at(share: float, event: str, model: str, reason: str, decision: Any = None) -> dict[str, Any]:
+    def happening(share: float, event: str, model: str, reason: str, decision: Any = None) -> dict[str, Any]:
         return {"at": NOW - span * (1 - share), "event": event, "model": model, "reason": reason, "decision": decision}
 
     happened = [
-        at(
+        happening(
             0.05, "load", "org/coder@Q4_K_M", "asked for by a request", {**DECISION, "decision": "admit", "victims": []}
         ),
-        at(0.7, "unload", "writer", "to make room for <img src=x onerror=alert(1)>", DECISION),
-        at(0.701, "load", MARKUP, "asked for by a request"),
-        at(0.95, "unload", MARKUP, "idle for 30 m (its ttl)"),
+        happening(0.7, "unload", "writer", "to make room for <img src=x onerror=alert(1)>", DECISION),
+        happening(0.701, "load", MARKUP, "asked for by a request"),
+        happening(0.95, "unload", MARKUP, "idle for 30 m (its ttl)"),
     ]
     buckets = [
         {
