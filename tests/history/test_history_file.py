@@ -8,7 +8,7 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -46,8 +46,7 @@ def request(at: float = NOW, number: int = 1, first: float | None = 0.5, **more:
         "error": None,
         "captured": False,
     }
-    changed: RequestRow = {**row, **more}
-    return changed
+    return cast("RequestRow", {**row, **more})
 
 
 def loaded(at: float = NOW, number: int = 0) -> Happened:

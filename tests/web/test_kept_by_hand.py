@@ -57,7 +57,7 @@ async def test_all_of_them() -> None:
         for name in ("a", "b"):
             await served.client.post("/models/load", model=name)
         assert (await served.client.post("/models/unload", all=True, ttl="5m")).json["models"] == ["a", "b"]
-        assert all(served.model(name).ttl == 300 for name in "ab")
+        assert all(served.model(name).ttl == Seconds(300) for name in "ab")
 
 
 async def test_a_pin_by_hand() -> None:
