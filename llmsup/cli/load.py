@@ -45,7 +45,7 @@ def command(
     of --dry-run, which looks at one model, is 1 if that could never be loaded.
 
     \b
-    Examples:
+    Example:
       llmsup load qwen3-4b
       llmsup load --dry-run qwen3-4b
       llmsup load --ttl 2h qwen3-4b llama3.1:8b
