@@ -20,7 +20,13 @@ RESTORING = 5.0
 """Seconds after which no further slot is restored: the first request waits."""
 
 ONE = 8.0
-"""Seconds that restoring one slot may take: reading it all for its checksum, and the engine's part."""
+"""Seconds that restoring a small slot may take; what takes longer hangs, and isn't tried again."""
+
+PACE = 500e6
+"""Bytes a second for which a larger one gets more time: reading it all for its checksum, and the engine's part."""
+
+MOST = 25.0
+"""Seconds that any may take: less than `AFTER_READY` in `fleet.model.hooks`, which would end it without a word."""
 
 ROOM = 0.75
 """How much of a context that slots share may be taken by restored ones, the first aside."""
@@ -59,6 +65,11 @@ async def restore(tended: Tended) -> None:
         log.info("%s: its conversations begin anew: %s", tended.model, tally.cold)
 
 
+def limit_of(size: int) -> float:
+    """How many seconds restoring so many bytes may take."""
+    return min(ONE + size / PACE, MOST)
+
+
 async def _restore_all(tended: Tended, slots: list[Slot], began: float) -> list[Saved]:
     free, tally, store = [slot for slot in slots if not slot.busy], tended.tally, tended.cache.store
     done: list[Saved] = []
@@ -70,10 +81,11 @@ async def _restore_all(tended: Tended, slots: list[Slot], began: float) -> list[
             continue
         slot = free.pop(0)
         try:
-            with trio.move_on_after(ONE) as limit:
+            seconds = limit_of(saved.bytes)
+            with trio.move_on_after(seconds) as limit:
                 await _restore(tended, slot, saved, len(done))
             if limit.cancelled_caught:
-                raise NotAsSaved(f"it was not restored within {format_seconds(ONE)}")  # noqa: TRY301 -- like the others
+                raise NotAsSaved(f"it was not restored within {format_seconds(round(seconds, 1))}")  # noqa: TRY301 -- like the others
         except (NotAsSaved, EngineBadAnswer, OSError) as error:
             tally.cold = f"a saved conversation was off and is removed: {error}"
             await trio.to_thread.run_sync(store.drop, saved.id)

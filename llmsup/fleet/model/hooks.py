@@ -17,7 +17,7 @@ from .run import Engine, Run
 
 log = logging.getLogger(__name__)
 
-AFTER_READY = 10.0
+AFTER_READY = 30.0
 """Seconds that requests wait for an engine that is ready but still preparing."""
 
 IDLE = 30.0
