@@ -41,8 +41,8 @@ def command(config: str | None, every: bool, memory: bool, as_json: bool) -> Non
     """Check the config and show what each model resolves to.
 
     All mistakes are shown at once: those in the file, and what is missing on this machine. The exit code is 2 if there
-    are any. What may be intended, or only a passing state, is a warning. <socket> and <port> stand for what is chosen
-    at each start.
+    are any. What may be intended, or only a passing state, is a warning. <socket>, <slots> and <port> stand for what is
+    chosen at each start.
 
     \b
     Example:

@@ -28,9 +28,11 @@ from ..errors import SetupError
 from ..memory.cost.cost import Cost, cost
 from ..memory.cost.estimate import Estimate, estimate
 from ..process.inheritance import Inheritance
+from ..prompt_cache.ability import ability
 from ..units import Bytes
 
 SOCKET = Path("<socket>")
+SLOTS = Path("<slots>")
 PORT = "<port>"
 
 
@@ -121,9 +123,10 @@ async def _resolve(selector: EngineSelector, entry: Entry, source: str) -> Resol
     if entry.refusal:
         problems[f"model {spec.name}: {entry.refusal}"] = None
     launch = None
+    slots = SLOTS if selector.config.now.prompt_cache.disk and ability(entry, KINDS) else None
     try:
         if not (entry.refusal and (entry.found or not spec.path)):  # there the refusal says it all
-            launch = await selector.plan(spec, SOCKET, entry.found, entry.engine)
+            launch = await selector.plan(spec, SOCKET, entry.found, entry.engine, slots)
     except SetupError as error:
         problems |= dict.fromkeys(map(str, error.each))
     place = f" @ {source}: {dotted(('models', spec.name))}" if spec.name in selector.config.now.models else ""

@@ -30,6 +30,10 @@ class BackendRun(Protocol):
     def listens(self) -> bool:
         """Whether it wants to be told what its answers say about their prompts (`answered`)."""
 
+    @property
+    def keeps_slots(self) -> bool:
+        """Whether llmsup saves and restores its slots: their files are no client's business then."""
+
     def answered(self, computed: int, cached: int, seconds: float | None) -> None:
         """An answer is complete: `computed` tokens of its prompt had to be computed, which took `seconds` if that is
         known; `cached` had not.

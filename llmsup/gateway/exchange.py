@@ -17,6 +17,7 @@ from ..fleet.fleet import Fleet
 from ..units import NEVER, Seconds, format_seconds
 from .answer_body import AnswerBody, EventsBody
 from .api.dialect import Dialect, Translation
+from .api.llama_cpp import check_slots
 from .api.openai import OPENAI
 from .capture import Captured
 from .message import Reply, Whole, for_client, reply_again, switching, whole_reply
@@ -211,6 +212,8 @@ class Exchange:
         order = self._order
         for last_try in (False, True):
             self._run = run
+            if run.keeps_slots:
+                check_slots(order.target)
             try:
                 if order.prepare is not None:
                     self._body = await order.prepare(run)

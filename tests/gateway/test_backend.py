@@ -56,6 +56,7 @@ class Elsewhere:
         self.loaded = True
         self.kept = Seconds(-1)
         self.listens = False
+        self.keeps_slots = False
         self.answers: list[tuple[int, int, float | None]] = []
 
     # The backend...
@@ -175,6 +176,20 @@ async def test_it_is_told_of_each_answer_once() -> None:
             assert (got.status, got.body) == (200, WHOLE)
             await wait_all_tasks_blocked(0.01)
             assert elsewhere.answers == [(7, 5, 0.2505)] * count
+
+
+@pytest.mark.parametrize("path", ["/slots/0?action=save", "/slots/0?x=1&action=restore", "/slots/0?action=s%61ve&x=1"])
+async def test_files_of_slots_that_llmsup_keeps_are_no_clients_business(path: str) -> None:
+    """They would fill its directory, and a conversation of somebody else's might come out of it."""
+    async with both() as (served, elsewhere):
+        elsewhere.keeps_slots = True
+        got = await served.client.post(path, model="far/away", filename="x")
+        assert (got.status, got.error["code"], got.error["type"]) == (501, "not_implemented", "not_supported_error")
+        assert "--slot-save-path" in got.error["message"]
+        assert not elsewhere.requests
+        assert (await served.client.post("/slots/0?action=erase", model="far/away")).status == 200
+        elsewhere.keeps_slots = False
+        assert (await served.client.post(path, model="far/away", filename="x")).status == 200
 
 
 async def test_requests_leave_nothing_to_the_garbage_collector() -> None:

@@ -111,6 +111,7 @@ class FakeEngine:
         await self._garage.while_idle(self)
 
     listens = False
+    keeps_slots = False
 
     def answered(self, computed: int, cached: int, seconds: float | None) -> None:
         pass

@@ -252,7 +252,7 @@ def others() -> Iterator[Request]:
     yield post("/apply-template", "tools", messages=HI, tools=[TOOL])
     yield post("/props", "not enabled", default_generation_settings={})
     yield post("/slots/0?action=erase", "plain")
-    yield post("/slots/0?action=save", "not enabled", filename="x")
+    yield post("/slots/0?action=save", "a file", filename="x")
     yield post("/slots/0?action=dance", "unknown")
     yield post("/slots/x?action=erase", "no number")
     yield raw(f"/lora-adapters?model={MODEL}", "none", b"[]")

@@ -19,6 +19,7 @@ from varied import EMBEDDER, MODEL, NO_OBJECT, Request, everything, vectors
 
 from llmsup.cli.configs import load
 from llmsup.config.schema import Bridge
+from llmsup.engines.address import UnixAddress
 from llmsup.units import NEVER
 
 UPSTREAM = f"/upstream/{MODEL}"
@@ -41,6 +42,7 @@ DIFFER_BY_THEMSELVES = (
         rb'"\1":0',
         "the clock",
     ),
+    (rb'"id_task":\d+', rb'"id_task":0', "llmsup asks for the slots, too"),
     (rb"\b(chatcmpl|resp|msg|rs|fc|call)[-_][A-Za-z0-9]{20,}", rb"\1-0", "drawn anew for each answer"),
     (rb'"id":"[A-Za-z0-9]{32}"', rb'"id":"0"', "drawn anew for each call of a tool"),
     (rb"<__media_[A-Za-z0-9]+__>", rb"<__media_0__>", "drawn anew by each process"),
@@ -115,6 +117,11 @@ KNOWN = (
     ),
     Known("llmsup's own health.", ours("/health"), lambda heard: json.loads(heard.body) == {"status": "ok"}),
     Known("The same.", ours("/v1/health"), lambda heard: json.loads(heard.body) == {"status": "ok"}),
+    Known(
+        "Files of slots are llmsup's own business, unless the model's args say otherwise.",
+        lambda request: "action=save" in request.path,
+        refusal(501, "not_implemented"),
+    ),
     Known("All models are listed.", ours("/models"), lambda heard: json.loads(heard.body)["object"] == "list"),
     Known("The same.", ours("/v1/models"), lambda heard: json.loads(heard.body)["object"] == "list"),
     Known(
@@ -166,7 +173,10 @@ def checked_line(config: Path, name: str) -> list[str]:
 @asynccontextmanager
 async def started(line: list[str], socket: Path) -> AsyncIterator[None]:
     """A llama-server of our own, started with that line, once it answers."""
-    words = [str(socket) if word == "<socket>" else word for word in line]
+    slots = socket.parent / "slots"
+    slots.mkdir()
+    chosen = {"<socket>": str(socket), "<slots>/": f"{slots}/"}
+    words = [chosen.get(word, word) for word in line]
     child = await trio.lowlevel.open_process(
         words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -241,8 +251,9 @@ async def compared(model: str, tmp_path: Path) -> AsyncIterator[tuple[Path, int]
         assert run
         engine = run.engine
         assert engine
-        at = line.index("<socket>")
-        assert [*engine.launch.argv[:at], "<socket>", *engine.launch.argv[at + 1 :]] == line
+        assert isinstance(engine.launch.address, UnixAddress)
+        chosen = {str(engine.launch.address.path): "<socket>", f"{engine.launch.slots}/": "<slots>/"}
+        assert [chosen.get(word, word) for word in engine.launch.argv] == line
         yield socket, served.client.port
 
 

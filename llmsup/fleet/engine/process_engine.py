@@ -193,6 +193,10 @@ class RunningEngine:
     def listens(self) -> bool:
         return self._keeper is not None and self._keeper.listens
 
+    @property
+    def keeps_slots(self) -> bool:
+        return self.launch.slots is not None
+
     def answered(self, computed: int, cached: int, seconds: float | None) -> None:
         if self._keeper is not None:
             self._keeper.answered(computed, cached, seconds)

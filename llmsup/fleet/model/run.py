@@ -92,6 +92,10 @@ class Engine(Protocol):
     def listens(self) -> bool:
         """Whether it wants to be told of answers (`answered`)."""
 
+    @property
+    def keeps_slots(self) -> bool:
+        """Whether it was given a directory for its slots, into which it would write for clients, too."""
+
     def answered(self, computed: int, cached: int, seconds: float | None) -> None:
         """An answer is complete.
 
@@ -245,6 +249,11 @@ class Run:
     def listens(self) -> bool:
         """Whether the engine wants to be told of answers; see `fleet.backend.BackendRun`."""
         return self.engine is not None and self.engine.listens
+
+    @property
+    def keeps_slots(self) -> bool:
+        """See `fleet.backend.BackendRun`."""
+        return self.engine is not None and self.engine.keeps_slots
 
     def answered(self, computed: int, cached: int, seconds: float | None) -> None:
         """See `Engine.answered`."""

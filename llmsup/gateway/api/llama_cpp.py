@@ -5,10 +5,12 @@ Paths that concern a single model (its slots, its settings) find it by `?model=`
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import ClassVar
+from urllib.parse import unquote_to_bytes
 
-from ...errors import Error
+from ...errors import Error, MethodNotImplemented
 from .dialect import GET, Dialect, Route, error_object
 
 
@@ -64,6 +66,22 @@ _OTHERS = (
     "/props",
     "/slots/*",
 )
+
+_SLOT = re.compile(rb"/+slots/[^?]*\?(?:.*&)?action=(?:save|restore)(?:&|$)")
+
+
+def check_slots(target: bytes) -> None:
+    """Refuse what would write or read a slot's file, for an engine whose directory for them is llmsup's.
+
+    Raises:
+        MethodNotImplemented: It would; in the words of a llama-server that has no such directory.
+    """
+    if _SLOT.match(unquote_to_bytes(target)):
+        raise MethodNotImplemented(
+            "llmsup saves this model's slots and restores them by itself ([prompt_cache]), so clients can't: give the "
+            "model --slot-save-path in its args if they should."
+        )
+
 
 ROUTES = (
     *(Route(dialect=LLAMA_CPP, path=path, samples=path in _SAMPLING) for path in (*_SAMPLING, *_OTHERS)),
