@@ -35,7 +35,8 @@ export async function notices(box, paused, again) {
       try { await post('/resume', {}) } catch (error) { resume.after(h('span', { class: 'trouble', role: 'alert' }, why(error))) }
       again()
     })
-    lines.push(h('li', {}, h('span', {}, `llmsup is paused${paused.until ? ` until ${clock(paused.until)}` : ''}: ${paused.reason}`), resume))
+    // What it says itself of a pause that ends counts down: the button would be another each time.
+    lines.push(h('li', {}, h('span', {}, paused.until ? `llmsup is paused until ${clock(paused.until)}.` : sentence(paused.reason)), resume))
   }
   for (const each of await problems()) {
     const [text, mistakes] = Array.isArray(each) ? each : [each, []]
