@@ -88,9 +88,9 @@ async def test_in_a_pause_it_gets_what_the_load_gets() -> None:
     async with serving(config=config(a=1)) as served:
         await served.client.post("/pause")
         told = [await served.client.post(f"/models/load{query}", model="a") for query in ("", "?dry_run=1")]
-        assert [(each.status, each.error["message"]) for each in told] == [
-            (503, "llmsup is paused (llmsup pause).")
-        ] * 2
+        assert [each.status for each in told] == [503, 503]
+        assert told[0].error == told[1].error
+        assert "llmsup is paused" in told[1].error["message"]
         await served.client.post("/resume")
         assert (await would(served, "a"))["would"] == "load"
 
