@@ -8,7 +8,7 @@ export const title = 'Requests'
 
 const AGAIN = 5000
 const COLUMNS = [['When', ''], ['Model', 'name'], ['Client', 'wide name'], ['Path', 'wide'], ['Status', ''], ['Waited', 'right wide'], ['First token', 'right'],
-  ['Took', 'right wide'], ['In', 'right wide'], ['Cached', 'right wide'], ['Out', 'right'], ['Tokens/s', 'right'], ['', '']]
+  ['Took', 'right wide'], ['In', 'right wide'], ['Cached', 'right wide'], ['Out', 'right wide'], ['Tokens/s', 'right'], ['', '']]
 
 const parts = {}
 let told = []
