@@ -41,7 +41,7 @@ export async function notices(box, paused, again) {
   for (const each of await problems()) {
     const [text, mistakes] = Array.isArray(each) ? each : [each, []]
     if (!paused || !text.startsWith('llmsup is paused')) {
-      lines.push(h('li', {}, h('span', {}, sentence(text)), mistakes.length > 1 && h('ul', {}, mistakes.map((one) => h('li', {}, one)))))
+      lines.push(h('li', {}, h('span', {}, sentence(text)), mistakes.length > 0 && h('ul', {}, mistakes.map((one) => h('li', {}, one)))))
     }
   }
   const words = lines.map((line) => line.textContent).join('\n')
