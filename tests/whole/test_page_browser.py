@@ -84,7 +84,7 @@ async def test_models_are_loaded_explained_pinned_and_unloaded(browser: str, tmp
     names = {"model": MARKUP, "other": "writer", "huge": "huge"}
     sizes = {MARKUP: 1024, "writer": 1536, "huge": 9000}
     models = (fake(name, memory=Bytes(size * MIB)) for name, size in sizes.items())
-    async with serving(config=config(tmp_path, *models, limit=2560)) as served:
+    async with serving(config=config(tmp_path, *models, limit=2048)) as served:
         assert (await served.client.post("/models/load", model="writer")).status == 200
         seen = await driven(browser, served.client.port, "acts", **names, pictures=str(PICTURES))
         fine(seen)
