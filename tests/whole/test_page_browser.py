@@ -175,12 +175,12 @@ async def test_a_pause_and_mistakes_in_the_config_are_told(browser: str, tmp_pat
         more = {"file": str(setting.file), "good": good, "bad": bad, "pictures": str(PICTURES)}
         seen = await driven(browser, served.client.port, "notices", **more)
         fine(seen)
-        assert seen["paused"] == ["Llmsup is paused (llmsup pause). Resume"]
+        assert seen["paused"] == ["llmsup is paused (llmsup pause). Resume"]
         assert seen["both"][0] == seen["paused"][0]
         assert seen["both"][1:] == seen["mistakes"]
         (mistake,) = seen["mistakes"]
         assert mistake.startswith(f"The config has changed, and is not applied: {setting.file}: 1 mistake.")
-        assert MARKUP in mistake
+        assert mistake.endswith(f"""unknown key 'key' @ models."{MARKUP}\"""")
         assert (await served.client.chat("m")).status == 200
 
 

@@ -20,9 +20,9 @@ async function problems() {
   at = Date.now()
   known = (await ask('/health')).problems ?? []
   if (known.some((each) => ABOUT_CONFIG.test(each))) {
-    const { problem, mistakes } = await ask('/reload-config')
+    const { file, problem, mistakes } = await ask('/reload-config')
     known = known.filter((each) => !ABOUT_CONFIG.test(each))
-    if (problem) known.push([`The config has changed, and is not applied: ${problem}`, mistakes])
+    if (problem) known.push([`The config has changed, and is not applied: ${problem}`, mistakes.map((each) => each.replace(` @ ${file}: `, ' @ '))])
   }
   return known
 }
