@@ -19,6 +19,7 @@ async def rehearse(model: Model, fleet: Fleet, governor: Governor) -> shapes.Reh
 
     Raises:
         ModelFailed: It can't be served as configured, or there is no engine for it.
+        Paused: No model is loaded now.
     """
     model.check()
     name = model.spec.name
@@ -33,6 +34,8 @@ async def rehearse(model: Model, fleet: Fleet, governor: Governor) -> shapes.Reh
             "sentence": f"{name} is loaded already." if loaded else f"{name} is being {_going(model)}.",
             "decision": None,
         }
+    if fleet.paused is not None:
+        raise fleet.paused.error()
     if lacks := fleet.without_engine.get(name):
         raise ModelFailed(f"{name} can't be loaded: {lacks}")
     decision = await governor.rehearse(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -28,17 +29,31 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
     "--remote-debugging-port=0",
 )
+LOCK = MODULES.parent / ".lock"
+"""Held by whoever has a Chromium, so that two workers don't have one each: it takes more of a machine than all else."""
 PATIENCE = 600
 """Seconds after which a scenario counts as hung; each takes some seconds on a quiet machine."""
 
 
 @contextmanager
 def chromium(folder: Path) -> Iterator[str]:
-    """One that runs until the block is left, with a profile of its own; gives the URL by which it is driven."""
+    """One that runs until the block is left, with a profile of its own; gives the URL by which it is driven.
+
+    There is only one at a time: others who want one wait here.
+    """
     program = next((found for name in NAMES if (found := shutil.which(name))), None)
     if program is None or not (MODULES / "playwright-core").is_dir():
         pytest.fail("this test needs Chromium and what drives it: run tools/browser")
     command = [program, *FLAGS, f"--user-data-dir={folder}", "about:blank"]
+    with LOCK.open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # ends with the file, also if we are killed
+        with running(command, folder) as at:
+            yield at
+
+
+@contextmanager
+def running(command: list[str], folder: Path) -> Iterator[str]:
+    """A Chromium with this profile, in a process group of its own."""
     with (folder / "stderr").open("wb") as stderr:
         process = subprocess.Popen(command, stdout=stderr, stderr=stderr, start_new_session=True)
     try:

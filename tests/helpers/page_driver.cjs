@@ -21,9 +21,7 @@ async function open(browser, { width = 1280, dark = false, ...more } = {}) {
   context.setDefaultTimeout(PATIENCE)
   const page = await context.newPage()
   page.on('console', (message) => {
-    // A server that keeps no record says so by a 404, which Chromium always writes there.
-    const kept = / 404 /.test(message.text()) && /\/(requests|history)($|\?)/.test(message.location().url)
-    if (message.type() === 'error' && !kept) seen.trouble.push(message.text())
+    if (message.type() === 'error') seen.trouble.push(`${message.text()} ${message.location().url}`)
   })
   page.on('pageerror', (error) => seen.trouble.push(String(error)))
   page.on('request', (request) => { if (!/^(data|blob):/.test(request.url()) && !request.url().startsWith(base)) seen.foreign.push(request.url()) })
@@ -38,13 +36,6 @@ async function axe(page, where) {
     if (each.impact === 'serious' || each.impact === 'critical') {
       seen.axe.push(`${where}: ${each.id}: ${each.nodes.slice(0, 3).map((node) => `${node.html.slice(0, 120)} ${node.any[0]?.message ?? ''}`).join(' | ')}`)
     }
-  }
-}
-
-/** Answer some paths in the server's place: {path: {status, json}}. */
-async function standIn(page, answers) {
-  for (const [at, { status = 200, json }] of Object.entries(answers ?? {})) {
-    await page.route((url) => url.pathname === at || url.pathname + url.search === at, (route) => route.fulfill({ status, json }))
   }
 }
 
@@ -80,7 +71,6 @@ const scenarios = {
     const { width, dark } = options
     seen.wide = []
     const page = await open(browser, { width, dark, isMobile: width < 600, hasTouch: width < 600 })
-    await standIn(page, options.answers)
     await page.goto(`${base}/ui`)
     for (const view of Object.keys(SHOWN)) {
       await page.locator(`#to-${view}`).click()
@@ -93,7 +83,7 @@ const scenarios = {
     seen.left = await leftovers(page)
   },
 
-  /** Load, why, unload and pin, by keyboard where that is said; what would have to go is told before. */
+  /** Load, why, pin and unload, by keyboard where that is said; what would have to go is told before. */
   async acts(browser) {
     const page = await open(browser)
     const sent = []
@@ -102,18 +92,23 @@ const scenarios = {
     const rest = page.locator('#view-now .few .card')
     await rest.first().waitFor()
     seen.title = await page.title()
-    await standIn(page, { '/models/load?dry_run=1': { json: options.would } })
-    const button = page.getByRole('button', { name: `Load ${options.model}`, exact: true })
-    await button.focus()
+    await page.getByRole('button', { name: `Load ${options.huge}`, exact: true }).click()
+    const never = rest.filter({ hasText: options.huge })
+    await never.getByRole('button', { name: 'Close' }).waitFor()
+    seen.never = await texts(never.locator('.below > p'))
+    await never.getByRole('button', { name: 'Close' }).click()
+    await page.getByRole('button', { name: `Load ${options.model}`, exact: true }).focus()
     await page.keyboard.press('Enter')
     await page.locator('.victims li').first().waitFor()
-    seen.offered = await texts(page.locator('.below p, .victims li'))
+    seen.offered = await texts(page.locator('.below > p:not(.acts), .victims li'))
     seen.focused = await page.evaluate(() => document.activeElement.textContent)
     await axe(page, 'the offer')
     await picture(page, 'offer-1280')
     await page.keyboard.press('Enter')
-    const card = page.locator('#view-now .cards:not(.few) > .card')
+    const loaded = page.locator('#view-now .cards:not(.few) > .card')
+    const card = loaded.filter({ hasText: options.model })
     await card.filter({ has: page.locator('.state.ready') }).waitFor()
+    await loaded.filter({ hasText: options.other }).waitFor({ state: 'detached' })
     seen.loaded = await texts(card.locator('h3, .why, .facts div'))
     await card.getByRole('button', { name: 'Why' }).click()
     await card.locator('.below .decisions li').first().waitFor()
@@ -121,9 +116,12 @@ const scenarios = {
     seen.why = await texts(card.locator('.below li, .below pre'))
     await axe(page, 'why')
     await picture(page, 'why-1280')
-    await standIn(page, { '/models/load': { json: { success: true, model: options.model, state: 'ready' } } })
-    await card.getByRole('button', { name: 'Pin' }).click()
-    await card.locator('.below').waitFor({ state: 'hidden' })
+    await card.getByRole('button', { name: 'Pin', exact: true }).click()
+    await card.locator('.flags', { hasText: 'pinned' }).waitFor()
+    seen.pinned = await texts(card.locator('.pin, .flags'))
+    await card.getByRole('button', { name: 'Unpin', exact: true }).click()
+    await card.getByRole('button', { name: 'Pin', exact: true }).waitFor()
+    seen.unpinned = await texts(card.locator('.pin, .flags'))
     await card.getByRole('button', { name: 'Unload' }).click()
     await card.waitFor({ state: 'detached' })
     seen.unloaded = await texts(rest.filter({ hasText: options.model }).locator('.why'))
@@ -183,6 +181,20 @@ const scenarios = {
     await page.locator('#view-now .bar > span.m').first().waitFor()
     seen.bar = await page.locator('#view-now .bar').getAttribute('aria-label')
     await picture(page, `${options.name}-now-1280`)
+    await page.locator('#to-requests').click()
+    await page.locator('#view-requests tbody tr').first().waitFor()
+    seen.requests = await texts(page.locator('#view-requests tbody tr td:nth-child(2)'))
+    if (options.embedder) {
+      await page.getByRole('button', { name: 'Show what was said' }).last().click()
+      await page.locator('.kept pre').first().waitFor()
+      seen.kept = await page.locator('.kept pre').allInnerTexts()
+      await axe(page, 'what was said')
+    }
+    await picture(page, `${options.name}-requests-1280`)
+    await page.locator('#to-time').click()
+    await page.locator('#view-time .decisions .state.load').first().waitFor()
+    seen.happened = await texts(page.locator('#view-time .decisions b'))
+    await picture(page, `${options.name}-time-1280`)
     await page.locator('#to-log').click()
     await page.locator('.log span').first().waitFor()
     await page.getByLabel('Show only lines with this').fill('llmsup: starting')
@@ -227,6 +239,33 @@ const scenarios = {
     seen.trouble = seen.trouble.filter((each) => !/ 40[13] /.test(each))
   },
 
+  /** It is paused and resumed, and the config gets mistakes and loses them: each is told while it is so. */
+  async notices(browser) {
+    const page = await open(browser)
+    await page.goto(`${base}/ui`)
+    await page.locator('#link.live').waitFor()
+    await page.locator('#view-now .cards:not(.few) > .card').first().waitFor()
+    const lines = page.locator('.notices > li')
+    await fetch(`${base}/pause`, { method: 'POST' })
+    await lines.first().waitFor()
+    seen.paused = await texts(lines)
+    await page.locator('#view-now .cards:not(.few) > .card').first().waitFor({ state: 'detached' })
+    await picture(page, 'paused-1280')
+    fs.writeFileSync(options.file, options.bad)
+    await lines.nth(1).waitFor()
+    seen.both = await texts(lines)
+    await axe(page, 'notices')
+    await picture(page, 'notices-1280')
+    await page.setViewportSize({ width: 390, height: 844 })
+    await picture(page, 'notices-390')
+    await page.getByRole('button', { name: 'Resume' }).click()
+    await lines.nth(1).waitFor({ state: 'detached' })
+    seen.mistakes = await texts(lines)
+    fs.writeFileSync(options.file, options.good)
+    await lines.first().waitFor({ state: 'detached' })
+    seen.left = await leftovers(page)
+  },
+
   /** Without JavaScript there is a table; without a history a calm word; another site's page is let nowhere. */
   async bare(browser) {
     const plain = await open(browser, { javaScriptEnabled: false })
@@ -235,13 +274,7 @@ const scenarios = {
     seen.rows = await plain.locator('noscript tbody tr td:first-child').allInnerTexts()
     await picture(plain, 'plain-1280')
     const page = await open(browser)
-    await standIn(page, { '/history': { status: 404, json: {} }, '/requests': { status: 404, json: {} } })
-    await standIn(page, options.answers)
     await page.goto(`${base}/ui`)
-    await page.locator('.notices > li').first().waitFor()
-    seen.notices = await texts(page.locator('.notices > li'))
-    await axe(page, 'notices')
-    await picture(page, 'notices-1280')
     seen.calm = []
     for (const view of ['time', 'requests']) {
       await page.locator(`#to-${view}`).click()

@@ -84,6 +84,17 @@ async def test_what_can_not_be_loaded(name: str, code: str) -> None:
         assert {each.error["code"] for each in told} == {code}
 
 
+async def test_in_a_pause_it_gets_what_the_load_gets() -> None:
+    async with serving(config=config(a=1)) as served:
+        await served.client.post("/pause")
+        told = [await served.client.post(f"/models/load{query}", model="a") for query in ("", "?dry_run=1")]
+        assert [each.status for each in told] == [503, 503]
+        assert told[0].error == told[1].error
+        assert "llmsup is paused" in told[1].error["message"]
+        await served.client.post("/resume")
+        assert (await would(served, "a"))["would"] == "load"
+
+
 async def llmsup(served: Served, *words: str, code: int = 0) -> str:
     """What a command prints, and the exit code that it has to have."""
     url = f"http://127.0.0.1:{served.client.port}"

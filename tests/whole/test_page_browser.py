@@ -9,16 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import page_answers
+import page_past
 import pytest
 from attrs import evolve
+from changing import Setting
 from chromium import chromium, driven
-from page_answers import MARKUP
+from page_past import CODER, MARKUP
 from real_engines import smollm2
 from serving import fake, serving
 
 from llmsup.config.keys import hash_of
-from llmsup.config.schema import Bridge, Config, KeySpec, Memory, ModelSpec, Server
+from llmsup.config.schema import Bridge, Config, History, KeySpec, Memory, ModelSpec, Server
 from llmsup.fleet.model.states import State
 from llmsup.units import NEVER, Bytes, Seconds
 
@@ -36,20 +37,22 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield at
 
 
-def config(*models: ModelSpec, **server: Any) -> Config:
+def config(state: Path, *models: ModelSpec, limit: int = 4096, **server: Any) -> Config:
+    """`limit` is in MiB."""
     return Config(
         models={model.name: model for model in models},
-        server=Server(shutdown_grace=Seconds(1), **server),
-        memory=Memory(limit=Bytes(4096 * MIB), reserve=Bytes(512 * MIB)),
+        server=Server(state_dir=state, shutdown_grace=Seconds(1), **server),
+        memory=Memory(limit=Bytes(limit * MIB), reserve=Bytes(512 * MIB)),
         bridge=Bridge(every=NEVER),
     )
 
 
 def several() -> tuple[ModelSpec, ...]:
     """Models in all states, with names that are long, short, or look like markup."""
+    presets = {"creative": {"temperature": 1.3}}
     return (
-        fake("writer", memory=Bytes(1500 * MIB), priority="high", presets={"creative": {"temperature": 1.3}}),
-        fake("org/coder-with-a-rather-long-name-30B-A3B-Instruct@Q4_K_M", memory=Bytes(2048 * MIB)),
+        fake("writer", "--timings", memory=Bytes(1500 * MIB), priority="high", presets=presets),
+        fake(CODER, memory=Bytes(2048 * MIB)),
         fake("embedder", memory=Bytes(300 * MIB), kind="embedding", pinned=True),
         fake(MARKUP, memory=Bytes(1024 * MIB)),
         fake("broken", "--exit-after", "0", "--exit-code", "3", "--print", "error: no such file"),
@@ -64,52 +67,54 @@ def fine(seen: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
-async def test_every_view(browser: str, width: int, dark: bool) -> None:
-    answers = {"/history": {"json": page_answers.history()}, "/requests": {"json": page_answers.requests()}}
-    async with serving(config=config(*several())) as served:
-        for model in (
-            "writer",
-            "embedder",
-            MARKUP,
-            "broken",
-            "org/coder-with-a-rather-long-name-30B-A3B-Instruct@Q4_K_M",
-        ):
+async def test_every_view(browser: str, width: int, dark: bool, tmp_path: Path) -> None:
+    page_past.write(tmp_path)
+    async with serving(config=config(tmp_path, *several())) as served:
+        for model in ("writer", MARKUP, "broken"):
+            await served.client.chat(model)
+        for model in ("embedder", CODER):
             await served.client.post("/models/load", model=model)
-        seen = await driven(
-            browser, served.client.port, "views", width=width, dark=dark, answers=answers, pictures=str(PICTURES)
-        )
+        seen = await driven(browser, served.client.port, "views", width=width, dark=dark, pictures=str(PICTURES))
         fine(seen)
         assert seen["wide"] == []
 
 
-async def test_models_are_loaded_explained_and_unloaded(browser: str) -> None:
+async def test_models_are_loaded_explained_pinned_and_unloaded(browser: str, tmp_path: Path) -> None:
     """By keyboard, and with what would have to go told first."""
-    would = page_answers.would("load", "writer")
-    async with serving(config=config(fake(MARKUP), fake("writer"))) as served:
-        port = served.client.port
-        seen = await driven(browser, port, "acts", model=MARKUP, would=would, pictures=str(PICTURES))
+    names = {"model": MARKUP, "other": "writer", "huge": "huge"}
+    sizes = {MARKUP: 1024, "writer": 1536, "huge": 9000}
+    models = (fake(name, memory=Bytes(size * MIB)) for name, size in sizes.items())
+    async with serving(config=config(tmp_path, *models, limit=2048)) as served:
+        assert (await served.client.post("/models/load", model="writer")).status == 200
+        seen = await driven(browser, served.client.port, "acts", **names, pictures=str(PICTURES))
         fine(seen)
         assert seen["title"] == "Now – llmsup"
-        assert seen["offered"][0] == "It needs 3.0 GiB, and 1.2 GiB is free: these would be unloaded."
-        assert seen["offered"][1:2] == ["writer frees 2.0 GiB: idle for 4 m"]
+        assert seen["never"][0].startswith("huge can't be loaded: ")
+        assert seen["never"][1] == "Close"
+        assert seen["offered"][0].startswith(f"{MARKUP} would be loaded, and writer unloaded for it: it needs 1.0 GiB")
+        assert seen["offered"][1].startswith("writer frees ")
+        assert "loading it again would take" in seen["offered"][1]
         assert seen["focused"] == "Load it, and unload these"
         assert seen["loaded"][0] == MARKUP
         assert any(each.startswith("Loaded in ") for each in seen["loaded"])
         assert seen["why"][0].startswith("Unloading it would free ")
         assert "fake_engine.py" in seen["why"][-1]
+        assert (seen["pinned"], seen["unpinned"]) == (["pinned", "Unpin"], ["", "Pin"])
         assert seen["unloaded"] == ["Asked for over the API."]
         load = {"model": MARKUP, "wait": False}
         assert seen["sent"] == [
+            ["?dry_run=1", {"model": "huge"}],
             ["?dry_run=1", {"model": MARKUP}],
             ["", load],
             ["", {**load, "pinned": True}],
+            ["", {**load, "pinned": False}],
             ["", {"model": MARKUP, "force": False}],
         ]
-        assert served.model(MARKUP).state is State.UNLOADED
+        assert [served.model(name).state for name in sizes] == [State.UNLOADED] * 3
 
 
-async def test_requests_are_cut_off_only_if_that_is_chosen(browser: str) -> None:
-    async with serving(config=config(fake("m", "--tokens", 1_000_000, "--tps", 20))) as served:
+async def test_requests_are_cut_off_only_if_that_is_chosen(browser: str, tmp_path: Path) -> None:
+    async with serving(config=config(tmp_path, fake("m", "--tokens", 1_000_000, "--tps", 20))) as served:
         seen = await driven(browser, served.client.port, "force")
         fine(seen)
         assert (seen["focused"], seen["asked"]) == ("Now", ["1 request is in flight or waiting."])
@@ -117,10 +122,10 @@ async def test_requests_are_cut_off_only_if_that_is_chosen(browser: str) -> None
         assert served.model("m").state is State.UNLOADED
 
 
-async def test_a_chat_two_texts_and_the_log(browser: str) -> None:
-    """Nothing of it is kept, and a hidden tab asks nothing."""
-    models = (fake("m", "--timings"), fake("e", kind="embedding"))
-    async with serving(config=config(*models)) as served:
+async def test_a_chat_two_texts_and_the_log(browser: str, tmp_path: Path) -> None:
+    """The browser keeps nothing of it, and llmsup only what it was told to; a hidden tab asks nothing."""
+    models = (fake("m", "--timings", capture=True), fake("e", kind="embedding"))
+    async with serving(config=config(tmp_path, *models)) as served:
         seen = await driven(
             browser,
             served.client.port,
@@ -136,15 +141,19 @@ async def test_a_chat_two_texts_and_the_log(browser: str) -> None:
         assert seen["said"][1]
         assert "55.5 tokens/s" in seen["facts"][0]
         assert seen["turns"] == 4
+        assert seen["requests"] == ["e", "m", "m"]
+        assert "Why is the sky blue?" in seen["kept"][0]
+        assert seen["said"][1] in seen["kept"][1]
+        assert seen["happened"] == ["e", "m"]
         assert seen["alike"] == "Cosine 1.0000, of 2 dimensions"
         assert all("llmsup: starting" in line for line in seen["log"])
         assert len(seen["log"]) == 2
         assert seen["again"] == 1
 
 
-async def test_a_key_is_asked_for(browser: str) -> None:
+async def test_a_key_is_asked_for(browser: str, tmp_path: Path) -> None:
     keys = {"laptop": KeySpec(name="laptop", hash=hash_of("little"), models=("m",))}
-    open_ = evolve(config(fake("m"), fake("other"), api_keys=("right",)), keys=keys)
+    open_ = evolve(config(tmp_path, fake("m"), fake("other"), api_keys=("right",)), keys=keys)
     async with serving(config=open_) as served:
         port = served.client.port
         seen = await driven(browser, port, "keys", key="right", limited="little", pictures=str(PICTURES))
@@ -155,27 +164,43 @@ async def test_a_key_is_asked_for(browser: str) -> None:
         assert seen["catalog"] == ["m"]
 
 
-async def test_without_javascript_without_a_history_and_from_elsewhere(browser: str) -> None:
-    async with serving(config=config(fake(MARKUP), fake("m"))) as served:
-        await served.client.post("/models/load", model="m")
-        port = served.client.port
-        seen = await driven(browser, port, "bare", model="m", answers=page_answers.PROBLEMS, pictures=str(PICTURES))
+async def test_a_pause_and_mistakes_in_the_config_are_told(browser: str, tmp_path: Path) -> None:
+    """As long as they last, without anybody having to look again."""
+    setting = Setting(tmp_path)
+    setting.add("m")
+    good = setting.file.read_text()
+    bad = f"{good}[models.'{MARKUP}']\nkey = 1\n"
+    async with setting.serving(watched=True) as served:
+        assert (await served.client.chat("m")).status == 200
+        more = {"file": str(setting.file), "good": good, "bad": bad, "pictures": str(PICTURES)}
+        seen = await driven(browser, served.client.port, "notices", **more)
         fine(seen)
-        assert seen["notices"] == [
-            "1 of 2 models can't be started.",
-            f"The config has changed, and is not applied: there are 2 mistakes. {MARKUP} @ a b @ c",
-        ]
+        assert seen["paused"] == ["llmsup is paused (llmsup pause). Resume"]
+        assert seen["both"][0] == seen["paused"][0]
+        assert seen["both"][1:] == seen["mistakes"]
+        (mistake,) = seen["mistakes"]
+        assert mistake.startswith(f"The config has changed, and is not applied: {setting.file}: 1 mistake.")
+        assert mistake.endswith(f"""unknown key 'key' @ models."{MARKUP}\"""")
+        assert (await served.client.chat("m")).status == 200
+
+
+async def test_without_javascript_without_a_history_and_from_elsewhere(browser: str, tmp_path: Path) -> None:
+    bare = evolve(config(tmp_path, fake(MARKUP), fake("m")), history=History(keep=Seconds(0)))
+    async with serving(config=bare) as served:
+        await served.client.post("/models/load", model="m")
+        seen = await driven(browser, served.client.port, "bare", model="m", pictures=str(PICTURES))
+        fine(seen)
         assert seen["at"].endswith("/ui")
         assert seen["rows"] == [MARKUP, "m"]
-        assert seen["calm"] == ["This server keeps no history.", "This server keeps no record of requests."]
+        assert seen["calm"] == ["This server keeps no history: `[history] keep` is 0.", "No request has come yet."]
         assert seen["evil"] == [[False, False, False], None]
         assert served.model("m").state is State.READY
 
 
-async def test_with_a_real_engine(browser: str) -> None:
+async def test_with_a_real_engine(browser: str, tmp_path: Path) -> None:
     """A chat, and what it takes of the memory."""
     spec = ModelSpec(name="smollm2", path=str(smollm2()), engine="bundled", ctx_size=512, parallel=1, threads=1)
-    async with serving(config=config(spec)) as served:
+    async with serving(config=config(tmp_path, spec)) as served:
         seen = await driven(
             browser, served.client.port, "talk", model="smollm2", tokens=12, name="real", pictures=str(PICTURES)
         )
@@ -184,3 +209,4 @@ async def test_with_a_real_engine(browser: str) -> None:
         assert seen["said"][1]
         assert "tokens/s" in seen["facts"][0]
         assert "smollm2" in seen["bar"]
+        assert (seen["requests"], seen["happened"]) == (["smollm2", "smollm2"], ["smollm2"])

@@ -18,6 +18,7 @@ const sections = {}
 let current = null
 let shown = false
 let stop = null
+let followed = false // at least once
 
 for (const [name, view] of Object.entries(VIEWS)) {
   nav.append(h('a', { href: `#${name}`, id: `to-${name}` }, view.title))
@@ -56,7 +57,8 @@ async function follow(signal) {
       say(link, 'live')
       link.className = 'live'
       pause = 1000
-      current.event?.('back', {})
+      if (followed) current.event?.('back', {}) // the first time, the view is just asking for everything
+      followed = true
       for await (const { event, data, id } of events(response)) {
         if (id) last = id
         if (data) current.event?.(event, JSON.parse(data))
@@ -84,8 +86,8 @@ function seen() {
   shown = visible
   if (shown) {
     stop = new AbortController()
+    follow(stop.signal) // before the view asks how things are: nothing is missed in between
     current.show()
-    follow(stop.signal)
   } else {
     current.hide()
     stop.abort()

@@ -96,7 +96,8 @@ export function sentence(text, name = '') {
   let plain = String(text ?? '').trim()
   for (const start of name ? [`${name} was unloaded: `, `${name} `] : []) if (plain.startsWith(start)) plain = plain.slice(start.length)
   if (!plain) return ''
-  return plain[0].toUpperCase() + plain.slice(1) + (/[.!?…]$/.test(plain) ? '' : '.')
+  const first = /^llmsup\b/.test(plain) ? plain[0] : plain[0].toUpperCase() // its name is written like that everywhere
+  return first + plain.slice(1) + (/[.!?…]$/.test(plain) ? '' : '.')
 }
 
 const colours = new Map()

@@ -20,9 +20,9 @@ async function problems() {
   at = Date.now()
   known = (await ask('/health')).problems ?? []
   if (known.some((each) => ABOUT_CONFIG.test(each))) {
-    const { problem, mistakes } = await ask('/reload-config')
+    const { file, problem, mistakes } = await ask('/reload-config')
     known = known.filter((each) => !ABOUT_CONFIG.test(each))
-    if (problem) known.push([`The config has changed, and is not applied: ${problem}`, mistakes])
+    if (problem) known.push([`The config has changed, and is not applied: ${problem}`, mistakes.map((each) => each.replace(` @ ${file}: `, ' @ '))])
   }
   return known
 }
@@ -35,12 +35,13 @@ export async function notices(box, paused, again) {
       try { await post('/resume', {}) } catch (error) { resume.after(h('span', { class: 'trouble', role: 'alert' }, why(error))) }
       again()
     })
-    lines.push(h('li', {}, h('span', {}, `llmsup is paused${paused.until ? ` until ${clock(paused.until)}` : ''}: ${paused.reason}`), resume))
+    // What it says itself of a pause that ends counts down: the button would be another each time.
+    lines.push(h('li', {}, h('span', {}, paused.until ? `llmsup is paused until ${clock(paused.until)}.` : sentence(paused.reason)), resume))
   }
   for (const each of await problems()) {
     const [text, mistakes] = Array.isArray(each) ? each : [each, []]
     if (!paused || !text.startsWith('llmsup is paused')) {
-      lines.push(h('li', {}, h('span', {}, sentence(text)), mistakes.length > 1 && h('ul', {}, mistakes.map((one) => h('li', {}, one)))))
+      lines.push(h('li', {}, h('span', {}, sentence(text)), mistakes.length > 0 && h('ul', {}, mistakes.map((one) => h('li', {}, one)))))
     }
   }
   const words = lines.map((line) => line.textContent).join('\n')

@@ -14,7 +14,6 @@ const MOST = 60 // models that are listed without a filter
 
 const parts = {}
 const speeds = new Map() // tokens a second of each model's last answer
-let keeps = true // whether the server keeps a record of requests
 let timer = 0
 let ticker = 0
 let looking = false
@@ -97,18 +96,13 @@ async function look() {
   }
 }
 
-/** How fast each loaded model was, the last time, where a record of requests is kept. */
+/** How fast each loaded model was, the last time. */
 async function lookAtSpeeds(running) {
-  if (!keeps || !running.some((each) => each.last_used && speeds.get(each.model)?.at !== each.last_used)) return
-  try {
-    const { requests } = await ask('/requests?n=50')
-    for (const each of running) {
-      const last = requests.find((request) => request.model === each.model && request.tokens_per_s)
-      speeds.set(each.model, { at: each.in_flight ? 0 : each.last_used, speed: last?.tokens_per_s ?? null })
-    }
-  } catch (error) {
-    if (error.status !== 404) throw error
-    keeps = false
+  if (!running.some((each) => each.last_used && speeds.get(each.model)?.at !== each.last_used)) return
+  const { requests } = await ask('/requests?n=50')
+  for (const each of running) {
+    const last = requests.find((request) => request.model === each.model && request.tokens_per_s)
+    speeds.set(each.model, { at: each.in_flight ? 0 : each.last_used, speed: last?.tokens_per_s ?? null })
   }
 }
 

@@ -8,7 +8,7 @@ export const title = 'Requests'
 
 const AGAIN = 5000
 const COLUMNS = [['When', ''], ['Model', 'name'], ['Client', 'wide name'], ['Path', 'wide'], ['Status', ''], ['Waited', 'right wide'], ['First token', 'right'],
-  ['Took', 'right wide'], ['In', 'right wide'], ['Cached', 'right wide'], ['Out', 'right'], ['Tokens/s', 'right'], ['', '']]
+  ['Took', 'right wide'], ['In', 'right wide'], ['Cached', 'right wide'], ['Out', 'right wide'], ['Tokens/s', 'right'], ['', '']]
 
 const parts = {}
 let told = []
@@ -43,7 +43,6 @@ export function hide() {
 /** The newest alone is asked for at first: mostly there is no other than the last time. */
 async function look() {
   clearTimeout(timer)
-  let gone = false
   try {
     const [newest] = (await ask('/requests?n=1')).requests
     if (seen === null || newest?.id !== seen) {
@@ -54,12 +53,11 @@ async function look() {
     }
     if (!told.length) note('No request has come yet.')
   } catch (error) {
-    gone = error.status === 404
     parts.table.hidden = true
-    note(gone ? 'This server keeps no record of requests.' : why(error))
+    note(why(error))
   }
   clearTimeout(timer)
-  if (open && !gone) timer = setTimeout(look, AGAIN)
+  if (open) timer = setTimeout(look, AGAIN)
 }
 
 function note(text) {

@@ -64,7 +64,6 @@ export function event(kind) {
 async function look() {
   clearTimeout(timer)
   const asked = hours
-  let gone = false
   try {
     const answer = await ask(`/history?hours=${hours}`)
     if (asked !== hours) return
@@ -74,12 +73,11 @@ async function look() {
     parts.body.hidden = !kept || !told.samples.length
     draw()
   } catch (error) {
-    gone = error.status === 404
     parts.body.hidden = true
-    note(gone ? 'This server keeps no history.' : why(error))
+    note(why(error))
   }
   clearTimeout(timer)
-  if (open && !gone) timer = setTimeout(look, AGAIN)
+  if (open) timer = setTimeout(look, AGAIN)
 }
 
 /** Where llmsup hasn't been there for so long, what there is gets the room. */
