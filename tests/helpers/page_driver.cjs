@@ -53,6 +53,9 @@ const picture = (page, name, fullPage = true) => page.screenshot({ path: path.jo
 
 const texts = (locator) => locator.evaluateAll((all) => all.map((each) => each.innerText.replace(/\s+/g, ' ').trim()))
 
+/** Those cards that are a model's; others' reasons may name it, too. */
+const named = (cards, name) => cards.filter({ has: cards.page().locator('h3', { hasText: name }) })
+
 /** Whether a name has become markup anywhere, and what the browser keeps. */
 const leftovers = (page) => page.evaluate(async () => ({
   markup: document.querySelectorAll('img:not([src^="data:"])').length,
@@ -93,7 +96,7 @@ const scenarios = {
     await rest.first().waitFor()
     seen.title = await page.title()
     await page.getByRole('button', { name: `Load ${options.huge}`, exact: true }).click()
-    const never = rest.filter({ hasText: options.huge })
+    const never = named(rest, options.huge)
     await never.getByRole('button', { name: 'Close' }).waitFor()
     seen.never = await texts(never.locator('.below > p'))
     await never.getByRole('button', { name: 'Close' }).click()
@@ -106,9 +109,9 @@ const scenarios = {
     await picture(page, 'offer-1280')
     await page.keyboard.press('Enter')
     const loaded = page.locator('#view-now .cards:not(.few) > .card')
-    const card = loaded.filter({ hasText: options.model })
+    const card = named(loaded, options.model)
     await card.filter({ has: page.locator('.state.ready') }).waitFor()
-    await loaded.filter({ hasText: options.other }).waitFor({ state: 'detached' })
+    await named(loaded, options.other).waitFor({ state: 'detached' })
     seen.loaded = await texts(card.locator('h3, .why, .facts div'))
     await card.getByRole('button', { name: 'Why' }).click()
     await card.locator('.below .decisions li').first().waitFor()
@@ -124,7 +127,7 @@ const scenarios = {
     seen.unpinned = await texts(card.locator('.pin, .flags'))
     await card.getByRole('button', { name: 'Unload' }).click()
     await card.waitFor({ state: 'detached' })
-    seen.unloaded = await texts(rest.filter({ hasText: options.model }).locator('.why'))
+    seen.unloaded = await texts(named(rest, options.model).locator('.why'))
     seen.sent = sent
     seen.left = await leftovers(page)
   },
