@@ -10,7 +10,7 @@ import click
 from ..process.lines import visible
 from ..units import Bytes, format_bytes
 from .groups import Group
-from .options import json_option, url_option
+from .options import json_option, model_argument, url_option
 from .table import Column, Table
 from .target import connect
 from .why import ago
@@ -67,7 +67,7 @@ def ls(url: str | None, as_json: bool) -> None:
 
 
 @command.command("clear")
-@click.argument("model", required=False)
+@model_argument(required=False)
 @url_option
 @json_option
 def clear(model: str | None, url: str | None, as_json: bool) -> None:
@@ -79,5 +79,7 @@ def clear(model: str | None, url: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(told, indent=2))
         return
+    if told["off"] and not told["cleared"]:
+        raise click.ClickException(visible(f"nothing was removed: {told['off']}."))
     many = "1 conversation" if told["cleared"] == 1 else f"{told['cleared']} conversations"
     click.echo(f"{many} removed, {format_bytes(Bytes(told['freed_bytes']))}")

@@ -50,6 +50,8 @@ def command(
       llmsup load --dry-run qwen3-4b
       llmsup load --ttl 2h qwen3-4b llama3.1:8b
     """
+    if pin and ttl is not None:
+        raise click.UsageError("--pin is for good, so --ttl would never count: give one of them.")
     client, several = connect(url), Several()
     if dry_run:
         if len(models) > 1:

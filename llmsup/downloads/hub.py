@@ -89,8 +89,8 @@ def hub(environ: Mapping[str, str] = os.environ) -> Hub:
         from .hub_client import Hub
     except ImportError as error:
         raise SetupError(
-            f"Models from the hub are pulled with the package huggingface_hub, which can't be imported: {error}.",
-            hint="Run: pip install 'llmsup[pull]'",
+            f"Models from the hub are pulled with what llmsup's extra `pull` brings, which isn't installed: {error}.",
+            hint="Run, where llmsup's source is: pip install -e '.[engine,pull]'",
         ) from None
     finally:
         if ours:

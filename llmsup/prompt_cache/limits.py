@@ -43,9 +43,11 @@ def refuses(store: Store, spec: PromptCacheSpec, size: int, *, idle: bool) -> st
     """
     if why := over_budget(store, spec, size, idle=idle):
         return why
-    if store.free < size + HEADROOM:
-        return f"its disk has only {format_bytes(store.free)} left"
-    return ""
+    try:
+        free = store.free
+    except OSError as error:
+        return f"{store.directory} can't be used any more: {error.strerror or error}"
+    return f"its disk has only {format_bytes(Bytes(free))} left" if free < size + HEADROOM else ""
 
 
 class Rate:

@@ -58,8 +58,8 @@ async def restore(tended: Tended) -> None:
         tokens, count = sum(saved.tokens for saved in done), len(done)
         tally.restores += count
         tended.tell("restored", slots=count, tokens=tokens, seconds=round(seconds, 3))
-        text = "%s: %d tokens of %d conversations are back in %s"
-        log.info(text, tended.model, tokens, count, format_seconds(round(seconds, 3)))
+        what = "1 conversation is" if count == 1 else f"{count} conversations are"
+        log.info("%s: %s back, %d tokens, in %s", tended.model, what, tokens, format_seconds(round(seconds, 3)))
     elif tally.cold:
         tended.tell("cold", reason=tally.cold)
         log.info("%s: its conversations begin anew: %s", tended.model, tally.cold)
@@ -87,7 +87,7 @@ async def _restore_all(tended: Tended, slots: list[Slot], began: float) -> list[
             if limit.cancelled_caught:
                 raise NotAsSaved(f"it was not restored within {format_seconds(round(seconds, 1))}")  # noqa: TRY301 -- like the others
         except (NotAsSaved, EngineBadAnswer, OSError) as error:
-            tally.cold = f"a saved conversation was off and is removed: {error}"
+            tally.cold = f"a saved conversation was damaged and is removed: {error}"
             await trio.to_thread.run_sync(store.drop, saved.id)
         except Disconnected:  # the engine may have died of it, and would do so again
             tally.cold = "the engine hung up when it was given a saved conversation, which is removed"

@@ -32,6 +32,7 @@ class Saving:
         self._cache = tended.cache
         self._model = tended.model
         self._marks: dict[int, tuple[int | None, int | None]] = {}  # of what was saved of each slot
+        self._clears = tended.cache.store.clears
         self._token_bytes = tended.engine.token_bytes
 
     @property
@@ -56,6 +57,7 @@ class Saving:
         except EngineBadAnswer as error:
             self._tended.tally.unable = f"its engine answers nonsense about its slots: {error.message}"
             return False
+        self._forget_what_was_cleared()
         left = False
         for older, slot in enumerate(sorted(filter(self._worth, slots), key=lambda each: -(each.task or 0))):
             size = int((slot.tokens or 0) * self._token_bytes)
@@ -73,6 +75,15 @@ class Saving:
             else:
                 await self._save(slot, older, size)
         return not left
+
+    def _forget_what_was_cleared(self) -> None:
+        """What a person removed is saved again: it is still in the slots."""
+        store, entries = self._cache.store, self._tended.entries
+        if self._clears != store.clears:
+            self._clears = store.clears
+            gone = [slot for slot in self._marks if slot in entries and entries[slot].id not in store.entries]
+            for slot in gone:
+                del self._marks[slot]
 
     def _worth(self, slot: Slot) -> bool:
         """Whether a slot holds enough, and something else than what was saved of it."""

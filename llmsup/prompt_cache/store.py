@@ -35,6 +35,7 @@ class Store:
         directory: Where it is.
         entries: The saved slots by id.
         problem: Why it can't be used, a clause; "" if it can.
+        clears: How many times any were removed because a person wanted that.
     """
 
     def __init__(self, directory: Path, now: Callable[[], float] = time.time) -> None:
@@ -42,6 +43,7 @@ class Store:
         self.directory = directory
         self.entries: dict[str, Saved] = {}
         self.problem = "it was not opened yet"
+        self.clears = 0
         self._now = now
         self._lock: int | None = None
         self._day = 0
@@ -94,10 +96,11 @@ class Store:
         for temporary in self._saved.glob(".*.tmp"):  # of `process.atomic`, in a directory of ours
             temporary.unlink(missing_ok=True)
         for each in sorted(ours):
-            if (saved := read(self._saved, each)) is None:
-                remove(self._saved, each)
-            else:
-                self.entries[each] = saved
+            with contextlib.suppress(OSError):  # one that can't be read or removed doesn't take the others away
+                if (saved := read(self._saved, each)) is None:
+                    remove(self._saved, each)
+                else:
+                    self.entries[each] = saved
         with contextlib.suppress(OSError, msgspec.MsgspecError, ValueError):
             self._day, self._written = msgspec.json.decode(
                 (self.directory / "written").read_bytes(), type=tuple[int, int]
@@ -121,16 +124,21 @@ class Store:
 
     @property
     def free(self) -> int:
-        """The bytes that are free on its disk; 0 if that can't be told."""
-        try:
-            return shutil.disk_usage(self.directory).free
-        except OSError:
-            return 0
+        """The bytes that are free on its disk. Raises OSError: it is gone."""
+        return shutil.disk_usage(self._saved).free
+
+    def look(self) -> None:
+        """Begin anew if somebody has removed the directory, with all that was in it."""
+        if self._lock is not None and not self._saved.is_dir():
+            self.close()
+            self.entries = {}
+            self.open()
 
     # Changing it...
 
     def room_for_engine(self) -> Path:
         """A new directory for one engine, into which it can write. Raises OSError."""
+        self.look()
         path = self.directory / "engines" / secrets.token_hex(8)
         path.mkdir(mode=0o700)
         return path
@@ -177,6 +185,8 @@ class Store:
 
     def shrink(self, most: int, keep: str = "") -> None:
         """Remove the least recently used until there are no more than `most` bytes."""
+        if not keep and self.bytes > most:  # the config was changed
+            self.clears += 1
         for each in sorted(self.entries.values(), key=lambda s: s.used_at):
             if self.bytes <= most:
                 break
@@ -220,6 +230,7 @@ class Store:
         gone = [each for each in list(self.entries.values()) if model in (None, each.model)]
         for each in gone:
             self.drop(each.id)
+        self.clears += bool(gone)
         return len(gone), sum(each.bytes for each in gone)
 
     def path(self, saved: Saved) -> Path:

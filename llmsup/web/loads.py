@@ -31,6 +31,7 @@ def loads(fleet: Fleet, governor: Governor) -> Blueprint:
     async def load() -> Response:
         body = await control_body()
         wait, ttl = body.flag("wait", default=True), stated_ttl(body)
+        body.flag("pinned", default=False)  # wrong in a dry run, too
         model = fleet.model((await fleet.known(_name(body))).id)
         if request.args.get("dry_run") in ("1", "true"):
             return as_json(await rehearse(model, fleet, governor))

@@ -61,7 +61,7 @@ def test_where_and_why(before: list[Message], after: list[Message], kind: str, m
         ({}, {"tools": TOOLS}, "tools", "no tools before"),
         ({}, {"chat_template_kwargs": {"enable_thinking": False}}, "settings", "chat_template_kwargs"),
         ({}, {"edits": b"x"}, "edits", "llmsup's own config"),
-        ({"system": "be good " * 300}, {"system": "be bad " * 300}, "system", "differs from byte 0 on"),
+        ({"system": "be good " * 300}, {"system": "be bad " * 300}, "system", "differs somewhere after byte 0"),
     ],
 )
 def test_what_comes_before_the_messages(before: dict[str, Any], after: dict[str, Any], kind: str, words: str) -> None:

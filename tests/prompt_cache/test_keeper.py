@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pytest
@@ -361,6 +362,36 @@ async def test_a_full_disk(bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog
         await bench.end(made)
     assert bench.files() == set()
     assert len([text for text in caplog.messages if "its disk has only" in text]) == 1
+
+
+async def test_what_was_cleared_is_saved_again(bench: Bench) -> None:
+    """It is still in the engine's slots; but once only."""
+    made = await loaded(bench)
+    answer(made, SYSTEM + ASKED, SAID)
+    await made[0].save(trio.current_time() + 5, idle=True)
+    await bench.cache.sealed("m")
+    assert bench.cache.store.clear()[0] == 1
+    assert bench.files() == set()
+    for _ in range(2):
+        await made[0].save(trio.current_time() + 5)
+        await bench.cache.sealed("m")
+        assert (made[1].saves, len(bench.cache.store.of("m"))) == (2, 1)
+
+
+async def test_a_directory_that_somebody_has_removed(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing in it is told of any more, why nothing is saved is, and the next engine has a new one."""
+    await saved_once(bench)
+    made = await loaded(bench)
+    shutil.rmtree(bench.cache.store.directory)
+    answer(made, SYSTEM + ASKED, SAID)
+    await bench.end(made)
+    assert "can't be used any more: No such file or directory" in caplog.text
+    await bench.end(await loaded(bench))
+    assert bench.cache.store.of("m") == []
+    made = await loaded(bench)
+    answer(made, SYSTEM + ASKED, SAID)
+    await bench.end(made)
+    assert len(bench.cache.store.of("m")) == 1
 
 
 async def test_switched_off_while_it_runs(bench: Bench) -> None:

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from ...errors import Error
 from ..options import url_option
 from ..target import connect
 
@@ -37,4 +38,12 @@ def command(url: str | None) -> None:
 
     from .app import App
 
-    trio.run(App(connect(url)).run, strict_exception_groups=False)  # its errors are the command's
+    try:
+        trio.run(App(connect(url)).run)
+    except* Error as errors:  # the command's, which tells one
+        raise _first(errors) from None
+
+
+def _first(errors: BaseExceptionGroup[Error]) -> Error:
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -43,7 +43,7 @@ class Break:
 
 
 def difference(old: Link, new: Link) -> int | None:
-    """The byte from which on two texts differ, to a block; None: their texts are the same, or it isn't known."""
+    """After which byte two texts differ, where a block begins; None: they are the same, or it isn't known."""
     if not old.blocks or not new.blocks:
         return None
     size = min(old.size, new.size)
@@ -104,7 +104,9 @@ def _why(
     came = next((j for j in range(at + 1, len(new)) if new[j].digest == before.digest), at) - at
     if came:
         return "inserted", f"{'a new message' if came == 1 else f'{came} new messages'} came in at {where}"
-    differs = "something in it differs" if byte is None else f"it differs from byte {byte:,} on (of {after.size:,})"
+    differs = "something in it differs"
+    if byte is not None:
+        differs = f"it differs somewhere after byte {byte:,} (of {after.size:,})"
     if before.role == after.role and after.role in ("system", "developer"):
         return "system", f"the system prompt has changed: {differs}"
     follows = [links[at + 1].digest for links in (old, new) if at + 1 < len(links)]
