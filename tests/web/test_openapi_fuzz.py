@@ -5,7 +5,7 @@ described; through a llmsup's own port, without keys and with them.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -50,8 +50,10 @@ KEYS = {
 NAMES = ["m", "other", "M", "m:wild"]
 
 
-def steered() -> dict[str, Any]:
-    """The document, with names of models that there are, and times: of texts that are made up, none is one."""
+def steered(ids: Sequence[str] = ()) -> dict[str, Any]:
+    """The document, with names of models that there are, times, and `ids` of requests: of texts that are made up, none
+    is one.
+    """
     whole = copy.deepcopy(described())
     schemas = whole["components"]["schemas"]
     places = [schemas[name]["properties"] for name in ("Load", "Unload")]
@@ -60,6 +62,8 @@ def steered() -> dict[str, Any]:
             for parameter in operation["parameters"]:
                 if parameter["name"] == "model":
                     parameter["schema"] = {"enum": NAMES}
+                if parameter["name"] == "id" and ids:
+                    parameter["schema"] = {"enum": list(ids)}
     for place in places:
         place["model"] = {"enum": NAMES}
     schemas["AskPause"]["properties"]["for"] = {"enum": ["10ms", 0.01]}
@@ -83,9 +87,18 @@ ALL, STEERED = operations(described()), operations(steered())
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
     """A llmsup with two models; for all, or for those who have a key."""
     keys = {"keys": KEYS} if request.param == "keys" else {"server": {"api_keys": []}}
-    models = {"m": fake(presets={"wild": {"temperature": 2}}), "other": fake()}
+    models = {"m": fake(presets={"wild": {"temperature": 2}}), "other": fake(capture=True)}
     with own_server(tmp_path_factory.mktemp("server"), models=models, **keys) as server:
+        asked = {"model": "other", "messages": [{"role": "user", "content": "hi"}]}
+        url, headers = f"{server.url}/v1/chat/completions", {"x-api-key": "sk-boss"}
+        requests.post(url, json=asked, headers=headers, timeout=60).raise_for_status()  # the one that is captured
         yield server
+
+
+def captured(server: OwnServer) -> list[str]:
+    """The ids of requests of which all is told."""
+    told = requests.get(f"{server.url}/requests", headers={"x-api-key": "sk-boss"}, timeout=60).json()["requests"]
+    return [each["id"] for each in told if each["captured"]]
 
 
 @pytest.mark.slow
@@ -93,6 +106,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def test_what_is_made_up_is_answered_as_described(request: pytest.FixtureRequest, server: OwnServer, name: str) -> None:
     """Good data and bad."""
     operation = ALL[name]
+    likely = operations(steered(captured(server)))[name] if "{id}" in name else STEERED[name]
     modes = [GenerationMode.POSITIVE]
     if operation.body or operation.query:
         modes.append(GenerationMode.NEGATIVE)  # in what else there is, everything is as good
@@ -108,7 +122,7 @@ def test_what_is_made_up_is_answered_as_described(request: pytest.FixtureRequest
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        @given(case=st.one_of([*(operation.as_strategy(mode) for mode in modes), STEERED[name].as_strategy()]))
+        @given(case=st.one_of([*(operation.as_strategy(mode) for mode in modes), likely.as_strategy()]))
         def ask(case: schemathesis.Case[Any]) -> None:
             for key, statuses in answered.items():
                 answer = case.call_and_validate(
