@@ -89,7 +89,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     keys = {"keys": KEYS} if request.param == "keys" else {"server": {"api_keys": []}}
     models = {"m": fake(presets={"wild": {"temperature": 2}}), "other": fake(capture=True)}
     with own_server(tmp_path_factory.mktemp("server"), models=models, **keys) as server:
-        asked = {"model": "other", "messages": [{"role": "user", "content": "hi"}]}
+        asked: Any = {"model": "other", "messages": [{"role": "user", "content": "hi"}]}
         url, headers = f"{server.url}/v1/chat/completions", {"x-api-key": "sk-boss"}
         requests.post(url, json=asked, headers=headers, timeout=60).raise_for_status()  # the one that is captured
         yield server
