@@ -33,7 +33,8 @@ class Server:
 
     def post(self, path: str, body: Any) -> dict[str, Any]:
         self.asked.append((path, body))
-        return {"success": True, "cleared": 2, "freed_bytes": 3 * 2**20}
+        off = self.told["off"]
+        return {"success": True, "cleared": 0 if off else 2, "freed_bytes": 0 if off else 3 * 2**20, "off": off}
 
 
 @pytest.fixture
@@ -56,6 +57,8 @@ def test_what_is_kept(server: Server) -> None:
 def test_off(server: Server) -> None:
     server.told["off"] = "[prompt_cache] disk is 0"
     assert CliRunner().invoke(main, ["cache", "ls"]).output == "Nothing is kept: [prompt_cache] disk is 0.\n"
+    cleared = CliRunner().invoke(main, ["cache", "clear"])
+    assert (cleared.exit_code, cleared.output) == (1, "Error: nothing was removed: [prompt_cache] disk is 0.\n")
 
 
 @pytest.mark.parametrize(("words", "body"), [([], {}), (["chat"], {"model": "chat"})])

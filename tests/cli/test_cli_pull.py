@@ -125,7 +125,7 @@ def test_without_the_library_the_remedy_is_named(config: Path, monkeypatch: pyte
     monkeypatch.setitem(__import__("sys").modules, "llmsup.downloads.hub_client", None)
     result = run(REPO)
     assert result.exit_code == 1
-    assert result.stderr.endswith("Run: pip install 'llmsup[pull]'\n")
+    assert result.stderr.endswith("Run, where llmsup's source is: pip install -e '.[engine,pull]'\n")
     assert len(result.stderr.splitlines()) == 1
 
 
