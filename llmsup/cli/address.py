@@ -16,7 +16,7 @@ ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 
 
 _BEGINNINGS = {
     *("models", "health", "running", "upstream", "logs", "memory", "events", "metrics", "usage", "bridge", "prompts"),
-    *("catalog", "prompt-cache", "history", "requests"),
+    *("catalog", "prompt-cache", "history", "requests", "pause", "resume", "ui"),
     *("unload", "reload-config", "api/models", "api/events", "api/metrics", "api/profiles", "api/performance"),
     *("api/captures", "api/inflight", "openapi.json"),
 }
