@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from real_engines import smollm2
 from serving import Served, serving
 
-from llmsup.config.schema import Config, ModelSpec, Server
-from llmsup.units import Seconds
+from llmsup.config.schema import Config, ModelSpec, PromptCacheSpec, Server
+from llmsup.units import Bytes, Seconds
 
 RULES = " ".join(f"Rule {n}: be kind, be brief, and say so in {n + 3} words." for n in range(30))
 
 
 async def test_a_changed_system_prompt_is_told_and_an_unchanged_one_is_not() -> None:
-    """Three turns; before the third, the date in the system prompt changes."""
+    """Before the third turn the date in the system prompt changes; then the model is unloaded, and comes back."""
     spec = ModelSpec(name="chat", path=str(smollm2()), engine="bundled", ctx_size=4096, parallel=1, threads=1)
     async with serving(config=Config(models={"chat": spec}, server=Server(shutdown_grace=Seconds(1)))) as served:
         talk = [{"role": "system", "content": f"Today is Monday. {RULES}"}, {"role": "user", "content": "Hello!"}]
@@ -35,6 +36,13 @@ async def test_a_changed_system_prompt_is_told_and_an_unchanged_one_is_not() -> 
 
         await served.client.post("/models/unload", model="chat")
         talk.append({"role": "user", "content": "Once more?"})
+        assert cached(await turn(served, talk)) > 0.9 * third["usage"]["prompt_tokens"], "it survives an unload"
+        assert len((await served.client.get("/prompts/chat")).json["last"]) == 1
+
+        config = served.tree.config
+        config.replace(evolve(config.now, prompt_cache=PromptCacheSpec(disk=Bytes(0))))
+        await served.client.post("/models/unload", model="chat")
+        talk.append({"role": "user", "content": "And now?"})
         assert cached(await turn(served, talk)) == 0
         told = (await served.client.get("/prompts/chat")).json["last"][-1]
         assert told["cause"] == "reload"
