@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from attrs import evolve
 from rich.cells import cell_len
 
+from llmsup.cli.client import Client
 from llmsup.cli.top.keyboard import named
-from llmsup.cli.top.now import Now
+from llmsup.cli.top.now import Now, look
 from llmsup.cli.top.pages import Log, Page
 from llmsup.cli.top.picture import Chosen, picture
 from llmsup.cli.top.told import told
@@ -65,6 +67,36 @@ def test_at_200_columns() -> None:
     ]  # fmt: skip
     assert rows["broken"].endswith("can't be loaded: its engine exited with code 3 befo…")
     assert "it needs more memory than this machine has" in rows["huge"]
+
+
+def test_how_fast_models_are_is_asked_when_there_are_other_requests() -> None:
+    """Of each model's last answer that tells."""
+    asked: list[str] = []
+    answers = [
+        {"model": "small", "tokens_per_s": None},
+        {"model": "small", "tokens_per_s": 21.25},
+        {"model": "small", "tokens_per_s": 3.0},
+        {"model": "gone", "tokens_per_s": 9.0},
+    ]
+
+    class Server:
+        def get(self, path: str) -> Any:
+            asked.append(path.partition("?")[0])
+            told = {"/running": CAPTURED["running"], "/v1/models": {"data": CAPTURED["models"]}}
+            return {**told, "/memory": CAPTURED["memory"], "/requests": {"requests": answers}}[asked[-1]]
+
+    client = cast("Client", Server())
+    first = look(client, None, CAPTURED["at"], whole=True)
+    lines = drawn(200, 16, seen=first)
+    assert "TOKENS/S" in lines[3]
+    rows = {line[2:].split(" ")[0]: line.split() for line in lines[4:]}
+    assert "21.2" in rows["small"]
+    assert not {"3.0", "9.0"} & {word for row in rows.values() for word in row}
+    second = look(client, first, CAPTURED["at"], whole=False)
+    assert (second.speeds, asked.count("/requests")) == (first.speeds, 1)
+    answered = [{**entry, "last_used": CAPTURED["at"]} for entry in CAPTURED["running"]]
+    look(client, evolve(second, running=answered), CAPTURED["at"], whole=False)
+    assert asked.count("/requests") == 2
 
 
 @pytest.mark.parametrize(("width", "height"), [(20, 5), (40, 8), (80, 6), (132, 10)])

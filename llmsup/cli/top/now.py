@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import Factory, frozen
 
 from ...units import Bytes, format_bytes
 from .. import cells
@@ -13,6 +13,9 @@ from ..client import Client
 from ..ps import without_presets
 
 Entry = dict[str, Any]
+
+LATELY = 50
+"""How many of the last requests are looked at for how fast models are."""
 
 _STATES = {"unloaded": "-", "loading": "starting", "loaded": "ready"}
 """A model that isn't in `/running`, in the words of those that are; for a moment the two may differ."""
@@ -25,11 +28,13 @@ class Row:
     Attributes:
         running: Its entry of `/running`, if it is loaded or being loaded.
         model: Its entry of `/v1/models`; None for one that is not listed.
+        speed: Tokens a second of its last answer that tells; None if none does.
     """
 
     name: str
     running: Entry | None
     model: Entry | None
+    speed: float | None = None
 
     @property
     def state(self) -> str:
@@ -79,24 +84,30 @@ class Now:
         models: The `data` of `/v1/models`.
         memory: `/memory`.
         at: When it was, in Unix seconds.
+        speeds: Tokens a second of loaded models' last answers, as far as these tell.
     """
 
     running: Sequence[Entry]
     models: Sequence[Entry]
     memory: Mapping[str, Any]
     at: float
+    speeds: Mapping[str, float] = Factory(dict)
 
     def rows(self, part: str = "") -> list[Row]:
         """The models whose names have this part: the loaded ones in the server's order, then the others by name."""
         listed = {str(model["id"]): model for model in self.models}
         others = {name: listed[name] for name in without_presets(listed)}
-        rows = [Row(entry["model"], entry, others.pop(entry["model"], None)) for entry in self.running]
+        rows = [
+            Row(entry["model"], entry, others.pop(entry["model"], None), self.speeds.get(entry["model"]))
+            for entry in self.running
+        ]
         rows += [Row(name, None, model) for name, model in others.items()]
         return [row for row in rows if part.casefold() in row.name.casefold()]
 
 
 def look(client: Client, before: Now | None, at: float, *, whole: bool) -> Now:
-    """Ask the server. The list of all models is only read again if it may have changed, or for a `whole` look.
+    """Ask the server. The list of all models is only read again if it may have changed, or for a `whole` look; the last
+    requests, if there may be others.
 
     Raises:
         Error: As `Client.get` does.
@@ -106,7 +117,21 @@ def look(client: Client, before: Now | None, at: float, *, whole: bool) -> Now:
         models = client.get("/v1/models")["data"]
     else:
         models = before.models
-    return Now(running, models, client.get("/memory"), at)
+    if before is None or _used(running) != _used(before.running):
+        speeds = _speeds(client.get(f"/requests?n={LATELY}")["requests"])
+    else:
+        speeds = before.speeds
+    return Now(running, models, client.get("/memory"), at, speeds)
+
+
+def _speeds(requests: Sequence[Entry]) -> dict[str, float]:
+    """`requests`: as the server has them, the last one first."""
+    return {each["model"]: each["tokens_per_s"] for each in reversed(requests) if each["tokens_per_s"]}
+
+
+def _used(running: Sequence[Entry]) -> list[tuple[str, float | None, int]]:
+    """What changes with each request."""
+    return [(entry["model"], entry["last_used"], entry["in_flight"]) for entry in running]
 
 
 def _states(running: Sequence[Entry]) -> set[tuple[str, str]]:

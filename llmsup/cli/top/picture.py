@@ -33,7 +33,7 @@ class Column:
     Attributes:
         cell: What it says of a row at a time (Unix seconds).
         right: Aligned right.
-        extra: Only where there is room for it.
+        extra: Only where there is room for it, and something in it.
     """
 
     title: str
@@ -56,6 +56,7 @@ COLUMNS = (
     Column("IDLE", lambda row, now: cells.idle(row.running, now) if row.running else "", right=True),
     Column("TTL LEFT", lambda row, now: _ttl_left(row.running, now) if row.running else "", right=True),
     Column("MEMORY", lambda row, _now: row.memory, right=True),
+    Column("TOKENS/S", lambda row, _now: "" if row.speed is None else f"{row.speed:.1f}", right=True, extra=True),
     Column("PRIORITY", _of(cells.priority), extra=True),
     Column("PID", _of(cells.pid), right=True, extra=True),
     Column("LOADED IN", _of(cells.load), extra=True),
@@ -122,7 +123,7 @@ def _table(rows: Sequence[Row], name: str, now: float, width: int) -> list[Text]
     for column in COLUMNS:
         texts = [column.title, *(visible(column.cell(row, now)) for row in rows)]
         wide = max(map(cell_len, texts))
-        if not column.extra or longest + taken + len(GAP) + wide <= width:
+        if not column.extra or (any(texts[1:]) and longest + taken + len(GAP) + wide <= width):
             columns.append((column, texts, wide))
             taken += len(GAP) + wide
     longest = min(longest, max(width - taken, 12))
