@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+from ..engines.address import ANYWHERE
 from ..errors import SetupError
 from ..gateway.hosts import is_loopback
 
 USUAL_PORT = 5005
 """The default of `server.listen`."""
-
-ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- named here so that it can be replaced
-"""Addresses that a server can listen on but a client can't call, and what to call instead."""
 
 _BEGINNINGS = {
     *("models", "health", "running", "upstream", "logs", "memory", "events", "metrics", "usage", "bridge", "prompts"),

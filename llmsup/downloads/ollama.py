@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import trio
 
-from ..engines.address import TcpAddress
+from ..engines.address import ANYWHERE, TcpAddress
 from ..engines.connection import Disconnected
 from ..engines.http import Payload
 from ..engines.pool import Answer, ConnectionPool
@@ -21,8 +21,6 @@ PATIENCE = 5.0
 """Seconds that Ollama has to say that it is there."""
 
 _USUAL_PORTS = {"": 11434, "http": 80, "https": 443}
-_ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- nothing is bound
-"""Where one reaches a server that listens on every address."""
 
 
 def where(environ: Mapping[str, str]) -> TcpAddress:
@@ -34,7 +32,7 @@ def where(environ: Mapping[str, str]) -> TcpAddress:
     host = host.strip("[]")
     number = int(port) if port.isdecimal() and int(port) < 65536 else _USUAL_PORTS.get(scheme, 11434)
     tls = ssl.create_default_context() if scheme == "https" else None
-    return TcpAddress(_ANYWHERE.get(host, host), number, tls=tls)
+    return TcpAddress(ANYWHERE.get(host, host), number, tls=tls)
 
 
 def _has_port(text: str) -> bool:

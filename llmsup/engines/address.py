@@ -14,6 +14,9 @@ from attrs import Attribute, field, frozen
 LOCAL = b"host: localhost\r\n"
 """The header of requests to a Unix socket, which has no host name; every server accepts this one."""
 
+ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- named here so that it can be replaced
+"""Addresses that a server can listen on but a client can't call, and what to call instead."""
+
 _BREAKS = frozenset(b"\r\n\0")
 
 _USUAL_PORT = {"http": 80, "https": 443}

@@ -117,6 +117,7 @@ def look(client: Client, before: Now | None, at: float, *, whole: bool) -> Now:
         models = client.get("/v1/models")["data"]
     else:
         models = before.models
+    speeds: Mapping[str, float]
     if before is None or _used(running) != _used(before.running):
         speeds = _speeds(client.get(f"/requests?n={LATELY}")["requests"])
     else:
