@@ -42,6 +42,11 @@ class Pause:
             return "llmsup is paused (llmsup pause)"
         return f"llmsup is paused for {format_seconds(self.left)} (llmsup pause)"
 
+    @property
+    def why_unloaded(self) -> str:
+        """Why models go then, as a clause that is true for ever."""
+        return f"to make way for {self.program} (yield_to)" if self.program else "for a pause (llmsup pause)"
+
     def error(self) -> Paused:
         """What a request gets that comes meanwhile."""
         left = ASK_AGAIN if math.isinf(self.until) else Seconds(max(self.left, 1.0))

@@ -59,7 +59,7 @@ class Pausing(Watched):
         now = time.time()
         self._asked = pause = Pause(now, now + seconds if seconds != NEVER else math.inf)
         self._settle()
-        return await self._fleet.unload_all(pause.reason, force=force)
+        return await self._fleet.unload_all(pause.why_unloaded, force=force)
 
     def resume(self) -> Pause | None:
         """Serve again, even while a program runs that llmsup yields to; returns what that ended, None if nothing."""
@@ -83,7 +83,7 @@ class Pausing(Watched):
     async def _unload(self) -> None:
         if (pause := self._fleet.paused) is not None:
             with suppress(StillRunning):  # the log has it already
-                await self._fleet.unload_all(pause.reason)
+                await self._fleet.unload_all(pause.why_unloaded)
 
     async def _until_over(self) -> None:
         while self._fleet.paused is not None:

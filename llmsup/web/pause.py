@@ -13,7 +13,7 @@ from ..fleet.fleet import Fleet
 from ..fleet.pause import Pause
 from ..fleet.pausing import Pausing
 from ..gateway.body import written
-from ..units import NEVER, Seconds, parse_seconds
+from ..units import NEVER, Seconds, format_seconds, parse_seconds
 from .answers import as_json
 from .control_body import control_body
 from .shapes import pause as shapes
@@ -56,6 +56,10 @@ def pause_as_json(paused: Pause | None) -> shapes.Pause | None:
     }
 
 
+LONGEST = Seconds(366 * 86400)
+"""Of a pause that ends by itself. There are dates that browsers can't show."""
+
+
 def _seconds(value: Any) -> Seconds:
     """How long: seconds, or a duration; not said is until /resume. Raises BadRequest."""
     if value is None:
@@ -71,5 +75,9 @@ def _seconds(value: Any) -> Seconds:
     if seconds <= 0:
         raise BadRequest(
             f'`for` must be seconds above 0 or a duration such as "1h", not {written(value)}.', param="for"
+        )
+    if LONGEST < seconds < NEVER:
+        raise BadRequest(
+            f"`for` is longer than {format_seconds(LONGEST)}: a pause without it lasts until /resume.", param="for"
         )
     return Seconds(seconds)
