@@ -143,6 +143,9 @@ def _kept(kept: Answer) -> Iterator[str]:
     if kept["hits"]:
         took = format_seconds(kept["seconds_saved"])
         yield f"{_times(kept['hits']).capitalize()} one went on: {kept['tokens_saved']:,} tokens, about {took} saved."
+    elif kept["restores"] and not kept["misses"]:
+        were = "1 conversation was" if kept["restores"] == 1 else f"{kept['restores']} conversations were"
+        yield f"Since llmsup started {were} restored; no answer has told yet whether that was of use."
     if kept["cold"]:
         yield f"They began anew after the last load: {kept['cold']}."
 

@@ -17,6 +17,7 @@ from ..config.schema import PromptCacheSpec
 from ..engines.registry import Kinds
 from ..process.ring import Events
 from ..process.watched import Watched
+from ..units import format_bytes
 from .ability import Ability, Trust, ability
 from .limits import Rate
 from .saved import Saved
@@ -109,7 +110,11 @@ class PromptCache(Watched):
         elif await trio.Path(self.store.directory).exists():
             await trio.to_thread.run_sync(self.store.open)
         if not self.store.problem:
+            before = len(self.store.entries)
             await trio.to_thread.run_sync(self.store.shrink, self.spec.disk)
+            if gone := before - len(self.store.entries):
+                many = "1 saved conversation was" if gone == 1 else f"{gone} saved conversations were"
+                log.info("%s removed: [prompt_cache] disk is %s", many, format_bytes(self.spec.disk))
 
     async def open(self) -> None:
         """Take the directory, unless that is done or another llmsup has it."""

@@ -69,6 +69,7 @@ def of_model(prompts: PromptCache, model: Model) -> shapes.Kept:
         "tokens": sum(each.tokens for each in entries),
         "bytes": sum(each.bytes for each in entries),
         "cold": tally.cold or None,
+        "restores": tally.restores,
         "hits": tally.hits,
         "misses": tally.misses,
         "tokens_saved": tally.tokens,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from llmsup.cli import cache, main
+from llmsup.cli import cache, main, why
 
 TOLD = {
     "directory": "/s/prompt-cache",
@@ -66,3 +66,18 @@ def test_clear(server: Server, words: list[str], body: dict[str, str]) -> None:
     result = CliRunner().invoke(main, ["cache", "clear", *words])
     assert result.output == "2 conversations removed, 3.0 MiB\n"
     assert server.asked == [("/prompt-cache/clear", body)]
+
+
+@pytest.mark.parametrize(
+    ("more", "last"),
+    [
+        ({}, "Conversations survive an unload."),
+        ({"restores": 2}, "Since llmsup started 2 conversations were restored; no answer has told yet"),
+        ({"restores": 1, "misses": 1}, "Conversations survive an unload."),
+        ({"restores": 1, "hits": 1}, "Once one went on: 70 tokens, about 2.0 s saved."),
+    ],
+)
+def test_why_tells_what_came_of_it(more: dict[str, int], last: str) -> None:
+    kept: dict[str, Any] = {"able": "yes", "reason": None, "saved": 0, "tokens": 0, "bytes": 0, "cold": None}
+    kept |= {"restores": 0, "hits": 0, "misses": 0, "tokens_saved": 70, "seconds_saved": 2.0, **more}
+    assert list(why._kept(kept))[-1].startswith(last)

@@ -394,13 +394,16 @@ async def test_a_directory_that_somebody_has_removed(bench: Bench, caplog: pytes
     assert len(bench.cache.store.of("m")) == 1
 
 
-async def test_switched_off_while_it_runs(bench: Bench) -> None:
+async def test_switched_off_while_it_runs(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing stays on the disk that the config doesn't want there."""
     await saved_once(bench)
     made = await loaded(bench)
+    caplog.set_level("INFO")
     bench.config.replace(evolve(bench.config.now, prompt_cache=PromptCacheSpec(disk=Bytes(0))))
     with trio.fail_after(10):
         while bench.files():  # noqa: ASYNC110 -- a directory
+            await trio.sleep(0.005)
+        while "1 saved conversation was removed: [prompt_cache] disk is 0" not in caplog.text:  # noqa: ASYNC110 -- a log
             await trio.sleep(0.005)
     answer(made, NEXT, SAID)
     await bench.end(made)

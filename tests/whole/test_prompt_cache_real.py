@@ -69,7 +69,7 @@ async def test_a_conversation_goes_on_after_an_unload(engine: str, tmp_path: Pat
     assert whats == ["saved", "restored"]
     assert cached > MIN
     assert (tally.hits, tally.misses, tally.tokens) == (1, 0, cached)
-    assert (why["able"], why["hits"], why["tokens_saved"]) == ("yes", 1, cached)
+    assert (why["able"], why["restores"], why["hits"], why["tokens_saved"]) == ("yes", 1, 1, cached)
     assert shown == {"able": "yes", "reason": None}
     (entry,) = kept["entries"]
     assert (entry["model"], entry["bytes"] > 10**6, kept["off"]) == ("chat", True, None)

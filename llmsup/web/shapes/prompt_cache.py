@@ -27,6 +27,7 @@ class Kept(Able):
         saved: How many are on the disk.
         tokens: How many they have together.
         cold: Why they began anew after the last load.
+        restores: How many an engine was given back.
         hits: How many went on where they were.
         misses: How many were computed anew though they fitted.
         seconds_saved: How long computing would have taken, less what restoring took.
@@ -36,6 +37,7 @@ class Kept(Able):
     tokens: int
     bytes: int
     cold: str | None
+    restores: int
     hits: int
     misses: int
     tokens_saved: int
