@@ -7,24 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 from attrs import frozen
 
 from ..process.atomic import write_atomic
+from ..process.kept import read_kept
 from .build import Key
 from .found import Found
 
 FORMAT = 1
 LARGEST_FILE = 8 * 1024**2
 
-_ANEW = "the models' ids are chosen anew"
+
+_Files = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
 
 
 @frozen
 class _Document:
     format: int
-    ids: dict[str, tuple[str, ...]]  # the first real file, then the adapters, by id
+    ids: dict[str, _Files]  # the first real file, then the adapters, by id
 
 
 class Ids:
@@ -43,20 +46,13 @@ class Ids:
             Why an existing file couldn't be used, a sentence, or None.
         """
         self._models, self._saved = {}, {}
-        try:
-            if self._file.stat().st_size > LARGEST_FILE:
-                return f"{self._file} is too large to be ours; {_ANEW}."
-            said = msgspec.json.decode(self._file.read_bytes(), type=_Document)
-            if said.format == FORMAT:
-                self._models = {id_: (Path(first), tuple(map(Path, more))) for id_, (first, *more) in said.ids.items()}
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            return f"{self._file} can't be read ({error.strerror or error}); {_ANEW}."
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            return f"{self._file} is damaged; {_ANEW}."
+        said, trouble = read_kept(
+            self._file, _Document, version=FORMAT, largest=LARGEST_FILE, instead="the models' ids are chosen anew"
+        )
+        if said is not None:
+            self._models = {id_: (Path(first), tuple(map(Path, more))) for id_, (first, *more) in said.ids.items()}
         self._saved = dict(self._models)
-        return None
+        return trouble
 
     @property
     def given(self) -> Mapping[Key, str]:

@@ -14,6 +14,7 @@ from rich.text import Text
 from ..units import Seconds
 
 EVERY = Seconds(1)
+"""Between two pictures; nothing else goes on in this program, so it may sleep."""
 
 
 def watch(picture: Callable[[], Sequence[str]], *, apart: bool) -> NoReturn:

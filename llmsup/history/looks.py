@@ -35,14 +35,14 @@ def samples(db: Connection, begin: float, end: float) -> list[Sample]:
     names = dict(db.execute("SELECT id, name FROM names").fetchall())
     columns = "at, total, free, others, level, models"
     before = db.execute(
-        f"SELECT {columns} FROM samples WHERE at < ? AND at >= ? ORDER BY at DESC LIMIT 1",  # noqa: S608
+        f"SELECT {columns} FROM samples WHERE at < ? AND at >= ? ORDER BY at DESC LIMIT 1",  # noqa: S608 -- names of ours
         (first, first - LATE),
     ).fetchone()
     found = [] if before is None else [(first, *before[1:])]
     # SQLite gives the other columns of the row that has the maximum.
     grouped = columns.replace("at", "max(at)", 1)
     found += db.execute(
-        f"SELECT {grouped} FROM samples WHERE at >= ? AND at <= ? GROUP BY (at - ?) / ? ORDER BY 1",  # noqa: S608
+        f"SELECT {grouped} FROM samples WHERE at >= ? AND at <= ? GROUP BY (at - ?) / ? ORDER BY 1",  # noqa: S608 -- names of ours
         (first, last, first, step),
     ).fetchall()
     return [_sample(row, names) for row in found]

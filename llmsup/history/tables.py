@@ -151,7 +151,7 @@ def held(db: Connection) -> int:
 def _oldest(db: Connection) -> float | None:
     """When the oldest thing was, in Unix seconds."""
     units = {"samples": 1000.0, "happened": 1000.0, "minutes": 1 / 60}
-    found = {table: db.execute(f"SELECT min(at) FROM {table}").fetchone()[0] for table in units}  # noqa: S608
+    found = {table: db.execute(f"SELECT min(at) FROM {table}").fetchone()[0] for table in units}  # noqa: S608 -- names of ours
     return min((at / units[table] for table, at in found.items() if at is not None), default=None)
 
 
@@ -161,7 +161,7 @@ def _forget(db: Connection, begin: float | None, end: float | None) -> None:
         bounds = [(">=", begin), ("<", end)]
         for sign, at in bounds:
             if at is not None:
-                db.execute(f"DELETE FROM {table} WHERE at {sign} ?", (int(at * unit),))  # noqa: S608
+                db.execute(f"DELETE FROM {table} WHERE at {sign} ?", (int(at * unit),))  # noqa: S608 -- names of ours
 
 
 def _shortened(decision: Mapping[str, object]) -> dict[str, object]:

@@ -6,14 +6,13 @@ import contextlib
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from own_server import KEY, PATIENCE, fake, own_server
-from windows import Window
+from own_server import KEY, fake, own_server
+from windows import Window, until
 
 from llmsup.cli.client import Client
 
@@ -43,13 +42,6 @@ def opened(tmp_path: Path, served: Client) -> Iterator[Open]:
             return new
 
         yield window
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)  # what is waited for is another process's doing
 
 
 def entry(client: Client, model: str) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 PATIENCE = 60
 """Seconds after which a test counts as hung. Generous: it says nothing about speed."""
@@ -26,6 +26,14 @@ os.execvp(sys.argv[1], sys.argv[1:])
 """Makes the terminal that is its standard input the one that controls it."""
 
 _SEQUENCES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[=>])")
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)  # what is waited for is another process's doing
 
 
 class Window:

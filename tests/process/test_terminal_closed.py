@@ -9,13 +9,12 @@ import os
 import shlex
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from gguf_files import slow_to_read
-from windows import PATIENCE, Window
+from windows import Window, until
 
 from llmsup.cli.client import Client
 from llmsup.cli.signals import Terminal
@@ -40,13 +39,6 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
             return new
 
         yield window
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)  # what is waited for is another process's doing
 
 
 def test_it_ends_with_the_terminal_that_it_was_opened_for(opened: Open) -> None:

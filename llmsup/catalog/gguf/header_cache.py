@@ -10,6 +10,7 @@ import msgspec
 from attrs import frozen
 
 from ...process.atomic import write_atomic
+from ...process.kept import read_kept
 from ..found import Stamp, Unreadable
 from .facts import Facts
 from .reader import BadGguf, read_header
@@ -17,6 +18,9 @@ from .summary import summarise
 
 FORMAT = 2
 """Raised when Facts, or what is put into them, change: what an older version saved is then read again."""
+
+LARGEST_FILE = 64 * 1024**2
+"""Bytes. What is known of a file has about one kB."""
 
 
 @frozen
@@ -26,11 +30,6 @@ class _Kept:
     mtime_ns: int
     facts: Facts | None = None
     reason: str = ""
-
-
-@frozen
-class _Format:
-    format: int
 
 
 @frozen
@@ -58,22 +57,14 @@ class HeaderCache:
             Why an existing file couldn't be used, a sentence, or None.
         """
         self._known, self._on_disk = {}, frozenset()
-        try:
-            data = self._file.read_bytes()
-            if msgspec.json.decode(data, type=_Format).format != FORMAT:
-                return None
-            files = msgspec.json.decode(data, type=_Document).files
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            return f"{self._file} can't be read ({error.strerror or error}); the models' files are read again."
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            return f"{self._file} is damaged; the models' files are read again."
-        for kept in files:
+        said, trouble = read_kept(
+            self._file, _Document, version=FORMAT, largest=LARGEST_FILE, instead="the models' files are read again"
+        )
+        for kept in said.files if said is not None else ():
             stamp = Stamp(Path(kept.path), kept.size, kept.mtime_ns)
             self._known[stamp] = kept.facts if kept.facts is not None else Unreadable(kept.reason)
         self._on_disk = frozenset(self._known)
-        return None
+        return trouble
 
     def get(self, stamp: Stamp) -> Facts | Unreadable | None:
         """What is known of a file in this state, or None."""

@@ -63,7 +63,7 @@ async def while_idle(model: Model, engine: Engine) -> None:
         await model.until(lambda: queue.last_used != seen and not queue.busy)  # noqa: B023 -- awaited at once
         used = queue.last_used or 0.0
         with trio.move_on_at(used + IDLE):
-            await model.until(lambda: queue.busy or queue.last_used != used)  # noqa: B023
+            await model.until(lambda: queue.busy or queue.last_used != used)  # noqa: B023 -- as above
             continue
         seen = used
         await _log_failure(engine.while_idle(), model.spec.name, "while it was idle")

@@ -12,6 +12,7 @@ import msgspec
 from attrs import evolve, field, frozen
 
 from ...process.atomic import write_atomic
+from ...process.kept import read_kept
 from ...units import Bytes
 from ..amounts import ZERO, Amounts
 from .load_mode import Load, Loads
@@ -83,23 +84,16 @@ class FootprintStore:
             Why an existing file couldn't be used, a sentence, or None; costs are then measured again.
         """
         self._seen, self.speed = {}, Speed()
-        try:
-            if self._file.stat().st_size > LARGEST_FILE:
-                return f"{self._file} is too large to be ours; the models' costs are measured again."
-            document = msgspec.json.decode(self._file.read_bytes(), type=_Document)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            return f"{self._file} can't be read ({error.strerror or error}); the models' costs are measured again."
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            return f"{self._file} is damaged; the models' costs are measured again."
-        if document.format == FORMAT:
+        document, trouble = read_kept(
+            self._file, _Document, version=FORMAT, largest=LARGEST_FILE, instead="the models' costs are measured again"
+        )
+        if document is not None:
             believed = {key: seen.believed() for key, seen in document.seen.items()}
             self._seen = {key: seen for key, seen in believed.items() if seen.bytes or seen.seconds}
             speed = document.speed  # weighted sums: the last load plus half of those before
             if 0 < speed.bytes < 2 * _ABSURD and 0 < speed.seconds < 2 * _ABSURD_SECONDS:
                 self.speed = speed
-        return None
+        return trouble
 
     def get(self, key: str) -> Bytes | None:
         """Its measured size in bytes; None: not measured yet."""
