@@ -24,9 +24,8 @@ _COUNT = re.compile(rb'"(\w+)"\s*:\s*(\d{1,12})(?![\d.])')
 """A member with a number. No text in an answer can look like one: in a string, quotation marks are escaped."""
 
 _THOUGHT = re.compile(rb'"(?:reasoning_content|thinking)"\s*:\s*"')
-_TOOK = re.compile(rb'"prompt_ms"\s*:\s*(\d{1,9}(?:\.\d{1,9})?)')
-"""Milliseconds."""
-
+_TIMED = re.compile(rb'"(prompt_n|cache_n|prompt_ms)"\s*:\s*(\d{1,12}(?:\.\d{1,9})?)')
+"""What llama.cpp's timings say of a prompt: tokens that were computed, tokens that were not, milliseconds."""
 
 _GENERATING = re.compile(rb'"predicted_ms"\s*:\s*(\d{1,12}(?:\.\d{1,12})?)(?![\d.])')
 """How long llama.cpp says that it generated, in milliseconds."""
@@ -99,13 +98,16 @@ class Meter:
         spent = _GENERATING.findall(seen)
         generating = float(spent[-1]) / 1000 if spent else None
         thought = _THOUGHT.search(self._head) is not None
-        return Counts(tokens_in, cached, tokens_out, generating, thought, self._prompt(told))
+        return Counts(tokens_in, cached, tokens_out, generating, thought, self._prompt())
 
-    def _prompt(self, told: dict[bytes, int]) -> tuple[int, int, float | None] | None:
+    def _prompt(self) -> tuple[int, int, float | None] | None:
+        if (at := self._tail.rfind(b'"timings"')) < 0:
+            return None
+        told = dict(_TIMED.findall(self._tail, at))
         if b"prompt_n" not in told or b"cache_n" not in told:
             return None
-        took = _TOOK.findall(self._tail)
-        return told[b"prompt_n"], told[b"cache_n"], float(took[-1]) / 1000 if took else None
+        took = told.get(b"prompt_ms")
+        return int(told[b"prompt_n"]), int(told[b"cache_n"]), None if took is None else float(took) / 1000
 
     @property
     def cached(self) -> int | None:
@@ -119,8 +121,8 @@ class Meter:
 
     @property
     def prompt(self) -> tuple[int, int, float | None] | None:
-        """What the engine computed of the prompt, as in `Counts`."""
-        return self.counts().prompt
+        """What the engine computed of the prompt, as in `Counts`. It is asked for after each answer: no more is read."""
+        return self._prompt() if self._counts is None else self._counts.prompt
 
     @property
     def tokens(self) -> tuple[int, int] | None:
