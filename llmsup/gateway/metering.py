@@ -121,7 +121,7 @@ class Meter:
 
     @property
     def prompt(self) -> tuple[int, int, float | None] | None:
-        """What the engine computed of the prompt, as in `Counts`; read by itself, because each answer is asked for it."""
+        """What the engine computed of the prompt, as in `Counts`; read by itself: each answer is asked for it."""
         return self._prompt() if self._counts is None else self._counts.prompt
 
     @property
