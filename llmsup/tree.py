@@ -46,6 +46,7 @@ from .memory.cost.store import FootprintStore
 from .memory.machine.linux import Linux
 from .memory.machine.monitor import MemoryMonitor
 from .memory.machine.sampler import Sampler
+from .peers.peers import Peers
 from .process.awake import KeepAwake
 from .process.inheritance import Inheritance
 from .process.leftovers import Leftovers
@@ -186,8 +187,9 @@ class Tree(Watched):
             busy=lambda: fleet.at_work,
             announced=(self.config, gateway.activity, events),
         )
+        peers = Peers(self.config, fleet, events)
         past = History(self.config, state_dir, fleet, governor, gateway.activity, decision_as_json)
-        app = build_app(gateway, fleet, reconciler, governor, bridge, prompts, pausing, past)
+        app = build_app(gateway, fleet, reconciler, governor, bridge, prompts, pausing, past, peers)
         roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout(), self.routes)
         server = self.config.now.server
         web = WebServer(roads, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
@@ -210,6 +212,7 @@ class Tree(Watched):
                 await models.start(Yielding(self.config, pausing).run)
                 await models.start(reconciler.run)
                 await models.start(config_watch.run)
+                await models.start(peers.run)
                 with trio.move_on_after(FIRST_LOOK):  # so that early requests find the models, if that is quick
                     await reconciler.until(lambda: reconciler.usable)
                 async with trio.open_nursery() as edge:

@@ -93,7 +93,7 @@ def offences(source: str, module: str, *, is_package: bool = False) -> list[str]
 def test_the_order_is_the_one_that_is_written_down() -> None:
     """The docstring of the package is the law, and it is read right."""
     wanted = (
-        "errors units process config catalog engines memory prompt_cache fleet bridge downloads "
+        "errors units process config catalog engines memory prompt_cache fleet peers bridge downloads "
         "gateway history web tree cli"
     )
     assert wanted.split() == ROOMS

@@ -20,6 +20,8 @@ from .tilde import expand
 HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
+_MAC = re.compile(r"[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}")
+
 Validator = Callable[[Any, Any, Any], None]
 
 _LISTEN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^\[\]:\s/]*)):(?P<port>[0-9]{1,5})")
@@ -95,6 +97,43 @@ def keys(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:
     """Accept API keys that can be sent in a header; the message never shows one."""
     if not all(key and key == key.strip() and key.isprintable() for key in value):
         raise ValueError("an API key can't be empty, start or end with a space, or hold control characters")
+
+
+def key_or_none(instance: Any, attribute: Any, value: str) -> None:
+    """Accept "" and an API key that can be sent in a header; the message never shows it."""
+    if value:
+        keys(instance, attribute, (value,))
+
+
+def server_url(_instance: Any, _attribute: Any, value: str) -> None:
+    """Accept "" and the address of an HTTP server, with or without a path."""
+    if not value:
+        return
+    try:
+        parts = urlsplit(value)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+        parts = urlsplit("")
+    plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    if parts.scheme not in ("http", "https") or not host or port == 0 or not plain or not value.isprintable():
+        raise ValueError(
+            'it is not a server\'s address: write "http://studio.local:5005" or "https://…"; a key has its own key'
+        )
+
+
+def fingerprint(_instance: Any, _attribute: Any, value: str) -> None:
+    """Accept "" and the SHA-256 of a certificate."""
+    if value and not HASH.fullmatch(value):
+        raise ValueError(
+            f'{value!r} is not a certificate\'s fingerprint: write "sha256:" and 64 hexadecimal digits, in lower case'
+        )
+
+
+def mac(_instance: Any, _attribute: Any, value: str) -> None:
+    """Accept "" and the address of a network card."""
+    if value and not _MAC.fullmatch(value):
+        raise ValueError(f'{value!r} is not a network card\'s address: write "a4:83:e7:01:02:03"')
 
 
 def key_hash(_instance: Any, _attribute: Any, value: str) -> None:

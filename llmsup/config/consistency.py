@@ -10,10 +10,22 @@ from collections.abc import Iterator, Mapping
 
 from attrs import frozen
 
-from . import keys
+from . import keys, peers
 from .checks import check_name
 from .engine_words import AUTO, EngineWord
-from .schema import Bridge, Catalog, EngineSpec, History, KeySpec, Memory, ModelSpec, PromptCacheSpec, Server, Settings
+from .schema import (
+    Bridge,
+    Catalog,
+    EngineSpec,
+    History,
+    KeySpec,
+    Memory,
+    ModelSpec,
+    PeerSpec,
+    PromptCacheSpec,
+    Server,
+    Settings,
+)
 from .tables import Read
 from .wording import Place, did_you_mean
 
@@ -41,6 +53,7 @@ class Draft:
     prompt_cache: Read[PromptCacheSpec]
     engines: Mapping[str, Read[EngineSpec]]
     keys: Mapping[str, Read[KeySpec]]
+    peers: Mapping[str, Read[PeerSpec]]
     words: Mapping[str, EngineWord]
 
 
@@ -58,6 +71,7 @@ def check(draft: Draft) -> Mistakes:
     for name, engine in draft.engines.items():
         yield from _engine(draft, name, engine)
     yield from keys.check(draft.keys, draft.server.value.api_keys)
+    yield from peers.check(draft.peers)
 
 
 def _server(draft: Draft) -> Mistakes:

@@ -23,6 +23,7 @@ from .schema import (
     KeySpec,
     Memory,
     ModelSpec,
+    PeerSpec,
     PromptCacheSpec,
     Server,
     Settings,
@@ -148,6 +149,7 @@ def understand(
         prompt_cache=draft.prompt_cache.value,
         engines={name: engine.value for name, engine in draft.engines.items()},
         keys={name: key.value for name, key in draft.keys.items()},
+        peers={name: peer.value for name, peer in draft.peers.items()},
         secret_variables=frozenset().union(*(table.secrets for table in _tables(draft))),
     )
     return config, tuple(report.lines)
@@ -201,6 +203,10 @@ def _read(raw: Mapping[str, Any], environ: Mapping[str, str], engines: Iterable[
                 read_table(KeySpec, table, ("keys", name), environ, report, fixed={"name": name}), environ, report
             )
             for name, table in named("keys").items()
+        },
+        peers={
+            name: read_table(PeerSpec, table, ("peers", name), environ, report, fixed={"name": name})
+            for name, table in named("peers").items()
         },
         words={word.name: word for word in engines},
     )

@@ -190,6 +190,21 @@ class KeySpec:
 
 
 @frozen(kw_only=True)
+class PeerSpec:
+    """[peers.NAME]: another server whose models are served here, too."""
+
+    name: str  # the table's name; not a key
+    url: str = field(default="", validator=checks.server_url)  # empty is a mistake, reported with all the others
+    key: str = field(default="", validator=checks.key_or_none, repr=False, metadata=SECRET)
+    models: tuple[str, ...] = field(default=("*",), validator=checks.names)  # globs
+    priority: Priority = "normal"
+    ca: str = field(default="", converter=expand_text, validator=checks.known_home)  # PEM; "": what the system trusts
+    fingerprint: str = field(default="", validator=checks.fingerprint)  # of its certificate, instead
+    mac: str = field(default="", validator=checks.mac)  # to wake it
+    wake_timeout: Seconds = field(default=Seconds(120), validator=[checks.positive, checks.finite])
+
+
+@frozen(kw_only=True)
 class Config:
     """The whole file."""
 
@@ -203,6 +218,7 @@ class Config:
     prompt_cache: PromptCacheSpec = Factory(PromptCacheSpec)
     engines: Mapping[str, EngineSpec] = Factory(dict)
     keys: Mapping[str, KeySpec] = Factory(dict)
+    peers: Mapping[str, PeerSpec] = Factory(dict)
     secret_variables: frozenset[str] = field(default=frozenset(), eq=False)  # what secret keys refer to; not a key
 
     @property

@@ -30,6 +30,7 @@ from ..gateway.keyring import ANYBODY, check_admin
 from ..gateway.paths import named
 from ..gateway.routes import Routes
 from ..history.recorder import History
+from ..peers.peers import Peers
 from ..prompt_cache.cache import PromptCache
 from .answers import as_error
 from .bridge import bridge
@@ -105,6 +106,7 @@ def build_app(
     cache: PromptCache,
     pausing: Pausing,
     past: History,
+    peers: Peers,  # noqa: ARG001 -- its routes are being built
 ) -> App:
     """Assemble the app."""
     app = App("llmsup", static_folder=None)

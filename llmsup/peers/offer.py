@@ -1,0 +1,59 @@
+"""What a peer says that it has: its models, and its memory."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import frozen
+
+from ..config.schema import Kind
+from ..units import Bytes
+
+PeerKind = Literal["llmsup", "llama-swap", "ollama", "lmstudio", "vllm", "openai"]
+"""What a peer is; "openai" is any server that lists its models at `/v1/models` and says no more."""
+
+
+@frozen(kw_only=True)
+class Offer:
+    """One model of a peer, as the peer has told last. None is "it doesn't tell".
+
+    Attributes:
+        name: What it is called there; requests carry this name.
+        kind: What it is for.
+        loaded: Whether it is in memory there, so that a request is served at once.
+        loading: Whether it is being loaded there.
+        busy: Requests that it has there, in flight and waiting, whoever sent them.
+        slots: How many requests it works on at once.
+        fits: Whether it could be loaded without another model being unloaded for it.
+        load_seconds: How long loading it takes there, in seconds.
+        needs_bytes: What it takes in memory.
+        context_length: Tokens that a request can have.
+        hops: How many servers stand between that peer and the engine: 0 where the peer has it itself.
+    """
+
+    name: str
+    kind: Kind | None = None
+    loaded: bool | None = None
+    loading: bool = False
+    busy: int | None = None
+    slots: int | None = None
+    fits: bool | None = None
+    load_seconds: float | None = None
+    needs_bytes: Bytes | None = None
+    context_length: int | None = None
+    hops: int = 0
+
+
+@frozen(kw_only=True)
+class Room:
+    """A peer's memory for models, in bytes.
+
+    Attributes:
+        ceiling: What its models may take together.
+        used: What they take now.
+        available: What could be had for another one without unloading any.
+    """
+
+    ceiling: Bytes | None = None
+    used: Bytes | None = None
+    available: Bytes | None = None
