@@ -73,5 +73,28 @@ class Peer(Watched):
         """Whether requests may go there now; one that is asleep has to be woken first."""
         return self.state in (PeerState.UP, PeerState.ASLEEP, PeerState.WAKING)
 
+    def began(self, model: str) -> None:
+        """One of our requests goes there; `ended` must follow."""
+        self.ours[model] += 1
+        self.requests += 1
+
+    def ended(self, model: str) -> None:
+        """It is over, however that was."""
+        self.ours[model] -= 1
+
+    def answered(self) -> None:
+        """It has answered one of our requests: it is up."""
+
+    def broke(self, reason: str) -> None:
+        """It has failed one of our requests, for this reason, a clause. After a few in a row it is taken out."""
+        self.failed += 1
+
+    async def woken(self) -> None:
+        """Wake its machine, if it is asleep, and wait until it answers.
+
+        Raises:
+            Error: It did not within `wake_timeout`, or it is down and can't be woken.
+        """
+
     def __repr__(self) -> str:
         return f"<Peer {self.name} {self.state}, {len(self.offers)} models, {self.ours.total()} in flight>"
