@@ -88,6 +88,7 @@ class Peer(Watched):
     def broke(self, reason: str) -> None:
         """It has failed one of our requests, for this reason, a clause. After a few in a row it is taken out."""
         self.failed += 1
+        self.reason = reason
 
     async def woken(self) -> None:
         """Wake its machine, if it is asleep, and wait until it answers.
