@@ -1,0 +1,111 @@
+"""Another machine is lost, in each of the ways that there are: a cut cable, a crash, packets that are dropped."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from netns import PATIENCE
+from netns_hosts import network
+from netns_llmsup import gated, llmsup, smol
+from netns_peers import ENDLESS, has, peer, peers_of, until_peer
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="network namespaces are Linux'"),
+]
+
+
+async def test_a_cut_cable(tmp_path: Path) -> None:
+    """Nothing answers where the request would have gone, so it goes to the next, once; what is back is found again."""
+    async with (
+        network("a", "b", "c") as net,
+        llmsup(net["b"], tmp_path, models={"smol": smol()}) as b,
+        llmsup(net["c"], tmp_path, models={"smol": smol()}),
+        llmsup(net["a"], tmp_path, peers={name: peer(net[name]) for name in ("b", "c")}) as a,
+    ):
+        assert (await b.client.post("/models/load", model="smol")).status == 200
+        await until_peer(a, "b", has("smol", loaded=True))
+        await until_peer(a, "c", has("smol"))
+        await net["b"].cut()
+        got = await a.client.chat("smol", max_tokens=2)
+        assert (got.status, bool(got.json["choices"][0]["message"]["content"])) == (200, True)
+        found = await peers_of(a)
+        assert (found["b"]["requests"], found["b"]["failed"]) == (1, 1)
+        assert (found["c"]["requests"], found["c"]["failed"]) == (1, 0)
+        down = await until_peer(a, "b", lambda found: found["state"] == "down")
+        assert len(down["reason"].split()) > 3
+        got = await a.client.chat("b/smol", max_tokens=2)  # it is named, and nobody else is that
+        assert got.status >= 500
+        assert "b" in got.error["message"]
+        await net["b"].mend()
+        await until_peer(a, "b", has("smol", loaded=True))
+        assert (await a.client.chat("b/smol", max_tokens=2)).status == 200
+
+
+async def test_killed_while_it_talks(tmp_path: Path) -> None:
+    """The client is told in its stream, nothing is held for it any longer, and who asks next is served elsewhere."""
+    async with (
+        network("a", "b", "c") as net,
+        llmsup(net["b"], tmp_path, models={"smol": smol()}) as b,
+        llmsup(net["c"], tmp_path, models={"smol": smol()}),
+        llmsup(net["a"], tmp_path, peers={name: peer(net[name]) for name in ("b", "c")}) as a,
+    ):
+        assert (await b.client.post("/models/load", model="smol")).status == 200
+        await until_peer(a, "b", has("smol", loaded=True))
+        await until_peer(a, "c", has("smol"))
+        async with a.client.stream("smol", **ENDLESS) as pieces:
+            await anext(aiter(pieces))
+            assert (await peers_of(a))["b"]["in_flight"] == 1
+            b.program.kill()
+            rest = b"".join([piece async for piece in pieces])
+        assert b'"error"' in rest.split(b"\n\n")[-3] + rest.split(b"\n\n")[-2]
+        await until_peer(a, "b", lambda found: found["in_flight"] == 0 and found["failed"] == 1)
+        got = await a.client.chat("smol", max_tokens=2)
+        assert got.status == 200
+        assert (await peers_of(a))["c"]["requests"] == 1
+        await until_peer(a, "b", lambda found: found["state"] == "down")
+
+
+async def test_partitions(tmp_path: Path) -> None:
+    """Packets are dropped, and nobody says so. Whoever waits is answered in bounded time, mid-stream as well."""
+    os.mkfifo(gate := tmp_path / "gate")
+    async with (
+        network("a", "b") as net,
+        llmsup(net["b"], tmp_path, models={"smol": smol(), "slow": gated(gate)}),
+        llmsup(net["a"], tmp_path, peers={"b": peer(net["b"])}) as a,
+    ):
+        await until_peer(a, "b", has("slow"))
+        ends: list[Any] = []
+        pieces: list[bytes] = []
+
+        async def ask() -> None:
+            ends.append(await a.client.chat("slow"))
+
+        async def listen() -> None:
+            async with a.client.stream("smol", **ENDLESS) as parts:
+                async for part in parts:
+                    pieces.append(part)
+
+        with trio.fail_after(PATIENCE):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(listen)
+                nursery.start_soon(ask)
+                await until_peer(a, "b", lambda found: found["in_flight"] == 2)
+                await until_peer(a, "b", has("slow", loading=True))
+                while not pieces:
+                    await trio.sleep(0.02)
+                await net.part("b")
+        (got,) = ends
+        assert got.status in (502, 503, 504)
+        assert "b" in got.error["message"]
+        assert b'"error"' in b"".join(pieces[-2:])
+        assert (await peers_of(a))["b"]["state"] == "down"
+        assert (await peers_of(a))["b"]["in_flight"] == 0
+        await net.unite()
+        await until_peer(a, "b", has("smol"))
+        assert (await a.client.chat("smol", max_tokens=1)).status == 200
