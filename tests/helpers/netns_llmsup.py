@@ -73,7 +73,7 @@ def gated(gate: Path) -> dict[str, Any]:
     """The same, but it begins to load when somebody writes to this FIFO."""
     server = [str(llama_server()), "-m", str(smollm2()), "-c", "512", "-np", "1", "-t", "1", "--port", "${PORT}"]
     words = ["sh", "-c", 'read -r _ <"$0" && exec "$@"', str(gate), *server]
-    return {"command": words, "health": "/health", "load_timeout": "5m"}
+    return {"command": words}
 
 
 def url(host: Host, port: int = PORT) -> str:

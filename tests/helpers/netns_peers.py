@@ -1,4 +1,4 @@
-"""What the tests of peers on several machines have in common: what a llmsup says of its peers, and a wire that is read."""
+"""What the tests of peers on several machines share: what a llmsup says of its peers, and a wire that is read."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import trio
 from netns import PATIENCE
 from netns_hosts import Host
 from netns_llmsup import PORT, Machine, url
+from serving import Client
 
 Peer = dict[str, Any]
 
@@ -35,8 +36,8 @@ async def peers_of(machine: Machine) -> dict[str, Peer]:
 async def until_peer(machine: Machine, name: str, wanted: Callable[[Peer], object]) -> Peer:
     """Wait until a llmsup says that of a peer."""
     with trio.fail_after(PATIENCE):
-        while not wanted(found := (await peers_of(machine))[name]):
-            await trio.sleep(0.05)  # it can only be asked again
+        while not wanted(found := (await peers_of(machine))[name]):  # noqa: ASYNC110 -- it can only be asked again
+            await trio.sleep(0.05)
     return found
 
 
@@ -56,6 +57,32 @@ def text_of(pieces: Sequence[bytes]) -> str:
             choices = json.loads(event.removeprefix(b"data: ")).get("choices") or [{}]
             said.append(choices[0].get("delta", {}).get("content") or "")
     return "".join(said)
+
+
+class Chat:
+    """A streamed chat that is read in the background.
+
+    Attributes:
+        pieces: What has come.
+        begun: Something has; `ended`: the stream is over.
+    """
+
+    def __init__(self, nursery: trio.Nursery, client: Client, model: str, **body: Any) -> None:
+        self.pieces: list[bytes] = []
+        self.begun, self.ended = trio.Event(), trio.Event()
+        nursery.start_soon(self._read, client, model, body)
+
+    async def _read(self, client: Client, model: str, body: dict[str, Any]) -> None:
+        async with client.stream(model, **body) as pieces:
+            async for piece in pieces:
+                self.pieces.append(piece)
+                self.begun.set()
+        self.ended.set()
+
+    @property
+    def last(self) -> bytes:
+        """Its last events."""
+        return b"".join(self.pieces[-3:])
 
 
 @asynccontextmanager

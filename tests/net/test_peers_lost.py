@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 from netns import PATIENCE
 from netns_hosts import network
 from netns_llmsup import gated, llmsup, smol
-from netns_peers import ENDLESS, has, peer, peers_of, until_peer
+from netns_peers import ENDLESS, Chat, has, peer, peers_of, until_peer
+from serving import Got
 
 pytestmark = [
     pytest.mark.slow,
@@ -80,30 +80,21 @@ async def test_partitions(tmp_path: Path) -> None:
         llmsup(net["a"], tmp_path, peers={"b": peer(net["b"])}) as a,
     ):
         await until_peer(a, "b", has("slow"))
-        ends: list[Any] = []
-        pieces: list[bytes] = []
+        got: list[Got] = []
 
         async def ask() -> None:
-            ends.append(await a.client.chat("slow"))
-
-        async def listen() -> None:
-            async with a.client.stream("smol", **ENDLESS) as parts:
-                async for part in parts:
-                    pieces.append(part)
+            got.append(await a.client.chat("slow"))
 
         with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(listen)
+                chat = Chat(nursery, a.client, "smol", **ENDLESS)
                 nursery.start_soon(ask)
-                await until_peer(a, "b", lambda found: found["in_flight"] == 2)
                 await until_peer(a, "b", has("slow", loading=True))
-                while not pieces:
-                    await trio.sleep(0.02)
+                await chat.begun.wait()
                 await net.part("b")
-        (got,) = ends
-        assert got.status in (502, 503, 504)
-        assert "b" in got.error["message"]
-        assert b'"error"' in b"".join(pieces[-2:])
+        assert got[0].status in (502, 503, 504)
+        assert "b" in got[0].error["message"]
+        assert b'"error"' in chat.last
         assert (await peers_of(a))["b"]["state"] == "down"
         assert (await peers_of(a))["b"]["in_flight"] == 0
         await net.unite()

@@ -11,7 +11,7 @@ import trio
 from netns import PATIENCE
 from netns_hosts import network
 from netns_llmsup import llmsup, smol
-from netns_peers import ASKED, has, peer, text_of, until_peer
+from netns_peers import ASKED, Chat, has, peer, text_of, until_peer
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,23 +32,13 @@ async def test_a_machine_is_woken(tmp_path: Path) -> None:
             await until_peer(a, "b", lambda found: found["state"] == "asleep")
             with net["b"].inside.make_socket(socket.SOCK_DGRAM) as card:
                 await card.bind(("", 9))
-                async with trio.open_nursery() as nursery:
-                    pieces: list[bytes] = []
-
-                    async def ask() -> None:
-                        async with a.client.stream("smol", **ASKED) as parts:
-                            async for part in parts:
-                                pieces.append(part)
-
-                    nursery.start_soon(ask)
-                    with trio.fail_after(PATIENCE):
+                with trio.fail_after(PATIENCE):
+                    async with trio.open_nursery() as nursery:
+                        chat = Chat(nursery, a.client, "smol", **ASKED)
                         packet = await card.recv(200)
                         assert packet == b"\xff" * 6 + bytes.fromhex(MAC.replace(":", "")) * 16
-                        while not pieces:
-                            await trio.sleep(0.02)
-                    assert pieces[0].startswith(b":")
-                    async with llmsup(net["b"], tmp_path, models=models):
-                        with trio.fail_after(PATIENCE):
-                            while not b"".join(pieces).endswith(b"data: [DONE]\n\n"):
-                                await trio.sleep(0.02)
-                assert text_of(pieces)
+                        await chat.begun.wait()
+                        assert chat.pieces[0].startswith(b":")
+                        async with llmsup(net["b"], tmp_path, models=models):
+                            await chat.ended.wait()
+            assert text_of(chat.pieces)
