@@ -137,7 +137,7 @@ class Network:
             f"link add {host.port} type veth peer name eth0 netns {inside.pid}",
             f"link set {host.port} master br0 up",
         )
-        await inside.ip("link set lo up", f"addr add {host.address}/24 dev eth0", "link set eth0 up")
+        await inside.ip("link set lo up", f"addr add {host.address}/24 brd + dev eth0", "link set eth0 up")
         self.hosts[name] = host
 
     async def part(self, *names: str) -> None:
