@@ -31,16 +31,12 @@ class NoAnswer(Exception):
     """A peer has not answered, or not to the question; the message is a clause for people, about "it"."""
 
 
-class Refused(NoAnswer):
-    """It answers, but not to us: it wants a key, or one that may ask this.
+class Odd(NoAnswer):
+    """It has answered, but not what is asked for."""
 
-    Attributes:
-        status: Its status.
-    """
 
-    def __init__(self, reason: str, status: int) -> None:
-        super().__init__(reason)
-        self.status = status
+class Refused(Odd):
+    """It answers, but not to us: it wants a key, or one that may ask this."""
 
 
 @frozen
@@ -58,26 +54,26 @@ class Said:
     body: bytes = field(repr=False)
 
     def json(self) -> Any:
-        """Return what it says. Raises NoAnswer: it isn't JSON."""
+        """Return what it says. Raises Odd: it isn't JSON."""
         try:
             return msgspec.json.decode(self.body)
         except (msgspec.MsgspecError, ValueError, RecursionError):
-            raise NoAnswer(f"its answer to {self.path} is not JSON") from None
+            raise Odd(f"its answer to {self.path} is not JSON") from None
 
     def checked(self) -> Said:
         """Return itself if it is an answer to the question.
 
         Raises:
             Refused: The key isn't good for it.
-            NoAnswer: Its status says that something is wrong.
+            Odd: Its status says that something is wrong.
         """
         if self.status in (401, 403):
-            raise Refused("it wants another key than the 'key' in its table, or any at all", self.status)
+            raise Refused("it wants another key than the 'key' in its table, or any at all")
         if 300 <= self.status < 400:
             where = shown(self.headers.get(b"location", b"").decode("latin-1"))
-            raise NoAnswer(f"it sends elsewhere ({where or 'it does not say where'}): put that address into 'url'")
+            raise Odd(f"it sends elsewhere ({where or 'it does not say where'}): put that address into 'url'")
         if not 200 <= self.status < 300:
-            raise NoAnswer(f"it answers {self.path} with status {self.status}{self._words()}")
+            raise Odd(f"it answers {self.path} with status {self.status}{self._words()}")
         return self
 
     def _words(self) -> str:
@@ -108,7 +104,7 @@ class Questions:
         """Ask, and return the answer, whatever its status.
 
         Raises:
-            NoAnswer: There was none.
+            NoAnswer: There was none; Odd: it is too large.
             OutOfResources: We ourselves can't ask.
         """
         try:
@@ -135,7 +131,7 @@ class Questions:
             while part := await answer.body():
                 body += part
                 if len(body) > LARGEST:
-                    raise NoAnswer(f"its answer to {path} is larger than {LARGEST // 1024**2} MiB")
+                    raise Odd(f"its answer to {path} is larger than {LARGEST // 1024**2} MiB")
         finally:
             await answer.close()
         self.took.append(trio.current_time() - began)

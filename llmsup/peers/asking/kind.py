@@ -9,7 +9,7 @@ import trio
 from attrs import frozen
 
 from ..offer import Offer, PeerKind, Room
-from ..question import NoAnswer, Questions, Said
+from ..question import Odd, Questions, Said
 from . import reading
 
 LIST = "/v1/models"
@@ -51,8 +51,9 @@ class Listed:
     def of(cls, said: Said) -> Listed:
         """Read it."""
         try:
-            return cls(said, reading.entries(said.checked().json(), "data"))
-        except NoAnswer:
+            found = said.checked().json()
+            return cls(said, reading.entries(found, "data") if isinstance(found, dict) else None)
+        except Odd:
             return cls(said, None)
 
     def owned_by(self, *owners: str) -> bool:
@@ -60,10 +61,10 @@ class Listed:
         return any(entry.get("owned_by") in owners for entry in self.entries or ())
 
     def models(self) -> list[dict[str, Any]]:
-        """Return the models. Raises NoAnswer if there is no list."""
+        """Return the models. Raises Odd if there is no list."""
         if self.entries is None:
             self.said.checked().json()
-            raise NoAnswer(f"its answer to {self.said.path} is not a list of models")
+            raise Odd(f"its answer to {self.said.path} is not a list of models")
         return self.entries
 
 

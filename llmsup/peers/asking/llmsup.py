@@ -9,7 +9,7 @@ import attrs
 from ...config.schema import Kind
 from ...units import Bytes
 from ..offer import Offer, Room
-from ..question import NoAnswer, Questions, Refused
+from ..question import Odd, Questions, Refused
 from ..via import ID, MOST_HOPS
 from . import reading
 from .kind import Asker, Listed, Report
@@ -28,7 +28,7 @@ class Llmsup(Asker):
 
     kind = "llmsup"
     _version = ""
-    _admin = True
+    _note = ""
     _seen: object = None
     _fresh = True
 
@@ -55,13 +55,13 @@ class Llmsup(Asker):
             identity=reading.text(self.listed.said.headers.get(ID, b"").decode("latin-1")),
             offers=tuple(offers),
             room=room,
-            notes=() if self._admin else (NO_ADMIN,),
+            notes=(self._note,) if self._note else (),
         )
 
     async def _build(self, questions: Questions) -> str:
         try:
             said = await questions.json("/props")
-        except NoAnswer:
+        except Odd:
             return ""
         return reading.text(reading.member(said, "build_info")).removeprefix("llmsup ")
 
@@ -70,10 +70,10 @@ class Llmsup(Asker):
         try:
             found = reading.entries(await questions.json("/running"), "running")
             memory = await questions.json("/memory")
-        except Refused:
-            self._admin = False
+        except Odd as error:
+            self._note = NO_ADMIN if isinstance(error, Refused) else f"what is loaded is not known: {error}"
             return None, None
-        self._admin = True
+        self._note = ""
         running = dict(reading.named(found or (), "model"))
         ceiling = reading.size(reading.member(memory, "ceiling_bytes"))
         seen = ceiling, {name: entry.get("state") for name, entry in running.items()}

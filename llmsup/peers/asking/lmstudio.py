@@ -6,7 +6,7 @@ from typing import Any
 
 from ...config.schema import Kind
 from ..offer import Offer
-from ..question import NoAnswer, Questions, Said
+from ..question import Odd, Questions, Said
 from . import reading
 from .kind import Asker, Listed, Report
 
@@ -27,13 +27,13 @@ class LmStudio(Asker):
     def proved_by(said: Said) -> bool:
         try:
             return _entries(said) is not None
-        except NoAnswer:
+        except Odd:
             return False
 
     async def ask(self, questions: Questions) -> Report:
         found = _entries(await questions.get(self.probe))
         if found is None:
-            raise NoAnswer(f"its answer to {self.probe} is not a list of models")
+            raise Odd(f"its answer to {self.probe} is not a list of models")
         return Report(kind=self.kind, offers=tuple(_offer(name, entry) for name, entry in reading.named(found, "id")))
 
 

@@ -8,7 +8,7 @@ import trio
 
 from ...units import Bytes
 from ..offer import Offer, Room
-from ..question import NoAnswer, Questions, Said
+from ..question import Odd, Questions, Said
 from . import reading
 from .kind import RARELY, Asker, Listed, Report
 
@@ -36,38 +36,46 @@ class Ollama(Asker):
         if not self._version:
             try:
                 self._version = reading.text(reading.member(await questions.json("/api/version"), "version"))
-            except NoAnswer:
+            except Odd:
                 self._version = ""
-        loaded = dict(reading.named(reading.entries(await questions.json("/api/ps"), "models") or (), "name", "model"))
+        loaded, note = await self._loaded(questions)
         tags = await self._models(questions, loaded)
         found = list(reading.named(tags, "name", "model"))
         far = [name for name, entry in found if entry.get("remote_host") or entry.get("remote_model")]
-        used = [reading.size(entry.get("size")) for entry in loaded.values()]
+        used = [reading.size(entry.get("size")) or 0 for entry in (loaded or {}).values()]
         return Report(
             kind=self.kind,
             version=self._version,
-            offers=tuple(_offer(name, entry, loaded.get(name)) for name, entry in found if name not in far),
-            room=Room(used=Bytes(sum(each or 0 for each in used))),
-            notes=(CLOUD.format(len(far)),) if far else (),
+            offers=tuple(_offer(name, entry, loaded) for name, entry in found if name not in far),
+            room=None if loaded is None else Room(used=Bytes(sum(used))),
+            notes=tuple(each for each in (note, CLOUD.format(len(far)) if far else "") if each),
         )
 
-    async def _models(self, questions: Questions, loaded: dict[str, Any]) -> list[dict[str, Any]]:
+    async def _loaded(self, questions: Questions) -> tuple[dict[str, dict[str, Any]] | None, str]:
+        """What is loaded, by name; None, and why, if that isn't known."""
+        try:
+            found = reading.entries(await questions.json("/api/ps"), "models")
+        except Odd as error:
+            return None, f"what is loaded is not known: {error}"
+        return dict(reading.named(found or (), "name", "model")), ""
+
+    async def _models(self, questions: Questions, loaded: dict[str, Any] | None) -> list[dict[str, Any]]:
         old = self._tags is None or trio.current_time() >= self._at + RARELY
-        if old or not loaded.keys() <= {name for name, _ in reading.named(self._tags or (), "name", "model")}:
+        if old or not (loaded or {}).keys() <= {name for name, _ in reading.named(self._tags or (), "name", "model")}:
             self._tags = reading.entries(await questions.json("/api/tags"), "models")
             self._at = trio.current_time()
         if self._tags is None:
-            raise NoAnswer("its answer to /api/tags is not a list of models")
+            raise Odd("its answer to /api/tags is not a list of models")
         return self._tags
 
 
-def _offer(name: str, entry: dict[str, Any], loaded: dict[str, Any] | None) -> Offer:
+def _offer(name: str, entry: dict[str, Any], loaded: dict[str, dict[str, Any]] | None) -> Offer:
     family = reading.text(reading.member(entry.get("details"), "family"))
-    now = loaded or {}
+    now = (loaded or {}).get(name, {})
     return Offer(
         name=name,
         kind="embedding" if "bert" in family else None,
-        loaded=loaded is not None,
+        loaded=None if loaded is None else name in loaded,
         # Of one that isn't loaded it tells the file's size alone, which is less than it will take.
         needs_bytes=reading.size(now.get("size")) or reading.size(entry.get("size")),
         context_length=reading.count(now.get("context_length")),

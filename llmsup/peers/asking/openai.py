@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..offer import Offer
-from ..question import NoAnswer, Questions
+from ..question import Odd, Questions
 from . import reading
 from .kind import Asker, Listed, Report
 
@@ -47,7 +47,7 @@ class OpenAi(Asker):
         said = await questions.get("/slots")
         try:
             slots = reading.entries(said.checked().json())
-        except NoAnswer:
+        except Odd:
             slots = None
         if not slots:
             self._slots = False  # --no-slots

@@ -9,7 +9,7 @@ import re
 from typing import Any, Final
 
 from ..offer import Offer
-from ..question import NoAnswer, Questions
+from ..question import Odd, Questions
 from . import reading
 from .kind import Asker, Listed, Report
 
@@ -34,7 +34,7 @@ class Vllm(Asker):
         if not self._version:
             try:
                 self._version = reading.text(reading.member(await questions.json("/version"), "version"))
-            except NoAnswer:
+            except Odd:
                 self._version = ""
         found = await self.models(questions, always=not self._fresh)
         self._fresh = False
