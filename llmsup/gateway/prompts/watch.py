@@ -24,6 +24,9 @@ DEBUG = b"x-llmsup-debug"
 
 HEADER = b"X-Llmsup-Prompt"
 
+BYTES_A_TOKEN = 4
+"""Of text, about."""
+
 KEPT = 20
 """Prompts that were computed again, of each model, that are remembered."""
 
@@ -161,8 +164,20 @@ class Trace:
             return f"{self.found.kind}: {recurring(self.found, self._times)}"
         return "goes on" if self._match is not None and self._match.goes_on else "new"
 
-    def sent(self) -> None:
-        """Its engine has begun to answer, or will soon: it is the newest prompt."""
+    def remembered_by(self, where: str) -> int:
+        """How many of its tokens, about, a server should have in its prompt cache, as it has served the last prompt
+        that begins like this one; "" is the engine here.
+        """
+        match = self._match
+        if match is None or match.conversation.where != where or not self._prompt.cached:
+            return 0
+        same, tokens = sum(link.weight for link in match.before.links[: match.same]), match.conversation.tokens
+        if match.goes_on and tokens is not None:
+            return tokens
+        return same // BYTES_A_TOKEN
+
+    def sent(self, where: str = "") -> None:
+        """Its engine, `where` that is a peer's, has begun to answer, or will soon: it is the newest prompt."""
         match, chains = self._match, self._of.chains
         before = None if match is None or not (match.related or match.goes_on or self.found) else match.conversation
         if before is not None:
@@ -182,17 +197,18 @@ class Trace:
                 before.times = before.times + 1 if before.broke == self.found.place else 1
                 before.broke, self._times = self.found.place, before.times
         self._went_on = chains.went_on(self._prompt, self._client, before)
+        self._went_on.where = where
         self._turn = chains.turns
 
-    def ended(self, meter: Meter | None) -> None:
-        """Its answer is over, and `meter` has read it; None: that wasn't worth while."""
+    def ended(self, meter: Meter | None, where: str = "") -> None:
+        """Its answer is over, and `meter` has read it; None: that wasn't worth while. `where`: which peer it was."""
         conversation, model = self._went_on, self._fleet.models.get(self._name)
         assert conversation is not None
         loads = 0 if model is None else model.history.loads
         tokens, cached = (None, None) if meter is None else (meter.tokens, meter.cached)
         count = None if tokens is None else tokens[0]
         if conversation.turn == self._turn:
-            conversation.tokens, conversation.loads = count, loads
+            conversation.tokens, conversation.loads, conversation.where = count, loads, where
             conversation.thought = meter is not None and meter.thought
         found = self.found
         if count is not None and cached is not None and self._expected is not None:
