@@ -167,7 +167,8 @@ class Fleet(NamedBackends):
 
     def find_running(self, name: str) -> Model:
         """Like `find`, but also among the departing models: whatever `running` shows can be unloaded."""
-        leaving = None if self.knows(name) else self._departures.find(name)
+        match = self._names.find(name)
+        leaving = None if match is not None and match.id in self.models else self._departures.find(name)
         return leaving or self.find(name)
 
     def enter(

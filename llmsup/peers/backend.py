@@ -14,13 +14,16 @@ from ..fleet.backend import BackendLease, BackendRun, Trail
 from ..fleet.fleet import Fleet
 from ..fleet.model.model import OUTCOME_PATIENCE, Model
 from ..units import Seconds, format_seconds
-from .candidates import Memory, here, there
+from .candidates import Memory, here, there, why_not_here
 from .choice import HERE, Candidate, choose
-from .decisions import Routes
+from .decisions import Routed, Routes
 from .lease import MOST_TRIES, RoutedLease
 from .peer import Peer, PeerState
 from .run import PeerRun
 from .via import MOST_HOPS
+
+NOBODYS = Trail()
+"""Of no request."""
 
 
 class RoutedBackend:
@@ -147,6 +150,24 @@ class RoutedBackend:
         return PeerUnavailable(
             f"{self.name} is not served here, and who has it can't be asked: {why}.", retry_after=min(max(again, 1), 60)
         )
+
+    @property
+    def routed(self) -> Routed:
+        """Where its requests went."""
+        return self._routes.of(self.name)
+
+    def seen(self) -> list[tuple[str, Candidate | None, str]]:
+        """Each server that has it; what the choice is made from, for a request that nobody remembers; and why that is
+        nothing, in a clause.
+        """
+        found: list[tuple[str, Candidate | None, str]] = []
+        if (model := self.model) is not None:
+            own = here(model, self._memory, NOBODYS)
+            found.append((HERE, own, "" if own is not None else why_not_here(model, self._memory)))
+        for where, run in self.runs.items():
+            theirs = there(run, NOBODYS)
+            found.append((where, theirs, "" if theirs is not None else unavailable(run.peer)))
+        return found
 
     # The backend...
 

@@ -50,6 +50,18 @@ def here(model: Model, memory: Memory, trail: Trail) -> Candidate | None:
     )
 
 
+def why_not_here(model: Model, memory: Memory) -> str:
+    """Why the model here is not among those that come into question, in a clause."""
+    if model.entry.refusal:
+        return f"it can't be served: {model.entry.refusal.rstrip('.')}"
+    if model.held:
+        return "llmsup is paused"
+    if model.state is State.FAILED:
+        return model.reason
+    verdict = memory.verdict(model)
+    return "" if verdict is None else verdict.reason
+
+
 def _load_seconds(model: Model, memory: Memory) -> float | None:
     if model.entry.found is None and model.load_seconds is None:
         return None  # a command that was never started: it may take any time

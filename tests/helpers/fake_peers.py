@@ -133,11 +133,10 @@ class Machine:
 @asynccontextmanager
 async def with_peers(
     monkeypatch: pytest.MonkeyPatch, *models: ModelSpec, names: str = "studio box", **more: Any
-) -> AsyncIterator[tuple[Served, dict[str, Machine], Callable[[], None]]]:
+) -> AsyncIterator[tuple[Served, dict[str, Machine], Callable[[], object]]]:
     """A llmsup with these models and peers; also gives what has it look at the peers again. All counters of what is
     under way are back at zero when the block is left.
     """
-    made: list[Peers] = []
     async with trio.open_nursery() as nursery:
         machines: dict[str, Machine] = {}
         for name in names.split():
@@ -149,7 +148,10 @@ async def with_peers(
             def __init__(self, *parts: Any) -> None:
                 super().__init__(*parts)
                 self.all = {name: machine.peer for name, machine in machines.items()}
-                made.append(self)
+
+            async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+                task_status.started()
+                await trio.sleep_forever()
 
         monkeypatch.setattr(llmsup.tree, "Peers", Given)
         async with serving(*models, **more) as served:

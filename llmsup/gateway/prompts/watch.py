@@ -91,7 +91,7 @@ class Prompts:
         """A model's."""
         found = self._models.get(name)
         if found is None:
-            there = (*self._fleet.models, *self._fleet.elsewhere)
+            there = (*self._fleet.models, *self._fleet.elsewhere, *self._fleet.addressed)
             self._models = {each: known for each, known in self._models.items() if each in there}
             found = self._models[name] = OfModel()
         return found
