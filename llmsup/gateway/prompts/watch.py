@@ -181,14 +181,17 @@ class Trace:
         match, chains = self._match, self._of.chains
         before = None if match is None or not (match.related or match.goes_on or self.found) else match.conversation
         if before is not None:
-            others = chains.others_since(before)
+            others = [each for each in chains.others_since(before) if each.where == where]
             model = self._fleet.models.get(self._name)
             needs = None if model is None else model.estimate
             self._since = Since(
                 others=len(others),
                 foreign=any(each.client != self._client for each in others),
-                slots=None if needs is None else needs.context.sequences,
+                slots=None if needs is None or where else needs.context.sequences,
                 thought=before.thought,
+                moved=""
+                if before.where == where
+                else f"{_called(where)} has it now, and {_called(before.where)} had it",
             )
             self._expected, self._loads = before.tokens, before.loads
             if self.found is None:
@@ -217,7 +220,7 @@ class Trace:
                 found = found if again >= WORTH_TOKENS // 2 else None  # the engine had it, whatever we thought
             elif again >= WORTH_TOKENS and self._match is not None and self._match.goes_on:
                 since = self._since
-                if loads != self._loads and model is not None:
+                if loads != self._loads and model is not None and not (where or since.moved):
                     since = Since(
                         loaded=next((e.reason for e in reversed(model.history.entries) if e.what == "unload"), "?")
                     )
@@ -238,6 +241,10 @@ class Trace:
         self._of.last.append(told)
         self._of.kinds[found.kind] += 1
         self._fleet.events.write("prompt", model=self._name, **as_json(told))
+
+
+def _called(where: str) -> str:
+    return where or "the engine here"
 
 
 def as_json(told: Told) -> dict[str, object]:
