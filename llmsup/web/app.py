@@ -47,6 +47,7 @@ from .metrics import metrics
 from .openapi.route import openapi
 from .page import page
 from .pause import pause
+from .peers import peers as peers_routes
 from .prompt_cache import prompt_cache
 from .prompts import prompts
 from .usage import usage
@@ -106,7 +107,7 @@ def build_app(
     cache: PromptCache,
     pausing: Pausing,
     past: History,
-    peers: Peers,  # noqa: ARG001 -- its routes are being built
+    peers: Peers,
 ) -> App:
     """Assemble the app."""
     app = App("llmsup", static_folder=None)
@@ -116,7 +117,7 @@ def build_app(
     app.url_map.converters |= {"path": AnyPath, "model": NameInPath}
     app.url_map.merge_slashes = False  # paths are canonical (`gateway.paths`), and engines' must not change
     for routes in (
-        control(fleet, reconciler, governor),
+        control(fleet, reconciler, governor, peers),
         models(fleet, reconciler, governor, cache),
         loads(fleet, governor),
         memory(fleet, governor, cache),
@@ -125,12 +126,13 @@ def build_app(
         history(past, fleet),
         llama_swap(fleet, gateway.activity),
         llama_swap_metrics(gateway.activity),
-        metrics(fleet, governor, gateway.usage, cache),
+        metrics(fleet, governor, gateway.usage, cache, peers),
         usage(gateway.usage),
         logs(fleet),
         events(fleet),
         bridge(scheduler),
         pause(fleet, pausing),
+        peers_routes(peers, fleet),
         openapi(FOR_ALL_KEYS),
         page(fleet, governor),
     ):

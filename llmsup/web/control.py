@@ -17,6 +17,7 @@ from ..fleet.model.model import Model
 from ..fleet.reconciler import Reconciler
 from ..gateway.keyring import Caller
 from ..memory.cost.cost import Cost
+from ..peers.peers import Peers
 from ..prompt_cache.cache import PromptCache
 from ..units import Bytes
 from .answers import as_json
@@ -25,6 +26,7 @@ from .leasing import LeasingRequest
 from .llama_server_events import follow
 from .llama_server_list import as_ollama_lists
 from .pause import pause_as_json
+from .peers import unanswered
 from .shapes import control as shapes
 from .shapes.models import ModelEntry, ModelList, RunningInEnvelope
 from .status import model_entry, running_entry
@@ -33,7 +35,7 @@ PAUSED = "llmsup is paused, and refuses requests for models: `llmsup resume` end
 UNAPPLIED = "the config's file has changed, and what it says can't be applied: `llmsup check` tells why"
 
 
-def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprint:
+def control(fleet: Fleet, reconciler: Reconciler, governor: Governor, peers: Peers) -> Blueprint:
     """Return the routes of the control API."""
     routes = Blueprint("control", __name__)
 
@@ -54,7 +56,7 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
     async def health() -> Response:
         if fleet.closing:
             return as_json(shapes.Health(status="shutting down"), 503)
-        problems = _problems(fleet, reconciler)
+        problems = _problems(fleet, reconciler, peers)
         return as_json(shapes.Health(status="ok", problems=problems) if problems else shapes.Health(status="ok"))
 
     @routes.get("/running")
@@ -109,8 +111,8 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
     return routes
 
 
-def _problems(fleet: Fleet, reconciler: Reconciler) -> list[str]:
-    """What keeps models from being served. It is told without a key, so it names neither models, programs nor files."""
+def _problems(fleet: Fleet, reconciler: Reconciler, peers: Peers) -> list[str]:
+    """What keeps models from being served. It is told without a key: it names no model, program, file or peer."""
     problems: list[str] = []
     if count := len(fleet.without_engine):
         of = len(fleet.models)
@@ -121,6 +123,8 @@ def _problems(fleet: Fleet, reconciler: Reconciler) -> list[str]:
         problems.append(PAUSED)
     if reconciler.file.problem is not None:
         problems.append(UNAPPLIED)
+    if silent := unanswered(peers):
+        problems.append(silent)
     return problems
 
 

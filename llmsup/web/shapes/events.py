@@ -8,6 +8,7 @@ from ...fleet.model.states import Cause, State
 from ...memory.policy.decision import Kind
 from ...memory.policy.inputs import Level
 from .control import BridgeRun
+from .peers import PeerStateName
 from .prompt_cache import Moved
 from .prompts import ComputedAgain
 
@@ -85,6 +86,15 @@ class PauseEvent(Event):
     until: float | None
 
 
+class PeerEvent(Event):
+    """A peer came into another state: it answers, or doesn't, or is being woken."""
+
+    peer: str
+    before: PeerStateName
+    state: PeerStateName
+    reason: str
+
+
 class PromptEvent(Event, ComputedAgain):
     """A prompt was computed again."""
 
@@ -102,5 +112,6 @@ EVENTS = {
     "config": ConfigEvent,
     "pause": PauseEvent,
     "prompt": PromptEvent,
+    "peer": PeerEvent,
 }
 """What follows `event:`, and the shape of what follows `data:`."""
