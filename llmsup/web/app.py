@@ -118,13 +118,13 @@ def build_app(
     app.url_map.merge_slashes = False  # paths are canonical (`gateway.paths`), and engines' must not change
     for routes in (
         control(fleet, reconciler, governor, peers),
-        models(fleet, reconciler, governor, cache),
+        models(fleet, reconciler, governor, cache, gateway.places),
         loads(fleet, governor),
         memory(fleet, governor, cache),
         prompts(fleet, gateway),
         prompt_cache(fleet, cache),
         history(past, fleet),
-        llama_swap(fleet, gateway.activity),
+        llama_swap(fleet, gateway.activity, gateway.places),
         llama_swap_metrics(gateway.activity),
         metrics(fleet, governor, gateway.usage, cache, peers),
         usage(gateway.usage),

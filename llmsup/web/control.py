@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -16,11 +17,13 @@ from ..fleet.memory.governor import Governor
 from ..fleet.model.model import Model
 from ..fleet.reconciler import Reconciler
 from ..gateway.keyring import Caller
+from ..gateway.places import Placed, Places
 from ..memory.cost.cost import Cost
 from ..peers.peers import Peers
 from ..prompt_cache.cache import PromptCache
 from ..units import Bytes
 from .answers import as_json
+from .elsewhere import elsewhere_entry
 from .events import as_events
 from .leasing import LeasingRequest
 from .llama_server_events import follow
@@ -128,12 +131,14 @@ def _problems(fleet: Fleet, reconciler: Reconciler, peers: Peers) -> list[str]:
     return problems
 
 
-def models(fleet: Fleet, reconciler: Reconciler, governor: Governor, prompts: PromptCache) -> Blueprint:
-    """Return the routes of the lists of models."""
+def models(
+    fleet: Fleet, reconciler: Reconciler, governor: Governor, prompts: PromptCache, places: Callable[[], Places]
+) -> Blueprint:
+    """Return the routes of the lists of models. `places` tells where those of peers are."""
     routes = Blueprint("models", __name__)
     created = int(time.time())
 
-    def entry(model: Model, preset: str, cost: Cost, ceiling: Bytes, caller: Caller) -> ModelEntry:
+    def entry(model: Model, preset: str, cost: Cost, caller: Caller, ceiling: Bytes, there: Places) -> ModelEntry:
         """What a caller is told of a model, or of a preset of one."""
         return model_entry(
             model,
@@ -146,7 +151,13 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor, prompts: Pr
             lacks=fleet.without_engine.get(model.spec.name, ""),
             told=partial(caller.told, fleet),
             admin=caller.admin,
+            peers=there.others(model),
         )
+
+    def away(placed: Placed, caller: Caller, there: Places) -> ModelEntry:
+        """What a caller is told of a model that isn't here."""
+        told = partial(caller.told, fleet)
+        return elsewhere_entry(placed, created=created, names=there.names(placed, caller), told=told)
 
     @routes.get("/models")
     @routes.get("/v1/models")
@@ -158,13 +169,17 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor, prompts: Pr
         caller = cast("LeasingRequest", request).caller
         shown = [model for model in caller.usable(fleet) if not model.spec.unlisted]
         costs = await governor.costs(shown)
+        there = places()
         for model in shown:
             await trio.lowlevel.checkpoint()  # hundreds of models must not delay running streams
             data += [
-                entry(model, preset, costs[model], ceiling, caller)
+                entry(model, preset, costs[model], caller, ceiling, there)
                 for preset in presets(model.spec)
                 if caller.may_use(fleet, model.spec.name, preset)
             ]
+        for placed in there.listed(caller):
+            await trio.lowlevel.checkpoint()
+            data.append(away(placed, caller, there))
         data.sort(key=lambda entry: entry["id"].casefold())
         answer: ModelList = {
             "object": "list",
@@ -184,8 +199,11 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor, prompts: Pr
     async def model(name: str) -> Response:
         caller = cast("LeasingRequest", request).caller
         match = await caller.known(fleet, name)
+        there = places()
+        if match.id not in fleet.models and (placed := there.find(match.id)) is not None:
+            return as_json(away(placed, caller, there))
         model = fleet.model(match.id)
         (cost,) = (await governor.costs([model])).values()
-        return as_json(entry(model, match.preset, cost, Bytes(governor.machine().ceiling), caller))
+        return as_json(entry(model, match.preset, cost, caller, Bytes(governor.machine().ceiling), there))
 
     return routes
