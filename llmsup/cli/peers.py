@@ -108,6 +108,14 @@ def work(peer: Entry) -> str:
     return f"{count} request{'' if count == 1 else 's'} in flight{named}"
 
 
+def doing(peer: Entry, now: float) -> str:
+    """What it does, or why it doesn't, in a line."""
+    if peer["state"] != "up":
+        return why(peer, now)
+    known = f"{loaded(peer)} of {len(peer['models'])} models loaded" if peer["models"] else "no models"
+    return f"{known} · {work(peer)}" if peer["in_flight"] else known
+
+
 def shown(made: Table) -> Iterator[str]:
     """A table's lines, for a terminal or for a program."""
     head, *blocks = made.blocks(width())

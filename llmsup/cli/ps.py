@@ -115,7 +115,9 @@ def nothing_loaded(models: Sequence[Entry]) -> str:
     if not models:
         ways = "`llmsup pull NAME` fetches one, `llmsup demo` serves one to try."
         return f"No model is loaded, and none is available. {ways}"
-    names = without_presets([str(entry["id"]) for entry in models])
+    if all("peer" in entry for entry in models):
+        return "No model is loaded, and none is on this machine; `llmsup ls` shows those of peers."
+    names = without_presets([str(entry["id"]) for entry in models if "peer" not in entry])
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     shown = visible(", ".join(names[:NAMED]) + more)
     return f"No model is loaded. A request or `llmsup load` loads one of these: {shown}."

@@ -12,7 +12,13 @@ from peers_seen import peer, serving_with, several
 from serving import fake, serving
 
 from llmsup.cli import main
+from llmsup.cli.ls import notes as ls_notes
+from llmsup.cli.ls import table as ls_table
 from llmsup.cli.peers import models, notes, one, table, why
+from llmsup.cli.ps import failures, nothing_loaded
+from llmsup.cli.top.now import Now
+from llmsup.cli.top.picture import Chosen, picture
+from llmsup.config.schema import ModelSpec
 from llmsup.errors import Error
 
 NOW = 1_000_000.0
@@ -143,3 +149,91 @@ async def test_names_that_would_steer_a_terminal(monkeypatch: pytest.MonkeyPatch
     async with serving_with(monkeypatch, peers=[evil]) as (served, _):
         for words in (["peers"], ["peers", "box"], ["ps"]):
             assert "\x1b" not in (await told(served.client.port, *words)).output
+
+
+def listed(name: str, peer: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+    return {
+        "id": name, "status": {"value": "unloaded", "reason": "it is not loaded"}, "kind": "chat", "quantization": None,
+        "context_length": None, "size_bytes": None, "memory": None, "fits": None, "capabilities": [], "aliases": [],
+        "names": [], "ollama_only": None, "needs_bytes": None, "needs_source": None, "grows_bytes": None,
+        **({} if peer is None else {"peer": peer}), **fields,
+    }  # fmt: skip
+
+
+FAILED = {"value": "failed", "reason": "no peer that has it answers", "error": "box doesn't answer: it is off"}
+LOADED = {"value": "loaded", "reason": "it is loaded at studio"}
+LISTED = [
+    listed("both", peers=["studio"]),
+    listed("far", {"peers": ["studio", "box"], "down": ["box"], "loaded": True, "hops": 1}, status=LOADED),
+    listed("gone", {"peers": ["box"], "down": ["box"], "loaded": None, "hops": 1}, status=FAILED),
+    listed("here"),
+]
+
+
+def test_where_models_are() -> None:
+    """Only where there are peers."""
+    rows = [line.split("  ")[-1].strip() for line in ls_table(LISTED).as_text().splitlines()]
+    assert rows == ["WHERE", "here, studio", "studio, box (down)", "box (down)", "here"]
+    assert "WHERE" not in ls_table(LISTED[-1:]).as_text()
+    assert ls_notes(LISTED, {"complete": True, "left_out": []}) == []
+
+
+def test_what_is_elsewhere_is_not_to_be_loaded_here() -> None:
+    assert nothing_loaded(LISTED).endswith(": both, here.")
+    assert nothing_loaded(LISTED[1:3]).endswith("`llmsup ls` shows those of peers.")
+    assert failures(LISTED) == []
+
+
+def screen(height: int, peers: list[dict[str, Any]]) -> list[str]:
+    memory = {
+        "ceiling_bytes": 2 << 30, "committed_bytes": 0, "available_bytes": 3 << 30, "waiting": [], "level": "normal",
+        "reason": "", "problem": None, "nothing_unloaded": None,
+    }  # fmt: skip
+    seen = Now([], LISTED, memory, NOW, peers=peers)
+    lines = picture(seen, Chosen(name="gone"), "http://127.0.0.1:5005", 80, height)
+    assert len(lines) == height
+    return [line.plain.rstrip() for line in lines]
+
+
+def test_top() -> None:
+    """Those that need a look first; of many, some."""
+    lines = screen(16, ENTRIES)
+    assert lines[2:5] == [
+        "box     down     it refuses connections, for 90 s, asked again in 8 s",
+        "laptop  asleep   its machine sleeps, for 90 s",
+        "studio  up       1 of 2 models loaded · 3 requests in flight: a 3",
+    ]
+    rows = {line[2:].split()[0]: line[2:].split()[1:3] for line in lines[7:11]}
+    assert rows == {"both": ["-", "-"], "far": ["ready", "there"], "gone": ["down", "-"], "here": ["-", "-"]}
+    assert any("gone is down: box doesn't answer: it is off." in line for line in lines)
+    many = screen(16, [*ENTRIES, *(entry(f"p{n}") for n in range(7))])
+    assert [line.split()[0] for line in many[2:6]] == ["box", "laptop", "studio", "…"]
+    assert many[5].startswith("… and 7 more peers")
+    assert screen(16, [])[2] == ""
+
+
+async def test_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model elsewhere is shown with what is known of it; nothing is asked that only this machine's have."""
+    peers = several()
+    async with serving_with(monkeypatch, peers=peers) as (served, _):
+        names = [name for each in peers for name in each.offers]
+        served.fleet.serve_elsewhere([FakeBackend(name) for name in names])  # type: ignore[misc]
+        shown = await told(served.client.port, "show", "twice")
+        assert shown.exit_code == 0, shown.output
+        assert [line.split(maxsplit=1) for line in shown.output.splitlines()] == [
+            ["model", "twice"],
+            ["also", "answers to  studio/twice, box/twice"],
+            ["kind", "embedding"],
+            ["can", "embedding"],
+            ["where", "studio, box (down)"],
+            [],
+            ["twice:", "it is loaded at studio."],
+        ]
+        assert "qwen3-32b" in (await told(served.client.port, "ls")).output
+
+
+class FakeBackend:
+    """What a name needs to mean something."""
+
+    def __init__(self, name: str) -> None:
+        self.spec = ModelSpec(name=name)
