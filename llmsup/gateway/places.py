@@ -11,6 +11,7 @@ from ..fleet.fleet import Fleet
 from ..fleet.model.model import Model
 from ..peers.offer import Offer
 from ..peers.peer import Peer, PeerState
+from ..peers.via import MOST_HOPS
 from .keyring import Caller
 
 
@@ -96,7 +97,7 @@ class Places:
 
     def __init__(self, peers: Iterable[Peer], fleet: Fleet) -> None:
         self._fleet = fleet
-        self._all = [Place(peer, offer) for peer in peers for offer in peer.offers.values()]
+        self._all = [Place(peer, offer) for peer in peers for offer in peer.offers.values() if offer.hops < MOST_HOPS]
         self.elsewhere: dict[str, Placed] = {}
         self.also: dict[str, list[str]] = {}
         for place in self._all:

@@ -63,8 +63,9 @@ def where(placed: Placed) -> Places:
 def _status(placed: Placed, told: Callable[[str], str]) -> Status:
     """In the words that models here have. One is down only if all its peers are."""
     if len(placed.down) == len(placed.places):
-        why = "; ".join(f"{place.peer.name} doesn't answer: {place.peer.reason}" for place in placed.places)
-        return {"value": "failed", "reason": "no peer that has it answers", "error": told(why)}
+        silent = "no peer that has it answers"
+        why = "; ".join(f"{place.peer.name}: {place.peer.reason}" for place in placed.places)
+        return {"value": "failed", "reason": silent, "error": told(f"{silent} ({why})")}
     if at := placed.loaded_at:
         return {"value": "loaded", "reason": f"it is loaded at {' and '.join(at)}"}
     if at := placed.loading_at:

@@ -237,3 +237,4 @@ class FakeBackend:
 
     def __init__(self, name: str) -> None:
         self.spec = ModelSpec(name=name)
+        self.places = ""

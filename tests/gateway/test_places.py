@@ -16,6 +16,7 @@ from llmsup.config.schema import Config, KeySpec, ModelSpec
 from llmsup.gateway.places import Places
 from llmsup.peers.offer import Offer
 from llmsup.peers.peer import Peer, PeerState
+from llmsup.peers.via import MOST_HOPS
 
 
 def known(served: Served, names: Iterable[str]) -> None:
@@ -24,6 +25,7 @@ def known(served: Served, names: Iterable[str]) -> None:
     class Backend:
         def __init__(self, name: str) -> None:
             self.spec = ModelSpec(name=name)
+            self.places = ""
 
     served.fleet.serve_elsewhere([Backend(name) for name in names])  # type: ignore[misc]
 
@@ -57,7 +59,7 @@ async def test_v1_models(monkeypatch: pytest.MonkeyPatch) -> None:
         "shared": "unloaded",
         "twice": "loaded",
     }
-    assert data["only-on-box"]["status"]["error"] == "box doesn't answer: it refuses connections"
+    assert data["only-on-box"]["status"]["error"] == "no peer that has it answers (box: it refuses connections)"
     assert data["twice"]["names"] == ["studio/twice", "box/twice"]
     assert (data["twice"]["kind"], data["twice"]["capabilities"]) == ("embedding", ["embedding"])
     assert data["qwen3-32b"]["context_length"] == 32768
@@ -185,3 +187,5 @@ async def test_the_way_is_the_shortest(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (placed.hops, placed.context_length, placed.loaded) == (1, 512, None)
         assert Places(peers, served.fleet).find("far/x").hops == 3  # type: ignore[union-attr]
         assert Places(peers, served.fleet).find("far/y") is None
+        too_far = peer("far", Offer(name="y", hops=MOST_HOPS))
+        assert Places([too_far], served.fleet).elsewhere == {}

@@ -59,7 +59,6 @@ def several() -> list[Peer]:
         state=PeerState.DOWN,
         kind="openai",
         reason="it refuses connections",
-        failures=3,
         retry_at=trio.current_time() + 100,
     )
     laptop = peer("laptop", Offer(name="<b>small", loaded=False), state=PeerState.ASLEEP, kind="ollama")

@@ -58,7 +58,7 @@ async def test_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
         "hops": 0,
     }
     assert (models["shared"]["also_here"], models["shared"]["loading"]) == (True, True)
-    assert (box["state"], box["reason"], box["failures"]) == ("down", "it refuses connections", 3)
+    assert (box["state"], box["reason"], box["failures"]) == ("down", "it refuses connections", 0)
     assert 0 < box["next_probe_in"] <= 100
     assert [box[name] for name in ("memory", "version", "latency_seconds")] == [None, None, None]
     assert (laptop["state"], laptop["next_probe_in"]) == ("asleep", None)

@@ -220,7 +220,7 @@ async def test_peers(browser: str, width: int, dark: bool, tmp_path: Path, monke
             ("<b>small", "laptop", ""),
             ("llama-70b", "studio", ""),
             ("m", "a command", ""),
-            ("only-on-box", "box (down)", "Box doesn't answer: it refuses connections."),
+            ("only-on-box", "box (down)", "No peer that has it answers (box: it refuses connections)."),
             ("qwen3-32b", "studio", ""),
             ("shared", "a command, studio", ""),
             ("twice", "studio, box (down)", ""),

@@ -84,7 +84,7 @@ function row(each) {
   const names = each.names.filter((name) => name !== each.id)
   const away = each.peer && each.status.value === 'failed'
   const notes = [(away || each.status.servable === false) && each.status.error, each.status.no_engine, each.without_projector, each.ollama_only].filter(Boolean)
-  const short = [kindOf(each), each.quantization, each.context_length && `${number(each.context_length)} tokens`, each.peer && `at ${where(each)}`].filter(Boolean).join(' · ')
+  const short = [kindOf(each), each.quantization, each.context_length && `${number(each.context_length)} tokens`, each.peer && `at ${where(each)}`, each.peers && `also at ${each.peers.join(', ')}`].filter(Boolean).join(' · ')
   const cells = [
     [h('b', {}, each.id), h('span', { class: 'soft narrow' }, short), names.length > 0 && h('span', { class: 'soft names' }, names.join(', ')), ...notes.map((text) => h('span', { class: 'why' }, sentence(text)))],
     kindOf(each), each.quantization ?? '–', number(each.context_length), bytes(each.size_bytes),
