@@ -20,6 +20,9 @@ ANSWER = 10.0
 COMPANY = 2.0
 """Seconds that a request is later, at most, as the others in the other slots are computed together with it."""
 
+NEIGHBOUR = 2
+"""Seconds that it is later for each request that the same machine's other models have: they share its processor."""
+
 LOAD, WAKE = 30.0, 30.0
 """Seconds of a load, and of waking a machine, of which nothing is known: 20 GB from a disk at 0.7 GB/s."""
 
@@ -52,6 +55,7 @@ class Candidate:
         latency: Seconds of a round trip; 0 here.
         remembers: Tokens of this prompt that its prompt cache should still have.
         asleep: Whether its machine has to be woken first.
+        others: Requests that the same machine's other models have, in flight and waiting.
         evicts: The models that would have to be unloaded for it, as far as they are known.
     """
 
@@ -66,6 +70,7 @@ class Candidate:
     latency: float = 0.0
     remembers: int = 0
     asleep: bool = False
+    others: int = 0
     evicts: tuple[str, ...] = ()
 
     @property
@@ -82,7 +87,7 @@ def expected(candidate: Candidate, most: int = 0) -> float:
     """
     slots = candidate.slots or SLOTS
     queue = ANSWER * max(candidate.busy - slots + 1, 0) / slots
-    company = COMPANY * min(candidate.busy / slots, 1.0)
+    company = COMPANY * min(candidate.busy / slots, 1.0) + NEIGHBOUR * candidate.others
     again = max(most - candidate.remembers, 0) / RATE
     return candidate.latency + _until_ready(candidate) + queue + company + again
 
