@@ -18,16 +18,12 @@ from itertools import count
 
 from attrs import Factory, define, frozen
 
-from llmsup.memory.amounts import ZERO, Amounts
-from llmsup.memory.cost.cost import by_pool
-from llmsup.memory.policy.admission import missing, room, wanted
-from llmsup.memory.policy.inputs import Machine
 from llmsup.peers.choice import HERE, Candidate
 from tools.simulate_engine import Engine
 from tools.simulate_machine import Host, Request, Trace
 from tools.simulate_talks import Held, again
 from tools.simulate_tally import Tally
-from tools.simulate_ways import Llmsup, machine
+from tools.simulate_ways import Llmsup
 from tools.simulate_world import World
 
 POLL = 2.0
@@ -75,10 +71,10 @@ class Station(World):
         self.now = now
         here = {name: each.state for name, each in self.engines.items() if each.state not in ("leaving", "dead")}
         names = {*here, *(name for name, queue in self.queues.items() if queue)}
-        seen = machine(self)
-        assert isinstance(self.way, Llmsup)
-        free = room(seen, self.way.loaded_models(self), ())
-        return Said(here, {name: self.busy(name) for name in names}, seen, free)
+        counted = {name: max(each.reserved, each.taken) for name, each in self.engines.items()}
+        coming = sum(counted[name] - each.taken for name, each in self.engines.items() if each.state != "ready")
+        free = min(self.host.ceiling - sum(counted.values()), self.available - self.host.reserve // 2 - coming)
+        return Said(here, {name: self.busy(name) for name in names}, free)
 
     def _answered(self, request: Request) -> None:
         self.answered(request)
@@ -86,16 +82,13 @@ class Station(World):
 
 @frozen(eq=False)
 class Said:
-    """A machine at one moment: its models' states, their requests, and its room."""
+    """A machine at one moment: its models' states, their requests, and the bytes that it could give another model
+    without an eviction, as `llmsup.memory.policy.admission.room` counts them.
+    """
 
     states: Mapping[str, str]
     busy: Mapping[str, int]
-    machine: Machine
-    free: Amounts
-
-    def fits(self, cost: int) -> bool:
-        """Whether so many bytes can be had without an eviction."""
-        return ZERO.covers(missing(wanted(by_pool(cost), self.machine), self.free))
+    free: int
 
 
 @define(eq=False)
@@ -210,7 +203,7 @@ class Several:
             busy=max(said.busy.get(name, 0), front.ours[at, name]),
             others=sum(said.busy.values()) - said.busy.get(name, 0),
             slots=self.slots,
-            fits=said.fits(station.past[name].cost),
+            fits=station.past[name].cost <= said.free,
             load_seconds=station.expected(model),
             latency=0.0 if at == front.at else 0.001,
             remembers=request.shared - again(request, held, model.talk) if held else 0,
