@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 from fake_peers import STREAM, with_peers
-from serving import fake
+from serving import Got, fake
 
 from llmsup.config.schema import Config, RequestEdits, Server, Settings
 from llmsup.peers.offer import Offer
@@ -184,15 +184,15 @@ async def test_while_llmsup_is_paused_peers_serve(monkeypatch: pytest.MonkeyPatc
         machines["studio"].offers(Offer(name="m", loaded=False, fits=False, load_seconds=100_000.0))
         look()
         async with trio.open_nursery() as nursery:
-            got = []
+            waited: list[Got] = []
 
             async def ask() -> None:
-                got.append(await served.client.chat("m"))
+                waited.append(await served.client.chat("m"))
 
             nursery.start_soon(ask)
             await served.until("m", lambda model: model.queue.waiting)
             assert (await served.client.post("/pause")).status == 200
-        assert got[0].json["at"] == "studio"
+        assert waited[0].json["at"] == "studio"
         assert (await served.client.chat("m")).json["at"] == "studio"
         got = await served.client.chat("mine")
         assert (got.status, got.error["code"]) == (503, "paused")

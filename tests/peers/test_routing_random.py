@@ -69,12 +69,12 @@ THERE = st.builds(
 class Waker(Peer):
     """A peer of which it is known whether it wakes up."""
 
-    wakes = True
+    wakes_up = True
     log: list[str]
 
     async def woken(self) -> None:
         await trio.lowlevel.checkpoint()
-        if not self.wakes:
+        if not self.wakes_up:
             raise PeerUnavailable(f"{self.name} sleeps on")
 
     def began(self, model: str) -> None:
@@ -173,7 +173,7 @@ def test_whatever_becomes_of_its_servers(peers: dict[str, There], here: Here | N
             made[name] = peer = Waker(
                 PeerSpec(name=name, url=f"http://{name}"), ConnectionPool.to(TcpAddress("::1", 1))
             )
-            peer.log, peer.wakes, peer.state, peer.identity = log, there.wakes, there.state, f"id-{name}"
+            peer.log, peer.wakes_up, peer.state, peer.identity = log, there.wakes, there.state, f"id-{name}"
             offer = Offer(name="m", loaded=there.loaded, busy=there.busy)
             peer.offers = {"m": offer} if there.offers else {}
         backend.has({name: (peer, "m") for name, peer in made.items()})
