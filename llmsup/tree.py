@@ -224,7 +224,6 @@ class Tree(Watched):
                 await models.start(serving.run)
                 with trio.move_on_after(FIRST_LOOK):  # so that early requests find the models, if that is quick
                     await reconciler.until(lambda: reconciler.usable)
-                    await serving.until(lambda: serving.known)  # and theirs
                 async with trio.open_nursery() as edge:
                     await edge.start(web.run)
                     task_status.started(fleet)

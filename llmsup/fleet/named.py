@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from ..catalog.found import LeftOut
 from ..catalog.resolver import Called, Match, Names
@@ -26,6 +26,8 @@ class NamedBackends(Watched):
         complete: All models are known; False while files are still being read for the first time.
         without_engine: Models that no engine here can run, and why, with the remedy; as of the last scan.
         closing: llmsup is shutting down and takes no new request.
+        asking: Waits until peers have told what they have, for a while; None once they have. Whoever asks them puts it
+            here, and the next one.
         absent: Says why there is no model of a name, where it is more than that nobody has it; whoever knows puts it
             here.
     """
@@ -36,6 +38,7 @@ class NamedBackends(Watched):
         self.elsewhere: dict[str, Backend] = {}
         self.addressed: dict[str, Backend] = {}
         self.shared: dict[str, Backend] = {}
+        self.asking: Callable[[], Awaitable[object]] | None = None
         self.absent: Callable[[str], Error | None] = lambda _name: None
         self.complete = False
         self.without_engine: Mapping[str, str] = {}
@@ -100,6 +103,8 @@ class NamedBackends(Watched):
         """
         if not self.complete:
             await self._until_known(name)
+        if self.asking is not None and not self.knows(name):
+            await self.asking()
         return self.resolve(name)
 
     def served_lately(self, name: str) -> tuple[Match, Backend] | None:

@@ -226,52 +226,61 @@ class Exchange:
         self._run = run
         if run.keeps_slots:
             check_slots(order.target)
+        target, headers = (order.target, order.headers) if not run.where else self._directed(run)
         try:
-            answer = await self._send(run)
+            if order.prepare is not None and not run.where:
+                self._body = await order.prepare(run)
+            body = self._body(run)
+            if order.captured is not None:
+                order.captured.asked(body)
+            answer = await run.pool.request(order.method, target, headers, body)
         except (Disconnected, EngineBadAnswer) as broken:
-            error = await self._explain(broken) if isinstance(broken, Disconnected) else broken
-            began = isinstance(broken, Disconnected) and broken.began
-            if self._last_try or began or not (isinstance(error, EngineDied) or self._lease.others):
-                # Two engines have died of this request: don't let it kill a third automatically.
-                twice = self._last_try and isinstance(error, EngineDied)
-                raise (error.again(lasting=True) if twice else error) from None
-            log.info("%s: asking %s: %s", order.backend.spec.name, self._next, error)
-        else:
-            if not run.where or not run.refuses(answer.status) or self._last_try or not self._lease.others:
-                self._answer = answer
-                self._body, order.prepare = _gone, None
-                self.trouble = None
-                order.sent()
-                return answer
-            error = PeerFailed(f"{run.where} answered with status {answer.status}.")
-            log.info("%s: asking %s: %s", order.backend.spec.name, self._next, error)
+            self._try_again(run, await self._unless_last(broken))
+            return None
+        if run.where and run.refuses(answer.status) and not self._last_try and self._lease.others:
             await answer.close()
+            self._try_again(run, PeerFailed(f"{run.where} answered with status {answer.status}."))
+            return None
+        self._answer = answer
+        self._body, order.prepare = _gone, None
+        self.trouble = None
+        order.sent()
+        return answer
+
+    def _directed(self, run: BackendRun) -> tuple[bytes, HeaderLines]:
+        """Path and headers for a peer."""
+        order = self._order
+        via = () if order.trail is None else order.trail.via
+        return run.directed(order.target, order.headers, via, by_path=order.by_path)
+
+    async def _unless_last(self, broken: Disconnected | EngineBadAnswer) -> Error:
+        """Return why a try has failed. Raises it if it was the last, or a byte has been said, or nobody else can be
+        asked.
+        """
+        began = False
+        error: Error
+        if isinstance(broken, Disconnected):
+            began, error = broken.began, await self._explain(broken)
+        else:
+            self.trouble = error = broken
+        if self._last_try or began or not (isinstance(error, EngineDied) or self._lease.others):
+            # Two engines have died of this request: don't let it kill a third automatically.
+            twice = self._last_try and isinstance(error, EngineDied)
+            raise (error.again(lasting=True) if twice else error) from None
+        return error
+
+    def _try_again(self, run: BackendRun, error: Error) -> None:
+        """Begin the last try, after one that has failed with this error. Raises Error if there can be none."""
+        other = "another server" if self._lease.others else "a fresh engine"
+        log.info("%s: asking %s: %s", self._order.backend.spec.name, other, error)
         self._last_try = True
-        if order.trail is not None:
-            order.trail.failed[run.where] = error
+        if self._order.trail is not None:
+            self._order.trail.failed[run.where] = error
         self._lease.__exit__()
         try:
             self._lease = self._enter()
         except ModelNotFound:  # removed meanwhile, but that is not the cause
             raise error from None
-        return None
-
-    @property
-    def _next(self) -> str:
-        """Who is asked if this try fails, for the log."""
-        return "another server" if self._lease.others else "a fresh engine"
-
-    async def _send(self, run: BackendRun) -> Answer:
-        order, target, headers = self._order, self._order.target, self._order.headers
-        if run.where:
-            via = () if order.trail is None else order.trail.via
-            target, headers = run.directed(target, headers, via, by_path=order.by_path)
-        elif order.prepare is not None:
-            self._body = await order.prepare(run)
-        body = self._body(run)
-        if order.captured is not None:
-            order.captured.asked(body)
-        return await run.pool.request(order.method, target, headers, body)
 
     def _keep(self, run: BackendRun) -> None:
         """Say how long to keep what serves now; before this request ends, so that it counts for it already."""

@@ -241,6 +241,8 @@ class Gateway(Watched):
             return split_upstream(head.raw_path, self.fleet.knows)
         if not self.fleet.complete:
             await self.fleet.until(lambda: self.fleet.complete or self.fleet.closing)
+        if self.fleet.asking is not None:
+            await self.fleet.asking()
         try:
             return split_upstream(head.raw_path, self.fleet.knows)
         except ModelNotFound:

@@ -18,9 +18,15 @@ from ..units import Seconds
 from .peer import Peer
 from .via import VIA
 
-ELSEWHERE_MAYBE = frozenset((401, 404, 429, 501, 502, 503, 504, 507, 508))
-"""Statuses of a peer that say nothing against the request: it has no such model or path, too much to do or no room, or
-doesn't know us. Another server may do better."""
+RESTING = frozenset((401, 429, 502, 503, 504, 507, 508))
+"""Statuses of a peer that are no client's fault: it has too much to do, or no room, or doesn't know us. Another server
+may do better, and the next request is better sent there at once."""
+
+ELSEWHERE_MAYBE = frozenset((404, 405, 501))
+"""Those that another server may not have: a peer has no such path, or the model no more."""
+
+PROXIES = frozenset((502, 503, 504))
+"""Those that may come from something in front of a peer that is down."""
 
 REST = Seconds(10)
 """For how long a model of a peer that has refused a request, or broken off, is only asked if there is no other."""
@@ -79,12 +85,13 @@ class PeerRun:
 
     def refuses(self, status: int) -> bool:
         """See `fleet.backend.BackendRun`."""
-        self.peer.answered()
-        if status not in ELSEWHERE_MAYBE:
-            self.rests_until = 0.0
-            return False
-        self.rests_until = trio.current_time() + REST
-        return True
+        if status not in PROXIES:
+            self.peer.answered()
+        if status in RESTING:
+            self.rests_until = trio.current_time() + REST
+            return True
+        self.rests_until = 0.0
+        return status in ELSEWHERE_MAYBE
 
     def directed(
         self, target: bytes, headers: HeaderLines, via: tuple[str, ...], *, by_path: bool

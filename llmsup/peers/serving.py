@@ -16,6 +16,7 @@ from ..fleet.memory.governor import Governor
 from ..fleet.model.model import Model
 from ..process.ring import Events
 from ..process.watched import Watched
+from ..units import Seconds
 from .backend import RoutedBackend, unavailable
 from .decisions import Routes
 from .peer import Peer, PeerState
@@ -34,6 +35,10 @@ LEAST_APART = 0.05
 """Seconds between two looks at what there is, at least: ten busy peers have news all the time."""
 
 
+FIRST_ANSWERS = Seconds(3)
+"""How long a request for an unknown name waits after the start for peers to tell what they have."""
+
+
 class Serving(Watched):
     """Keeps the fleet's backends in step with the peers, the models here, and the config.
 
@@ -46,6 +51,8 @@ class Serving(Watched):
         super().__init__()
         self.routes = Routes(events)
         self.known = False
+        self._specs: dict[str, tuple[object, ModelSpec]] = {}
+        self._here = NamesHere(())
         self._peers = peers
         self._fleet = fleet
         self._governor = governor
@@ -56,6 +63,7 @@ class Serving(Watched):
         self._also: dict[str, list[str]] = {}
         self._warned: frozenset[str] = frozenset()
         fleet.absent = self._absent
+        fleet.asking = self._asked
 
     @property
     def identity(self) -> str:
@@ -78,7 +86,7 @@ class Serving(Watched):
         """Work out what is served by whom, and tell the fleet if that is new; returns the models here that others have,
         too, if so.
         """
-        here = NamesHere(self._fleet.models.values())
+        here = self._here = NamesHere(self._fleet.models.values())
         shared, alone, addressed = self._places(here)
         also = {name: _without_latest(name, places) for name, places in alone.items()}
         new = [
@@ -88,12 +96,14 @@ class Serving(Watched):
             also != self._also,
         ]
         self.known = all(peer.state is not PeerState.UNKNOWN for peer in self._peers.all.values())
+        self._fleet.asking = None if self.known else self._asked
         self.notify()
         if not any(new):
             return []
         self._also = also
         self._warn(here, addressed)
         self.routes.keep((*alone, *addressed, *shared))
+        self._specs.clear()
         self._fleet.serve_elsewhere(
             self._alone.values(), addressed=self._addressed.values(), shared=self._shared.values(), also=also
         )
@@ -116,8 +126,8 @@ class Serving(Watched):
                         places[peer.name] = place
                 elif not here.has_preset(name):  # which would be lost behind a peer's model of that name
                     alone.setdefault(name, {})[peer.name] = place
-        taken = {name for name in addressed if here.meant(name) is not None}
-        return shared, alone, {name: places for name, places in addressed.items() if name not in taken}
+        addressed = {name: places for name, places in addressed.items() if here.meant(name) is None}
+        return shared, {name: places for name, places in alone.items() if name not in addressed}, addressed
 
     def _keep(self, backends: dict[str, RoutedBackend], places: Places, *, is_here: bool) -> bool:
         """Bring some backends up to date; returns whether there are others now."""
@@ -136,11 +146,18 @@ class Serving(Watched):
         """The settings for requests of a model that isn't here: those of the one here, for PEER/NAME, if there is one;
         else [defaults], as far as they are not for engines here.
         """
-        peer, slash, rest = name.partition("/")
-        if slash and peer in self._peers.all and (model := self._fleet.models.get(rest)) is not None:
-            return evolve(model.spec, name=name, aliases=(), upstream_model="")
-        settings = {key: getattr(self._config.now.defaults, key) for key in _SETTINGS}
-        return ModelSpec(name=name, **settings)
+        peer, _, rest = name.partition("/")
+        model = self._here.meant(rest) if peer in self._peers.all else None
+        origin: object = self._config.now.defaults if model is None else model.spec
+        known = self._specs.get(name)
+        if known is not None and known[0] is origin:  # each request asks for it, several times
+            return known[1]
+        if model is not None:
+            spec = evolve(model.spec, name=name, aliases=(), upstream_model="")
+        else:
+            spec = ModelSpec(name=name, **{key: getattr(origin, key) for key in _SETTINGS})
+        self._specs[name] = (origin, spec)
+        return spec
 
     def _warn(self, here: NamesHere, addressed: Places) -> None:
         """Tell, once, of models here whose names are what peers' models would be called."""
@@ -151,6 +168,11 @@ class Serving(Watched):
             text = "%r is a name of the model %s here, so that the model %r of the peer %r can't be asked for by it"
             log.warning(text, name, model.spec.name if model else "?", *reversed(name.split("/", 1)))
         self._warned = taken
+
+    async def _asked(self) -> None:
+        """Wait until each peer has been asked once, for a moment: what isn't known here may be theirs."""
+        with trio.move_on_after(FIRST_ANSWERS):
+            await self.until(lambda: self.known)
 
     def _absent(self, name: str) -> Error | None:
         """Why there is no such model, if it would be one of a peer that has not told what it has."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import trio
 from fake_peers import STREAM, with_peers
-from serving import fake
+from serving import Got, fake
 
-from llmsup.config.schema import RequestEdits
+from llmsup.config.schema import Config, RequestEdits, Server, Settings
 from llmsup.peers.offer import Offer
 from llmsup.peers.peer import PeerState
 from llmsup.peers.via import VIA
@@ -158,18 +160,73 @@ async def test_a_client_that_leaves_takes_its_request_with_it(monkeypatch: pytes
         assert not studio.broke
 
 
-async def test_a_load_here_that_fails_sends_the_request_to_a_peer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As does a pause."""
-    async with with_peers(monkeypatch, fake("m", "--exit", 3), names="studio") as (served, machines, look):
+@pytest.mark.parametrize("switches", [("--exit-after", 0), ("--die-before-first-byte", 1)])
+async def test_an_engine_here_that_fails_sends_the_request_to_a_peer(
+    monkeypatch: pytest.MonkeyPatch, switches: tuple[object, ...]
+) -> None:
+    """Be it while it is loaded, or before it has said a word."""
+    async with with_peers(monkeypatch, fake("m", *switches), names="studio") as (served, machines, look):
         machines["studio"].offers(Offer(name="m", loaded=False, fits=False, load_seconds=100_000.0))
         look()
         got = await served.client.chat("m")
         assert (got.status, got.json["at"]) == (200, "studio")
+        told = (await served.client.get("/memory/m")).json["backends"]
+        assert [each["requests"] for each in told] == [1, 1]
+
+
+async def test_while_llmsup_is_paused_peers_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for a load goes there at that moment; what nobody else has is refused as ever."""
+    async with with_peers(monkeypatch, fake("m", "--never-ready"), fake("mine"), names="studio") as (
+        served,
+        machines,
+        look,
+    ):
+        machines["studio"].offers(Offer(name="m", loaded=False, fits=False, load_seconds=100_000.0))
+        look()
+        async with trio.open_nursery() as nursery:
+            waited: list[Got] = []
+
+            async def ask() -> None:
+                waited.append(await served.client.chat("m"))
+
+            nursery.start_soon(ask)
+            await served.until("m", lambda model: model.queue.waiting)
+            assert (await served.client.post("/pause")).status == 200
+        assert waited[0].json["at"] == "studio"
+        assert (await served.client.chat("m")).json["at"] == "studio"
+        got = await served.client.chat("mine")
+        assert (got.status, got.error["code"]) == (503, "paused")
+
+
+async def test_an_engine_here_that_nobody_else_can_replace_is_tried_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    engine = fake("m", "--die-before-first-byte", 1, "--once-file", tmp_path / "once")
+    async with with_peers(monkeypatch, engine, names="studio") as (served, machines, look):
+        machines["studio"].offers(Offer(name="m", loaded=True))
+        look()
+        machines["studio"].peer.state = PeerState.DOWN
+        assert (await served.client.chat("m")).status == 200
+        assert served.model("m").crashes == 1
+
+
+async def test_a_peer_that_is_not_woken_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with with_peers(
+        monkeypatch, names="studio", config=Config(defaults=Settings(queue_timeout=Seconds(0.05)))
+    ) as (
+        served,
+        machines,
+        look,
+    ):
+        machines["studio"].offers(Offer(name="far"))
+        machines["studio"].peer.state = PeerState.ASLEEP
+        look()
+        got = await served.client.chat("far")
+        assert (got.status, got.error["code"]) == (504, "queue_timeout")
+        assert "for the peer studio to wake" in got.error["message"]
 
 
 async def test_a_sleeping_peer_is_waited_for_with_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
-    from llmsup.config.schema import Server
-
     server = Server(loading_comments=Seconds(0.01))
     async with with_peers(monkeypatch, names="studio", server=server) as (served, machines, look):
         studio = machines["studio"]

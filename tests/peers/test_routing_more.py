@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 from attrs import evolve
 from fake_peers import with_peers
-from serving import fake
+from serving import fake, recorded
 
 from llmsup.config.keys import digest_of
 from llmsup.config.schema import Bridge, Config, KeySpec
+from llmsup.engines.connection import Disconnected
 from llmsup.engines.http import Headers
 from llmsup.peers.offer import Offer
 from llmsup.peers.peer import PeerState
@@ -59,10 +61,14 @@ async def test_it_is_not_sent_back_to_where_it_comes_from(monkeypatch: pytest.Mo
         assert (got.status, "at" in got.json) == (200, False)
 
 
-async def test_an_engine_here_is_not_told_of_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with with_peers(monkeypatch, fake("mine"), names="studio") as (served, _, _look):
-        got = await served.client.ask("GET", "/upstream/mine/headers", None, [(VIA, b"id-of-studio")])
-        assert VIA.decode() not in got.body.decode().lower()
+async def test_an_engine_here_is_not_told_of_the_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    mine = fake("mine", "--record", record := tmp_path / "record")
+    async with with_peers(monkeypatch, mine, names="studio") as (served, _, _look):
+        headers: Headers = [(VIA, b"id-of-studio"), (b"x-other", b"1")]
+        assert (await served.client.ask("POST", CHAT, body("mine", "hi"), headers)).status == 200
+        (asked,) = [each for each in recorded(record, "request") if each["path"] == CHAT]
+        assert "x-other" in asked["headers"]
+        assert VIA.decode() not in asked["headers"]
 
 
 async def test_paths_and_queries_have_the_name_that_it_has_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,3 +200,45 @@ async def test_a_reload_that_brings_a_model_here_takes_its_requests(monkeypatch:
         assert (await served.client.post("/reload-config")).json["removed"] == ["far"]
         machines["studio"].peer.state = PeerState.UP
         assert (await served.client.chat("studio/far")).json["at"] == "studio"
+
+
+async def test_right_after_the_start_unknown_names_wait_for_peers_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with with_peers(monkeypatch, fake("mine"), names="studio") as (served, machines, look):
+        machines["studio"].peer.state = PeerState.UNKNOWN
+        look()
+        assert (await served.client.chat("mine")).status == 200
+        got: list[int] = []
+
+        async def ask(path: str) -> None:
+            got.append((await served.client.post(path, model="far", messages=[])).status)
+
+        async with trio.open_nursery() as nursery:
+            for path in (CHAT, "/upstream/far/v1/chat/completions"):
+                nursery.start_soon(ask, path)
+            while not served.tree.serving.awaited:  # noqa: ASYNC110 -- until somebody waits for it
+                await trio.sleep(0.001)
+            machines["studio"].peer.state = PeerState.UP
+            machines["studio"].offers(Offer(name="far", loaded=True))
+            look()
+        assert got == [200, 200]
+
+
+async def test_a_whole_answer_that_breaks_off_is_not_passed_off_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with with_peers(monkeypatch, names="studio") as (served, machines, look):
+        machines["studio"].offers(Offer(name="far", loaded=True))
+        machines["studio"].does = "breaks off"
+        look()
+        with pytest.raises(Disconnected):
+            await served.client.chat("far")
+        assert machines["studio"].broke == ["it hung up mid-answer"]
+
+
+async def test_peer_and_name_always_means_that_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if another one has a model that is called so."""
+    async with with_peers(monkeypatch) as (served, machines, look):
+        machines["studio"].offers(Offer(name="far", loaded=True))
+        machines["box"].offers(Offer(name="studio/far", loaded=True))
+        look()
+        assert (await served.client.chat("studio/far")).json["at"] == "studio"
+        assert (await served.client.chat("box/studio/far")).json["at"] == "box"
+        assert list(served.fleet.elsewhere) == ["far"]
