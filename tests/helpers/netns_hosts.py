@@ -55,6 +55,8 @@ class Program:
 
     async def stop(self) -> None:
         """End it in good order, if it can."""
+        if self.process.poll() is not None:
+            return
         with trio.CancelScope(shield=True):
             self.process.terminate()
             with trio.move_on_after(PATIENCE):

@@ -63,7 +63,7 @@ async def test_killed_while_it_talks(tmp_path: Path) -> None:
             assert (await peers_of(a))["b"]["in_flight"] == 1
             b.program.kill()
             rest = b"".join([piece async for piece in pieces])
-        assert b'"error"' in rest.split(b"\n\n")[-3] + rest.split(b"\n\n")[-2]
+        assert b'"error"' in rest[-1000:]
         await until_peer(a, "b", lambda found: found["in_flight"] == 0 and found["failed"] == 1)
         got = await a.client.chat("smol", max_tokens=2)
         assert got.status == 200
