@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import trio
 
-PATIENCE = 60
+PATIENCE = 120
 """Seconds after which a test counts as hung. Generous: it says nothing about speed."""
 
 _HOLDER = Path(__file__).parent / "netns_holder.py"

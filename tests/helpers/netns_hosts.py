@@ -124,23 +124,44 @@ class Network:
         hosts: Them, by name.
     """
 
-    def __init__(self, switch: Namespace, nursery: trio.Nursery) -> None:
+    def __init__(self, stack: AsyncExitStack, nursery: trio.Nursery) -> None:
         self.hosts: dict[str, Host] = {}
-        self._switch = switch
+        self._stack = stack
         self._nursery = nursery
+        self._switch = self._namespace(None)
 
     def __getitem__(self, name: str) -> Host:
         return self.hosts[name]
 
-    async def add(self, name: str, inside: Namespace) -> None:
-        """Add a host."""
-        host = Host(name, len(self.hosts) + 1, inside, self._switch)
+    def _namespace(self, within: Namespace | None) -> Namespace:
+        made = Namespace(within)
+        self._stack.callback(made.end)
+        return made
+
+    async def set_up(self, *names: str) -> None:
+        """Have these hosts."""
+        await self._switch.ip(*(f"link add {bridge} up type bridge" for bridge in ("br0", "br1")))
+        for number, name in enumerate(names, 1):
+            self.hosts[name] = Host(name, number, self._namespace(self._switch), self._switch)
+            await self._plug_in(self.hosts[name])
+
+    async def _plug_in(self, host: Host) -> None:
+        last = host.address.rpartition(".")[2]  # in its card's address, too, which is to stay the same
         await self._switch.ip(
-            f"link add {host.port} type veth peer name eth0 netns {inside.pid}",
+            f"link add {host.port} type veth peer name eth0 address 02:00:00:00:00:0{last} netns {host.inside.pid}",
             f"link set {host.port} master br0 up",
         )
-        await inside.ip("link set lo up", f"addr add {host.address}/24 brd + dev eth0", "link set eth0 up")
-        self.hosts[name] = host
+        await host.inside.ip("link set lo up", f"addr add {host.address}/24 brd + dev eth0", "link set eth0 up")
+
+    async def lose_power(self, name: str, *programs: Program) -> None:
+        """Switch a machine off, with these programs on it, and on again: it says nothing, and remembers nothing."""
+        host = self[name]
+        await host.cut()
+        for program in programs:
+            program.kill()
+        await self._switch.ip(f"link del {host.port}")
+        host.inside = self._namespace(self._switch)
+        await self._plug_in(host)
 
     async def part(self, *names: str) -> None:
         """Separate these hosts from the others: nothing gets through, and nobody is told."""
@@ -174,18 +195,8 @@ async def network(*names: str) -> AsyncIterator[Network]:
     """Have these machines on a switch, until the block is left."""
     if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
         pytest.fail(f"this test needs {', '.join(missing)}: run tools/namespaces")
-    async with AsyncExitStack() as stack:
-        switch = _held(stack, None)
-        await switch.ip(*(f"link add {bridge} up type bridge" for bridge in ("br0", "br1")))
-        async with trio.open_nursery() as nursery:
-            made = Network(switch, nursery)
-            for name in names:
-                await made.add(name, _held(stack, switch))
-            yield made
-            nursery.cancel_scope.cancel()
-
-
-def _held(stack: AsyncExitStack, within: Namespace | None) -> Namespace:
-    namespace = Namespace(within)
-    stack.callback(namespace.end)
-    return namespace
+    async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+        made = Network(stack, nursery)
+        await made.set_up(*names)
+        yield made
+        nursery.cancel_scope.cancel()

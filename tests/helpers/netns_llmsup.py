@@ -29,6 +29,8 @@ PORT = 5005
 class HostClient(Client):
     """A client on a host."""
 
+    patience = PATIENCE
+
     def __init__(self, host: Host, address: str, key: str, port: int = PORT) -> None:
         super().__init__(port)
         self._connect = partial(host.connect, address, port)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import trio
-from netns import PATIENCE
 from netns_hosts import network
 from netns_llmsup import gated, llmsup, smol
 from netns_peers import ENDLESS, Chat, has, peer, peers_of, until_peer
@@ -71,32 +70,61 @@ async def test_killed_while_it_talks(tmp_path: Path) -> None:
         await until_peer(a, "b", lambda found: found["state"] == "down")
 
 
-async def test_partitions(tmp_path: Path) -> None:
-    """Packets are dropped, and nobody says so. Whoever waits is answered in bounded time, mid-stream as well."""
+async def test_a_partition_during_a_load(tmp_path: Path) -> None:
+    """Packets are dropped, and nobody says so. Who waits for a load there is served elsewhere, or told why that can't be;
+    who has got a part of an answer is told in its stream.
+    """
     os.mkfifo(gate := tmp_path / "gate")
+    peers = {"b": {"priority": "high"}, "c": {}}
     async with (
-        network("a", "b") as net,
-        llmsup(net["b"], tmp_path, models={"smol": smol(), "slow": gated(gate)}),
-        llmsup(net["a"], tmp_path, peers={"b": peer(net["b"])}) as a,
+        network("a", "b", "c") as net,
+        llmsup(net["b"], tmp_path, models={"smol": smol(), "slow": gated(gate), "only": gated(gate)}),
+        llmsup(net["c"], tmp_path, models={"slow": smol()}),
+        llmsup(net["a"], tmp_path, peers={name: peer(net[name], **more) for name, more in peers.items()}) as a,
     ):
+        await until_peer(a, "c", has("slow"))
         await until_peer(a, "b", has("slow"))
-        got: list[Got] = []
+        got: dict[str, Got] = {}
 
-        async def ask() -> None:
-            got.append(await a.client.chat("slow"))
+        async def ask(model: str) -> None:
+            got[model] = await a.client.chat(model, max_tokens=2)
 
-        with trio.fail_after(PATIENCE):
-            async with trio.open_nursery() as nursery:
-                chat = Chat(nursery, a.client, "smol", **ENDLESS)
-                nursery.start_soon(ask)
-                await until_peer(a, "b", has("slow", loading=True))
-                await chat.begun.wait()
-                await net.part("b")
-        assert got[0].status in (502, 503, 504)
-        assert "b" in got[0].error["message"]
+        async with trio.open_nursery() as nursery:
+            chat = Chat(nursery, a.client, "smol", **ENDLESS)
+            for model in ("slow", "only"):
+                nursery.start_soon(ask, model)
+                await until_peer(a, "b", has(model, loading=True))
+            await chat.begun.wait()
+            await net.part("b")
+        assert got["slow"].status == 200
+        assert got["only"].status == 502
+        assert "peer b" in got["only"].error["message"]
         assert b'"error"' in chat.last
-        assert (await peers_of(a))["b"]["state"] == "down"
-        assert (await peers_of(a))["b"]["in_flight"] == 0
+        found = await peers_of(a)
+        assert (found["b"]["state"], found["b"]["in_flight"], found["c"]["requests"]) == ("down", 0, 1)
         await net.unite()
         await until_peer(a, "b", has("smol"))
         assert (await a.client.chat("smol", max_tokens=1)).status == 200
+
+
+async def test_a_machine_that_lost_its_power_and_is_back(tmp_path: Path) -> None:
+    """It knows nothing of who waits there, and nobody told him: all that he had sent had come, and it answers again.
+
+    Only TCP itself can find out (`engines.keepalive`).
+    """
+    models = {"smol": smol()}
+    async with (
+        network("a", "b") as net,
+        llmsup(net["b"], tmp_path, models=models) as before,
+        llmsup(net["a"], tmp_path, peers={"b": peer(net["b"])}) as a,
+    ):
+        await until_peer(a, "b", has("smol"))
+        async with trio.open_nursery() as nursery:
+            chat = Chat(nursery, a.client, "smol", **ENDLESS)
+            await chat.begun.wait()
+            await net.lose_power("b", before.program)
+            async with llmsup(net["b"], tmp_path, models=models):
+                await chat.ended.wait()
+                assert b'"error"' in chat.last
+                await until_peer(a, "b", has("smol"))
+                assert (await a.client.chat("smol", max_tokens=1)).status == 200
