@@ -11,7 +11,7 @@ def test_a_connection_is_watched_over() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as own:
         keep_alive(own)
         assert own.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        idle = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", 0)
+        idle: int = getattr(socket, "TCP_KEEPIDLE", 0) or getattr(socket, "TCP_KEEPALIVE", 0)
         assert own.getsockopt(socket.IPPROTO_TCP, idle) == 15
 
 

@@ -64,7 +64,7 @@ def smol(**table: Any) -> dict[str, Any]:
     return {
         "path": str(smollm2()),
         "engine": "llama-server",
-        "ctx_size": 512,
+        "ctx_size": 8192,
         "parallel": 1,
         "threads": 1,
         **table,

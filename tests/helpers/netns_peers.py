@@ -20,7 +20,8 @@ ASKED: dict[str, Any] = {
     "max_tokens": 24,
     "temperature": 0,
 }
-ENDLESS: dict[str, Any] = {"messages": ASKED["messages"], "n_predict": -1}
+ENDLESS: dict[str, Any] = {"messages": ASKED["messages"], "n_predict": -1, "ignore_eos": True}
+"""Not quite: until the context is full, in a minute or so."""
 
 
 def peer(host: Host, **table: Any) -> dict[str, Any]:

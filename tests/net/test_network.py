@@ -15,6 +15,7 @@ import trio
 from netns import PATIENCE
 from netns_hosts import Host, network
 from netns_llmsup import llmsup, smol
+from netns_peers import ENDLESS
 
 from llmsup.engines.connection import Disconnected
 
@@ -117,7 +118,7 @@ async def test_a_whole_llmsup_on_a_host(tmp_path: Path) -> None:
         client = machine.seen_from(net["a"])
         got = await client.chat("smol", max_tokens=4)
         assert got.json["choices"][0]["message"]["content"]
-        async with client.stream("smol", messages=[{"role": "user", "content": "Count."}], n_predict=-1) as pieces:
+        async with client.stream("smol", **ENDLESS) as pieces:
             await anext(aiter(pieces))
             machine.program.kill()
             with pytest.raises(Disconnected):
