@@ -284,6 +284,18 @@ async def test_one_that_is_down_for_good_is_not_woken(tmp_path: Path, wire: Wire
         assert not found.woken
 
 
+async def test_one_that_answers_oddly_is_not_asleep(tmp_path: Path, wire: Wire, autojump_clock: MockClock) -> None:
+    """Waking it would not help, and requests would wait for that."""
+    async with up(tmp_path, wire, mac=MAC) as (found, peer):
+        wire.fake.answers["/v1/models"] = said({}, 401)
+        await found.until(lambda: peer.state is PeerState.DOWN)
+        assert "another key" in peer.reason
+        wire.cut = True
+        await found.until(lambda: peer.state is PeerState.ASLEEP)
+        wire.cut = False
+        await found.until(lambda: peer.state is PeerState.DOWN)
+
+
 async def test_what_a_sleeper_offers_survives_a_restart(tmp_path: Path, wire: Wire, autojump_clock: MockClock) -> None:
     table = spec(1, mac=MAC)
     async with up(tmp_path, wire, mac=MAC) as (found, _):
