@@ -102,7 +102,7 @@ class Door:
                 "'fingerprint'"
             )
         if isinstance(error, ssl.SSLCertVerificationError):
-            wrong = error.verify_message or "it is wrong"
+            wrong = (error.verify_message or "it is wrong").rstrip(".")
             return f"its certificate is not trusted ({wrong}){await self._remedy(error)}"
         if isinstance(error, ssl.SSLError):
             return "it speaks no TLS: is it http:// rather than https://?"
@@ -113,7 +113,7 @@ class Door:
             return f", as {self._spec.ca} ('ca') doesn't vouch for it"
         if (seen := await self._seen()) is None:
             return ": name the authority that vouches for it in 'ca'"
-        if error.verify_code == _OTHER_NAME:
+        if error.verify_code in _OTHER_NAME:
             return f": write the name that it is for into 'url', or pin it: fingerprint = \"{seen}\""
         return f": if it is the right one, pin it: fingerprint = \"{seen}\"; or name the authority behind it in 'ca'"
 
@@ -133,8 +133,8 @@ class Door:
         return None
 
 
-_OTHER_NAME = 62
-"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH; 64, for IP addresses, has the same remedy but is rarely a typing mistake."""
+_OTHER_NAME = (62, 64)
+"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH, and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 
 
 def _plainly(error: OSError, address: TcpAddress) -> str:

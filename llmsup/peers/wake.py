@@ -43,10 +43,10 @@ async def wake(spec: PeerSpec) -> None:
     Raises:
         OSError: It could be sent nowhere.
     """
-    await send(packet(spec.mac), (*broadcasts(), *await _addresses(urlsplit(spec.url).hostname or "")))
+    await send(packet(spec.mac), (*broadcasts(), *await _addresses(urlsplit(spec.url).hostname or "")), PORT)
 
 
-async def send(data: bytes, addresses: Iterable[str], port: int = PORT) -> None:
+async def send(data: bytes, addresses: Iterable[str], port: int) -> None:
     """Send a packet to addresses. Raises OSError if it can be sent to none of them."""
     sent, last = 0, OSError("no address to send it to")
     for address in addresses:

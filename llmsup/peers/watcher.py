@@ -110,14 +110,14 @@ class Watcher:
         except NoAnswer as error:
             if not peer.health.missed:
                 self._silent_since = self._asked_at
-            self._missed(str(error))
+            self._missed(str(error), awake=error.awake)
             await self._give_up()
         except OutOfResources:
             self._set_pause()  # we are at fault, which has been logged: nothing is known of it
         except Exception as error:
             # What a peer says must not end llmsup, whatever it is.
             log.exception("a bug in llmsup: what peer %s says can't be read", peer.name)
-            self._missed(f"what it says can't be read: a bug in llmsup ({type(error).__name__})")
+            self._missed(f"what it says can't be read: a bug in llmsup ({type(error).__name__})", awake=True)
         else:
             self._told(report, min(questions.took, default=0.0))
         finally:
@@ -128,21 +128,18 @@ class Watcher:
             self._asker = await recognise(questions)  # another one may have come back than the one that went
         return await self._asker.ask(questions)
 
-    def _missed(self, reason: str) -> None:
+    def _missed(self, reason: str, *, awake: bool) -> None:
         peer = self._peer
         peer.health = peer.health.miss()
         self._set_pause()
         if peer.state is PeerState.WAKING:
             if trio.current_time() >= peer.woken_at + peer.spec.wake_timeout:
                 peer.slept_on(reason)
-        elif peer.health.down and peer.state is not PeerState.UP:
-            self._still_out(reason)
         elif peer.health.down:
-            peer.fell(reason)
+            if peer.state is not PeerState.ASLEEP or awake or not peer.reason.endswith(reason):
+                peer.fell(reason, awake=awake)
         else:
-            peer.reason = reason
-            peer.notify()
-        self._peer.announce()
+            peer.become(PeerState.UP, reason)
 
     async def _give_up(self) -> None:
         """Fail the requests that wait for a peer from which nothing at all has come while it was taken out: a machine
@@ -151,14 +148,6 @@ class Watcher:
         """
         if self._peer.health.down and self._peer.pool.heard < self._silent_since:
             await self._peer.pool.hang_up()
-
-    def _still_out(self, reason: str) -> None:
-        peer = self._peer
-        if peer.state is PeerState.UNKNOWN:
-            peer.fell(reason)
-        elif reason != peer.reason and not (peer.state is PeerState.ASLEEP and peer.reason.endswith(reason)):
-            peer.reason = reason
-            peer.notify()
 
     def _told(self, report: Report, took: float) -> None:
         peer, before = self._peer, self._shown()
@@ -175,13 +164,17 @@ class Watcher:
         peer.retry_at = 0.0
         peer.kind, peer.version, peer.identity = report.kind, report.version, report.identity
         peer.latency, peer.room, peer.note = took, report.room, "; ".join(report.notes)
-        peer.offers = let_in(peer.spec, report.offers)
+        peer.offers = let_in(peer.spec, tuple(each for each in report.offers if not self._own(each)))
         reason = f"it answers, and offers {_models(len(peer.offers))}"
         if peer.state is not PeerState.UP or peer.reason != reason:
             peer.become(PeerState.UP, reason)
         if self._shown() != before:
             peer.notify()
             self._peer.announce()
+
+    def _own(self, offer: Offer) -> bool:
+        """Whether it is a model of this llmsup, offered back by one that has it from here."""
+        return bool(offer.hops and offer.origins) and offer.origins <= {self._identity}
 
     def _shown(self) -> object:
         peer = self._peer

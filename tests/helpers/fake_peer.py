@@ -56,6 +56,9 @@ class FakePeer:
             async with stream:
                 while piece := await stream.receive_some():
                     data += piece
+                    if not data[:1].isalpha():  # TLS, say
+                        await stream.send_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n")
+                        return
                     while b"\r\n\r\n" in data:
                         head, data = data.split(b"\r\n\r\n", 1)
                         if self.hangs_up:

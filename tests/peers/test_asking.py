@@ -73,9 +73,10 @@ async def offers(answers: Mapping[str, Answer]) -> tuple[Report, dict[str, Offer
     return report, {offer.name: offer for offer in report.offers}
 
 
-def listed(*entries: object, **headers: str) -> Answer:
-    """A list of models."""
-    return said({"object": "list", "data": entries}, **headers)
+def listed(*entries: object, identity: str = "") -> Answer:
+    """A list of models; a llmsup's own has its identity."""
+    answer = {"object": "list", "data": entries}
+    return said(answer, x_llmsup_id=identity) if identity else said(answer)
 
 
 # Ollama: docs/api.md of its repository, "List Local Models", "List Running Models", "Version"; its front page says
@@ -272,14 +273,24 @@ THERE = {"running": [{"model": "a", "state": "ready", "in_flight": 2, "waiting":
 LLMSUP: dict[str, Answer] = {
     "/v1/models": listed(
         {"id": "a", "kind": "chat", "owned_by": "llmsup", "needs_bytes": 100, "status": {"value": "loaded"}},
-        {"id": "b", "kind": "embedding", "needs_bytes": 200, "status": {"value": "unloaded"}},
+        {
+            "id": "b",
+            "kind": "embedding",
+            "needs_bytes": 200,
+            "status": {"value": "unloaded"},
+            "slots": 4,
+            "load_seconds": 2.5,
+        },
         {"id": "broken", "status": {"value": "failed", "servable": False}},
         {"id": "no-engine", "status": {"value": "unloaded", "no_engine": "there is none"}},
         {"id": "huge", "fits": False, "status": {"value": "unloaded"}},
-        {"id": "far", "peer": {"hops": 1, "loaded": True, "peers": ["x", "y"], "down": ["y"]}},
+        {
+            "id": "far",
+            "peer": {"hops": 1, "loaded": True, "peers": ["x", "y"], "down": ["y"], "origins": ["", "f0", 3]},
+        },
         {"id": "further", "peer": {"hops": 3}},
         {"id": "lost", "peer": {"hops": 1, "loaded": None, "peers": ["y"], "down": ["y"]}},
-        x_llmsup_id="fedcba9876543210",
+        identity="fedcba9876543210",
     ),
     "/props": said({"build_info": "llmsup 0.1.0"}),
     "/running": said(THERE["running"]),
@@ -296,7 +307,8 @@ async def test_llmsup() -> None:
         name="a", kind="chat", loaded=True, busy=5, fits=True, load_seconds=4.5, needs_bytes=Bytes(100)
     )
     assert (found["b"].loaded, found["b"].busy, found["b"].fits) == (False, 0, False)
-    assert found["far"] == Offer(name="far", loaded=True, hops=1)
+    assert (found["b"].slots, found["b"].load_seconds) == (4, 2.5)
+    assert found["far"] == Offer(name="far", loaded=True, hops=1, origins=frozenset(("", "f0")))
 
 
 async def test_its_list_is_asked_for_rarely(autojump_clock: MockClock) -> None:
@@ -378,7 +390,7 @@ async def test_other_odd_answers_break_nothing(answers: Mapping[str, Answer], pa
     ],
 )
 async def test_names_that_are_none_are_left_out(entry: object) -> None:
-    ours = {**LLMSUP, "/v1/models": listed(entry, {"id": "good"}, x_llmsup_id="x")}
+    ours = {**LLMSUP, "/v1/models": listed(entry, {"id": "good"}, identity="x")}
     for answers in ({"/v1/models": listed(entry, {"id": "good"})}, ours):
         _, found = await offers(answers)
         assert list(found) == ["good"]

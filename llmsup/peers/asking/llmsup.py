@@ -19,6 +19,9 @@ NO_ADMIN = (
     "where they are served soonest"
 )
 
+MOST_ORIGINS = 100
+"""Servers that may have one model."""
+
 _KINDS: dict[str, Kind] = {"chat": "chat", "embedding": "embedding", "rerank": "rerank"}
 _LOADED = {"loaded": True, "loading": False, "unloaded": False, "failed": False}
 
@@ -121,8 +124,16 @@ def _listed(name: str, entry: dict[str, Any]) -> Offer | None:
         needs_bytes=reading.size(entry.get("needs_bytes")),
         context_length=reading.count(entry.get("context_length")),
         load_seconds=reading.seconds(entry.get("load_seconds")),
+        slots=reading.count(entry.get("slots")),
         hops=hops,
+        origins=_origins(peer),
     )
+
+
+def _origins(peer: Any) -> frozenset[str]:
+    found = reading.member(peer, "origins")
+    ids = found if isinstance(found, list) and len(found) <= MOST_ORIGINS else []
+    return frozenset(each for each in ids if each == "" or reading.text(each))
 
 
 def _all_down(peer: Any) -> bool:
