@@ -12,7 +12,7 @@ import json
 import random
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -42,7 +42,7 @@ class Scene:
         memory: GiB of each machine.
     """
 
-    peers: int = 10
+    machines: int = 10
     models: int = 50
     clients: int = 200
     hours: float = 1.0
@@ -142,28 +142,29 @@ def figures(run: Several, until: float) -> dict[str, float]:
     }
 
 
-def compare(scene: Scene, among: Mapping[str, Router] | None = None) -> dict[str, dict[str, float]]:
+def compare(scene: Scene, among: Mapping[str, Router]) -> Iterator[tuple[str, dict[str, float]]]:
     """All rules, and one big machine."""
     host, clients, until = scene.host(), scene.requests(), WARM_UP + scene.hours * HOUR
-    found = {
-        name: figures(Several(host, clients, router, scene.peers), until) for name, router in (among or ways()).items()
-    }
-    big = Host(host.ceiling * scene.peers + Host(2**50, {}).reserve, host.models)
-    alone = Several(big, clients, always_here, 1, slots=4 * scene.peers, width=4 * scene.peers)
-    return found | {"one big machine": figures(alone, until)}
+    big = Host(host.ceiling * scene.machines + Host(2**50, {}).reserve, host.models)
+    runs = {name: Several(host, clients, router, scene.machines) for name, router in among.items()}
+    runs["one big machine"] = Several(big, clients, always_here, 1, slots=4 * scene.machines, width=4 * scene.machines)
+    for name, run in runs.items():
+        yield name, figures(run, until)
 
 
-def table(rows: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """In Markdown."""
-    heads = list(next(iter(rows.values())))
-    lines = [f"| | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
-    return lines + [f"| {name} | {' | '.join(f'{row[h]:g}' for h in heads)} |" for name, row in rows.items()]
+def lines(rows: Iterable[tuple[str, Mapping[str, float]]]) -> Iterator[str]:
+    """A table in Markdown, as the rows come."""
+    for number, (name, row) in enumerate(rows):
+        if not number:
+            yield f"| | {' | '.join(row)} |"
+            yield "|---|" + "---:|" * len(row)
+        yield f"| {name} | {' | '.join(f'{value:g}' for value in row.values())} |"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="simulate.py --peers", description=__doc__)
-    for name, kind in (("peers", int), ("models", int), ("clients", int), ("hours", float), ("think", float)):
+    for name, kind in (("machines", int), ("models", int), ("clients", int), ("hours", float), ("think", float)):
         parser.add_argument(f"--{name}", type=kind, default=getattr(Scene(), name), help="default %(default)s")
     parser.add_argument("--memory", type=float, default=Scene().memory, help="GiB of a machine, default %(default)s")
     parser.add_argument("--seed", type=int, default=1)
@@ -172,7 +173,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = vars(parser.parse_args(arguments))
     only, as_json = given.pop("only"), given.pop("json")
     rows = compare(Scene(**given), {name: way for name, way in ways().items() if not only or name in only})
-    print(json.dumps(rows, indent=2) if as_json else "\n".join(table(rows)))
+    if as_json:
+        print(json.dumps(dict(rows), indent=2))
+    else:
+        for line in lines(rows):
+            print(line, flush=True)
     return 0
 
 
