@@ -41,6 +41,10 @@ ENCRYPT = (
 )
 
 
+class Odd(Exception):
+    """It can't be asked, or answers something else; the message is a clause for people."""
+
+
 @frozen
 class Look:
     """What was seen of a peer.
@@ -104,14 +108,14 @@ def _look(spec: PeerSpec) -> Look:
     try:
         headers, told = _ask(spec)
         names = tuple(_names(told))
-    except (OSError, HTTPException, ValueError) as error:
+    except (OSError, HTTPException, ValueError, Odd) as error:
         return Look(spec.name, spec.url, problem=_why(error))
     let_in = tuple(name for name in names if any(fnmatchcase(name.casefold(), p.casefold()) for p in spec.models))
     return Look(spec.name, spec.url, _kind(headers, told), names, let_in)
 
 
 def _ask(spec: PeerSpec) -> tuple[Mapping[str, str], Any]:
-    """Its list of models, with the answer's headers. Raises OSError, HTTPException, ValueError."""
+    """Its list of models, with the answer's headers. Raises OSError, HTTPException, ValueError, Odd."""
     connection = _connect(spec)
     try:
         asked = {"Accept": "application/json", **({"Authorization": f"Bearer {spec.key}"} if spec.key else {})}
@@ -121,9 +125,9 @@ def _ask(spec: PeerSpec) -> tuple[Mapping[str, str], Any]:
     finally:
         connection.close()
     if answer.status in (401, 403):
-        raise ValueError("it wants another key than the 'key' in its table, or any at all")
+        raise Odd("it wants another key than the 'key' in its table, or any at all")
     if answer.status != 200:
-        raise ValueError(f"it answers /v1/models with status {answer.status}")
+        raise Odd(f"it answers /v1/models with status {answer.status}")
     return {name.lower(): value for name, value in answer.getheaders()}, json.loads(body)
 
 
@@ -136,7 +140,7 @@ def _connect(spec: PeerSpec) -> HTTPConnection:
         context = ssl.create_default_context(cafile=spec.ca or None)
     except OSError as error:  # a file that holds none, too
         why = "it holds no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
-        raise ValueError(f"'ca' can't be used: {spec.ca}: {why}") from None
+        raise Odd(f"'ca' can't be used: {spec.ca}: {why}") from None
     if spec.fingerprint:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     connection = HTTPSConnection(host, parts.port, timeout=PATIENCE, context=context)
@@ -145,15 +149,15 @@ def _connect(spec: PeerSpec) -> HTTPConnection:
     seen = f"sha256:{hashlib.sha256(certificate).hexdigest()}"
     if spec.fingerprint and seen != spec.fingerprint:  # before the key is sent
         connection.close()
-        raise ValueError(f"it has another certificate than the pinned one: {seen}")
+        raise Odd(f"it has another certificate than the pinned one: {seen}")
     return connection
 
 
 def _names(told: Any) -> Iterator[str]:
-    """The names in a list of models. Raises ValueError if it is none."""
+    """The names in a list of models. Raises Odd if it is none."""
     entries = told.get("data") if isinstance(told, dict) else None
     if not isinstance(entries, list):
-        raise ValueError("its answer to /v1/models is not a list of models")
+        raise Odd("its answer to /v1/models is not a list of models")
     for entry in entries:
         if isinstance(entry, dict) and isinstance(name := entry.get("id"), str):
             yield name
