@@ -23,11 +23,10 @@ async def test_a_cut_cable(tmp_path: Path) -> None:
     """Nothing answers where the request would have gone, so it goes to the next, once; what is back is found again."""
     async with (
         network("a", "b", "c") as net,
-        llmsup(net["b"], tmp_path, models={"smol": smol()}) as b,
+        llmsup(net["b"], tmp_path, models={"smol": smol(preload=True)}),
         llmsup(net["c"], tmp_path, models={"smol": smol()}),
         llmsup(net["a"], tmp_path, peers={name: peer(net[name]) for name in ("b", "c")}) as a,
     ):
-        assert (await b.client.post("/models/load", model="smol")).status == 200
         await until_peer(a, "b", has("smol", loaded=True))
         await until_peer(a, "c", has("smol"))
         await net["b"].cut()
@@ -50,11 +49,10 @@ async def test_killed_while_it_talks(tmp_path: Path) -> None:
     """The client is told in its stream, nothing is held for it any longer, and who asks next is served elsewhere."""
     async with (
         network("a", "b", "c") as net,
-        llmsup(net["b"], tmp_path, models={"smol": smol()}) as b,
+        llmsup(net["b"], tmp_path, models={"smol": smol(preload=True)}) as b,
         llmsup(net["c"], tmp_path, models={"smol": smol()}),
         llmsup(net["a"], tmp_path, peers={name: peer(net[name]) for name in ("b", "c")}) as a,
     ):
-        assert (await b.client.post("/models/load", model="smol")).status == 200
         await until_peer(a, "b", has("smol", loaded=True))
         await until_peer(a, "c", has("smol"))
         async with a.client.stream("smol", **ENDLESS) as pieces:

@@ -49,15 +49,13 @@ async def test_a_far_one_and_a_near_one(tmp_path: Path) -> None:
     """200 ms there and back: it works, and of two that are alike the near one is asked."""
     async with (
         network("a", "far", "near") as net,
-        llmsup(net["far"], tmp_path, models={"smol": smol()}) as far,
-        llmsup(net["near"], tmp_path, models={"smol": smol()}) as near,
+        llmsup(net["far"], tmp_path, models={"smol": smol(preload=True)}),
+        llmsup(net["near"], tmp_path, models={"smol": smol(preload=True)}),
     ):
         await net.slow("far", 0.1)
-        for machine in (far, near):
-            assert (await machine.client.post("/models/load", model="smol")).status == 200
         async with llmsup(net["a"], tmp_path, peers={name: peer(net[name]) for name in ("far", "near")}) as a:
-            for machine in (far, near):
-                await until_peer(a, machine.host.name, has("smol", loaded=True))
+            for name in ("far", "near"):
+                await until_peer(a, name, has("smol", loaded=True))
             async with a.client.stream("far/smol", **ASKED) as pieces:
                 assert text_of([piece async for piece in pieces])
             for _ in range(3):
