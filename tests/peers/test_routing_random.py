@@ -127,6 +127,9 @@ class OwnFleet:
     models: dict[str, Model] = Factory(dict)
     paused: None = None
 
+    def running(self) -> list[Model]:
+        return []
+
     def enter(self, model: Model, ttl: Seconds, client: str) -> OwnLease:
         assert self.here is not None
         if not self.here.enters:
