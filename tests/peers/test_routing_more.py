@@ -283,3 +283,27 @@ async def test_requests_to_peers_leave_nothing_to_the_garbage_collector(monkeypa
             assert not [each for each in gc.get_objects() if isinstance(each, left) and each is not NOBODYS]
         finally:
             gc.enable()
+
+
+async def test_what_many_conversations_begin_with_does_not_draw_them_all_to_one_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each server that has served one has the long system prompt in its cache, not only the last of them."""
+    async with with_peers(monkeypatch) as (served, machines, look):
+        for machine in machines.values():
+            machine.offers(Offer(name="far", loaded=True, busy=0, slots=8))
+        look()
+        system = {"role": "system", "content": "You are an agent, and these are your tools. " * 2000}
+
+        async def ask(name: str, text: str) -> str:
+            asked = body(name, text * 20)
+            asked["messages"].insert(0, system)
+            got = await served.client.ask("POST", CHAT, asked)
+            return str(got.json["at"])
+
+        machines["box"].peer.state = PeerState.DOWN
+        assert await ask("far", "first ") == "studio"
+        machines["box"].peer.state, machines["studio"].peer.state = PeerState.UP, PeerState.DOWN
+        assert await ask("far", "second ") == "box"
+        machines["studio"].peer.state = PeerState.UP
+        assert {await ask("far", f"number {number} ") for number in range(30)} == {"studio", "box"}
