@@ -87,7 +87,7 @@ class RoutedBackend:
     @property
     def places(self) -> str:
         """Who else has it, for people."""
-        return ", ".join(f"{run.where} ({run.peer.spec.url})" for run in self.runs.values())
+        return ", ".join(self.runs)
 
     # Choosing...
 
