@@ -151,7 +151,10 @@ class RoutedBackend:
         now = trio.current_time()
         if not self.runs:
             return PeerUnavailable(f"No peer has {self.name} any more.", retry_after=5)
-        why = "; ".join(unavailable(run.peer) for run in self.runs.values())
+        why = "; ".join(
+            unavailable(run.peer) if run.name in run.peer.offers else f"{run.where} has it no more"
+            for run in self.runs.values()
+        )
         again = min(run.peer.retry_at for run in self.runs.values()) - now
         return PeerUnavailable(
             f"{self.name} is not served here, and who has it can't be asked: {why}.", retry_after=min(max(again, 1), 60)

@@ -78,7 +78,9 @@ def there(run: PeerRun, trail: Trail) -> Candidate | None:
     """A peer's model; None if that can't be asked now, or the request has come from there."""
     peer = run.peer
     offer = peer.offers.get(run.name)
-    if offer is None or not peer.usable or (peer.identity and peer.identity in trail.via) or offer.hops >= MOST_HOPS:
+    # One that was not asked yet may have told, in an earlier run or before its table changed, what it has.
+    usable = peer.usable or peer.state is PeerState.UNKNOWN
+    if offer is None or not usable or (peer.identity and peer.identity in trail.via) or offer.hops >= MOST_HOPS:
         return None
     loaded = offer.loaded is not False  # a server that doesn't tell has what it lists in memory, most often
     return Candidate(
@@ -92,7 +94,7 @@ def there(run: PeerRun, trail: Trail) -> Candidate | None:
         priority=peer.spec.priority,
         latency=peer.latency or 0.0,
         remembers=_remembered(trail, peer.name) if loaded else 0,
-        asleep=peer.state in (PeerState.ASLEEP, PeerState.WAKING),
+        asleep=peer.state is not PeerState.UP,
         others=run.others,
     )
 

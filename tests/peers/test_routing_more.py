@@ -307,3 +307,22 @@ async def test_what_many_conversations_begin_with_does_not_draw_them_all_to_one_
         assert await ask("far", "second ") == "box"
         machines["studio"].peer.state = PeerState.UP
         assert {await ask("far", f"number {number} ") for number in range(30)} == {"studio", "box"}
+
+
+async def test_a_peer_that_is_about_to_tell_again_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a change of its key; what it has is still known."""
+    async with with_peers(monkeypatch, names="studio") as (served, machines, look):
+        studio = machines["studio"]
+        studio.offers(Offer(name="far"))
+        studio.peer.state = PeerState.UNKNOWN
+        look()
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                assert (await served.client.chat("far")).json["at"] == "studio"
+
+            nursery.start_soon(ask)
+            while not studio.peer.ours["far"]:  # noqa: ASYNC110 -- a counter
+                await trio.sleep(0.001)
+            assert not studio.requests
+            studio.awake.set()
