@@ -71,6 +71,11 @@ class Serving(Watched):
         """Which llmsup this is (`via`)."""
         return self._peers.identity
 
+    @property
+    def busy(self) -> bool:
+        """Whether a peer has a request of ours."""
+        return any(peer.ours.total() for peer in self._peers.all.values())
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep them so, until cancelled."""
         task_status.started()
