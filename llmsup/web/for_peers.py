@@ -5,6 +5,7 @@ That is between llmsups, and no part of the API: who asks says so with `via.VIA`
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..fleet.model.model import Model
 from ..peers.offer import Offer
 from ..peers.peer import Peer
 from ..peers.peers import Peers
-from ..peers.via import ID, VIA, read_via
+from ..peers.via import ID, STAMP, VIA, read_via
 
 LISTS = frozenset(("/models", "/v1/models"))
 ASKED = LISTS | {"/running", "/memory"}
@@ -30,13 +31,27 @@ async def introduce(response: Response, fleet: Fleet, governor: Governor, peers:
     if request.path not in ASKED:
         return
     response.headers.add(ID.decode(), peers.identity)
-    if request.method != "GET" or request.path not in LISTS or response.status_code != 200:
+    via = request.headers.get(VIA.decode(), "")
+    if not via or request.method != "GET" or response.status_code != 200:
         return
-    if via := request.headers.get(VIA.decode(), ""):
+    if request.path == "/running":
+        response.headers.add(STAMP.decode(), _stamp(fleet, peers))
+    if request.path in LISTS:
         answer = msgspec.json.decode(await response.get_data(as_text=False))
         # One of the two lists is enough.
         told = {"object": "list", "data": await _told(answer["data"], fleet, governor, peers, read_via(via))}
         response.set_data(msgspec.json.encode(told))
+
+
+def _stamp(fleet: Fleet, peers: Peers) -> str:
+    """Return what changes with what is offered, but for what `/running` itself has."""
+    here = [(name, model.entry.refusal) for name, model in fleet.models.items()]
+    there = [
+        (peer.name, peer.usable, [(offer.name, offer.loaded, offer.hops) for offer in peer.offers.values()])
+        for peer in peers.all.values()
+    ]
+    offered = repr((here, fleet.without_engine, there)).encode("utf-8", "backslashreplace")
+    return hashlib.blake2b(offered, digest_size=8).hexdigest()
 
 
 async def _told(

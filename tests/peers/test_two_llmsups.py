@@ -44,6 +44,22 @@ async def test_what_is_loaded_there_is_known(tmp_path: Path) -> None:
         assert peer.offers["a"].hops == 0
 
 
+async def test_a_model_that_is_new_there_is_soon_known(tmp_path: Path) -> None:
+    """Though its list is asked for rarely: what is asked often tells that there is something new."""
+    models = {each.name: each for each in (fake("a"), fake("b"))}
+    config = Config(server=Server(state_dir=tmp_path / "there"), models={"a": models["a"]}, bridge=Bridge(every=NEVER))
+    async with (
+        serving(config=config, reread=lambda: evolve(config, models=models)) as there,
+        watched(tmp_path, spec(there.client.port)) as here,
+    ):
+        peer = here["studio"]
+        await here.until(lambda: list(peer.offers) == ["a"])
+        peer.stale()
+        assert (await there.client.post("/reload-config")).json["added"] == ["b"]
+        peer.stale()
+        await here.until(lambda: list(peer.offers) == ["a", "b"])
+
+
 async def test_a_llmsup_knows_itself_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own address in its own config is a mistake that does no harm."""
     made: list[Peers] = []

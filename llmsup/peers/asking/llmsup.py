@@ -10,7 +10,7 @@ from ...config.schema import Kind
 from ...units import Bytes
 from ..offer import Offer, Room
 from ..question import Odd, Questions, Refused
-from ..via import ID, MOST_HOPS
+from ..via import ID, MOST_HOPS, STAMP
 from . import reading
 from .kind import Asker, Listed, Report
 
@@ -71,7 +71,8 @@ class Llmsup(Asker):
     async def _now(self, questions: Questions) -> tuple[dict[str, dict[str, Any]] | None, Room | None]:
         """What is loaded there, by name, and its memory; None: we may not know."""
         try:
-            found = reading.entries(await questions.json("/running"), "running")
+            said = (await questions.get("/running")).checked()
+            found = reading.entries(said.json(), "running")
             memory = await questions.json("/memory")
         except Odd as error:
             self._note = NO_ADMIN if isinstance(error, Refused) else f"what is loaded is not known: {error}"
@@ -79,7 +80,7 @@ class Llmsup(Asker):
         self._note = ""
         running = dict(reading.named(found or (), "model"))
         ceiling = reading.size(reading.member(memory, "ceiling_bytes"))
-        seen = ceiling, {name: entry.get("state") for name, entry in running.items()}
+        seen = said.headers.get(STAMP), ceiling, {name: entry.get("state") for name, entry in running.items()}
         self.changed = self.changed or seen != self._seen
         if self._fresh:
             self.changed = False  # the list was asked for a moment ago
