@@ -54,15 +54,20 @@ class TcpAddress:
         host: A name or an IP address; an IPv6 one without brackets.
         tls: For TLS, with the certificates to trust; None: plain HTTP.
         headers: Sent with each request, such as an API key; never shown, for that reason.
+        path: What the path of each request begins with, behind a proxy that serves several; no slash at its end.
+        fingerprint: The one certificate to accept, "sha256:" and hexadecimal digits, whatever else `tls` says; "": the
+            one that `tls` trusts.
     """
 
     host: str
     port: int
     tls: ssl.SSLContext | None = field(default=None, kw_only=True, repr=False)
     headers: tuple[tuple[bytes, bytes], ...] = field(default=(), kw_only=True, repr=False, validator=_one_line_each)
+    path: str = field(default="", kw_only=True)
+    fingerprint: str = field(default="", kw_only=True)
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{self._bracketed}:{self.port}"
+        return f"{self.scheme}://{self._bracketed}:{self.port}{self.path}"
 
     @property
     def scheme(self) -> Literal["http", "https"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import ssl
 from pathlib import Path
@@ -15,16 +16,40 @@ _FULL = 0.01
 """Seconds between two attempts while an engine's backlog of connections is full."""
 
 
+class WrongCertificate(ssl.SSLCertVerificationError):
+    """The server has another certificate than the one that its address names.
+
+    Attributes:
+        seen: The fingerprint of the one that it has.
+    """
+
+    def __init__(self, seen: str) -> None:
+        super().__init__(1, f"its certificate is {seen}")
+        self.seen = seen
+
+
 async def connect(address: Address) -> trio.abc.Stream:
     """Open a stream, with TLS if the address asks for it.
 
     Raises:
-        OSError: Nothing listens there, or (`ssl.SSLError`) the server can't be trusted or speaks no TLS.
+        OSError: Nothing listens there, or (`ssl.SSLError`) the server can't be trusted or speaks no TLS;
+            `WrongCertificate` if it isn't the one with the address's fingerprint.
     """
     if isinstance(address, UnixAddress):
         return await _connect_unix(address.path)
     stream = await _connect_tcp(address)
-    return stream if address.tls is None else await _secure(stream, address.host, address.tls)
+    if address.tls is None:
+        return stream
+    secure = await _secure(stream, address.host, address.tls)
+    if address.fingerprint and (seen := fingerprint(secure)) != address.fingerprint:
+        stream.close()
+        raise WrongCertificate(seen)
+    return secure
+
+
+def fingerprint(stream: trio.SSLStream[QuickStream]) -> str:
+    """Return that of the server's certificate, as it is written in a config; the handshake must be over."""
+    return f"sha256:{hashlib.sha256(stream.getpeercert(binary_form=True)).hexdigest()}"
 
 
 async def _connect_tcp(address: TcpAddress) -> QuickStream:
@@ -48,7 +73,7 @@ def _is_ipv4(host: str) -> bool:
     return True
 
 
-async def _secure(stream: QuickStream, host: str, context: ssl.SSLContext) -> trio.abc.Stream:
+async def _secure(stream: QuickStream, host: str, context: ssl.SSLContext) -> trio.SSLStream[QuickStream]:
     """Add TLS. A missing close_notify is accepted, as most servers send none: HTTP itself says where an answer ends."""
     secure = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
     try:

@@ -12,7 +12,7 @@ import trio
 from ..process.clock import clock
 from ..process.shortage import insist
 from ..units import Seconds
-from .address import LOCAL, Address
+from .address import LOCAL, Address, TcpAddress
 from .connection import Connection, Disconnected, Unreachable
 from .dial import connect
 from .http import AnswerHead, HeaderLines, Headers, Payload
@@ -105,10 +105,13 @@ class ConnectionPool:
         lost: Whether the engine's socket is gone: open connections continue, but no new one can be made.
     """
 
-    def __init__(self, open_stream: Callable[[], Awaitable[trio.abc.Stream]], opening: bytes = LOCAL) -> None:
-        """`opening`: the header lines that every request begins with (`Address.opening`)."""
+    def __init__(
+        self, open_stream: Callable[[], Awaitable[trio.abc.Stream]], opening: bytes = LOCAL, path: bytes = b""
+    ) -> None:
+        """What every request begins with: `opening` its headers (`Address.opening`), `path` its path."""
         self._now = clock()
         self._opening = opening
+        self._path = path
         self._open_stream = open_stream
         self._idle: list[tuple[float, Connection]] = []
         self._busy: set[Connection] = set()
@@ -121,7 +124,8 @@ class ConnectionPool:
     @classmethod
     def to(cls, address: Address) -> ConnectionPool:
         """Return a pool of connections to an address."""
-        return cls(lambda: connect(address), address.opening)
+        path = address.path.encode("ascii") if isinstance(address, TcpAddress) else b""
+        return cls(lambda: connect(address), address.opening, path)
 
     def __repr__(self) -> str:
         return (
@@ -156,6 +160,8 @@ class ConnectionPool:
             OutOfResources: The system refuses us a connection.
             EngineBadAnswer: The engine sent something that is not HTTP.
         """
+        if self._path:
+            target = self._path + target
         dead: list[Connection] = []
         connection = self._pick(dead) if self._idle else None
         for corpse in dead:

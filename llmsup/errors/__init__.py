@@ -8,6 +8,7 @@ from __future__ import annotations
 from .base import Error
 from .download import DownloadCut, DownloadFailed
 from .engine import EngineBadAnswer, EngineDied, LoadTimeout, ModelFailed
+from .peer import Loop, PeerFailed, PeerUnavailable
 from .request import (
     AdminRequired,
     BadRequest,
@@ -68,6 +69,7 @@ __all__ = [
     "InvalidApiKey",
     "InvalidJson",
     "LoadTimeout",
+    "Loop",
     "MalformedRequest",
     "MethodNotAllowed",
     "MethodNotImplemented",
@@ -79,6 +81,8 @@ __all__ = [
     "NotFound",
     "OutOfResources",
     "Paused",
+    "PeerFailed",
+    "PeerUnavailable",
     "QueueFull",
     "QueueTimeout",
     "RateLimited",

@@ -31,6 +31,7 @@ from ..gateway.paths import named
 from ..gateway.routes import Routes
 from ..history.recorder import History
 from ..peers.peers import Peers
+from ..peers.via import ID
 from ..prompt_cache.cache import PromptCache
 from .answers import as_error
 from .bridge import bridge
@@ -71,6 +72,10 @@ FOR_ALL_KEYS = frozenset(
 no more than it may use; the page, which needs none, is the same for all and asks for one itself."""
 
 
+ASKED_BY_PEERS = frozenset(("/models", "/v1/models", "/running", "/memory"))
+"""What a llmsup asks another whose models it serves, too; in the answers it is told which one that is."""
+
+
 class AnyPath(PathConverter):
     """Matches anything in a path, line breaks included, so that a name with one gets the usual "no such model"."""
 
@@ -106,7 +111,7 @@ def build_app(
     cache: PromptCache,
     pausing: Pausing,
     past: History,
-    peers: Peers,  # noqa: ARG001 -- its routes are being built
+    peers: Peers,
 ) -> App:
     """Assemble the app."""
     app = App("llmsup", static_folder=None)
@@ -159,6 +164,13 @@ def build_app(
     async def allow(response: Response) -> Response:
         for name, value in gateway.guard.headers(current().head):
             response.headers.add(name.decode(), value.decode("latin-1"))
+        return response
+
+    @app.after_request
+    async def introduce(response: Response) -> Response:
+        """Tell a llmsup that asks which one this is: it may be asking itself, or one that asks it."""
+        if request.path in ASKED_BY_PEERS:
+            response.headers.add(ID.decode(), peers.identity)
         return response
 
     _answer_errors(app, gateway)

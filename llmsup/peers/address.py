@@ -1,0 +1,143 @@
+"""Where a peer is, and whom to believe that it is the peer: its table in the config as an address to connect to."""
+
+from __future__ import annotations
+
+import ssl
+from urllib.parse import quote, urlsplit
+
+import trio
+from attrs import evolve
+
+from ..config.schema import PeerSpec
+from ..engines.address import TcpAddress
+from ..engines.dial import WrongCertificate, connect, fingerprint
+from ..engines.pool import ConnectionPool
+from ..units import Seconds
+
+PATIENCE = Seconds(5)
+"""How long a look at a certificate that isn't trusted may take."""
+
+SAME = ("url", "key", "ca", "fingerprint")
+"""The keys of a peer's table that its connections depend on."""
+
+_PORT = {"http": 80, "https": 443}
+_SAFE = "/%:@!$&'()*+,;=~-._"
+
+
+class Untrusted(OSError):
+    """What should say whom to trust can't be used; the message is for people."""
+
+
+def address_of(spec: PeerSpec) -> TcpAddress:
+    """Return its address. With https:// it trusts nobody until `believe` has read whom to trust, or has a fingerprint,
+    which is all that counts then.
+    """
+    parts = urlsplit(spec.url)
+    context = None
+    if parts.scheme == "https":
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if spec.fingerprint:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    key = ((b"authorization", b"Bearer " + spec.key.encode()),) if spec.key else ()
+    return TcpAddress(
+        parts.hostname or "",
+        parts.port or _PORT[parts.scheme],
+        tls=context,
+        headers=key,
+        path=quote(parts.path.rstrip("/"), safe=_SAFE),
+        fingerprint=spec.fingerprint,
+    )
+
+
+def believe(spec: PeerSpec, context: ssl.SSLContext) -> None:
+    """Have a context trust whom the spec does: the certificates of `ca`, or those that the system trusts. Reads files.
+
+    Raises:
+        Untrusted: `ca` can't be read, or holds no certificate.
+    """
+    if not spec.ca:
+        context.load_default_certs()
+        return
+    try:
+        context.load_verify_locations(spec.ca)
+    except OSError as error:  # a file that is none, too
+        why = "it holds no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror or str(error)
+        raise Untrusted(f"'ca' can't be used: {spec.ca}: {why}") from None
+
+
+class Door:
+    """Opens connections to a peer, and says why one can't be opened."""
+
+    def __init__(self, spec: PeerSpec) -> None:
+        self.address = address_of(spec)
+        self._spec = spec
+        self._ready = self.address.tls is None or bool(spec.fingerprint)
+
+    def pool(self) -> ConnectionPool:
+        """Return a pool of connections to it."""
+        return ConnectionPool(self.open, self.address.opening, self.address.path.encode("ascii"))
+
+    async def open(self) -> trio.abc.Stream:
+        """Connect. Raises OSError."""
+        if not self._ready and self.address.tls is not None:
+            await trio.to_thread.run_sync(believe, self._spec, self.address.tls)
+            self._ready = True
+        return await connect(self.address)
+
+    async def why(self, error: OSError) -> str:
+        """Why it couldn't be opened, a clause for people. Connects once more to see what certificate isn't trusted."""
+        if isinstance(error, Untrusted):
+            return str(error)
+        if isinstance(error, WrongCertificate):
+            return (
+                f"it has another certificate than the pinned one: {error.seen}; if it has been renewed, put that into "
+                "'fingerprint'"
+            )
+        if isinstance(error, ssl.SSLCertVerificationError):
+            wrong = (error.verify_message or "it is wrong").rstrip(".")
+            return f"its certificate is not trusted ({wrong}){await self._remedy(error)}"
+        if isinstance(error, ssl.SSLError):
+            return "it speaks no TLS: is it http:// rather than https://?"
+        return _plainly(error, self.address)
+
+    async def _remedy(self, error: ssl.SSLCertVerificationError) -> str:
+        if self._spec.ca:
+            return f", as {self._spec.ca} ('ca') doesn't vouch for it"
+        if (seen := await self._seen()) is None:
+            return ": name the authority that vouches for it in 'ca'"
+        if error.verify_code in _OTHER_NAME:
+            return f": write the name that it is for into 'url', or pin it: fingerprint = \"{seen}\""
+        return f": if it is the right one, pin it: fingerprint = \"{seen}\"; or name the authority behind it in 'ca'"
+
+    async def _seen(self) -> str | None:
+        """Return the fingerprint of its certificate, whoever it is; nothing is sent to it."""
+        anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+        with trio.move_on_after(PATIENCE):
+            try:
+                stream = await connect(evolve(self.address, tls=anybody, fingerprint=""))
+            except OSError:
+                return None
+            try:
+                return fingerprint(stream) if isinstance(stream, trio.SSLStream) else None
+            finally:
+                await trio.aclose_forcefully(stream)
+        return None
+
+
+_OTHER_NAME = (62, 64)
+"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH, and X509_V_ERR_IP_ADDRESS_MISMATCH."""
+
+
+def _plainly(error: OSError, address: TcpAddress) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return f"nothing listens at {address.host} port {address.port}"
+    if isinstance(error, trio.socket.gaierror):
+        return f"the name {address.host} is not known here"
+    if isinstance(error.__cause__, BaseExceptionGroup) or not (error.strerror or str(error)):
+        causes = error.__cause__.exceptions if isinstance(error.__cause__, BaseExceptionGroup) else ()
+        if causes and all(isinstance(each, ConnectionRefusedError) for each in causes):
+            return f"nothing listens at {address.host} port {address.port}"
+        first = next((each for each in causes if isinstance(each, OSError)), None)
+        return f"{address.host} can't be reached: {first.strerror if first is not None else 'no connection'}"
+    return f"{address.host} can't be reached: {error.strerror or error}"
