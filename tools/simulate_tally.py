@@ -18,6 +18,7 @@ class Tally:
         futile: Evictions for a load that did not happen.
         pressure: Evictions because the machine was short of memory; also counted as evictions.
         again_seconds: Seconds of computing what of prompts had been computed before. They are part of the waits.
+        again_tokens: How many those were; `prompt_tokens`: of how many in all, with what was new.
         restore_seconds: Seconds of restoring conversations; part of the loads, and so of the waits.
         save_seconds: Seconds that unloads took longer because conversations were saved.
         written: Bytes of conversations.
@@ -33,6 +34,8 @@ class Tally:
     refusals: int = 0
     deaths: int = 0
     again_seconds: float = 0.0
+    again_tokens: int = 0
+    prompt_tokens: int = 0
     restore_seconds: float = 0.0
     save_seconds: float = 0.0
     written: int = 0

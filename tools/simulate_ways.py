@@ -43,7 +43,7 @@ class Llmsup:
             needs.append(
                 Need(name, by_pool(cost), model.priority, since, load, paused=self.paused.get(name, frozenset()))
             )
-        loaded_models = self._loaded_models(world)
+        loaded_models = self.loaded_models(world)
         self.rivals = self.rivals.seen(needs, loaded_models, world.now)
         loaded_models = [evolve(each, rivals=self.rivals.of(each.name)) for each in loaded_models]
         decisions = admit_all(needs, machine(world), loaded_models, rules=self.rules)
@@ -52,9 +52,9 @@ class Llmsup:
 
     def relieve(self, world: World) -> Decision:
         shortfall = Amounts({HOST: max(world.host.reserve // 2 - world.available, 0)})
-        return relieve(machine(world), self._loaded_models(world), world.relief, shortfall=shortfall, rules=self.rules)
+        return relieve(machine(world), self.loaded_models(world), world.relief, shortfall=shortfall, rules=self.rules)
 
-    def _loaded_models(self, world: World) -> list[LoadedModel]:
+    def loaded_models(self, world: World) -> list[LoadedModel]:
         loaded_models = []
         for name, engine in world.engines.items():
             past = world.past[name]

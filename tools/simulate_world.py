@@ -6,6 +6,7 @@ It carries out what a `Policy` decides, and keeps count.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
@@ -100,6 +101,26 @@ class World:
 
     def run(self) -> Tally:
         """Replay the trace to its end."""
+        self.begin()
+        while self._events:
+            self.step()
+        self.tally.duration = self.now
+        self.tally.written = self.shelf.written if self.shelf else 0
+        return self.tally
+
+    @property
+    def next_event(self) -> float:
+        """When something happens next."""
+        return self._events[0][0] if self._events else math.inf
+
+    def step(self) -> None:
+        """Let the next thing happen, and handle its consequences."""
+        self.now, _, event = heapq.heappop(self._events)
+        event()
+        self._look()
+
+    def begin(self) -> None:
+        """Get ready for the first step."""
         self.past = {name: Past(model.estimate) for name, model in self.host.models.items()}
         for when, size in self.host.neighbour:
             self._at(when, lambda size=size: self._neighbour_takes(size))  # type: ignore[misc]
@@ -113,13 +134,6 @@ class World:
                 self._at(request.time, lambda request=request: self._arrive(request))  # type: ignore[misc]
         for client in self._clients:
             self._next_of(client)
-        while self._events:
-            self.now, _, event = heapq.heappop(self._events)
-            event()
-            self._look()
-        self.tally.duration = self.now
-        self.tally.written = self.shelf.written if self.shelf else 0
-        return self.tally
 
     def expected(self, model: Model) -> float:
         """Seconds that loading it is expected to take, by the loads so far and by what of it is in the page cache, or
@@ -151,6 +165,14 @@ class World:
             return self.pages.files.get(model.name, 0) / model.bytes
         left = self.available + engine.taken - sum(self.past[name].cost for _, name in self.waiting())
         return min(max(left / model.bytes, 0.0), 1.0)
+
+    def has_slot(self, engine: Engine) -> bool:
+        """Whether it takes another request now."""
+        return engine.state == "ready"
+
+    def takes(self, seconds: float) -> float:
+        """How many seconds it takes to compute now what takes so many on a machine that does nothing else."""
+        return seconds
 
     def serves(self, name: str, since: float) -> bool:
         """Whether a request that arrived then is served in the model's current turn."""
@@ -226,14 +248,16 @@ class World:
     def _dispatch(self) -> None:
         for name, engine in self.engines.items():
             queue = self.queues.get(name)
-            while queue and engine.state == "ready" and self.serves(name, queue[0][0]):
+            while queue and self.has_slot(engine) and self.serves(name, queue[0][0]):
                 since, request = queue.popleft()
                 lost = again(request, engine.held.get(request.client), engine.model.talk)
-                computing = lost / engine.model.tokens_per_second
+                computing = self.takes(lost / engine.model.tokens_per_second)
+                self.tally.again_tokens += lost
+                self.tally.prompt_tokens += request.tokens
                 self.tally.again_seconds += computing
                 self.tally.waits.append(self.now - since + computing)
                 engine.in_flight += 1
-                over = self.now + computing + request.seconds
+                over = self.now + computing + self.takes(request.seconds)
                 if request.client:
                     self._present[request.client] = (request, over)
                 self._at(over, lambda e=engine, r=request: self._done(e, r))  # type: ignore[misc]
