@@ -46,7 +46,9 @@ from .memory.cost.store import FootprintStore
 from .memory.machine.linux import Linux
 from .memory.machine.monitor import MemoryMonitor
 from .memory.machine.sampler import Sampler
+from .peers.loops import check_via
 from .peers.peers import Peers
+from .peers.serving import Serving
 from .process.awake import KeepAwake
 from .process.inheritance import Inheritance
 from .process.leftovers import Leftovers
@@ -93,6 +95,7 @@ class Tree(Watched):
         kinds: The kinds of engine that models may run on.
         routes: Which path belongs to which API.
         reconciler: Keeps the models in step with the config and the disk; None until it runs.
+        serving: Has what peers offer served, too; there once it runs.
         prompts: The conversations that survive an unload; there once it runs.
     """
 
@@ -117,6 +120,7 @@ class Tree(Watched):
         self.config_file = config_file
         self.reconciler: Reconciler | None = None
         self.prompts: PromptCache
+        self.serving: Serving
         self.book = book or LogBook(5000)
         self.token = token
         self.stalled = stalled
@@ -188,6 +192,8 @@ class Tree(Watched):
             announced=(self.config, gateway.activity, events),
         )
         peers = Peers(self.config, fleet, events)
+        serving = self.serving = Serving(peers, fleet, governor, self.config, events)
+        gateway.check_via = partial(check_via, peers)
         past = History(self.config, state_dir, fleet, governor, gateway.activity, decision_as_json)
         app = build_app(gateway, fleet, reconciler, governor, bridge, prompts, pausing, past, peers)
         roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout(), self.routes)
@@ -213,6 +219,7 @@ class Tree(Watched):
                 await models.start(reconciler.run)
                 await models.start(config_watch.run)
                 await models.start(peers.run)
+                await models.start(serving.run)
                 with trio.move_on_after(FIRST_LOOK):  # so that early requests find the models, if that is quick
                     await reconciler.until(lambda: reconciler.usable)
                 async with trio.open_nursery() as edge:

@@ -19,6 +19,7 @@ from .options import json_option, model_argument, url_option
 from .table import Column, Table
 from .target import connect
 from .why_prompt import sentences, table
+from .why_where import where_lines
 
 Answer = Mapping[str, Any]
 
@@ -82,6 +83,10 @@ def command(model: str, lines: int, prompt: bool, url: str | None, as_json: bool
 def state_lines(answer: Answer, now: float) -> Iterator[str]:
     """The model's state, in sentences."""
     name, counts = answer["model"], answer["counts"]
+    if not answer.get("here", True):
+        yield f"{name} has no engine here{answer['reason'].removeprefix('it has no engine here')}."
+        yield from where_lines(answer)
+        return
     since = f", {ago(answer['since'], now)}" if answer["since"] is not None else ""
     yield f"{name} is {answer['state']}{since}: {_why(answer['reason'], name)}."
     if answer["waits_for"]:
@@ -97,6 +102,7 @@ def state_lines(answer: Answer, now: float) -> Iterator[str]:
         saved = loaded.get("save_seconds")  # older servers don't have it
         first = f", after {format_seconds(round(saved, 1))} for saving its conversations" if saved else ""
         yield f"{may}; {loss}{first}."
+    yield from where_lines(answer)
     yield from _loading(answer)
     yield from _context(answer["context"])
     yield from _kept(answer["prompt_cache"])

@@ -21,6 +21,7 @@ KINDS = {
     "dropped": "messages left out",
     "inserted": "messages put in",
     "no_cache": "cache not wanted",
+    "moved": "another server",
     "reload": "a reload",
     "slot": "another took its place",
     "template": "the chat template",

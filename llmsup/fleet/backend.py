@@ -5,18 +5,62 @@ This is all that the gateway knows about models; how a backend gets ready to ser
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, Self
+
+from attrs import Factory, define
 
 from ..config.schema import ModelSpec
 from ..engines.connection import Disconnected
+from ..engines.http import HeaderLines
 from ..engines.pool import ConnectionPool
 from ..errors import Error
 from ..units import Seconds
 
 
+@define(eq=False)
+class Trail:
+    """Where a request has come from, and where it has been: for a backend that may send it to several servers.
+
+    Attributes:
+        via: The identities of the llmsups that it has come through, the oldest first.
+        remembers: Tells how many tokens of its prompt the prompt cache of a server should still have, by the name of
+            that ("" is here); None: that isn't known of any.
+        tries: How often it has been sent, or a load been begun for it.
+        failed: Who has failed it, and how, in that order.
+    """
+
+    via: tuple[str, ...] = ()
+    remembers: Callable[[str], int] | None = None
+    tries: int = 0
+    failed: dict[str, Error] = Factory(dict)
+
+
 class BackendRun(Protocol):
     """A period in which a backend serves without a break: for a model here, one run of its engine."""
+
+    @property
+    def where(self) -> str:
+        """The name of the peer that serves; "" for an engine here, for which nothing of the next three is asked."""
+
+    @property
+    def renames(self) -> str:
+        """What the model is called there, to be put into bodies; "" to leave the name that they have."""
+
+    def refuses(self, status: int) -> bool:
+        """Note that it has answered, with this status; returns whether it is not the client's fault that there is no
+        better answer, so that another server may have one.
+        """
+
+    def directed(
+        self, target: bytes, headers: HeaderLines, via: tuple[str, ...], *, by_path: bool
+    ) -> tuple[bytes, HeaderLines]:
+        """Path with query, and headers, as that server is to get them.
+
+        Args:
+            via: The llmsups that the request has come through.
+            by_path: The client has named the model in front of the path, so that it is an engine's own.
+        """
 
     @property
     def pool(self) -> ConnectionPool:
@@ -61,6 +105,14 @@ class BackendLease(Protocol):
     def waited(self) -> Seconds:
         """Seconds since the request came."""
 
+    @property
+    def awaits(self) -> str:
+        """What it waits for, if that is not its model's load: "waking studio"; else ""."""
+
+    @property
+    def others(self) -> bool:
+        """Whether another server could have the request, if this one refuses it."""
+
     async def run(self, timeout: Seconds) -> BackendRun:
         """Wait until the request is served, for at most `timeout` seconds since it came. May be cancelled and called
         again: the place in the queue stays.
@@ -88,12 +140,21 @@ class Backend(Protocol):
     def would_wait(self) -> bool:
         """Whether a request that comes now has to wait, rather than being served or refused at once."""
 
-    def enter(self, ttl: Seconds = Seconds(0), client: str = "") -> BackendLease:
+    @property
+    def places(self) -> str:
+        """Which other servers have it, for people: "studio (http://studio.local:5005)"; "" for a model here."""
+
+    @property
+    def spreads(self) -> bool:
+        """Whether several servers may have it, so that it wants to know of a request's trail."""
+
+    def enter(self, ttl: Seconds = Seconds(0), client: str = "", trail: Trail | None = None) -> BackendLease:
         """Take a lease.
 
         Args:
             ttl: Seconds for which to keep the backend loaded afterwards, at least.
             client: Whose request it is.
+            trail: Of the request, if the backend spreads them.
 
         Raises:
             Error: It can't be served, for this reason.

@@ -15,7 +15,7 @@ from ..errors import ModelNotFound, ShuttingDown
 from ..process.logbook import LogBook
 from ..process.ring import Events
 from ..units import Bytes, Seconds
-from .backend import Backend, BackendLease
+from .backend import Backend, BackendLease, Trail
 from .changes import Changes, compare
 from .departures import Departures
 from .model.hooks import before_stop
@@ -167,10 +167,13 @@ class Fleet(NamedBackends):
 
     def find_running(self, name: str) -> Model:
         """Like `find`, but also among the departing models: whatever `running` shows can be unloaded."""
-        leaving = None if self.knows(name) else self._departures.find(name)
+        match = self._names.find(name)
+        leaving = None if match is not None and match.id in self.models else self._departures.find(name)
         return leaving or self.find(name)
 
-    def enter(self, backend: Backend, ttl: Seconds = Seconds(0), client: str = "") -> BackendLease:
+    def enter(
+        self, backend: Backend, ttl: Seconds = Seconds(0), client: str = "", trail: Trail | None = None
+    ) -> BackendLease:
         """Take a lease for one request of a client; the client "" is no particular one, and has no share of the queue.
 
         Raises:
@@ -184,16 +187,25 @@ class Fleet(NamedBackends):
             raise ShuttingDown("llmsup is shutting down.")
         name = backend.spec.name
         model = self.models.get(name)
-        if model is not backend and (model is not None or self.elsewhere.get(name) is not backend):
-            raise ModelNotFound(f"The model {name!r} was just removed.", param="model")
-        if self.paused is not None and model is not None:
+        if model is None or model is not backend:
+            return self._enter_elsewhere(backend, ttl, client, trail)
+        if self.paused is not None:
             raise self.paused.error()
+        if model.would_wait:
+            check_queue(self._all(), self.max_queue(), client)
+        lease = model.enter(ttl, client)
+        self._supervisors.start(model)
+        return lease
+
+    def _enter_elsewhere(self, backend: Backend, ttl: Seconds, client: str, trail: Trail | None) -> BackendLease:
+        """The same for a backend of which a model here is a part at most; it enters that by `enter`."""
+        name = backend.spec.name
+        there = self.shared if name in self.models else self.elsewhere if name in self.elsewhere else self.addressed
+        if there.get(name) is not backend:
+            raise ModelNotFound(f"The model {name!r} was just removed.", param="model")
         if backend.would_wait:
             check_queue(self._all(), self.max_queue(), client)
-        lease = backend.enter(ttl, client)
-        if model is not None:
-            self._supervisors.start(model)
-        return lease
+        return backend.enter(ttl, client, trail)
 
     def look(self, backend: Backend) -> BackendLease:
         """Take a lease for a read-only request, which keeps nothing loaded.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from ..catalog.found import LeftOut
 from ..catalog.resolver import Called, Match, Names
-from ..errors import ModelNotFound, ShuttingDown
+from ..errors import Error, ModelNotFound, ShuttingDown
 from ..process.watched import Watched
 from .backend import Backend
 from .model.model import Model
@@ -21,40 +21,78 @@ class NamedBackends(Watched):
     Attributes:
         models: Those whose engines run here, by id.
         elsewhere: The backends for which nothing has to be started here, by id.
+        addressed: Those that stand for one peer's model, as PEER/NAME; they are found, and not listed.
+        shared: The backends that stand for a model here and elsewhere, by the model's id.
         complete: All models are known; False while files are still being read for the first time.
         without_engine: Models that no engine here can run, and why, with the remedy; as of the last scan.
         closing: llmsup is shutting down and takes no new request.
+        asking: Waits until peers have told what they have, for a while; None once they have. Whoever asks them puts it
+            here, and the next one.
+        absent: Says why there is no model of a name, where it is more than that nobody has it; whoever knows puts it
+            here.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.models: dict[str, Model] = {}
         self.elsewhere: dict[str, Backend] = {}
+        self.addressed: dict[str, Backend] = {}
+        self.shared: dict[str, Backend] = {}
+        self.asking: Callable[[], Awaitable[object]] | None = None
+        self.absent: Callable[[str], Error | None] = lambda _name: None
         self.complete = False
         self.without_engine: Mapping[str, str] = {}
         self.closing = False
         self._names = Names({})
         self._left_out: Iterable[LeftOut] = ()
+        self._also: Mapping[str, Iterable[str]] = {}
         self._recent: dict[str, tuple[Match, Backend]] = {}  # what `served` has found since the last change
 
-    def serve_elsewhere(self, backends: Iterable[Backend]) -> None:
+    def serve_elsewhere(
+        self,
+        backends: Iterable[Backend],
+        *,
+        addressed: Iterable[Backend] = (),
+        shared: Iterable[Backend] = (),
+        also: Mapping[str, Iterable[str]] | None = None,
+    ) -> None:
         """Serve these too, in place of any given before, each under its spec's name. A model here takes precedence over
-        a backend of the same name.
+        a backend of the same name, unless that is one of the `shared`, which stand for it.
+
+        Args:
+            addressed: Those that are not listed.
+            also: What else the others answer to, by their names, as long as nobody else does.
         """
         self.elsewhere = {backend.spec.name: backend for backend in backends}
+        self.addressed = {backend.spec.name: backend for backend in addressed}
+        self.shared = {backend.spec.name: backend for backend in shared}
+        self._also = also or {}
         self._update_names()
 
     def _update_names(self) -> None:
         """Work out all names again, after a change of the models, the backends or what they are called."""
-        called = {name: Called() for name in self.elsewhere}
-        called |= {name: model.entry.called for name, model in self.models.items()}
+        called = {name: model.entry.called for name, model in self.models.items()}
+        for name, backend in (*self.elsewhere.items(), *self.addressed.items()):
+            if name not in called:  # what is here has its names first
+                also = dict.fromkeys(self._also.get(name, ()), "")
+                called[name] = Called(presets=backend.spec.presets, also=also)
         self._names = Names(called, self._left_out)
         self._recent.clear()
         self.notify()
 
     def resolve(self, name: str) -> Match:
-        """What a name means. Raises ModelNotFound."""
-        return self._names.resolve(name)
+        """What a name means.
+
+        Raises:
+            ModelNotFound: Nothing, or several models.
+            PeerUnavailable: It would be a peer's model, and that can't be asked what it has.
+        """
+        try:
+            return self._names.resolve(name)
+        except ModelNotFound:
+            if (why := self.absent(name)) is not None:
+                raise why from None
+            raise
 
     async def known(self, name: str) -> Match:
         """What a name means; waits while files are still being read, because an unknown name may yet turn up.
@@ -65,6 +103,8 @@ class NamedBackends(Watched):
         """
         if not self.complete:
             await self._until_known(name)
+        if self.asking is not None and not self.knows(name):
+            await self.asking()
         return self.resolve(name)
 
     def served_lately(self, name: str) -> tuple[Match, Backend] | None:
@@ -93,7 +133,10 @@ class NamedBackends(Watched):
 
     def backend(self, id_: str) -> Backend:
         """The backend with an id that `resolve` or `known` has just returned."""
-        return self.models.get(id_) or self.elsewhere[id_]
+        model = self.models.get(id_)
+        if model is None:
+            return self.elsewhere.get(id_) or self.addressed[id_]
+        return self.shared.get(id_) or model if self.shared else model
 
     def model(self, id_: str) -> Model:
         """The model with an id that `resolve` or `known` has just returned, for requests about its engine.
@@ -102,7 +145,8 @@ class NamedBackends(Watched):
             ModelNotFound: It has no engine here.
         """
         if (model := self.models.get(id_)) is None:
-            raise ModelNotFound(f"{id_!r} is not served by an engine of this llmsup.", param="model")
+            where = f" Ask there: {there}." if (there := self.backend(id_).places) else ""
+            raise ModelNotFound(f"{id_!r} is not served by an engine of this llmsup.{where}", param="model")
         return model
 
     def find(self, name: str) -> Model:

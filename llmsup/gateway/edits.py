@@ -15,12 +15,19 @@ from .body import JsonBody
 
 
 def changes(
-    body: JsonBody, spec: ModelSpec, *, preset: str, defaults: Mapping[str, Any], generating: bool
+    body: JsonBody,
+    spec: ModelSpec,
+    *,
+    preset: str,
+    defaults: Mapping[str, Any],
+    generating: bool,
+    renames: str = "",
 ) -> dict[str, Any]:
     """Return the members to change; None means to remove one.
 
     The client's own members override the preset, which overrides `defaults` (the sampling that the engine has no flags
-    for); `request.strip` and then `request.set` override everything.
+    for); `request.strip` and then `request.set` override everything. `renames`: what the model is called where the body
+    goes; "": as `upstream_model` says.
     """
     out: dict[str, Any] = {}
     if generating:
@@ -30,8 +37,8 @@ def changes(
         _strip(body, out, path.split("."))
     for path, value in spec.request.set.items():
         _set(body, out, path.split("."), value)
-    if spec.upstream_model:
-        out["model"] = spec.upstream_model
+    if name := renames or spec.upstream_model:
+        out["model"] = name
     return out
 
 

@@ -11,8 +11,8 @@ import trio
 from ..engines.connection import Disconnected
 from ..engines.http import HeaderLines, Headers, Payload
 from ..engines.pool import Answer
-from ..errors import EngineDied, Error, ModelNotFound
-from ..fleet.backend import Backend, BackendLease, BackendRun
+from ..errors import EngineBadAnswer, EngineDied, Error, ModelNotFound, PeerFailed
+from ..fleet.backend import Backend, BackendLease, BackendRun, Trail
 from ..fleet.fleet import Fleet
 from ..units import NEVER, Seconds, format_seconds
 from .answer_body import AnswerBody, EventsBody
@@ -64,6 +64,8 @@ class Order:
         keep: What replaces the model's ttl from this request on, in seconds; None for nothing.
         told: Words an error for the client, which may not know of every model.
         prompt: What its prompt has in common with earlier ones; None: it isn't looked at.
+        by_path: Whether the model was named in front of the path, so that `target` is an engine's own.
+        trail: Where the request has come from, and has been; None unless its backend wants to know.
         captured: Gets what is asked and answered; None: that isn't kept.
     """
 
@@ -79,6 +81,8 @@ class Order:
     client: str = ""
     meter: Meter | None = None
     prompt: Trace | None = None
+    by_path: bool = False
+    trail: Trail | None = None
     captured: Captured | None = None
     sent: Callable[[], None] = staticmethod(_nothing)
     told: Callable[[Error], Error] = staticmethod(_as_it_is)
@@ -104,6 +108,7 @@ class Exchange:
     _answer: Answer | None = None
     _run: BackendRun | None = None
     _listener: Meter | None = None  # for the engine, if that wants to know
+    _last_try = False
 
     def __init__(
         self, fleet: Fleet, order: Order, body: Callable[[BackendRun], Payload], loading_comments: Seconds
@@ -121,7 +126,12 @@ class Exchange:
             return self._fleet.look(order.backend)
         if not order.loads:
             self._fleet.look(order.backend).__exit__()  # raises if it isn't loaded
-        return self._fleet.enter(order.backend, order.ttl, order.client)
+        return self._fleet.enter(order.backend, order.ttl, order.client, order.trail)
+
+    @property
+    def where(self) -> str:
+        """Which peer has, or had, the request; "" for an engine here, or none yet."""
+        return "" if self._run is None else self._run.where
 
     @property
     def whole(self) -> bool:
@@ -165,21 +175,22 @@ class Exchange:
         Raises:
             Error: There will be no answer.
         """
-        run, order = self._lease.served_by, self._order
-        if run is None:
-            self.waited = None
-            with trio.move_on_after(self._comments):
-                run = await self._lease.run(order.backend.spec.queue_timeout)
-                self.waited = self._lease.waited
-        if run is None:
-            return Reply(status=200, headers=order.dialect.stream_headers, body=self._late())
-        if order.keep is not None:
-            self._keep()
-        if order.instead is not None:
-            return order.instead
-        await self._ask(run)
-        assert self._answer is not None
-        answer, head = self._answer, self._answer.head
+        order, answer = self._order, None
+        while answer is None:
+            run = self._lease.served_by
+            if run is None:
+                self.waited = None
+                with trio.move_on_after(self._comments):
+                    run = await self._lease.run(order.backend.spec.queue_timeout)
+                    self.waited = self._lease.waited
+            if run is None:
+                return Reply(status=200, headers=order.dialect.stream_headers, body=self._late())
+            if order.keep is not None:
+                self._keep(run)
+            if order.instead is not None:
+                return order.instead
+            answer = await self._ask(run)
+        head = answer.head
         if (again := head.again) is not None and order.translation is None and not head.streams:
             data = answer.whole()
             if (meter := self._meter()) is not None:
@@ -207,43 +218,73 @@ class Exchange:
         whole = put(translation, answer.status, b"".join([data async for data in body]))
         return whole_reply(answer.status, [*headers, (b"Content-Type", translation.whole_type)], whole)
 
-    async def _ask(self, run: BackendRun) -> None:
-        """Send the request; once more on a fresh engine if this one dies without having said a word."""
+    async def _ask(self, run: BackendRun) -> Answer | None:
+        """Send the request. None: what served it was lost before the first byte, or refused it; a new lease has begun,
+        on a fresh engine or another server, which is the last try.
+        """
         order = self._order
-        for last_try in (False, True):
-            self._run = run
-            if run.keeps_slots:
-                check_slots(order.target)
-            try:
-                if order.prepare is not None:
-                    self._body = await order.prepare(run)
-                body = self._body(run)
-                if order.captured is not None:
-                    order.captured.asked(body)
-                self._answer = await run.pool.request(order.method, order.target, order.headers, body)
-            except Disconnected as gone:
-                error = await self._explain(gone)
-                if last_try or gone.began or not isinstance(error, EngineDied):
-                    # Two engines have died of this request: don't let it kill a third automatically.
-                    twice = last_try and isinstance(error, EngineDied)
-                    raise (error.again(lasting=True) if twice else error) from None
-                log.info("%s: asking a fresh engine: %s", order.backend.spec.name, error)
-            else:
-                self._body, order.prepare = _gone, None
-                self.trouble = None
-                order.sent()
-                return
-            self._lease.__exit__()
-            try:
-                self._lease = self._enter()
-            except ModelNotFound:  # removed meanwhile, but that is not the cause
-                raise error from None
-            run = await self._lease.run(order.backend.spec.queue_timeout)
-            self._keep()
+        self._run = run
+        if run.keeps_slots:
+            check_slots(order.target)
+        target, headers = (order.target, order.headers) if not run.where else self._directed(run)
+        try:
+            if order.prepare is not None and not run.where:
+                self._body = await order.prepare(run)
+            body = self._body(run)
+            if order.captured is not None:
+                order.captured.asked(body)
+            answer = await run.pool.request(order.method, target, headers, body)
+        except (Disconnected, EngineBadAnswer) as broken:
+            self._try_again(run, await self._unless_last(broken))
+            return None
+        if run.where and run.refuses(answer.status) and not self._last_try and self._lease.others:
+            await answer.close()
+            self._try_again(run, PeerFailed(f"{run.where} answered with status {answer.status}."))
+            return None
+        self._answer = answer
+        self._body, order.prepare = _gone, None
+        self.trouble = None
+        order.sent()
+        return answer
 
-    def _keep(self) -> None:
+    def _directed(self, run: BackendRun) -> tuple[bytes, HeaderLines]:
+        """Path and headers for a peer."""
+        order = self._order
+        via = () if order.trail is None else order.trail.via
+        return run.directed(order.target, order.headers, via, by_path=order.by_path)
+
+    async def _unless_last(self, broken: Disconnected | EngineBadAnswer) -> Error:
+        """Return why a try has failed. Raises it if it was the last, or a byte has been said, or nobody else can be
+        asked.
+        """
+        began = False
+        error: Error
+        if isinstance(broken, Disconnected):
+            began, error = broken.began, await self._explain(broken)
+        else:
+            self.trouble = error = broken
+        if self._last_try or began or not (isinstance(error, EngineDied) or self._lease.others):
+            # Two engines have died of this request: don't let it kill a third automatically.
+            twice = self._last_try and isinstance(error, EngineDied)
+            raise (error.again(lasting=True) if twice else error) from None
+        return error
+
+    def _try_again(self, run: BackendRun, error: Error) -> None:
+        """Begin the last try, after one that has failed with this error. Raises Error if there can be none."""
+        other = "another server" if self._lease.others else "a fresh engine"
+        log.info("%s: asking %s: %s", self._order.backend.spec.name, other, error)
+        self._last_try = True
+        if self._order.trail is not None:
+            self._order.trail.failed[run.where] = error
+        self._lease.__exit__()
+        try:
+            self._lease = self._enter()
+        except ModelNotFound:  # removed meanwhile, but that is not the cause
+            raise error from None
+
+    def _keep(self, run: BackendRun) -> None:
         """Say how long to keep what serves now; before this request ends, so that it counts for it already."""
-        if self._order.keep is not None:
+        if self._order.keep is not None and not run.where:
             self._order.backend.keep(self._order.keep)
 
     async def _explain(self, gone: Disconnected) -> Error:
@@ -290,28 +331,29 @@ class Exchange:
         """Yield signs of life until the model is loaded, then the answer; errors can only be events by then."""
         order = self._order
         try:
-            run: BackendRun | None = None
-            while run is None:
-                waited = format_seconds(self._lease.waited)
-                yield order.dialect.sign_of_life(f"loading {order.backend.spec.name} {waited}")
-                with trio.move_on_after(self._comments):
-                    run = await self._lease.run(order.backend.spec.queue_timeout)
-            self.waited = self._lease.waited
-            self._keep()
-            if order.instead is not None:
-                async for data in order.instead.body:
-                    yield data
-                return
-            await self._ask(run)
-            assert self._answer is not None
-            body = self._body_of(self._answer)
-            if self._answer.streams:
+            answer: Answer | None = None
+            while answer is None:
+                run = self._lease.served_by
+                while run is None:
+                    doing = self._lease.awaits or f"loading {order.backend.spec.name}"
+                    yield order.dialect.sign_of_life(f"{doing} {format_seconds(self._lease.waited)}")
+                    with trio.move_on_after(self._comments):
+                        run = await self._lease.run(order.backend.spec.queue_timeout)
+                self.waited = self._lease.waited
+                self._keep(run)
+                if order.instead is not None:
+                    async for data in order.instead.body:
+                        yield data
+                    return
+                answer = await self._ask(run)
+            body = self._body_of(answer)
+            if answer.streams:
                 async for data in body:
                     yield data
             else:  # the engine's error: the head is already sent, so its body becomes an event
                 whole = b"".join([data async for data in body])
                 if order.translation is not None:
-                    whole = put(order.translation, self._answer.status, whole)
+                    whole = put(order.translation, answer.status, whole)
                 yield order.dialect.refusal_event(whole)
         except Error as error:
             self.trouble = error

@@ -27,7 +27,7 @@ from .exchange import Order
 from .form import MultipartBody, read_form
 from .keeping import wanted_keep, wanted_ttl
 from .keyring import Caller, check_admin
-from .making import as_is, edited, prepared
+from .making import as_is, edited, prepared, renamed
 from .message import Reply, RequestHead, for_engine, query_of, switching
 from .passage import Passage
 from .prompts.links import FOLLOWED, WORTH
@@ -55,6 +55,7 @@ class Gateway(Watched):
         prompts: What the last prompts had in common.
         rescan: Looks for new models on the disk; whoever can do that puts it here.
         ceiling: Tells what all models together may have, in bytes; likewise.
+        check_via: Raises Loop if a request that has come through these llmsups may not come through this one; likewise.
     """
 
     def __init__(self, fleet: Fleet, config: LiveConfig, guard: RequestGuard, routes: Routes | None = None) -> None:
@@ -64,6 +65,7 @@ class Gateway(Watched):
         self.clock = clock()
         self.rescan: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint
         self.ceiling: Callable[[], Bytes] = lambda: Bytes(0)
+        self.check_via: Callable[[tuple[str, ...]], None] = lambda _via: None
         self.active = 0
         self.activity = Activity()
         self.usage = Usage()
@@ -113,8 +115,8 @@ class Gateway(Watched):
             order.told = partial(caller.discreet, self.fleet)
         if head.query:
             order.loads = may_load(head)
-        if isinstance(fields, MultipartBody) and backend.spec.upstream_model:
-            return order, as_is(fields.renamed(backend.spec.upstream_model))
+        if isinstance(fields, MultipartBody):
+            return order, renamed(fields, data, backend.spec)
         if not isinstance(fields, JsonBody):
             return order, as_is(data)
         order.streaming = route.streams(fields)
@@ -175,6 +177,7 @@ class Gateway(Watched):
         else:
             headers = head.lines_for_engine(unpacked=False)
         order = Order(backend, head.method, path + query_of(head), headers)
+        order.by_path = route.model == "path"
         order.dialect = route.dialect
         order.client = caller.identity or f"address {head.client}"
         order.sent = share.release
@@ -234,6 +237,8 @@ class Gateway(Watched):
             return split_upstream(head.raw_path, self.fleet.knows)
         if not self.fleet.complete:
             await self.fleet.until(lambda: self.fleet.complete or self.fleet.closing)
+        if self.fleet.asking is not None:
+            await self.fleet.asking()
         try:
             return split_upstream(head.raw_path, self.fleet.knows)
         except ModelNotFound:

@@ -27,6 +27,7 @@ class Known:
             looked up.
         target: What the engine is asked for, once that is known, if the body has no say in it.
         origin: Its Origin; "" if it has none; None if that hasn't been looked up.
+        via: The llmsups that it has come through (`peers.via`); None if that hasn't been looked up.
         shown: Method and path as the log shows them, once that was needed.
         for_engine: The header lines for the engine: for the body as it came, and for the unpacked one (True).
     """
@@ -38,5 +39,6 @@ class Known:
     form: str | None = None
     target: bytes | None = None
     origin: str | None = None
+    via: tuple[str, ...] | None = None
     shown: str = ""
     for_engine: dict[bool, HeaderLines] = Factory(dict)

@@ -11,6 +11,7 @@ from ..fleet.model.model import Model
 from .api.dialect import Route
 from .body import JsonBody
 from .edits import changes
+from .form import MultipartBody
 
 
 def as_is(data: Payload) -> Callable[[BackendRun], Payload]:
@@ -22,7 +23,18 @@ def edited(body: JsonBody, spec: ModelSpec, preset: str, *, samples: bool) -> Ca
     """With the model's settings and edits, and what that engine couldn't take at launch."""
 
     def make(run: BackendRun) -> Payload:
-        return body.edited(changes(body, spec, preset=preset, defaults=run.body_defaults, generating=samples))
+        edits = changes(body, spec, preset=preset, defaults=run.body_defaults, generating=samples, renames=run.renames)
+        return body.edited(edits)
+
+    return make
+
+
+def renamed(form: MultipartBody, data: Payload, spec: ModelSpec) -> Callable[[BackendRun], Payload]:
+    """A form, with the name that its model has where it goes."""
+
+    def make(run: BackendRun) -> Payload:
+        name = run.renames or spec.upstream_model
+        return form.renamed(name) if name else data
 
     return make
 

@@ -137,7 +137,8 @@ _HOP_BY_HOP = frozenset(
 
 # Framing is redone; keys are never passed on, whatever they are for; origins are checked here.
 _NOT_FOR_ENGINES = _HOP_BY_HOP | frozenset(
-    b"host content-length expect authorization x-api-key api-key x-goog-api-key cookie origin referer".split()
+    b"host content-length expect authorization x-api-key api-key x-goog-api-key cookie origin referer "
+    b"x-llmsup-via".split()
 )
 _NOT_FOR_ENGINES_UNPACKED = _NOT_FOR_ENGINES | {b"content-encoding"}
 

@@ -9,11 +9,13 @@ from types import AsyncGeneratorType, TracebackType
 from typing import TYPE_CHECKING
 
 from ..errors import Error, ShuttingDown
+from ..fleet.backend import Trail
+from ..peers.via import VIA, read_via
 from ..process import quick_log
 from ..units import Seconds
 from .api.dialect import GET
 from .capture import Captured, CapturingMeter
-from .exchange import Exchange
+from .exchange import Exchange, Order
 from .keyring import ANYBODY, Caller, check_admin
 from .message import ClientLeft, Reply, RequestHead, query_of, whole_reply
 from .metering import Meter
@@ -65,6 +67,7 @@ class Passage:
                 reply = await gateway.answer_here(head, route, self._chunks, self._share, caller)
                 self._status, self._reply, self._here = reply.status, reply, True
                 return reply
+            via = self._via()
             looks = head.method in GET
             if caller.name and not looks:
                 self._count(caller)
@@ -82,6 +85,7 @@ class Passage:
                 order.backend.keep(order.keep)  # to load it, and not to keep it: that is an unload
                 self._status = order.instead.status
                 return order.instead
+            order.trail = self._trail(order, via)
             self._number = gateway.activity.began(head, self._model, self._began)
             self._exchange = Exchange(gateway.fleet, order, body, gateway.server.loading_comments)
             del body  # the exchange lets it go as soon as it can
@@ -93,6 +97,23 @@ class Passage:
             await self.__aexit__(type(error), error, None)
             raise
         return reply
+
+    def _via(self) -> tuple[str, ...]:
+        """Which llmsups it has come through. Raises Loop if this is one of them."""
+        known = self._head.known
+        via = known.via
+        if via is None:
+            via = known.via = read_via(self._head.header(VIA))
+        if via:
+            self._gateway.check_via(via)
+        return via
+
+    @staticmethod
+    def _trail(order: Order, via: tuple[str, ...]) -> Trail | None:
+        """What its backend wants to know of the request, if it does."""
+        if not order.backend.spreads:
+            return None
+        return Trail(via=via, remembers=None if order.prompt is None else order.prompt.remembered_by)
 
     async def _moved(self, caller: Caller) -> Reply | None:
         """Where a path with a model's name alone leads: relative links on the engine's pages need the slash."""
@@ -112,7 +133,7 @@ class Passage:
         if reply.status >= HTTPStatus.BAD_REQUEST:
             return
         self._prompt = prompt
-        prompt.sent()
+        prompt.sent(self._where)
         if self._head.header(DEBUG) in ("1", "true"):
             reply.headers = [*reply.headers, (HEADER, prompt.in_short.encode())]
             reply.lines = None  # they are the headers without that one
@@ -158,9 +179,10 @@ class Passage:
             tokens = self._meter.tokens if self._meter is not None else None
             self._tally.leave(seconds, tokens, good=0 < self._status < HTTPStatus.BAD_REQUEST)
         if self._prompt is not None:
-            self._prompt.ended(self._meter)
+            self._prompt.ended(self._meter, self._where)
         whose = f" for {self._caller.name}" if self._caller.name else ""
-        quick_log.info(log, f"{known.shown} {self._model}{whose}: {outcome} in {seconds:.3f} s")
+        at = f" at {self._where}" if self._where else ""
+        quick_log.info(log, f"{known.shown} {self._model}{at}{whose}: {outcome} in {seconds:.3f} s")
         if exchange is not None:
             exchange.forget()
 
@@ -168,6 +190,11 @@ class Passage:
     def _broke(self) -> Error | None:
         """Why a stream ended early although it was complete for the front end, because its last event is the error."""
         return self._exchange.trouble if self._exchange is not None else None
+
+    @property
+    def _where(self) -> str:
+        """Which peer has served it; "" for an engine here, or nobody yet."""
+        return "" if self._exchange is None else self._exchange.where
 
     def _end(self, error: BaseException | None) -> tuple[int, str]:
         """How the request ended: a status, 0 if nobody was there to get one; and why it is cut short, "" if it isn't,

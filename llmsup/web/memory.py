@@ -12,15 +12,18 @@ from ..fleet.memory.decisions import DecisionRecord
 from ..fleet.memory.governor import Governor
 from ..fleet.model.history import HistoryEntry
 from ..fleet.model.model import Model
+from ..fleet.model.states import State
 from ..memory.amounts import add_up
 from ..memory.policy.decision import Decision, Weighed
 from ..memory.policy.eviction_cost import loss
 from ..memory.policy.inputs import LoadedModel, Machine
+from ..peers.backend import RoutedBackend
 from ..prompt_cache.cache import PromptCache
 from ..units import Seconds
 from .answers import as_json
+from .backends import backends_as_json, facts_elsewhere, routed, routes_as_json
 from .pause import pause_as_json
-from .prompt_cache import of_model
+from .prompt_cache import nothing_kept, of_model
 from .shapes import memory as shapes
 from .status import finite, rounded, running_entry, state_and_reason, wall
 
@@ -64,6 +67,9 @@ def memory(fleet: Fleet, governor: Governor, prompts: PromptCache) -> Blueprint:
 
     @routes.get("/memory/<model:name>")
     async def one(name: str) -> Response:
+        backend = routed(fleet, name)
+        if backend is not None and backend.model is None:
+            return as_json(_elsewhere(backend, governor))
         model = fleet.find_running(name)
         state, _ = state_and_reason(model)
         footprint = governor.footprint(model)
@@ -77,16 +83,15 @@ def memory(fleet: Fleet, governor: Governor, prompts: PromptCache) -> Blueprint:
                 "cached_share": None if share is None else round(share, 3),
             },
             "state": state,
+            "here": True,
+            "backends": backends_as_json(backend),
+            "routes": routes_as_json(backend),
             "since": None if state is not model.state else wall(model.since),
             "counts": _counts(model),
             "min_residency": rounded(governor.floor),
             "loaded": None if loaded is None else _loaded(loaded, governor),
             "waits_for": next((ask.reason for ask in governor.asks if ask.model is model), None),
-            "pressure": {
-                "level": governor.pressure.level,
-                "reason": governor.pressure.reason,
-                "nothing_unloaded": _left(governor),
-            },
+            "pressure": _pressure(governor),
             "failure": None if model.failure is None else str(model.failure),
             "context": {"wanted": model.wanted_context or None, "served": model.context},
             "prompt_cache": of_model(prompts, model),
@@ -95,6 +100,32 @@ def memory(fleet: Fleet, governor: Governor, prompts: PromptCache) -> Blueprint:
         return as_json(answer)
 
     return routes
+
+
+def _elsewhere(backend: RoutedBackend, governor: Governor) -> shapes.ModelMemory:
+    """What is told of a model that only peers have."""
+    return {
+        **facts_elsewhere(backend),
+        "next_load": {"seconds": None, "mode": backend.spec.load_mode, "cached_share": None},
+        "state": State.UNLOADED,
+        "here": False,
+        "backends": backends_as_json(backend),
+        "routes": routes_as_json(backend),
+        "since": None,
+        "counts": {"loads": 0, "unloads": {}, "refaults": 0, "requests": 0, "waited_seconds": 0},
+        "min_residency": rounded(governor.floor),
+        "loaded": None,
+        "pressure": _pressure(governor),
+        "failure": None,
+        "context": {"wanted": None, "served": None},
+        "prompt_cache": nothing_kept("its engine is not here"),
+        "history": [],
+    }
+
+
+def _pressure(governor: Governor) -> shapes.PressureNow:
+    pressure = governor.pressure
+    return {"level": pressure.level, "reason": pressure.reason, "nothing_unloaded": _left(governor)}
 
 
 def _left(governor: Governor) -> str | None:

@@ -58,6 +58,23 @@ def prompt_cache(fleet: Fleet, prompts: PromptCache) -> Blueprint:
     return routes
 
 
+def nothing_kept(reason: str) -> shapes.Kept:
+    """The same for a model of which nothing is kept here, for this reason."""
+    return {
+        "able": "no",
+        "reason": reason,
+        "saved": 0,
+        "tokens": 0,
+        "bytes": 0,
+        "cold": None,
+        "restores": 0,
+        "hits": 0,
+        "misses": 0,
+        "tokens_saved": 0,
+        "seconds_saved": 0.0,
+    }
+
+
 def of_model(prompts: PromptCache, model: Model) -> shapes.Kept:
     """What is kept of one model, and what came of it."""
     name = model.spec.name

@@ -18,9 +18,10 @@ from trio.testing import wait_all_tasks_blocked
 from llmsup.config.schema import ModelSpec, RequestEdits
 from llmsup.engines.address import TcpAddress
 from llmsup.engines.connection import Disconnected
+from llmsup.engines.http import HeaderLines
 from llmsup.engines.pool import ConnectionPool
 from llmsup.errors import EngineDied, Error, ModelNotFound, ModelNotLoaded
-from llmsup.fleet.backend import BackendRun
+from llmsup.fleet.backend import BackendRun, Trail
 from llmsup.gateway.exchange import Exchange, Order
 from llmsup.gateway.message import Reply
 from llmsup.units import Seconds
@@ -57,11 +58,14 @@ class Elsewhere:
         self.kept = Seconds(-1)
         self.listens = False
         self.keeps_slots = False
+        self.where = self.renames = self.places = ""
+        self.spreads = False
         self.answers: list[tuple[int, int, float | None]] = []
 
     # The backend...
 
-    def enter(self, ttl: Seconds = Seconds(0), client: str = "") -> Elsewhere.Lease:
+    def enter(self, ttl: Seconds = Seconds(0), client: str = "", trail: Trail | None = None) -> Elsewhere.Lease:
+        assert trail is None
         self.inside += 1
         self.entered += 1
         return Elsewhere.Lease(self)
@@ -90,8 +94,19 @@ class Elsewhere:
     async def died_of(self, patience: float) -> Error | None:
         return None
 
+    def refuses(self, status: int) -> bool:
+        raise AssertionError("nothing of the sort is asked of what has no name of its own")
+
+    def directed(
+        self, target: bytes, headers: HeaderLines, via: tuple[str, ...], *, by_path: bool
+    ) -> tuple[bytes, HeaderLines]:
+        raise AssertionError("nor this")
+
     class Lease:
         """Served at once."""
+
+        awaits = ""
+        others = False
 
         def __init__(self, backend: Elsewhere) -> None:
             self.served_by: BackendRun | None = backend

@@ -7,8 +7,9 @@ The readings come from `memory.machine.monitor`, the costs from a `CostSource`; 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
+from weakref import WeakKeyDictionary
 
 import trio
 from attrs import evolve
@@ -61,6 +62,7 @@ class Governor(MemoryView):
         self._relieving = Relieving(self._ledger)
         self._woken = trio.Event()
         self._ahead = ReadAhead(self._spare_for, monitor.change, warmth or Warmth())
+        self._known: MutableMapping[Model, Cost] = WeakKeyDictionary()  # what was asked for last
         self._again = math.inf  # when time alone may change a decision (trio time)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -128,7 +130,7 @@ class Governor(MemoryView):
         """
         assert model.run is not None
         model.history.refaults += model.demand.loads(trio.current_time(), model.load_seconds)
-        cost = await self._costs.cost(model)
+        cost = self._known[model] = await self._costs.cost(model)
         model.load_seconds = self._costs.load_seconds(model)
         try:
             await self._wait_for_room(Ask(model, cost, model.run.began))
@@ -181,7 +183,9 @@ class Governor(MemoryView):
 
     async def costs(self, models: Sequence[Model]) -> dict[Model, Cost]:
         """What loading each of some models would cost."""
-        return await self._costs.costs(models)
+        costs = await self._costs.costs(models)
+        self._known.update(costs)
+        return costs
 
     async def _until_gone(self, grant: Grant) -> None:
         run = grant.run
@@ -221,7 +225,17 @@ class Governor(MemoryView):
 
     async def rehearse(self, model: Model) -> Decision:
         """What would be decided if this model, which has no memory, were asked for now. Nothing is changed."""
-        (cost,) = (await self._costs.costs([model])).values()
+        (cost,) = (await self.costs([model])).values()
+        return self._rehearsed(model, cost)
+
+    def verdict(self, model: Model) -> Decision | None:
+        """As `rehearse`, from what is known of its cost already; None if nothing is. Of a model that has memory, too:
+        as if it had none.
+        """
+        cost = self._known.get(model)
+        return None if cost is None else self._rehearsed(model, cost)
+
+    def _rehearsed(self, model: Model, cost: Cost) -> Decision:
         others = [ask for ask in self.asks if ask.model is not model]
         _, decisions = self._decisions([*others, Ask(model, cost, trio.current_time(), asked=True)])
         return next(each for each in decisions if each.model == model.spec.name)

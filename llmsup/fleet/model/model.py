@@ -23,7 +23,7 @@ from ...process.logbook import LogBook
 from ...process.ring import Events
 from ...process.watched import Watched
 from ...units import NEVER, Bytes, Seconds
-from ..backend import BackendRun
+from ..backend import BackendRun, Trail
 from .backoff import Backoff
 from .demand import Demand
 from .history import History
@@ -147,7 +147,10 @@ class Model(Watched):
 
     # Requests and operators...
 
-    def enter(self, ttl: Seconds = Seconds(0), client: str = "") -> Lease:
+    places = ""
+    spreads = False  # as `Backend` has them
+
+    def enter(self, ttl: Seconds = Seconds(0), client: str = "", trail: Trail | None = None) -> Lease:  # noqa: ARG002
         """Take a lease for one request of a client. `ttl`: seconds for which to keep the model afterwards, at least.
 
         Raises:

@@ -36,6 +36,9 @@ class Lease:
         served_by: The run that serves it; None while it waits, or if it was refused.
     """
 
+    awaits = ""
+    others = False  # as `fleet.backend.BackendLease` has them
+
     def __init__(self, queue: RequestQueue, ttl: Seconds, client: str, since: float) -> None:
         self.ttl = ttl
         self.client = client

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import trio
 
 from ...catalog.entry import Entry
+from ...engines.http import HeaderLines
 from ...engines.launch import Launch
 from ...engines.pool import ConnectionPool
 from ...errors import Error, StillRunning
@@ -149,6 +150,8 @@ class Run:
         over: Set when the engine is gone and the model's state is up to date.
     """
 
+    where = renames = ""  # as `fleet.backend.BackendRun` has them
+
     def __init__(self, first_line: int = 0) -> None:
         self.began = trio.current_time()
         self.first_line = first_line
@@ -259,6 +262,21 @@ class Run:
         """See `Engine.answered`."""
         if self.engine is not None:
             self.engine.answered(computed, cached, seconds)
+
+    def refuses(self, status: int) -> bool:  # noqa: ARG002
+        """See `fleet.backend.BackendRun`: what an engine here says is passed on."""
+        return False
+
+    def directed(
+        self,
+        target: bytes,
+        headers: HeaderLines,
+        via: tuple[str, ...],  # noqa: ARG002
+        *,
+        by_path: bool,  # noqa: ARG002
+    ) -> tuple[bytes, HeaderLines]:
+        """See `fleet.backend.BackendRun`."""
+        return target, headers
 
     @property
     def pool(self) -> ConnectionPool:

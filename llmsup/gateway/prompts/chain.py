@@ -32,6 +32,7 @@ class Conversation:
         loads: How often the model had been loaded by then.
         tokens: Tokens of that prompt, as the engine told; None if it didn't.
         thought: Whether the engine's answer to it began with reasoning.
+        where: Which peer has served it last; "" for an engine here.
         broke: Where its prompts parted the last time: the role, the link and the byte.
         times: How often in a row they have parted just there.
     """
@@ -43,6 +44,7 @@ class Conversation:
     loads: int = 0
     tokens: int | None = None
     thought: bool = False
+    where: str = ""
     broke: tuple[str, int | None, int | None] | None = None
     times: int = 0
 

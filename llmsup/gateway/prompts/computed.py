@@ -17,6 +17,7 @@ class Since:
     """What has happened to a model since a conversation's last prompt.
 
     Attributes:
+        moved: Between which servers it went, in words; "" if it stayed where it was.
         loaded: Why it was loaded anew; "" if it wasn't.
         others: How many other conversations have gone on since.
         foreign: Whether some of them are other clients'.
@@ -24,6 +25,7 @@ class Since:
         thought: Whether the answer to the last prompt began with reasoning.
     """
 
+    moved: str = ""
     loaded: str = ""
     others: int = 0
     foreign: bool = False
@@ -36,6 +38,8 @@ def why_computed(match: Match, prompt: Prompt, since: Since) -> Break:
     links, same = prompt.links, match.same
     if not prompt.cached:
         return Break(kind="no_cache", reason="the request says not to use the cache (cache_prompt = false)")
+    if since.moved:
+        return Break(kind="moved", reason=f"{since.moved}: each has a prompt cache of its own")
     if since.loaded:
         return Break(kind="reload", reason=f"the model was loaded anew in between, without its cache: {since.loaded}")
     if since.others and since.others >= (since.slots or 1):

@@ -12,7 +12,7 @@ from .links import SETTINGS, WORTH, Link, Prompt, alike
 
 Kind = Literal[
     "settings", "edits", "tools", "system", "message", "text", "reasoning", "dropped", "inserted",
-    "no_cache", "reload", "slot", "template", "engine",
+    "no_cache", "moved", "reload", "slot", "template", "engine",
 ]  # fmt: skip
 
 

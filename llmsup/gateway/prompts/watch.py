@@ -24,6 +24,9 @@ DEBUG = b"x-llmsup-debug"
 
 HEADER = b"X-Llmsup-Prompt"
 
+BYTES_A_TOKEN = 4
+"""Of text, about."""
+
 KEPT = 20
 """Prompts that were computed again, of each model, that are remembered."""
 
@@ -88,7 +91,7 @@ class Prompts:
         """A model's."""
         found = self._models.get(name)
         if found is None:
-            there = (*self._fleet.models, *self._fleet.elsewhere)
+            there = (*self._fleet.models, *self._fleet.elsewhere, *self._fleet.addressed)
             self._models = {each: known for each, known in self._models.items() if each in there}
             found = self._models[name] = OfModel()
         return found
@@ -161,19 +164,34 @@ class Trace:
             return f"{self.found.kind}: {recurring(self.found, self._times)}"
         return "goes on" if self._match is not None and self._match.goes_on else "new"
 
-    def sent(self) -> None:
-        """Its engine has begun to answer, or will soon: it is the newest prompt."""
+    def remembered_by(self, where: str) -> int:
+        """How many of its tokens, about, a server should have in its prompt cache, as it has served the last prompt
+        that begins like this one; "" is the engine here.
+        """
+        match = self._match
+        if match is None or match.conversation.where != where or not self._prompt.cached:
+            return 0
+        same, tokens = sum(link.weight for link in match.before.links[: match.same]), match.conversation.tokens
+        if match.goes_on and tokens is not None:
+            return tokens
+        return same // BYTES_A_TOKEN
+
+    def sent(self, where: str = "") -> None:
+        """Its engine, `where` that is a peer's, has begun to answer, or will soon: it is the newest prompt."""
         match, chains = self._match, self._of.chains
         before = None if match is None or not (match.related or match.goes_on or self.found) else match.conversation
         if before is not None:
-            others = chains.others_since(before)
+            others = [each for each in chains.others_since(before) if each.where == where]
             model = self._fleet.models.get(self._name)
             needs = None if model is None else model.estimate
             self._since = Since(
                 others=len(others),
                 foreign=any(each.client != self._client for each in others),
-                slots=None if needs is None else needs.context.sequences,
+                slots=None if needs is None or where else needs.context.sequences,
                 thought=before.thought,
+                moved=""
+                if before.where == where
+                else f"{_called(where)} has it now, and {_called(before.where)} had it",
             )
             self._expected, self._loads = before.tokens, before.loads
             if self.found is None:
@@ -182,17 +200,18 @@ class Trace:
                 before.times = before.times + 1 if before.broke == self.found.place else 1
                 before.broke, self._times = self.found.place, before.times
         self._went_on = chains.went_on(self._prompt, self._client, before)
+        self._went_on.where = where
         self._turn = chains.turns
 
-    def ended(self, meter: Meter | None) -> None:
-        """Its answer is over, and `meter` has read it; None: that wasn't worth while."""
+    def ended(self, meter: Meter | None, where: str = "") -> None:
+        """Its answer is over, and `meter` has read it; None: that wasn't worth while. `where`: which peer it was."""
         conversation, model = self._went_on, self._fleet.models.get(self._name)
         assert conversation is not None
         loads = 0 if model is None else model.history.loads
         tokens, cached = (None, None) if meter is None else (meter.tokens, meter.cached)
         count = None if tokens is None else tokens[0]
         if conversation.turn == self._turn:
-            conversation.tokens, conversation.loads = count, loads
+            conversation.tokens, conversation.loads, conversation.where = count, loads, where
             conversation.thought = meter is not None and meter.thought
         found = self.found
         if count is not None and cached is not None and self._expected is not None:
@@ -201,7 +220,7 @@ class Trace:
                 found = found if again >= WORTH_TOKENS // 2 else None  # the engine had it, whatever we thought
             elif again >= WORTH_TOKENS and self._match is not None and self._match.goes_on:
                 since = self._since
-                if loads != self._loads and model is not None:
+                if loads != self._loads and model is not None and not (where or since.moved):
                     since = Since(
                         loaded=next((e.reason for e in reversed(model.history.entries) if e.what == "unload"), "?")
                     )
@@ -222,6 +241,10 @@ class Trace:
         self._of.last.append(told)
         self._of.kinds[found.kind] += 1
         self._fleet.events.write("prompt", model=self._name, **as_json(told))
+
+
+def _called(where: str) -> str:
+    return where or "the engine here"
 
 
 def as_json(told: Told) -> dict[str, object]:

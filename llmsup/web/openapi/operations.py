@@ -25,6 +25,7 @@ from ...errors import (
     InvalidApiKey,
     InvalidJson,
     LoadTimeout,
+    Loop,
     MalformedRequest,
     ModelFailed,
     ModelNotFound,
@@ -32,6 +33,8 @@ from ...errors import (
     NotFound,
     OutOfResources,
     Paused,
+    PeerFailed,
+    PeerUnavailable,
     QueueFull,
     QueueTimeout,
     RequestTimeout,
@@ -87,7 +90,7 @@ class Operation:
 BODY = (InvalidJson, BodyTooLarge, BodyTooSlow, UnsupportedEncoding, BodiesFull)
 LOADS = (
     *(ModelNotFound, ShuttingDown, QueueFull, QueueTimeout, InsufficientMemory, ModelTooLarge, ModelFailed),
-    *(LoadTimeout, EngineDied, Unloading, OutOfResources, Paused),
+    *(LoadTimeout, EngineDied, Unloading, OutOfResources, Paused, PeerFailed, PeerUnavailable, Loop),
 )
 RELOAD = {"reload": "1 or true: look at the disk first (for keys with `admin`)."}
 LLAMA_SWAP = {"format": "llama-swap: as an object with a member `running`, not as a list."}

@@ -85,6 +85,14 @@ class PauseEvent(Event):
     until: float | None
 
 
+class RouteEvent(Event):
+    """A model's requests go to another server than before; `peer`: which one, null: this llmsup."""
+
+    model: str
+    peer: str | None
+    reason: str
+
+
 class PromptEvent(Event, ComputedAgain):
     """A prompt was computed again."""
 
@@ -102,5 +110,6 @@ EVENTS = {
     "config": ConfigEvent,
     "pause": PauseEvent,
     "prompt": PromptEvent,
+    "route": RouteEvent,
 }
 """What follows `event:`, and the shape of what follows `data:`."""

@@ -12,6 +12,7 @@ from ...memory.machine.reading import Reading
 from ...memory.policy.decision import Kind
 from ...memory.policy.decision import Left as Word
 from ...memory.policy.inputs import Level
+from .backends import Backend, Route
 from .models import RunningFacts
 from .pause import Pause
 from .prompt_cache import Kept
@@ -265,9 +266,16 @@ class ModelMemory(RunningFacts):
         min_residency: How long a model is kept at least, where that is configured.
         loaded: What decisions see of it; null: it has no memory.
         failure: Why it failed, the last time.
+        here: Whether it has an engine here, at times; else only peers have it, and nothing but `backends` and `routes`
+            tells anything.
+        backends: Who serves it, if that is not this llmsup alone.
+        routes: The last decisions between them, the oldest first.
     """
 
     state: State
+    here: bool
+    backends: list[Backend]
+    routes: list[Route]
     since: float | None
     next_load: NextLoad
     counts: Counts

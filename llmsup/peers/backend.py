@@ -1,0 +1,252 @@
+"""A model that several servers have, this one and peers, or peers alone: each request goes to the best of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Self, cast
+
+import trio
+
+from ..config.schema import ModelSpec
+from ..engines.connection import Disconnected
+from ..errors import EngineBadAnswer, EngineDied, Error, Loop, ModelNotFound, ModelNotLoaded, PeerUnavailable
+from ..fleet.backend import BackendLease, BackendRun, Trail
+from ..fleet.fleet import Fleet
+from ..fleet.model.model import OUTCOME_PATIENCE, Model
+from ..units import Seconds, format_seconds
+from .candidates import Memory, here, there, why_not_here
+from .choice import HERE, Candidate, choose
+from .decisions import Routed, Routes
+from .lease import MOST_TRIES, RoutedLease
+from .peer import Peer, PeerState
+from .run import PeerRun
+from .via import MOST_HOPS
+
+NOBODYS = Trail()
+"""Of no request."""
+
+
+class RoutedBackend:
+    """The backend. It stays the same object while its places come and go.
+
+    Attributes:
+        name: The model's id: of the one here, or what peers call it; or PEER/NAME, which is only that peer's.
+        runs: It at each peer that has it, by the peer's name.
+    """
+
+    would_wait = False  # whoever has to wait here has to pass the queue's own check
+    spreads = True
+
+    def __init__(
+        self,
+        name: str,
+        fleet: Fleet,
+        memory: Memory,
+        routes: Routes,
+        identity: str,
+        spec: Callable[[str], ModelSpec],
+        *,
+        is_here: bool,
+    ) -> None:
+        """`identity` is ours (`via`); `spec` gives the settings of a name that is nobody's here; `is_here`: it stands
+        for a model here, too.
+        """
+        self.name = name
+        self.runs: Mapping[str, PeerRun] = {}
+        self._fleet = fleet
+        self._memory = memory
+        self._routes = routes
+        self._identity = identity
+        self._spec_of = spec
+        self._is_here = is_here
+
+    def __repr__(self) -> str:
+        return f"<RoutedBackend {self.name}{', here' if self.model else ''}, {len(self.runs)} peers>"
+
+    @property
+    def model(self) -> Model | None:
+        """The model here; None if it stands for none, or that is gone."""
+        return self._fleet.models.get(self.name) if self._is_here else None
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The settings for its requests: those of the model here, wherever they go."""
+        model = self.model
+        return self._spec_of(self.name) if model is None else model.spec
+
+    def has(self, places: Mapping[str, tuple[Peer, str]]) -> None:
+        """These peers have it now, each under a name of its own."""
+        runs = {}
+        for where, (peer, name) in places.items():
+            run = self.runs.get(where)
+            if run is None or run.peer is not peer or run.name != name:
+                run = PeerRun(peer, name, lambda: self.spec, self._identity)
+            runs[where] = run
+        self.runs = runs
+
+    @property
+    def places(self) -> str:
+        """Who else has it, for people."""
+        return ", ".join(f"{run.where} ({run.peer.spec.url})" for run in self.runs.values())
+
+    # Choosing...
+
+    def choose(self, trail: Trail) -> PeerRun | None:
+        """Who gets a request that has failed where its trail says; None: the model here.
+
+        Raises:
+            Error: Nobody, for this reason.
+        """
+        if trail.failed and trail.tries >= MOST_TRIES:
+            raise list(trail.failed.values())[-1]
+        candidates = [each for each in self._candidates(trail) if each.where not in trail.failed]
+        if not candidates:
+            self._check_here(trail)
+            return None
+        choice = choose(candidates)
+        self._routes.decided(self.name, choice, candidates)
+        return None if choice.where == HERE else self.runs[choice.where]
+
+    def others(self, trail: Trail, where: str) -> bool:
+        """Whether somebody else than `where`, and than those that have failed, could have it."""
+        return any(each.where != where and each.where not in trail.failed for each in self._candidates(trail))
+
+    def _candidates(self, trail: Trail) -> list[Candidate]:
+        found = []
+        model = self.model
+        if model is not None and self._fleet.paused is None and (own := here(model, self._memory, trail)) is not None:
+            found.append(own)
+        if len(trail.via) < MOST_HOPS:
+            now = trio.current_time()
+            peers = [(run, there(run, trail)) for run in self.runs.values()]
+            rested = [each for run, each in peers if each is not None and run.rests_until <= now]
+            # Those that have just failed a request come into question only if there is nobody else.
+            found += rested or ([] if found else [each for _, each in peers if each is not None])
+        return found
+
+    def _check_here(self, trail: Trail) -> None:
+        """Raise why there is nobody; returns if it is up to the model here to say that, or to try again."""
+        model, failed = self.model, trail.failed
+        if failed:
+            if model is None or not isinstance(failed.get(HERE), EngineDied):
+                raise list(failed.values())[-1]
+            return
+        if model is not None:
+            return  # it refuses it itself, and knows why
+        if trail.via and (len(trail.via) >= MOST_HOPS or any(run.peer.usable for run in self.runs.values())):
+            raise Loop(
+                f"{self.name} is not served here, and the request has come through {len(trail.via)} other llmsup "
+                f"{'server' if len(trail.via) == 1 else 'servers'}: it would go round in circles.",
+                hint="Ask the one that has the model itself.",
+            )
+        raise self._down()
+
+    def _down(self) -> PeerUnavailable:
+        now = trio.current_time()
+        if not self.runs:
+            return PeerUnavailable(f"No peer has {self.name} any more.", retry_after=5)
+        why = "; ".join(unavailable(run.peer) for run in self.runs.values())
+        again = min(run.peer.retry_at for run in self.runs.values()) - now
+        return PeerUnavailable(
+            f"{self.name} is not served here, and who has it can't be asked: {why}.", retry_after=min(max(again, 1), 60)
+        )
+
+    @property
+    def routed(self) -> Routed:
+        """Where its requests went."""
+        return self._routes.of(self.name)
+
+    def seen(self) -> list[tuple[str, Candidate | None, str]]:
+        """Each server that has it; what the choice is made from, for a request that nobody remembers; and why that is
+        nothing, in a clause.
+        """
+        found: list[tuple[str, Candidate | None, str]] = []
+        if (model := self.model) is not None:
+            own = here(model, self._memory, NOBODYS)
+            found.append((HERE, own, "" if own is not None else why_not_here(model, self._memory)))
+        for where, run in self.runs.items():
+            theirs = there(run, NOBODYS)
+            found.append((where, theirs, "" if theirs is not None else unavailable(run.peer)))
+        return found
+
+    # The backend...
+
+    def enter(self, ttl: Seconds = Seconds(0), client: str = "", trail: Trail | None = None) -> RoutedLease:
+        """Take a lease. Raises Error: nobody can serve it, for this reason."""
+        return RoutedLease(self, ttl, client, Trail() if trail is None else trail)
+
+    def enter_here(self, ttl: Seconds, client: str) -> BackendLease:
+        """Take one on the model here. Raises what `Fleet.enter` does."""
+        if (model := self.model) is None:
+            raise ModelNotFound(f"The model {self.name!r} was just removed.", param="model")
+        return self._fleet.enter(model, ttl, client)
+
+    def keep(self, seconds: Seconds) -> None:
+        """Keep the model here for so long."""
+        if (model := self.model) is not None:
+            model.keep(seconds)
+
+    def look(self) -> BackendLease:
+        """Take a lease for a read-only request: here if the model is loaded here, else where it is.
+
+        Raises:
+            ModelNotLoaded: It is loaded nowhere.
+        """
+        model = self.model
+        try:
+            if model is not None:
+                return model.look()
+        except ModelNotLoaded:
+            if not any(self._shows(run) for run in self.runs.values()):
+                raise
+        for run in self.runs.values():
+            if self._shows(run):
+                return Look(run)
+        raise ModelNotLoaded(
+            f"{self.name} is not loaded, as far as is known: {self.places}.",
+            hint="Ask with autoload=true in the query.",
+            lasting=True,
+        )
+
+    @staticmethod
+    def _shows(run: PeerRun) -> bool:
+        offer = run.peer.offers.get(run.name)
+        return run.peer.state is PeerState.UP and offer is not None and offer.loaded is not False
+
+    async def explain(self, run: BackendRun, gone: Disconnected) -> Error:
+        """Why a connection broke: see `fleet.backend.Backend`."""
+        if run.where:
+            return cast("PeerRun", run).lost(gone)
+        if (model := self.model) is not None:
+            return await model.explain(run, gone)
+        return await run.ended_because(OUTCOME_PATIENCE) or EngineBadAnswer(
+            f"The engine of {self.name} hung up {gone}."
+        )
+
+
+class Look:
+    """A lease for a read-only request to a peer; it isn't counted."""
+
+    awaits = ""
+    others = False
+    waited = Seconds(0)
+
+    def __init__(self, run: PeerRun) -> None:
+        self.served_by: BackendRun | None = run
+        self._run = run
+
+    async def run(self, timeout: Seconds) -> BackendRun:  # noqa: ARG002
+        """It is served already."""
+        return self._run
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def unavailable(peer: Peer) -> str:
+    """Why a peer can't be asked, in a clause with its name."""
+    since = format_seconds(max(round(trio.current_time() - peer.since), 0))
+    return f"{peer.name} is {peer.state} since {since} ({peer.reason})"

@@ -1,0 +1,94 @@
+"""What the choice of a backend is made from: the state of a model here, and what peers have told of theirs."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..fleet.backend import Trail
+from ..fleet.model.model import Model
+from ..fleet.model.states import State
+from ..memory.policy.decision import Decision
+from .choice import HERE, Candidate
+from .peer import PeerState
+from .run import PeerRun
+from .via import MOST_HOPS
+
+
+class Memory(Protocol):
+    """What must be known of this machine's memory."""
+
+    def load_seconds(self, model: Model) -> float:
+        """How long loading a model takes."""
+
+    def verdict(self, model: Model) -> Decision | None:
+        """What would be decided if a model that isn't loaded were asked for now; None: it isn't known what it costs."""
+
+
+def here(model: Model, memory: Memory, trail: Trail) -> Candidate | None:
+    """The model here; None if it can't serve a request now, or could only by being asked all the same."""
+    if model.entry.refusal or model.held or (model.state is State.FAILED and model.retry_in > 0):
+        return None
+    loaded = model.stays_loaded and model.state is State.READY
+    loading = model.state in (State.STARTING, State.WAITING)
+    fits: bool | None = True
+    if not loaded and not loading and (verdict := memory.verdict(model)) is not None:
+        if verdict.kind == "refuse":
+            return None
+        fits = verdict.kind == "admit"
+    slots = 0 if model.estimate is None else model.estimate.context.sequences
+    if most := model.spec.max_in_flight:
+        slots = min(slots or most, most)
+    return Candidate(
+        where=HERE,
+        loaded=loaded,
+        loading=loading,
+        busy=model.queue.in_flight + model.queue.waiting,
+        slots=slots or None,
+        fits=fits,
+        load_seconds=_load_seconds(model, memory),
+        remembers=_remembered(trail, HERE) if loaded else 0,
+    )
+
+
+def why_not_here(model: Model, memory: Memory) -> str:
+    """Why the model here is not among those that come into question, in a clause."""
+    if model.entry.refusal:
+        return f"it can't be served: {model.entry.refusal.rstrip('.')}"
+    if model.held:
+        return "llmsup is paused"
+    if model.state is State.FAILED:
+        return model.reason
+    verdict = memory.verdict(model)
+    return "" if verdict is None else verdict.reason
+
+
+def _load_seconds(model: Model, memory: Memory) -> float | None:
+    if model.entry.found is None and model.load_seconds is None:
+        return None  # a command that was never started: it may take any time
+    return memory.load_seconds(model)
+
+
+def there(run: PeerRun, trail: Trail) -> Candidate | None:
+    """A peer's model; None if that can't be asked now, or the request has come from there."""
+    peer = run.peer
+    offer = peer.offers.get(run.name)
+    if offer is None or not peer.usable or (peer.identity and peer.identity in trail.via) or offer.hops >= MOST_HOPS:
+        return None
+    loaded = offer.loaded is not False  # a server that doesn't tell has what it lists in memory, most often
+    return Candidate(
+        where=peer.name,
+        loaded=loaded,
+        loading=offer.loading,
+        busy=max(offer.busy or 0, peer.ours[run.name]),
+        slots=offer.slots,
+        fits=offer.fits,
+        load_seconds=offer.load_seconds,
+        priority=peer.spec.priority,
+        latency=peer.latency or 0.0,
+        remembers=_remembered(trail, peer.name) if loaded else 0,
+        asleep=peer.state in (PeerState.ASLEEP, PeerState.WAKING),
+    )
+
+
+def _remembered(trail: Trail, where: str) -> int:
+    return 0 if trail.remembers is None else trail.remembers(where)
