@@ -40,6 +40,7 @@ from .fleet.yielding import Yielding
 from .gateway.access import RequestGuard
 from .gateway.gateway import Gateway
 from .gateway.hosts import is_loopback
+from .gateway.places import Places
 from .gateway.routes import Routes
 from .history.recorder import History
 from .memory.cost.store import FootprintStore
@@ -194,6 +195,7 @@ class Tree(Watched):
         peers = Peers(self.config, fleet, events)
         serving = self.serving = Serving(peers, fleet, governor, self.config, events)
         gateway.check_via = partial(check_via, peers)
+        gateway.places = lambda: Places(peers.all.values(), fleet)
         past = History(self.config, state_dir, fleet, governor, gateway.activity, decision_as_json)
         app = build_app(gateway, fleet, reconciler, governor, bridge, prompts, pausing, past, peers)
         roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout(), self.routes)

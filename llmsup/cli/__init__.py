@@ -31,6 +31,7 @@ COMMANDS = {
     "pull": "Fetch a model from Hugging Face, or by Ollama.",
     "ls": "Show the available models.",
     "ps": "Show the loaded models.",
+    "peers": "Show the other servers whose models are served here.",
     "top": "Watch the models, and load, unload and pin them by a key.",
     "run": "Chat with a model in this terminal.",
     "why": "Show why a model is loaded, waiting, or unloaded.",

@@ -41,13 +41,13 @@ def idle(entry: Entry, now: float) -> str:
     if entry["in_flight"]:
         return "busy"
     since = max(entry["loaded_at"] or 0, entry["last_used"] or 0)
-    return _whole(now - since) if entry["loaded_at"] else NOTHING
+    return whole(now - since) if entry["loaded_at"] else NOTHING
 
 
 def ttl_left(entry: Entry, now: float) -> str:
     """The time until it is unloaded, unless it is used."""
     if entry["expires_at"] is not None:
-        return _whole(entry["expires_at"] - now)
+        return whole(entry["expires_at"] - now)
     return "never" if entry["pinned"] or entry["ttl"] is None else NOTHING  # it is in use, or not loaded yet
 
 
@@ -73,7 +73,7 @@ def priority(entry: Entry) -> str:
     return ", ".join([*parts, *(["pinned"] if entry["pinned"] else [])]) or "normal"
 
 
-def _whole(seconds: float) -> str:
+def whole(seconds: float) -> str:
     """A duration without fractions; below zero, where the server's clock is ahead of ours, it is 0."""
     whole = max(0, round(seconds))
     return f"{whole} s" if whole < 120 else format_seconds(Seconds(whole))

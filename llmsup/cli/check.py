@@ -1,6 +1,6 @@
 """`llmsup check`: the config's mistakes, and what each model would be started with.
 
-The only program that it runs is `llama-server`, to ask for its flags and its version.
+The only program that it runs is `llama-server`, to ask for its flags and its version; peers are asked for their models.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ..web.listing import PARTS
 from .configs import understand
 from .memory_report import report
 from .options import config_option, json_option
+from .peer_look import Look, look_at
 from .preflight import findings
 from .progress import counting
 from .resolved import Resolved, resolve
@@ -41,8 +42,8 @@ def command(config: str | None, every: bool, memory: bool, as_json: bool) -> Non
     """Check the config and show what each model resolves to.
 
     All mistakes are shown at once: those in the file, and what is missing on this machine. The exit code is 2 if there
-    are any. What may be intended, or only a passing state, is a warning. <socket>, <slots> and <port> stand for what is
-    chosen at each start.
+    are any. What may be intended, or only a passing state, such as a peer that doesn't answer, is a warning. <socket>,
+    <slots> and <port> stand for what is chosen at each start.
 
     \b
     Example:
@@ -65,6 +66,9 @@ def command(config: str | None, every: bool, memory: bool, as_json: bool) -> Non
             click.echo(describe(model) + "\n")
         elif model.spec.name not in result.settings.models:
             click.echo(visible(f"{model.spec.name}: can't be served: {model.mistakes[0]}.") + "\n")
+    for peer in result.peers:
+        if not peer.problem:
+            click.echo(visible(peer.line()) + "\n")
     for warning in result.warnings:
         click.echo(visible(f"warning: {warning}"), err=True)
     if result.mistakes:
@@ -84,6 +88,7 @@ class Result:
         others: How many more models are served.
         mistakes: What can't work, a line each, with its place.
         warnings: What might not work or might not be intended, likewise.
+        peers: What was seen of the peers.
     """
 
     settings: Config = Factory(Config)
@@ -91,11 +96,13 @@ class Result:
     others: int = 0
     mistakes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    peers: Sequence[Look] = ()
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
         models = [model.as_json() for model in self.models]
-        return {"models": models, "mistakes": self.mistakes, "warnings": self.warnings}
+        peers = [peer.as_json() for peer in self.peers]
+        return {"models": models, "peers": peers, "mistakes": self.mistakes, "warnings": self.warnings}
 
 
 def examine(path: Path | None, source: str, *, found: bool) -> Result:
@@ -109,13 +116,15 @@ def examine(path: Path | None, source: str, *, found: bool) -> Result:
     whole = trio.run(partial(resolve, settings, snapshot, source, found=found))
     # a found file that can't be served is no mistake of the config's
     unstartable = [line for model in whole.models if model.spec.name in settings.models for line in model.mistakes]
-    others = list(findings(settings, whole.served, whole.missing, whole=not wrong))
+    peers = look_at(settings.peers.values())
+    others = list(findings(settings, whole.served, whole.missing, peers, whole=not wrong))
     return Result(
         settings=settings,
         models=whole.models,
         others=len(whole.others),
         mistakes=(*wrong, *unstartable, *(each.line(source) for each in others if each.lasting)),
         warnings=tuple(each.line(source) for each in others if not each.lasting),
+        peers=peers,
     )
 
 

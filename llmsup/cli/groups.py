@@ -12,6 +12,7 @@ ELSEWHERE = {
     "test": "check", "restart": "reload", "sync": "bridge", "setup": "init", "daemon": "service", "log": "logs",
     "hold": "pause", "suspend": "pause", "sleep": "pause", "continue": "resume", "unpause": "resume", "wake": "resume",
     "download": "pull", "get": "pull", "fetch": "pull", "add": "pull",
+    "nodes": "peers", "hosts": "peers", "machines": "peers",
 }  # fmt: skip
 """What other programs call some of our commands."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -34,8 +34,8 @@ def command(url: str | None, parts: bool, names: bool, left_out: bool, as_json: 
 
     MEMORY is what a model takes once loaded, its context included; FITS tells whether this machine has that much.
     PROMPTS (-l) is what it can grow by for cached prompts, where there is room. KEPT (-l) is whether conversations
-    survive an unload: yes, no, or exact, if only for requests that go on exactly where they were. If no server is
-    running, this shows what one would serve.
+    survive an unload: yes, no, or exact, if only for requests that go on exactly where they were. WHERE, if there are
+    peers, names those that have a model. If no server is running, this shows what one would serve.
 
     \b
     Example:
@@ -143,7 +143,24 @@ def table(models: Sequence[Entry], *, parts: bool = False) -> Table:
         ]
         for entry in models
     ]
-    return Table([*columns, Column("FITS")], rows)
+    columns.append(Column("FITS"))
+    if any(map(_peers, models)):
+        columns.append(Column("WHERE", prose=True))
+        rows = [[*row, where(entry)] for row, entry in zip(rows, models, strict=True)]
+    return Table(columns, rows)
+
+
+def where(entry: Mapping[str, Any]) -> str:
+    """Where a model is: "here", or the names of peers; "here, studio", "studio, box (down)"."""
+    down = entry["peer"]["down"] if "peer" in entry else ()
+    peers = [f"{name} (down)" if name in down else name for name in _peers(entry)]
+    return ", ".join(peers if "peer" in entry else ["here", *peers])
+
+
+def _peers(entry: Mapping[str, Any]) -> Sequence[str]:
+    """The peers that have it; none from servers that know of none."""
+    named: Sequence[str] = entry["peer"]["peers"] if "peer" in entry else entry.get("peers", ())
+    return named
 
 
 _DRAFT = ("draft_bytes",)
@@ -178,7 +195,8 @@ def names_table(models: Sequence[Entry]) -> Table:
 
 def notes(models: Sequence[Entry], catalog: Entry) -> list[str]:
     """The lines below the table."""
-    errors = {entry["id"]: entry["status"].get("error") for entry in models if entry["status"]["value"] == "failed"}
+    here = [entry for entry in models if "peer" not in entry]
+    errors = {entry["id"]: entry["status"].get("error") for entry in here if entry["status"]["value"] == "failed"}
     lines = [f"{name}: {why.removeprefix(f'{name} ')}" for name, why in errors.items() if why]
     lines += without_engines(models)
     special = {entry["id"]: entry["ollama_only"] for entry in models if entry["id"] not in errors}
@@ -210,6 +228,8 @@ def _size(size: int | None) -> str:
 
 
 def _fits(entry: Entry) -> str:
+    if "peer" in entry:
+        return NOTHING
     if entry["status"]["value"] == "failed":
         return "can't run" if "error" in entry["status"] else NOTHING
     if entry["status"].get("no_engine"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from attrs import frozen
 
 from ..catalog.described import preset_name
 from ..catalog.entry import Entry
-from ..catalog.resolver import Names
+from ..catalog.resolver import Called, Names
 from ..config.checks import parse_listen
 from ..config.schema import Catalog, Config
 from ..config.wording import Place, did_you_mean, dotted
@@ -31,6 +31,7 @@ from ..units import Bytes, format_bytes
 from ..web.certificate import context_of
 from ..web.second_port import listen_as_ollama
 from ..web.server import listen
+from .peer_look import Look, in_the_clear
 from .running import NOTHING_TO_SERVE, OPEN
 
 _NAMED = 3
@@ -57,13 +58,14 @@ class Finding:
 
 
 def findings(
-    config: Config, served: Mapping[str, Entry], missing: Mapping[str, str], *, whole: bool
+    config: Config, served: Mapping[str, Entry], missing: Mapping[str, str], peers: Sequence[Look] = (), *, whole: bool
 ) -> Iterator[Finding]:
     """Everything found, in the order of the config.
 
     Args:
         served: Every model that would be served.
         missing: For models without a table that no engine can run: why.
+        peers: What was seen of them.
         whole: Whether the config could be read as a whole; if not, what is missing from it may be in the part that
             couldn't.
     """
@@ -71,14 +73,17 @@ def findings(
     yield from _ollamas_port(config)
     yield from _certificate(config)
     yield from _state(config.server.state_dir)
+    known = all(not peer.problem for peer in peers)
     if whole and served:
-        yield from _keys(config, served)
+        if known:
+            yield from _keys(config, served, [name for peer in peers for name in peer.names])
         yield from _presets(config, served)
     folders = list(_folders(config.catalog))
     if whole and config.server.default_model:
-        yield from _default_model(config, served, surely=not folders)
+        yield from _default_model(config, served, peers, surely=known and not folders)
     yield from folders
-    if whole and not served:
+    yield from _peers(config, peers)
+    if whole and not served and not any(peer.models for peer in peers):
         yield Finding(NOTHING_TO_SERVE, lasting=False)
     for line in lines_of(missing):
         yield Finding(line, lasting=False)
@@ -105,9 +110,9 @@ def _listening(config: Config) -> Iterator[Finding]:
         yield Finding(OPEN % config.server.listen, ("server", "listen"), lasting=False)
 
 
-def _keys(config: Config, served: Mapping[str, Entry]) -> Iterator[Finding]:
+def _keys(config: Config, served: Mapping[str, Entry], of_peers: Iterable[str]) -> Iterator[Finding]:
     """Patterns that fit no model; one may yet be found that they fit."""
-    known = {
+    known = {name.casefold() for name in of_peers} | {
         name.casefold()
         for id_, entry in served.items()
         for preset in ("", *entry.spec.presets)
@@ -192,11 +197,32 @@ def _folders(catalog: Catalog) -> Iterator[Finding]:
             yield Finding(f"{path} can't be looked into: check its permissions", place, lasting=False)
 
 
-def _default_model(config: Config, served: Mapping[str, Entry], *, surely: bool) -> Iterator[Finding]:
+def _default_model(
+    config: Config, served: Mapping[str, Entry], peers: Sequence[Look], *, surely: bool
+) -> Iterator[Finding]:
+    called = {name: Called() for peer in peers for name in peer.names}
+    called |= {name: entry.called for name, entry in served.items()}
     try:
-        Names({name: entry.called for name, entry in served.items()}).resolve(config.server.default_model)
+        Names(called).resolve(config.server.default_model)
     except ModelNotFound as error:
         yield Finding(error.message, ("server", "default_model"), lasting=surely)
+
+
+def _peers(config: Config, seen: Sequence[Look]) -> Iterator[Finding]:
+    """What may pass by itself, as peers come and go; and keys that others can read."""
+    for peer in seen:
+        spec, place = config.peers[peer.name], ("peers", peer.name)
+        if peer.problem:
+            wakes = "; if its machine sleeps, a request wakes it" if spec.mac else ""
+            yield Finding(f"peer {peer.name} can't be asked now: {peer.problem}{wakes}", (*place, "url"), lasting=False)
+        elif not peer.models:
+            yield Finding(f"peer {peer.name} has no models", (*place, "url"), lasting=False)
+        for number, pattern in enumerate(spec.models if peer.models else ()):
+            if not any(fnmatchcase(name.casefold(), pattern.casefold()) for name in peer.models):
+                what = f"{pattern!r} fits none of the peer's models{did_you_mean(pattern, peer.models)}"
+                yield Finding(what, (*place, "models", number), lasting=False)
+        if unencrypted := in_the_clear(spec):
+            yield Finding(unencrypted, (*place, "key"), lasting=False)
 
 
 def _memory(config: Config) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from .bar import bar
 from .client import Client
 from .ls import without_engines
 from .options import json_option, url_option
+from .peers import asked, notes
 from .table import Column, Table, width
 from .target import connect
 
@@ -33,8 +34,8 @@ def command(url: str | None, long: bool, watched: bool, as_json: bool) -> None:
     """Show the loaded models.
 
     The model most worth keeping comes first. TTL LEFT is the time until a model is unloaded unless it is used. The bar
-    shows how much of the memory for models is taken; `llmsup why MODEL` tells more about one. With --json, --watch
-    prints a line each second.
+    shows how much of the memory for models is taken; `llmsup why MODEL` tells more about one. Peers that are down, or
+    have requests from here, are named below it. With --json, --watch prints a line each second.
 
     \b
     Example:
@@ -74,7 +75,7 @@ def lines(client: Client, *, long: bool) -> Iterator[str]:
         yield from map(visible, without_engines(models))
     if paused:
         yield visible(f"{paused['reason']}; `llmsup resume` ends that.")
-    yield from map(visible, (*waits(running), *failures(models)))
+    yield from map(visible, (*waits(running), *failures(models), *notes(asked(client), time.time())))
 
 
 def table(running: Sequence[Entry], now: float, *, loads: bool = False) -> Table:
@@ -114,7 +115,9 @@ def nothing_loaded(models: Sequence[Entry]) -> str:
     if not models:
         ways = "`llmsup pull NAME` fetches one, `llmsup demo` serves one to try."
         return f"No model is loaded, and none is available. {ways}"
-    names = without_presets([str(entry["id"]) for entry in models])
+    if all("peer" in entry for entry in models):
+        return "No model is loaded, and none is on this machine; `llmsup ls` shows those of peers."
+    names = without_presets([str(entry["id"]) for entry in models if "peer" not in entry])
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     shown = visible(", ".join(names[:NAMED]) + more)
     return f"No model is loaded. A request or `llmsup load` loads one of these: {shown}."
@@ -125,7 +128,9 @@ def failures(models: Sequence[Entry]) -> list[str]:
     failed = {
         str(entry["id"]): entry["status"]
         for entry in models
-        if entry["status"]["value"] == "failed" and entry["status"].get("servable", True)  # `ls` lists the others
+        if entry["status"]["value"] == "failed"
+        and entry["status"].get("servable", True)  # `ls` lists the others
+        and "peer" not in entry  # why a peer doesn't answer is said once, not for each of its models
     }
     lines = []
     for name in without_presets(failed):

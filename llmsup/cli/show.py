@@ -12,6 +12,7 @@ import click
 from ..process.lines import visible
 from ..units import Bytes, format_bytes
 from .client import Client, Refused, model_path
+from .ls import where
 from .options import json_option, model_argument, url_option
 from .table import width
 from .target import connect
@@ -40,7 +41,10 @@ def command(model: str, url: str | None, as_json: bool) -> None:
         return
     for line in facts(entry):
         click.echo(line)
-    if lines := state(client, model):
+    if "peer" in entry:  # of its memory, nothing is known here
+        click.echo()
+        click.echo(visible(f"{entry['id']}: {entry['status'].get('error') or entry['status']['reason']}."))
+    elif lines := state(client, model):
         click.echo()
         click.echo(click.wrap_text(visible(lines[0]), width() or 10_000))
 
@@ -61,6 +65,7 @@ def facts(entry: Entry) -> Iterator[str]:
         "size": _size(entry["size_bytes"]),
         "memory": _memory(entry),
         "source": entry["source"],
+        "where": where(entry) if "peer" in entry or entry.get("peers") else "",
     }
     titles = max(map(len, told))
     for title, value in told.items():

@@ -149,6 +149,11 @@ class NamedBackends(Watched):
             raise ModelNotFound(f"{id_!r} is not served by an engine of this llmsup.{where}", param="model")
         return model
 
+    def here(self, name: str) -> Model | None:
+        """The model here that a name means; None if it means none, or one elsewhere."""
+        match = self._names.find(name)
+        return None if match is None else self.models.get(match.id)
+
     def find(self, name: str) -> Model:
         """The model here that a name means. Raises ModelNotFound."""
         return self.model(self.resolve(name).id)

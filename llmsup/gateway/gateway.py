@@ -30,6 +30,7 @@ from .keyring import Caller, check_admin
 from .making import as_is, edited, prepared, renamed
 from .message import Reply, RequestHead, for_engine, query_of, switching
 from .passage import Passage
+from .places import Places
 from .prompts.links import FOLLOWED, WORTH
 from .prompts.watch import Prompts
 from .reading import at_hand, read_body
@@ -56,6 +57,7 @@ class Gateway(Watched):
         rescan: Looks for new models on the disk; whoever can do that puts it here.
         ceiling: Tells what all models together may have, in bytes; likewise.
         check_via: Raises Loop if a request that has come through these llmsups may not come through this one; likewise.
+        places: Tells where the models of peers are; likewise.
     """
 
     def __init__(self, fleet: Fleet, config: LiveConfig, guard: RequestGuard, routes: Routes | None = None) -> None:
@@ -66,6 +68,7 @@ class Gateway(Watched):
         self.rescan: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint
         self.ceiling: Callable[[], Bytes] = lambda: Bytes(0)
         self.check_via: Callable[[tuple[str, ...]], None] = lambda _via: None
+        self.places: Callable[[], Places] = lambda: Places((), fleet)
         self.active = 0
         self.activity = Activity()
         self.usage = Usage()
@@ -202,6 +205,7 @@ class Gateway(Watched):
             ceiling=self.ceiling,
             caller=caller,
             rescan=self.rescan,
+            places=self.places,
         )
         return await route.here(asked)
 

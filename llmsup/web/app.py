@@ -48,6 +48,7 @@ from .metrics import metrics
 from .openapi.route import openapi
 from .page import page
 from .pause import pause
+from .peers import peers as peers_routes
 from .prompt_cache import prompt_cache
 from .prompts import prompts
 from .usage import usage
@@ -121,21 +122,22 @@ def build_app(
     app.url_map.converters |= {"path": AnyPath, "model": NameInPath}
     app.url_map.merge_slashes = False  # paths are canonical (`gateway.paths`), and engines' must not change
     for routes in (
-        control(fleet, reconciler, governor),
-        models(fleet, reconciler, governor, cache),
+        control(fleet, reconciler, governor, peers),
+        models(fleet, reconciler, governor, cache, gateway.places),
         loads(fleet, governor),
         memory(fleet, governor, cache),
         prompts(fleet, gateway),
         prompt_cache(fleet, cache),
         history(past, fleet),
-        llama_swap(fleet, gateway.activity),
+        llama_swap(fleet, gateway.activity, gateway.places),
         llama_swap_metrics(gateway.activity),
-        metrics(fleet, governor, gateway.usage, cache),
+        metrics(fleet, governor, gateway.usage, cache, peers),
         usage(gateway.usage),
         logs(fleet),
         events(fleet),
         bridge(scheduler),
         pause(fleet, pausing),
+        peers_routes(peers, fleet),
         openapi(FOR_ALL_KEYS),
         page(fleet, governor),
     ):

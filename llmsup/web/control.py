@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -16,15 +17,19 @@ from ..fleet.memory.governor import Governor
 from ..fleet.model.model import Model
 from ..fleet.reconciler import Reconciler
 from ..gateway.keyring import Caller
+from ..gateway.places import Placed, Places
 from ..memory.cost.cost import Cost
+from ..peers.peers import Peers
 from ..prompt_cache.cache import PromptCache
 from ..units import Bytes
 from .answers import as_json
+from .elsewhere import elsewhere_entry
 from .events import as_events
 from .leasing import LeasingRequest
 from .llama_server_events import follow
 from .llama_server_list import as_ollama_lists
 from .pause import pause_as_json
+from .peers import unanswered
 from .shapes import control as shapes
 from .shapes.models import ModelEntry, ModelList, RunningInEnvelope
 from .status import model_entry, running_entry
@@ -33,7 +38,7 @@ PAUSED = "llmsup is paused, and refuses requests for models: `llmsup resume` end
 UNAPPLIED = "the config's file has changed, and what it says can't be applied: `llmsup check` tells why"
 
 
-def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Blueprint:
+def control(fleet: Fleet, reconciler: Reconciler, governor: Governor, peers: Peers) -> Blueprint:
     """Return the routes of the control API."""
     routes = Blueprint("control", __name__)
 
@@ -54,7 +59,7 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
     async def health() -> Response:
         if fleet.closing:
             return as_json(shapes.Health(status="shutting down"), 503)
-        problems = _problems(fleet, reconciler)
+        problems = _problems(fleet, reconciler, peers)
         return as_json(shapes.Health(status="ok", problems=problems) if problems else shapes.Health(status="ok"))
 
     @routes.get("/running")
@@ -109,8 +114,8 @@ def control(fleet: Fleet, reconciler: Reconciler, governor: Governor) -> Bluepri
     return routes
 
 
-def _problems(fleet: Fleet, reconciler: Reconciler) -> list[str]:
-    """What keeps models from being served. It is told without a key, so it names neither models, programs nor files."""
+def _problems(fleet: Fleet, reconciler: Reconciler, peers: Peers) -> list[str]:
+    """What keeps models from being served. It is told without a key: it names no model, program, file or peer."""
     problems: list[str] = []
     if count := len(fleet.without_engine):
         of = len(fleet.models)
@@ -121,15 +126,19 @@ def _problems(fleet: Fleet, reconciler: Reconciler) -> list[str]:
         problems.append(PAUSED)
     if reconciler.file.problem is not None:
         problems.append(UNAPPLIED)
+    if silent := unanswered(peers):
+        problems.append(silent)
     return problems
 
 
-def models(fleet: Fleet, reconciler: Reconciler, governor: Governor, prompts: PromptCache) -> Blueprint:
-    """Return the routes of the lists of models."""
+def models(
+    fleet: Fleet, reconciler: Reconciler, governor: Governor, prompts: PromptCache, places: Callable[[], Places]
+) -> Blueprint:
+    """Return the routes of the lists of models. `places` tells where those of peers are."""
     routes = Blueprint("models", __name__)
     created = int(time.time())
 
-    def entry(model: Model, preset: str, cost: Cost, ceiling: Bytes, caller: Caller) -> ModelEntry:
+    def entry(model: Model, preset: str, cost: Cost, caller: Caller, ceiling: Bytes, there: Places) -> ModelEntry:
         """What a caller is told of a model, or of a preset of one."""
         return model_entry(
             model,
@@ -142,7 +151,13 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor, prompts: Pr
             lacks=fleet.without_engine.get(model.spec.name, ""),
             told=partial(caller.told, fleet),
             admin=caller.admin,
+            peers=there.others(model),
         )
+
+    def away(placed: Placed, caller: Caller, there: Places) -> ModelEntry:
+        """What a caller is told of a model that isn't here."""
+        told = partial(caller.told, fleet)
+        return elsewhere_entry(placed, created=created, names=there.names(placed, caller), told=told)
 
     @routes.get("/models")
     @routes.get("/v1/models")
@@ -154,13 +169,17 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor, prompts: Pr
         caller = cast("LeasingRequest", request).caller
         shown = [model for model in caller.usable(fleet) if not model.spec.unlisted]
         costs = await governor.costs(shown)
+        there = places()
         for model in shown:
             await trio.lowlevel.checkpoint()  # hundreds of models must not delay running streams
             data += [
-                entry(model, preset, costs[model], ceiling, caller)
+                entry(model, preset, costs[model], caller, ceiling, there)
                 for preset in presets(model.spec)
                 if caller.may_use(fleet, model.spec.name, preset)
             ]
+        for placed in there.listed(caller):
+            await trio.lowlevel.checkpoint()
+            data.append(away(placed, caller, there))
         data.sort(key=lambda entry: entry["id"].casefold())
         answer: ModelList = {
             "object": "list",
@@ -180,8 +199,11 @@ def models(fleet: Fleet, reconciler: Reconciler, governor: Governor, prompts: Pr
     async def model(name: str) -> Response:
         caller = cast("LeasingRequest", request).caller
         match = await caller.known(fleet, name)
+        there = places()
+        if match.id not in fleet.models and (placed := there.find(match.id)) is not None:
+            return as_json(away(placed, caller, there))
         model = fleet.model(match.id)
         (cost,) = (await governor.costs([model])).values()
-        return as_json(entry(model, match.preset, cost, Bytes(governor.machine().ceiling), caller))
+        return as_json(entry(model, match.preset, cost, caller, Bytes(governor.machine().ceiling), there))
 
     return routes

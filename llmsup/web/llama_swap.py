@@ -5,11 +5,14 @@ What it has and llmsup has not (profiles, captures, samples of the machine) is e
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from quart import Blueprint, Response
 
 from ..errors import MethodNotImplemented, NotFound
 from ..fleet.fleet import Fleet
 from ..gateway.activity import Activity
+from ..gateway.places import Places
 from .answers import as_json, as_text
 from .control_body import control_body
 from .events import as_events
@@ -18,7 +21,7 @@ from .llama_swap_events import follow
 BY_HAND = "asked for over the API"
 
 
-def llama_swap(fleet: Fleet, activity: Activity) -> Blueprint:
+def llama_swap(fleet: Fleet, activity: Activity, places: Callable[[], Places]) -> Blueprint:
     """Return its routes."""
     routes = Blueprint("llama_swap", __name__)
 
@@ -39,7 +42,7 @@ def llama_swap(fleet: Fleet, activity: Activity) -> Blueprint:
 
     @routes.get("/api/events")
     async def events() -> Response:
-        return as_events(follow(fleet, activity))
+        return as_events(follow(fleet, activity, places))
 
     @routes.get("/api/profiles")
     async def profiles() -> Response:

@@ -6,7 +6,7 @@ Each event is `{"type": ..., "data": "<JSON>"}`: first all that there is, then w
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +18,8 @@ from ..fleet.fleet import Fleet
 from ..fleet.model.model import Model
 from ..fleet.model.states import State
 from ..gateway.activity import Activity, Record
+from ..gateway.keyring import ANYBODY
+from ..gateway.places import Placed, Places
 from ..process.logbook import passed_on
 
 HEARTBEAT = 15.0
@@ -38,9 +40,9 @@ _STATES = {
 }
 
 
-async def follow(fleet: Fleet, activity: Activity) -> AsyncGenerator[bytes, None]:
+async def follow(fleet: Fleet, activity: Activity, places: Callable[[], Places]) -> AsyncGenerator[bytes, None]:
     """Yield the events; ends when llmsup does."""
-    page = _Page(fleet, activity)
+    page = _Page(fleet, activity, places)
     yield b"".join([_event(type_, data) for type_, data in page.first()])
     while not fleet.book.closed:
         wake = trio.Event()
@@ -59,19 +61,21 @@ async def follow(fleet: Fleet, activity: Activity) -> AsyncGenerator[bytes, None
 class _Page:
     """What one dashboard has been sent."""
 
-    def __init__(self, fleet: Fleet, activity: Activity) -> None:
+    def __init__(self, fleet: Fleet, activity: Activity, places: Callable[[], Places]) -> None:
         self._fleet = fleet
+        self._places = places
         self._activity = activity
         self._read = fleet.book.written
         self._done = activity.finished
         self._shown = activity.in_flight()
         self._models = fleet.models
         self._happened = fleet.events.written
+        self._elsewhere = self._of_peers()
 
     def first(self) -> Iterable[tuple[str, Any]]:
         """All that there is."""
         yield from _logs(self._fleet.book.tail())
-        yield "modelStatus", [_model(model) for model in self._fleet.models.values()]
+        yield "modelStatus", [*map(_model, self._fleet.models.values()), *self._elsewhere]
         yield "uiConfig", {"activity": {"session_id": []}}
         yield "profileChanged", {"active": None}
         yield "inflight", {"operation": "snapshot", "requests": [_request(each) for each in self._shown.values()]}
@@ -79,9 +83,10 @@ class _Page:
     def news(self) -> Iterable[tuple[str, Any]]:
         """What has changed since the last time."""
         fleet, activity = self._fleet, self._activity
-        if self._happened != fleet.events.written or self._models is not fleet.models:
-            self._happened, self._models = fleet.events.written, fleet.models
-            yield "modelStatus", [_model(model) for model in fleet.models.values()]
+        of_peers = self._of_peers()
+        if self._happened != fleet.events.written or self._models is not fleet.models or self._elsewhere != of_peers:
+            self._happened, self._models, self._elsewhere = fleet.events.written, fleet.models, of_peers
+            yield "modelStatus", [*map(_model, fleet.models.values()), *of_peers]
         _, lines = fleet.book.after(self._read)
         self._read = fleet.book.written
         yield from _logs(lines)
@@ -93,6 +98,9 @@ class _Page:
         done, self._done = activity.done(self._done), activity.finished
         for record in done:
             yield "activity", {"id": record.number}
+
+    def _of_peers(self) -> list[dict[str, Any]]:
+        return [_elsewhere(placed) for placed in self._places().listed(ANYBODY)]
 
 
 def _event(type_: str, data: Any) -> bytes:
@@ -121,6 +129,23 @@ def _model(model: Model) -> dict[str, Any]:
         "peerID": "",
         "aliases": list(spec.aliases),
         "capabilities": {name: True for name, there in can.items() if there},
+        **({"context_length": context} if context else {}),
+    }
+
+
+def _elsewhere(placed: Placed) -> dict[str, Any]:
+    """A model of peers; one of them is named, as llama-swap has each from one only."""
+    state = "ready" if placed.loaded else "starting" if placed.loading_at else "stopped"
+    context = placed.context_length
+    return {
+        "id": placed.name,
+        "name": "",
+        "description": "",
+        "state": state,
+        "unlisted": False,
+        "peerID": next((name for name in placed.peers if name not in placed.down), placed.peers[0]),
+        "aliases": [],
+        "capabilities": {},
         **({"context_length": context} if context else {}),
     }
 

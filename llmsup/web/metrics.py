@@ -13,6 +13,8 @@ from ..fleet.model.model import Model
 from ..fleet.model.states import State
 from ..gateway.usage import Usage
 from ..memory.amounts import add_up
+from ..peers.peer import PeerState
+from ..peers.peers import Peers
 from ..prompt_cache.cache import PromptCache
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 _LEVELS = ("normal", "warn", "critical")
 
 
-def metrics(fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache) -> Blueprint:
+def metrics(fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache, peers: Peers) -> Blueprint:
     """The route /metrics. It has the models that were asked for since llmsup started, not the hundreds that may be."""
     routes = Blueprint("metrics", __name__)
 
@@ -34,7 +36,7 @@ def metrics(fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache
         )  # takes 80 ms, so only when needed
 
         registry = CollectorRegistry()
-        registry.register(_Now(fleet, governor, usage, prompts))
+        registry.register(_Now(fleet, governor, usage, prompts, peers))
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return routes
@@ -43,7 +45,8 @@ def metrics(fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache
 class _Now:
     """Prometheus' collector; it reads everything at the moment of a scrape."""
 
-    def __init__(self, fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache) -> None:
+    def __init__(self, fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache, peers: Peers) -> None:
+        self._peers = peers
         self._prompts = prompts
         self._usage = usage
         self._fleet = fleet
@@ -55,6 +58,7 @@ class _Now:
         yield from _of_memory(self._governor)
         yield from _of_keys(self._usage)
         yield from _of_prompts(self._prompts)
+        yield from _of_peers(self._peers)
 
 
 def _known(model: Model) -> bool:
@@ -162,3 +166,25 @@ def _of_prompts(prompts: PromptCache) -> Iterable[Metric]:
         tokens.add_metric([name], tally.tokens)
         seconds.add_metric([name], tally.seconds)
     yield from (hits, misses, tokens, seconds)
+
+
+def _of_peers(peers: Peers) -> Iterable[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    by_peer = ("peer",)
+    up = GaugeMetricFamily("llmsup_peer_up", "1 while it answers.", labels=by_peer)
+    requests = CounterMetricFamily("llmsup_peer_requests", "Requests that were sent there.", labels=by_peer)
+    failures = CounterMetricFamily("llmsup_peer_failures", "Those of them that it failed.", labels=by_peer)
+    in_flight = GaugeMetricFamily("llmsup_peer_in_flight", "Those in progress.", labels=by_peer)
+    latency = GaugeMetricFamily("llmsup_peer_latency_seconds", "What its last answer to a probe took.", labels=by_peer)
+    models = GaugeMetricFamily("llmsup_peer_models", "Models that it has for us.", labels=by_peer)
+    for peer in peers.all.values():
+        name = [peer.name]
+        up.add_metric(name, float(peer.state is PeerState.UP))
+        requests.add_metric(name, peer.requests)
+        failures.add_metric(name, peer.failed)
+        in_flight.add_metric(name, peer.ours.total())
+        if peer.latency is not None:
+            latency.add_metric(name, peer.latency)
+        models.add_metric(name, len(peer.offers))
+    return [up, requests, failures, in_flight, latency, models]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import trio
@@ -21,7 +21,7 @@ from ..prompt_cache.ability import Ability
 from ..units import Bytes
 from .listing import listing
 from .llama_server_list import tags_and_meta
-from .shapes.models import LoadFacts, ModelEntry, RunningEntry, RunningState, Status, StatusValue
+from .shapes.models import AtPeers, LoadFacts, ModelEntry, RunningEntry, RunningState, Status, StatusValue
 
 _RUNNING: Mapping[State, RunningState] = {
     State.UNLOADED: "starting",
@@ -96,6 +96,7 @@ def model_entry(
     lacks: str = "",
     told: Callable[[str], str] = str,
     admin: bool = True,
+    peers: Sequence[str] = (),
 ) -> ModelEntry:
     """One entry of `/v1/models`.
 
@@ -106,20 +107,23 @@ def model_entry(
         lacks: Why there is no engine for it; "" if there is one.
         told: Words for the caller what may name other models, or quote an engine.
         admin: Whether the caller may see lines of the engine's log.
+        peers: Which peers have it, too.
     """
     name = preset_name(model.spec.name, preset)
+    also: AtPeers = {"peers": list(peers)} if peers else {}
     return {
         "id": name,
         "object": "model",
         "created": created,
         "type": "model",  # this and the next two are in Anthropic's words
         "display_name": name,
-        "created_at": _rfc3339(created),
+        "created_at": rfc3339(created),
         "owned_by": "llmsup",
         "status": _status(model, lacks, told, admin=admin),
         **listing(model.served, model.estimate, cost, ceiling, names, able, told),
         **tags_and_meta(model),
         "aliases": names_of_preset(model.spec, preset),
+        **also,
     }
 
 
@@ -128,7 +132,8 @@ def names_of_preset(spec: ModelSpec, preset: str) -> list[str]:
     return list(dict.fromkeys(preset_name(name, preset) for name in (spec.name, *spec.aliases)))
 
 
-def _rfc3339(seconds: int) -> str:
+def rfc3339(seconds: int) -> str:
+    """A moment (Unix seconds) as Anthropic's API has it."""
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 

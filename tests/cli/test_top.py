@@ -83,6 +83,7 @@ def test_how_fast_models_are_is_asked_when_there_are_other_requests() -> None:
         def get(self, path: str) -> Any:
             asked.append(path.partition("?")[0])
             told = {"/running": CAPTURED["running"], "/v1/models": {"data": CAPTURED["models"]}}
+            told |= {"/peers": {"peers": []}}
             return {**told, "/memory": CAPTURED["memory"], "/requests": {"requests": answers}}[asked[-1]]
 
     client = cast("Client", Server())

@@ -214,6 +214,31 @@ const scenarios = {
     seen.left = await leftovers(page)
   },
 
+  /** Peers on the first view and in the catalog, at a width; what becomes of one is seen when it happens. */
+  async peers(browser) {
+    const { width, dark } = options
+    const page = await open(browser, { width, dark, isMobile: width < 600, hasTouch: width < 600 })
+    await page.goto(`${base}/ui`)
+    await page.locator('#link.live').waitFor()
+    const cards = page.locator('#view-now .peers > .card')
+    await cards.first().waitFor()
+    seen.cards = await texts(cards)
+    seen.rest = await texts(page.locator('#view-now .few .card h3'))
+    seen.notices = await texts(page.locator('.notices > li'))
+    seen.wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)
+    await axe(page, 'peers')
+    await picture(page, `peers-${width}`)
+    await page.locator('#to-catalog').click()
+    await page.locator('#view-catalog tbody tr').first().waitFor()
+    seen.catalog = await page.locator('#view-catalog tbody tr').evaluateAll((rows) => rows.map((row) => [row.querySelector('b').textContent, row.lastElementChild.textContent, row.querySelector('.narrow').textContent, row.querySelector('.why')?.textContent ?? '']))
+    await axe(page, 'the catalog with peers')
+    await picture(page, `peers-catalog-${width}`)
+    await page.locator('#to-now').click()
+    await fetch(`${base}/models/load`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ model: options.signal }) }) // the test waits for it
+    await cards.filter({ hasText: options.peer }).locator('.state.failed').waitFor()
+    seen.left = await leftovers(page)
+  },
+
   /** Without a key nothing is shown; a wrong one is refused; the right one is nowhere but in memory. */
   async keys(browser) {
     const page = await open(browser)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from peers_seen import serving_with, several
 from prometheus_client.parser import text_string_to_metric_families
-from serving import fake, serving
+from serving import fake
 
 from llmsup.config.schema import Server
 
@@ -53,9 +54,10 @@ def unknown(known: dict[str, set[str]], expr: str, legend: str) -> set[str]:
     return missing
 
 
-async def scraped() -> dict[str, set[str]]:
-    """Every name that /metrics has, with the labels of its samples, once models and keys have been used."""
-    async with serving(fake("m"), server=Server(api_keys=("k",))) as served:
+async def scraped(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
+    """Every name that /metrics has, with the labels of its samples, once models, keys and peers are there."""
+    server = Server(api_keys=("k",))
+    async with serving_with(monkeypatch, fake("m"), peers=several(), server=server) as (served, _):
         key = [(b"authorization", b"Bearer k")]
         for method, path in (("POST", "/v1/chat/completions"), ("POST", "/models/unload")):
             assert (await served.client.ask(method, path, {"model": "m", "messages": []}, key)).status == 200
@@ -71,8 +73,8 @@ async def scraped() -> dict[str, set[str]]:
 
 
 @pytest.mark.road("fast")
-async def test_all_that_it_asks_for_is_there() -> None:
-    known = await scraped()
+async def test_all_that_it_asks_for_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = await scraped(monkeypatch)
     assert len(known) > 20
     asked = list(questions())
     assert len(asked) > 20

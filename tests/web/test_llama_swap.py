@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 import trio
+from peers_seen import serving_with, several
 from serving import PATIENCE, Served, fake, serving
 
 from llmsup.config.schema import Server
 from llmsup.engines.pool import Answer
 from llmsup.fleet.model.states import State
+from llmsup.peers.offer import Offer
+from llmsup.peers.peer import PeerState
 
 
 class Page:
@@ -213,3 +216,21 @@ async def test_the_page_needs_a_key_where_one_is_needed() -> None:
     async with serving(fake("m"), server=Server(api_keys=("k",))) as served:
         for path in ("/api/events", "/api/metrics", "/api/profiles"):
             assert (await served.client.get(path)).status == 401
+
+
+async def test_models_of_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is listed with one peer that answers, if any does; what becomes of it is told."""
+    async with (
+        serving_with(monkeypatch, fake("m"), peers=several()) as (served, peers),
+        opened(served) as page,
+    ):
+        await page.until(lambda: page.models)
+        told = {name: (each["state"], each["peerID"]) for name, each in page.models.items()}
+        assert told["m"] == ("stopped", "")
+        assert told["twice"] == ("ready", "studio")
+        assert told["only-on-box"] == ("stopped", "box")
+        box = peers.all["box"]
+        box.offers = {"only-on-box": Offer(name="only-on-box", loaded=True)}
+        box.state = PeerState.UP
+        served.fleet.notify()
+        await page.until(lambda: page.models["only-on-box"]["state"] == "ready")

@@ -11,16 +11,20 @@ from typing import Any
 
 import page_past
 import pytest
+import trio
 from attrs import evolve
 from changing import Setting
 from chromium import chromium, driven
 from page_past import CODER, MARKUP
+from peers_seen import serving_with
+from peers_seen import several as several_peers
 from real_engines import smollm2
 from serving import fake, serving
 
 from llmsup.config.keys import hash_of
 from llmsup.config.schema import Bridge, Config, History, KeySpec, Memory, ModelSpec, Server
 from llmsup.fleet.model.states import State
+from llmsup.peers.peer import PeerState
 from llmsup.units import NEVER, Bytes, Seconds
 
 PICTURES = Path(__file__).parents[2] / ".pictures"
@@ -182,6 +186,46 @@ async def test_a_pause_and_mistakes_in_the_config_are_told(browser: str, tmp_pat
         assert mistake.startswith(f"The config has changed, and is not applied: {setting.file}: 1 mistake.")
         assert mistake.endswith(f"""unknown key 'key' @ models."{MARKUP}\"""")
         assert (await served.client.chat("m")).status == 200
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+async def test_peers(browser: str, width: int, dark: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How each fares, on the first view; where models are, in the catalog; and what becomes of one, when it happens."""
+    known = config(tmp_path, fake("m"), fake("shared", memory=Bytes(300 * MIB)))
+    async with serving_with(monkeypatch, peers=several_peers(), config=known) as (served, peers):
+
+        async def break_one() -> None:
+            await served.until("m", lambda model: model.state is State.READY)
+            studio = peers.all["studio"]
+            studio.state, studio.reason = PeerState.DOWN, "it hung up"
+            served.fleet.events.write("peer", peer="studio", before="up", state="down", reason="it hung up")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(break_one)
+            more = {"width": width, "dark": dark, "peer": "studio", "signal": "m", "pictures": str(PICTURES)}
+            seen = await driven(browser, served.client.port, "peers", **more)
+        fine(seen)
+        studio, box, laptop = seen["cards"]
+        assert studio.startswith(
+            "studio up llmsup 0.1.0 · https://studio.local:5005 Models 4 In flight 2 Latency 2.3 ms"
+        )
+        assert studio.endswith("20.0 GiB of 96.0 GiB Loaded there: qwen3-32b (2 in flight), twice. Loading: shared.")
+        assert box.startswith("box down openai · https://box.local:5005")
+        assert "It refuses connections. It is asked again at " in box
+        assert laptop.startswith("laptop asleep ollama")
+        assert seen["rest"] == ["m", "shared"]
+        assert seen["notices"] == ["1 of 3 peers doesn't answer: `llmsup peers` tells more."]
+        assert not seen["wide"]
+        assert [(name, where, why) for name, where, _, why in seen["catalog"]] == [
+            ("<b>small", "laptop", ""),
+            ("llama-70b", "studio", ""),
+            ("m", "a command", ""),
+            ("only-on-box", "box (down)", "No peer that has it answers (box: it refuses connections)."),
+            ("qwen3-32b", "studio", ""),
+            ("shared", "a command, studio", ""),
+            ("twice", "studio, box (down)", ""),
+        ]
+        assert seen["catalog"][0][2] == "chat · at laptop"
 
 
 async def test_without_javascript_without_a_history_and_from_elsewhere(browser: str, tmp_path: Path) -> None:

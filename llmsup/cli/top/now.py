@@ -10,6 +10,7 @@ from attrs import Factory, frozen
 from ...units import Bytes, format_bytes
 from .. import cells
 from ..client import Client
+from ..peers import asked
 from ..ps import without_presets
 
 Entry = dict[str, Any]
@@ -19,6 +20,9 @@ LATELY = 50
 
 _STATES = {"unloaded": "-", "loading": "starting", "loaded": "ready"}
 """A model that isn't in `/running`, in the words of those that are; for a moment the two may differ."""
+
+_ELSEWHERE = {"loaded": "ready there", "loading": "starting there", "failed": "down"}
+"""Of a model that peers have, and this machine hasn't."""
 
 
 @frozen
@@ -44,6 +48,8 @@ class Row:
         status = self._status
         if status.get("no_engine"):
             return "no engine"
+        if self.model and "peer" in self.model:
+            return _ELSEWHERE.get(status["value"], "elsewhere")
         return _STATES.get(status["value"], str(status["value"]))
 
     @property
@@ -83,6 +89,7 @@ class Now:
         running: `/running`.
         models: The `data` of `/v1/models`.
         memory: `/memory`.
+        peers: The `peers` of `/peers`.
         at: When it was, in Unix seconds.
         speeds: Tokens a second of loaded models' last answers, as far as these tell.
     """
@@ -92,6 +99,7 @@ class Now:
     memory: Mapping[str, Any]
     at: float
     speeds: Mapping[str, float] = Factory(dict)
+    peers: Sequence[Entry] = ()
 
     def rows(self, part: str = "") -> list[Row]:
         """The models whose names have this part: the loaded ones in the server's order, then the others by name."""
@@ -122,7 +130,7 @@ def look(client: Client, before: Now | None, at: float, *, whole: bool) -> Now:
         speeds = _speeds(client.get(f"/requests?n={LATELY}")["requests"])
     else:
         speeds = before.speeds
-    return Now(running, models, client.get("/memory"), at, speeds)
+    return Now(running, models, client.get("/memory"), at, speeds, asked(client))
 
 
 def _speeds(requests: Sequence[Entry]) -> dict[str, float]:

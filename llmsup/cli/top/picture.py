@@ -12,6 +12,7 @@ from rich.text import Text
 from ...process.lines import visible
 from .. import cells
 from ..bar import bar
+from ..peers import doing
 from .now import Now, Row
 
 GAP = "  "
@@ -19,10 +20,22 @@ KEYS = "↑↓ choose · l load · u unload · p pin · w why · o log · / find
 MOST_OF_WHY = 3
 """Lines below the table."""
 
+MOST_PEERS = 4
+"""Lines for them."""
+
+PEER_STYLES = {"up": "green", "down": "red", "asleep": "dim", "unknown": "dim"}
+
 NARROWEST_WHY = 24
 """Columns that a reason needs to say anything."""
 
-STYLES = {"failed": "red", "no engine": "red", "waiting": "yellow", "starting": "yellow", "ready": "green"}
+STYLES = {
+    "failed": "red",
+    "down": "red",
+    "no engine": "red",
+    "waiting": "yellow",
+    "starting": "yellow",
+    "ready": "green",
+}
 """Colours of states, by their first word."""
 
 
@@ -86,6 +99,7 @@ def picture(now: Now, chosen: Chosen, where: str, width: int, height: int) -> li
     above = [_head(now, where, width), *(Text(visible(line)) for line in bar(now.memory, width).splitlines())]
     if now.memory["nothing_unloaded"]:
         above.append(Text(visible(f"Nothing is unloaded for it: {now.memory['nothing_unloaded']}.")))
+    above += _peers(now)
     below = [*_why(rows, chosen.name, width), _last(chosen)]
     room = max(height - len(above) - len(below) - 3, 1)
     table = _table(rows, chosen.name, now.at, width)
@@ -107,6 +121,23 @@ def _head(now: Now, where: str, width: int) -> Text:
     counts = f"{loaded} loaded · {in_flight} in flight" + (f" · {waiting} waiting" if waiting else "")
     left = f"llmsup · {visible(where)}"
     return Text(f"{left}{counts:>{max(width - cell_len(left), len(counts) + 2)}}", "bold")
+
+
+def _peers(now: Now) -> list[Text]:
+    """A line for each peer: those that don't answer, then those with requests, then the others; a few of them."""
+    order = {"down": 0, "waking": 1, "asleep": 2, "unknown": 3}
+    peers = sorted(now.peers, key=lambda peer: (order.get(peer["state"], 4), -peer["in_flight"]))
+    shown = peers if len(peers) <= MOST_PEERS else peers[: MOST_PEERS - 1]
+    wide = max((cell_len(visible(peer["name"])) for peer in shown), default=0)
+    lines = []
+    for peer in shown:
+        line = Text(f"{set_cell_size(visible(peer['name']), wide)}  ")
+        line.append(f"{peer['state']:7}", PEER_STYLES.get(peer["state"], "yellow"))
+        line.append(f"  {visible(doing(peer, now.at))}")
+        lines.append(line)
+    if left := len(peers) - len(shown):
+        lines.append(Text(f"… and {left} more peers; `llmsup peers` shows them", "dim"))
+    return lines
 
 
 def _first(rows: Sequence[Row], name: str, room: int) -> int:

@@ -26,6 +26,7 @@ from .. import sse
 from ..body import JsonBody
 from ..keyring import Caller
 from ..message import Reply, RequestHead
+from ..places import Placed, Places
 
 POST = frozenset(("POST",))
 GET = frozenset(("GET", "HEAD"))
@@ -133,6 +134,7 @@ class Asked:
         config: The whole config in force.
         ceiling: Tells what all models together may have, in bytes.
         rescan: Looks for new models on the disk.
+        places: Tells where the models of peers are.
     """
 
     head: RequestHead
@@ -142,6 +144,7 @@ class Asked:
     ceiling: Callable[[], Bytes]
     caller: Caller
     rescan: Callable[[], Awaitable[object]]
+    places: Callable[[], Places]
 
     @property
     def server(self) -> Server:
@@ -151,6 +154,10 @@ class Asked:
     async def known(self, name: str) -> Match:
         """Return what a name means. Raises ModelNotFound, also if the caller may not use it; ShuttingDown."""
         return await self.caller.known(self.fleet, name)
+
+    def elsewhere(self, id_: str) -> Placed | None:
+        """Return the model of peers that an id means which `known` has found; None if it is here."""
+        return None if id_ in self.fleet.models else self.places().find(id_)
 
     def listed(self, model: Model) -> list[str]:
         """Return the presets of a model that are listed for the caller, "" for the model itself; [] if none is."""

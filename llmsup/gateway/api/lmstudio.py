@@ -21,7 +21,16 @@ from .dialect import GET, Asked, Route
 from .lmstudio_answers import LMSTUDIO, Generated, Passed
 from .lmstudio_chat import chat
 from .lmstudio_chat_answers import LMSTUDIO_CHAT, Chatted
-from .lmstudio_models import entry_v0, entry_v1, every, model_type, wanted_context, wanted_number
+from .lmstudio_models import (
+    elsewhere_v0,
+    elsewhere_v1,
+    entry_v0,
+    entry_v1,
+    every,
+    model_type,
+    wanted_context,
+    wanted_number,
+)
 
 ONE = "/api/v0/models/"
 BY_HAND = "asked for over LM Studio's API"
@@ -33,19 +42,21 @@ def _json(shape: object) -> Reply:
 
 async def _listed_v0(asked: Asked) -> Reply:
     """GET /api/v0/models."""
-    return _json({"object": "list", "data": [entry_v0(model, name) async for model, name in every(asked)]})
+    return _json({"object": "list", "data": [entry async for entry in every(asked, entry_v0, elsewhere_v0)]})
 
 
 async def _one(asked: Asked) -> Reply:
     """GET /api/v0/models/{model}."""
     name = named(asked.head.path.removeprefix(ONE))
     match = await asked.known(name)
+    if (placed := asked.elsewhere(match.id)) is not None:
+        return _json(elsewhere_v0(placed))
     return _json(entry_v0(asked.fleet.model(match.id), preset_name(match.id, match.preset)))
 
 
 async def _listed_v1(asked: Asked) -> Reply:
     """GET /api/v1/models."""
-    return _json({"models": [entry_v1(model, name) async for model, name in every(asked)]})
+    return _json({"models": [entry async for entry in every(asked, entry_v1, elsewhere_v1)]})
 
 
 async def _load(asked: Asked) -> Reply:

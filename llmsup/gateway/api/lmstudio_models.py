@@ -6,7 +6,8 @@ It does not know which paths there are.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import trio
@@ -17,20 +18,25 @@ from ...errors import BadRequest
 from ...fleet.model.model import Model
 from ...fleet.model.states import State
 from ..body import JsonBody, written
+from ..places import Placed
 from .dialect import Asked
 
 LOADED = (State.READY, State.DRAINING)
 
 
-async def every(asked: Asked) -> AsyncIterator[tuple[Model, str]]:
-    """What is listed, each with what it is asked for as. These lists can't say that a model can't be served, so such
-    ones aren't in them.
+async def every(
+    asked: Asked, here: Callable[[Model, str], dict[str, Any]], elsewhere: Callable[[Placed], dict[str, Any]]
+) -> AsyncIterator[dict[str, Any]]:
+    """What is listed, as the entries that these two make of models here and of those of peers. These lists can't say
+    that a model can't be served, so such ones aren't in them.
     """
     shown = [model for model in asked.fleet.models.values() if not model.entry.refusal]
     names = [(model, preset_name(model.spec.name, preset)) for model in shown for preset in asked.listed(model)]
-    for model, name in sorted(names, key=lambda each: each[1].casefold()):
+    making = [(name, partial(here, model, name)) for model, name in names]
+    making += [(placed.name, partial(elsewhere, placed)) for placed in asked.places().listed(asked.caller)]
+    for _, make in sorted(making, key=lambda each: each[0].casefold()):
         await trio.lowlevel.checkpoint()  # hundreds of models must not hold up everybody's streams
-        yield model, name
+        yield make()
 
 
 def entry_v0(model: Model, name: str) -> dict[str, Any]:
@@ -79,6 +85,56 @@ def entry_v1(model: Model, name: str) -> dict[str, Any]:
         return shape
     can = {"vision": "vision" in has, "trained_for_tool_use": "tools" in has}
     return {**shape, "capabilities": can, "description": model.spec.description or None}
+
+
+def elsewhere_v0(placed: Placed) -> dict[str, Any]:
+    """An entry of `/api/v0/models` for a model of peers. `peer` is llmsup's own."""
+    context, loaded = placed.context_length, bool(placed.loaded)
+    return {
+        "id": placed.name,
+        "object": "model",
+        "type": "embeddings" if _type_elsewhere(placed) == "embedding" else "llm",
+        "publisher": _publisher_elsewhere(placed),
+        "arch": None,
+        "compatibility_type": None,
+        "quantization": None,
+        "state": "loaded" if loaded else "not-loaded",
+        "max_context_length": context,
+        **({"loaded_context_length": context} if loaded else {}),
+        "capabilities": [],
+        "peer": {"peers": placed.peers, "down": placed.down, "loaded": placed.loaded, "hops": placed.hops},
+    }
+
+
+def elsewhere_v1(placed: Placed) -> dict[str, Any]:
+    """An entry of `/api/v1/models` for a model of peers."""
+    name, context = placed.name, placed.context_length
+    shape: dict[str, Any] = {
+        "type": _type_elsewhere(placed),
+        "publisher": _publisher_elsewhere(placed),
+        "key": name,
+        "display_name": name.rpartition("/")[2],
+        "architecture": None,
+        "quantization": None,
+        "size_bytes": None,
+        "params_string": None,
+        "loaded_instances": [{"id": name, "config": {"context_length": context}}] if placed.loaded else [],
+        "max_context_length": context,
+        "format": None,
+    }
+    if shape["type"] == "embedding":
+        del shape["architecture"]
+        return shape
+    return {**shape, "capabilities": {"vision": False, "trained_for_tool_use": False}, "description": None}
+
+
+def _type_elsewhere(placed: Placed) -> str:
+    return "embedding" if placed.kind in ("embedding", "rerank") else "llm"
+
+
+def _publisher_elsewhere(placed: Placed) -> str:
+    first, slash, _ = placed.name.partition("/")
+    return first if slash and first else placed.peers[0]
 
 
 def model_type(entry: Entry) -> str:

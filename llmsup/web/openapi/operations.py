@@ -46,7 +46,7 @@ from ...errors import (
     Unloading,
     UnsupportedEncoding,
 )
-from ..shapes import control, history, memory, models, pause, prompt_cache, prompts
+from ..shapes import control, history, memory, models, pause, peers, prompt_cache, prompts
 
 TEXT = "text/plain; charset=utf-8"
 EVENTS = "text/event-stream; charset=utf-8"
@@ -219,6 +219,7 @@ OPERATIONS = (
         body_wanted=False,
         errors=(*BODY, BridgeFailed, ShuttingDown),
     ),
+    Operation("get", "/peers", "observation", "The other servers whose models are served here", {200: peers.Peers}),
     Operation("get", "/memory", "observation", "Memory, and the last decisions about it", {200: memory.Memory}),
     Operation(
         "get",

@@ -8,6 +8,7 @@ from ...fleet.model.states import Cause, State
 from ...memory.policy.decision import Kind
 from ...memory.policy.inputs import Level
 from .control import BridgeRun
+from .peers import PeerStateName
 from .prompt_cache import Moved
 from .prompts import ComputedAgain
 
@@ -93,6 +94,15 @@ class RouteEvent(Event):
     reason: str
 
 
+class PeerEvent(Event):
+    """A peer came into another state: it answers, or doesn't, or is being woken."""
+
+    peer: str
+    before: PeerStateName
+    state: PeerStateName
+    reason: str
+
+
 class PromptEvent(Event, ComputedAgain):
     """A prompt was computed again."""
 
@@ -111,5 +121,6 @@ EVENTS = {
     "pause": PauseEvent,
     "prompt": PromptEvent,
     "route": RouteEvent,
+    "peer": PeerEvent,
 }
 """What follows `event:`, and the shape of what follows `data:`."""

@@ -9,6 +9,7 @@ from ...catalog.found import Source as Origin
 from ...config.schema import Priority
 from ...memory.cost.cost import Source
 from .pause import Pause
+from .peers import Places
 from .prompt_cache import Able
 
 RunningState = Literal["starting", "ready", "draining", "stopping"]
@@ -110,8 +111,25 @@ class RouterFacts(TypedDict):
     meta: dict[str, Any]
 
 
-class ModelEntry(Facts, RouterFacts):
-    """A model, or a preset of one, in the words of OpenAI's API, Anthropic's and llama-server's."""
+class AtPeers(TypedDict, total=False):
+    """Whether others have a model.
+
+    Attributes:
+        peer: Where it is, if it isn't on this machine.
+        peers: The peers that have it, too, if it is on this machine; only there if any has.
+    """
+
+    peer: Places
+    peers: list[str]
+
+
+class ModelEntry(Facts, RouterFacts, AtPeers):
+    """A model, or a preset of one, in the words of OpenAI's API, Anthropic's and llama-server's.
+
+    Attributes:
+        peer: Where it is, if it isn't on this machine.
+        peers: The peers that have it, too, if it is on this machine; only there if any has.
+    """
 
     id: str
     object: Literal["model"]

@@ -2,7 +2,8 @@
 
 import { ask, why } from './api.js'
 import { bytes, h, nothing, number, say, scroll, sentence, set } from './dom.js'
-import { kindOf, models, withoutPresets } from './models.js'
+import { changed, kindOf, models, withoutPresets } from './models.js'
+import { where } from './peers.js'
 
 export const title = 'Catalog'
 
@@ -14,7 +15,7 @@ const COLUMNS = [
   ['Size', 'right', (each) => each.size_bytes ?? 0],
   ['Needs', 'right', (each) => each.needs_bytes ?? 0],
   ['Fits', '', (each) => String(each.fits)],
-  ['Found in', 'wide', (each) => each.source ?? '']
+  ['Found in', 'wide', (each) => where(each, each.source ?? '')]
 ]
 
 const parts = {}
@@ -54,7 +55,8 @@ export async function show() {
 export function hide() {}
 
 export function event(kind) {
-  if (kind === 'bridge' || kind === 'back') show()
+  if (kind === 'peer') changed()
+  if (['bridge', 'back', 'peer'].includes(kind)) show()
 }
 
 /** A key for models only sees those, and not what was left out. */
@@ -80,14 +82,15 @@ function draw() {
 
 function row(each) {
   const names = each.names.filter((name) => name !== each.id)
-  const notes = [each.status.servable === false && each.status.error, each.status.no_engine, each.without_projector, each.ollama_only].filter(Boolean)
-  const short = [kindOf(each), each.quantization, each.context_length && `${number(each.context_length)} tokens`].filter(Boolean).join(' · ')
+  const away = each.peer && each.status.value === 'failed'
+  const notes = [(away || each.status.servable === false) && each.status.error, each.status.no_engine, each.without_projector, each.ollama_only].filter(Boolean)
+  const short = [kindOf(each), each.quantization, each.context_length && `${number(each.context_length)} tokens`, each.peer && `at ${where(each)}`, each.peers && `also at ${each.peers.join(', ')}`].filter(Boolean).join(' · ')
   const cells = [
     [h('b', {}, each.id), h('span', { class: 'soft narrow' }, short), names.length > 0 && h('span', { class: 'soft names' }, names.join(', ')), ...notes.map((text) => h('span', { class: 'why' }, sentence(text)))],
     kindOf(each), each.quantization ?? '–', number(each.context_length), bytes(each.size_bytes),
     each.needs_bytes === null ? '–' : [bytes(each.needs_bytes), h('span', { class: 'soft' }, ` ${each.needs_source}`)],
-    h('span', { class: `state ${each.fits === false ? 'failed' : ''}` }, each.fits === null ? '?' : each.fits ? 'yes' : 'no'),
-    { folder: 'a folder', ollama: 'Ollama’s store' }[each.source] ?? (each.source || 'a command')
+    h('span', { class: `state ${each.fits === false ? 'failed' : ''}` }, each.peer ? '–' : each.fits === null ? '?' : each.fits ? 'yes' : 'no'),
+    where(each, { folder: 'a folder', ollama: 'Ollama’s store' }[each.source] ?? (each.source || 'a command'))
   ]
   return h('tr', {}, cells.map((cell, at) => h('td', { class: COLUMNS[at][1] }, cell)))
 }

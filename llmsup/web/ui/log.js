@@ -27,7 +27,7 @@ export function mount(root) {
 
 export function show() {
   begin()
-  models().then((all) => choices(parts.model, withoutPresets(all).map((each) => each.id), 'llmsup and all models')).catch(() => {})
+  models().then((all) => choices(parts.model, withoutPresets(all).filter((each) => !each.peer).map((each) => each.id), 'llmsup and all models')).catch(() => {})
 }
 
 export function hide() {

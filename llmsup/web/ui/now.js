@@ -5,6 +5,7 @@ import { bytes, button, clock, colour, dot, h, keyed, nothing, number, say, seco
 import { numbers, word } from './decision.js'
 import { notices, stale } from './notices.js'
 import { changed, kindOf, models, withoutPresets } from './models.js'
+import { panel } from './peers.js'
 
 export const title = 'Now'
 
@@ -31,6 +32,7 @@ export function mount(root) {
   parts.loaded = h('ul', { class: 'cards' })
   parts.count = h('h2', { id: 'loaded' }, 'Loaded')
   parts.none = nothing('No model is loaded. The first request loads one, or the button beside it below.')
+  parts.peers = panel()
   parts.others = h('ul', { class: 'cards few' })
   parts.filter = h('input', { type: 'search', placeholder: 'Filter', 'aria-label': 'Filter the models that are not loaded', oninput: draw })
   parts.rest = h('h2', {}, 'Not loaded')
@@ -39,7 +41,7 @@ export function mount(root) {
   parts.noDecision = nothing('Nothing has been decided about memory yet.')
   parts.trouble = h('p', { class: 'trouble', role: 'alert', hidden: true })
   parts.all = h('div', { hidden: true }, parts.memory,
-    parts.count, parts.none, parts.loaded,
+    parts.count, parts.none, parts.loaded, parts.peers,
     h('div', { class: 'head' }, parts.rest, parts.filter), parts.others, parts.more,
     h('h2', {}, 'Last decisions about memory'), parts.noDecision, parts.decisions)
   parts.notices = h('ul', { class: 'notices', 'aria-label': 'Notices', hidden: true })
@@ -59,13 +61,13 @@ export function hide() {
 }
 
 export function event(kind) {
-  if (['model', 'bridge', 'back', 'config'].includes(kind)) changed()
-  if (['config', 'pause', 'back', 'bridge'].includes(kind)) stale()
+  if (['model', 'bridge', 'back', 'config', 'peer'].includes(kind)) changed()
+  if (['config', 'pause', 'back', 'bridge', 'peer'].includes(kind)) stale()
   clearTimeout(timer)
   timer = setTimeout(look, 150) // several come together
 }
 
-const told = { running: [], memory: null, models: [] }
+const told = { running: [], memory: null, models: [], peers: [] }
 
 /** Ask how things are; never twice at a time. */
 async function look() {
@@ -78,8 +80,8 @@ async function look() {
   looking = true
   again = false
   try {
-    const [running, memory, all] = await Promise.all([ask('/running'), ask('/memory'), models()])
-    Object.assign(told, { running, memory, models: withoutPresets(all) })
+    const [running, memory, all, { peers }] = await Promise.all([ask('/running'), ask('/memory'), models(), ask('/peers')])
+    Object.assign(told, { running, memory, models: withoutPresets(all).filter((each) => !each.peer), peers })
     await lookAtSpeeds(running)
     await notices(parts.notices, memory.paused, look)
     set(parts.trouble, { hidden: true })
@@ -90,7 +92,7 @@ async function look() {
     set(parts.trouble, { hidden: false })
   } finally {
     looking = false
-    const busy = told.running.some((each) => each.in_flight || each.waiting || each.state !== 'ready')
+    const busy = told.running.some((each) => each.in_flight || each.waiting || each.state !== 'ready') || told.peers.some((each) => each.in_flight)
     clearTimeout(timer)
     if (open && !shut) timer = setTimeout(look, again ? 150 : busy ? BUSY : IDLE)
   }
@@ -114,6 +116,7 @@ function draw() {
   keyed(parts.loaded, told.running.map((each) => ({ ...each, because: because(each.model) })), (each) => each.model, card)
   say(parts.count, `Loaded (${told.running.length})`)
   parts.none.hidden = told.running.length > 0
+  parts.peers.draw(told.peers, Date.now() / 1000)
   const wanted = parts.filter.value.trim().toLowerCase()
   const rest = told.models.filter((each) => !loaded.has(each.id))
   const found = rest.filter((each) => [each.id, ...each.names].some((name) => name.toLowerCase().includes(wanted)))
@@ -122,7 +125,7 @@ function draw() {
   parts.filter.hidden = rest.length < 6
   keyed(parts.others, found.slice(0, MOST), (each) => each.id, row)
   say(parts.more, found.length > MOST ? `… and ${found.length - MOST} more: filter to see them.`
-    : rest.length && !found.length ? 'None has that in its name.' : rest.length ? '' : told.models.length ? 'All models are loaded.' : 'There are no models. `llmsup demo` serves one to try.')
+    : rest.length && !found.length ? 'None has that in its name.' : rest.length ? '' : told.models.length ? 'All models are loaded.' : told.peers.length ? 'There are none on this machine; the catalog has those of peers.' : 'There are no models. `llmsup demo` serves one to try.')
   parts.more.hidden = !parts.more.textContent
   const last = told.memory.decisions.slice(-6).reverse()
   keyed(parts.decisions, last, (each) => `${each.at} ${each.model} ${each.decision}`, decided)

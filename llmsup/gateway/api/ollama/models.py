@@ -19,6 +19,7 @@ from ....errors import MethodNotImplemented, ModelRequired
 from ....fleet.model.model import Model
 from ...access import is_page
 from ...message import Reply, whole_reply
+from ...places import Placed, capabilities_of
 from ..dialect import Asked
 from .dialect import json_reply, stamp
 
@@ -51,6 +52,9 @@ async def tags(asked: Asked) -> Reply:
         await trio.lowlevel.checkpoint()  # hundreds of models must not hold up everybody's streams
         if not model.entry.refusal:
             models += [_listed(model, preset_name(model.spec.name, preset)) for preset in asked.listed(model)]
+    for placed in asked.places().listed(asked.caller):
+        await trio.lowlevel.checkpoint()
+        models.append(_listed_elsewhere(placed))
     return json_reply({"models": models})
 
 
@@ -72,6 +76,8 @@ async def show(asked: Asked) -> Reply:
     if not isinstance(name, str) or not name:
         raise ModelRequired("The request names no model.", hint="GET /api/tags lists what there is.", param="model")
     match = await asked.known(name)
+    if (placed := asked.elsewhere(match.id)) is not None:
+        return json_reply(_shown_elsewhere(placed))
     model = asked.fleet.model(match.id)
     sampling = {**model.spec.sampling, **model.spec.presets.get(match.preset, {})}
     if model.context:
@@ -115,6 +121,47 @@ def _listed(model: Model, name: str) -> dict[str, Any]:
         "digest": hashlib.sha256(f"{model.spec.name} {size} {modified}".encode("utf-8", "replace")).hexdigest(),
         "details": _details(entry),
     }
+
+
+def _listed_elsewhere(placed: Placed) -> dict[str, Any]:
+    """Its file is not here, so there is no size, nor a hash of anything but its name. `peer` is llmsup's own."""
+    return {
+        "name": placed.name,
+        "model": placed.name,
+        "modified_at": stamp(0),
+        "size": 0,
+        "digest": hashlib.sha256(placed.name.encode("utf-8", "replace")).hexdigest(),
+        "details": _NO_DETAILS,
+        "peer": {"peers": placed.peers, "down": placed.down, "loaded": placed.loaded, "hops": placed.hops},
+    }
+
+
+def _shown_elsewhere(placed: Placed) -> dict[str, Any]:
+    """What peers tell of it: its context, which clients look for under the name of its architecture."""
+    context = placed.context_length
+    return {
+        "modelfile": "",
+        "parameters": f"num_ctx {context}" if context else "",
+        "template": "",
+        "details": _NO_DETAILS,
+        "model_info": {
+            "general.architecture": "unknown",
+            "general.basename": placed.name,
+            **({"unknown.context_length": context} if context else {}),
+        },
+        "capabilities": capabilities_of(placed.kind),
+        "modified_at": stamp(0),
+    }
+
+
+_NO_DETAILS: dict[str, Any] = {
+    "parent_model": "",
+    "format": "",
+    "family": "",
+    "families": [],
+    "parameter_size": "",
+    "quantization_level": "",
+}
 
 
 def _running(model: Model) -> dict[str, Any]:

@@ -1,0 +1,210 @@
+"""`check` asks each peer once, in little time: what can be said of it is said, and nothing fails for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from click.testing import CliRunner
+from engine_kinds import kinds
+from gguf_files import tiny_llama
+
+from llmsup.cli import main
+from llmsup.cli.peer_look import Look, in_the_clear, look_at
+from llmsup.config.schema import PeerSpec
+
+KEY = "the-peers-own-key"
+LIST = {"object": "list", "data": [{"id": "qwen", "owned_by": "library"}, {"id": "llama", "owned_by": "library"}]}
+
+
+@contextmanager
+def answering(
+    body: Any, status: int = 200, tls: ssl.SSLContext | None = None, headers: dict[str, str] | None = None
+) -> Iterator[tuple[str, list[str]]]:
+    """A server that gives this answer; its URL, and the keys that it was sent."""
+    keys: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            keys.append(f"{self.path} {self.headers['Authorization']}")
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(status)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}", keys
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def look(url: str, **spec: Any) -> Look:
+    (seen,) = look_at([PeerSpec(name="studio", url=url, **spec)])
+    return seen
+
+
+def test_one_that_answers() -> None:
+    with answering(LIST) as (url, keys):
+        seen = look(f"{url}/behind/a/proxy/", key=KEY, models=("Q*",))
+    assert (seen.kind, seen.models, seen.let_in, seen.problem) == ("ollama", ("qwen", "llama"), ("qwen",), "")
+    assert keys == [f"/behind/a/proxy/v1/models Bearer {KEY}"]
+    assert seen.line().endswith("/, 2 models, 1 of which 'models' lets in")
+    assert list(seen.names) == ["qwen", "studio/qwen"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "kind"),
+    [
+        ("llmsup", "llmsup"),
+        ("llama-swap", "llama-swap"),
+        ("organization_owner", "lmstudio"),
+        ("vllm", "vllm"),
+        (3, "openai"),
+    ],
+)
+def test_what_it_is(owner: Any, kind: str) -> None:
+    with answering({"data": [{"id": "m", "owned_by": owner}]}) as (url, keys):
+        assert look(url).kind == kind
+    assert keys == ["/v1/models None"]
+    with answering({"data": []}, headers={"X-Llmsup-Id": "0123"}) as (url, _):
+        assert look(url).kind == "llmsup"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "problem"),
+    [
+        (LIST, 401, "it wants another key than the 'key' in its table, or any at all"),
+        (LIST, 404, "it answers /v1/models with status 404"),
+        (b"<html>", 200, "its answer to /v1/models is not JSON"),
+        (b"\xff", 200, "its answer to /v1/models is not JSON"),
+        ([1], 200, "its answer to /v1/models is not a list of models"),
+    ],
+)
+def test_one_that_answers_something_else(body: Any, status: int, problem: str) -> None:
+    with answering(body, status) as (url, _):
+        assert look(url).problem == problem
+
+
+def test_whom_it_trusts(tmp_path: Path) -> None:
+    """The pinned one, or the authority's; a key is sent to nobody else."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(tls)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    der = ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode())
+    right = f"sha256:{hashlib.sha256(der).hexdigest()}"
+    with answering(LIST, tls=tls) as (url, keys):
+        assert "its certificate is not trusted" in look(url, key=KEY).problem
+        wrong = look(url, key=KEY, fingerprint=f"sha256:{'0' * 64}")
+        assert wrong.problem == f"it has another certificate than the pinned one: {right}"
+        assert "'ca' can't be used: " in look(url, key=KEY, ca=str(tmp_path / "none.pem")).problem
+        assert keys == []
+        assert look(url, key=KEY, fingerprint=right).kind == "ollama"
+        assert look(url, key=KEY, ca=str(tmp_path / "ca.pem")).kind == "ollama"
+    with answering(LIST) as (url, _):
+        assert "speaks no TLS" in look(url.replace("http", "https")).problem
+
+
+def test_one_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All are asked at the same time, so that this doesn't add up."""
+    monkeypatch.setattr("llmsup.cli.peer_look.PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        seen = look_at([PeerSpec(name=f"p{n}", url=url) for n in range(5)])
+    assert {each.problem for each in seen} == {"it has not answered within 0.2 s"}
+    assert [each.name for each in seen] == ["p0", "p1", "p2", "p3", "p4"]
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "told"),
+    [
+        ("http://studio.local:5005", "k", True),
+        ("http://studio.local:5005", "", False),
+        ("https://studio.local:5005", "k", False),
+        ("http://127.0.0.1:5005", "k", False),
+        ("http://[::1]:5005", "k", False),
+    ],
+)
+def test_a_key_that_others_can_read(url: str, key: str, told: bool) -> None:
+    assert bool(in_the_clear(PeerSpec(name="studio", url=url, key=key))) == told
+
+
+def check(path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str, dict[str, Any]]:
+    tiny_llama(path / "m/org/tiny/tiny.gguf")
+    monkeypatch.setenv("HOME", str(path))
+    monkeypatch.setattr("llmsup.cli.resolved.KINDS", kinds(bundled=True))
+    file = path / "l.toml"
+    file.write_text(
+        f"{text}\n[catalog]\nroots = ['{path}/m']\nollama = ''\n[defaults]\nengine = 'bundled'\nctx_size = 512\n"
+    )
+    plain = CliRunner().invoke(main, ["check", "--config", str(file)])
+    told = CliRunner().invoke(main, ["check", "--config", str(file), "--json"])
+    assert plain.exit_code == told.exit_code
+    assert KEY not in plain.output + told.output
+    return plain.exit_code, plain.output.replace(f"{file}: ", ""), json.loads(told.stdout)
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(LIST) as (url, _):
+        code, told, shape = check(
+            tmp_path,
+            f"[server]\ndefault_model = 'qwen'\n[peers.studio]\nurl = '{url}'\nkey = '{KEY}'\n"
+            "models = ['qwen', 'lama']\n"
+            f"[keys.k]\nhash = 'sha256:{'0' * 64}'\nmodels = ['studio/qwen', 'qwen', 'tiny']\n",
+            monkeypatch,
+        )
+    assert code == 0
+    assert f"peer studio: ollama at {url}, 2 models, 1 of which 'models' lets in\n" in told
+    assert shape["peers"] == [
+        {"name": "studio", "url": url, "kind": "ollama", "models": 2, "let_in": 1, "problem": None}
+    ]
+    (warning,) = shape["warnings"]
+    assert warning.startswith("'lama' fits none of the peer's models")
+    assert "llama" in warning.partition("(")[2] or "llama" in warning
+    assert warning.endswith("peers.studio.models[1]")
+
+
+def test_one_that_isnt_there_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And so is what it might have: a default model, or what keys may use."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    code, told, shape = check(
+        tmp_path,
+        f"[server]\ndefault_model = 'qwen'\n[peers.studio]\nurl = 'http://127.0.0.1:{port}'\n"
+        f"mac = 'a4:83:e7:01:02:03'\n[peers.far]\nurl = 'http://0.0.0.0:{port}'\nkey = '{KEY}'\n"
+        f"[keys.k]\nhash = 'sha256:{'0' * 64}'\nmodels = ['studio/*']\n",
+        monkeypatch,
+    )
+    assert code == 0
+    assert "no mistakes" in told
+    default, studio, far, key = [line.partition(" @ ") for line in shape["warnings"]]
+    assert default[2].endswith("server.default_model")
+    assert studio[0].startswith("peer studio can't be asked now: Connection refused; if its machine sleeps, a request")
+    assert studio[2].endswith("peers.studio.url")
+    assert far[0].startswith("peer far can't be asked now: ")
+    assert key[0].startswith("its 'key' travels unencrypted to 0.0.0.0: ")
+    assert key[2].endswith("peers.far.key")
