@@ -12,6 +12,7 @@ from .wording import Place
 
 def check(peers: Mapping[str, Read[PeerSpec]]) -> Iterator[tuple[str, Place]]:
     """Find every mistake between keys."""
+    folded: dict[str, str] = {}
     for name, peer in peers.items():
         place = ("peers", name)
         try:
@@ -20,6 +21,8 @@ def check(peers: Mapping[str, Read[PeerSpec]]) -> Iterator[tuple[str, Place]]:
             yield str(error), place
         if "/" in name or ":" in name:
             yield "a peer's name can't contain '/' or ':': its models are called NAME/MODEL", place
+        if (other := folded.setdefault(name.casefold(), name)) != name:
+            yield f"{name!r} and {other!r} are one name: upper and lower case are not told apart", place
         if not peer.value.url and "url" not in peer.bad:
             yield "a peer needs 'url', its address: \"http://studio.local:5005\"", place
         secure = peer.value.url.startswith("https:")

@@ -143,7 +143,7 @@ class Peer(Watched):
         self.health = self.health.broke()
         self.retry_at = trio.current_time() + self.health.pause(random.random())  # noqa: S311 -- only spreads questions
         if self.health.down:
-            self.fell(f"it failed {self.health.broken} requests in a row: {reason}")
+            self.fell(f"it failed {self.health.broken} requests in a row: {reason}", awake=True)
         else:
             self.become(PeerState.UP, reason)
         self.nudge()
@@ -190,11 +190,14 @@ class Peer(Watched):
         self.notify()
         self.announce()
 
-    def fell(self, reason: str) -> None:
-        """It doesn't answer any more; what it has offered stays known, but not what was loaded."""
+    def fell(self, reason: str, *, awake: bool) -> None:
+        """It doesn't answer any more; what it has offered stays known, but not what was loaded.
+
+        `awake`: its machine isn't asleep, as far as that can be told.
+        """
         self.room, self.latency = None, None
         self.offers = MappingProxyType({name: forgotten(offer) for name, offer in self.offers.items()})
-        self.become(PeerState.ASLEEP if self.spec.mac else PeerState.DOWN, reason)
+        self.become(PeerState.ASLEEP if self.spec.mac and not awake else PeerState.DOWN, reason)
 
     def slept_on(self, reason: str) -> None:
         """It could not be woken: those who wait for that get an error."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,11 +29,22 @@ _LONGEST = 200
 
 
 class NoAnswer(Exception):
-    """A peer has not answered, or not to the question; the message is a clause for people, about "it"."""
+    """A peer has not answered, or not to the question; the message is a clause for people, about "it".
+
+    Attributes:
+        awake: Its machine has done something, so that waking it would not help.
+    """
+
+    def __init__(self, reason: str, *, awake: bool = False) -> None:
+        super().__init__(reason)
+        self.awake = awake
 
 
 class Odd(NoAnswer):
     """It has answered, but not what is asked for."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, awake=True)
 
 
 class Refused(Odd):
@@ -114,10 +126,11 @@ class Questions:
             raise NoAnswer(f"it has not answered within {TIMEOUT:g} s") from None
         except Disconnected as error:
             if isinstance(error.__cause__, OSError):
-                raise NoAnswer(await self._why(error.__cause__)) from None
-            raise NoAnswer("it hung up instead of answering") from None
+                awake = isinstance(error.__cause__, ssl.SSLError)
+                raise NoAnswer(await self._why(error.__cause__), awake=awake) from None
+            raise NoAnswer("it hung up instead of answering", awake=True) from None
         except EngineBadAnswer:
-            raise NoAnswer("what it says is not HTTP") from None
+            raise NoAnswer("what it says is not HTTP", awake=True) from None
 
     async def json(self, path: str) -> Any:
         """Ask for JSON. Raises as `get`, `Said.checked` and `Said.json` do."""

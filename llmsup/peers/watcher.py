@@ -107,13 +107,13 @@ class Watcher:
         try:
             report = await self._report(questions)
         except NoAnswer as error:
-            self._missed(str(error))
+            self._missed(str(error), awake=error.awake)
         except OutOfResources:
             self._set_pause()  # we are at fault, which has been logged: nothing is known of it
         except Exception as error:
             # What a peer says must not end llmsup, whatever it is.
             log.exception("a bug in llmsup: what peer %s says can't be read", peer.name)
-            self._missed(f"what it says can't be read: a bug in llmsup ({type(error).__name__})")
+            self._missed(f"what it says can't be read: a bug in llmsup ({type(error).__name__})", awake=True)
         else:
             self._told(report, min(questions.took, default=0.0))
         finally:
@@ -124,29 +124,18 @@ class Watcher:
             self._asker = await recognise(questions)  # another one may have come back than the one that went
         return await self._asker.ask(questions)
 
-    def _missed(self, reason: str) -> None:
+    def _missed(self, reason: str, *, awake: bool) -> None:
         peer = self._peer
         peer.health = peer.health.miss()
         self._set_pause()
         if peer.state is PeerState.WAKING:
             if trio.current_time() >= peer.woken_at + peer.spec.wake_timeout:
                 peer.slept_on(reason)
-        elif peer.health.down and peer.state is not PeerState.UP:
-            self._still_out(reason)
         elif peer.health.down:
-            peer.fell(reason)
+            if peer.state is not PeerState.ASLEEP or awake or not peer.reason.endswith(reason):
+                peer.fell(reason, awake=awake)
         else:
-            peer.reason = reason
-            peer.notify()
-        self._peer.announce()
-
-    def _still_out(self, reason: str) -> None:
-        peer = self._peer
-        if peer.state is PeerState.UNKNOWN:
-            peer.fell(reason)
-        elif reason != peer.reason and not (peer.state is PeerState.ASLEEP and peer.reason.endswith(reason)):
-            peer.reason = reason
-            peer.notify()
+            peer.become(PeerState.UP, reason)
 
     def _told(self, report: Report, took: float) -> None:
         peer, before = self._peer, self._shown()

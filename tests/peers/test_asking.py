@@ -73,9 +73,10 @@ async def offers(answers: Mapping[str, Answer]) -> tuple[Report, dict[str, Offer
     return report, {offer.name: offer for offer in report.offers}
 
 
-def listed(*entries: object, **headers: str) -> Answer:
-    """A list of models."""
-    return said({"object": "list", "data": entries}, **headers)
+def listed(*entries: object, identity: str = "") -> Answer:
+    """A list of models; a llmsup's own has its identity."""
+    answer = {"object": "list", "data": entries}
+    return said(answer, x_llmsup_id=identity) if identity else said(answer)
 
 
 # Ollama: docs/api.md of its repository, "List Local Models", "List Running Models", "Version"; its front page says
@@ -279,7 +280,7 @@ LLMSUP: dict[str, Answer] = {
         {"id": "far", "peer": {"hops": 1, "loaded": True, "peers": ["x", "y"], "down": ["y"]}},
         {"id": "further", "peer": {"hops": 3}},
         {"id": "lost", "peer": {"hops": 1, "loaded": None, "peers": ["y"], "down": ["y"]}},
-        x_llmsup_id="fedcba9876543210",
+        identity="fedcba9876543210",
     ),
     "/props": said({"build_info": "llmsup 0.1.0"}),
     "/running": said(THERE["running"]),
@@ -378,7 +379,7 @@ async def test_other_odd_answers_break_nothing(answers: Mapping[str, Answer], pa
     ],
 )
 async def test_names_that_are_none_are_left_out(entry: object) -> None:
-    ours = {**LLMSUP, "/v1/models": listed(entry, {"id": "good"}, x_llmsup_id="x")}
+    ours = {**LLMSUP, "/v1/models": listed(entry, {"id": "good"}, identity="x")}
     for answers in ({"/v1/models": listed(entry, {"id": "good"})}, ours):
         _, found = await offers(answers)
         assert list(found) == ["good"]

@@ -7,8 +7,6 @@ from hypothesis import strategies as st
 
 from llmsup.peers.health import LONGEST, SOON, SPREAD, Health
 
-MIDDLE = 0.5
-
 
 def after(steps: str, health: Health | None = None) -> Health:
     """What becomes of one: m a missed question, b a broken request, t an answered question, s a served request."""
@@ -16,6 +14,11 @@ def after(steps: str, health: Health | None = None) -> Health:
     for step in steps:
         health = {"m": health.miss, "b": health.broke, "t": health.told, "s": health.served}[step]()
     return health
+
+
+def pause(health: Health, luck: float = 0.5) -> float:
+    """In the middle of what it may be, unless `luck` says otherwise."""
+    return health.pause(luck)
 
 
 def test_three_in_a_row_take_it_out() -> None:
@@ -36,35 +39,35 @@ def test_an_answer_to_a_question_does_not_excuse_requests() -> None:
 
 
 def test_the_pauses_double_up_to_a_minute() -> None:
-    pauses = [after("tmm" + "m" * count).pause(MIDDLE) for count in range(1, 10)]
+    pauses = [pause(after("tmm" + "m" * count)) for count in range(1, 10)]
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    assert after("tm").pause(MIDDLE) == SOON
+    assert pause(after("tm")) == SOON
 
 
 def test_a_success_brings_it_back_with_full_credit() -> None:
     back = after("tmmmmmmt")
     assert not back.down
-    assert after("mmm", back).pause(MIDDLE) == 1
+    assert pause(after("mmm", back)) == 1
 
 
 def test_who_fails_its_requests_again_and_again_stays_out_for_longer() -> None:
     """Although it answers questions each time."""
-    health, pauses = after("t"), []
+    health, pauses = after("t"), list[float]()
     for _ in range(4):
         health = after("bbb", health)
         assert health.down
-        pauses.append(health.pause(MIDDLE))
+        pauses.append(pause(health))
         health = health.told()
         assert not health.down
     assert pauses == [1, 2, 4, 8]
-    assert after("sbbb", health).pause(MIDDLE) == 1
+    assert pause(after("sbbb", health)) == 1
 
 
 @given(st.text("mbts", max_size=60), st.floats(0, 1))
 def test_whatever_happens(steps: str, luck: float) -> None:
     """Pauses are bounded, and whoever has answered the last question or request is not down."""
     health = after(steps)
-    assert 0 < health.pause(luck) <= LONGEST * (1 + SPREAD)
+    assert 0 < pause(health, luck) <= LONGEST * (1 + SPREAD)
     if steps[-1:] in ("t", "s"):
         assert not health.down
     assert health.failures == health.missed + health.broken

@@ -6,6 +6,7 @@ import hashlib
 import socket
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -40,7 +41,7 @@ def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
 
 
-async def look(folder: Path, authority: Authority | None, *, host: str = "localhost", **table: object) -> Peer:
+async def look(folder: Path, authority: Authority | None, *, host: str = "localhost", **table: Any) -> Peer:
     """What becomes of such a peer; one that is refused has heard nothing, not the key either."""
     fake = FakePeer(LIST)
     async with fake.listening(authority.context if authority else None) as server:

@@ -22,7 +22,8 @@ run = Peers.run
 
 async def test_what_is_loaded_there_is_known(tmp_path: Path) -> None:
     models = fake("a", memory=Bytes(2**20)), fake("b", memory=Bytes(2**20))
-    async with serving(*models) as there, watched(tmp_path, spec(there.client.port)) as here:
+    own = Server(state_dir=tmp_path / "there")
+    async with serving(*models, server=own) as there, watched(tmp_path, spec(there.client.port)) as here:
         peer = here["studio"]
         await here.until(lambda: len(peer.offers) == 2)
         assert (peer.kind, peer.note) == ("llmsup", "")

@@ -1,0 +1,94 @@
+"""[peers.NAME]: what is read, and what is told of one that is wrong."""
+
+from __future__ import annotations
+
+import pytest
+from configs import parse
+
+from llmsup.config.schema import PeerSpec
+from llmsup.errors import ConfigError
+
+FINGERPRINT = "sha256:" + "0f" * 32
+
+
+def mistakes(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "f", {})
+    return [line.replace(" @ f: ", " @ ") for line in caught.value.mistakes]
+
+
+def test_an_address_is_enough() -> None:
+    config = parse("[peers.studio]\nurl = 'http://studio.local:5005'", "f", {})
+    assert config.peers == {"studio": PeerSpec(name="studio", url="http://studio.local:5005")}
+    studio = config.peers["studio"]
+    assert (studio.models, studio.priority, studio.key, studio.mac) == (("*",), "normal", "", "")
+    assert float(studio.wake_timeout) == 120
+
+
+def test_all_of_it() -> None:
+    text = f"""
+    [peers.studio]
+    url = "https://studio.local/llm"
+    key = "${{env:STUDIO_KEY}}"
+    models = ["qwen*"]
+    priority = "low"
+    fingerprint = "{FINGERPRINT}"
+    mac = "A4-83-E7-01-02-03"
+    wake_timeout = "1m"
+    """
+    config = parse(text, "f", {"STUDIO_KEY": "sesame"})
+    assert config.peers["studio"] == PeerSpec(
+        name="studio",
+        url="https://studio.local/llm",
+        key="sesame",
+        models=("qwen*",),
+        priority="low",
+        fingerprint=FINGERPRINT,
+        mac="A4-83-E7-01-02-03",
+        wake_timeout=60,  # type: ignore[arg-type]  # a number of seconds
+    )
+    assert config.secret_variables == {"STUDIO_KEY"}
+    assert "sesame" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[peers.a]", "a peer needs 'url', its address: \"http://studio.local:5005\" @ peers.a"),
+        ("[peers.'a/b']\nurl = 'http://x'", "a peer's name can't contain '/' or ':': its models are called NAME/MODEL"),
+        (
+            "[peers.a]\nurl = 'http://x'\nca = '/x.pem'",
+            "'ca' is about certificates, and 'url' doesn't begin with https://",
+        ),
+        (f"[peers.a]\nurl = 'http://x'\nfingerprint = '{FINGERPRINT}'", "'fingerprint' is about certificates"),
+        (
+            f"[peers.a]\nurl = 'https://x'\nca = '/x.pem'\nfingerprint = '{FINGERPRINT}'",
+            "both 'ca' and 'fingerprint' are set: keep one",
+        ),
+        ("[peers.a]\nurl = 'https://x'\nfingerprint = 'AB:CD'", "'AB:CD' is not a certificate's fingerprint"),
+        ("[peers.a]\nurl = 'http://x'\nmac = 'a4:83'", "'a4:83' is not a network card's address"),
+        ("[peers.a]\nurl = 'http://x'\nmac = 'a4:83:e7-01:02:03'", "is not a network card's address"),
+        ("[peers.a]\nurl = 'http://x'\nkey = 'a\tb'", "an API key can't"),
+        ("[peers.a]\nurl = 'http://x'\nwake_timeout = 0", "must be more than 0"),
+        ("[peers.a]\nurl = 'http://x'\nwake_timeout = 'never'", 'must end: "never" is not possible here'),
+        (
+            "[peers.a]\nurl = 'http://x'\n[peers.A]\nurl = 'http://y'",
+            "'A' and 'a' are one name: upper and lower case are not told apart",
+        ),
+        *(
+            (f"[peers.a]\nurl = {url!r}", "it is not a server's address")
+            for url in (
+                "studio.local",
+                "ftp://x",
+                "http://",
+                "http://u:p@x",
+                "http://x?a=1",
+                "http://x:0",
+                "http://x:99999",
+            )
+        ),
+    ],
+)
+def test_what_is_told_of_mistakes(text: str, line: str) -> None:
+    (told,) = mistakes(text)
+    assert line in told
