@@ -12,7 +12,7 @@ import json
 import random
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -142,22 +142,23 @@ def figures(run: Several, until: float) -> dict[str, float]:
     }
 
 
-def compare(scene: Scene, among: Mapping[str, Router] | None = None) -> dict[str, dict[str, float]]:
+def compare(scene: Scene, among: Mapping[str, Router]) -> Iterator[tuple[str, dict[str, float]]]:
     """All rules, and one big machine."""
     host, clients, until = scene.host(), scene.requests(), WARM_UP + scene.hours * HOUR
-    found = {
-        name: figures(Several(host, clients, router, scene.peers), until) for name, router in (among or ways()).items()
-    }
     big = Host(host.ceiling * scene.peers + Host(2**50, {}).reserve, host.models)
-    alone = Several(big, clients, always_here, 1, slots=4 * scene.peers, width=4 * scene.peers)
-    return found | {"one big machine": figures(alone, until)}
+    runs = {name: Several(host, clients, router, scene.peers) for name, router in among.items()}
+    runs["one big machine"] = Several(big, clients, always_here, 1, slots=4 * scene.peers, width=4 * scene.peers)
+    for name, run in runs.items():
+        yield name, figures(run, until)
 
 
-def table(rows: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """In Markdown."""
-    heads = list(next(iter(rows.values())))
-    lines = [f"| | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
-    return lines + [f"| {name} | {' | '.join(f'{row[h]:g}' for h in heads)} |" for name, row in rows.items()]
+def lines(rows: Iterable[tuple[str, Mapping[str, float]]]) -> Iterator[str]:
+    """A table in Markdown, as the rows come."""
+    for number, (name, row) in enumerate(rows):
+        if not number:
+            yield f"| | {' | '.join(row)} |"
+            yield "|---|" + "---:|" * len(row)
+        yield f"| {name} | {' | '.join(f'{value:g}' for value in row.values())} |"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -172,7 +173,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = vars(parser.parse_args(arguments))
     only, as_json = given.pop("only"), given.pop("json")
     rows = compare(Scene(**given), {name: way for name, way in ways().items() if not only or name in only})
-    print(json.dumps(rows, indent=2) if as_json else "\n".join(table(rows)))
+    if as_json:
+        print(json.dumps(dict(rows), indent=2))
+    else:
+        for line in lines(rows):
+            print(line, flush=True)
     return 0
 
 

@@ -17,22 +17,18 @@ spread sooner."""
 ANSWER = 10.0
 """Seconds that a request keeps its slot: 300 tokens at 30 a second."""
 
-COMPANY = 2.0
+COMPANY = 4.0
 """Seconds that a request is later, at most, as the others in the other slots are computed together with it."""
 
-NEIGHBOUR = 2
+NEIGHBOUR = 0.5
 """Seconds that it is later for each request that the same machine's other models have: they share its processor."""
 
 LOAD, WAKE = 30.0, 30.0
 """Seconds of a load, and of waking a machine, of which nothing is known: 20 GB from a disk at 0.7 GB/s."""
 
-ROOM = 1.0
-"""What loads cost others, as a share of their time: memory and disk that could have served another model. It is what
-keeps a short queue from becoming a second copy."""
-
-EVICTION, MAYBE = 1.0, 0.5
-"""The same of an eviction: what goes is loaded again, sooner or later, and takes about as long. Half of that where
-nobody knows whether it fits."""
+EVICTION, MAYBE = 2.0, 1.0
+"""What an eviction costs others, in loads: what goes is loaded again sooner or later, takes about as long, and several
+wait for it. Half of that where nobody knows whether there is room."""
 
 RATE = 500.0
 """Tokens of a prompt that are computed in a second: 8 billion parameters on a Mac (docs/memory.md)."""
@@ -100,4 +96,4 @@ def _until_ready(candidate: Candidate) -> float:
     if candidate.loading:
         return woken + load / 2  # on average half of it is over
     unloads = MAYBE if candidate.fits is None else 0.0 if candidate.fits else EVICTION
-    return woken + load * (1 + ROOM + unloads)
+    return woken + load * (1 + unloads)

@@ -128,11 +128,23 @@ def test_one_alone_gets_it_whatever_it_is_like() -> None:
     assert (choice.where, choice.reason) == ("peer", "it is the only one that has it")
 
 
-def test_a_queue_becomes_a_second_copy_once_it_is_longer_than_two_loads() -> None:
-    """Loading elsewhere is not for nothing: it takes room that others need."""
-    short, long = evolve(LOADED, where="peer", busy=6), evolve(LOADED, where="peer", busy=14)
+def test_a_queue_becomes_a_second_copy_once_it_is_longer_than_a_load() -> None:
+    short, long = evolve(LOADED, where="peer", busy=5), evolve(LOADED, where="peer", busy=8)
     assert choose((short, UNLOADED)).where == "peer"
     assert choose((long, UNLOADED)).where == HERE
+
+
+def test_it_takes_a_longer_queue_if_another_model_would_have_to_go() -> None:
+    """That one is loaded again, too."""
+    here = evolve(UNLOADED, fits=False)
+    short, long = evolve(LOADED, where="peer", busy=8), evolve(LOADED, where="peer", busy=16)
+    assert choose((short, here)).where == "peer"
+    assert choose((long, here)).where == HERE
+
+
+def test_what_a_machine_does_for_other_models_counts() -> None:
+    """They are computed by the same processor."""
+    assert choose((evolve(LOADED, others=6), evolve(LOADED, where="peer"))).where == "peer"
 
 
 def test_equals_share_requests_evenly() -> None:
