@@ -156,8 +156,7 @@ def models(
 
     def away(placed: Placed, caller: Caller, there: Places) -> ModelEntry:
         """What a caller is told of a model that isn't here."""
-        told = partial(caller.told, fleet)
-        return elsewhere_entry(placed, created=created, names=there.names(placed, caller), told=told)
+        return elsewhere_entry(placed, created=created, names=there.names(placed, caller), admin=caller.admin)
 
     @routes.get("/models")
     @routes.get("/v1/models")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from ..gateway.places import Placed, capabilities_of
 from ..peers.peer import PeerState
@@ -11,14 +11,12 @@ from .shapes.peers import Places
 from .status import rfc3339
 
 
-def elsewhere_entry(
-    placed: Placed, *, created: int, names: Iterable[str], told: Callable[[str], str] = str
-) -> ModelEntry:
+def elsewhere_entry(placed: Placed, *, created: int, names: Iterable[str], admin: bool) -> ModelEntry:
     """One entry. What only a file here could tell is null: its sizes, and what it takes of this machine's memory.
 
     Args:
         names: What else it answers to.
-        told: Words for the caller what may have been said by a peer.
+        admin: Whether the caller may know why a peer doesn't answer, which tells where it is.
     """
     name, context = placed.name, placed.context_length
     return {
@@ -29,7 +27,7 @@ def elsewhere_entry(
         "display_name": name,
         "created_at": rfc3339(created),
         "owned_by": "llmsup",
-        "status": _status(placed, told),
+        "status": _status(placed, admin=admin),
         "peer": where(placed),
         "kind": placed.kind or "chat",
         "context_length": context,
@@ -60,12 +58,12 @@ def where(placed: Placed) -> Places:
     return {"peers": placed.peers, "down": placed.down, "loaded": placed.loaded, "hops": placed.hops}
 
 
-def _status(placed: Placed, told: Callable[[str], str]) -> Status:
+def _status(placed: Placed, *, admin: bool) -> Status:
     """In the words that models here have. One is down only if all its peers are."""
     if len(placed.down) == len(placed.places):
         silent = "no peer that has it answers"
         why = "; ".join(f"{place.peer.name}: {place.peer.reason}" for place in placed.places)
-        return {"value": "failed", "reason": silent, "error": told(f"{silent} ({why})")}
+        return {"value": "failed", "reason": silent, "error": f"{silent} ({why})" if admin else silent}
     if at := placed.loaded_at:
         return {"value": "loaded", "reason": f"it is loaded at {' and '.join(at)}"}
     if at := placed.loading_at:

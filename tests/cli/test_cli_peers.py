@@ -210,6 +210,12 @@ def test_top() -> None:
     assert [line.split()[0] for line in many[2:6]] == ["box", "laptop", "studio", "…"]
     assert many[5].startswith("… and 7 more peers")
     assert screen(16, [])[2] == ""
+    assert screen(13, ENTRIES)[2] == "3 peers; `llmsup peers` shows them"
+    assert screen(12, ENTRIES)[2] == ""
+    for height in range(8, 17):
+        lines = screen(height, ENTRIES)
+        assert any(line.startswith("› gone") for line in lines), height
+        assert lines[-1].startswith("↑↓ choose"), height
 
 
 async def test_show(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,6 +149,8 @@ async def test_a_key_sees_what_it_may_use(monkeypatch: pytest.MonkeyPatch) -> No
                 assert (await seen(key, f"/v1/models/{entry['id']}")).status == 200
         (entry,) = (each for each in (await seen("by-name", "/v1/models")).json["data"] if each["id"] == "qwen3-32b")
         assert entry["names"] == []
+        (down,) = (each for each in (await seen("by-peer", "/v1/models")).json["data"] if each["id"] == "box/twice")
+        assert down["status"]["error"] == "no peer that has it answers"  # and not where it is
         assert (await seen("by-name", "/v1/models/twice")).status == 404
         assert (await seen("by-peer", "/v1/models/twice")).status == 404
 

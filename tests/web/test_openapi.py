@@ -70,10 +70,10 @@ def test_docstrings_name_members_that_there_are() -> None:
     from inspect import cleandoc
 
     from llmsup.web.openapi.schemas import _ATTRIBUTE
-    from llmsup.web.shapes import control, events, memory, models
+    from llmsup.web.shapes import control, events, memory, models, peers
 
     count = 0
-    for module in (control, events, memory, models):
+    for module in (control, events, memory, models, peers):
         for shape in vars(module).values():
             if isinstance(shape, type) and shape.__module__ == module.__name__:
                 told = cleandoc(shape.__doc__ or "").partition("\n\nAttributes:\n")[2]

@@ -21,7 +21,9 @@ MOST_OF_WHY = 3
 """Lines below the table."""
 
 MOST_PEERS = 4
-"""Lines for them."""
+"""Lines for them; a screen of `WITHOUT_PEERS` lines has none: the models come first."""
+
+WITHOUT_PEERS = 12
 
 PEER_STYLES = {"up": "green", "down": "red", "asleep": "dim", "unknown": "dim"}
 
@@ -99,7 +101,7 @@ def picture(now: Now, chosen: Chosen, where: str, width: int, height: int) -> li
     above = [_head(now, where, width), *(Text(visible(line)) for line in bar(now.memory, width).splitlines())]
     if now.memory["nothing_unloaded"]:
         above.append(Text(visible(f"Nothing is unloaded for it: {now.memory['nothing_unloaded']}.")))
-    above += _peers(now)
+    above += _peers(now, min(MOST_PEERS, max(height - WITHOUT_PEERS, 0)))
     below = [*_why(rows, chosen.name, width), _last(chosen)]
     room = max(height - len(above) - len(below) - 3, 1)
     table = _table(rows, chosen.name, now.at, width)
@@ -123,11 +125,13 @@ def _head(now: Now, where: str, width: int) -> Text:
     return Text(f"{left}{counts:>{max(width - cell_len(left), len(counts) + 2)}}", "bold")
 
 
-def _peers(now: Now) -> list[Text]:
+def _peers(now: Now, most: int) -> list[Text]:
     """A line for each peer: those that don't answer, then those with requests, then the others; a few of them."""
     order = {"down": 0, "waking": 1, "asleep": 2, "unknown": 3}
     peers = sorted(now.peers, key=lambda peer: (order.get(peer["state"], 4), -peer["in_flight"]))
-    shown = peers if len(peers) <= MOST_PEERS else peers[: MOST_PEERS - 1]
+    if not peers or not most:
+        return []
+    shown = peers if len(peers) <= most else peers[: most - 1]
     wide = max((cell_len(visible(peer["name"])) for peer in shown), default=0)
     lines = []
     for peer in shown:
@@ -136,7 +140,8 @@ def _peers(now: Now) -> list[Text]:
         line.append(f"  {visible(doing(peer, now.at))}")
         lines.append(line)
     if left := len(peers) - len(shown):
-        lines.append(Text(f"… and {left} more peers; `llmsup peers` shows them", "dim"))
+        count = f"… and {left} more peers" if shown else f"{left} peers"
+        lines.append(Text(f"{count}; `llmsup peers` shows them", "dim"))
     return lines
 
 
