@@ -23,6 +23,7 @@ def peers(all_of_them: Peers, fleet: Fleet) -> Blueprint:
 
     @routes.get("/peers")
     async def look() -> Response:
+        all_of_them.look()
         answer: shapes.Peers = {"peers": []}
         for peer in list(all_of_them.all.values()):
             await trio.lowlevel.checkpoint()  # ten times fifty models must not hold up everybody's streams
