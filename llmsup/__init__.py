@@ -22,6 +22,7 @@ what is left of a `<` may not import what is right of it. `tests/test_rooms.py` 
                  backend < engine < model < memory < the rest
                  the config's file, and its watch · pauses, and for which programs
     peers/       other servers whose models are served here, too: what they offer, which of them gets a request
+                 asking/: one file for each kind of server · health, and waking
     bridge/      Ollama → LM Studio links, or the user's own program for it: when, and one at a time
     downloads/   models that are fetched: from the hub, or by an Ollama that runs here
     gateway/     request → model → engine: find the body's model, edit the body, relay bytes

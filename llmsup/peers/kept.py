@@ -72,7 +72,9 @@ class KeptOffers:
     def _of(self, peer: Peer) -> _Known | None:
         if not peer.offers and not peer.health.proven:
             return self._known.get(peer.name)
-        kept = [evolve(forgotten(each), load_seconds=None, slots=None) for each in peer.offers.values()]
+        kept = [
+            evolve(forgotten(each), load_seconds=None, slots=None, origins=frozenset()) for each in peer.offers.values()
+        ]
         return _Known(peer.spec.url, peer.kind, kept)
 
     def save(self, data: bytes) -> None:

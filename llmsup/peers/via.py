@@ -7,6 +7,9 @@ import secrets
 ID = b"x-llmsup-id"
 """In answers to what peers ask of each other (`/v1/models`, `/running`, `/memory`): which llmsup this is."""
 
+STAMP = b"x-llmsup-models"
+"""In answers to a llmsup's `/running`: another value means that `/v1/models` has something new."""
+
 VIA = b"x-llmsup-via"
 """In requests: the identities of the llmsups that it came through, oldest first, with commas."""
 

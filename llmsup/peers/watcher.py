@@ -152,13 +152,17 @@ class Watcher:
         peer.retry_at = 0.0
         peer.kind, peer.version, peer.identity = report.kind, report.version, report.identity
         peer.latency, peer.room, peer.note = took, report.room, "; ".join(report.notes)
-        peer.offers = let_in(peer.spec, report.offers)
+        peer.offers = let_in(peer.spec, tuple(each for each in report.offers if not self._own(each)))
         reason = f"it answers, and offers {_models(len(peer.offers))}"
         if peer.state is not PeerState.UP or peer.reason != reason:
             peer.become(PeerState.UP, reason)
         if self._shown() != before:
             peer.notify()
             self._peer.announce()
+
+    def _own(self, offer: Offer) -> bool:
+        """Whether it is a model of this llmsup, offered back by one that has it from here."""
+        return bool(offer.hops and offer.origins) and offer.origins <= {self._identity}
 
     def _shown(self) -> object:
         peer = self._peer

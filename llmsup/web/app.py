@@ -31,12 +31,12 @@ from ..gateway.paths import named
 from ..gateway.routes import Routes
 from ..history.recorder import History
 from ..peers.peers import Peers
-from ..peers.via import ID
 from ..prompt_cache.cache import PromptCache
 from .answers import as_error
 from .bridge import bridge
 from .control import control, models
 from .events import events
+from .for_peers import introduce
 from .history import history
 from .leasing import LeasingConnection, LeasingRequest, response_of
 from .llama_swap import llama_swap
@@ -71,10 +71,6 @@ FOR_ALL_KEYS = frozenset(
 )
 """The routes of the app that don't need a key with `admin`: what clients ask before they ask a model. They show a key
 no more than it may use; the page, which needs none, is the same for all and asks for one itself."""
-
-
-ASKED_BY_PEERS = frozenset(("/models", "/v1/models", "/running", "/memory"))
-"""What a llmsup asks another whose models it serves, too; in the answers it is told which one that is."""
 
 
 class AnyPath(PathConverter):
@@ -169,10 +165,8 @@ def build_app(
         return response
 
     @app.after_request
-    async def introduce(response: Response) -> Response:
-        """Tell a llmsup that asks which one this is: it may be asking itself, or one that asks it."""
-        if request.path in ASKED_BY_PEERS:
-            response.headers.add(ID.decode(), peers.identity)
+    async def complete(response: Response) -> Response:
+        await introduce(response, fleet, governor, peers)
         return response
 
     _answer_errors(app, gateway)

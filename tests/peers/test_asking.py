@@ -273,11 +273,21 @@ THERE = {"running": [{"model": "a", "state": "ready", "in_flight": 2, "waiting":
 LLMSUP: dict[str, Answer] = {
     "/v1/models": listed(
         {"id": "a", "kind": "chat", "owned_by": "llmsup", "needs_bytes": 100, "status": {"value": "loaded"}},
-        {"id": "b", "kind": "embedding", "needs_bytes": 200, "status": {"value": "unloaded"}},
+        {
+            "id": "b",
+            "kind": "embedding",
+            "needs_bytes": 200,
+            "status": {"value": "unloaded"},
+            "slots": 4,
+            "load_seconds": 2.5,
+        },
         {"id": "broken", "status": {"value": "failed", "servable": False}},
         {"id": "no-engine", "status": {"value": "unloaded", "no_engine": "there is none"}},
         {"id": "huge", "fits": False, "status": {"value": "unloaded"}},
-        {"id": "far", "peer": {"hops": 1, "loaded": True, "peers": ["x", "y"], "down": ["y"]}},
+        {
+            "id": "far",
+            "peer": {"hops": 1, "loaded": True, "peers": ["x", "y"], "down": ["y"], "origins": ["", "f0", 3]},
+        },
         {"id": "further", "peer": {"hops": 3}},
         {"id": "lost", "peer": {"hops": 1, "loaded": None, "peers": ["y"], "down": ["y"]}},
         identity="fedcba9876543210",
@@ -297,7 +307,8 @@ async def test_llmsup() -> None:
         name="a", kind="chat", loaded=True, busy=5, fits=True, load_seconds=4.5, needs_bytes=Bytes(100)
     )
     assert (found["b"].loaded, found["b"].busy, found["b"].fits) == (False, 0, False)
-    assert found["far"] == Offer(name="far", loaded=True, hops=1)
+    assert (found["b"].slots, found["b"].load_seconds) == (4, 2.5)
+    assert found["far"] == Offer(name="far", loaded=True, hops=1, origins=frozenset(("", "f0")))
 
 
 async def test_its_list_is_asked_for_rarely(autojump_clock: MockClock) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from llmsup.config.keys import hash_of
 from llmsup.config.schema import Bridge, Config, KeySpec, Server
 from llmsup.peers.peer import PeerState
 from llmsup.peers.peers import Peers
+from llmsup.peers.via import ID
 from llmsup.units import NEVER, Bytes
 
 run = Peers.run
@@ -40,6 +42,22 @@ async def test_what_is_loaded_there_is_known(tmp_path: Path) -> None:
         assert not peer.offers["b"].loaded
         assert peer.offers["a"].load_seconds
         assert peer.offers["a"].hops == 0
+
+
+async def test_a_model_that_is_new_there_is_soon_known(tmp_path: Path) -> None:
+    """Though its list is asked for rarely: what is asked often tells that there is something new."""
+    models = {each.name: each for each in (fake("a"), fake("b"))}
+    config = Config(server=Server(state_dir=tmp_path / "there"), models={"a": models["a"]}, bridge=Bridge(every=NEVER))
+    async with (
+        serving(config=config, reread=lambda: evolve(config, models=models)) as there,
+        watched(tmp_path, spec(there.client.port)) as here,
+    ):
+        peer = here["studio"]
+        await here.until(lambda: list(peer.offers) == ["a"])
+        peer.stale()
+        assert (await there.client.post("/reload-config")).json["added"] == ["b"]
+        peer.stale()
+        await here.until(lambda: list(peer.offers) == ["a", "b"])
 
 
 async def test_a_llmsup_knows_itself_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,3 +107,14 @@ async def test_a_wrong_key_is_told(tmp_path: Path) -> None:
     async with serving(config=config) as there, watched(tmp_path, spec(there.client.port, key="wrong")) as here:
         await here.until(lambda: here["studio"].state is PeerState.DOWN)
         assert "another key" in here["studio"].reason
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/models", "/running", "/memory"])
+async def test_what_peers_ask_tells_which_llmsup_answers(path: str) -> None:
+    """The same each time, and another one for each llmsup."""
+    name = ID.decode()
+    async with serving(fake("a")) as one, serving(fake("a")) as other:
+        said = [(await client.get(path)).headers[name] for client in (one.client, one.client, other.client)]
+        assert said[0] == said[1] != said[2]
+        assert all(re.fullmatch(r"[0-9a-f]{16}", each) for each in said)
+        assert name not in (await one.client.get("/health")).headers

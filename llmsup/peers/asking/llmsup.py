@@ -10,7 +10,7 @@ from ...config.schema import Kind
 from ...units import Bytes
 from ..offer import Offer, Room
 from ..question import Odd, Questions, Refused
-from ..via import ID, MOST_HOPS
+from ..via import ID, MOST_HOPS, STAMP
 from . import reading
 from .kind import Asker, Listed, Report
 
@@ -18,6 +18,9 @@ NO_ADMIN = (
     "its key may not see what is loaded there, nor how much room there is: with `admin = true` there, requests go "
     "where they are served soonest"
 )
+
+MOST_ORIGINS = 100
+"""Servers that may have one model."""
 
 _KINDS: dict[str, Kind] = {"chat": "chat", "embedding": "embedding", "rerank": "rerank"}
 _LOADED = {"loaded": True, "loading": False, "unloaded": False, "failed": False}
@@ -68,7 +71,8 @@ class Llmsup(Asker):
     async def _now(self, questions: Questions) -> tuple[dict[str, dict[str, Any]] | None, Room | None]:
         """What is loaded there, by name, and its memory; None: we may not know."""
         try:
-            found = reading.entries(await questions.json("/running"), "running")
+            said = (await questions.get("/running")).checked()
+            found = reading.entries(said.json(), "running")
             memory = await questions.json("/memory")
         except Odd as error:
             self._note = NO_ADMIN if isinstance(error, Refused) else f"what is loaded is not known: {error}"
@@ -76,7 +80,7 @@ class Llmsup(Asker):
         self._note = ""
         running = dict(reading.named(found or (), "model"))
         ceiling = reading.size(reading.member(memory, "ceiling_bytes"))
-        seen = ceiling, {name: entry.get("state") for name, entry in running.items()}
+        seen = said.headers.get(STAMP), ceiling, {name: entry.get("state") for name, entry in running.items()}
         self.changed = self.changed or seen != self._seen
         if self._fresh:
             self.changed = False  # the list was asked for a moment ago
@@ -121,8 +125,16 @@ def _listed(name: str, entry: dict[str, Any]) -> Offer | None:
         needs_bytes=reading.size(entry.get("needs_bytes")),
         context_length=reading.count(entry.get("context_length")),
         load_seconds=reading.seconds(entry.get("load_seconds")),
+        slots=reading.count(entry.get("slots")),
         hops=hops,
+        origins=_origins(peer),
     )
+
+
+def _origins(peer: Any) -> frozenset[str]:
+    found = reading.member(peer, "origins")
+    ids = found if isinstance(found, list) and len(found) <= MOST_ORIGINS else []
+    return frozenset(each for each in ids if each == "" or reading.text(each))
 
 
 def _all_down(peer: Any) -> bool:

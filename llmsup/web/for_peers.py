@@ -1,0 +1,104 @@
+"""What a llmsup that asks this one is told besides: which one this is, and more of each model in `/v1/models`.
+
+That is between llmsups, and no part of the API: who asks says so with `via.VIA`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import trio
+from quart import Response, request
+
+from ..fleet.fleet import Fleet
+from ..fleet.memory.governor import Governor
+from ..fleet.model.model import Model
+from ..peers.offer import Offer
+from ..peers.peer import Peer
+from ..peers.peers import Peers
+from ..peers.via import ID, STAMP, VIA, read_via
+
+LISTS = frozenset(("/models", "/v1/models"))
+ASKED = LISTS | {"/running", "/memory"}
+"""What a llmsup asks another whose models it serves, too."""
+
+
+async def introduce(response: Response, fleet: Fleet, governor: Governor, peers: Peers) -> None:
+    """Complete an answer of the app's to what a llmsup has asked."""
+    if request.path not in ASKED:
+        return
+    response.headers.add(ID.decode(), peers.identity)
+    via = request.headers.get(VIA.decode(), "")
+    if not via or request.method != "GET" or response.status_code != 200:
+        return
+    if request.path == "/running":
+        response.headers.add(STAMP.decode(), _stamp(fleet, peers))
+    if request.path in LISTS:
+        answer = msgspec.json.decode(await response.get_data(as_text=False))
+        # One of the two lists is enough.
+        told = {"object": "list", "data": await _told(answer["data"], fleet, governor, peers, read_via(via))}
+        response.set_data(msgspec.json.encode(told))
+
+
+def _stamp(fleet: Fleet, peers: Peers) -> str:
+    """Return what changes with what is offered, but for what `/running` itself has."""
+    here = [(name, model.entry.refusal) for name, model in fleet.models.items()]
+    there = [
+        (peer.name, peer.usable, [(offer.name, offer.loaded, offer.hops) for offer in peer.offers.values()])
+        for peer in peers.all.values()
+    ]
+    offered = repr((here, fleet.without_engine, there)).encode("utf-8", "backslashreplace")
+    return hashlib.blake2b(offered, digest_size=8).hexdigest()
+
+
+async def _told(
+    entries: list[dict[str, Any]], fleet: Fleet, governor: Governor, peers: Peers, via: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """The entries that say something to who asks. A model that only he himself could serve is none."""
+    told = []
+    for entry in entries:
+        await trio.lowlevel.checkpoint()  # hundreds of models must not delay running streams
+        if isinstance(entry.get("peer"), dict):
+            origins = sorted(
+                {each for peer, offer in _places(entry["id"], peers, via) for each in origins_of(peer, offer)}
+            )
+            if not origins:
+                continue
+            entry["peer"]["origins"] = origins
+        elif (model := _model(entry["id"], fleet)) is not None:
+            entry |= {"load_seconds": _load_seconds(model, governor), "slots": _slots(model)}
+        told.append(entry)
+    return told
+
+
+def _places(id_: str, peers: Peers, via: tuple[str, ...]) -> Iterator[tuple[Peer, Offer]]:
+    """Who has a model, of those that the question hasn't come through."""
+    for peer in peers.all.values():
+        offer = peer.offers.get(id_) or peer.offers.get(id_.removeprefix(f"{peer.name}/"))
+        if offer is not None and not (peer.identity and peer.identity in via):
+            yield peer, offer
+
+
+def origins_of(peer: Peer, offer: Offer) -> frozenset[str]:
+    """Which llmsups have the model themselves; "" is a server that is none."""
+    return offer.origins if offer.hops else frozenset((peer.identity,))
+
+
+def _model(id_: str, fleet: Fleet) -> Model | None:
+    return fleet.models.get(id_) or fleet.models.get(id_.rpartition(":")[0])  # a preset's entry
+
+
+def _load_seconds(model: Model, governor: Governor) -> float | None:
+    if model.entry.found is None and model.load_seconds is None:
+        return None  # a command that has never run: nothing is known of it
+    return round(governor.load_seconds(model), 3)
+
+
+def _slots(model: Model) -> int | None:
+    slots = 0 if model.estimate is None else model.estimate.context.sequences
+    if most := model.spec.max_in_flight:
+        slots = min(slots or most, most)
+    return slots or None
