@@ -6,6 +6,8 @@ traces/ are used. Time is virtual and nothing is random: hours take a second or 
 
 It does not simulate models slowing each other down. A reload takes as long as the first load here; what else it costs,
 and what of it the page cache saves, `simulate_back.py` tells.
+
+With --peers first: several machines instead (`simulate_peers.py`, whose options follow).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from llmsup.config.schema import GiB
+from tools import simulate_peers
 from tools.simulate_future import clairvoyant, everything_fits
 from tools.simulate_machine import Trace, read_trace
 from tools.simulate_tally import Tally, table
@@ -98,8 +101,11 @@ def plot(trace: str, tallies: Mapping[str, Tally], ceiling: int, total: int, fol
     return path
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tables; returns 1 if a target was missed."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["--peers"]:
+        return simulate_peers.main(words[1:])
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("trace", nargs="*", type=Path, help="CSV files; default: all in traces/")
     parser.add_argument("--json", action="store_true", help="the numbers, for a program")
@@ -107,7 +113,7 @@ def main() -> int:
     parser.add_argument(
         "--replays", type=int, default=0, metavar="N", help="look for a better clairvoyant run N times (default 0)"
     )
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     missed, numbers = False, {}
     for path in given.trace or sorted(TRACES.glob("*.csv")):
         trace = read_trace(path)

@@ -42,7 +42,7 @@ class Scene:
         memory: GiB of each machine.
     """
 
-    peers: int = 10
+    machines: int = 10
     models: int = 50
     clients: int = 200
     hours: float = 1.0
@@ -145,9 +145,9 @@ def figures(run: Several, until: float) -> dict[str, float]:
 def compare(scene: Scene, among: Mapping[str, Router]) -> Iterator[tuple[str, dict[str, float]]]:
     """All rules, and one big machine."""
     host, clients, until = scene.host(), scene.requests(), WARM_UP + scene.hours * HOUR
-    big = Host(host.ceiling * scene.peers + Host(2**50, {}).reserve, host.models)
-    runs = {name: Several(host, clients, router, scene.peers) for name, router in among.items()}
-    runs["one big machine"] = Several(big, clients, always_here, 1, slots=4 * scene.peers, width=4 * scene.peers)
+    big = Host(host.ceiling * scene.machines + Host(2**50, {}).reserve, host.models)
+    runs = {name: Several(host, clients, router, scene.machines) for name, router in among.items()}
+    runs["one big machine"] = Several(big, clients, always_here, 1, slots=4 * scene.machines, width=4 * scene.machines)
     for name, run in runs.items():
         yield name, figures(run, until)
 
@@ -164,7 +164,7 @@ def lines(rows: Iterable[tuple[str, Mapping[str, float]]]) -> Iterator[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="simulate.py --peers", description=__doc__)
-    for name, kind in (("peers", int), ("models", int), ("clients", int), ("hours", float), ("think", float)):
+    for name, kind in (("machines", int), ("models", int), ("clients", int), ("hours", float), ("think", float)):
         parser.add_argument(f"--{name}", type=kind, default=getattr(Scene(), name), help="default %(default)s")
     parser.add_argument("--memory", type=float, default=Scene().memory, help="GiB of a machine, default %(default)s")
     parser.add_argument("--seed", type=int, default=1)
