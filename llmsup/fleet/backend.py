@@ -142,7 +142,7 @@ class Backend(Protocol):
 
     @property
     def places(self) -> str:
-        """Which other servers have it, for people: "studio (http://studio.local:5005)"; "" for a model here."""
+        """The names of the other servers that have it, for people, without their addresses; "" for a model here."""
 
     @property
     def spreads(self) -> bool:

@@ -145,8 +145,9 @@ class NamedBackends(Watched):
             ModelNotFound: It has no engine here.
         """
         if (model := self.models.get(id_)) is None:
-            where = f" Ask there: {there}." if (there := self.backend(id_).places) else ""
-            raise ModelNotFound(f"{id_!r} is not served by an engine of this llmsup.{where}", param="model")
+            there = self.backend(id_).places
+            hint = f"Its engine is at a peer, and is asked for such things there: {there}." if there else ""
+            raise ModelNotFound(f"{id_!r} is not served by an engine of this llmsup.", param="model", hint=hint)
         return model
 
     def here(self, name: str) -> Model | None:

@@ -87,7 +87,7 @@ class RoutedBackend:
     @property
     def places(self) -> str:
         """Who else has it, for people."""
-        return ", ".join(f"{run.where} ({run.peer.spec.url})" for run in self.runs.values())
+        return ", ".join(self.runs)
 
     # Choosing...
 
@@ -113,8 +113,7 @@ class RoutedBackend:
 
     def _candidates(self, trail: Trail) -> list[Candidate]:
         found = []
-        model = self.model
-        if model is not None and self._fleet.paused is None and (own := here(model, self._memory, trail)) is not None:
+        if (own := self._own(trail)) is not None:
             found.append(own)
         if len(trail.via) < MOST_HOPS:
             now = trio.current_time()
@@ -124,6 +123,13 @@ class RoutedBackend:
             found += rested or ([] if found else [each for _, each in peers if each is not None])
         return found
 
+    def _own(self, trail: Trail) -> Candidate | None:
+        """The model here, if it comes into question."""
+        model = self.model
+        if model is None or self._fleet.paused is not None:
+            return None
+        return here(model, self._memory, trail, self._fleet.running())
+
     def _check_here(self, trail: Trail) -> None:
         """Raise why there is nobody; returns if it is up to the model here to say that, or to try again."""
         model, failed = self.model, trail.failed
@@ -131,7 +137,7 @@ class RoutedBackend:
             if model is None or not isinstance(failed.get(HERE), EngineDied):
                 raise list(failed.values())[-1]
             return
-        if model is not None:
+        if model is not None and not (model.entry.refusal and self.runs):
             return  # it refuses it itself, and knows why
         if trail.via and (len(trail.via) >= MOST_HOPS or any(run.peer.usable for run in self.runs.values())):
             raise Loop(
@@ -145,7 +151,10 @@ class RoutedBackend:
         now = trio.current_time()
         if not self.runs:
             return PeerUnavailable(f"No peer has {self.name} any more.", retry_after=5)
-        why = "; ".join(unavailable(run.peer) for run in self.runs.values())
+        why = "; ".join(
+            unavailable(run.peer) if run.name in run.peer.offers else f"{run.where} has it no more"
+            for run in self.runs.values()
+        )
         again = min(run.peer.retry_at for run in self.runs.values()) - now
         return PeerUnavailable(
             f"{self.name} is not served here, and who has it can't be asked: {why}.", retry_after=min(max(again, 1), 60)
@@ -162,7 +171,7 @@ class RoutedBackend:
         """
         found: list[tuple[str, Candidate | None, str]] = []
         if (model := self.model) is not None:
-            own = here(model, self._memory, NOBODYS)
+            own = self._own(NOBODYS)
             found.append((HERE, own, "" if own is not None else why_not_here(model, self._memory)))
         for where, run in self.runs.items():
             theirs = there(run, NOBODYS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from ..fleet.backend import Trail
@@ -24,17 +25,20 @@ class Memory(Protocol):
         """What would be decided if a model that isn't loaded were asked for now; None: it isn't known what it costs."""
 
 
-def here(model: Model, memory: Memory, trail: Trail) -> Candidate | None:
-    """The model here; None if it can't serve a request now, or could only by being asked all the same."""
+def here(model: Model, memory: Memory, trail: Trail, running: Iterable[Model] = ()) -> Candidate | None:
+    """The model here; None if it can't serve a request now, or could only by being asked all the same. `running`: those
+    that have an engine here.
+    """
     if model.entry.refusal or model.held or (model.state is State.FAILED and model.retry_in > 0):
         return None
     loaded = model.stays_loaded and model.state is State.READY
     loading = model.state in (State.STARTING, State.WAITING)
     fits: bool | None = True
+    evicts: tuple[str, ...] = ()
     if not loaded and not loading and (verdict := memory.verdict(model)) is not None:
         if verdict.kind == "refuse":
             return None
-        fits = verdict.kind == "admit"
+        fits, evicts = verdict.kind == "admit", verdict.victims
     slots = 0 if model.estimate is None else model.estimate.context.sequences
     if most := model.spec.max_in_flight:
         slots = min(slots or most, most)
@@ -47,6 +51,8 @@ def here(model: Model, memory: Memory, trail: Trail) -> Candidate | None:
         fits=fits,
         load_seconds=_load_seconds(model, memory),
         remembers=_remembered(trail, HERE) if loaded else 0,
+        others=sum(each.queue.in_flight + each.queue.waiting for each in running if each is not model),
+        evicts=evicts,
     )
 
 
@@ -72,7 +78,9 @@ def there(run: PeerRun, trail: Trail) -> Candidate | None:
     """A peer's model; None if that can't be asked now, or the request has come from there."""
     peer = run.peer
     offer = peer.offers.get(run.name)
-    if offer is None or not peer.usable or (peer.identity and peer.identity in trail.via) or offer.hops >= MOST_HOPS:
+    # One that was not asked yet may have told, in an earlier run or before its table changed, what it has.
+    usable = peer.usable or peer.state is PeerState.UNKNOWN
+    if offer is None or not usable or (peer.identity and peer.identity in trail.via) or offer.hops >= MOST_HOPS:
         return None
     loaded = offer.loaded is not False  # a server that doesn't tell has what it lists in memory, most often
     return Candidate(
@@ -86,7 +94,8 @@ def there(run: PeerRun, trail: Trail) -> Candidate | None:
         priority=peer.spec.priority,
         latency=peer.latency or 0.0,
         remembers=_remembered(trail, peer.name) if loaded else 0,
-        asleep=peer.state in (PeerState.ASLEEP, PeerState.WAKING),
+        asleep=peer.state is not PeerState.UP,
+        others=run.others,
     )
 
 

@@ -48,7 +48,9 @@ class RoutedLease:
     @property
     def awaits(self) -> str:
         """What it waits for, if that is not the model's load."""
-        return f"waking {self._there.where}" if self._there is not None and self.served_by is None else ""
+        if self._there is None or self.served_by is not None:
+            return ""
+        return f"{'asking' if self._there.peer.state is PeerState.UNKNOWN else 'waking'} {self._there.where}"
 
     @property
     def others(self) -> bool:
@@ -64,7 +66,7 @@ class RoutedLease:
         if there is not None:
             there.peer.began(there.name)
             self._there = there
-            if there.peer.state not in (PeerState.ASLEEP, PeerState.WAKING):
+            if there.peer.state is PeerState.UP:
                 self.served_by = there
             return
         try:

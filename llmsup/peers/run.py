@@ -15,6 +15,7 @@ from ..engines.pool import ConnectionPool
 from ..engines.sampling import request_fields
 from ..errors import EngineBadAnswer, Error, PeerFailed
 from ..units import Seconds
+from .offer import Offer
 from .peer import Peer
 from .via import VIA
 
@@ -57,6 +58,7 @@ class PeerRun:
         self.rests_until = 0.0
         self._spec = spec
         self._identity = identity.encode("latin-1")
+        self._busy: tuple[Mapping[str, Offer], int] = ({}, 0)  # what all models have by those offers
         self._lines: tuple[HeaderLines | None, HeaderLines | None] = (None, None)  # the last, and what became of them
 
     def __repr__(self) -> str:
@@ -82,6 +84,16 @@ class PeerRun:
         """The sampling that the config has for the model: what runs there was not started with it."""
         sampling = self._spec().sampling
         return request_fields(sampling) if sampling else {}
+
+    @property
+    def others(self) -> int:
+        """Requests that the peer's other models have: as it says itself, or ours, if these are more."""
+        offers = self.peer.offers
+        if self._busy[0] is not offers:
+            self._busy = (offers, sum(offer.busy or 0 for offer in offers.values()))
+        own = offers.get(self.name)
+        said = self._busy[1] - ((own.busy or 0) if own is not None else 0)
+        return max(said, self.peer.ours.total() - self.peer.ours[self.name])
 
     def refuses(self, status: int) -> bool:
         """See `fleet.backend.BackendRun`."""

@@ -74,6 +74,7 @@ def _weighed(known: Candidate) -> shapes.Weighed:
 def facts_elsewhere(backend: RoutedBackend) -> RunningFacts:
     """The facts of a model that has no engine here: hardly any."""
     spec = backend.spec
+    places = ", ".join(f"{run.where} ({run.peer.spec.url})" for run in backend.runs.values())
     return {
         "model": backend.name,
         "pid": None,
@@ -93,7 +94,7 @@ def facts_elsewhere(backend: RoutedBackend) -> RunningFacts:
         "pinned": False,
         "restarts": 0,
         "description": spec.description,
-        "reason": f"it has no engine here, and is served from elsewhere: {backend.places or 'no peer has it any more'}",
+        "reason": f"it has no engine here, and is served from elsewhere: {places or 'no peer has it any more'}",
         "progress": None,
         "waits_for": None,
     }

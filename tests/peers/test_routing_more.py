@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 from attrs import evolve
-from fake_peers import with_peers
+from fake_peers import STREAM, with_peers
 from serving import fake, recorded
+from trio.testing import wait_all_tasks_blocked
 
 from llmsup.config.keys import digest_of
-from llmsup.config.schema import Bridge, Config, KeySpec
+from llmsup.config.schema import Bridge, Config, KeySpec, ModelSpec, RequestEdits
 from llmsup.engines.connection import Disconnected
 from llmsup.engines.http import Headers
+from llmsup.fleet.backend import Trail
+from llmsup.gateway.exchange import Exchange, Order
+from llmsup.gateway.message import Reply
+from llmsup.peers.backend import NOBODYS
+from llmsup.peers.lease import RoutedLease
 from llmsup.peers.offer import Offer
 from llmsup.peers.peer import PeerState
 from llmsup.peers.via import MOST_HOPS, VIA
@@ -242,3 +249,80 @@ async def test_peer_and_name_always_means_that_peers(monkeypatch: pytest.MonkeyP
         assert (await served.client.chat("studio/far")).json["at"] == "studio"
         assert (await served.client.chat("box/studio/far")).json["at"] == "box"
         assert list(served.fleet.elsewhere) == ["far"]
+
+
+async def test_a_table_can_be_for_a_model_that_only_peers_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no engine here, which is no reason to refuse it, nor one to tell of where peers don't answer."""
+    table = ModelSpec(name="far", aliases=("gpt-4o",), request=RequestEdits(set={"top_k": 7}))
+    async with with_peers(monkeypatch, table, names="studio") as (served, machines, look):
+        machines["studio"].offers(Offer(name="far", loaded=True))
+        look()
+        assert (await served.client.chat("gpt-4o")).json["at"] == "studio"
+        assert machines["studio"].bodies[-1]["top_k"] == 7
+        machines["studio"].peer.state, machines["studio"].peer.reason = PeerState.DOWN, "its cable is out"
+        got = await served.client.chat("gpt-4o")
+        assert (got.status, got.error["code"]) == (503, "peer_unavailable")
+        assert "its cable is out" in got.error["message"]
+
+
+async def test_requests_to_peers_leave_nothing_to_the_garbage_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with with_peers(monkeypatch) as (served, machines, look):
+        for machine in machines.values():
+            machine.offers(Offer(name="far", loaded=True))
+        look()
+        text = "a conversation that is followed " * 100
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                assert (await served.client.ask("POST", CHAT, body("far", text))).status == 200
+                async with served.client.stream("far") as pieces:
+                    assert b"".join([piece async for piece in pieces]) == STREAM
+            await wait_all_tasks_blocked(0.01)
+            left = (Exchange, Order, Reply, RoutedLease, Trail)
+            assert not [each for each in gc.get_objects() if isinstance(each, left) and each is not NOBODYS]
+        finally:
+            gc.enable()
+
+
+async def test_what_many_conversations_begin_with_does_not_draw_them_all_to_one_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each server that has served one has the long system prompt in its cache, not only the last of them."""
+    async with with_peers(monkeypatch) as (served, machines, look):
+        for machine in machines.values():
+            machine.offers(Offer(name="far", loaded=True, busy=0, slots=8))
+        look()
+        system = {"role": "system", "content": "You are an agent, and these are your tools. " * 2000}
+
+        async def ask(name: str, text: str) -> str:
+            asked = body(name, text * 20)
+            asked["messages"].insert(0, system)
+            got = await served.client.ask("POST", CHAT, asked)
+            return str(got.json["at"])
+
+        machines["box"].peer.state = PeerState.DOWN
+        assert await ask("far", "first ") == "studio"
+        machines["box"].peer.state, machines["studio"].peer.state = PeerState.UP, PeerState.DOWN
+        assert await ask("far", "second ") == "box"
+        machines["studio"].peer.state = PeerState.UP
+        assert {await ask("far", f"number {number} ") for number in range(30)} == {"studio", "box"}
+
+
+async def test_a_peer_that_is_about_to_tell_again_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a change of its key; what it has is still known."""
+    async with with_peers(monkeypatch, names="studio") as (served, machines, look):
+        studio = machines["studio"]
+        studio.offers(Offer(name="far"))
+        studio.peer.state = PeerState.UNKNOWN
+        look()
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                assert (await served.client.chat("far")).json["at"] == "studio"
+
+            nursery.start_soon(ask)
+            while not studio.peer.ours["far"]:  # noqa: ASYNC110 -- a counter
+                await trio.sleep(0.001)
+            assert not studio.requests
+            studio.awake.set()

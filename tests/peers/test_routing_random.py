@@ -127,6 +127,9 @@ class OwnFleet:
     models: dict[str, Model] = Factory(dict)
     paused: None = None
 
+    def running(self) -> list[Model]:
+        return []
+
     def enter(self, model: Model, ttl: Seconds, client: str) -> OwnLease:
         assert self.here is not None
         if not self.here.enters:
@@ -189,7 +192,7 @@ def test_whatever_becomes_of_its_servers(peers: dict[str, There], here: Here | N
                 assert not there.came_through
                 assert len(via) < 3
                 assert there.offers
-                assert there.state in (PeerState.UP, PeerState.ASLEEP, PeerState.WAKING)
+                assert there.state is not PeerState.DOWN
                 assert began[name] == 1
         if served is not None:
             assert (peers[served] if served else here).answers  # type: ignore[union-attr]

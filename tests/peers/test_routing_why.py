@@ -58,4 +58,4 @@ async def test_why_works_for_what_is_only_elsewhere(monkeypatch: pytest.MonkeyPa
         assert (await served.client.get("/memory/nobodys")).status == 404
         got = await served.client.post("/models/load", model="far")
         assert got.status == 404
-        assert "Ask there: studio (http://" in got.error["message"]
+        assert "asked for such things there: studio." in got.error["message"]

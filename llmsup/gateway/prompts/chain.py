@@ -16,6 +16,9 @@ ALL_LINKS = 4096
 """Links that all conversations of a model have together at most: a few megabytes with their blocks, and usually far
 less, as conversations share them."""
 
+BYTES_A_TOKEN = 4
+"""Of text, about."""
+
 GUESSES = 3
 """A client's last conversations that are tried first for a prompt that goes on."""
 
@@ -132,6 +135,22 @@ class Chains:
             if (score := 2 * weight + later + (links[same].size // 2 if near else 0)) > most:
                 best, most = Match(conversation, conversation.prompt, same, later), score
         return best
+
+    def kept(self, prompt: Prompt) -> dict[str, int]:
+        """How many tokens of a prompt, about, each server should have in its prompt cache: of what it served last of
+        each conversation, as far as that begins in the same way.
+        """
+        found: dict[str, int] = {}
+        for conversation in self.conversations.values():
+            old, size, same = conversation.prompt.links, 0, 0
+            for one, other in zip(old, prompt.links, strict=False):
+                if one is not other and one.digest != other.digest:
+                    break
+                size, same = size + one.weight, same + 1
+            whole = same == len(old) and conversation.tokens is not None
+            tokens = conversation.tokens if whole else size // BYTES_A_TOKEN
+            found[conversation.where] = max(found.get(conversation.where, 0), tokens or 0)
+        return found
 
     def went_on(self, prompt: Prompt, client: str, of: Conversation | None) -> Conversation:
         """Remember a prompt as the newest, of a conversation or a new one (None)."""

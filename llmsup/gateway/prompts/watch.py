@@ -24,9 +24,6 @@ DEBUG = b"x-llmsup-debug"
 
 HEADER = b"X-Llmsup-Prompt"
 
-BYTES_A_TOKEN = 4
-"""Of text, about."""
-
 KEPT = 20
 """Prompts that were computed again, of each model, that are remembered."""
 
@@ -152,6 +149,7 @@ class Trace:
         self.found = found
         self._went_on: Conversation | None = None
         self._turn = 0
+        self._kept: dict[str, int] | None = None
         self._expected: int | None = None
         self._loads = 0
         self._since = Since()
@@ -165,16 +163,12 @@ class Trace:
         return "goes on" if self._match is not None and self._match.goes_on else "new"
 
     def remembered_by(self, where: str) -> int:
-        """How many of its tokens, about, a server should have in its prompt cache, as it has served the last prompt
-        that begins like this one; "" is the engine here.
-        """
-        match = self._match
-        if match is None or match.conversation.where != where or not self._prompt.cached:
+        """How many of its tokens, about, a server should have in its prompt cache; "" is the engine here."""
+        if not self._prompt.cached:
             return 0
-        same, tokens = sum(link.weight for link in match.before.links[: match.same]), match.conversation.tokens
-        if match.goes_on and tokens is not None:
-            return tokens
-        return same // BYTES_A_TOKEN
+        if self._kept is None:
+            self._kept = self._of.chains.kept(self._prompt)
+        return self._kept.get(where, 0)
 
     def sent(self, where: str = "") -> None:
         """Its engine, `where` that is a peer's, has begun to answer, or will soon: it is the newest prompt."""

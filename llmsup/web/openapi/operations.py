@@ -227,7 +227,7 @@ OPERATIONS = (
         "observation",
         "Why a model is loaded, or isn't",
         {200: memory.ModelMemory},
-        errors=(ModelNotFound,),
+        errors=(ModelNotFound, PeerUnavailable),
     ),
     Operation(
         "get",
