@@ -68,7 +68,7 @@ def command(config: str | None, every: bool, memory: bool, as_json: bool) -> Non
             click.echo(visible(f"{model.spec.name}: can't be served: {model.mistakes[0]}.") + "\n")
     for peer in result.peers:
         if not peer.problem:
-            click.echo(visible(peer.line()) + "\n")
+            click.echo("\n".join(visible(line) for line in peer.lines()) + "\n")
     for warning in result.warnings:
         click.echo(visible(f"warning: {warning}"), err=True)
     if result.mistakes:
