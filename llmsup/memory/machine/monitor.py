@@ -16,12 +16,12 @@ import trio
 
 from ...config.live import LiveConfig
 from ...config.schema import Memory
+from ...engines.devices import list_devices, working_set
 from ...errors import SetupError
 from ...process.ring import Events
 from ...process.watched import Watched
 from ...units import Bytes, format_bytes, format_seconds
 from ..policy.inputs import Machine, Pool, host_pools
-from .devices import list_devices, working_set
 from .gauge import Gauge, Pressure, higher
 from .limits import ceiling, machine_total, reserve
 from .psi import Waker, open_waker
