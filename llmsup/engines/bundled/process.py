@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
-from ..devices import LIST_DEVICES
 from .flags import FLAGS, TABLE, Flag, apply
 from .parsers import expected
 
@@ -56,7 +55,7 @@ def read(words: Iterable[str]) -> Settings:
 
 def main(words: Sequence[str]) -> NoReturn:
     """Serve until a signal arrives. Exit codes: 1 for a failure, 2 for a wrong command line."""
-    if list(words) == [LIST_DEVICES]:
+    if list(words) == ["--list-devices"]:
         _list_devices()
     try:
         settings = read(words)
@@ -96,9 +95,10 @@ def _list_devices() -> NoReturn:
         import xllamacpp
     except ImportError as error:
         _leave(1, f"{error}; install it with: pip install 'llmsup[engine]'")
+    cpu = xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_CPU
     print("Available devices:")
     for device in xllamacpp.get_device_info():
-        if not str(device["type"]).endswith("_CPU"):
+        if device["type"] != cpu:
             total, free = (device[f"memory_{what}"] // 1024**2 for what in ("total", "free"))
             print(f"  {device['name']}: {device['description']} ({total} MiB, {free} MiB free)")
     sys.exit(0)

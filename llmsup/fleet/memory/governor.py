@@ -16,7 +16,7 @@ from attrs import evolve
 from ...config.live import LiveConfig
 from ...errors import ModelTooLarge
 from ...memory.amounts import HOST, Amounts
-from ...memory.cost.cost import Cost, by_pool
+from ...memory.cost.cost import Cost, scaled
 from ...memory.policy.admission import admit_all, apart, room, tightest, wanted
 from ...memory.policy.decision import Decision
 from ...memory.policy.inputs import LoadedModel, Machine, Need
@@ -27,6 +27,7 @@ from ..model.states import Cause
 from .ask import Ask
 from .costs import CostSource
 from .decisions import Decisions
+from .device_pools import at_most, rooms
 from .grant import Grant
 from .read_ahead import ReadAhead
 from .reclaim import Monitor, until_returned
@@ -227,16 +228,17 @@ class Governor(MemoryView):
         return next(each for each in decisions if each.model == model.spec.name)
 
     def _need(self, ask: Ask, machine: Machine, loaded_models: list[LoadedModel]) -> Need:
-        most: int = ask.cost.bytes
+        cost = ask.cost = ask.cost.placed(rooms(machine, loaded_models, ask.model.spec.priority))
+        most: int = cost.bytes
         if ask.model.oom_retry and any(not each.pinned for each in loaded_models):
             # It ran out of memory with what was granted: ask for more, so that at least one more model has to go.
             free = room(machine, *apart(loaded_models, frozenset()))
-            most = max(round(most * 1.25), 1 + tightest(wanted(by_pool(most, ask.cost.devices), machine), free))
+            most = max(round(most * 1.25), 1 + tightest(wanted(scaled(cost, most), machine), free))
         # The extra must not keep out a model that fits under the ceiling without it.
-        size = min(most, machine.ceiling) if ask.cost.fits(machine.ceiling) else most
+        size = min(most, machine.ceiling) if cost.fits(machine.ceiling) else most
         return Need(
             model=ask.name,
-            cost=by_pool(size, ask.cost.devices),
+            cost=at_most(scaled(cost, size), machine) if size > cost.bytes else scaled(cost, size),
             priority=ask.model.spec.priority,
             since=ask.first,
             load_seconds=self.load_seconds(ask.model),
