@@ -81,6 +81,12 @@ class FakeBinding:
     def nvmlDeviceGetComputeRunningProcesses(self, device: dict[str, Any]) -> Any:  # noqa: N802 -- the binding's name
         return self._given(device, "processes")
 
+    def nvmlDeviceGetGraphicsRunningProcesses(self, device: dict[str, Any]) -> Any:  # noqa: N802 -- the binding's name
+        return self._given(device, "drawing")
+
+    def nvmlDeviceGetUUID(self, device: dict[str, Any]) -> Any:  # noqa: N802 -- the binding's name
+        return self._given(device, "uuid")
+
     def _given(self, device: dict[str, Any], key: str) -> Any:
         if key not in device:
             raise Refused("Not Supported")

@@ -6,8 +6,8 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from ...catalog.entry import Entry
-from ...engines.devices import Device, ordered
 from ...config.schema import Priority
+from ...engines.devices import Device, ordered
 from ...memory.amounts import CEILING, HOST, HOST_CEILING, Amounts
 from ...memory.cost.placement import DRIVER, Room
 from ...memory.machine.device_names import pools_by_name

@@ -188,13 +188,13 @@ class Governor(MemoryView):
         run = grant.run
         self._costs.keep(grant.model, run)
         others = any(each.loading for each in self._ledger if each is not grant)
-        had, before = grant.freeable[HOST], grant.before
+        had, before = grant.freeable, grant.before
         run.freed = await until_returned(self._monitor, expected=had, before=before, hurry=others, unseen=grant.unseen)
         if run.decision is None:
             return
         self.records.went(run.decision, run.freed, trio.current_time() - grant.stopping_at)
         if not run.decision.model:
-            self._relieving.stepped(trio.current_time(), expected=had, freed=run.freed)
+            self._relieving.stepped(trio.current_time(), expected=had[HOST], freed=run.freed)
 
     def wake(self) -> None:
         """Have everything decided again soon."""

@@ -16,6 +16,7 @@ from .reading import Gpu
 CARDS = Path("/sys/class/drm")
 PROCESSES = Path("/proc")
 
+_PLACE = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _CARD = re.compile(r"card[0-9]{1,4}")  # "card0-HDMI-A-1" is a connector of it
 
 
@@ -36,13 +37,13 @@ def gpu(device: Path, read: Read = read_file) -> Gpu:
     total, free = _pool(device, "vram", read)
     shared_total, shared_free = _pool(device, "gtt", read)
     name = read(device / "product_name").decode(errors="replace").strip() or device.parent.name
-    place = place_of(device) if total else ""
-    return Gpu(name, total, free, shared_total, shared_free, source=f"{device}/mem_info_*", id=place)
+    return Gpu(name, total, free, shared_total, shared_free, source=f"{device}/mem_info_*", id=place_of(device))
 
 
 def place_of(device: Path) -> str:
-    """Its place on the PCI bus: "0000:03:00.0"."""
-    return os.path.basename(os.path.realpath(device))
+    """Its place on the PCI bus, "0000:03:00.0"; "" if that can't be told."""
+    name = os.path.basename(os.path.realpath(device))
+    return name if _PLACE.fullmatch(name) else ""
 
 
 def used_by(pids: Collection[int], devices: Collection[Path], root: Path = PROCESSES) -> tuple[Bytes, ...]:
@@ -58,10 +59,8 @@ def used_by(pids: Collection[int], devices: Collection[Path], root: Path = PROCE
             place, client = said.get("pdev", ""), said.get("client-id", "")
             size = max((_size(said.get(key, "")) for key in ("resident-vram", "memory-vram")), default=0)
             clients[place, client] = max(clients.get((place, client), 0), size)
-    used = {place_of(device): device for device in devices}
-    return tuple(
-        Bytes(sum(size for (place, _), size in clients.items() if used.get(place) == device)) for device in devices
-    )
+    places = [place_of(device) for device in devices]
+    return tuple(Bytes(sum(size for (at, _), size in clients.items() if at == place != "")) for place in places)
 
 
 _SAID = re.compile(r"^drm-([\w-]{1,64}):[ \t]+(\S[^\n]{0,63})$", re.MULTILINE | re.ASCII)
