@@ -17,6 +17,7 @@ from ...config.live import LiveConfig
 from ...errors import ModelTooLarge
 from ...memory.amounts import HOST, Amounts
 from ...memory.cost.cost import Cost, scaled
+from ...memory.machine.reading import is_device
 from ...memory.policy.admission import admit_all, apart, room, tightest, wanted
 from ...memory.policy.decision import Decision
 from ...memory.policy.inputs import LoadedModel, Machine, Need
@@ -75,6 +76,7 @@ class Governor(MemoryView):
     async def _follow_the_machine(self) -> None:
         while True:
             await self._monitor.change()
+            self.devices.look(self._monitor.machine(trio.current_time()))
             if self._restless:
                 self.wake()
 
@@ -116,7 +118,9 @@ class Governor(MemoryView):
     @property
     def _restless(self) -> bool:
         """Whether something may have to be done even if nothing changes."""
-        return bool(self.asks or self.pressure.level != "normal" or self._relieving.over(self.machine()))
+        if self.asks or self.pressure.level != "normal" or any(self.devices.short):
+            return True
+        return bool(self._relieving.over(self.machine()))
 
     # Admission...
 
@@ -193,7 +197,14 @@ class Governor(MemoryView):
         if run.decision is None:
             return
         self.records.went(run.decision, run.freed, trio.current_time() - grant.stopping_at)
-        if not run.decision.model:
+        if not run.decision.model and any(map(is_device, run.decision.missing)):
+            now, pools = trio.current_time(), self.machine().pools
+            there = {name: pools[name].available for name in run.decision.missing if name in pools}
+            back = {
+                name: size - before[name] for name, size in there.items() if before is not None and size is not None
+            }
+            self.devices.stepped(run.decision, now, expected=had, freed=back)
+        elif not run.decision.model:
             self._relieving.stepped(trio.current_time(), expected=had[HOST], freed=run.freed)
 
     def wake(self) -> None:
@@ -302,6 +313,10 @@ class Governor(MemoryView):
             shortfall=Amounts({HOST: self.pressure.shortfall}),
             rules=self.rules,
         )
+        if decision is None or decision.kind == "leave":  # one step at a time, wherever it is
+            decision = (
+                self.devices.step(machine, lambda: self._loaded_models(machine.now), rules=self.rules) or decision
+            )
         self.left = decision if decision is not None and decision.kind == "leave" else None
         if decision is None:
             self.records.calm()

@@ -19,11 +19,12 @@ LOW, LOW_SHARE = GiB // 2, 1 / 16
 """Bytes free below which a device is short, and the share of it, if that is less."""
 
 EXIT = 1.25
-GROWN = 256 * MiB
+GROWN = 128 * MiB
 """Bytes by which others must have come to use more."""
 
-SUSTAINED = 3.0
-"""Seconds that this must last, as for the machine's own memory at "warn"."""
+SUSTAINED = 6.0
+"""Seconds that this must last: engines are measured every 5 s, and what one has just taken looks like others' until then.
+"""
 
 GAP = 10.0
 """Seconds between two looks beyond which what happened in between is unknown."""
@@ -68,18 +69,16 @@ class DeviceGauge:
         enough = int(low * EXIT)
         step = now - self.at if 0 <= now - self.at <= GAP else 0.0
         known = others if self.others is None else self.others
-        mark = enough if self.short else low
-        presses = free < mark and others - known >= GROWN and not moving
-        if not presses and not self.short:
-            # As long as it isn't short, what others use is what they may use. While they grow but haven't made it short
-            # yet, that stays what it was before.
-            known = others if moving or others < known or free >= enough + GROWN else known
-        lasted = self.lasted + step if presses and self.lasted else step if presses and self.at > -math.inf else 0.0
+        presses = free < (enough if self.short else low) and others - known >= GROWN and not moving
+        lasted = self.lasted + step if presses else 0.0
         calm = 0.0 if presses else self.calm + step
-        short = lasted >= SUSTAINED if not self.short else calm < CALM["normal"]
-        if self.short and not short:
+        short = calm < CALM["normal"] if self.short else lasted >= SUSTAINED
+        # As long as enough is free, what others use is no more than they may; from then on their growth counts.
+        if not short and (moving or others < known or free >= enough + GROWN or self.short):
             known = others
-        reason = f"{format_bytes(free)} of {format_bytes(total)} are free, and other programs have {format_bytes(others)}"
+        reason = (
+            f"{format_bytes(free)} of {format_bytes(total)} are free, and other programs have {format_bytes(others)}"
+        )
         return evolve(
             self,
             short=short,

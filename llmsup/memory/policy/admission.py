@@ -222,7 +222,7 @@ def room(
             size = pool.total - taken(ours, name)
         else:
             continue
-        free[name] = min(size, 0) if machine.level == "warn" else size  # at "warn" no load may raise the total
+        free[name] = min(size, 0) if machine.level == "warn" or pool.short else size  # no load may raise the total
     return Amounts(free)
 
 

@@ -75,11 +75,13 @@ class Pool:
         available: What can be allocated there now without swapping. None: it can't be read, or this is only a bound;
             then the total less what the models count for is left.
         reserve: What is kept free there for everything else; a load must leave half of this available.
+        short: Others press for it, so a load may only take what other models give back.
     """
 
     total: int | None = None
     available: int | None = None
     reserve: int = 0
+    short: bool = False
 
     @property
     def counted(self) -> bool:
