@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from attrs import evolve
 
@@ -74,10 +74,17 @@ class DeviceRelief:
             left = left or decision
         return left
 
-    def stepped(self, decision: Decision, now: float, *, expected: Amounts, freed: Mapping[str, int]) -> None:
-        """A victim of such a decision is gone. `freed`: what came back, in bytes, by pool."""
+    def stepped(self, decision: Decision, machine: Machine, *, expected: Amounts, before: Amounts | None) -> None:
+        """A victim of such a decision is gone.
+
+        Args:
+            expected: What it had of each pool.
+            before: What was available there before it began to stop; None: unknown, so all of it counts as come back.
+        """
+        now = machine.now
         for name in filter(is_device, decision.missing):
-            back = freed.get(name, expected[name])
+            there = machine.pools[name].available if name in machine.pools else None
+            back = expected[name] if before is None or there is None else max(there - before[name], 0)
             self._reliefs[name] = self._relief(name).stepped(now, expected=expected[name], freed=back)
 
     def _relief(self, name: str) -> Relief:
