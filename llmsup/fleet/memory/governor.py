@@ -198,12 +198,7 @@ class Governor(MemoryView):
             return
         self.records.went(run.decision, run.freed, trio.current_time() - grant.stopping_at)
         if not run.decision.model and any(map(is_device, run.decision.missing)):
-            now, pools = trio.current_time(), self.machine().pools
-            there = {name: pools[name].available for name in run.decision.missing if name in pools}
-            back = {
-                name: size - before[name] for name, size in there.items() if before is not None and size is not None
-            }
-            self.devices.stepped(run.decision, now, expected=had, freed=back)
+            self.devices.stepped(run.decision, self.machine(), expected=had, before=before)
         elif not run.decision.model:
             self._relieving.stepped(trio.current_time(), expected=had[HOST], freed=run.freed)
 
@@ -314,9 +309,9 @@ class Governor(MemoryView):
             rules=self.rules,
         )
         if decision is None or decision.kind == "leave":  # one step at a time, wherever it is
-            decision = (
-                self.devices.step(machine, lambda: self._loaded_models(machine.now), rules=self.rules) or decision
-            )
+            on_device = self.devices.step(machine, lambda: self._loaded_models(machine.now), rules=self.rules)
+            if on_device is not None and (decision is None or on_device.kind == "evict"):
+                decision = on_device
         self.left = decision if decision is not None and decision.kind == "leave" else None
         if decision is None:
             self.records.calm()

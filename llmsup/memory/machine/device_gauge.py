@@ -23,8 +23,7 @@ GROWN = 128 * MiB
 """Bytes by which others must have come to use more."""
 
 SUSTAINED = 6.0
-"""Seconds that this must last: engines are measured every 5 s, and what one has just taken looks like others' until then.
-"""
+"""Seconds that this must last: engines are measured every 5 s, and until then what one takes looks like others'."""
 
 GAP = 10.0
 """Seconds between two looks beyond which what happened in between is unknown."""
@@ -76,9 +75,7 @@ class DeviceGauge:
         # As long as enough is free, what others use is no more than they may; from then on their growth counts.
         if not short and (moving or others < known or free >= enough + GROWN or self.short):
             known = others
-        reason = (
-            f"{format_bytes(free)} of {format_bytes(total)} are free, and other programs have {format_bytes(others)}"
-        )
+        reason = f"{format_bytes(free)} of {format_bytes(total)} are free, and others have {format_bytes(others)}"
         return evolve(
             self,
             short=short,
