@@ -69,7 +69,7 @@ class DeviceGauge:
         step = now - self.at if 0 <= now - self.at <= GAP else 0.0
         known = others if self.others is None else self.others
         presses = free < (enough if self.short else low) and others - known >= GROWN and not moving
-        lasted = self.lasted + step if presses else 0.0
+        lasted = self.lasted + step if presses and self.shortfall else 0.0
         calm = 0.0 if presses else self.calm + step
         short = calm < CALM["normal"] if self.short else lasted >= SUSTAINED
         # As long as enough is free, what others use is no more than they may; from then on their growth counts.
