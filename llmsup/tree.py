@@ -33,6 +33,7 @@ from .fleet.config_watch import ConfigWatch
 from .fleet.engine.starter import Starter
 from .fleet.fleet import Fleet
 from .fleet.memory.costs import MeasuredCosts
+from .fleet.memory.device_pools import DevicePools
 from .fleet.memory.governor import Governor
 from .fleet.pausing import Pausing
 from .fleet.reconciler import Reconciler
@@ -159,10 +160,12 @@ class Tree(Watched):
         pressure_file = Linux().pressure_file if sys.platform == "linux" else None
         sampler = Sampler(inheritance=inheritance)
         watch = MemoryMonitor(self.config, sampler, events, pressure_file=pressure_file)
-        costs = MeasuredCosts(FootprintStore(state_dir / FOOTPRINTS), selector.build_id, selector.load_modes)
+        names = DevicePools(lambda: watch.reading, selector.devices)
+        store = FootprintStore(state_dir / FOOTPRINTS)
+        costs = MeasuredCosts(store, selector.build_id, selector.load_modes, names=names)
         governor = Governor(self.config, watch, costs, events, costs.warmth)
         prompts = self.prompts = PromptCache(self.config, state_dir / PROMPTS, events, self.kinds)
-        starter = Starter(selector, orphans, sockets, sampler.gpus.used_by, prompts)
+        starter = Starter(selector, orphans, sockets, sampler.gpus.used_by, prompts, names)
         fleet = Fleet(
             starter,
             governor,

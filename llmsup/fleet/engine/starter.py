@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import trio
@@ -21,7 +21,7 @@ from ...prompt_cache.cache import PromptCache
 from ...prompt_cache.keeper import Keeper
 from ...prompt_cache.slots import Slots
 from ...prompt_cache.tended import Started
-from .process_engine import Devices, RunningEngine, no_devices
+from .process_engine import Devices, RunningEngine, no_devices, no_names
 
 ELSEWHERE = ("LLAMA_API_KEY", "LLAMA_ARG_API", "LLAMA_ARG_HOST", "LLAMA_ARG_PORT", "LLAMA_ARG_MODEL", "LLAMA_ARG_SSL")
 """Prefixes of environment variables that are not inherited, because they would make a llama-server listen elsewhere,
@@ -41,6 +41,7 @@ class Starter:
         sockets: A private directory, short enough for a Unix socket's path.
         devices: Returns what an engine uses of devices with their own memory.
         prompts: Keeps conversations while their models are unloaded; None: nobody does.
+        names: Returns which memory the devices of a model's engine have, by its names for them.
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class Starter:
         sockets: SocketDirectory,
         devices: Devices = no_devices,
         prompts: PromptCache | None = None,
+        names: Callable[[Entry], Awaitable[Mapping[str, str] | None]] = no_names,
     ) -> None:
         self._selector = selector
         self._orphans = orphans
         self._sockets = sockets
         self._devices = devices
         self._prompts = prompts
+        self._names = names
         self._started = 0
 
     @contextlib.asynccontextmanager
@@ -88,6 +91,7 @@ class Starter:
         env = {**self._orphans.inheritance.environment(without=ELSEWHERE), **launch.env, **spec.env}
         engine: RunningEngine | None = None
         keeps = await self._keeps(entry, launch, env)
+        pools = await self._names(entry) or {}
         try:
             async with run_child(
                 launch.argv,
@@ -97,6 +101,7 @@ class Starter:
                 farewell=launch.farewell,
             ) as child:
                 engine = RunningEngine(launch, child, book, self._devices, keeps)
+                engine.meter.pools = pools
                 try:
                     yield engine
                 finally:

@@ -23,6 +23,7 @@ from ...units import Seconds
 from ..model.model import Model
 from .ask import Ask
 from .costs import CostSource
+from .device_relief import DeviceRelief
 from .grant import Ledger
 from .reclaim import Monitor
 
@@ -32,6 +33,7 @@ class MemoryView:
 
     Attributes:
         left: Why no model is evicted although memory is short; None if one is, or it isn't.
+        devices: How devices with their own memory are.
     """
 
     def __init__(self, config: LiveConfig, monitor: Monitor, costs: CostSource) -> None:
@@ -40,6 +42,7 @@ class MemoryView:
         self._monitor = monitor
         self._costs = costs
         self._ledger = Ledger()
+        self.devices = DeviceRelief(self._ledger)
         self._asks: dict[Model, Ask] = {}
         self._rivals = Rivals()
 
@@ -81,7 +84,7 @@ class MemoryView:
 
     def machine(self) -> Machine:
         """The machine, as the policy sees it now."""
-        return self._monitor.machine(trio.current_time())
+        return self.devices.marked(self._monitor.machine(trio.current_time()))
 
     def loaded_models(self) -> list[LoadedModel]:
         """The models that have memory, the most worth keeping first."""
