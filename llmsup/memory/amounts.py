@@ -15,6 +15,15 @@ CEILING: Final = "ceiling"
 """Not a memory, but a bound: what all models together may use, in whichever memory ([memory] limit)."""
 
 
+REMOTE: Final = "rpc:"
+"""What the pools of RPC workers begin with: memory that isn't this machine's, and isn't bounded by the ceiling."""
+
+
+def worker_pool(name: str) -> str:
+    """The pool that is the memory of an RPC worker."""
+    return f"{REMOTE}{name}"
+
+
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
 
@@ -72,6 +81,11 @@ class Amounts:
     def total(self) -> int:
         """Of all pools together."""
         return sum(self._bytes.values())
+
+    @property
+    def here(self) -> int:
+        """Of all pools of this machine together."""
+        return sum(size for pool, size in self._bytes.items() if not pool.startswith(REMOTE))
 
     def __eq__(self, other: object) -> bool:
         return self._bytes == other._bytes if isinstance(other, Amounts) else NotImplemented

@@ -11,6 +11,7 @@ from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
 from ..fleet.model.model import Model
 from ..fleet.model.states import State
+from ..fleet.rpc.workers import Workers
 from ..gateway.usage import Usage
 from ..memory.amounts import add_up
 from ..prompt_cache.cache import PromptCache
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _LEVELS = ("normal", "warn", "critical")
 
 
-def metrics(fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache) -> Blueprint:
+def metrics(fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache, workers: Workers) -> Blueprint:
     """The route /metrics. It has the models that were asked for since llmsup started, not the hundreds that may be."""
     routes = Blueprint("metrics", __name__)
 
@@ -34,7 +35,7 @@ def metrics(fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache
         )  # takes 80 ms, so only when needed
 
         registry = CollectorRegistry()
-        registry.register(_Now(fleet, governor, usage, prompts))
+        registry.register(_Now(fleet, governor, usage, prompts, workers))
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return routes
@@ -43,7 +44,8 @@ def metrics(fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache
 class _Now:
     """Prometheus' collector; it reads everything at the moment of a scrape."""
 
-    def __init__(self, fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache) -> None:
+    def __init__(self, fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache, workers: Workers) -> None:
+        self._workers = workers
         self._prompts = prompts
         self._usage = usage
         self._fleet = fleet
@@ -55,6 +57,7 @@ class _Now:
         yield from _of_memory(self._governor)
         yield from _of_keys(self._usage)
         yield from _of_prompts(self._prompts)
+        yield _of_workers(self._workers)
 
 
 def _known(model: Model) -> bool:
@@ -107,7 +110,7 @@ def _of_memory(governor: Governor) -> Iterable[Metric]:
     from prometheus_client.core import GaugeMetricFamily
 
     machine, loaded_models = governor.machine(), governor.loaded_models()
-    committed = add_up(each.cost for each in loaded_models).total
+    committed = add_up(each.cost for each in loaded_models).here
     if machine.host.available is not None:
         yield GaugeMetricFamily(
             "llmsup_memory_available_bytes", "What could be had without swapping.", machine.host.available
@@ -143,6 +146,15 @@ def _of_keys(usage: Usage) -> Iterable[Metric]:
         seconds.add_metric([name], tally.seconds)
         in_flight.add_metric([name], tally.in_flight)
     return [requests, refused, tokens_in, tokens_out, unreported, seconds, in_flight]
+
+
+def _of_workers(workers: Workers) -> Metric:
+    from prometheus_client.core import GaugeMetricFamily
+
+    up = GaugeMetricFamily("llmsup_rpc_up", "1 while an RPC worker answers.", labels=("worker",))
+    for each in workers.all.values():
+        up.add_metric([each.name], float(each.state == "up"))
+    return up
 
 
 def _of_prompts(prompts: PromptCache) -> Iterable[Metric]:

@@ -77,6 +77,7 @@ class MeasuredCosts:
             that is unknown. May read the disk.
         modes: The ways to load a model's weights that its engine can be asked for, the usual one first.
         warmth: What of models' files is in the page cache.
+        placed: Says what a model with RPC workers takes of each.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class MeasuredCosts:
         warmth: Warmth | None = None,
     ) -> None:
         self.warmth = warmth or Warmth()
+        self.placed: Callable[[Model, Cost], Cost] = lambda _model, cost: cost
         self._store = store
         self._build = build
         self._modes = modes
@@ -176,7 +178,8 @@ class MeasuredCosts:
 
     def _cost(self, model: Model) -> Cost:
         key = self._key(model)
-        return cost(model.served, model.estimate, self._store.get(key), self._store.devices(key))
+        found = cost(model.served, model.estimate, self._store.get(key), self._store.devices(key))
+        return self.placed(model, found) if model.spec.rpc else found
 
     def keep(self, model: Model, run: Run) -> None:
         meter = run.engine.meter if run.engine else None

@@ -236,7 +236,8 @@ class Governor(MemoryView):
         size = min(most, machine.ceiling) if ask.cost.fits(machine.ceiling) else most
         return Need(
             model=ask.name,
-            cost=by_pool(size, ask.cost.devices),
+            cost=self._counted(by_pool(size, ask.cost.devices)),
+            bytes=size,
             priority=ask.model.spec.priority,
             since=ask.first,
             load_seconds=self.load_seconds(ask.model),

@@ -6,6 +6,7 @@ What is reserved for it is in the ledger (`fleet.memory`); what earlier runs cos
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from attrs import Factory, define, field
 
@@ -16,8 +17,13 @@ from .process import Footprint
 # llama.cpp src/llama-{model,context,kv-cache,memory-recurrent}.cpp: "%s: %10s %s buffer size = %8.2f MiB", after a
 # prefix that differs between builds. The limit on digits keeps a line from claiming more than any machine has.
 _LINE = re.compile(
-    r"(\w{1,64}): +([\w.:-]{1,48}) +(model|KV|compute|output|RS) buffer size = +([0-9]{1,9}\.[0-9]{2}) MiB", re.ASCII
+    r"(\w{1,64}): +([\w.:-]{1,48}(?:\[[\w.:-]{1,128}\])?) +(model|KV|compute|output|RS) buffer size"
+    r" = +([0-9]{1,9}\.[0-9]{2}) MiB",
+    re.ASCII,
 )
+_REMOTE = re.compile(r"\w+\[(.+)\]")
+"""ggml-rpc.cpp: a buffer of a worker's device is called "RPC0[127.0.0.1:50052]"."""
+
 _MAPPED = "_Mapped"
 """The part of the file that is mapped instead of read: the system may drop it and read it again."""
 
@@ -78,6 +84,15 @@ class Buffers:
         return Bytes(sum(size for (_, _, device, _), size in self._sizes.items() if device.endswith(_MAPPED)))
 
     @property
+    def remote(self) -> dict[str, int]:
+        """What is on RPC workers, in bytes, by their addresses; a worker may have several devices."""
+        sizes: dict[str, int] = {}
+        for (_, _, device, _), size in self._sizes.items():
+            if match := _REMOTE.fullmatch(device):
+                sizes[match[1]] = sizes.get(match[1], 0) + size
+        return sizes
+
+    @property
     def own(self) -> Bytes:
         """Everything else, in bytes."""
         return Bytes(sum(size for (_, _, device, _), size in self._sizes.items() if not device.endswith(_MAPPED)))
@@ -96,12 +111,14 @@ class Meter:
         buffers: What its log says.
         file: What it should have mapped of its file, in bytes: counts where neither its log nor the system says.
         private: Its weights are read or locked: whatever the system calls files of it can't be dropped.
+        workers: The pools of its RPC workers, by their addresses. Only its log tells what it has there.
         devices: What it has on devices with their own memory, by their pools, at the last measurement.
     """
 
     buffers: Buffers = Factory(Buffers)
     file: int = 0
     private: bool = False
+    workers: Mapping[str, str] = Factory(dict)
     devices: Amounts = field(default=ZERO, init=False)
     _own: int = field(default=0, init=False)
     _mapped: int | None = field(default=None, init=False)
@@ -115,8 +132,12 @@ class Meter:
 
     def saw(self, footprint: Footprint, devices: Amounts | None = None) -> None:
         """Record a measurement. `devices`: what it has on devices with their own memory; None: as much as before."""
+        told = self.buffers.remote if self.workers else {}
+        away = Amounts({pool: told.get(address, 0) for address, pool in self.workers.items()})
         if devices is not None:
-            self.devices = devices
+            self.devices = devices + away
+        elif self.workers:
+            self.devices = self.devices - self.devices.within(self.workers.values()) + away
         files = footprint.droppable
         held = footprint.held + (files or 0 if self.private else 0)
         self._now = Bytes(held + self.devices.total)

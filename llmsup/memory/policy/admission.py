@@ -59,7 +59,7 @@ def admit(
         kind="admit",
         reason="",
         model=need.model,
-        bytes=need.cost.total,
+        bytes=need.size,
         ceiling=machine.ceiling,
         room=later[CEILING],
         available=machine.host.available,

@@ -10,6 +10,7 @@ from ...memory.policy.inputs import Level
 from .control import BridgeRun
 from .prompt_cache import Moved
 from .prompts import ComputedAgain
+from .rpc import WorkerState
 
 
 class Event(TypedDict):
@@ -91,6 +92,14 @@ class PromptEvent(Event, ComputedAgain):
     model: str
 
 
+class RpcEvent(Event):
+    """An RPC worker was started, is up, has died or was ended."""
+
+    worker: str
+    state: WorkerState
+    reason: str
+
+
 EVENTS = {
     "model": ModelEvent,
     "load": LoadEvent,
@@ -102,5 +111,6 @@ EVENTS = {
     "config": ConfigEvent,
     "pause": PauseEvent,
     "prompt": PromptEvent,
+    "rpc": RpcEvent,
 }
 """What follows `event:`, and the shape of what follows `data:`."""
