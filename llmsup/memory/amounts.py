@@ -24,6 +24,11 @@ def worker_pool(name: str) -> str:
     return f"{REMOTE}{name}"
 
 
+def is_remote(pool: str) -> bool:
+    """Whether a pool is the memory of an RPC worker."""
+    return pool.startswith(REMOTE)
+
+
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
 
@@ -85,7 +90,7 @@ class Amounts:
     @property
     def here(self) -> int:
         """Of all pools of this machine together."""
-        return sum(size for pool, size in self._bytes.items() if not pool.startswith(REMOTE))
+        return sum(size for pool, size in self._bytes.items() if not is_remote(pool))
 
     def __eq__(self, other: object) -> bool:
         return self._bytes == other._bytes if isinstance(other, Amounts) else NotImplemented

@@ -138,7 +138,9 @@ class Worker(Watched):
             raise SetupError(f"{self.reason}; {again}", log_tail=self.book.tail(20), retry_after=self.retry_in)
         with trio.move_on_after(self.retry_in):
             await trio.sleep_forever()
-        self.become("starting", "a model wants it")
+        beside = any(each.ready for each in self.instances)
+        if not beside:
+            self.become("starting", "a model wants it")
         alone = not any(each.user for each in self.instances)
         for _ in range(TRIED):
             instance = Instance(self.spec, way(self.spec), self.book, self._ask, self._over)
@@ -151,13 +153,16 @@ class Worker(Watched):
             if instance.failure is None or not instance.port_taken:
                 break
         if instance.failure is not None:
-            self._backoff.failed()
-            self.become("failed", _clause(instance.failure))
+            if not beside:
+                self._backoff.failed()
+                self.become("failed", _clause(instance.failure))
             raise instance.failure
         self.on_host = instance.on_host
         if alone and instance.free is not None:
             self.free = instance.free
-        self.become("up", f"it answers at {instance.way.address}")
+        if self.state != "up":
+            self.become("up", f"it answers at {instance.way.address}")
+        self.notify()
         return instance
 
     def _forget(self, instance: Instance, reason: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from attrs import evolve, frozen
 
 from ...units import format_bytes
-from ..amounts import CEILING, ZERO, Amounts, add_up
+from ..amounts import CEILING, ZERO, Amounts, add_up, is_remote
 from .cheapest import Candidate, cheapest
 from .decision import Decision, Weighed, with_delay
 from .eligibility import for_load, had_its_turn, until
@@ -67,7 +67,7 @@ def admit(
         level=machine.level,
         weighed=tuple(sorted(weighed, key=lambda each: (each.rank, each.loss, each.name))),
     )
-    size, free = format_bytes(need.cost.total), format_bytes(max(tightest(asked, later), 0))
+    size, free = _sizes(need, asked, later)
     if never := _never(asked, machine):
         return evolve(seen, kind="refuse", reason=never)
     if machine.level == "critical":
@@ -176,6 +176,14 @@ def _never(asked: Mapping[str, int], machine: Machine) -> str:
             bound = "all models together may use" if name == CEILING else f"{name} has only"
             return f"it needs {format_bytes(size)}, and {bound} {format_bytes(total)}"
     return ""
+
+
+def _sizes(need: Need, asked: Mapping[str, int], later: Amounts) -> tuple[str, str]:
+    """What it needs and what is free, for people; of a worker's memory if that is what is tightest."""
+    pool = min(asked, key=lambda name: (later[name] - asked[name], name))
+    if is_remote(pool):
+        return f"{format_bytes(asked[pool])} of {pool}", format_bytes(max(later[pool], 0))
+    return format_bytes(need.size), format_bytes(max(tightest(asked, later), 0))
 
 
 def _candidate(seen: Weighed, machine: Machine) -> Candidate:
