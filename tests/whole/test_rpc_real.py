@@ -8,58 +8,19 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import psutil
 import trio
 from attrs import evolve
-from real_engines import llama_server, rpc_server, smollm2
-from serving import PATIENCE, Served, serving
+from real_engines import rpc_server
+from rpc_setting import llmsup, model, said, told, worker
+from serving import PATIENCE
 
-from llmsup.config.schema import Bridge, Config, EngineSpec, MiB, ModelSpec, RpcSpec
+from llmsup.config.schema import MiB, RpcSpec
 from llmsup.engines.ports import free_port
 from llmsup.fleet.model.states import State
 from llmsup.fleet.rpc.reach import connects
-from llmsup.units import NEVER, Bytes, Seconds
-
-
-def model(name: str, *workers: str, **more: Any) -> ModelSpec:
-    spec = ModelSpec(
-        name=name, path=str(smollm2()), engine="llama-server", ctx_size=512, parallel=1, threads=1, rpc=workers
-    )
-    return evolve(spec, **{"start_timeout": Seconds(60), **more})
-
-
-def worker(name: str, **more: Any) -> RpcSpec:
-    return evolve(RpcSpec(name=name, command=(str(rpc_server()), "-H", "127.0.0.1", "-p", "${PORT}")), **more)
-
-
-@asynccontextmanager
-async def llmsup(*models: ModelSpec, workers: tuple[RpcSpec, ...], **more: Any) -> AsyncIterator[Served]:
-    engines = {"llama-server": EngineSpec(name="llama-server", command=(str(llama_server()),))}
-    config = Config(
-        models={each.name: each for each in models},
-        rpc={each.name: each for each in workers},
-        engines=engines,
-        bridge=Bridge(every=NEVER),
-        **more,
-    )
-    async with serving(config=config) as served:
-        yield served
-
-
-async def said(served: Served, name: str) -> str:
-    """What a model says at temperature 0."""
-    got = await served.client.chat(name, max_tokens=8, temperature=0)
-    assert got.status == 200, got.body
-    content: str = got.json["choices"][0]["message"]["content"]
-    return content
-
-
-async def rpc(served: Served) -> dict[str, Any]:
-    """What `GET /rpc` tells, by worker."""
-    got = await served.client.get("/rpc")
-    return {each["worker"]: each for each in got.json}
+from llmsup.units import Bytes, Seconds
 
 
 async def gone(pid: int) -> None:
@@ -73,38 +34,38 @@ async def test_the_same_tokens_as_here() -> None:
     ttl once no model has it."""
     short = worker("box", ttl=Seconds(0.2))
     async with llmsup(model("here"), model("there", "box"), workers=(short,)) as served:
-        assert (await rpc(served))["box"]["state"] == "stopped"
+        assert (await told(served))["box"]["state"] == "stopped"
         assert await said(served, "there") == await said(served, "here")
         (entry,) = [each for each in (await served.client.get("/running")).json if each["model"] == "there"]
-        told = (await rpc(served))["box"]
+        seen = (await told(served))["box"]
         assert entry["workers"] == ["box"]
-        assert told["state"] == "up"
-        assert told["models"] == ["there"]
-        assert 90 * MiB < told["used_bytes"] < 150 * MiB < told["memory_bytes"]
-        assert f"--rpc {told['processes'][0]['address']} " in entry["cmd"]
+        assert seen["state"] == "up"
+        assert seen["models"] == ["there"]
+        assert 90 * MiB < seen["used_bytes"] < 150 * MiB < seen["memory_bytes"]
+        assert f"--rpc {seen['processes'][0]['address']} " in entry["cmd"]
         metrics = (await served.client.get("/metrics")).body.decode()
         assert 'llmsup_rpc_up{worker="box"} 1.0' in metrics
-        (pid,) = [each["pid"] for each in told["processes"]]
+        (pid,) = [each["pid"] for each in seen["processes"]]
         await served.client.post("/models/unload", model="there")
         await gone(pid)
-        told = (await rpc(served))["box"]
-        assert (told["state"], told["processes"]) == ("stopped", [])
+        seen = (await told(served))["box"]
+        assert (seen["state"], seen["processes"]) == ("stopped", [])
 
 
 async def test_a_worker_that_dies_is_named_and_both_come_back() -> None:
     async with llmsup(model("there", "box"), workers=(worker("box"),)) as served:
         async with served.client.stream("there", max_tokens=400, temperature=0) as pieces:
             await anext(pieces)
-            ((process,),) = [each["processes"] for each in (await rpc(served)).values()]
+            ((process,),) = [each["processes"] for each in (await told(served)).values()]
             os.kill(process["pid"], signal.SIGKILL)
             rest = b"".join([piece async for piece in pieces])
         error = json.loads(rest.split(b"data: ")[-1])["error"]
         assert error["code"] == "engine_died"
         assert "its RPC worker box died (it was killed by SIGKILL)" in error["message"]
         assert await said(served, "there")
-        told = (await rpc(served))["box"]
-        assert told["restarts"] == 1
-        assert told["processes"][0]["pid"] != process["pid"]
+        seen = (await told(served))["box"]
+        assert seen["restarts"] == 1
+        assert seen["processes"][0]["pid"] != process["pid"]
 
 
 async def test_a_worker_that_cannot_start_fails_the_load_and_is_named() -> None:
@@ -120,7 +81,7 @@ async def test_a_worker_that_cannot_start_fails_the_load_and_is_named() -> None:
         got = await served.client.chat("far", max_tokens=1)
         assert (got.status, got.error["code"]) == (503, "model_failed")
         assert "its RPC worker studio can't be used: nothing answers at 127.0.0.1:1" in got.error["message"]
-        assert {name: each["state"] for name, each in (await rpc(served)).items()} == {
+        assert {name: each["state"] for name, each in (await told(served)).items()} == {
             "box": "failed",
             "studio": "failed",
         }
@@ -134,7 +95,7 @@ async def test_a_worker_that_others_could_reach_is_not_used() -> None:
         assert (got.status, got.error["code"]) == (503, "model_failed")
         assert "it listens on 0.0.0.0:" in got.error["message"]
         assert "-H 127.0.0.1" in got.error["message"]
-        assert not (await rpc(served))["box"]["processes"]
+        assert not (await told(served))["box"]["processes"]
 
 
 async def test_two_models_and_room_for_one_on_their_worker() -> None:
@@ -152,7 +113,7 @@ async def test_two_models_and_room_for_one_on_their_worker() -> None:
     async with llmsup(*models, workers=(worker("box", memory=Bytes(400 * MiB)),)) as served:
         for name in ("one", "other"):
             assert await said(served, name)
-        assert sorted((await rpc(served))["box"]["models"]) == ["one", "other"]
+        assert sorted((await told(served))["box"]["models"]) == ["one", "other"]
 
 
 async def test_one_that_needs_more_than_its_worker_has_is_refused() -> None:
@@ -170,7 +131,7 @@ async def test_a_worker_that_runs_already_serves_one_model_at_a_time() -> None:
         async with llmsup(model("one", "box"), model("other", "box"), workers=(at,)) as served:
             for name in ("one", "other"):
                 assert await said(served, name)
-                assert (await rpc(served))["box"]["models"] == [name]
+                assert (await told(served))["box"]["models"] == [name]
             async with served.client.stream("other", max_tokens=400, temperature=0) as pieces:
                 await anext(pieces)
                 process.kill()
