@@ -33,11 +33,12 @@ from .fleet.config_watch import ConfigWatch
 from .fleet.engine.starter import Starter
 from .fleet.fleet import Fleet
 from .fleet.memory.costs import MeasuredCosts
+from .fleet.memory.device_pools import DevicePools
 from .fleet.memory.governor import Governor
 from .fleet.pausing import Pausing
 from .fleet.reconciler import Reconciler
 from .fleet.rpc.admission import WithWorkers
-from .fleet.rpc.placing import placed
+from .fleet.rpc.placing import with_workers
 from .fleet.rpc.reach import asks
 from .fleet.rpc.workers import Workers
 from .fleet.yielding import Yielding
@@ -158,13 +159,14 @@ class Tree(Watched):
         pressure_file = Linux().pressure_file if sys.platform == "linux" else None
         sampler = Sampler(inheritance=inheritance)
         watch = MemoryMonitor(self.config, sampler, events, pressure_file=pressure_file)
-        costs = MeasuredCosts(FootprintStore(state_dir / FOOTPRINTS), selector.build_id, selector.load_modes)
+        names = DevicePools(lambda: watch.reading, selector.devices)
+        store = FootprintStore(state_dir / FOOTPRINTS)
+        costs = MeasuredCosts(store, selector.build_id, selector.load_modes, names=names)
         governor = Governor(self.config, watch, costs, events, costs.warmth)
         prompts = self.prompts = PromptCache(self.config, state_dir / PROMPTS, events, self.kinds)
         workers = Workers(self.config, orphans, self.book, events, asks(partial(installed, selector), inheritance))
-        governor.elsewhere = workers
-        costs.placed = partial(placed, workers)
-        starter = Starter(selector, orphans, sockets, sampler.gpus.used_by, prompts, workers)
+        governor.elsewhere, costs.with_workers = workers, partial(with_workers, workers)
+        starter = Starter(selector, orphans, sockets, sampler.gpus.used_by, prompts, names, workers)
         fleet = Fleet(
             starter,
             WithWorkers(governor, workers),

@@ -22,6 +22,7 @@ AT_LAUNCH = (
     "ctx_size",
     "parallel",
     "n_gpu_layers",
+    "devices",
     "threads",
     "cache_ram",
     "load_mode",

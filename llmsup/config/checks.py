@@ -20,6 +20,7 @@ from .tilde import expand
 HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
+_DEVICE = re.compile(r"[A-Za-z][\w.-]*", re.ASCII)
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}")
 
 Validator = Callable[[Any, Any, Any], None]
@@ -143,6 +144,17 @@ def mac(_instance: Any, _attribute: Any, value: str) -> None:
     """Accept "" and the address of a network card."""
     if value and not _MAC.fullmatch(value):
         raise ValueError(f'{value!r} is not a network card\'s address: write "a4:83:e7:01:02:03"')
+
+
+def devices(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:
+    """Accept the names of devices, each once, as an engine lists them, or "none" alone for none of them."""
+    for name in value:
+        if not _DEVICE.fullmatch(name):
+            raise ValueError(f'{name!r} is not a device\'s name: write ["CUDA0", "CUDA1"]')
+    if len(set(value)) < len(value):
+        raise ValueError("a device is named twice")
+    if "none" in value and len(value) > 1:
+        raise ValueError('"none" leaves only the CPU: write it alone')
 
 
 def key_hash(_instance: Any, _attribute: Any, value: str) -> None:

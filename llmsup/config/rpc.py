@@ -36,6 +36,9 @@ def check(workers: Mapping[str, Read[RpcSpec]], models: Mapping[str, Read[ModelS
                 yield f"no RPC worker is called {each!r}{did_you_mean(each, workers) or _there_are(workers)}", place
         if model.value.rpc and model.value.command:
             yield "a model with its own 'command' is told of no workers: leave one of the two out", place
+        if model.value.rpc and model.value.devices:
+            what = "'devices' would keep the engine from its workers: leave it out, and hide devices by 'env' "
+            yield f'{what}({{ CUDA_VISIBLE_DEVICES = "0" }})', place
         if len(set(model.value.rpc)) < len(model.value.rpc):
             yield "it names a worker twice", place
 

@@ -90,6 +90,7 @@ class Settings:
     max_ttl: Seconds = Seconds(86400)
     # no -1: llama.cpp has changed its meaning
     n_gpu_layers: int | Literal["auto"] = field(default="auto", validator=checks.at_least(0))
+    devices: tuple[str, ...] = field(default=(), validator=checks.devices)  # empty = the engine's choice
     threads: int | Literal["auto"] = field(default="auto", validator=checks.at_least(1))
     cache_ram: Bytes = Bytes(2 * GiB)
     load_mode: Literal["auto", "mmap", "read", "direct"] = "auto"  # `load_modes.LoadMode`

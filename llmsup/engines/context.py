@@ -10,6 +10,7 @@ from typing import Literal
 from attrs import frozen
 
 from ..units import Bytes
+from .offload import OFFLOAD, Offload
 
 Flash = Literal["on", "off", "auto"]
 
@@ -39,6 +40,7 @@ class Context:
         draft_type_v: The same for values.
         mapped: Whether the weights are mapped from the file, so that the system may drop them; else they are private.
         cache_ram: The most bytes that cached prompts may take in memory, on top of the estimate.
+        offload: What of the model goes to devices.
     """
 
     n_ctx: int
@@ -58,3 +60,4 @@ class Context:
     draft_type_v: str = "f16"
     mapped: bool = True
     cache_ram: Bytes = Bytes(0)
+    offload: Offload = OFFLOAD

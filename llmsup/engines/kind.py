@@ -17,6 +17,7 @@ from ..config.live import LiveConfig
 from ..config.load_modes import LoadMode
 from ..config.schema import EngineSpec, ModelSpec
 from .context import Context
+from .devices import Device
 from .launch import Launch
 from .llama_server.flag_probe import FlagProbe
 
@@ -143,6 +144,16 @@ class Kind(ABC):
             SetupError: The program can't be asked.
         """
         return ()
+
+    async def devices(self, wanted: Wanted, program: tuple[str, ...], machine: Machine) -> tuple[Device, ...] | None:
+        """Return the devices that this build finds, in its own order, with the model's environment.
+
+        None if it can't be asked.
+
+        Raises:
+            SetupError: It failed to answer.
+        """
+        return None
 
     def build_id(self, program: tuple[str, ...]) -> str:
         """Return a text that changes whenever the build does: by default the program's path, size and mtime.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from ..config.load_modes import LoadMode
 from ..config.schema import EngineSpec, ModelSpec
 from ..errors import SetupError
 from .cores import usable_cores
+from .devices import Device
 from .kind import Kind, Wanted
 from .kinds import KINDS
 from .launch import Launch
@@ -25,6 +27,8 @@ from .llama_server import NAME
 from .llama_server.command_line import RPC
 from .llama_server.flag_probe import FlagProbe
 from .registry import Kinds
+
+log = logging.getLogger(__name__)
 
 # macOS allows 104 bytes including the final NUL, Linux 108; a config should work on both.
 _LONGEST_SOCKET = 103
@@ -122,6 +126,19 @@ class EngineSelector:
             return await kind.load_modes(wanted, program, self)
         except SetupError:
             return ()
+
+    async def devices(self, entry: Entry) -> tuple[Device, ...] | None:
+        """Return the devices that a model's engine finds, in its own order; None if it can't be asked or there is none.
+
+        Starts the engine's program once for each build and environment, which takes a while.
+        """
+        wanted = self._wanted(entry.spec, entry.found, entry.engine)
+        try:
+            kind, program = await trio.to_thread.run_sync(self._choose, wanted)
+            return await kind.devices(wanted, program, self)
+        except SetupError as error:
+            log.warning("model %s: its engine's devices are unknown: %s", entry.name, error)
+            return None
 
     def _wanted(self, spec: ModelSpec, found: Found | None, engine: EngineSpec | None) -> Wanted:
         tables = {**self.config.now.engines, **({engine.name: engine} if engine else {})}

@@ -14,6 +14,8 @@ HOST: Final = "host"
 CEILING: Final = "ceiling"
 """Not a memory, but a bound: what all models together may use, in whichever memory ([memory] limit)."""
 
+HOST_CEILING: Final = "host ceiling"
+"""Another bound: what all models together may use of the machine's own memory, where devices have memory besides."""
 
 REMOTE: Final = "rpc:"
 """What the pools of RPC workers begin with: memory that isn't this machine's, and isn't bounded by the ceiling."""

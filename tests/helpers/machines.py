@@ -62,6 +62,7 @@ class FakeCosts:
         self.said: dict[str, int] = {}
         self.grow: dict[str, int] = {}
         self.devices: dict[str, Amounts] = {}
+        self.layouts: dict[str, Cost] = {}
         self.kept: dict[str, int | None] = {}
         self.took: dict[str, float] = {}
         self.plans: dict[str, Plan] = {}
@@ -73,6 +74,8 @@ class FakeCosts:
         if model.spec.memory is not None:
             return Cost(model.spec.memory, "declared", model.spec.memory)
         name = model.spec.name
+        if name in self.layouts:
+            return self.layouts[name]
         size = Bytes(self.said.get(name, self._garage.sizes.get(name, GiB)))
         there = self.devices.get(name, ZERO)
         return Cost(Bytes(size + there.total), "estimated", size, Bytes(self.grow.get(name, 0)), there)

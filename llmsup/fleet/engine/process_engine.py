@@ -14,6 +14,7 @@ from typing import Any
 
 import trio
 
+from ...catalog.entry import Entry
 from ...engines.address import Address, UnixAddress
 from ...engines.connection import Disconnected
 from ...engines.dial import connect
@@ -52,6 +53,11 @@ Devices = Callable[[Collection[int]], Awaitable[Amounts | None]]
 async def no_devices(_pids: Collection[int]) -> Amounts | None:
     """Nothing: there are none."""
     return ZERO
+
+
+async def no_names(_entry: Entry) -> Mapping[str, str] | None:
+    """Nothing is known of its devices."""
+    return None
 
 
 class RunningEngine:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from ...prompt_cache.keeper import Keeper
 from ...prompt_cache.slots import Slots
 from ...prompt_cache.tended import Started
 from .companions import Companions, NoCompanions
-from .process_engine import Devices, RunningEngine, no_devices
+from .process_engine import Devices, RunningEngine, no_devices, no_names
 
 ELSEWHERE = ("LLAMA_API_KEY", "LLAMA_ARG_API", "LLAMA_ARG_HOST", "LLAMA_ARG_PORT", "LLAMA_ARG_MODEL", "LLAMA_ARG_SSL")
 """Prefixes of environment variables that are not inherited, because they would make a llama-server listen elsewhere,
@@ -43,6 +43,7 @@ class Starter:
         sockets: A private directory, short enough for a Unix socket's path.
         devices: Returns what an engine uses of devices with their own memory.
         prompts: Keeps conversations while their models are unloaded; None: nobody does.
+        names: Returns which memory the devices of a model's engine have, by its names for them.
         companions: The RPC workers that models have; None: there are none.
     """
 
@@ -53,6 +54,7 @@ class Starter:
         sockets: SocketDirectory,
         devices: Devices = no_devices,
         prompts: PromptCache | None = None,
+        names: Callable[[Entry], Awaitable[Mapping[str, str] | None]] = no_names,
         companions: Companions | None = None,
     ) -> None:
         self._selector = selector
@@ -60,6 +62,7 @@ class Starter:
         self._sockets = sockets
         self._devices = devices
         self._prompts = prompts
+        self._names = names
         self._companions = companions or NoCompanions()
         self._started = 0
 
@@ -94,6 +97,7 @@ class Starter:
         env = {**self._orphans.inheritance.environment(without=ELSEWHERE), **launch.env, **spec.env}
         engine: RunningEngine | None = None
         keeps = await self._keeps(entry, launch, env)
+        pools = await self._names(entry) or {}
         try:
             async with run_child(
                 launch.argv,
@@ -104,6 +108,7 @@ class Starter:
             ) as child:
                 ended = partial(self._companions.engine_ended, entry.name) if workers else None
                 engine = RunningEngine(launch, child, book, self._devices, keeps, workers, ended)
+                engine.meter.pools = pools
                 try:
                     yield engine
                 finally:

@@ -16,7 +16,8 @@ from attrs import evolve
 from ...config.live import LiveConfig
 from ...errors import ModelTooLarge
 from ...memory.amounts import HOST, Amounts
-from ...memory.cost.cost import Cost, by_pool
+from ...memory.cost.cost import Cost, scaled
+from ...memory.machine.reading import is_device
 from ...memory.policy.admission import admit_all, apart, room, tightest, wanted
 from ...memory.policy.decision import Decision
 from ...memory.policy.inputs import LoadedModel, Machine, Need
@@ -27,6 +28,7 @@ from ..model.states import Cause
 from .ask import Ask
 from .costs import CostSource
 from .decisions import Decisions
+from .device_pools import at_most
 from .grant import Grant
 from .read_ahead import ReadAhead
 from .reclaim import Monitor, until_returned
@@ -74,6 +76,7 @@ class Governor(MemoryView):
     async def _follow_the_machine(self) -> None:
         while True:
             await self._monitor.change()
+            self.devices.look(self._monitor.machine(trio.current_time()))
             if self._restless:
                 self.wake()
 
@@ -115,7 +118,9 @@ class Governor(MemoryView):
     @property
     def _restless(self) -> bool:
         """Whether something may have to be done even if nothing changes."""
-        return bool(self.asks or self.pressure.level != "normal" or self._relieving.over(self.machine()))
+        if self.asks or self.pressure.level != "normal" or any(self.devices.short):
+            return True
+        return bool(self._relieving.over(self.machine()))
 
     # Admission...
 
@@ -187,13 +192,15 @@ class Governor(MemoryView):
         run = grant.run
         self._costs.keep(grant.model, run)
         others = any(each.loading for each in self._ledger if each is not grant)
-        had, before = grant.freeable[HOST], grant.before
+        had, before = grant.freeable, grant.before
         run.freed = await until_returned(self._monitor, expected=had, before=before, hurry=others, unseen=grant.unseen)
         if run.decision is None:
             return
         self.records.went(run.decision, run.freed, trio.current_time() - grant.stopping_at)
-        if not run.decision.model:
-            self._relieving.stepped(trio.current_time(), expected=had, freed=run.freed)
+        if not run.decision.model and any(map(is_device, run.decision.missing)):
+            self.devices.stepped(run.decision, self.machine(), expected=had, before=before)
+        elif not run.decision.model:
+            self._relieving.stepped(trio.current_time(), expected=had[HOST], freed=run.freed)
 
     def wake(self) -> None:
         """Have everything decided again soon."""
@@ -227,16 +234,17 @@ class Governor(MemoryView):
         return next(each for each in decisions if each.model == model.spec.name)
 
     def _need(self, ask: Ask, machine: Machine, loaded_models: list[LoadedModel]) -> Need:
-        most: int = ask.cost.bytes
+        cost = ask.cost = ask.cost.placed(self._rooms(machine, loaded_models, ask.model.spec.priority))
+        most: int = cost.bytes
         if ask.model.oom_retry and any(not each.pinned for each in loaded_models):
             # It ran out of memory with what was granted: ask for more, so that at least one more model has to go.
             free = room(machine, *apart(loaded_models, frozenset()))
-            most = max(round(most * 1.25), 1 + tightest(wanted(by_pool(most, ask.cost.devices), machine), free))
+            most = max(round(most * 1.25), 1 + tightest(wanted(scaled(cost, most), machine), free))
         # The extra must not keep out a model that fits under the ceiling without it.
-        size = min(most, machine.ceiling) if ask.cost.fits(machine.ceiling) else most
+        size = min(most, machine.ceiling) if cost.fits(machine.ceiling) else most
         return Need(
             model=ask.name,
-            cost=self._counted(by_pool(size, ask.cost.devices)),
+            cost=self._counted(at_most(scaled(cost, size), machine) if size > cost.bytes else scaled(cost, size)),
             bytes=size,
             priority=ask.model.spec.priority,
             since=ask.first,
@@ -301,6 +309,10 @@ class Governor(MemoryView):
             shortfall=Amounts({HOST: self.pressure.shortfall}),
             rules=self.rules,
         )
+        if decision is None or decision.kind == "leave":  # one step at a time, wherever it is
+            on_device = self.devices.step(machine, lambda: self._loaded_models(machine.now), rules=self.rules)
+            if on_device is not None and (decision is None or on_device.kind == "evict"):
+                decision = on_device
         self.left = decision if decision is not None and decision.kind == "leave" else None
         if decision is None:
             self.records.calm()

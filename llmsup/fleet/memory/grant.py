@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 import trio
 from attrs import define, field
 
-from ...memory.amounts import ZERO, Amounts
+from ...memory.amounts import HOST, ZERO, Amounts
 from ...memory.cost.cost import Cost, Source, by_pool
 from ...memory.policy.decision import Decision
 from ...memory.policy.inputs import LoadedModel
@@ -40,7 +40,7 @@ class Grant:
         devices: The part of `reserved` that is on devices with their own memory, by their pools.
         oom_kills: How many processes the system had killed for lack of memory by then; None if it doesn't count them.
         wanted_since: When the oldest request that it was loaded for came (trio time).
-        before: What was available when it began to stop, in bytes; None if it hasn't, or that is unknown.
+        before: What was available of each pool when it began to stop; None if it hasn't, or that is unknown.
         stopping_at: When it began to stop (trio time); `inf` if it hasn't.
         warned: A warning that it takes more than was reserved has been logged.
     """
@@ -56,7 +56,7 @@ class Grant:
     devices: Amounts = ZERO
     oom_kills: int | None = None
     wanted_since: float = float("-inf")
-    before: int | None = None
+    before: Amounts | None = None
     stopping_at: float = float("inf")
     warned: bool = field(default=False, init=False)
 
@@ -77,7 +77,11 @@ class Grant:
         self._note_growth()
         self.stopping_at = trio.current_time()
         died, reading = isinstance(self.run.outcome, Crash), self.monitor.reading
-        self.before = None if died or reading is None else reading.available
+        self.before = None
+        if not died and reading is not None and reading.available is not None:
+            pools = self.monitor.machine(self.stopping_at).pools
+            there = {name: pool.available or 0 for name, pool in pools.items()}
+            self.before = Amounts({**there, HOST: reading.available})
 
     def out_of_memory(self) -> bool:
         """Whether the system has run out of memory and killed a process since the model was admitted."""

@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import trio
 from attrs import evolve
 
 from ...config.live import LiveConfig
-from ...config.schema import Memory
+from ...config.schema import Memory, Priority
 from ...memory.amounts import Amounts
 from ...memory.cost.cost import Cost, Source
+from ...memory.cost.placement import Room
 from ...memory.machine.gauge import Pressure
 from ...memory.machine.reading import Reading
 from ...memory.policy.decision import Decision
@@ -27,6 +28,8 @@ from ...units import Seconds
 from ..model.model import Model
 from .ask import Ask
 from .costs import CostSource
+from .device_pools import rooms
+from .device_relief import DeviceRelief
 from .grant import Ledger
 from .reclaim import Monitor
 
@@ -36,6 +39,9 @@ class Elsewhere(Protocol):
 
     def pools(self) -> Mapping[str, Pool]:
         """What models may take of it."""
+
+    def rooms(self) -> Mapping[str, Room]:
+        """What an engine would find free there, by pool; that may be more than models may take."""
 
     def counted(self, cost: Amounts) -> Amounts:
         """What a model of this cost leaves no room for, if that is more than it takes."""
@@ -47,6 +53,7 @@ class MemoryView:
     Attributes:
         elsewhere: Memory that isn't this machine's; None: there is none.
         left: Why no model is evicted although memory is short; None if one is, or it isn't.
+        devices: How devices with their own memory are.
     """
 
     def __init__(self, config: LiveConfig, monitor: Monitor, costs: CostSource) -> None:
@@ -56,6 +63,7 @@ class MemoryView:
         self._monitor = monitor
         self._costs = costs
         self._ledger = Ledger()
+        self.devices = DeviceRelief(self._ledger)
         self._asks: dict[Model, Ask] = {}
         self._rivals = Rivals()
 
@@ -97,13 +105,18 @@ class MemoryView:
 
     def machine(self) -> Machine:
         """The machine, as the policy sees it now."""
-        machine = self._monitor.machine(trio.current_time())
+        machine = self.devices.marked(self._monitor.machine(trio.current_time()))
         if self.elsewhere is None or not (more := self.elsewhere.pools()):
             return machine
         return evolve(machine, pools={**machine.pools, **more})
 
     def _counted(self, cost: Amounts) -> Amounts:
         return cost if self.elsewhere is None else self.elsewhere.counted(cost)
+
+    def _rooms(self, machine: Machine, loaded_models: Iterable[LoadedModel], priority: Priority) -> dict[str, Room]:
+        """The devices as a load would find them (`device_pools.rooms`), wherever they are."""
+        found = rooms(machine, loaded_models, priority)
+        return found if self.elsewhere is None else {**found, **self.elsewhere.rooms()}
 
     def loaded_models(self) -> list[LoadedModel]:
         """The models that have memory, the most worth keeping first."""

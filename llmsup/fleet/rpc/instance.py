@@ -14,8 +14,8 @@ import trio
 
 from ...config.schema import RpcSpec
 from ...engines import ports
+from ...engines.devices import Device
 from ...errors import Error, SetupError
-from ...memory.machine.devices import Device
 from ...process.child import Child, describe_exit, run_child
 from ...process.logbook import LogBook
 from ...process.orphans import Orphans

@@ -11,10 +11,10 @@ import trio
 from ...config.checks import parse_listen
 from ...config.rpc import is_loopback
 from ...engines.address import TcpAddress
+from ...engines.devices import Device, list_devices
 from ...engines.dial import connect
 from ...errors import SetupError
 from ...memory.cost.process import group_of
-from ...memory.machine.devices import Device, list_devices
 from ...process.inheritance import Inheritance
 from ...units import Seconds
 

@@ -11,6 +11,7 @@ from attrs import Factory, define
 from ...config.live import LiveConfig
 from ...errors import Error, ModelFailed
 from ...memory.amounts import HOST, REMOTE, Amounts
+from ...memory.cost.placement import Room
 from ...memory.policy.inputs import Pool
 from ...process.logbook import LogBook
 from ...process.orphans import Orphans
@@ -172,6 +173,15 @@ class Workers(Watched):
         """What models may take of each worker, as far as that is known."""
         return {each.pool: Pool(total=total) for each in self.all.values() if (total := _total(each)) is not None}
 
+    def rooms(self) -> Mapping[str, Room]:
+        """What an engine would find free on each, as if no other model were there: it is placed as it would be at best,
+        and others leave for that.
+        """
+        return {
+            each.pool: Room(each.pool, each.capacity or 0 if each.free is None else each.free)
+            for each in self.all.values()
+        }
+
     def counted(self, cost: Amounts) -> Amounts:
         """What a model of this cost leaves no room for: all of a worker that serves one engine at a time, and this
         machine's own memory where a worker computes in that.
@@ -186,10 +196,6 @@ class Workers(Watched):
             if worker.on_host:
                 more[HOST] = more.get(HOST, 0) + cost[pool]
         return cost + Amounts(more) if more else cost
-
-    def has(self, name: str) -> Worker | None:
-        """A worker by its name; None if the config has none of it."""
-        return self.all.get(name)
 
 
 def _total(worker: Worker) -> int | None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from attrs import Factory, define, field
 
 from ...units import Bytes
-from ..amounts import ZERO, Amounts
+from ..amounts import ZERO, Amounts, add_up
 from .process import Footprint
 
 # llama.cpp src/llama-{model,context,kv-cache,memory-recurrent}.cpp: "%s: %10s %s buffer size = %8.2f MiB", after a
@@ -83,6 +83,11 @@ class Buffers:
         """What is mapped of the model's file, in bytes."""
         return Bytes(sum(size for (_, _, device, _), size in self._sizes.items() if device.endswith(_MAPPED)))
 
+    def on(self, pools: Mapping[str, str]) -> Amounts:
+        """What is on devices. `pools`: theirs, by the names in its log."""
+        found = ((pools[device], size) for (_, _, device, _), size in self._sizes.items() if device in pools)
+        return add_up(Amounts({pool: size}) for pool, size in found)
+
     @property
     def remote(self) -> dict[str, int]:
         """What is on RPC workers, in bytes, by their addresses; a worker may have several devices."""
@@ -111,6 +116,7 @@ class Meter:
         buffers: What its log says.
         file: What it should have mapped of its file, in bytes: counts where neither its log nor the system says.
         private: Its weights are read or locked: whatever the system calls files of it can't be dropped.
+        pools: Which of its devices has which memory of its own, by the names in its log.
         workers: The pools of its RPC workers, by their addresses. Only its log tells what it has there.
         devices: What it has on devices with their own memory, by their pools, at the last measurement.
     """
@@ -118,6 +124,7 @@ class Meter:
     buffers: Buffers = Factory(Buffers)
     file: int = 0
     private: bool = False
+    pools: Mapping[str, str] = Factory(dict)
     workers: Mapping[str, str] = Factory(dict)
     devices: Amounts = field(default=ZERO, init=False)
     _own: int = field(default=0, init=False)
@@ -131,13 +138,17 @@ class Meter:
         self.buffers.line(text)
 
     def saw(self, footprint: Footprint, devices: Amounts | None = None) -> None:
-        """Record a measurement. `devices`: what it has on devices with their own memory; None: as much as before."""
-        told = self.buffers.remote if self.workers else {}
-        away = Amounts({pool: told.get(address, 0) for address, pool in self.workers.items()})
+        """Record a measurement.
+
+        Args:
+            devices: What it has on devices with their own memory; None: as much as before. Where a driver doesn't tell
+                (NVML in a container knows other numbers of processes, and on some systems no sizes), its log counts.
+        """
         if devices is not None:
-            self.devices = devices + away
-        elif self.workers:
-            self.devices = self.devices - self.devices.within(self.workers.values()) + away
+            told = self.buffers.on(self.pools)
+            self.devices = devices + Amounts({pool: told[pool] for pool in told if not devices[pool]})
+        if self.workers:
+            self.devices = self.devices - self.devices.within(self.workers.values()) + self._away
         files = footprint.droppable
         held = footprint.held + (files or 0 if self.private else 0)
         self._now = Bytes(held + self.devices.total)
@@ -145,6 +156,12 @@ class Meter:
         if files is not None:
             self._mapped = 0 if self.private else files
             self._most_mapped = max(self._most_mapped, self._mapped)
+
+    @property
+    def _away(self) -> Amounts:
+        """What it has on RPC workers, by its log."""
+        told = self.buffers.remote
+        return Amounts({pool: told.get(address, 0) for address, pool in self.workers.items()})
 
     @property
     def freeable(self) -> Bytes | None:

@@ -32,8 +32,13 @@ class Nvml:
         return tuple(self._used(handle, pids) if self._gpu(handle).total else Bytes(0) for handle in self._handles)
 
     def _used(self, handle: Any, pids: Collection[int]) -> Bytes:
-        processes = self._ask("nvmlDeviceGetComputeRunningProcesses", handle) or ()
-        return Bytes(sum(_size(process.usedGpuMemory) or 0 for process in processes if process.pid in pids))
+        """A process that computes and draws (Vulkan does both) is on both lists with the same figure."""
+        used = dict[int, int]()
+        for question in ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses"):
+            for process in self._ask(question, handle) or ():
+                if process.pid in pids:
+                    used[process.pid] = max(used.get(process.pid, 0), _size(process.usedGpuMemory) or 0)
+        return Bytes(sum(used.values()))
 
     def _gpu(self, handle: Any) -> Gpu:
         name = self._ask("nvmlDeviceGetName", handle)
@@ -44,7 +49,8 @@ class Nvml:
         total = _size(getattr(memory, "total", None)) or None
         free = None if total is None else _size(getattr(memory, "free", None))
         text = name.decode(errors="replace") if isinstance(name, bytes) else str(name or "unknown")
-        return Gpu(text, total, free, source=SOURCE)
+        uuid = self._ask("nvmlDeviceGetUUID", handle) or ""
+        return Gpu(text, total, free, source=SOURCE, id=uuid.decode() if isinstance(uuid, bytes) else str(uuid))
 
     def _ask(self, function: str, *arguments: Any) -> Any:
         """A call's result; None if it fails: not supported, no permission, the device fell off the bus."""

@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from attrs import evolve, frozen
 
 from ...units import format_bytes
-from ..amounts import CEILING, ZERO, Amounts, add_up, is_remote
+from ..amounts import CEILING, HOST_CEILING, ZERO, Amounts, add_up, is_remote
 from .cheapest import Candidate, cheapest
 from .decision import Decision, Weighed, with_delay
 from .eligibility import for_load, had_its_turn, until
@@ -168,12 +168,18 @@ def _enough(
     return tuple(sorted(candidates, key=lambda each: (each.rank, each.eviction_cost, each.name)))
 
 
+_BOUNDS = {
+    CEILING: "all models together may use",
+    HOST_CEILING: "of the machine's own memory all models together may use",
+}
+
+
 def _never(asked: Mapping[str, int], machine: Machine) -> str:
     """Why it can't be loaded even alone, or ""."""
     for name, size in asked.items():
         total = machine.pools[name].total
         if total is not None and size > total:
-            bound = "all models together may use" if name == CEILING else f"{name} has only"
+            bound = _BOUNDS.get(name, f"{name} has only")
             return f"it needs {format_bytes(size)}, and {bound} {format_bytes(total)}"
     return ""
 
@@ -224,7 +230,7 @@ def room(
             size = pool.total - taken(ours, name)
         else:
             continue
-        free[name] = min(size, 0) if machine.level == "warn" else size  # at "warn" no load may raise the total
+        free[name] = min(size, 0) if machine.level == "warn" or pool.short else size  # no load may raise the total
     return Amounts(free)
 
 
