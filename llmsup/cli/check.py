@@ -27,6 +27,7 @@ from ..web.listing import PARTS
 from .configs import understand
 from .memory_report import report
 from .options import config_option, json_option
+from .placing import Placing, where
 from .preflight import findings
 from .progress import counting
 from .resolved import Resolved, resolve
@@ -65,6 +66,8 @@ def command(config: str | None, every: bool, memory: bool, as_json: bool) -> Non
             click.echo(describe(model) + "\n")
         elif model.spec.name not in result.settings.models:
             click.echo(visible(f"{model.spec.name}: can't be served: {model.mistakes[0]}.") + "\n")
+    for line in result.placing.lines if result.placing else ():
+        click.echo(visible(line))
     for warning in result.warnings:
         click.echo(visible(f"warning: {warning}"), err=True)
     if result.mistakes:
@@ -84,6 +87,7 @@ class Result:
         others: How many more models are served.
         mistakes: What can't work, a line each, with its place.
         warnings: What might not work or might not be intended, likewise.
+        placing: This machine's devices; None: nobody has looked.
     """
 
     settings: Config = Factory(Config)
@@ -91,11 +95,13 @@ class Result:
     others: int = 0
     mistakes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    placing: Placing | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
         models = [model.as_json() for model in self.models]
-        return {"models": models, "mistakes": self.mistakes, "warnings": self.warnings}
+        devices = self.placing.as_json() if self.placing else []
+        return {"models": models, "devices": devices, "mistakes": self.mistakes, "warnings": self.warnings}
 
 
 def examine(path: Path | None, source: str, *, found: bool) -> Result:
@@ -116,6 +122,7 @@ def examine(path: Path | None, source: str, *, found: bool) -> Result:
         others=len(whole.others),
         mistakes=(*wrong, *unstartable, *(each.line(source) for each in others if each.lasting)),
         warnings=tuple(each.line(source) for each in others if not each.lasting),
+        placing=whole.placing,
     )
 
 
@@ -135,6 +142,8 @@ def describe(model: Resolved) -> str:
     elif model.weights is not None:
         facts.append(f"weights {format_bytes(model.weights)}")
     lines = [f"{model.spec.name}: {', '.join(facts)}", f"  {shlex.join(model.command)}"]
+    if model.cost is not None and (places := where(model.cost)):
+        lines.append(f"  {places}")
     if model.with_requests:
         lines.append(f"  sent with each request: {json.dumps(dict(model.with_requests))}")
     lines += [f"  {correction}" for correction in model.corrections]

@@ -19,6 +19,7 @@ from ..memory.policy.inputs import LoadedModel, Machine
 from ..prompt_cache.cache import PromptCache
 from ..units import Seconds
 from .answers import as_json
+from .devices import devices, sizes
 from .pause import pause_as_json
 from .prompt_cache import of_model
 from .shapes import memory as shapes
@@ -46,11 +47,13 @@ def memory(fleet: Fleet, governor: Governor, prompts: PromptCache) -> Blueprint:
             "problem": governor.problem or None,
             "paused": pause_as_json(fleet.paused),
             "readings": governor.reading,
+            "devices": [each.as_json(wall) for each in devices(governor)],
             "models": [_loaded(each, governor) for each in loaded_models],
             "waiting": [
                 {
                     "model": ask.name,
                     "bytes": ask.bytes,
+                    "devices": dict(sizes(ask.cost.devices)),
                     "source": ask.cost.source,
                     "grows_bytes": ask.cost.grows,
                     "seconds": rounded(Seconds(trio.current_time() - ask.since)),
@@ -128,6 +131,7 @@ def _loaded(loaded: LoadedModel, governor: Governor) -> shapes.Loaded:
         "footprint_source": governor.source(loaded.name),
         "grows_bytes": loaded.grows,
         "freeable_bytes": loaded.freeable.total,
+        "devices": dict(sizes(loaded.cost)),
         "priority": loaded.priority,
         "pinned": loaded.pinned,
         "in_flight": loaded.in_flight,

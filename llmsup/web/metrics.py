@@ -15,6 +15,7 @@ from ..fleet.rpc.workers import Workers
 from ..gateway.usage import Usage
 from ..memory.amounts import add_up
 from ..prompt_cache.cache import PromptCache
+from .devices import devices
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -55,6 +56,7 @@ class _Now:
         yield from _of_models([model for model in self._fleet.models.values() if _known(model)], self._governor)
         yield _paused(self._fleet)
         yield from _of_memory(self._governor)
+        yield from _of_devices(self._governor)
         yield from _of_keys(self._usage)
         yield from _of_prompts(self._prompts)
         yield _of_workers(self._workers)
@@ -120,6 +122,24 @@ def _of_memory(governor: Governor) -> Iterable[Metric]:
     level = _LEVELS.index(machine.level)
     yield GaugeMetricFamily("llmsup_memory_pressure_level", "0 normal, 1 warn, 2 critical.", level)
     yield GaugeMetricFamily("llmsup_memory_waiting_loads", "Loads that wait for memory.", len(governor.asks))
+
+
+def _of_devices(governor: Governor) -> Iterable[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    labels = ("device", "name")
+    total = GaugeMetricFamily("llmsup_device_total_bytes", "The size of its own memory.", labels=labels)
+    free = GaugeMetricFamily("llmsup_device_free_bytes", "What is free there.", labels=labels)
+    committed = GaugeMetricFamily("llmsup_device_committed_bytes", "What models count for there.", labels=labels)
+    short = GaugeMetricFamily("llmsup_device_short", "1 while other programs press for it.", labels=labels)
+    for each in devices(governor):
+        names = [each.pool, each.name]
+        total.add_metric(names, each.total)
+        committed.add_metric(names, each.committed)
+        short.add_metric(names, float(each.gauge.short))
+        if each.free is not None:
+            free.add_metric(names, each.free)
+    return [total, free, committed, short]
 
 
 def _of_keys(usage: Usage) -> Iterable[Metric]:

@@ -255,6 +255,13 @@ def test_a_table_that_was_already_read() -> None:
         ),
         ("[defaults]\nctx_size = -1", "must be at least 0, not -1 @ defaults.ctx_size"),
         ("[defaults]\nn_gpu_layers = -1", "must be at least 0, not -1 @ defaults.n_gpu_layers"),
+        ("[defaults]\ndevices = ['CUDA0,CUDA1']", ("'CUDA0,CUDA1' is not a device's name: write", "defaults.devices")),
+        ("[defaults]\ndevices = ['']", ("'' is not a device's name: write", "defaults.devices")),
+        ("[defaults]\ndevices = ['CUDA0', 'CUDA0']", "a device is named twice @ defaults.devices"),
+        (
+            "[models.a]\npath = 'x'\ndevices = ['none', 'CUDA0']",
+            '"none" leaves only the CPU: write it alone @ models.a.devices',
+        ),
         ("[defaults]\nthreads = 0", "must be at least 1, not 0 @ defaults.threads"),
         (
             "[defaults]\nthreads = 'atuo'",

@@ -264,17 +264,20 @@ def process_with(root: Path, pid: int, **files: tuple[str, str]) -> None:
 
 def test_what_processes_use_of_amds_devices(tmp_path: Path) -> None:
     """Of each client once, whatever files it has, in whichever process; other devices and other files don't count."""
-    devices = []
+    devices: list[Path] = []
     for place in ("0000:03:00.0", "0000:0b:00.0"):
         (tmp_path / "pci" / place).mkdir(parents=True)
         link = tmp_path / "drm" / f"card{len(devices)}" / "device"
         link.parent.mkdir(parents=True)
         link.symlink_to(tmp_path / "pci" / place)
         devices.append(link)
-    first, second = (
-        lambda client, kib: ("/dev/dri/renderD128", FDINFO.format(client=client, place="0000:03:00.0", vram=kib)),
-        lambda client, kib: ("/dev/dri/renderD129", FDINFO.format(client=client, place="0000:0b:00.0", vram=kib)),
-    )
+
+    def first(client: int, kib: int) -> tuple[str, str]:
+        return "/dev/dri/renderD128", FDINFO.format(client=client, place="0000:03:00.0", vram=kib)
+
+    def second(client: int, kib: int) -> tuple[str, str]:
+        return "/dev/dri/renderD129", FDINFO.format(client=client, place="0000:0b:00.0", vram=kib)
+
     proc = tmp_path / "proc"
     process_with(proc, 7, n3=first(1, 2048), n4=first(1, 2048), n5=second(2, 512), n6=("/dev/null", FDINFO))
     process_with(proc, 8, n3=first(1, 2048), n4=first(3, 1024))

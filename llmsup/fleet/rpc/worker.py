@@ -174,8 +174,8 @@ class Worker(Watched):
 
     def _over(self, instance: Instance) -> None:
         """An instance is over: called by its own task."""
-        if instance.failure is not None or not instance.ready:
-            self._forget(instance, instance.over)
+        if not instance.ready:  # `_start` says what comes of that
+            self.instances.remove(instance)
             return
         if instance.unasked:
             self.restarts += 1
@@ -193,7 +193,7 @@ class Worker(Watched):
     def retire(self) -> None:
         """End what no model uses; the rest ends when they have left it."""
         self.retired = True
-        for each in self.instances:
+        for each in tuple(self.instances):
             if not each.user:
                 each.end("the config has changed")
 

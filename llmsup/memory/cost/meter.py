@@ -17,7 +17,7 @@ from .process import Footprint
 # llama.cpp src/llama-{model,context,kv-cache,memory-recurrent}.cpp: "%s: %10s %s buffer size = %8.2f MiB", after a
 # prefix that differs between builds. The limit on digits keeps a line from claiming more than any machine has.
 _LINE = re.compile(
-    r"(\w{1,64}): +([\w.:-]{1,48}(?:\[[\w.:-]{1,128}\])?) +(model|KV|compute|output|RS) buffer size"
+    r"(\w{1,64}): +([\w.:-]{1,48}(?:\[[\w.:\[\]-]{1,128}\])?) +(model|KV|compute|output|RS) buffer size"
     r" = +([0-9]{1,9}\.[0-9]{2}) MiB",
     re.ASCII,
 )

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any
 
 from ...units import Bytes
 from .reading import Gpu
 
+log = logging.getLogger(__name__)
+
 SOURCE = "nvml"
+
+DRIVER = Path("/proc/driver/nvidia/version")
+"""There where NVIDIA's driver is loaded."""
+
+UNREAD = (
+    "this machine has an NVIDIA device, but its memory can't be read, so nothing keeps models from filling it: "
+    "pip install 'llmsup[nvidia]'"
+)
 
 _NOT_AVAILABLE = 2**64 - 1  # nvml.h: NVML_VALUE_NOT_AVAILABLE, as an unsigned number
 
@@ -65,6 +77,8 @@ def open_nvml(load: Callable[[str], Any] = importlib.import_module) -> Nvml | No
     try:
         library = load("pynvml")
     except ImportError:
+        if DRIVER.exists():
+            log.warning("%s", UNREAD)
         return None
     try:
         library.nvmlInit()

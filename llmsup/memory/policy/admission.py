@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from attrs import evolve, frozen
 
 from ...units import format_bytes
-from ..amounts import CEILING, HOST_CEILING, ZERO, Amounts, add_up, is_remote
+from ..amounts import CEILING, HOST, HOST_CEILING, ZERO, Amounts, add_up
 from .cheapest import Candidate, cheapest
 from .decision import Decision, Weighed, with_delay
 from .eligibility import for_load, had_its_turn, until
@@ -67,7 +67,7 @@ def admit(
         level=machine.level,
         weighed=tuple(sorted(weighed, key=lambda each: (each.rank, each.loss, each.name))),
     )
-    size, free = _sizes(need, asked, later)
+    size, free = _words(need, asked, later)
     if never := _never(asked, machine):
         return evolve(seen, kind="refuse", reason=never)
     if machine.level == "critical":
@@ -168,6 +168,16 @@ def _enough(
     return tuple(sorted(candidates, key=lambda each: (each.rank, each.eviction_cost, each.name)))
 
 
+def _words(need: Need, asked: Mapping[str, int], free: Amounts) -> tuple[str, str]:
+    """What it needs and what is free for it, for people: of the device that has too little of its own memory, if one
+    has, else altogether.
+    """
+    name = min(asked, key=lambda pool: free[pool] - asked[pool])
+    if name in (CEILING, HOST_CEILING, HOST) or free[name] >= asked[name]:
+        return format_bytes(need.size), format_bytes(max(tightest(asked, free), 0))
+    return f"{format_bytes(asked[name])} of {name}", format_bytes(max(free[name], 0))
+
+
 _BOUNDS = {
     CEILING: "all models together may use",
     HOST_CEILING: "of the machine's own memory all models together may use",
@@ -182,14 +192,6 @@ def _never(asked: Mapping[str, int], machine: Machine) -> str:
             bound = _BOUNDS.get(name, f"{name} has only")
             return f"it needs {format_bytes(size)}, and {bound} {format_bytes(total)}"
     return ""
-
-
-def _sizes(need: Need, asked: Mapping[str, int], later: Amounts) -> tuple[str, str]:
-    """What it needs and what is free, for people; of a worker's memory if that is what is tightest."""
-    pool = min(asked, key=lambda name: (later[name] - asked[name], name))
-    if is_remote(pool):
-        return f"{format_bytes(asked[pool])} of {pool}", format_bytes(max(later[pool], 0))
-    return format_bytes(need.size), format_bytes(max(tightest(asked, later), 0))
 
 
 def _candidate(seen: Weighed, machine: Machine) -> Candidate:
