@@ -17,9 +17,12 @@ from ...config.schema import RpcSpec
 from ...engines.ports import LOOPBACK, free_port
 from ...errors import SetupError
 
-SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes", "-o", "ServerAliveInterval=5")
+SSH = (
+    *("ssh", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes"),
+    *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3", "-o", "ControlPath=none"),
+)
 """It asks nobody for a password, ends if it can't tunnel, and notices within 15 s (three intervals) that the other side
-is gone."""
+is gone. It shares no connection of the user's, whose process the tunnel would then belong to."""
 
 _THERE = (20000, 32000)
 """Ports for workers on other machines; above 32767 Linux hands them to outgoing connections."""
