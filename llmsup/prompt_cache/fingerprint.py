@@ -16,6 +16,7 @@ from typing import Any
 
 from attrs import frozen
 
+from ..engines.llama_server.command_line import RPC
 from ..engines.llama_server.load_mode import SWITCHES
 
 PARTS = ("files", "arguments", "environment", "build", "context", "template")
@@ -100,6 +101,8 @@ def _words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     for word in rest:
         if word.replace("_", "-") in _EACH_TIME:
             next(rest, None)
+        elif word == RPC:  # at other addresses each time; among how many workers it is divided does matter
+            words += (word, str(next(rest, "").count(",") + 1))
         elif word.replace("_", "-") not in _SILENT:
             left = word
             for name in _files_in(word):

@@ -134,6 +134,23 @@ async def test_one_that_llama_server_cannot_talk_to(setting: Setting) -> None:
         await setting.worker().answers()
 
 
+async def test_an_idle_one_is_asked_before_it_is_used(setting: Setting) -> None:
+    """One that doesn't answer any more is replaced."""
+    worker = setting.worker()
+    await worker.answers()
+    (before,) = worker.instances
+
+    async def ask(_address: str) -> tuple[Device, ...]:
+        await trio.lowlevel.checkpoint()
+        return () if worker.instances == [before] else (Device("RPC0", "x", Bytes(9), Bytes(8)),)
+
+    before._ask = worker._ask = ask
+    await worker.answers()
+    assert before.over == "it doesn't answer any more"
+    assert before not in worker.instances
+    assert worker.capacity == 8
+
+
 async def test_one_that_says_nothing(setting: Setting) -> None:
     silent = setting.worker(command=("/bin/sh", "-c", "sleep 60", "${PORT}"), start_timeout=Seconds(0.2))
     with pytest.raises(SetupError, match=r"it did not answer within 0.20 s \(start_timeout\)"):

@@ -16,7 +16,7 @@ from real_engines import rpc_server
 from rpc_setting import llmsup, model, said, told, worker
 from serving import PATIENCE
 
-from llmsup.config.schema import MiB, RpcSpec
+from llmsup.config.schema import MiB, PromptCacheSpec, RpcSpec
 from llmsup.engines.ports import free_port
 from llmsup.fleet.model.states import State
 from llmsup.fleet.rpc.reach import connects
@@ -157,3 +157,20 @@ async def open_worker() -> AsyncIterator[tuple[str, trio.Process]]:
         process.kill()
         with trio.CancelScope(shield=True):
             await process.wait()
+
+
+async def test_a_conversation_survives_the_unload_of_a_model_on_a_worker() -> None:
+    """Its state is fetched from the worker, and given to the next one, which has another address."""
+    kept = PromptCacheSpec(min_tokens=50)
+    async with llmsup(model("there", "box"), workers=(worker("box", ttl=Seconds(0)),), prompt_cache=kept) as served:
+        long = " ".join(f"Stone {number} is red." for number in range(12))
+        messages = [{"role": "user", "content": f"{long} Which is red?"}]
+        cached = []
+        for _ in range(2):
+            asked = {"model": "there", "messages": messages, "max_tokens": 4, "temperature": 0}
+            got = (await served.client.post("/v1/chat/completions", **asked)).json
+            cached.append(got["usage"]["prompt_tokens_details"]["cached_tokens"])
+            await served.client.post("/models/unload", model="there")
+        assert cached[0] == 0
+        assert cached[1] > 50
+        assert len({each.data["reason"] for each in served.fleet.events.tail() if each.data.get("state") == "up"}) == 2

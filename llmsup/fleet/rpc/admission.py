@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 from ..model.model import Model
 from ..model.permission import Admission, Grant
@@ -40,6 +40,9 @@ class WithWorkers:
         model.become(
             State.WAITING, f"it waits for its RPC {'worker' if len(model.spec.rpc) == 1 else 'workers'} {names}"
         )
-        await self._workers.known(model)
-        async with self._admission.admit(model) as grant, self._workers.held(model, run):
-            yield grant
+        with ExitStack() as waiting:
+            waiting.enter_context(self._workers.wanted(model))
+            await self._workers.known(model)
+            async with self._admission.admit(model) as grant, self._workers.held(model, run):
+                waiting.close()
+                yield grant

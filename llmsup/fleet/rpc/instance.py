@@ -49,6 +49,7 @@ class Instance(Watched):
         pid: Of our process; None if there is none.
         ready: An engine may use it.
         user: The name of the model whose engine has it; "" for none.
+        kept: A model waits that is going to use it, so that it isn't ended for being idle.
         idle_since: When it was last used (trio time).
         devices: What it has, as told when it was idle; None if nobody could ask.
         on_host: It computes in this machine's own memory.
@@ -66,6 +67,7 @@ class Instance(Watched):
         self.pid: int | None = None
         self.ready = False
         self.user = ""
+        self.kept = False
         self.idle_since = trio.current_time()
         self.devices: tuple[Device, ...] | None = None
         self.on_host = False
@@ -97,6 +99,14 @@ class Instance(Watched):
         said = tuple(self._tail)
         return ports.taken(address_of(self.way.address), said) or (self.way.ssh and any(map(_SOCKET.search, said)))
 
+    async def look(self) -> None:
+        """Ask it anew what it has, while nobody uses it; it is over if it doesn't say."""
+        devices = await self._ask(self.way.address)
+        if devices == () or not await connects(self.way.address):
+            self.end("it doesn't answer any more", unasked=True)
+        else:
+            self.devices = devices
+
     def take(self, model: str) -> None:
         """Give it to a model's engine."""
         self.user = model
@@ -105,6 +115,11 @@ class Instance(Watched):
     def release(self) -> None:
         """The engine is gone."""
         self.user, self.idle_since = "", trio.current_time()
+        self.notify()
+
+    def keep(self, kept: bool) -> None:
+        """Whether a model waits that is going to use it."""
+        self.kept, self.idle_since = kept, trio.current_time()
         self.notify()
 
     def end(self, reason: str, *, unasked: bool = False) -> None:
@@ -168,7 +183,7 @@ class Instance(Watched):
 
     async def _until_over(self) -> None:
         while not self.over:
-            if self.user:
+            if self.user or self.kept:
                 await self.change()
                 continue
             with trio.move_on_at(self.idle_since + self.spec.ttl):

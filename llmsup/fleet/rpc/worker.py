@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import trio
 
@@ -66,6 +67,7 @@ class Worker(Watched):
         self._died = died
         self._backoff = Backoff()
         self._one_at_a_time = trio.Lock()
+        self._wanted = 0
 
     def __repr__(self) -> str:
         return f"<Worker {self.name} {self.state}, {len(self.instances)} instances>"
@@ -95,6 +97,21 @@ class Worker(Watched):
         """Seconds until it may be started again; 0 if it may now."""
         return self._backoff.left
 
+    @contextmanager
+    def wanted(self) -> Iterator[None]:
+        """A model is going to use it: meanwhile no instance is ended for being idle."""
+        self._wanted += 1
+        self._keep()
+        try:
+            yield
+        finally:
+            self._wanted -= 1
+            self._keep()
+
+    def _keep(self) -> None:
+        for each in self.instances:
+            each.keep(self._wanted > 0)
+
     async def answers(self) -> None:
         """Have it running, for a model that is going to use it.
 
@@ -102,7 +119,11 @@ class Worker(Watched):
             Error: It can't be started, or reached; the message is a clause about it.
         """
         async with self._one_at_a_time:
-            if not any(each.ready and not each.over for each in self.instances):
+            ready = [each for each in self.instances if each.ready]
+            if ready and not any(each.user for each in ready):
+                await ready[0].look()
+                self.free = self.free if ready[0].free is None else ready[0].free
+            if not any(each.ready for each in self.instances):
                 await self._start()
 
     async def acquire(self, model: str) -> Instance:
@@ -144,6 +165,7 @@ class Worker(Watched):
         alone = not any(each.user for each in self.instances)
         for _ in range(TRIED):
             instance = Instance(self.spec, way(self.spec), self.book, self._ask, self._over)
+            instance.kept = self._wanted > 0
             self.instances.append(instance)
             try:
                 await self._nursery.start(instance.run, self._orphans)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 import trio
 from attrs import Factory, define
@@ -88,6 +88,14 @@ class Workers(Watched):
         self.notify()
 
     # For models...
+
+    @contextmanager
+    def wanted(self, model: Model) -> Iterator[None]:
+        """A model is going to use its workers. Raises ModelFailed: the config has none of that name."""
+        with ExitStack() as stack:
+            for name in model.spec.rpc:
+                stack.enter_context(self._worker(model, name).wanted())
+            yield
 
     async def known(self, model: Model) -> None:
         """Have a model's workers answer, so that it is known what they have.
