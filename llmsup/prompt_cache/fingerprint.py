@@ -96,7 +96,8 @@ def _digest(value: Any) -> str:
 
 def _words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """The words that matter, without paths to files; and those files' identities, in their order."""
-    words, files = [], []
+    words: list[str] = []
+    files: list[str] = []
     rest = iter(argv)
     for word in rest:
         if word.replace("_", "-") in _EACH_TIME:
