@@ -128,6 +128,22 @@ async def test_one_that_cannot_start(setting: Setting) -> None:
         await missing.answers()
 
 
+async def test_one_that_ends_as_soon_as_it_answered(setting: Setting) -> None:
+    """That is no start: it isn't tried over and over."""
+    worker = setting.worker()
+
+    async def ask(_address: str) -> None:
+        (instance,) = worker.instances
+        assert instance.pid is not None
+        os.kill(instance.pid, signal.SIGKILL)
+        await instance.until(lambda: instance.over)
+
+    worker._ask = ask
+    with pytest.raises(SetupError, match="it was killed by SIGKILL as soon as it had answered"):
+        await worker.acquire("m")
+    assert worker.state == "failed"
+
+
 async def test_one_that_llama_server_cannot_talk_to(setting: Setting) -> None:
     setting.devices = ()
     with pytest.raises(SetupError, match="it may be of another version"):

@@ -28,6 +28,9 @@ from .reach import Asks, address_of, connects, listens_beyond_loopback
 FIRST_POLL, SLOWEST_POLL = 0.02, 0.5
 """Seconds between two looks whether it answers."""
 
+LAST_WORDS = 0.2
+"""Seconds to wait for what a worker that has ended had to say; something that it started may hold the pipe open."""
+
 _NOISE = ("Accepted client connection", "Client connection closed")
 """What a worker writes about each connection; an engine makes hundreds while it loads."""
 
@@ -77,6 +80,7 @@ class Instance(Watched):
         self._book = book
         self._ask = ask
         self._tail: list[str] = []
+        self._pumped = trio.Event()
 
     def __repr__(self) -> str:
         who = f"for {self.user}" if self.user else "idle"
@@ -97,6 +101,8 @@ class Instance(Watched):
     def port_taken(self) -> bool:
         """Whether it failed to start because another program took its port."""
         said = tuple(self._tail)
+        if not self.way.argv:
+            return False
         return ports.taken(address_of(self.way.address), said) or (self.way.ssh and any(map(_SOCKET.search, said)))
 
     async def look(self) -> None:
@@ -157,6 +163,8 @@ class Instance(Watched):
                 nursery.start_soon(self._pump, child)
                 nursery.start_soon(self._watch, child)
                 self.failure = await self._until_ready(child)
+                if self.failure is None and self.over:
+                    self.failure = self._failed(f"{self.over} as soon as it had answered")
                 if self.failure is None:
                     self._now_ready(task_status)
                     await self._until_over()
@@ -168,17 +176,20 @@ class Instance(Watched):
         task_status.started()
 
     async def _pump(self, child: Child) -> None:
-        async for line in child.lines():
-            if line.strip() in _NOISE:
-                continue
-            self.on_host = self.on_host or (not self.way.ssh and _ON_HOST.match(line) is not None)
-            self._tail = [*self._tail[-19:], line]
-            self._book.write(line)
+        try:
+            async for line in child.lines():
+                if line.strip() in _NOISE:
+                    continue
+                self.on_host = self.on_host or (not self.way.ssh and _ON_HOST.match(line) is not None)
+                self._tail = [*self._tail[-19:], line]
+                self._book.write(line)
+        finally:
+            self._pumped.set()
 
     async def _watch(self, child: Child) -> None:
         code = await child.wait()
-        with trio.move_on_after(0.2):  # for its last words
-            await trio.sleep(0.05)
+        with trio.move_on_after(LAST_WORDS):
+            await self._pumped.wait()
         self.end(f"it {describe_exit(code)}", unasked=True)
 
     async def _until_over(self) -> None:

@@ -191,7 +191,7 @@ class Worker(Watched):
         if instance in self.instances:
             self.instances.remove(instance)
         if not any(each.ready for each in self.instances) and self.state != "failed":
-            self.become("stopped", reason)
+            self.become("stopped", reason, unasked=instance.unasked)
         instance.notify()
 
     def _over(self, instance: Instance) -> None:
@@ -226,11 +226,10 @@ class Worker(Watched):
             instance.end("the config has changed")
         self.notify()
 
-    def become(self, state: str, reason: str) -> None:
-        """Enter a state, and tell."""
-        log.log(
-            logging.WARNING if state == "failed" else logging.INFO, "RPC worker %s: %s: %s", self.name, state, reason
-        )
+    def become(self, state: str, reason: str, *, unasked: bool = False) -> None:
+        """Enter a state, and tell. `unasked`: it has died."""
+        level = logging.WARNING if state == "failed" or unasked else logging.INFO
+        log.log(level, "RPC worker %s: %s: %s", self.name, state, reason)
         self._events.write("rpc", worker=self.name, state=state, reason=reason)
         self.state, self.reason, self.since = state, reason, trio.current_time()
         self.notify()
