@@ -33,7 +33,7 @@ def test_a_table_and_what_is_wrong() -> None:
         "",
         "RPC WORKER  STATE   REACHED                   MEMORY  MODELS",
         "box         up      ssh me@box  18.0 GiB of 24.0 GiB  big, other",
-        "near        failed  here                 0 B of ?  -",
+        "near        failed  here                    0 B of ?  -",
         "RPC worker near failed: it said \\x1bno.",
     ]
 
