@@ -20,7 +20,7 @@ what is left of a `<` may not import what is right of it. `tests/test_rooms.py` 
     prompt_cache/  conversations that survive an unload: fingerprints, the store, what an engine's slots say
     fleet/       a model's states, queue and runs · the governor: admission and eviction · names to models · reconciler
                  backend < engine < model < memory < the rest
-                 the config's file, and its watch · pauses, and for which programs
+                 the config's file, and its watch · pauses, and for which programs · RPC workers
     peers/       other servers whose models are served here, too: what they offer, which of them gets a request
                  asking/: one file for each kind of server · health, and waking
     bridge/      Ollama → LM Studio links, or the user's own program for it: when, and one at a time

@@ -44,6 +44,8 @@ def _device(device: Mapping[str, Any]) -> list[str]:
         str(device["name"]),
         "free memory unknown" if free is None else f"{format_bytes(free)} free",
     ]
+    if free is None and str(device["pool"]).startswith("rpc:"):  # what else is there is its machine's business
+        parts.pop()
     if device["level"] != "normal":
         parts.append(f"short: {device['reason']}".rstrip(": "))
     return parts

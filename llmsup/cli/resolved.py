@@ -133,7 +133,8 @@ async def _resolve(selector: EngineSelector, entry: Entry, source: str, placing:
     slots = SLOTS if selector.config.now.prompt_cache.disk and ability(entry, KINDS) else None
     try:
         if not (entry.refusal and (entry.found or not spec.path)):  # there the refusal says it all
-            launch = await selector.plan(spec, SOCKET, entry.found, entry.engine, slots)
+            workers = tuple(f"<{name}>" for name in spec.rpc)
+            launch = await selector.plan(spec, SOCKET, entry.found, entry.engine, slots, workers)
     except SetupError as error:
         problems |= dict.fromkeys(map(str, error.each))
     place = f" @ {source}: {dotted(('models', spec.name))}" if spec.name in selector.config.now.models else ""

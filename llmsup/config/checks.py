@@ -123,6 +123,15 @@ def server_url(_instance: Any, _attribute: Any, value: str) -> None:
         )
 
 
+def worker_address(_instance: Any, _attribute: Any, value: str) -> None:
+    """Accept "" and the HOST:PORT of an RPC worker, which speaks no HTTP."""
+    if not value:
+        return
+    host, port = parse_listen(value)
+    if not host or not port:
+        raise ValueError(f'{value!r} doesn\'t say where the worker is: write "127.0.0.1:50052"')
+
+
 def fingerprint(_instance: Any, _attribute: Any, value: str) -> None:
     """Accept "" and the SHA-256 of a certificate."""
     if value and not HASH.fullmatch(value):

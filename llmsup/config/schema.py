@@ -126,6 +126,7 @@ class ModelSpec(Settings):
     capture: bool = False  # keep what is asked and answered, in memory
     presets: Mapping[str, Mapping[str, Any]] = Factory(dict)
     request: RequestEdits = RequestEdits()
+    rpc: tuple[str, ...] = field(default=(), validator=checks.names)  # [rpc.NAME] tables
 
 
 @frozen(kw_only=True)
@@ -206,6 +207,20 @@ class PeerSpec:
 
 
 @frozen(kw_only=True)
+class RpcSpec:
+    """[rpc.NAME]: a llama.cpp RPC worker, on which a model's engine can put a part of the model."""
+
+    name: str  # the table's name; not a key
+    url: str = field(default="", validator=checks.worker_address)  # of one that runs anyway
+    command: tuple[str, ...] = ()  # to start it; that or `url`
+    ssh: tuple[str, ...] = ()  # what follows `ssh` to get to its machine: "me@box"
+    memory: Bytes | None = field(default=None, validator=checks.positive)  # None: what it says it has
+    ttl: Seconds = Seconds(1800)
+    start_timeout: Seconds = field(default=Seconds(60), validator=[checks.positive, checks.finite])
+    stop_grace: Seconds = field(default=Seconds(5), validator=checks.finite)
+
+
+@frozen(kw_only=True)
 class Config:
     """The whole file."""
 
@@ -220,6 +235,7 @@ class Config:
     engines: Mapping[str, EngineSpec] = Factory(dict)
     keys: Mapping[str, KeySpec] = Factory(dict)
     peers: Mapping[str, PeerSpec] = Factory(dict)
+    rpc: Mapping[str, RpcSpec] = Factory(dict)
     secret_variables: frozenset[str] = field(default=frozenset(), eq=False)  # what secret keys refer to; not a key
 
     @property

@@ -31,12 +31,14 @@ class Wanted:
         tables: The [engines.NAME] tables that apply to it.
         found: Its file as the catalog found it, or None.
         slots: A directory into which its engine may write what its slots hold, if it can; None for not at all.
+        workers: Where its RPC workers answer, each HOST:PORT.
     """
 
     spec: ModelSpec
     tables: Mapping[str, EngineSpec]
     found: Found | None = None
     slots: Path | None = None
+    workers: tuple[str, ...] = ()
 
 
 class Machine(Protocol):

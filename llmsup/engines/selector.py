@@ -23,6 +23,8 @@ from .devices import Device
 from .kind import Kind, Wanted
 from .kinds import KINDS
 from .launch import Launch
+from .llama_server import NAME
+from .llama_server.command_line import RPC
 from .llama_server.flag_probe import FlagProbe
 from .registry import Kinds
 
@@ -64,6 +66,7 @@ class EngineSelector:
         found: Found | None = None,
         engine: EngineSpec | None = None,
         slots: Path | None = None,
+        workers: tuple[str, ...] = (),
     ) -> Launch:
         """Return how to start a model.
 
@@ -72,6 +75,7 @@ class EngineSelector:
             found: Its file as the catalog found it: its header, and the files that belong to it.
             socket: The socket for a built-in engine: a name ending in ".sock", in a private directory.
             slots: A directory into which an engine may write what its slots hold.
+            workers: Where its RPC workers answer, each HOST:PORT; () where that isn't known yet.
 
         Raises:
             SetupError: There is no engine for the model, its file can't be found or is ambiguous, or the engine can't
@@ -82,9 +86,15 @@ class EngineSelector:
                 f"the socket's path {socket} is too long for the system.",
                 hint="Set [server] state_dir or $XDG_RUNTIME_DIR to a shorter one.",
             )
-        wanted = evolve(self._wanted(spec, found, engine), slots=slots)
+        wanted = evolve(self._wanted(spec, found, engine), slots=slots, workers=workers or spec.rpc)
         kind, program = await trio.to_thread.run_sync(self._choose, wanted)
-        return await kind.launch(wanted, program, socket, self)
+        launch = await kind.launch(wanted, program, socket, self)
+        if spec.rpc and RPC not in launch.argv:
+            raise SetupError(
+                f"model {spec.name}: its engine {launch.engine} can't be given rpc.",
+                hint=f'Only llama-server can use RPC workers: set engine = "{NAME}", or leave rpc out.',
+            )
+        return launch
 
     async def missing(self, spec: ModelSpec, found: Found | None = None, engine: EngineSpec | None = None) -> str:
         """Return why there is no engine for a model, with the remedy; "" if there is one. Arguments as for `plan`."""

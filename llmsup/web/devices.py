@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from attrs import frozen
 
 from ..fleet.memory.governor import Governor
-from ..memory.amounts import Amounts, add_up
+from ..memory.amounts import REMOTE, Amounts, add_up, is_remote
 from ..memory.machine.device_gauge import DeviceGauge
 from ..memory.machine.reading import device_pool, is_device
 from .shapes import memory as shapes
@@ -49,7 +49,9 @@ class DeviceNow:
 
 
 def devices(governor: Governor) -> Iterator[DeviceNow]:
-    """Every device of this machine with its own memory, as it was read last."""
+    """Every device of this machine with its own memory, as it was read last; and the RPC workers, as far as it is known
+    what they have.
+    """
     reading, pools = governor.reading, governor.machine().pools
     ours = add_up(each.cost for each in governor.loaded_models())
     for number, gpu in enumerate((reading and reading.gpus) or ()):
@@ -57,8 +59,12 @@ def devices(governor: Governor) -> Iterator[DeviceNow]:
         if pool in pools and gpu.total is not None:
             gauge = governor.devices.gauges.get(pool, DeviceGauge())
             yield DeviceNow(pool, gpu.name, gpu.total, gpu.free, ours[pool], gauge)
+    for pool in filter(is_remote, pools):
+        if (total := pools[pool].total) is not None:
+            name = f"RPC worker {pool.removeprefix(REMOTE)}"
+            yield DeviceNow(pool, name, total, None, ours[pool], DeviceGauge())
 
 
 def sizes(amounts: Amounts) -> Iterator[tuple[str, int]]:
     """What of it is on devices, in bytes by pool."""
-    return ((pool, amounts[pool]) for pool in amounts if is_device(pool))
+    return ((pool, amounts[pool]) for pool in amounts if is_device(pool) or is_remote(pool))

@@ -39,7 +39,7 @@ def memory(fleet: Fleet, governor: Governor, prompts: PromptCache) -> Blueprint:
         answer: shapes.Memory = {
             "ceiling_bytes": machine.ceiling,
             "reserve_bytes": machine.host.reserve,
-            "committed_bytes": add_up(each.cost for each in loaded_models).total,
+            "committed_bytes": add_up(each.cost for each in loaded_models).here,
             "kept_bytes": kept(machine, loaded_models),
             "available_bytes": machine.host.available,
             "level": pressure.level,
@@ -140,7 +140,7 @@ def kept(machine: Machine, loaded_models: Iterable[LoadedModel]) -> int:
     """The bytes under the ceiling that are kept for what models may still come to hold, until a load needs them."""
     committed, grows = 0, 0
     for each in loaded_models:
-        committed, grows = committed + each.cost.total, grows + each.grows
+        committed, grows = committed + each.cost.here, grows + each.grows
     return max(min(grows, machine.ceiling - committed), 0)
 
 

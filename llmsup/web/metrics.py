@@ -11,6 +11,7 @@ from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
 from ..fleet.model.model import Model
 from ..fleet.model.states import State
+from ..fleet.rpc.workers import Workers
 from ..gateway.usage import Usage
 from ..memory.amounts import add_up
 from ..peers.peer import PeerState
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 _LEVELS = ("normal", "warn", "critical")
 
 
-def metrics(fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache, peers: Peers) -> Blueprint:
+def metrics(
+    fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache, peers: Peers, workers: Workers
+) -> Blueprint:
     """The route /metrics. It has the models that were asked for since llmsup started, not the hundreds that may be."""
     routes = Blueprint("metrics", __name__)
 
@@ -37,7 +40,7 @@ def metrics(fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache
         )  # takes 80 ms, so only when needed
 
         registry = CollectorRegistry()
-        registry.register(_Now(fleet, governor, usage, prompts, peers))
+        registry.register(_Now(fleet, governor, usage, prompts, peers, workers))
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return routes
@@ -46,8 +49,11 @@ def metrics(fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache
 class _Now:
     """Prometheus' collector; it reads everything at the moment of a scrape."""
 
-    def __init__(self, fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache, peers: Peers) -> None:
+    def __init__(
+        self, fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache, peers: Peers, workers: Workers
+    ) -> None:
         self._peers = peers
+        self._workers = workers
         self._prompts = prompts
         self._usage = usage
         self._fleet = fleet
@@ -61,6 +67,7 @@ class _Now:
         yield from _of_keys(self._usage)
         yield from _of_prompts(self._prompts)
         yield from _of_peers(self._peers)
+        yield _of_workers(self._workers)
 
 
 def _known(model: Model) -> bool:
@@ -113,7 +120,7 @@ def _of_memory(governor: Governor) -> Iterable[Metric]:
     from prometheus_client.core import GaugeMetricFamily
 
     machine, loaded_models = governor.machine(), governor.loaded_models()
-    committed = add_up(each.cost for each in loaded_models).total
+    committed = add_up(each.cost for each in loaded_models).here
     if machine.host.available is not None:
         yield GaugeMetricFamily(
             "llmsup_memory_available_bytes", "What could be had without swapping.", machine.host.available
@@ -167,6 +174,15 @@ def _of_keys(usage: Usage) -> Iterable[Metric]:
         seconds.add_metric([name], tally.seconds)
         in_flight.add_metric([name], tally.in_flight)
     return [requests, refused, tokens_in, tokens_out, unreported, seconds, in_flight]
+
+
+def _of_workers(workers: Workers) -> Metric:
+    from prometheus_client.core import GaugeMetricFamily
+
+    up = GaugeMetricFamily("llmsup_rpc_up", "1 while an RPC worker answers.", labels=("worker",))
+    for each in workers.all.values():
+        up.add_metric([each.name], float(each.state == "up"))
+    return up
 
 
 def _of_prompts(prompts: PromptCache) -> Iterable[Metric]:

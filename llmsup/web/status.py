@@ -73,6 +73,7 @@ def running_entry(model: Model, footprint: Cost | None) -> RunningEntry:
         "description": spec.description,
         "reason": reason,
         "progress": engine.progress if engine else None,
+        "workers": list(spec.rpc),
         "waits_for": model.queue.shortage or (model.reason if model.state is State.WAITING else None),
     }
 

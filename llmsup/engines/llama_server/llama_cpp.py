@@ -58,7 +58,13 @@ class LlamaCpp(Kind):
         share = share_of(spec, cores=machine.cores(), several=machine.several())
         filled = self.with_file(spec, found) if found else spec
         start = ServerStart(
-            spec=filled, program=program, model=model, socket=socket, threads=share.threads, slots=wanted.slots
+            spec=filled,
+            program=program,
+            model=model,
+            socket=socket,
+            threads=share.threads,
+            slots=wanted.slots,
+            workers=wanted.workers,
         )
         with problems.noting():
             launch = await self.command_line(start, machine)

@@ -9,6 +9,7 @@ import contextlib
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import trio
@@ -69,18 +70,23 @@ class RunningEngine:
         book: LogBook,
         devices: Devices = no_devices,
         keeps: Callable[[ConnectionPool], Keeper | None] = lambda _pool: None,
+        workers: Mapping[str, str] = MappingProxyType({}),
+        ended: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`keeps` gives what keeps its conversations, if anything does."""
+        """`keeps` gives what keeps its conversations, if anything does; `workers` are the pools of its RPC workers, by
+        their addresses; `ended` is awaited when it has ended by itself, before anybody is told.
+        """
         self.launch = launch
         self.pid = child.pid
         self.pool = ConnectionPool.to(launch.address)
-        self.meter = Meter()
+        self.meter = Meter(workers=workers)
         self.progress: float | None = None
         self.own_entry: Mapping[str, Any] = {}
         self._keeper = keeps(self.pool)
         self._child = child
         self._book = book
         self._devices = devices
+        self._ended = ended
         self._health = Health(launch)
         self.left: tuple[str, ...] = ()
         self.remains: tuple[str, ...] = ()
@@ -157,6 +163,8 @@ class RunningEngine:
             await self._pumped.wait()
         if code == 0:
             self.remains = await self._child.remains()
+        if self._ended is not None:
+            await self._ended()
         return code
 
     async def look_behind(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -21,6 +22,7 @@ from ...prompt_cache.cache import PromptCache
 from ...prompt_cache.keeper import Keeper
 from ...prompt_cache.slots import Slots
 from ...prompt_cache.tended import Started
+from .companions import Companions, NoCompanions
 from .process_engine import Devices, RunningEngine, no_devices, no_names
 
 ELSEWHERE = ("LLAMA_API_KEY", "LLAMA_ARG_API", "LLAMA_ARG_HOST", "LLAMA_ARG_PORT", "LLAMA_ARG_MODEL", "LLAMA_ARG_SSL")
@@ -42,6 +44,7 @@ class Starter:
         devices: Returns what an engine uses of devices with their own memory.
         prompts: Keeps conversations while their models are unloaded; None: nobody does.
         names: Returns which memory the devices of a model's engine have, by its names for them.
+        companions: The RPC workers that models have; None: there are none.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Starter:
         devices: Devices = no_devices,
         prompts: PromptCache | None = None,
         names: Callable[[Entry], Awaitable[Mapping[str, str] | None]] = no_names,
+        companions: Companions | None = None,
     ) -> None:
         self._selector = selector
         self._orphans = orphans
@@ -59,6 +63,7 @@ class Starter:
         self._devices = devices
         self._prompts = prompts
         self._names = names
+        self._companions = companions or NoCompanions()
         self._started = 0
 
     @contextlib.asynccontextmanager
@@ -84,7 +89,8 @@ class Starter:
     async def _run(self, entry: Entry, book: LogBook, socket: Path, room: Path | None) -> AsyncIterator[RunningEngine]:
         """`room`: where the engine may write what its slots hold."""
         spec = entry.spec
-        launch = await self._selector.plan(spec, socket, entry.found, entry.engine, room)
+        workers = self._companions.addresses(entry.name)
+        launch = await self._selector.plan(spec, socket, entry.found, entry.engine, room, tuple(workers))
         book.write(f"llmsup: starting {' '.join(launch.argv)}")
         for correction in launch.corrections:
             book.write(f"llmsup: {correction}")
@@ -100,7 +106,8 @@ class Starter:
                 stop_grace=spec.stop_grace,
                 farewell=launch.farewell,
             ) as child:
-                engine = RunningEngine(launch, child, book, self._devices, keeps)
+                ended = partial(self._companions.engine_ended, entry.name) if workers else None
+                engine = RunningEngine(launch, child, book, self._devices, keeps, workers, ended)
                 engine.meter.pools = pools
                 try:
                     yield engine

@@ -81,6 +81,7 @@ class MeasuredCosts:
         modes: The ways to load a model's weights that its engine can be asked for, the usual one first.
         warmth: What of models' files is in the page cache.
         names: Which devices with their own memory a model's engine finds.
+        with_workers: Adds the RPC workers among which a model's engine divides it.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class MeasuredCosts:
         names: Names = no_names,
     ) -> None:
         self.warmth = warmth or Warmth()
+        self.with_workers: Callable[[Model, Cost], Cost] = lambda _model, cost: cost
         self._store = store
         self._build = build
         self._modes = modes
@@ -198,7 +200,8 @@ class MeasuredCosts:
         key = self._key(model)
         known = cost(model.served, model.estimate, self._store.get(key), self._store.devices(key))
         entry, pools = self._pools.get(model, (None, ()))
-        return evolve(known, pools=pools) if entry is model.served else known
+        known = evolve(known, pools=pools) if entry is model.served else known
+        return self.with_workers(model, known) if model.spec.rpc else known
 
     def keep(self, model: Model, run: Run) -> None:
         meter = run.engine.meter if run.engine else None

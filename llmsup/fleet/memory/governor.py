@@ -29,7 +29,7 @@ from ..model.states import Cause
 from .ask import Ask
 from .costs import CostSource
 from .decisions import Decisions
-from .device_pools import at_most, rooms
+from .device_pools import at_most
 from .grant import Grant
 from .read_ahead import ReadAhead
 from .reclaim import Monitor, until_returned
@@ -248,7 +248,7 @@ class Governor(MemoryView):
         return next(each for each in decisions if each.model == model.spec.name)
 
     def _need(self, ask: Ask, machine: Machine, loaded_models: list[LoadedModel]) -> Need:
-        cost = ask.cost = ask.cost.placed(rooms(machine, loaded_models, ask.model.spec.priority))
+        cost = ask.cost = ask.cost.placed(self._rooms(machine, loaded_models, ask.model.spec.priority))
         most: int = cost.bytes
         if ask.model.oom_retry and any(not each.pinned for each in loaded_models):
             # It ran out of memory with what was granted: ask for more, so that at least one more model has to go.
@@ -258,7 +258,8 @@ class Governor(MemoryView):
         size = min(most, machine.ceiling) if cost.fits(machine.ceiling) else most
         return Need(
             model=ask.name,
-            cost=at_most(scaled(cost, size), machine) if size > cost.bytes else scaled(cost, size),
+            cost=self._counted(at_most(scaled(cost, size), machine) if size > cost.bytes else scaled(cost, size)),
+            bytes=size,
             priority=ask.model.spec.priority,
             since=ask.first,
             load_seconds=self.load_seconds(ask.model),

@@ -68,7 +68,7 @@ class Cost:
 
     def fits(self, ceiling: int) -> bool:
         """Whether the model is admitted when it is alone; `ceiling`: the bytes that all models together may have."""
-        return self.least <= ceiling
+        return self.least - self.devices.total + self.devices.here <= ceiling
 
 
 def cost(entry: Entry, estimated: Estimate | None, measured: Bytes | None, devices: Amounts = ZERO) -> Cost:

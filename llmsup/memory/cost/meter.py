@@ -17,8 +17,13 @@ from .process import Footprint
 # llama.cpp src/llama-{model,context,kv-cache,memory-recurrent}.cpp: "%s: %10s %s buffer size = %8.2f MiB", after a
 # prefix that differs between builds. The limit on digits keeps a line from claiming more than any machine has.
 _LINE = re.compile(
-    r"(\w{1,64}): +([\w.:-]{1,48}) +(model|KV|compute|output|RS) buffer size = +([0-9]{1,9}\.[0-9]{2}) MiB", re.ASCII
+    r"(\w{1,64}): +([\w.:-]{1,48}(?:\[[\w.:\[\]-]{1,128}\])?) +(model|KV|compute|output|RS) buffer size"
+    r" = +([0-9]{1,9}\.[0-9]{2}) MiB",
+    re.ASCII,
 )
+_REMOTE = re.compile(r"\w+\[(.+)\]")
+"""ggml-rpc.cpp: a buffer of a worker's device is called "RPC0[127.0.0.1:50052]"."""
+
 _MAPPED = "_Mapped"
 """The part of the file that is mapped instead of read: the system may drop it and read it again."""
 
@@ -84,6 +89,15 @@ class Buffers:
         return add_up(Amounts({pool: size}) for pool, size in found)
 
     @property
+    def remote(self) -> dict[str, int]:
+        """What is on RPC workers, in bytes, by their addresses; a worker may have several devices."""
+        sizes: dict[str, int] = {}
+        for (_, _, device, _), size in self._sizes.items():
+            if match := _REMOTE.fullmatch(device):
+                sizes[match[1]] = sizes.get(match[1], 0) + size
+        return sizes
+
+    @property
     def own(self) -> Bytes:
         """Everything else, in bytes."""
         return Bytes(sum(size for (_, _, device, _), size in self._sizes.items() if not device.endswith(_MAPPED)))
@@ -103,6 +117,7 @@ class Meter:
         file: What it should have mapped of its file, in bytes: counts where neither its log nor the system says.
         private: Its weights are read or locked: whatever the system calls files of it can't be dropped.
         pools: Which of its devices has which memory of its own, by the names in its log.
+        workers: The pools of its RPC workers, by their addresses. Only its log tells what it has there.
         devices: What it has on devices with their own memory, by their pools, at the last measurement.
     """
 
@@ -110,6 +125,7 @@ class Meter:
     file: int = 0
     private: bool = False
     pools: Mapping[str, str] = Factory(dict)
+    workers: Mapping[str, str] = Factory(dict)
     devices: Amounts = field(default=ZERO, init=False)
     _own: int = field(default=0, init=False)
     _mapped: int | None = field(default=None, init=False)
@@ -131,6 +147,8 @@ class Meter:
         if devices is not None:
             told = self.buffers.on(self.pools)
             self.devices = devices + Amounts({pool: told[pool] for pool in told if not devices[pool]})
+        if self.workers:
+            self.devices = self.devices - self.devices.within(self.workers.values()) + self._away
         files = footprint.droppable
         held = footprint.held + (files or 0 if self.private else 0)
         self._now = Bytes(held + self.devices.total)
@@ -138,6 +156,12 @@ class Meter:
         if files is not None:
             self._mapped = 0 if self.private else files
             self._most_mapped = max(self._most_mapped, self._mapped)
+
+    @property
+    def _away(self) -> Amounts:
+        """What it has on RPC workers, by its log."""
+        told = self.buffers.remote
+        return Amounts({pool: told.get(address, 0) for address, pool in self.workers.items()})
 
     @property
     def freeable(self) -> Bytes | None:

@@ -59,7 +59,7 @@ def admit(
         kind="admit",
         reason="",
         model=need.model,
-        bytes=need.cost.total,
+        bytes=need.size,
         ceiling=machine.ceiling,
         room=later[CEILING],
         available=machine.host.available,
@@ -174,7 +174,7 @@ def _words(need: Need, asked: Mapping[str, int], free: Amounts) -> tuple[str, st
     """
     name = min(asked, key=lambda pool: free[pool] - asked[pool])
     if name in (CEILING, HOST_CEILING, HOST) or free[name] >= asked[name]:
-        return format_bytes(need.cost.total), format_bytes(max(tightest(asked, free), 0))
+        return format_bytes(need.size), format_bytes(max(tightest(asked, free), 0))
     return f"{format_bytes(asked[name])} of {name}", format_bytes(max(free[name], 0))
 
 

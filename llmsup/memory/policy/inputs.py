@@ -131,8 +131,10 @@ class Machine:
 
 
 def taken(cost: Amounts, pool: str) -> int:
-    """What a model of this cost takes of a pool; the ceiling counts all of it, whichever memory it is in."""
-    return cost.total if pool == CEILING else cost[HOST if pool == HOST_CEILING else pool]
+    """What a model of this cost takes of a pool; the ceiling counts all of it that is on this machine, whichever memory
+    it is in.
+    """
+    return cost.here if pool == CEILING else cost[HOST if pool == HOST_CEILING else pool]
 
 
 def host_pools(ceiling: int, reserve: int = 0, available: int | None = None) -> dict[str, Pool]:
@@ -219,6 +221,8 @@ class Need:
         load_seconds: How long the load takes, known or expected.
         evicts: Other models may be evicted for it. (Not for a `preload` that no request waits for.)
         paused: The models whose queues the last decision about it paused.
+        bytes: What it is going to have, where that isn't the sum of `cost`: a worker that serves one engine at a time
+            is taken as a whole.
     """
 
     model: str
@@ -228,3 +232,9 @@ class Need:
     load_seconds: float = 0.0
     evicts: bool = True
     paused: frozenset[str] = frozenset()
+    bytes: int | None = None
+
+    @property
+    def size(self) -> int:
+        """What it is going to have, in bytes."""
+        return self.cost.total if self.bytes is None else self.bytes

@@ -95,7 +95,7 @@ def relieve(
         reason=reason,
         left=left,
         ceiling=machine.ceiling,
-        room=machine.ceiling - add_up(each.cost for each in loaded_models).total,
+        room=machine.ceiling - add_up(each.cost for each in loaded_models).here,
         available=machine.host.available,
         missing=shortfall,
         level=machine.level,

@@ -11,6 +11,7 @@ from .control import BridgeRun
 from .peers import PeerStateName
 from .prompt_cache import Moved
 from .prompts import ComputedAgain
+from .rpc import WorkerState
 
 
 class Event(TypedDict):
@@ -109,6 +110,14 @@ class PromptEvent(Event, ComputedAgain):
     model: str
 
 
+class RpcEvent(Event):
+    """An RPC worker was started, is up, has died or was ended."""
+
+    worker: str
+    state: WorkerState
+    reason: str
+
+
 EVENTS = {
     "model": ModelEvent,
     "load": LoadEvent,
@@ -122,5 +131,6 @@ EVENTS = {
     "prompt": PromptEvent,
     "route": RouteEvent,
     "peer": PeerEvent,
+    "rpc": RpcEvent,
 }
 """What follows `event:`, and the shape of what follows `data:`."""

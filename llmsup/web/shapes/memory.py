@@ -47,7 +47,7 @@ class Loaded(TypedDict):
 
 
 class Device(TypedDict):
-    """A device with its own memory, such as a GPU.
+    """A device with its own memory, such as a GPU; or an RPC worker.
 
     Attributes:
         pool: What its memory is called here and in reasons.
@@ -170,7 +170,7 @@ class Memory(TypedDict):
         problem: Why memory can't be read as configured.
         paused: Why no model is served now; null if they are.
         readings: The last reading of the machine.
-        devices: The devices with their own memory.
+        devices: The devices with their own memory, RPC workers among them.
     """
 
     ceiling_bytes: int
