@@ -154,7 +154,10 @@ class Tree(Watched):
         pressure_file = Linux().pressure_file if sys.platform == "linux" else None
         sampler = Sampler(inheritance=inheritance)
         watch = MemoryMonitor(self.config, sampler, events, pressure_file=pressure_file)
-        costs = MeasuredCosts(FootprintStore(state_dir / FOOTPRINTS), selector.build_id, selector.load_modes)
+        costs = MeasuredCosts(
+            FootprintStore(state_dir / FOOTPRINTS), selector.build_id, selector.load_modes, sizes=watch.device_sizes
+        )
+        selector.device_sizes = watch.device_sizes
         governor = Governor(self.config, watch, costs, events, costs.warmth)
         prompts = self.prompts = PromptCache(self.config, state_dir / PROMPTS, events, self.kinds)
         starter = Starter(selector, orphans, sockets, sampler.gpus.used_by, prompts)

@@ -69,6 +69,7 @@ class _Entry:
     lock: trio.Lock = Factory(trio.Lock)  # concurrent callers wait for the run in progress
     flag_set: FlagSet | None = None
     version: str | None = None
+    texts: dict[tuple[str, ...], str] = Factory(dict)
 
 
 @define
@@ -116,6 +117,28 @@ class FlagProbe:
                 # On some machines backends print announcements first.
                 entry.version = next((line for line in lines if line.startswith("version")), lines[0]).strip()
             return entry.version
+
+    async def text(self, program: tuple[str, ...], *words: str, timeout: Seconds) -> str:
+        """Return what a program of another kind prints when it is started with these words; "" if it fails, which is
+        remembered, too.
+
+        Args:
+            program: The binary, and arguments that come before all others.
+            timeout: Seconds that it may take.
+
+        Raises:
+            SetupError: The binary can't be read.
+        """
+        entry, argv = await self._entry(Path(program[0])), (*program, *words)
+        async with entry.lock:
+            if argv not in entry.texts:
+                env = self.inheritance.environment()
+                try:
+                    said = await run(argv, name=" ".join(argv), timeout=timeout, env=env, together=True, most=_MOST)
+                except SetupError:
+                    said = b""
+                entry.texts[argv] = said.decode(errors="replace")
+            return entry.texts[argv]
 
     async def _entry(self, binary: Path) -> _Entry:
         try:

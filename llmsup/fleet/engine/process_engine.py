@@ -67,7 +67,7 @@ class RunningEngine:
         """`keeps` gives what keeps its conversations, if anything does."""
         self.launch = launch
         self.pid = child.pid
-        self.pool = ConnectionPool.to(launch.address)
+        self.pool = ConnectionPool.to(launch.address, launch.open_paths)
         self.meter = Meter()
         self.progress: float | None = None
         self.own_entry: Mapping[str, Any] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -77,6 +77,7 @@ class MeasuredCosts:
             that is unknown. May read the disk.
         modes: The ways to load a model's weights that its engine can be asked for, the usual one first.
         warmth: What of models' files is in the page cache.
+        sizes: What each device with its own memory has, in bytes, by its pool.
     """
 
     def __init__(
@@ -85,11 +86,13 @@ class MeasuredCosts:
         build: Callable[[Entry], str],
         modes: Callable[[Entry], Awaitable[Sequence[LoadMode]]] = no_choice,
         warmth: Warmth | None = None,
+        sizes: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self.warmth = warmth or Warmth()
         self._store = store
         self._build = build
         self._modes = modes
+        self._sizes = sizes
         self._told: dict[tuple[str, int], int] = {}
         self._builds: MutableMapping[Model, str] = WeakKeyDictionary()
         self._keys: MutableMapping[Model, tuple[Entry, str, str]] = WeakKeyDictionary()
@@ -176,7 +179,7 @@ class MeasuredCosts:
 
     def _cost(self, model: Model) -> Cost:
         key = self._key(model)
-        return cost(model.served, model.estimate, self._store.get(key), self._store.devices(key))
+        return cost(model.served, model.estimate, self._store.get(key), self._store.devices(key), self._sizes())
 
     def keep(self, model: Model, run: Run) -> None:
         meter = run.engine.meter if run.engine else None
