@@ -115,6 +115,7 @@ def admit_all(
         decisions.append(decision)
         if decision.kind in ("admit", "evict"):
             world = [evolve(each, leaving=True) if each.name in decision.victims else each for each in world]
+            world = [evolve(each, loading=True) if each.name == need.model else each for each in world]  # it sleeps
             world.append(LoadedModel(need.model, need.cost, ZERO, priority=need.priority, loading=True))
         elif decision.paused:
             claims.append(Claim(need.cost, frozenset(decision.paused)))

@@ -11,9 +11,9 @@ from ...memory.cost.cost import Source
 from .pause import Pause
 from .prompt_cache import Able
 
-RunningState = Literal["starting", "ready", "draining", "stopping"]
+RunningState = Literal["starting", "ready", "sleeping", "draining", "stopping"]
 
-StatusValue = Literal["unloaded", "loading", "loaded", "failed"]
+StatusValue = Literal["unloaded", "loading", "loaded", "sleeping", "failed"]
 
 
 class Status(TypedDict):
