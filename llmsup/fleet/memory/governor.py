@@ -18,7 +18,7 @@ from ...config.live import LiveConfig
 from ...errors import ModelTooLarge
 from ...memory.amounts import HOST, ZERO, Amounts
 from ...memory.cost.cost import Cost, by_pool
-from ...memory.policy.admission import admit_all, apart, room, tightest, wanted
+from ...memory.policy.admission import admit_all, apart, missing, room, tightest, wanted
 from ...memory.policy.decision import Decision
 from ...memory.policy.inputs import LoadedModel, Machine, Need, taken
 from ...memory.policy.rivals import Rivals
@@ -277,7 +277,9 @@ class Governor(MemoryView):
         )
 
     def _carry_out(self, decision: Decision) -> None:
-        ask = next(ask for ask in self.asks if ask.name == decision.model)
+        ask = next((ask for ask in self.asks if ask.name == decision.model), None)
+        if ask is None:  # it was to be woken, and an earlier decision of this round unloads it
+            return
         ask.reason, ask.paused = decision.reason, frozenset(decision.paused)
         self.records.add(decision)
         match decision.kind:
@@ -295,9 +297,10 @@ class Governor(MemoryView):
         assert run is not None
         ask.granted = True
         ask.model.queue.shortage = ""
+        also = self._counted_on(ask, decision)
         if ask.grant is not None:
             ask.grant.rise(ask.first)
-            ask.going = self._evict(decision)
+            ask.going = (*self._evict(decision), *also)
             self._start_those_whose_room_is_free()
             return
         kills = self._monitor.oom_kills()
@@ -317,8 +320,20 @@ class Governor(MemoryView):
             slept=self._asleep,
         )
         self._ledger.add(grant)
-        ask.going = self._evict(decision)
+        ask.going = (*self._evict(decision), *also)
         self._start_those_whose_room_is_free()
+
+    def _counted_on(self, ask: Ask, decision: Decision) -> tuple[Grant, ...]:
+        """Those that are leaving already without whose memory the victims' isn't enough: they have to be gone, too."""
+        if decision.kind != "evict":
+            return ()
+        machine = self.machine()
+        there = self._loaded_models(machine.now)
+        remain, gone = apart([evolve(each, leaving=False) for each in there], frozenset(decision.victims))
+        cost = by_pool(decision.bytes, ask.cost.devices)
+        if ZERO.covers(missing(wanted(cost, machine), room(machine, remain, gone))):
+            return ()
+        return tuple(each for each in self._ledger if each.leaving and each is not ask.grant)
 
     def _start_those_whose_room_is_free(self) -> None:
         for ask in self._asks.values():

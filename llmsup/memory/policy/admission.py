@@ -213,6 +213,8 @@ def room(
     for name, pool in machine.pools.items():
         if pool.available is not None:
             size = pool.available - (pool.reserve // 2 if remain or promised else 0) + back[name]
+            if pool.total is not None:  # a reading may be older than what has been measured of a model since
+                size = min(size, pool.total - taken(ours, name))
         elif pool.total is not None:
             size = pool.total - taken(ours, name)
         else:
