@@ -13,7 +13,7 @@ what is left of a `<` may not import what is right of it. `tests/test_rooms.py` 
     catalog/     which models there are: GGUF headers, LM Studio's folders, Ollama's store, names
                  gguf < ollama.compat < found < gguf.header_cache < name_parts < ollama < the rest
     engines/     how a model becomes a command line, and how an engine is spoken to (connection, pool)
-                 sampling, address, offload, devices < launch, cores, context < llama_server.flags
+                 sampling, address, offload, devices, sleep < launch, cores, context < llama_server.flags
                  < llama_server.flag_probe < kind < finding < llama_server < the rest
     memory/      which models to unload · readings of the machine · what a model costs, estimated and measured
                  amounts < policy < machine < cost

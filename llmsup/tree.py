@@ -166,7 +166,8 @@ class Tree(Watched):
         watch = MemoryMonitor(self.config, sampler, events, pressure_file=pressure_file)
         names = DevicePools(lambda: watch.reading, selector.devices)
         store = FootprintStore(state_dir / FOOTPRINTS)
-        costs = MeasuredCosts(store, selector.build_id, selector.load_modes, names=names)
+        costs = MeasuredCosts(store, selector.build_id, selector.load_modes, names=names, sizes=watch.device_sizes)
+        selector.device_sizes = watch.device_sizes
         governor = Governor(self.config, watch, costs, events, costs.warmth)
         prompts = self.prompts = PromptCache(self.config, state_dir / PROMPTS, events, self.kinds)
         workers = Workers(self.config, orphans, self.book, events, asks(partial(installed, selector), inheritance))

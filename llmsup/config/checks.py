@@ -56,6 +56,16 @@ def at_least(low: float) -> Validator:
     return check
 
 
+def within(low: int, high: int) -> Validator:
+    """Accept numbers from `low` to `high`, and anything that is not a number ("auto")."""
+
+    def check(_instance: Any, _attribute: Any, value: Any) -> None:
+        if isinstance(value, int | float) and not low <= value <= high:
+            raise ValueError(f"must be {low} to {high}, not {value}")
+
+    return check
+
+
 def positive(_instance: Any, _attribute: Any, value: Any) -> None:
     """Accept durations and sizes above zero, and anything that is not a number ("auto", none)."""
     if isinstance(value, int | float) and value <= 0:

@@ -95,6 +95,7 @@ class Settings:
     cache_ram: Bytes = Bytes(2 * GiB)
     load_mode: Literal["auto", "mmap", "read", "direct"] = "auto"  # `load_modes.LoadMode`
     memory: Bytes | None = field(default=None, validator=checks.positive)  # declared footprint
+    sleep: int | Literal["auto"] = field(default="auto", validator=checks.within(0, 2))  # 0 = never
     idle_paths: tuple[str, ...] = field(default=(), validator=checks.url_paths)
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = Factory(dict)

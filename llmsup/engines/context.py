@@ -41,6 +41,9 @@ class Context:
         mapped: Whether the weights are mapped from the file, so that the system may drop them; else they are private.
         cache_ram: The most bytes that cached prompts may take in memory, on top of the estimate.
         offload: What of the model goes to devices.
+        share: The share of a device's memory that the engine takes at its start, whatever the model needs; 0: it takes
+            what the model needs.
+        devices: On how many devices it does so.
     """
 
     n_ctx: int
@@ -61,3 +64,5 @@ class Context:
     mapped: bool = True
     cache_ram: Bytes = Bytes(0)
     offload: Offload = OFFLOAD
+    share: float = 0.0
+    devices: int = 1

@@ -50,6 +50,8 @@ class Machine(Protocol):
         which: Finds a program on PATH; None if there is none.
         several: Whether more than one model may be loaded, so that the cores are shared.
         cores: The number of physical cores.
+        device_sizes: What each device with its own memory has, in bytes, by its pool; empty where there is none, or
+            that isn't known.
     """
 
     config: LiveConfig
@@ -57,6 +59,7 @@ class Machine(Protocol):
     which: Callable[[str], str | None]
     several: Callable[[], bool]
     cores: Callable[[], int]
+    device_sizes: Callable[[], Mapping[str, int]]
 
     @property
     def remedy(self) -> str:
@@ -74,6 +77,7 @@ class Kind(ABC):
         own_table: Whether an [engines.NAME] table of its name may set the program to use, with arguments that come
             first. (A table with ${PORT}, ${SOCKET} or ${PATH} says how to start it, and so is the user's own command.)
         directories: Whether its models may be directories or files other than GGUF. The catalog then refuses nothing.
+        tensors: Whether its models are directories of safetensors with a config.json, as on Hugging Face.
         saves_slots: Whether it is a llama-server, whose slots can be written to files and read back.
         remedy: What to install, following "Install ", on a machine without any engine.
     """
@@ -82,6 +86,7 @@ class Kind(ABC):
     word: ClassVar[bool] = True
     own_table: ClassVar[bool] = False
     directories: ClassVar[bool] = False
+    tensors: ClassVar[bool] = False
     saves_slots: ClassVar[bool] = False
     remedy: ClassVar[str] = ""
 

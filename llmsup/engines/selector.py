@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import trio
@@ -45,6 +45,7 @@ class EngineSelector:
         which: Finds a program on PATH; None if there is none.
         several: Whether more than one model may be loaded, so that the cores are shared.
         cores: The number of physical cores.
+        device_sizes: What each device with its own memory has, in bytes, by its pool.
     """
 
     config: LiveConfig
@@ -53,6 +54,7 @@ class EngineSelector:
     which: Callable[[str], str | None] = shutil.which
     several: Callable[[], bool] = lambda: True
     cores: Callable[[], int] = usable_cores
+    device_sizes: Callable[[], Mapping[str, int]] = dict
 
     @property
     def remedy(self) -> str:

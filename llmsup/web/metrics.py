@@ -79,6 +79,7 @@ def _of_models(models: list[Model], governor: Governor) -> Iterable[Metric]:
 
     by_model = ("model",)
     loaded = GaugeMetricFamily("llmsup_model_loaded", "1 while its engine answers.", labels=by_model)
+    asleep = GaugeMetricFamily("llmsup_model_asleep", "1 while its engine sleeps.", labels=by_model)
     in_flight = GaugeMetricFamily("llmsup_model_in_flight", "Requests that it works on.", labels=by_model)
     waiting = GaugeMetricFamily("llmsup_model_waiting", "Requests that wait for it.", labels=by_model)
     footprint = GaugeMetricFamily("llmsup_model_footprint_bytes", "What it counts for in memory.", labels=by_model)
@@ -95,6 +96,7 @@ def _of_models(models: list[Model], governor: Governor) -> Iterable[Metric]:
     for model in models:
         name, history, size = [model.spec.name], model.history, governor.footprint(model)
         loaded.add_metric(name, float(model.state in (State.READY, State.DRAINING)))
+        asleep.add_metric(name, float(model.state is State.SLEEPING))
         in_flight.add_metric(name, model.queue.in_flight)
         waiting.add_metric(name, model.queue.waiting)
         footprint.add_metric(name, 0 if size is None else size.bytes)
@@ -107,7 +109,7 @@ def _of_models(models: list[Model], governor: Governor) -> Iterable[Metric]:
             unloads.add_metric([*name, str(cause)], count)
         refaults.add_metric(name, history.refaults)
         waited.add_metric(name, history.waits, history.waited)
-    return [loaded, in_flight, waiting, footprint, loads, unloads, refaults, waited, speed, cached]
+    return [loaded, asleep, in_flight, waiting, footprint, loads, unloads, refaults, waited, speed, cached]
 
 
 def _paused(fleet: Fleet) -> Metric:

@@ -78,8 +78,8 @@ def test_the_shipped_file_s_examples_are_right() -> None:
         if line.startswith("# ") and (line.startswith("# [") or " = " in line) and "cron" not in line
     ]
     config = parse("\n".join(examples), "examples")
-    assert set(config.models) == {"qwen3-4b", "whisper"}
-    assert set(config.engines) == {"mlx", "llama-server"}
+    assert set(config.models) == {"qwen3-4b", "qwen3-32b", "whisper"}
+    assert set(config.engines) == {"mlx", "llama-server", "vllm"}
 
 
 def test_everything_at_once() -> None:
@@ -581,8 +581,8 @@ def test_names_of_presets(name: str) -> None:
             "no engine is called 'mxl' (did you mean 'mlx'?) @ models.a.engine",
         ),
         (
-            "[defaults]\nengine = 'vllm'",
-            "no engine is called 'vllm' (there are: auto, llama-server, bundled) @ defaults.engine",
+            "[defaults]\nengine = 'sglang'",
+            "no engine is called 'sglang' (there are: auto, llama-server, bundled, vllm) @ defaults.engine",
         ),
         (
             "[engines.auto]\ncommand = 'x ${PORT}'",

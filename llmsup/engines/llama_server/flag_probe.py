@@ -71,6 +71,7 @@ class _Entry:
     flag_set: FlagSet | None = None
     version: str | None = None
     devices: dict[tuple[object, ...], tuple[Device, ...]] = Factory(dict)
+    texts: dict[tuple[str, ...], str] = Factory(dict)
 
 
 @define
@@ -136,6 +137,28 @@ class FlagProbe:
                     program, timeout=self.timeout, inheritance=self.inheritance, env=env
                 )
             return entry.devices[key]
+
+    async def text(self, program: tuple[str, ...], *words: str, timeout: Seconds) -> str:
+        """Return what a program of another kind prints when it is started with these words; "" if it fails, which is
+        remembered, too.
+
+        Args:
+            program: The binary, and arguments that come before all others.
+            timeout: Seconds that it may take.
+
+        Raises:
+            SetupError: The binary can't be read.
+        """
+        entry, argv = await self._entry(Path(program[0])), (*program, *words)
+        async with entry.lock:
+            if argv not in entry.texts:
+                env = self.inheritance.environment()
+                try:
+                    said = await run(argv, name=" ".join(argv), timeout=timeout, env=env, together=True, most=_MOST)
+                except SetupError:
+                    said = b""
+                entry.texts[argv] = said.decode(errors="replace")
+            return entry.texts[argv]
 
     async def _entry(self, binary: Path) -> _Entry:
         try:

@@ -31,6 +31,7 @@ from ...process.logbook import LogBook
 from ...process.shortage import insist, is_ours, note
 from ...prompt_cache.keeper import Keeper
 from ...units import Seconds, format_seconds
+from .sleeping import send
 
 FIRST_POLL = 0.01
 """Seconds between the first readiness checks; a warm start must not wait for a tick."""
@@ -78,7 +79,7 @@ class RunningEngine:
         """
         self.launch = launch
         self.pid = child.pid
-        self.pool = ConnectionPool.to(launch.address)
+        self.pool = ConnectionPool.to(launch.address, launch.open_paths)
         self.meter = Meter(workers=workers)
         self.progress: float | None = None
         self.own_entry: Mapping[str, Any] = {}
@@ -194,6 +195,18 @@ class RunningEngine:
         """Save its conversations."""
         if self._keeper is not None:
             await self._keeper.save(trio.current_time() + WHILE_IDLE, idle=True)
+
+    @property
+    def sleeps(self) -> bool:
+        return self.launch.sleep is not None
+
+    async def sleep(self, level: int) -> None:
+        assert self.launch.sleep is not None
+        await send(self.launch.address, self.launch.sleep.sleep[level])
+
+    async def wake(self, level: int) -> None:
+        assert self.launch.sleep is not None
+        await send(self.launch.address, self.launch.sleep.wake[level])
 
     def saves_for(self, limit: float) -> float:
         return 0.0 if self._keeper is None else self._keeper.saves_for(limit, heard=self.pool.heard)

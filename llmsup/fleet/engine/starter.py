@@ -25,9 +25,17 @@ from ...prompt_cache.tended import Started
 from .companions import Companions, NoCompanions
 from .process_engine import Devices, RunningEngine, no_devices, no_names
 
-ELSEWHERE = ("LLAMA_API_KEY", "LLAMA_ARG_API", "LLAMA_ARG_HOST", "LLAMA_ARG_PORT", "LLAMA_ARG_MODEL", "LLAMA_ARG_SSL")
-"""Prefixes of environment variables that are not inherited, because they would make a llama-server listen elsewhere,
-serve something else, or want a key that we don't have. A model's own `env` may still set them.
+ELSEWHERE = (
+    "LLAMA_API_KEY",
+    "LLAMA_ARG_API",
+    "LLAMA_ARG_HOST",
+    "LLAMA_ARG_PORT",
+    "LLAMA_ARG_MODEL",
+    "LLAMA_ARG_SSL",
+    "VLLM_API_KEY",
+)
+"""Prefixes of environment variables that are not inherited, because they would make an engine listen elsewhere, serve
+something else, or want a key that we don't have. A model's own `env` may still set them.
 """
 
 LOOK_BEHIND = 2.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -82,6 +82,7 @@ class MeasuredCosts:
         warmth: What of models' files is in the page cache.
         names: Which devices with their own memory a model's engine finds.
         with_workers: Adds the RPC workers among which a model's engine divides it.
+        sizes: What each device with its own memory has, in bytes, by its pool.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class MeasuredCosts:
         modes: Callable[[Entry], Awaitable[Sequence[LoadMode]]] = no_choice,
         warmth: Warmth | None = None,
         names: Names = no_names,
+        sizes: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self.warmth = warmth or Warmth()
         self.with_workers: Callable[[Model, Cost], Cost] = lambda _model, cost: cost
@@ -99,6 +101,7 @@ class MeasuredCosts:
         self._modes = modes
         self._names = names
         self._pools: MutableMapping[Model, tuple[Entry, tuple[str, ...]]] = WeakKeyDictionary()
+        self._sizes = sizes
         self._told: dict[tuple[str, int], int] = {}
         self._builds: MutableMapping[Model, str] = WeakKeyDictionary()
         self._keys: MutableMapping[Model, tuple[Entry, str, str]] = WeakKeyDictionary()
@@ -198,7 +201,7 @@ class MeasuredCosts:
 
     def _cost(self, model: Model) -> Cost:
         key = self._key(model)
-        known = cost(model.served, model.estimate, self._store.get(key), self._store.devices(key))
+        known = cost(model.served, model.estimate, self._store.get(key), self._store.devices(key), self._sizes())
         entry, pools = self._pools.get(model, (None, ()))
         known = evolve(known, pools=pools) if entry is model.served else known
         return self.with_workers(model, known) if model.spec.rpc else known

@@ -90,7 +90,11 @@ class MemoryView:
     @property
     def asks(self) -> list[Ask]:
         """The models that wait for memory."""
-        return [ask for ask in self._asks.values() if not ask.granted and not ask.refusal]
+        return [
+            ask
+            for ask in self._asks.values()
+            if not ask.granted and not ask.refusal and not (ask.grant is not None and ask.grant.leaving)
+        ]
 
     @property
     def rules(self) -> Rules:

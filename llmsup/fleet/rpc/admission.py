@@ -46,3 +46,7 @@ class WithWorkers:
             async with self._admission.admit(model) as grant, self._workers.held(model, run):
                 waiting.close()
                 yield grant
+
+    async def readmit(self, model: Model) -> bool:
+        """See `Admission`; an engine that sleeps has kept its workers."""
+        return await self._admission.readmit(model)

@@ -6,6 +6,7 @@ This is the one figure that `ls`, `check`, `/v1/models` and the policy use.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from attrs import evolve, frozen
@@ -71,7 +72,13 @@ class Cost:
         return self.least - self.devices.total + self.devices.here <= ceiling
 
 
-def cost(entry: Entry, estimated: Estimate | None, measured: Bytes | None, devices: Amounts = ZERO) -> Cost:
+def cost(
+    entry: Entry,
+    estimated: Estimate | None,
+    measured: Bytes | None,
+    devices: Amounts = ZERO,
+    sizes: Mapping[str, int] = MappingProxyType({}),
+) -> Cost:
     """What a model is going to cost.
 
     A declared cost is believed until more is measured, and includes any growth. A measurement replaces an estimate,
@@ -80,8 +87,13 @@ def cost(entry: Entry, estimated: Estimate | None, measured: Bytes | None, devic
     Args:
         measured: What it took at its last start, in bytes.
         devices: What of that was on devices with their own memory.
+        sizes: What each of those has, in bytes, by its pool.
     """
     declared = entry.spec.memory
+    if estimated is not None and measured is None and (taken := preallocated(estimated, declared, sizes)):
+        if declared is not None:
+            return Cost(declared, "declared", declared, devices=taken)
+        return Cost(Bytes(taken.total + estimated.engine), "estimated", estimated.total, devices=taken)
     if declared is not None:
         most = max(declared, measured or 0)
         known = Cost(Bytes(most), "declared" if most == declared else "measured", Bytes(most), devices=devices)
@@ -115,6 +127,20 @@ def scaled(cost: Cost, size: int) -> Amounts:
         else Amounts({pool: cost.devices[pool] * size // max(cost.bytes, 1) for pool in cost.devices})
     )
     return by_pool(size, devices)
+
+
+def preallocated(estimated: Estimate, declared: int | None, sizes: Mapping[str, int]) -> Amounts:
+    """What an engine that takes a share of its devices takes of each, whatever its model needs; nothing for any other.
+
+    Args:
+        declared: What its model is declared to take, in bytes, which the share is then made from.
+        sizes: As for `cost`. The engine takes the first of them.
+    """
+    context = estimated.context
+    used = dict(list(sizes.items())[: context.devices]) if context.share else {}
+    return Amounts(
+        {pool: int(size * context.share) if declared is None else declared // len(used) for pool, size in used.items()}
+    )
 
 
 def by_pool(size: int, devices: Amounts = ZERO) -> Amounts:

@@ -159,6 +159,11 @@ class MemoryMonitor(Watched):
         reading = None if self._last is None else self._last[1]
         return self._total if reading is None or reading.total is None else reading.total
 
+    def device_sizes(self) -> dict[str, int]:
+        """What each device with its own memory has, in bytes, by its pool."""
+        gpus = enumerate((self.reading and self.reading.gpus) or ())
+        return {device_pool(number): gpu.total for number, gpu in gpus if gpu.total}
+
     @property
     def own_group(self) -> bool:
         """Whether that is the limit of our own control group."""

@@ -115,6 +115,7 @@ def admit_all(
         decisions.append(decision)
         if decision.kind in ("admit", "evict"):
             world = [evolve(each, leaving=True) if each.name in decision.victims else each for each in world]
+            world = [evolve(each, loading=True) if each.name == need.model else each for each in world]  # it sleeps
             world.append(LoadedModel(need.model, need.cost, ZERO, priority=need.priority, loading=True))
         elif decision.paused:
             claims.append(Claim(need.cost, frozenset(decision.paused)))
@@ -228,6 +229,8 @@ def room(
     for name, pool in machine.pools.items():
         if pool.available is not None:
             size = pool.available - (pool.reserve // 2 if remain or promised else 0) + back[name]
+            if pool.total is not None:  # a reading may be older than what has been measured of a model since
+                size = min(size, pool.total - taken(ours, name))
         elif pool.total is not None:
             size = pool.total - taken(ours, name)
         else:

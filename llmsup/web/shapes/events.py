@@ -45,6 +45,24 @@ class UnloadEvent(Event):
     freed_bytes: int | None
 
 
+class SleepEvent(Event):
+    """A model's engine sleeps instead of having been unloaded. `level`: 1: its weights stay in the machine's memory; 2:
+    only its process stays.
+    """
+
+    model: str
+    level: int
+    cause: Cause
+    reason: str
+
+
+class WakeEvent(Event):
+    """A model's engine was woken."""
+
+    model: str
+    seconds: float
+
+
 class DecisionEvent(Event):
     """Something was decided about memory; `/memory` has the numbers."""
 
@@ -122,6 +140,8 @@ EVENTS = {
     "model": ModelEvent,
     "load": LoadEvent,
     "unload": UnloadEvent,
+    "sleep": SleepEvent,
+    "wake": WakeEvent,
     "decision": DecisionEvent,
     "pressure": PressureEvent,
     "prompt_cache": PromptCacheEvent,

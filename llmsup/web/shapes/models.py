@@ -12,9 +12,9 @@ from .pause import Pause
 from .peers import Places
 from .prompt_cache import Able
 
-RunningState = Literal["starting", "ready", "draining", "stopping"]
+RunningState = Literal["starting", "ready", "sleeping", "draining", "stopping"]
 
-StatusValue = Literal["unloaded", "loading", "loaded", "failed"]
+StatusValue = Literal["unloaded", "loading", "loaded", "sleeping", "failed"]
 
 
 class Status(TypedDict):
