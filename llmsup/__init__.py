@@ -13,14 +13,14 @@ what is left of a `<` may not import what is right of it. `tests/test_rooms.py` 
     catalog/     which models there are: GGUF headers, LM Studio's folders, Ollama's store, names
                  gguf < ollama.compat < found < gguf.header_cache < name_parts < ollama < the rest
     engines/     how a model becomes a command line, and how an engine is spoken to (connection, pool)
-                 sampling, address < launch, cores, context < llama_server.flags < llama_server.flag_probe
-                 < kind < finding < llama_server < the rest
+                 sampling, address, offload, devices, sleep < launch, cores, context < llama_server.flags
+                 < llama_server.flag_probe < kind < finding < llama_server < the rest
     memory/      which models to unload · readings of the machine · what a model costs, estimated and measured
                  amounts < policy < machine < cost
     prompt_cache/  conversations that survive an unload: fingerprints, the store, what an engine's slots say
     fleet/       a model's states, queue and runs · the governor: admission and eviction · names to models · reconciler
                  backend < engine < model < memory < the rest
-                 the config's file, and its watch · pauses, and for which programs
+                 the config's file, and its watch · pauses, and for which programs · RPC workers
     peers/       other servers whose models are served here, too: what they offer, which of them gets a request
                  asking/: one file for each kind of server · health, and waking
     bridge/      Ollama → LM Studio links, or the user's own program for it: when, and one at a time

@@ -33,9 +33,14 @@ from .fleet.config_watch import ConfigWatch
 from .fleet.engine.starter import Starter
 from .fleet.fleet import Fleet
 from .fleet.memory.costs import MeasuredCosts
+from .fleet.memory.device_pools import DevicePools
 from .fleet.memory.governor import Governor
 from .fleet.pausing import Pausing
 from .fleet.reconciler import Reconciler
+from .fleet.rpc.admission import WithWorkers
+from .fleet.rpc.placing import with_workers
+from .fleet.rpc.reach import asks
+from .fleet.rpc.workers import Workers
 from .fleet.yielding import Yielding
 from .gateway.access import RequestGuard
 from .gateway.gateway import Gateway
@@ -159,13 +164,18 @@ class Tree(Watched):
         pressure_file = Linux().pressure_file if sys.platform == "linux" else None
         sampler = Sampler(inheritance=inheritance)
         watch = MemoryMonitor(self.config, sampler, events, pressure_file=pressure_file)
-        costs = MeasuredCosts(FootprintStore(state_dir / FOOTPRINTS), selector.build_id, selector.load_modes)
+        names = DevicePools(lambda: watch.reading, selector.devices)
+        store = FootprintStore(state_dir / FOOTPRINTS)
+        costs = MeasuredCosts(store, selector.build_id, selector.load_modes, names=names, sizes=watch.device_sizes)
+        selector.device_sizes = watch.device_sizes
         governor = Governor(self.config, watch, costs, events, costs.warmth)
         prompts = self.prompts = PromptCache(self.config, state_dir / PROMPTS, events, self.kinds)
-        starter = Starter(selector, orphans, sockets, sampler.gpus.used_by, prompts)
+        workers = Workers(self.config, orphans, self.book, events, asks(partial(installed, selector), inheritance))
+        governor.elsewhere, costs.with_workers = workers, partial(with_workers, workers)
+        starter = Starter(selector, orphans, sockets, sampler.gpus.used_by, prompts, names, workers)
         fleet = Fleet(
             starter,
-            governor,
+            WithWorkers(governor, workers),
             max_queue=lambda: self.config.now.server.max_queue,
             book=self.book,
             events=events,
@@ -197,7 +207,7 @@ class Tree(Watched):
         gateway.check_via = partial(check_via, peers)
         gateway.places = lambda: Places(peers.all.values(), fleet)
         past = History(self.config, state_dir, fleet, governor, gateway.activity, decision_as_json)
-        app = build_app(gateway, fleet, reconciler, governor, bridge, prompts, pausing, past, peers)
+        app = build_app(gateway, fleet, reconciler, governor, bridge, prompts, pausing, past, peers, workers)
         roads = Roads(gateway, HypercornServer(app), lambda: gateway.server.fast, Lookout(), self.routes)
         server = self.config.now.server
         web = WebServer(roads, self.sockets, certfile=server.certfile, keyfile=server.keyfile, stalled=self.stalled)
@@ -208,6 +218,7 @@ class Tree(Watched):
             await infra.start(watch.run)
             await infra.start(costs.run)
             await infra.start(governor.run)
+            await infra.start(workers.run)
             await infra.start(past.run)
             await infra.start(bridge.run)
             await infra.start(prompts.run)

@@ -6,14 +6,13 @@
 Its words are made up. With vLLM it is `ray.serve.llm`'s `build_openai_app`; docs/scale.md has its few lines.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
+import ray
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from ray import serve
@@ -65,5 +64,6 @@ class Tiny:
 app = Tiny.bind()
 
 if __name__ == "__main__":
+    ray.init(include_dashboard=False)
     serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
     serve.run(app, blocking=True)

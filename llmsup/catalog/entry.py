@@ -22,6 +22,7 @@ AT_LAUNCH = (
     "ctx_size",
     "parallel",
     "n_gpu_layers",
+    "devices",
     "threads",
     "cache_ram",
     "load_mode",
@@ -96,7 +97,9 @@ class Entry:
         found = self.found
         file = (found.projector is not None, len(found.adapters)) if found else self.spec.path
         seeing = ("without a projector",) if found and found.unseeing else ()
-        return (settings, file, self.engine, self.refusal, self.name if self._tells_name else "", *seeing)
+        # at the end, and only where there are any, so that what earlier versions measured still counts for the others
+        workers = (("rpc", *self.spec.rpc),) if self.spec.rpc else ()
+        return (settings, file, self.engine, self.refusal, self.name if self._tells_name else "", *seeing, *workers)
 
     @property
     def _tells_name(self) -> bool:

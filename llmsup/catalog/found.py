@@ -82,6 +82,7 @@ class Found:
         ctx_size: Tokens of context that Ollama's parameters ask for; 0: none.
         unseeing: Why it is served without its projector, a clause; "" if it has none or uses it.
         ollama_only: Why only Ollama's own build can run it, a clause; "" if any build can.
+        tensors: It is a directory of safetensors; else a GGUF.
         problem: Why it can't be served, a clause: "part 2 of 3 is missing"; "" if it can.
     """
 
@@ -101,6 +102,7 @@ class Found:
     ctx_size: int = 0
     unseeing: str = ""
     ollama_only: str = ""
+    tensors: bool = False
     problem: str = ""
 
     @property

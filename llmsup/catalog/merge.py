@@ -19,6 +19,9 @@ from .entry import Entry
 from .found import Found, Snapshot
 from .gguf.facts import Facts
 from .resolver import Called, Names
+from .tensors import tensors_at
+
+_FETCH = "nothing is downloaded at a start (`hf download NAME --local-dir PATH` does that)"
 
 _SETTINGS = tuple(field.name for field in fields(Settings))
 
@@ -31,6 +34,9 @@ class Engines(Protocol):
 
     def takes_directories(self, spec: ModelSpec) -> bool:
         """Whether a model's path may be anything, and not only a GGUF."""
+
+    def reads_tensors(self, spec: ModelSpec) -> bool:
+        """Whether a model's path is a directory of safetensors."""
 
     def word_for(self, spec: ModelSpec, found: Found) -> str:
         """The `engine` that a model is served with, when [defaults] and its file disagree."""
@@ -97,7 +103,12 @@ def _configured(
         path = resolve_path(spec, config.catalog.roots, directories=foreign)
     except SetupError as error:
         why = str(error).removeprefix(f"model {spec.name}: ")
+        if disk.engines.reads_tensors(spec):
+            return Entry(spec=spec, engine=engine, refusal=f"{why} It must be a directory that is here: {_FETCH}.")
         return Entry(spec=spec, engine=engine, refusal="" if foreign else why)
+    if disk.engines.reads_tensors(spec):
+        own = evolve(spec, upstream_model=spec.upstream_model or spec.name)  # such a server knows no other name
+        return _of_file(own, engine, tensors_at(path, spec.name), disk)
     if found := by_file.get(path.resolve()) or by_file.get(_node(path)):
         return _of_file(spec, engine, evolve(found, path=path), disk)
     if foreign or ((why := disk.unreadable(path)) == "" and disk.snapshot.complete):

@@ -1,4 +1,6 @@
-"""Memory in one line with a bar: what the models take, what is available, and the pressure."""
+"""Memory in one line with a bar: what the models take, what is available, and the pressure; one more for each device
+with its own memory.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,17 @@ WIDTH = 30
 
 
 def bar(memory: Mapping[str, Any], width: int | None = None) -> str:
-    """The answer of `/memory` as one line, or as several if it is wider than `width` columns."""
+    """The answer of `/memory` as one line, or as several if it is wider than `width` columns, and for each device as
+    many.
+    """
+    whole = _folded(_whole(memory), width)
+    return "\n".join((whole, *(_folded(_device(each), width) for each in memory.get("devices") or ())))
+
+
+def _whole(memory: Mapping[str, Any]) -> list[str]:
     ceiling, committed, available = (memory[f"{name}_bytes"] for name in ("ceiling", "committed", "available"))
-    share = committed / ceiling if ceiling else 0.0
-    full = min(round(share * WIDTH), WIDTH)
-    if committed and not full:
-        full = 1
     parts = [
-        f"{'█' * full}{'░' * (WIDTH - full)} {format_bytes(committed)} of {format_bytes(ceiling)} ({share:.0%})",
+        _drawn(committed, ceiling),
         "available memory unknown" if available is None else f"{format_bytes(available)} available",
     ]
     if memory["waiting"]:
@@ -29,7 +34,29 @@ def bar(memory: Mapping[str, Any], width: int | None = None) -> str:
         parts.append(f"pressure {memory['level']}: {memory['reason']}".rstrip(": "))
     if memory["problem"]:
         parts.append(str(memory["problem"]))
-    return _folded(parts, width)
+    return parts
+
+
+def _device(device: Mapping[str, Any]) -> list[str]:
+    free = device["free_bytes"]
+    parts = [
+        f"{_drawn(device['committed_bytes'], device['total_bytes'])} of {device['pool']}",
+        str(device["name"]),
+        "free memory unknown" if free is None else f"{format_bytes(free)} free",
+    ]
+    if free is None and str(device["pool"]).startswith("rpc:"):  # what else is there is its machine's business
+        parts.pop()
+    if device["level"] != "normal":
+        parts.append(f"short: {device['reason']}".rstrip(": "))
+    return parts
+
+
+def _drawn(committed: int, most: int) -> str:
+    share = committed / most if most else 0.0
+    full = min(round(share * WIDTH), WIDTH)
+    if committed and not full:
+        full = 1
+    return f"{'█' * full}{'░' * (WIDTH - full)} {format_bytes(committed)} of {format_bytes(most)} ({share:.0%})"
 
 
 def _folded(parts: list[str], width: int | None) -> str:

@@ -28,6 +28,7 @@ from .configs import understand
 from .memory_report import report
 from .options import config_option, json_option
 from .peer_look import Look, look_at
+from .placing import Placing, where
 from .preflight import findings
 from .progress import counting
 from .resolved import Resolved, resolve
@@ -68,7 +69,9 @@ def command(config: str | None, every: bool, memory: bool, as_json: bool) -> Non
             click.echo(visible(f"{model.spec.name}: can't be served: {model.mistakes[0]}.") + "\n")
     for peer in result.peers:
         if not peer.problem:
-            click.echo(visible(peer.line()) + "\n")
+            click.echo("\n".join(visible(line) for line in peer.lines()) + "\n")
+    for line in result.placing.lines if result.placing else ():
+        click.echo(visible(line))
     for warning in result.warnings:
         click.echo(visible(f"warning: {warning}"), err=True)
     if result.mistakes:
@@ -89,6 +92,7 @@ class Result:
         mistakes: What can't work, a line each, with its place.
         warnings: What might not work or might not be intended, likewise.
         peers: What was seen of the peers.
+        placing: This machine's devices; None: nobody has looked.
     """
 
     settings: Config = Factory(Config)
@@ -97,12 +101,20 @@ class Result:
     mistakes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     peers: Sequence[Look] = ()
+    placing: Placing | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
         models = [model.as_json() for model in self.models]
+        devices = self.placing.as_json() if self.placing else []
         peers = [peer.as_json() for peer in self.peers]
-        return {"models": models, "peers": peers, "mistakes": self.mistakes, "warnings": self.warnings}
+        return {
+            "models": models,
+            "devices": devices,
+            "peers": peers,
+            "mistakes": self.mistakes,
+            "warnings": self.warnings,
+        }
 
 
 def examine(path: Path | None, source: str, *, found: bool) -> Result:
@@ -125,6 +137,7 @@ def examine(path: Path | None, source: str, *, found: bool) -> Result:
         mistakes=(*wrong, *unstartable, *(each.line(source) for each in others if each.lasting)),
         warnings=tuple(each.line(source) for each in others if not each.lasting),
         peers=peers,
+        placing=whole.placing,
     )
 
 
@@ -144,6 +157,8 @@ def describe(model: Resolved) -> str:
     elif model.weights is not None:
         facts.append(f"weights {format_bytes(model.weights)}")
     lines = [f"{model.spec.name}: {', '.join(facts)}", f"  {shlex.join(model.command)}"]
+    if model.cost is not None and (places := where(model.cost)):
+        lines.append(f"  {places}")
     if model.with_requests:
         lines.append(f"  sent with each request: {json.dumps(dict(model.with_requests))}")
     lines += [f"  {correction}" for correction in model.corrections]

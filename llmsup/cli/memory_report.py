@@ -17,13 +17,13 @@ from attrs import frozen
 from ..config import find
 from ..config.live import LiveConfig
 from ..config.schema import Config
+from ..engines.devices import Device, list_devices, working_set
 from ..engines.llama_server import NAME as LLAMA_SERVER
 from ..engines.llama_server.flag_probe import FlagProbe
 from ..engines.llama_server.kind import installed
 from ..engines.selector import EngineSelector
 from ..errors import SetupError
 from ..memory.cost.process import footprint_of_group
-from ..memory.machine.devices import Device, list_devices, working_set
 from ..memory.machine.limits import ceiling, has_own_group, machine_total, reserve
 from ..memory.machine.reading import Gpu, Reading
 from ..memory.machine.sampler import Sampler

@@ -179,6 +179,8 @@ def whole(peer: Entry, now: float) -> Iterator[str]:
     yield visible(f"{peer['name']} is {peer['state']}: {why(peer, now)}.")
     yield visible(f"It is {kind}, at {peer['url']}{_memory(peer['memory'])}.")
     yield _requests(peer)
+    if peer.get("note"):  # older servers don't tell
+        yield visible(f"Note: {peer['note']}.")
     yield ""
     if peer["models"]:
         yield from shown(models(peer["models"]))

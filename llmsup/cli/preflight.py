@@ -93,6 +93,11 @@ def findings(
         yield from _program(config.memory.probe, ("memory", "probe"))
     if config.bridge.command:
         yield from _program(config.bridge.command, ("bridge", "command"))
+    for name, worker in config.rpc.items():
+        if worker.ssh:
+            yield from _program(("ssh",), ("rpc", name, "ssh"))
+        elif worker.command:
+            yield from _program(worker.command, ("rpc", name, "command"))
 
 
 def _listening(config: Config) -> Iterator[Finding]:
@@ -255,7 +260,8 @@ def _too_large(config: Config, served: Mapping[str, Entry]) -> Iterator[Finding]
 
 
 def _least(entry: Entry) -> Bytes:
-    return Bytes(0) if entry.refusal else cost(entry, estimate(entry.spec, entry.found), None).least
+    elsewhere = entry.refusal or entry.spec.rpc  # what its workers take of it only they can say
+    return Bytes(0) if elsewhere else cost(entry, estimate(entry.spec, entry.found), None).least
 
 
 def _some(names: Sequence[str]) -> str:

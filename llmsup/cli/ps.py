@@ -11,7 +11,7 @@ import click
 
 from ..process.lines import visible
 from ..units import format_seconds
-from . import cells
+from . import cells, workers
 from .bar import bar
 from .client import Client
 from .ls import without_engines
@@ -31,7 +31,7 @@ NAMED = 5
 @url_option
 @json_option
 def command(url: str | None, long: bool, watched: bool, as_json: bool) -> None:
-    """Show the loaded models.
+    """Show the loaded models, and RPC workers if there are any.
 
     The model most worth keeping comes first. TTL LEFT is the time until a model is unloaded unless it is used. The bar
     shows how much of the memory for models is taken; `llmsup why MODEL` tells more about one. Peers that are down, or
@@ -76,6 +76,7 @@ def lines(client: Client, *, long: bool) -> Iterator[str]:
     if paused:
         yield visible(f"{paused['reason']}; `llmsup resume` ends that.")
     yield from map(visible, (*waits(running), *failures(models), *notes(asked(client), time.time())))
+    yield from workers.lines(workers.workers(client))
 
 
 def table(running: Sequence[Entry], now: float, *, loads: bool = False) -> Table:

@@ -30,6 +30,8 @@ from ..memory.cost.estimate import Estimate, estimate
 from ..process.inheritance import Inheritance
 from ..prompt_cache.ability import ability
 from ..units import Bytes
+from ..web.devices import sizes
+from .placing import Placing
 
 SOCKET = Path("<socket>")
 SLOTS = Path("<slots>")
@@ -74,6 +76,7 @@ class Resolved:
             "memory_bytes": self.cost and self.cost.bytes,
             "memory_source": self.cost and self.cost.source,
             "grows_bytes": self.cost and self.cost.grows,
+            "devices": dict(sizes(self.cost.devices)) if self.cost else {},
             "corrections": self.corrections,
             "mistakes": self.mistakes,
         }
@@ -88,12 +91,14 @@ class Whole:
         others: The names of the other models that would be served.
         served: Every model, by name.
         missing: For those of the others that no engine can run: why.
+        placing: This machine's devices; None: nobody has looked.
     """
 
     models: Sequence[Resolved] = ()
     others: Sequence[str] = ()
     served: Mapping[str, Entry] = Factory(dict)
     missing: Mapping[str, str] = Factory(dict)
+    placing: Placing | None = None
 
 
 async def resolve(config: Config, snapshot: Snapshot, source: str, *, found: bool = False) -> Whole:
@@ -108,16 +113,18 @@ async def resolve(config: Config, snapshot: Snapshot, source: str, *, found: boo
     disk = Disk(snapshot=snapshot, engines=KINDS)
     served = await trio.to_thread.run_sync(entries, config, disk)
     selector.several = lambda: len(served) > 1
+    placing = await Placing.here(selector)
     others = [] if found else [name for name in served if name not in config.models]
     return Whole(
-        models=[await _resolve(selector, served[name], source) for name in served if name not in others],
+        models=[await _resolve(selector, served[name], source, placing) for name in served if name not in others],
         others=others,
         served=served,
         missing=await without_engine(selector, (served[name] for name in others)),
+        placing=placing,
     )
 
 
-async def _resolve(selector: EngineSelector, entry: Entry, source: str) -> Resolved:
+async def _resolve(selector: EngineSelector, entry: Entry, source: str, placing: Placing) -> Resolved:
     spec = entry.spec
     problems: dict[str, None] = {}  # each once, in order: the selector may find the refusal again
     if entry.refusal:
@@ -126,12 +133,13 @@ async def _resolve(selector: EngineSelector, entry: Entry, source: str) -> Resol
     slots = SLOTS if selector.config.now.prompt_cache.disk and ability(entry, KINDS) else None
     try:
         if not (entry.refusal and (entry.found or not spec.path)):  # there the refusal says it all
-            launch = await selector.plan(spec, SOCKET, entry.found, entry.engine, slots)
+            workers = tuple(f"<{name}>" for name in spec.rpc)
+            launch = await selector.plan(spec, SOCKET, entry.found, entry.engine, slots, workers)
     except SetupError as error:
         problems |= dict.fromkeys(map(str, error.each))
     place = f" @ {source}: {dotted(('models', spec.name))}" if spec.name in selector.config.now.models else ""
     estimated = estimate(spec, entry.found) if entry.found else None
-    counts = cost(entry, estimated, None)
+    counts = await placing.place(entry, cost(entry, estimated, None))
     return Resolved(
         spec=spec,
         engine=launch.engine if launch else "",

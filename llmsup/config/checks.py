@@ -20,6 +20,7 @@ from .tilde import expand
 HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
+_DEVICE = re.compile(r"[A-Za-z][\w.-]*", re.ASCII)
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}")
 
 Validator = Callable[[Any, Any, Any], None]
@@ -51,6 +52,16 @@ def at_least(low: float) -> Validator:
     def check(_instance: Any, _attribute: Any, value: Any) -> None:
         if isinstance(value, int | float) and value < low:
             raise ValueError(f"must be at least {low}, not {value}")
+
+    return check
+
+
+def within(low: int, high: int) -> Validator:
+    """Accept numbers from `low` to `high`, and anything that is not a number ("auto")."""
+
+    def check(_instance: Any, _attribute: Any, value: Any) -> None:
+        if isinstance(value, int | float) and not low <= value <= high:
+            raise ValueError(f"must be {low} to {high}, not {value}")
 
     return check
 
@@ -122,6 +133,15 @@ def server_url(_instance: Any, _attribute: Any, value: str) -> None:
         )
 
 
+def worker_address(_instance: Any, _attribute: Any, value: str) -> None:
+    """Accept "" and the HOST:PORT of an RPC worker, which speaks no HTTP."""
+    if not value:
+        return
+    host, port = parse_listen(value)
+    if not host or not port:
+        raise ValueError(f'{value!r} doesn\'t say where the worker is: write "127.0.0.1:50052"')
+
+
 def fingerprint(_instance: Any, _attribute: Any, value: str) -> None:
     """Accept "" and the SHA-256 of a certificate."""
     if value and not HASH.fullmatch(value):
@@ -134,6 +154,17 @@ def mac(_instance: Any, _attribute: Any, value: str) -> None:
     """Accept "" and the address of a network card."""
     if value and not _MAC.fullmatch(value):
         raise ValueError(f'{value!r} is not a network card\'s address: write "a4:83:e7:01:02:03"')
+
+
+def devices(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:
+    """Accept the names of devices, each once, as an engine lists them, or "none" alone for none of them."""
+    for name in value:
+        if not _DEVICE.fullmatch(name):
+            raise ValueError(f'{name!r} is not a device\'s name: write ["CUDA0", "CUDA1"]')
+    if len(set(value)) < len(value):
+        raise ValueError("a device is named twice")
+    if "none" in value and len(value) > 1:
+        raise ValueError('"none" leaves only the CPU: write it alone')
 
 
 def key_hash(_instance: Any, _attribute: Any, value: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from attrs import frozen
 
-from . import keys, peers
+from . import keys, peers, rpc
 from .checks import check_name
 from .engine_words import AUTO, EngineWord
 from .schema import (
@@ -23,6 +23,7 @@ from .schema import (
     ModelSpec,
     PeerSpec,
     PromptCacheSpec,
+    RpcSpec,
     Server,
     Settings,
 )
@@ -54,6 +55,7 @@ class Draft:
     engines: Mapping[str, Read[EngineSpec]]
     keys: Mapping[str, Read[KeySpec]]
     peers: Mapping[str, Read[PeerSpec]]
+    rpc: Mapping[str, Read[RpcSpec]]
     words: Mapping[str, EngineWord]
 
 
@@ -72,6 +74,7 @@ def check(draft: Draft) -> Mistakes:
         yield from _engine(draft, name, engine)
     yield from keys.check(draft.keys, draft.server.value.api_keys)
     yield from peers.check(draft.peers)
+    yield from rpc.check(draft.rpc, draft.models)
 
 
 def _server(draft: Draft) -> Mistakes:

@@ -66,6 +66,7 @@ _BY_KEY: Mapping[str, Hook] = {
     "probe": values.probe,
     "sampling": values.sampling,
     "set": values.body_table,
+    "ssh": values.command,
     "strip": values.body_members,
 }
 

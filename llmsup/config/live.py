@@ -18,7 +18,7 @@ def changed(old: Config, new: Config) -> tuple[str, ...]:
         before, after = getattr(old, table.name), getattr(new, table.name)
         if not table.eq or table.name == "models" or before == after:
             continue
-        if table.name in ("keys", "engines", "peers"):
+        if table.name in ("keys", "engines", "peers", "rpc"):
             names.append(table.name)
         else:
             parts = (each.name for each in fields(type(after)))

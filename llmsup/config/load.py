@@ -25,6 +25,7 @@ from .schema import (
     ModelSpec,
     PeerSpec,
     PromptCacheSpec,
+    RpcSpec,
     Server,
     Settings,
 )
@@ -150,6 +151,7 @@ def understand(
         engines={name: engine.value for name, engine in draft.engines.items()},
         keys={name: key.value for name, key in draft.keys.items()},
         peers={name: peer.value for name, peer in draft.peers.items()},
+        rpc={name: worker.value for name, worker in draft.rpc.items()},
         secret_variables=frozenset().union(*(table.secrets for table in _tables(draft))),
     )
     return config, tuple(report.lines)
@@ -207,6 +209,10 @@ def _read(raw: Mapping[str, Any], environ: Mapping[str, str], engines: Iterable[
         peers={
             name: read_table(PeerSpec, table, ("peers", name), environ, report, fixed={"name": name})
             for name, table in named("peers").items()
+        },
+        rpc={
+            name: read_table(RpcSpec, table, ("rpc", name), environ, report, fixed={"name": name})
+            for name, table in named("rpc").items()
         },
         words={word.name: word for word in engines},
     )

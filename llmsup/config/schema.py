@@ -90,10 +90,12 @@ class Settings:
     max_ttl: Seconds = Seconds(86400)
     # no -1: llama.cpp has changed its meaning
     n_gpu_layers: int | Literal["auto"] = field(default="auto", validator=checks.at_least(0))
+    devices: tuple[str, ...] = field(default=(), validator=checks.devices)  # empty = the engine's choice
     threads: int | Literal["auto"] = field(default="auto", validator=checks.at_least(1))
     cache_ram: Bytes = Bytes(2 * GiB)
     load_mode: Literal["auto", "mmap", "read", "direct"] = "auto"  # `load_modes.LoadMode`
     memory: Bytes | None = field(default=None, validator=checks.positive)  # declared footprint
+    sleep: int | Literal["auto"] = field(default="auto", validator=checks.within(0, 2))  # 0 = never
     idle_paths: tuple[str, ...] = field(default=(), validator=checks.url_paths)
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = Factory(dict)
@@ -125,6 +127,7 @@ class ModelSpec(Settings):
     capture: bool = False  # keep what is asked and answered, in memory
     presets: Mapping[str, Mapping[str, Any]] = Factory(dict)
     request: RequestEdits = RequestEdits()
+    rpc: tuple[str, ...] = field(default=(), validator=checks.names)  # [rpc.NAME] tables
 
 
 @frozen(kw_only=True)
@@ -205,6 +208,20 @@ class PeerSpec:
 
 
 @frozen(kw_only=True)
+class RpcSpec:
+    """[rpc.NAME]: a llama.cpp RPC worker, on which a model's engine can put a part of the model."""
+
+    name: str  # the table's name; not a key
+    url: str = field(default="", validator=checks.worker_address)  # of one that runs anyway
+    command: tuple[str, ...] = ()  # to start it; that or `url`
+    ssh: tuple[str, ...] = ()  # what follows `ssh` to get to its machine: "me@box"
+    memory: Bytes | None = field(default=None, validator=checks.positive)  # None: what it says it has
+    ttl: Seconds = Seconds(1800)
+    start_timeout: Seconds = field(default=Seconds(60), validator=[checks.positive, checks.finite])
+    stop_grace: Seconds = field(default=Seconds(5), validator=checks.finite)
+
+
+@frozen(kw_only=True)
 class Config:
     """The whole file."""
 
@@ -219,6 +236,7 @@ class Config:
     engines: Mapping[str, EngineSpec] = Factory(dict)
     keys: Mapping[str, KeySpec] = Factory(dict)
     peers: Mapping[str, PeerSpec] = Factory(dict)
+    rpc: Mapping[str, RpcSpec] = Factory(dict)
     secret_variables: frozenset[str] = field(default=frozenset(), eq=False)  # what secret keys refer to; not a key
 
     @property

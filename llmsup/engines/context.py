@@ -10,6 +10,7 @@ from typing import Literal
 from attrs import frozen
 
 from ..units import Bytes
+from .offload import OFFLOAD, Offload
 
 Flash = Literal["on", "off", "auto"]
 
@@ -39,6 +40,10 @@ class Context:
         draft_type_v: The same for values.
         mapped: Whether the weights are mapped from the file, so that the system may drop them; else they are private.
         cache_ram: The most bytes that cached prompts may take in memory, on top of the estimate.
+        offload: What of the model goes to devices.
+        share: The share of a device's memory that the engine takes at its start, whatever the model needs; 0: it takes
+            what the model needs.
+        devices: On how many devices it does so.
     """
 
     n_ctx: int
@@ -58,3 +63,6 @@ class Context:
     draft_type_v: str = "f16"
     mapped: bool = True
     cache_ram: Bytes = Bytes(0)
+    offload: Offload = OFFLOAD
+    share: float = 0.0
+    devices: int = 1

@@ -17,6 +17,7 @@ from ..config.live import LiveConfig
 from ..config.load_modes import LoadMode
 from ..config.schema import EngineSpec, ModelSpec
 from .context import Context
+from .devices import Device
 from .launch import Launch
 from .llama_server.flag_probe import FlagProbe
 
@@ -30,12 +31,14 @@ class Wanted:
         tables: The [engines.NAME] tables that apply to it.
         found: Its file as the catalog found it, or None.
         slots: A directory into which its engine may write what its slots hold, if it can; None for not at all.
+        workers: Where its RPC workers answer, each HOST:PORT.
     """
 
     spec: ModelSpec
     tables: Mapping[str, EngineSpec]
     found: Found | None = None
     slots: Path | None = None
+    workers: tuple[str, ...] = ()
 
 
 class Machine(Protocol):
@@ -47,6 +50,8 @@ class Machine(Protocol):
         which: Finds a program on PATH; None if there is none.
         several: Whether more than one model may be loaded, so that the cores are shared.
         cores: The number of physical cores.
+        device_sizes: What each device with its own memory has, in bytes, by its pool; empty where there is none, or
+            that isn't known.
     """
 
     config: LiveConfig
@@ -54,6 +59,7 @@ class Machine(Protocol):
     which: Callable[[str], str | None]
     several: Callable[[], bool]
     cores: Callable[[], int]
+    device_sizes: Callable[[], Mapping[str, int]]
 
     @property
     def remedy(self) -> str:
@@ -71,6 +77,7 @@ class Kind(ABC):
         own_table: Whether an [engines.NAME] table of its name may set the program to use, with arguments that come
             first. (A table with ${PORT}, ${SOCKET} or ${PATH} says how to start it, and so is the user's own command.)
         directories: Whether its models may be directories or files other than GGUF. The catalog then refuses nothing.
+        tensors: Whether its models are directories of safetensors with a config.json, as on Hugging Face.
         saves_slots: Whether it is a llama-server, whose slots can be written to files and read back.
         remedy: What to install, following "Install ", on a machine without any engine.
     """
@@ -79,6 +86,7 @@ class Kind(ABC):
     word: ClassVar[bool] = True
     own_table: ClassVar[bool] = False
     directories: ClassVar[bool] = False
+    tensors: ClassVar[bool] = False
     saves_slots: ClassVar[bool] = False
     remedy: ClassVar[str] = ""
 
@@ -141,6 +149,16 @@ class Kind(ABC):
             SetupError: The program can't be asked.
         """
         return ()
+
+    async def devices(self, wanted: Wanted, program: tuple[str, ...], machine: Machine) -> tuple[Device, ...] | None:
+        """Return the devices that this build finds, in its own order, with the model's environment.
+
+        None if it can't be asked.
+
+        Raises:
+            SetupError: It failed to answer.
+        """
+        return None
 
     def build_id(self, program: tuple[str, ...]) -> str:
         """Return a text that changes whenever the build does: by default the program's path, size and mtime.

@@ -10,6 +10,7 @@ from .command.kind import Command
 from .llama_server.kind import LlamaServer
 from .ollama.kind import Ollama
 from .registry import Kinds
+from .vllm.kind import Vllm
 
-KINDS = Kinds(built_in=(Ollama(), LlamaServer(), Bundled()), command=Command())
+KINDS = Kinds(built_in=(Ollama(), LlamaServer(), Bundled(), Vllm()), command=Command())
 """In the order in which `engine = "auto"` tries them."""

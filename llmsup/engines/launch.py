@@ -9,6 +9,7 @@ from typing import Any
 from attrs import Factory, frozen
 
 from .address import Address
+from .sleep import Sleep
 
 
 @frozen(kw_only=True)
@@ -30,6 +31,8 @@ class Launch:
         slots: The directory that it was given for what its slots hold; None if it was given none.
         no_slots: Why it was given none although there was one, a clause.
         corrections: Changes to what was configured, a clause each: "args: --typ-p is --typical-p here".
+        sleep: How it is put to sleep; None if it can't be.
+        open_paths: Patterns of the paths that clients may ask it for; None: all of them.
     """
 
     engine: str
@@ -44,6 +47,8 @@ class Launch:
     slots: Path | None = None
     no_slots: str = ""
     corrections: tuple[str, ...] = ()
+    sleep: Sleep | None = None
+    open_paths: tuple[str, ...] | None = None
 
 
 def mentions(command: tuple[str, ...], name: str) -> bool:

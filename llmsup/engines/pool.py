@@ -6,9 +6,12 @@ A pool belongs to one run of an engine: once closed, none of its connections car
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from fnmatch import fnmatchcase
+from urllib.parse import unquote
 
 import trio
 
+from ..errors import NotFound
 from ..process.clock import clock
 from ..process.shortage import insist
 from ..units import Seconds
@@ -106,9 +109,17 @@ class ConnectionPool:
     """
 
     def __init__(
-        self, open_stream: Callable[[], Awaitable[trio.abc.Stream]], opening: bytes = LOCAL, path: bytes = b""
+        self,
+        open_stream: Callable[[], Awaitable[trio.abc.Stream]],
+        opening: bytes = LOCAL,
+        path: bytes = b"",
+        *,
+        open_paths: tuple[str, ...] | None = None,
     ) -> None:
-        """What every request begins with: `opening` its headers (`Address.opening`), `path` its path."""
+        """What every request begins with: `opening` its headers (`Address.opening`), `path` its path. `open_paths`:
+        what may be asked for (`Launch.open_paths`).
+        """
+        self._open_paths = open_paths
         self._now = clock()
         self._opening = opening
         self._path = path
@@ -122,10 +133,10 @@ class ConnectionPool:
         """When the engine last sent anything (trio's clock)."""
 
     @classmethod
-    def to(cls, address: Address) -> ConnectionPool:
-        """Return a pool of connections to an address."""
+    def to(cls, address: Address, open_paths: tuple[str, ...] | None = None) -> ConnectionPool:
+        """Return a pool of connections to an address. `open_paths`: what may be asked for on them; None: anything."""
         path = address.path.encode("ascii") if isinstance(address, TcpAddress) else b""
-        return cls(lambda: connect(address), address.opening, path)
+        return cls(lambda: connect(address), address.opening, path, open_paths=open_paths)
 
     def __repr__(self) -> str:
         return (
@@ -159,7 +170,10 @@ class ConnectionPool:
             Unreachable: The engine's socket is gone.
             OutOfResources: The system refuses us a connection.
             EngineBadAnswer: The engine sent something that is not HTTP.
+            NotFound: The path is not for clients.
         """
+        if self._open_paths is not None:
+            _check_path(target, self._open_paths)
         if self._path:
             target = self._path + target
         dead: list[Connection] = []
@@ -256,3 +270,13 @@ class ConnectionPool:
         self._idle.clear()
         for connection in connections:
             await connection.close()
+
+
+def _check_path(target: bytes, open_paths: tuple[str, ...]) -> None:
+    path = unquote(target.partition(b"?")[0].decode("latin-1"))
+    if ".." in path or not any(fnmatchcase(path, pattern) for pattern in open_paths):
+        raise NotFound(
+            f"{path[:200]} of the model's engine is not for clients: the engine runs in its development mode, so that "
+            "llmsup can put it to sleep.",
+            hint="With `sleep = 0` for the model, all of its paths are open.",
+        )

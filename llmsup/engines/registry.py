@@ -72,6 +72,10 @@ class Kinds:
         """Tell whether a model's path may be anything, because only its engine knows what it can read."""
         return any(kind.directories for kind in self.of(spec, None)[:1])
 
+    def reads_tensors(self, spec: ModelSpec) -> bool:
+        """Tell whether a model's path is a directory of safetensors."""
+        return any(kind.tensors for kind in self.of(spec, None)[:1])
+
     def word_for(self, spec: ModelSpec, found: Found) -> str:
         """Return the `engine` that a model is served with.
 

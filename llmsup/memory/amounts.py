@@ -14,6 +14,22 @@ HOST: Final = "host"
 CEILING: Final = "ceiling"
 """Not a memory, but a bound: what all models together may use, in whichever memory ([memory] limit)."""
 
+HOST_CEILING: Final = "host ceiling"
+"""Another bound: what all models together may use of the machine's own memory, where devices have memory besides."""
+
+REMOTE: Final = "rpc:"
+"""What the pools of RPC workers begin with: memory that isn't this machine's, and isn't bounded by the ceiling."""
+
+
+def worker_pool(name: str) -> str:
+    """The pool that is the memory of an RPC worker."""
+    return f"{REMOTE}{name}"
+
+
+def is_remote(pool: str) -> bool:
+    """Whether a pool is the memory of an RPC worker."""
+    return pool.startswith(REMOTE)
+
 
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
@@ -72,6 +88,11 @@ class Amounts:
     def total(self) -> int:
         """Of all pools together."""
         return sum(self._bytes.values())
+
+    @property
+    def here(self) -> int:
+        """Of all pools of this machine together."""
+        return sum(size for pool, size in self._bytes.items() if not is_remote(pool))
 
     def __eq__(self, other: object) -> bool:
         return self._bytes == other._bytes if isinstance(other, Amounts) else NotImplemented

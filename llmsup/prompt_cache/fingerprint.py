@@ -16,6 +16,7 @@ from typing import Any
 
 from attrs import frozen
 
+from ..engines.llama_server.command_line import RPC
 from ..engines.llama_server.load_mode import SWITCHES
 
 PARTS = ("files", "arguments", "environment", "build", "context", "template")
@@ -95,11 +96,14 @@ def _digest(value: Any) -> str:
 
 def _words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """The words that matter, without paths to files; and those files' identities, in their order."""
-    words, files = [], []
+    words: list[str] = []
+    files: list[str] = []
     rest = iter(argv)
     for word in rest:
         if word.replace("_", "-") in _EACH_TIME:
             next(rest, None)
+        elif word == RPC:  # at other addresses each time; among how many workers it is divided does matter
+            words += (word, str(next(rest, "").count(",") + 1))
         elif word.replace("_", "-") not in _SILENT:
             left = word
             for name in _files_in(word):

@@ -21,6 +21,7 @@ from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
 from ..fleet.pausing import Pausing
 from ..fleet.reconciler import Reconciler
+from ..fleet.rpc.workers import Workers
 from ..gateway.access import is_preflight
 from ..gateway.api.anthropic import ANTHROPIC
 from ..gateway.api.dialect import Dialect
@@ -51,6 +52,7 @@ from .pause import pause
 from .peers import peers as peers_routes
 from .prompt_cache import prompt_cache
 from .prompts import prompts
+from .rpc import rpc
 from .usage import usage
 
 log = logging.getLogger(__name__)
@@ -109,6 +111,7 @@ def build_app(
     pausing: Pausing,
     past: History,
     peers: Peers,
+    workers: Workers,
 ) -> App:
     """Assemble the app."""
     app = App("llmsup", static_folder=None)
@@ -124,10 +127,11 @@ def build_app(
         memory(fleet, governor, cache),
         prompts(fleet, gateway),
         prompt_cache(fleet, cache),
+        rpc(workers, governor),
         history(past, fleet),
         llama_swap(fleet, gateway.activity, gateway.places),
         llama_swap_metrics(gateway.activity),
-        metrics(fleet, governor, gateway.usage, cache, peers),
+        metrics(fleet, governor, gateway.usage, cache, peers, workers),
         usage(gateway.usage),
         logs(fleet),
         events(fleet),

@@ -97,4 +97,5 @@ def facts_elsewhere(backend: RoutedBackend) -> RunningFacts:
         "reason": f"it has no engine here, and is served from elsewhere: {places or 'no peer has it any more'}",
         "progress": None,
         "waits_for": None,
+        "workers": [],
     }

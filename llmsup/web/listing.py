@@ -50,7 +50,8 @@ def listing(
         "needs_bytes": known.bytes if known else None,
         "needs_source": known.source if known else None,
         "grows_bytes": known.grows if known else None,
-        "fits": known.fits(ceiling) if known else None,
+        # how much of it will be on workers isn't known before it was there
+        "fits": None if known is None or (spec.rpc and not known.devices) else known.fits(ceiling),
         "prompt_cache": {"able": able.word, "reason": told(able.reason) if able.reason else None},
         "source": found.source if found else None,
         "without_projector": told(found.unseeing) if found and found.unseeing else None,

@@ -17,6 +17,7 @@ _STATUS = {
     "waiting": "loading",
     "starting": "loading",
     "ready": "loaded",
+    "sleeping": "sleeping",
     "unloaded": "unloaded",
     "failed": "unloaded",
 }

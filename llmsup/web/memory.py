@@ -22,6 +22,7 @@ from ..prompt_cache.cache import PromptCache
 from ..units import Seconds
 from .answers import as_json
 from .backends import backends_as_json, facts_elsewhere, routed, routes_as_json
+from .devices import devices, sizes
 from .pause import pause_as_json
 from .prompt_cache import nothing_kept, of_model
 from .shapes import memory as shapes
@@ -38,7 +39,7 @@ def memory(fleet: Fleet, governor: Governor, prompts: PromptCache) -> Blueprint:
         answer: shapes.Memory = {
             "ceiling_bytes": machine.ceiling,
             "reserve_bytes": machine.host.reserve,
-            "committed_bytes": add_up(each.cost for each in loaded_models).total,
+            "committed_bytes": add_up(each.cost for each in loaded_models).here,
             "kept_bytes": kept(machine, loaded_models),
             "available_bytes": machine.host.available,
             "level": pressure.level,
@@ -49,11 +50,13 @@ def memory(fleet: Fleet, governor: Governor, prompts: PromptCache) -> Blueprint:
             "problem": governor.problem or None,
             "paused": pause_as_json(fleet.paused),
             "readings": governor.reading,
+            "devices": [each.as_json(wall) for each in devices(governor)],
             "models": [_loaded(each, governor) for each in loaded_models],
             "waiting": [
                 {
                     "model": ask.name,
                     "bytes": ask.bytes,
+                    "devices": dict(sizes(ask.cost.devices)),
                     "source": ask.cost.source,
                     "grows_bytes": ask.cost.grows,
                     "seconds": rounded(Seconds(trio.current_time() - ask.since)),
@@ -137,7 +140,7 @@ def kept(machine: Machine, loaded_models: Iterable[LoadedModel]) -> int:
     """The bytes under the ceiling that are kept for what models may still come to hold, until a load needs them."""
     committed, grows = 0, 0
     for each in loaded_models:
-        committed, grows = committed + each.cost.total, grows + each.grows
+        committed, grows = committed + each.cost.here, grows + each.grows
     return max(min(grows, machine.ceiling - committed), 0)
 
 
@@ -159,6 +162,7 @@ def _loaded(loaded: LoadedModel, governor: Governor) -> shapes.Loaded:
         "footprint_source": governor.source(loaded.name),
         "grows_bytes": loaded.grows,
         "freeable_bytes": loaded.freeable.total,
+        "devices": dict(sizes(loaded.cost)),
         "priority": loaded.priority,
         "pinned": loaded.pinned,
         "in_flight": loaded.in_flight,

@@ -11,11 +11,13 @@ from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
 from ..fleet.model.model import Model
 from ..fleet.model.states import State
+from ..fleet.rpc.workers import Workers
 from ..gateway.usage import Usage
 from ..memory.amounts import add_up
 from ..peers.peer import PeerState
 from ..peers.peers import Peers
 from ..prompt_cache.cache import PromptCache
+from .devices import devices
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 _LEVELS = ("normal", "warn", "critical")
 
 
-def metrics(fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache, peers: Peers) -> Blueprint:
+def metrics(
+    fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache, peers: Peers, workers: Workers
+) -> Blueprint:
     """The route /metrics. It has the models that were asked for since llmsup started, not the hundreds that may be."""
     routes = Blueprint("metrics", __name__)
 
@@ -36,7 +40,7 @@ def metrics(fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache
         )  # takes 80 ms, so only when needed
 
         registry = CollectorRegistry()
-        registry.register(_Now(fleet, governor, usage, prompts, peers))
+        registry.register(_Now(fleet, governor, usage, prompts, peers, workers))
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return routes
@@ -45,8 +49,11 @@ def metrics(fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache
 class _Now:
     """Prometheus' collector; it reads everything at the moment of a scrape."""
 
-    def __init__(self, fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache, peers: Peers) -> None:
+    def __init__(
+        self, fleet: Fleet, governor: Governor, usage: Usage, prompts: PromptCache, peers: Peers, workers: Workers
+    ) -> None:
         self._peers = peers
+        self._workers = workers
         self._prompts = prompts
         self._usage = usage
         self._fleet = fleet
@@ -56,9 +63,11 @@ class _Now:
         yield from _of_models([model for model in self._fleet.models.values() if _known(model)], self._governor)
         yield _paused(self._fleet)
         yield from _of_memory(self._governor)
+        yield from _of_devices(self._governor)
         yield from _of_keys(self._usage)
         yield from _of_prompts(self._prompts)
         yield from _of_peers(self._peers)
+        yield _of_workers(self._workers)
 
 
 def _known(model: Model) -> bool:
@@ -70,6 +79,7 @@ def _of_models(models: list[Model], governor: Governor) -> Iterable[Metric]:
 
     by_model = ("model",)
     loaded = GaugeMetricFamily("llmsup_model_loaded", "1 while its engine answers.", labels=by_model)
+    asleep = GaugeMetricFamily("llmsup_model_asleep", "1 while its engine sleeps.", labels=by_model)
     in_flight = GaugeMetricFamily("llmsup_model_in_flight", "Requests that it works on.", labels=by_model)
     waiting = GaugeMetricFamily("llmsup_model_waiting", "Requests that wait for it.", labels=by_model)
     footprint = GaugeMetricFamily("llmsup_model_footprint_bytes", "What it counts for in memory.", labels=by_model)
@@ -86,6 +96,7 @@ def _of_models(models: list[Model], governor: Governor) -> Iterable[Metric]:
     for model in models:
         name, history, size = [model.spec.name], model.history, governor.footprint(model)
         loaded.add_metric(name, float(model.state in (State.READY, State.DRAINING)))
+        asleep.add_metric(name, float(model.state is State.SLEEPING))
         in_flight.add_metric(name, model.queue.in_flight)
         waiting.add_metric(name, model.queue.waiting)
         footprint.add_metric(name, 0 if size is None else size.bytes)
@@ -98,7 +109,7 @@ def _of_models(models: list[Model], governor: Governor) -> Iterable[Metric]:
             unloads.add_metric([*name, str(cause)], count)
         refaults.add_metric(name, history.refaults)
         waited.add_metric(name, history.waits, history.waited)
-    return [loaded, in_flight, waiting, footprint, loads, unloads, refaults, waited, speed, cached]
+    return [loaded, asleep, in_flight, waiting, footprint, loads, unloads, refaults, waited, speed, cached]
 
 
 def _paused(fleet: Fleet) -> Metric:
@@ -111,7 +122,7 @@ def _of_memory(governor: Governor) -> Iterable[Metric]:
     from prometheus_client.core import GaugeMetricFamily
 
     machine, loaded_models = governor.machine(), governor.loaded_models()
-    committed = add_up(each.cost for each in loaded_models).total
+    committed = add_up(each.cost for each in loaded_models).here
     if machine.host.available is not None:
         yield GaugeMetricFamily(
             "llmsup_memory_available_bytes", "What could be had without swapping.", machine.host.available
@@ -121,6 +132,24 @@ def _of_memory(governor: Governor) -> Iterable[Metric]:
     level = _LEVELS.index(machine.level)
     yield GaugeMetricFamily("llmsup_memory_pressure_level", "0 normal, 1 warn, 2 critical.", level)
     yield GaugeMetricFamily("llmsup_memory_waiting_loads", "Loads that wait for memory.", len(governor.asks))
+
+
+def _of_devices(governor: Governor) -> Iterable[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    labels = ("device", "name")
+    total = GaugeMetricFamily("llmsup_device_total_bytes", "The size of its own memory.", labels=labels)
+    free = GaugeMetricFamily("llmsup_device_free_bytes", "What is free there.", labels=labels)
+    committed = GaugeMetricFamily("llmsup_device_committed_bytes", "What models count for there.", labels=labels)
+    short = GaugeMetricFamily("llmsup_device_short", "1 while other programs press for it.", labels=labels)
+    for each in devices(governor):
+        names = [each.pool, each.name]
+        total.add_metric(names, each.total)
+        committed.add_metric(names, each.committed)
+        short.add_metric(names, float(each.gauge.short))
+        if each.free is not None:
+            free.add_metric(names, each.free)
+    return [total, free, committed, short]
 
 
 def _of_keys(usage: Usage) -> Iterable[Metric]:
@@ -147,6 +176,15 @@ def _of_keys(usage: Usage) -> Iterable[Metric]:
         seconds.add_metric([name], tally.seconds)
         in_flight.add_metric([name], tally.in_flight)
     return [requests, refused, tokens_in, tokens_out, unreported, seconds, in_flight]
+
+
+def _of_workers(workers: Workers) -> Metric:
+    from prometheus_client.core import GaugeMetricFamily
+
+    up = GaugeMetricFamily("llmsup_rpc_up", "1 while an RPC worker answers.", labels=("worker",))
+    for each in workers.all.values():
+        up.add_metric([each.name], float(each.state == "up"))
+    return up
 
 
 def _of_prompts(prompts: PromptCache) -> Iterable[Metric]:

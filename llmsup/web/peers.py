@@ -51,6 +51,7 @@ def peer_as_json(peer: Peer, fleet: Fleet) -> shapes.Peer:
         "failed": peer.failed,
         "priority": peer.spec.priority,
         "version": peer.version or None,
+        "note": peer.note or None,
         "memory": None if peer.room is None else _room(peer.room),
         "models": [_model(peer, offer, fleet) for offer in _by_name(peer.offers.values())],
     }

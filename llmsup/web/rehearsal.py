@@ -8,6 +8,7 @@ from ..errors import ModelFailed
 from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
 from ..fleet.model.model import Model
+from ..fleet.model.states import State
 from ..memory.policy.decision import Decision
 from ..units import format_seconds
 from .memory import decision_as_json
@@ -23,7 +24,8 @@ async def rehearse(model: Model, fleet: Fleet, governor: Governor) -> shapes.Reh
     """
     model.check()
     name = model.spec.name
-    if (has := governor.footprint(model)) is not None:
+    asleep = model.state is State.SLEEPING  # so that its load is an admission, and may have victims
+    if (has := governor.footprint(model)) is not None and not asleep:
         loaded = model.stays_loaded
         return {
             "model": name,

@@ -28,6 +28,7 @@ _RUNNING: Mapping[State, RunningState] = {
     State.WAITING: "starting",
     State.STARTING: "starting",
     State.READY: "ready",
+    State.SLEEPING: "sleeping",
     State.DRAINING: "draining",
     State.STOPPING: "stopping",
     State.FAILED: "stopping",
@@ -37,6 +38,7 @@ _STATUS: Mapping[State, StatusValue] = {
     State.FAILED: "failed",
     State.READY: "loaded",
     State.DRAINING: "loaded",
+    State.SLEEPING: "sleeping",
 }
 
 
@@ -73,6 +75,7 @@ def running_entry(model: Model, footprint: Cost | None) -> RunningEntry:
         "description": spec.description,
         "reason": reason,
         "progress": engine.progress if engine else None,
+        "workers": list(spec.rpc),
         "waits_for": model.queue.shortage or (model.reason if model.state is State.WAITING else None),
     }
 

@@ -239,8 +239,17 @@ def test_every_setting_is_said_to_end_an_engine_or_not() -> None:
     while_it_runs = frozenset(
         (
             *("ttl", "max_ttl", "pinned", "preload", "priority", "memory", "max_in_flight", "request", "presets"),
-            *("queue_timeout", "drain_timeout", "stop_grace", "start_timeout", "stall_timeout", "hang_timeout"),
+            *(
+                "queue_timeout",
+                "drain_timeout",
+                "stop_grace",
+                "start_timeout",
+                "stall_timeout",
+                "hang_timeout",
+                "sleep",
+            ),
             *("capture", "idle_paths", "upstream_model", "name", "aliases", "description", "unlisted", "path", "given"),
+            "rpc",  # does end an engine, but isn't in that list, so that earlier measurements count (`Entry._around`)
         )
     )
     assert {each.name for each in fields(ModelSpec)} == while_it_runs | {*AT_LAUNCH}

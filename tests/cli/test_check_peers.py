@@ -24,20 +24,25 @@ from llmsup.cli.peer_look import Look, in_the_clear, look_at
 from llmsup.config.schema import PeerSpec
 
 KEY = "the-peers-own-key"
-LIST = {"object": "list", "data": [{"id": "qwen", "owned_by": "library"}, {"id": "llama", "owned_by": "library"}]}
+LIST = {"object": "list", "data": [{"id": "qwen", "owned_by": "llama-swap"}, {"id": "llama", "owned_by": "llama-swap"}]}
 
 
 @contextmanager
 def answering(
-    body: Any, status: int = 200, tls: ssl.SSLContext | None = None, headers: dict[str, str] | None = None
+    body: Any,
+    status: int = 200,
+    tls: ssl.SSLContext | None = None,
+    headers: dict[str, str] | None = None,
+    paths: dict[str, Any] | None = None,
 ) -> Iterator[tuple[str, list[str]]]:
-    """A server that gives this answer; its URL, and the keys that it was sent."""
+    """A server that gives this answer, and others for some paths; its URL, and the keys that it was sent."""
     keys: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             keys.append(f"{self.path} {self.headers['Authorization']}")
-            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            told = (paths or {}).get(self.path, body)
+            data = told if isinstance(told, bytes) else json.dumps(told).encode()
             self.send_response(status)
             for name, value in (headers or {}).items():
                 self.send_header(name, value)
@@ -69,28 +74,36 @@ def look(url: str, **spec: Any) -> Look:
 def test_one_that_answers() -> None:
     with answering(LIST) as (url, keys):
         seen = look(f"{url}/behind/a/proxy/", key=KEY, models=("Q*",))
-    assert (seen.kind, seen.models, seen.let_in, seen.problem) == ("ollama", ("qwen", "llama"), ("qwen",), "")
-    assert keys == [f"/behind/a/proxy/v1/models Bearer {KEY}"]
-    assert seen.line().endswith("/, 2 models, 1 of which 'models' lets in")
+    assert (seen.kind, seen.models, seen.let_in, seen.problem) == ("llama-swap", ("qwen", "llama"), ("qwen",), "")
+    assert keys[0] == f"/behind/a/proxy/v1/models Bearer {KEY}"
+    assert next(seen.lines()).endswith("/, 2 models, 1 of which 'models' lets in")
     assert list(seen.names) == ["qwen", "studio/qwen"]
 
 
 @pytest.mark.parametrize(
-    ("owner", "kind"),
+    ("answers", "kind"),
     [
-        ("llmsup", "llmsup"),
-        ("llama-swap", "llama-swap"),
-        ("organization_owner", "lmstudio"),
-        ("vllm", "vllm"),
-        (3, "openai"),
+        ({"/": b"Ollama is running", "/api/ps": {"models": []}, "/api/tags": {"models": [{"name": "m"}]}}, "ollama"),
+        ({"/api/v0/models": {"data": [{"id": "m", "state": "loaded"}]}}, "lmstudio"),
+        ({}, "openai"),
     ],
 )
-def test_what_it_is(owner: Any, kind: str) -> None:
-    with answering({"data": [{"id": "m", "owned_by": owner}]}) as (url, keys):
-        assert look(url).kind == kind
-    assert keys == ["/v1/models None"]
-    with answering({"data": []}, headers={"X-Llmsup-Id": "0123"}) as (url, _):
-        assert look(url).kind == "llmsup"
+def test_it_is_known_by_what_the_server_knows_it_by(answers: dict[str, Any], kind: str) -> None:
+    """An owner in a list alone says nothing: Ollama's is whoever published the model."""
+    with answering({"data": [{"id": "m", "owned_by": "library"}]}, paths=answers) as (url, _):
+        seen = look(url)
+    assert (seen.kind, seen.models) == (kind, ("m",))
+
+
+def test_what_it_does_not_tell_is_told() -> None:
+    """As `llmsup peers` would: it helps before the server runs, too."""
+    page = {"/running": b"<html>"}
+    with answering({"data": [{"id": "m"}]}, headers={"X-Llmsup-Id": "0123"}, paths=page) as (url, _):
+        seen = look(url)
+    assert seen.kind == "llmsup"
+    assert "what is loaded is not known" in seen.note
+    assert list(seen.lines())[1] == f"  {seen.note}"
+    assert seen.as_json()["note"] == seen.note
 
 
 @pytest.mark.parametrize(
@@ -101,6 +114,7 @@ def test_what_it_is(owner: Any, kind: str) -> None:
         (b"<html>", 200, "its answer to /v1/models is not JSON"),
         (b"\xff", 200, "its answer to /v1/models is not JSON"),
         ([1], 200, "its answer to /v1/models is not a list of models"),
+        ({"error": "no"}, 500, "it answers /v1/models with status 500: no"),
     ],
 )
 def test_one_that_answers_something_else(body: Any, status: int, problem: str) -> None:
@@ -120,11 +134,11 @@ def test_whom_it_trusts(tmp_path: Path) -> None:
     with answering(LIST, tls=tls) as (url, keys):
         assert "its certificate is not trusted" in look(url, key=KEY).problem
         wrong = look(url, key=KEY, fingerprint=f"sha256:{'0' * 64}")
-        assert wrong.problem == f"it has another certificate than the pinned one: {right}"
+        assert wrong.problem.startswith(f"it has another certificate than the pinned one: {right}")
         assert "'ca' can't be used: " in look(url, key=KEY, ca=str(tmp_path / "none.pem")).problem
         assert keys == []
-        assert look(url, key=KEY, fingerprint=right).kind == "ollama"
-        assert look(url, key=KEY, ca=str(tmp_path / "ca.pem")).kind == "ollama"
+        assert look(url, key=KEY, fingerprint=right).kind == "llama-swap"
+        assert look(url, key=KEY, ca=str(tmp_path / "ca.pem")).kind == "llama-swap"
     with answering(LIST) as (url, _):
         assert "speaks no TLS" in look(url.replace("http", "https")).problem
 
@@ -178,9 +192,17 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch,
         )
     assert code == 0
-    assert f"peer studio: ollama at {url}, 2 models, 1 of which 'models' lets in\n" in told
+    assert f"peer studio: llama-swap at {url}, 2 models, 1 of which 'models' lets in\n" in told
     assert shape["peers"] == [
-        {"name": "studio", "url": url, "kind": "ollama", "models": 2, "let_in": 1, "problem": None}
+        {
+            "name": "studio",
+            "url": url,
+            "kind": "llama-swap",
+            "models": 2,
+            "let_in": 1,
+            "note": None,
+            "problem": None,
+        }
     ]
     (warning,) = shape["warnings"]
     assert warning.startswith("'lama' fits none of the peer's models")
@@ -203,7 +225,9 @@ def test_one_that_isnt_there_is_a_warning(tmp_path: Path, monkeypatch: pytest.Mo
     assert "no mistakes" in told
     default, studio, far, key = [line.partition(" @ ") for line in shape["warnings"]]
     assert default[2].endswith("server.default_model")
-    assert studio[0].startswith("peer studio can't be asked now: Connection refused; if its machine sleeps, a request")
+    assert studio[0].startswith(
+        f"peer studio can't be asked now: nothing listens at 127.0.0.1 port {port}; if its machine sleeps, a request"
+    )
     assert studio[2].endswith("peers.studio.url")
     assert far[0].startswith("peer far can't be asked now: ")
     assert key[0].startswith("its 'key' travels unencrypted to 0.0.0.0: ")

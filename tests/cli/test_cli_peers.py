@@ -112,6 +112,8 @@ async def test_against_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
             "studio is up: it answers.\nIt is llmsup 0.1.0, at https://studio.local:5005, with 20.0"
         )
         assert "It has had 43 requests since llmsup started, of which it failed 1; 2 in flight now." in whole
+        assert "\nNote: it tells little.\n" in whole
+        assert "Note: " not in (await told(port, "peers", "box")).output
         assert ["qwen3-32b", "loaded", "3", "of", "4"] in [line.split()[:5] for line in whole.splitlines()]
         assert [each["name"] for each in json.loads((await told(port, "peers", "--json")).output)["peers"]] == [
             "studio",
@@ -145,7 +147,7 @@ async def test_there_are_none() -> None:
 
 async def test_names_that_would_steer_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """What another server says of itself is shown, not obeyed."""
-    evil = peer("box", kind="openai", version="1\x1b[31m", reason="it said \x1b]0;gone\x07")
+    evil = peer("box", kind="openai", version="1\x1b[31m", reason="it said \x1b]0;gone\x07", note="\x1b[2J")
     async with serving_with(monkeypatch, peers=[evil]) as (served, _):
         for words in (["peers"], ["peers", "box"], ["ps"]):
             assert "\x1b" not in (await told(served.client.port, *words)).output

@@ -31,6 +31,29 @@ ENTRIES = [
 ]
 
 
+def test_each_device_has_a_line() -> None:
+    """What models have there, and whether others press for it."""
+    device = {
+        "pool": "gpu0",
+        "name": "NVIDIA L4",
+        "total_bytes": 24 << 30,
+        "committed_bytes": 12 << 30,
+        "free_bytes": 200 << 20,
+        "level": "warn",
+        "reason": "others have 11.3 GiB",
+    }
+    unknown = {**device, "pool": "gpu1", "free_bytes": None, "level": "normal", "committed_bytes": 0}
+    whole = {"ceiling_bytes": 60 << 30, "committed_bytes": 13 << 30, "available_bytes": 40 << 30, "waiting": []}
+    memory = {**whole, "level": "normal", "problem": None, "devices": [device, unknown]}
+    first, second, third = bar(memory).splitlines()
+    assert first.endswith("13.0 GiB of 60.0 GiB (22%) · 40.0 GiB available")
+    half = f"{'█' * 15}{'░' * 15} 12.0 GiB of 24.0 GiB (50%) of gpu0"
+    assert second == f"{half} · NVIDIA L4 · 200 MiB free · short: others have 11.3 GiB"
+    assert third == f"{'░' * 30} 0 B of 24.0 GiB (0%) of gpu1 · NVIDIA L4 · free memory unknown"
+    assert bar({**memory, "devices": []}) == first
+    assert max(map(len, bar(memory, 70).splitlines())) <= 70
+
+
 def test_plain() -> None:
     assert table(ENTRIES, NOW).as_text().splitlines() == [
         "MODEL       STATE          PID  IN FLIGHT  IDLE  TTL LEFT            MEMORY",

@@ -63,6 +63,7 @@ def test_nothing_to_tell(tmp_path: Path) -> None:
     ("text", "mistakes"),
     [
         ("[memory]\nprobe = 'nosuchprog'", ["nosuchprog is not on PATH, or can't be run @ memory.probe"]),
+        ("[rpc.a]\ncommand = 'noworker -p ${{PORT}}'", ["noworker is not on PATH, or can't be run @ rpc.a.command"]),
         ("[bridge]\ncommand = ['/no/prog']", ["/no/prog is not on PATH, or can't be run @ bridge.command"]),
         (
             "[server]\nstate_dir = '{dir}/l.toml/state'",

@@ -78,8 +78,8 @@ def test_the_shipped_file_s_examples_are_right() -> None:
         if line.startswith("# ") and (line.startswith("# [") or " = " in line) and "cron" not in line
     ]
     config = parse("\n".join(examples), "examples")
-    assert set(config.models) == {"qwen3-4b", "whisper"}
-    assert set(config.engines) == {"mlx", "llama-server"}
+    assert set(config.models) == {"qwen3-4b", "qwen3-32b", "whisper"}
+    assert set(config.engines) == {"mlx", "llama-server", "vllm"}
 
 
 def test_everything_at_once() -> None:
@@ -255,6 +255,13 @@ def test_a_table_that_was_already_read() -> None:
         ),
         ("[defaults]\nctx_size = -1", "must be at least 0, not -1 @ defaults.ctx_size"),
         ("[defaults]\nn_gpu_layers = -1", "must be at least 0, not -1 @ defaults.n_gpu_layers"),
+        ("[defaults]\ndevices = ['CUDA0,CUDA1']", ("'CUDA0,CUDA1' is not a device's name: write", "defaults.devices")),
+        ("[defaults]\ndevices = ['']", ("'' is not a device's name: write", "defaults.devices")),
+        ("[defaults]\ndevices = ['CUDA0', 'CUDA0']", "a device is named twice @ defaults.devices"),
+        (
+            "[models.a]\npath = 'x'\ndevices = ['none', 'CUDA0']",
+            '"none" leaves only the CPU: write it alone @ models.a.devices',
+        ),
         ("[defaults]\nthreads = 0", "must be at least 1, not 0 @ defaults.threads"),
         (
             "[defaults]\nthreads = 'atuo'",
@@ -574,8 +581,8 @@ def test_names_of_presets(name: str) -> None:
             "no engine is called 'mxl' (did you mean 'mlx'?) @ models.a.engine",
         ),
         (
-            "[defaults]\nengine = 'vllm'",
-            "no engine is called 'vllm' (there are: auto, llama-server, bundled) @ defaults.engine",
+            "[defaults]\nengine = 'sglang'",
+            "no engine is called 'sglang' (there are: auto, llama-server, bundled, vllm) @ defaults.engine",
         ),
         (
             "[engines.auto]\ncommand = 'x ${PORT}'",

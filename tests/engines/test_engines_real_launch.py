@@ -15,9 +15,12 @@ from real_engines import llama_server, smollm2
 
 from llmsup.config.live import LiveConfig
 from llmsup.config.schema import Config, EngineSpec, ModelSpec
+from llmsup.engines.bundled.kind import PROGRAM as BUNDLED
+from llmsup.engines.devices import list_devices
 from llmsup.engines.launch import Launch
 from llmsup.engines.llama_server.flag_probe import FlagProbe
 from llmsup.engines.selector import EngineSelector
+from llmsup.errors import SetupError
 from llmsup.units import Bytes
 
 SAMPLING: dict[str, Any] = {
@@ -62,6 +65,22 @@ async def ask(path: Path, method: str, url: str, body: object = None) -> tuple[i
     return int(first.split()[1]), json.loads(rest)
 
 
+async def test_a_device_that_the_engine_does_not_find() -> None:
+    """It is asked, and what it finds is told."""
+    table = {"llama-server": EngineSpec(name="llama-server", command=(str(llama_server()),))}
+    spec = ModelSpec(name="m", path=str(smollm2()), engine="llama-server", devices=("CUDA99",))
+    selector = EngineSelector(config=LiveConfig(Config(engines=table)), probe=FlagProbe())
+    with pytest.raises(SetupError, match=r"model m: devices has 'CUDA99', which its engine doesn't find"):
+        await selector.plan(spec, Path("/tmp/e.sock"))
+
+
+async def test_the_bundled_engine_lists_its_devices() -> None:
+    """As llama-server does; the CPU is none."""
+    pytest.importorskip("xllamacpp")
+    devices = await list_devices(BUNDLED)
+    assert "CPU" not in {each.id for each in devices}
+
+
 @pytest.mark.parametrize("engine", ["llama-server", "bundled"])
 async def test_the_engine_takes_every_word(engine: str) -> None:
     if engine == "bundled":
@@ -75,6 +94,7 @@ async def test_the_engine_takes_every_word(engine: str) -> None:
         parallel=1,
         threads=1,
         n_gpu_layers=0,
+        devices=("none",) if engine == "llama-server" else (),
         cache_ram=Bytes(0),
         args=("--no-warmup",),
         sampling=SAMPLING,

@@ -22,6 +22,7 @@ from llmsup.config.schema import Config, EngineSpec, GiB, MiB, ModelSpec, Server
 from llmsup.fleet.memory.costs import MeasuredCosts
 from llmsup.fleet.model.model import Model
 from llmsup.fleet.model.run import Run
+from llmsup.memory.cost.placement import Room
 from llmsup.memory.cost.store import FootprintStore
 from llmsup.process.logbook import LogBook
 from llmsup.units import Bytes, Seconds
@@ -219,3 +220,52 @@ async def test_a_real_engine_is_measured_and_remembered(tmp_path: Path) -> None:
     assert kept["speed"]["bytes"] > 90 * MiB, "two loads of the same file"
     assert bytes_by_source["measured"] != bytes_by_source["estimated"]
     assert bytes_by_source["measured"] < bytes_by_source["estimated"] * 1.1
+
+
+async def test_devices_are_looked_up_until_it_was_measured(tmp_path: Path) -> None:
+    """By the names that its settings allow; then what it had where is known."""
+    asked: list[str] = []
+
+    async def names(entry: Entry) -> dict[str, str]:
+        asked.append(entry.name)
+        return {"CUDA0": "gpu1", "CUDA1": "gpu0"}
+
+    store = FootprintStore(tmp_path / "f.json")
+    known = MeasuredCosts(store, lambda _: "b1", names=names)
+    models = {
+        devices: Model(evolve(entry("a", devices=devices), found=chat_model()), LogBook())
+        for devices in ((), ("CUDA0",), ("none",))
+    }
+    for devices, pools in (((), ("gpu1", "gpu0")), (("CUDA0",), ("gpu1",)), (("none",), ())):
+        model = models[devices]
+        assert (await known.costs([model]))[model].pools is None, "a list asks no programs"
+        cost = await known.cost(model)
+        assert (cost.source, cost.pools) == ("estimated", pools)
+        assert cost.layout is not None
+        assert cost.layout.total == cost.bytes
+        assert (await known.costs([model]))[model].pools == pools
+    assert len(asked) == 3
+    one = models["CUDA0",]
+    known.keep(one, await lived(one.entry, 3 * GiB))
+    cost = await known.cost(one)
+    assert (cost.source, cost.layout, len(asked)) == ("measured", None, 3)
+
+
+async def test_devices_that_can_not_be_told(tmp_path: Path) -> None:
+    """Then it may be any; and a model without a header is on none until it was measured."""
+    known = costs(tmp_path)
+    model = Model(evolve(entry("a"), found=chat_model()), LogBook())
+    assert (await known.cost(model)).pools is None
+    assert (await known.cost(Model(entry("b"), LogBook()))).layout is None
+
+
+async def test_a_declared_size_is_placed_in_proportion(tmp_path: Path) -> None:
+    """What is declared is believed as a whole; where it goes is estimated."""
+    declared = Bytes(GiB // 4)
+    found = chat_model()
+    found = evolve(found, facts=evolve(found.facts, numbers={"block_count": 4}))
+    model = Model(evolve(entry("a", memory=declared), found=found), LogBook())
+    cost = (await costs(tmp_path).cost(model)).placed({"gpu0": Room("gpu0", 24 * GiB, 24 * GiB)})
+    assert (cost.source, cost.bytes) == ("declared", declared)
+    assert GiB // 8 < cost.devices["gpu0"] <= declared
+    assert cost.placed({}) is cost

@@ -22,6 +22,7 @@ TOLD: dict[type[Outcome], tuple[type[errors.Error], int, str, float | None, bool
     outcome.ShutDown: (errors.ShuttingDown, 503, "shutting_down", None, False),
     outcome.Crashed: (errors.EngineDied, 502, "engine_died", 1, False),
     outcome.OutOfMemory: (errors.EngineDied, 502, "engine_died", 1, False),
+    outcome.FailedToWake: (errors.EngineDied, 502, "engine_died", 1, False),
     outcome.FailedToStart: (errors.ModelFailed, 503, "model_failed", None, True),
     outcome.PortTaken: (errors.ModelFailed, 503, "model_failed", None, False),
     outcome.ProjectorRefused: (errors.ModelFailed, 503, "model_failed", None, True),

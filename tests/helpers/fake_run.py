@@ -30,6 +30,18 @@ class AlwaysYes:
     async def admit(self, model: Model) -> AsyncIterator[AlwaysYes]:
         yield self
 
+    async def readmit(self, model: Model) -> bool:
+        return True
+
+    def sleep_level(self) -> int:
+        return 1
+
+    async def asleep(self, level: int) -> None:
+        pass
+
+    def awake(self) -> None:
+        pass
+
     def ready(self) -> None:
         pass
 
@@ -63,6 +75,7 @@ class FakeEngine:
         self.asked = 0  # how often, after its health
         self.unready_reason = "it is a fake"
         self.stopped_at: float | None = None
+        self.asleep = 0
         self.remains: tuple[str, ...] = ()
         self.left: tuple[str, ...] = ()
         self.unreachable = False
@@ -110,6 +123,18 @@ class FakeEngine:
     async def while_idle(self) -> None:
         await self._garage.while_idle(self)
 
+    @property
+    def sleeps(self) -> bool:
+        return self._garage.sleeps
+
+    async def sleep(self, level: int) -> None:
+        await self._garage.sleep(self, level)
+        self.asleep = level
+
+    async def wake(self, level: int) -> None:
+        await self._garage.wake(self, level)
+        self.asleep = 0
+
     listens = False
     keeps_slots = False
 
@@ -123,8 +148,7 @@ class FakeEngine:
         await self._garage.before_stop(self, deadline)
 
     async def measure(self) -> None:
-        size = self._garage.sizes.get(self.name, 1000) if self.size is None else self.size
-        self.meter.saw(Footprint(Bytes(size)), self._garage.devices.get(self.name, ZERO))
+        await self._garage.measure(self)
 
 
 class Garage:
@@ -134,6 +158,7 @@ class Garage:
         self.load_time = load_time
         self.ready = ready
         self.stop_time = stop_time
+        self.sleeps = False
         self.engines: list[FakeEngine] = []
         self.started_at: list[float] = []
         self.started_with: list[Entry] = []
@@ -158,6 +183,17 @@ class Garage:
             with trio.CancelScope(shield=True):
                 await trio.sleep(self.stop_time)
             engine.stopped_at = trio.current_time()
+
+    async def measure(self, engine: FakeEngine) -> None:
+        """What each engine is seen to take."""
+        size = self.sizes.get(engine.name, 1000) if engine.size is None else engine.size
+        engine.meter.saw(Footprint(Bytes(size)), self.devices.get(engine.name, ZERO))
+
+    async def sleep(self, engine: FakeEngine, level: int) -> None:
+        """How each engine falls asleep."""
+
+    async def wake(self, engine: FakeEngine, level: int) -> None:
+        """How each engine wakes."""
 
     async def after_ready(self, engine: FakeEngine) -> None:
         """What each engine does before its first request."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
@@ -62,6 +62,7 @@ class FakeCosts:
         self.said: dict[str, int] = {}
         self.grow: dict[str, int] = {}
         self.devices: dict[str, Amounts] = {}
+        self.layouts: dict[str, Cost] = {}
         self.kept: dict[str, int | None] = {}
         self.took: dict[str, float] = {}
         self.plans: dict[str, Plan] = {}
@@ -73,6 +74,8 @@ class FakeCosts:
         if model.spec.memory is not None:
             return Cost(model.spec.memory, "declared", model.spec.memory)
         name = model.spec.name
+        if name in self.layouts:
+            return self.layouts[name]
         size = Bytes(self.said.get(name, self._garage.sizes.get(name, GiB)))
         there = self.devices.get(name, ZERO)
         return Cost(Bytes(size + there.total), "estimated", size, Bytes(self.grow.get(name, 0)), there)
@@ -110,6 +113,7 @@ class Machine:
         oom_kills: How many processes were killed for want of memory.
         ended: How requests ended that `ask` began: "" or an error's code.
         said: What they were told who got an error.
+        host: What an engine takes of the machine's own memory, instead of what the garage says.
     """
 
     config: LiveConfig
@@ -125,9 +129,11 @@ class Machine:
     oom_kills: int = 0
     ended: list[str] = Factory(list)
     said: list[str] = Factory(list)
+    host: Callable[[FakeEngine], int] | None = None
 
     def reading(self) -> Reading:
-        taken = sum(_size(engine, self.garage) for engine in self.alive())
+        host = self.host or (lambda engine: _size(engine, self.garage))
+        taken = sum(host(engine) for engine in self.alive())
         available = Bytes(max(TOTAL - self.neighbour - taken, 0))
         return Reading(total=Bytes(TOTAL), available=available, oom_kills=self.oom_kills)
 

@@ -50,6 +50,11 @@ def measure(model: Path, *args: str, env: dict[str, str] | None = None, fit: boo
     Args:
         fit: Let it look first whether the model fits: it then makes a context twice, and the last one counts.
     """
+    return read(log_of(model, *args, env=env, fit=fit))
+
+
+def log_of(model: Path, *args: str, env: dict[str, str] | None = None, fit: bool = False) -> str:
+    """The log itself. `args` may name devices all the same."""
     with tempfile.TemporaryDirectory(prefix="lls", dir="/tmp") as short:
         words = [str(llama_server()), "--model", str(model), "--host", f"{short}/e.sock", "-ngl", "0", "-lv", "4"]
         words += ["--device", "none"]  # a GPU would take its share of the buffers
@@ -79,7 +84,7 @@ def measure(model: Path, *args: str, env: dict[str, str] | None = None, fit: boo
             clock.cancel()
     log = "".join(said)
     assert ready, f"ended with {code}:\n{log[-2000:]}"
-    return read(log)
+    return log
 
 
 def found(model: Path) -> Found:

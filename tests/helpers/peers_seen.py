@@ -45,6 +45,7 @@ def several() -> list[Peer]:
         Offer(name="twice", kind="embedding", loaded=True, hops=1),
         kind="llmsup",
         version="0.1.0",
+        note="it tells little",
         latency=0.0023,
         room=Room(ceiling=Bytes(96 * GIB), used=Bytes(20 * GIB), available=Bytes(70 * GIB)),
         requests=41,

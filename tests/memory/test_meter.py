@@ -137,3 +137,61 @@ def test_what_holds_of_any_life(looks: list[tuple[int, int | None, int | None]],
         assert meter.freeable <= meter.cost <= meter.peak
         assert meter.peak >= peak
         peak = meter.peak
+
+
+ON_DEVICES = (
+    "load_tensors: CPU_Mapped model buffer size = 100.00 MiB",
+    "load_tensors: CUDA0 model buffer size = 4000.00 MiB",
+    "llama_kv_cache: CUDA0 KV buffer size = 500.00 MiB",
+    "llama_kv_cache: CUDA1 KV buffer size = 300.00 MiB",
+    "sched_reserve: CUDA_Host compute buffer size = 10.00 MiB",
+)
+
+
+def test_where_a_driver_does_not_tell_the_log_does() -> None:
+    """In a container NVML's numbers of processes aren't ours. What is pinned for the device is the host's."""
+    meter = told(*ON_DEVICES)
+    meter.pools = {"CUDA0": "gpu1", "CUDA1": "gpu0"}
+    meter.saw(seen(60, 90), Amounts())
+    assert meter.devices == Amounts({"gpu1": 4500 * MiB, "gpu0": 300 * MiB})
+    assert mib(meter.freeable) == 4860
+    meter.saw(seen(60, 90), Amounts({"gpu1": 4900 * MiB}))
+    assert meter.devices == Amounts({"gpu1": 4900 * MiB, "gpu0": 300 * MiB})
+    meter.saw(seen(60, 90), None)
+    assert meter.devices == Amounts({"gpu1": 4900 * MiB, "gpu0": 300 * MiB}), "a driver that hangs changes nothing"
+
+
+def test_devices_whose_memory_is_the_hosts() -> None:
+    """There is no pool for them: nothing is counted twice."""
+    meter = told(*ON_DEVICES)
+    meter.saw(seen(4900, 90), Amounts())
+    assert meter.devices == Amounts()
+    assert mib(meter.freeable) == 4900
+
+
+WORKERS = """\
+load_tensors:   CPU_Mapped model buffer size =    28.69 MiB
+load_tensors: RPC0[127.0.0.1:50917] model buffer size =    60.00 MiB
+load_tensors: RPC1[127.0.0.1:50917] model buffer size =    32.00 MiB
+load_tensors: RPC2[[::1]:50052] model buffer size =     8.00 MiB
+llama_kv_cache: RPC0[127.0.0.1:50917] KV buffer size =    11.25 MiB
+sched_reserve: RPC0[127.0.0.1:50917] compute buffer size =    12.75 MiB
+sched_reserve:        CPU compute buffer size =     2.75 MiB
+"""
+"""As b10068 writes it with one worker; the other devices are made."""
+
+
+def test_what_is_on_workers() -> None:
+    """By their addresses, all devices of one together; it is part of the model's cost, though not of its process."""
+    meter = Meter(workers={"127.0.0.1:50917": "rpc:box", "[::1]:50052": "rpc:near"})
+    for line in WORKERS.splitlines():
+        meter.line(line)
+    meter.saw(Footprint(Bytes(50 * MiB), Bytes(28 * MiB)))
+    there = Amounts({"rpc:box": 116 * MiB, "rpc:near": 8 * MiB})
+    assert meter.devices == there
+    assert meter.freeable == 50 * MiB + there.total
+    meter.saw(Footprint(Bytes(60 * MiB), Bytes(28 * MiB)), Amounts({"gpu0": 5 * MiB}))
+    assert meter.devices == there + Amounts({"gpu0": 5 * MiB})
+    meter.saw(Footprint(Bytes(60 * MiB), Bytes(28 * MiB)), None)
+    assert meter.devices == there + Amounts({"gpu0": 5 * MiB})
+    assert meter.cost == (60 + 28 + 5) * MiB + there.total

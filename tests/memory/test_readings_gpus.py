@@ -81,6 +81,12 @@ class FakeBinding:
     def nvmlDeviceGetComputeRunningProcesses(self, device: dict[str, Any]) -> Any:  # noqa: N802 -- the binding's name
         return self._given(device, "processes")
 
+    def nvmlDeviceGetGraphicsRunningProcesses(self, device: dict[str, Any]) -> Any:  # noqa: N802 -- the binding's name
+        return self._given(device, "drawing")
+
+    def nvmlDeviceGetUUID(self, device: dict[str, Any]) -> Any:  # noqa: N802 -- the binding's name
+        return self._given(device, "uuid")
+
     def _given(self, device: dict[str, Any], key: str) -> Any:
         if key not in device:
             raise Refused("Not Supported")
@@ -136,6 +142,26 @@ def test_what_processes_use_on_each_device() -> None:
     nvml = open_nvml(FakeBinding(first, {**GB10, "processes": [process(7, MiB)]}, H200))
     assert nvml is not None
     assert nvml.used_by({7, 8, 9}) == (GiB + MiB, 0, 0)
+
+
+def test_a_process_that_draws() -> None:
+    """Vulkan's are on the other list, or on both with one figure."""
+
+    def process(pid: int, used: int | None) -> SimpleNamespace:
+        return SimpleNamespace(pid=pid, usedGpuMemory=used)
+
+    both = {**H200, "processes": [process(7, GiB), process(9, None)], "drawing": [process(7, GiB), process(8, MiB)]}
+    nvml = open_nvml(FakeBinding(both, {**H200, "drawing": [process(7, 5)]}))
+    assert nvml is not None
+    assert nvml.used_by({7, 8, 9}) == (GiB + MiB, 5)
+
+
+@pytest.mark.parametrize("uuid", ["GPU-5d1c", b"GPU-5d1c"])
+def test_what_tells_devices_apart(uuid: object) -> None:
+    """Older bindings answer in bytes."""
+    nvml = open_nvml(FakeBinding({**H200, "uuid": uuid}))
+    assert nvml is not None
+    assert [gpu.id for gpu in nvml.gpus()] == ["GPU-5d1c"]
 
 
 def missing(name: str) -> Any:
@@ -200,13 +226,84 @@ async def test_all_of_them_together(tmp_path: Path) -> None:
 
 
 async def test_what_an_engine_has_on_which_device(tmp_path: Path) -> None:
-    """By the place that the device has in the reading; AMD's driver doesn't tell."""
+    """By the place that the device has in the reading."""
     card(tmp_path, "card0", **vram(GiB, 0))
     busy = {**H200, "processes": [SimpleNamespace(pid=7, usedGpuMemory=GiB)]}
     gpus = Gpus(cards=amd.cards(tmp_path), load=FakeBinding(H200, busy))
     assert await gpus.used_by({7}) == Amounts({device_pool(2): GiB})
     assert await gpus.used_by({8}) == ZERO
     assert await Gpus(cards=(), load=missing).used_by({7}) == ZERO
+
+
+FDINFO = """pos:\t0
+flags:\t02100002
+mnt_id:\t27
+ino:\t1096
+drm-driver:\tamdgpu
+drm-client-id:\t{client}
+drm-pdev:\t{place}
+pasid:\t32780
+drm-total-cpu:\t0 KiB
+drm-total-vram:\t{vram} KiB
+drm-resident-vram:\t{vram} KiB
+drm-memory-vram:\t{vram} KiB
+drm-memory-gtt: \t1024 KiB
+drm-engine-compute:\t118320 ns
+"""
+"""As amdgpu of Linux 6.13 writes it (Documentation/gpu/drm-usage-stats.rst, amdgpu_fdinfo.c)."""
+
+
+def process_with(root: Path, pid: int, **files: tuple[str, str]) -> None:
+    """A process with these files: where each leads, and what the kernel says of it."""
+    for number, (where, said) in files.items():
+        for folder in ("fd", "fdinfo"):
+            (root / str(pid) / folder).mkdir(parents=True, exist_ok=True)
+        (root / str(pid) / "fd" / number.removeprefix("n")).symlink_to(where)
+        (root / str(pid) / "fdinfo" / number.removeprefix("n")).write_text(said)
+
+
+def test_what_processes_use_of_amds_devices(tmp_path: Path) -> None:
+    """Of each client once, whatever files it has, in whichever process; other devices and other files don't count."""
+    devices: list[Path] = []
+    for place in ("0000:03:00.0", "0000:0b:00.0"):
+        (tmp_path / "pci" / place).mkdir(parents=True)
+        link = tmp_path / "drm" / f"card{len(devices)}" / "device"
+        link.parent.mkdir(parents=True)
+        link.symlink_to(tmp_path / "pci" / place)
+        devices.append(link)
+
+    def first(client: int, kib: int) -> tuple[str, str]:
+        return "/dev/dri/renderD128", FDINFO.format(client=client, place="0000:03:00.0", vram=kib)
+
+    def second(client: int, kib: int) -> tuple[str, str]:
+        return "/dev/dri/renderD129", FDINFO.format(client=client, place="0000:0b:00.0", vram=kib)
+
+    proc = tmp_path / "proc"
+    process_with(proc, 7, n3=first(1, 2048), n4=first(1, 2048), n5=second(2, 512), n6=("/dev/null", FDINFO))
+    process_with(proc, 8, n3=first(1, 2048), n4=first(3, 1024))
+    process_with(proc, 9, n3=first(9, 4096))
+    assert amd.used_by({7, 8, 10}, devices, proc) == (3 * MiB, MiB // 2)
+    assert amd.used_by({7}, (tmp_path / "elsewhere",), proc) == (0,)
+    assert amd.gpu(devices[0]).id == "0000:03:00.0"
+
+
+@pytest.mark.parametrize(
+    ("line", "size"),
+    [
+        ("drm-memory-vram:\t3 MiB", 3 * MiB),
+        ("drm-resident-vram:\t4096", 4096),
+        ("drm-memory-vram:\t-3 KiB", 0),
+        ("drm-memory-vram:\t3 furlongs", 0),
+        ("drm-memory-vram:\t" + "9" * 40 + " KiB", 0),
+        ("", 0),
+    ],
+)
+def test_what_drivers_write(tmp_path: Path, line: str, size: int) -> None:
+    """In any unit of the document; what isn't understood counts as nothing. Older ones only know the older name."""
+    (tmp_path / "0000:03:00.0").mkdir()
+    said = f"drm-driver:\tamdgpu\ndrm-client-id:\t1\ndrm-pdev:\t0000:03:00.0\n{line}\n"
+    process_with(tmp_path / "proc", 7, n3=("/dev/dri/renderD128", said))
+    assert amd.used_by({7}, (tmp_path / "0000:03:00.0",), tmp_path / "proc") == (size,)
 
 
 async def test_a_machine_with_neither() -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from llmsup.cli import main
 from llmsup.cli.memory_report import Report
-from llmsup.memory.machine.devices import Device, parse_devices
+from llmsup.engines.devices import Device, parse_devices
 from llmsup.memory.machine.reading import Gpu, Reading
 from llmsup.units import Bytes
 

@@ -29,7 +29,7 @@ class Engine:
             *("--alias", "m", "--slot-save-path", "/x/1/", "--ctx-size", "4096", "--threads", "4"),
             *("--lora-scaled", f"{base / 'lora.gguf'}:0.5", "--mmproj", str(base / "mmproj.gguf")),
             *("--chat-template-file", str(base / "t.jinja"), "--control-vector", str(base / "v.gguf")),
-            *("-ctk", "f16", "--flash-attn", "on", "--rope-scale", "2"),
+            *("--rpc", "127.0.0.1:4001", "-ctk", "f16", "--flash-attn", "on", "--rope-scale", "2"),
         ]
         self.env = {"LLAMA_ARG_SWA_FULL": "0", "HOME": "/root", "LLAMA_SERVER_ROUTER_PORT": "1"}
         self.build = "b10068"
@@ -132,6 +132,7 @@ CHANGES: list[tuple[str, Callable[[Engine], None], str]] = [
     ("rope", flag("--rope-scale", "4"), "arguments"),
     ("context", flag("--ctx-size", "8192"), "arguments"),
     ("layers on the GPU", add("-ngl", "0"), "arguments"),
+    ("another worker", flag("--rpc", "127.0.0.1:4001,127.0.0.1:4002"), "arguments"),
     ("environment", env("LLAMA_ARG_SWA_FULL", "1"), "environment"),
     ("device", env("CUDA_VISIBLE_DEVICES", "1"), "environment"),
     ("build", rebuild, "build"),
@@ -166,6 +167,7 @@ def moved(engine: Engine) -> None:
         flag("--alias", "n"),
         flag("--slot-save-path", "/x/2/"),
         flag("--threads", "2"),
+        flag("--rpc", "127.0.0.1:4009"),
         env("HOME", "/home/x"),
         env("LLAMA_SERVER_ROUTER_PORT", "2"),
         add("--offline"),

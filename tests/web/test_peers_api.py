@@ -41,6 +41,7 @@ async def test_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
         "failed": 1,
         "priority": "normal",
         "version": "0.1.0",
+        "note": "it tells little",
         "memory": {"ceiling_bytes": 96 * GIB, "used_bytes": 20 * GIB, "available_bytes": 70 * GIB},
     }
     assert list(models) == ["llama-70b", "qwen3-32b", "shared", "twice"]
@@ -60,7 +61,7 @@ async def test_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (models["shared"]["also_here"], models["shared"]["loading"]) == (True, True)
     assert (box["state"], box["reason"], box["failures"]) == ("down", "it refuses connections", 0)
     assert 0 < box["next_probe_in"] <= 100
-    assert [box[name] for name in ("memory", "version", "latency_seconds")] == [None, None, None]
+    assert [box[name] for name in ("memory", "version", "latency_seconds", "note")] == [None] * 4
     assert (laptop["state"], laptop["next_probe_in"]) == ("asleep", None)
 
 

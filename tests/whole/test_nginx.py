@@ -3,53 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+from nginx_run import nginx
 from serving import PATIENCE, fake, serving
 
-CONFIG = """
-{user}
-daemon off;
-pid {folder}/pid;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    server {{
-        listen unix:{folder}/socket;
-        location / {{ proxy_pass http://127.0.0.1:{port}; }}
-    }}
-}}
-"""
 
-
-@asynccontextmanager
-async def nginx(folder: Path, port: int) -> AsyncIterator[Path]:
-    """An nginx in front of that port; gives the path of the socket that it listens on."""
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin:/opt/homebrew/bin")
-    if program is None:
-        pytest.fail("this test needs nginx: `apt-get install nginx`, `brew install nginx`; it need not run")
-    user = "user root;" if os.geteuid() == 0 else ""  # else its workers can't enter the test's folder
-    (folder / "conf").write_text(CONFIG.format(folder=folder, port=port, user=user))
-    command = [program, "-p", str(folder), "-c", str(folder / "conf"), "-e", str(folder / "error.log")]
-    async with trio.open_nursery() as nursery:
-        await nursery.start(partial(trio.run_process, command, check=False))
-        with trio.fail_after(PATIENCE):
-            while not (folder / "pid").exists() or not (folder / "socket").exists():  # noqa: ASYNC110 -- they are files
-                await trio.sleep(0.01)
-        yield folder / "socket"
-        nursery.cancel_scope.cancel()
+def plain(folder: Path, port: int) -> str:
+    """One that passes all on to a port."""
+    return f"server {{ listen unix:{folder}/socket; location / {{ proxy_pass http://127.0.0.1:{port}; }} }}"
 
 
 async def ask(socket: Path, *, stream: bool) -> trio.SocketStream:
@@ -68,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 async def test_answers_end_when_they_end(folder: Path) -> None:
-    async with serving(fake("m")) as served, nginx(folder, served.client.port) as socket:
+    async with serving(fake("m")) as served, nginx(folder, plain(folder, served.client.port)) as socket:
         for stream, last in ((True, b"data: [DONE]\n\n"), (False, b"}")):
             data = b""
             async with await ask(socket, stream=stream) as connection:
@@ -85,7 +49,7 @@ async def test_a_stream_comes_as_it_is_written(folder: Path) -> None:
     """The engine takes for ever, so what arrives can't have been collected first."""
     async with (
         serving(fake("m", "--tokens", 1_000_000, "--tps", 50)) as served,
-        nginx(folder, served.client.port) as socket,
+        nginx(folder, plain(folder, served.client.port)) as socket,
     ):
         async with await ask(socket, stream=True) as connection:
             data = b""

@@ -15,6 +15,7 @@ from attrs import frozen
 from ...config.load_modes import LoadMode
 from ...errors import SetupError
 from ..address import UnixAddress
+from ..devices import Device
 from ..kind import Machine, Wanted
 from ..launch import Launch
 from ..llama_server.command_line import CHILD_MODE, ServerStart, slots_given, words_of
@@ -60,6 +61,9 @@ class Bundled(LlamaCpp):
 
     async def all_modes(self, program: tuple[str, ...], machine: Machine) -> tuple[LoadMode, ...]:
         return ("mmap", "read")  # older xllamacpp takes "direct" for "read"
+
+    async def devices(self, wanted: Wanted, program: tuple[str, ...], machine: Machine) -> tuple[Device, ...] | None:
+        return await machine.probe.devices(program, wanted.spec.env)
 
     async def command_line(self, start: ServerStart, machine: Machine) -> Launch:
         return launch(start)

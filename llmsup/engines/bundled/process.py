@@ -55,6 +55,8 @@ def read(words: Iterable[str]) -> Settings:
 
 def main(words: Sequence[str]) -> NoReturn:
     """Serve until a signal arrives. Exit codes: 1 for a failure, 2 for a wrong command line."""
+    if list(words) == ["--list-devices"]:
+        _list_devices()
     try:
         settings = read(words)
     except UsageError as error:
@@ -85,6 +87,21 @@ def main(words: Sequence[str]) -> NoReturn:
     print(f"{PROGRAM}: listening on {server.listening_address}", file=sys.stderr, flush=True)
     while True:
         signal.pause()
+
+
+def _list_devices() -> NoReturn:
+    """Print the devices as llama-server does (llama.cpp common/arg.cpp): all but the CPU."""
+    try:
+        import xllamacpp
+    except ImportError as error:
+        _leave(1, f"{error}; install it with: pip install 'llmsup[engine]'")
+    cpu = xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_CPU
+    print("Available devices:")
+    for device in xllamacpp.get_device_info():
+        if device["type"] != cpu:
+            total, free = (device[f"memory_{what}"] // 1024**2 for what in ("total", "free"))
+            print(f"  {device['name']}: {device['description']} ({total} MiB, {free} MiB free)")
+    sys.exit(0)
 
 
 def _end_with_stdin() -> NoReturn:

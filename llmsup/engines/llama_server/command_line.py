@@ -9,7 +9,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from ...config.schema import ModelSpec
-from ...errors import Collected
+from ...errors import Collected, SetupError
 from ..address import UnixAddress
 from ..launch import Launch
 from . import NAME
@@ -59,6 +59,7 @@ class ServerStart:
         socket: Where it is to answer; the name must end in ".sock", or llama-server takes it for a host.
         threads: The number of threads to compute with; None leaves it to the engine.
         slots: The directory for what its slots hold, or None.
+        workers: Where its RPC workers answer, each HOST:PORT.
     """
 
     spec: ModelSpec
@@ -67,6 +68,7 @@ class ServerStart:
     socket: Path
     threads: int | None = None
     slots: Path | None = None
+    workers: tuple[str, ...] = ()
 
 
 def launch(start: ServerStart, flag_set: FlagSet) -> Launch:
@@ -86,7 +88,7 @@ def launch(start: ServerStart, flag_set: FlagSet) -> Launch:
     return Launch(
         engine=NAME,
         argv=(*leading.words, *words),
-        env={**spec.env, **CHILD_MODE},
+        env={**spec.env, **CHILD_MODE, **(NO_STACK if start.workers else {})},
         address=UnixAddress(start.socket),
         tells_progress=True,
         farewell=_CHILD_EXIT,
@@ -138,11 +140,36 @@ def words_of(
         rendered = render(start.spec, flag_set, threads=start.threads)
     with problems.noting():
         loading = words_for(start.spec, flag_set)
+    with problems.noting():
+        workers = _worker_words(start, flag_set)
     problems.check()
     # The user's arguments come last: llama-server uses the last value of a flag given twice.
     place = ("--model", str(start.model), "--host", str(start.socket), "--alias", alias)
-    words = (*place, *_slot_words(start, flag_set), *rendered.words, *loading, *corrected.words)
+    words = (*place, *_slot_words(start, flag_set), *workers, *rendered.words, *loading, *corrected.words)
     return words, {**rendered.body_defaults, **corrected.sampling}, corrected
+
+
+RPC = "--rpc"
+
+NO_STACK = {"GGML_NO_BACKTRACE": "1"}
+"""An engine aborts when a worker of its is lost. Without this a debugger, if one is installed, first prints its stack,
+for a second or more, in which its clients learn nothing."""
+
+
+def _worker_words(start: ServerStart, flag_set: FlagSet) -> tuple[str, ...]:
+    """The engine's RPC workers. Raises SetupError: this build has no flag for them."""
+    if not start.workers:
+        return ()
+    if RPC not in flag_set.flags:
+        raise SetupError(
+            f"model {start.spec.name}: {flag_set.name} can't be given rpc: it has no {RPC}.",
+            hint="Build llama.cpp with -DGGML_RPC=ON, or use a build that has it.",
+        )
+    if RPC in start.spec.args:
+        raise SetupError(
+            f"model {start.spec.name}: both rpc and args have its workers.", hint=f"Take {RPC} out of args."
+        )
+    return (RPC, ",".join(start.workers))
 
 
 _SAVE = "--slot-save-path"

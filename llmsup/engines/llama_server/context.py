@@ -14,6 +14,7 @@ from ...units import Bytes
 from ..context import AUTO_SLOTS, BATCH, UBATCH, Context, Flash
 from .given import FALSE, MOST, TRUE, Given
 from .load_mode import maps
+from .offloading import offload
 
 _CACHE_RAM = 8192
 """MiB that its prompt cache may use by default (tools/server/server.cpp)."""
@@ -66,6 +67,7 @@ def context(spec: ModelSpec, facts: Facts, environ: Mapping[str, str] | None = N
         draft_type_v=given.text("--spec-draft-type-v") or "f16",
         mapped=maps(spec, environ),
         cache_ram=_cache_ram(given, spec),
+        offload=offload(spec, given),
     )
 
 

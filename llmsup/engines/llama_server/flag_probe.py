@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import trio
@@ -13,6 +13,7 @@ from ...errors import SetupError
 from ...process.inheritance import Inheritance
 from ...process.programs import last_lines, run
 from ...units import Bytes, Seconds
+from ..devices import Device, list_devices
 from .flags import FlagSet
 
 # Descriptions are in a column far to the right, and some of their lines begin with a dash, too.
@@ -69,6 +70,8 @@ class _Entry:
     lock: trio.Lock = Factory(trio.Lock)  # concurrent callers wait for the run in progress
     flag_set: FlagSet | None = None
     version: str | None = None
+    devices: dict[tuple[object, ...], tuple[Device, ...]] = Factory(dict)
+    texts: dict[tuple[str, ...], str] = Factory(dict)
 
 
 @define
@@ -116,6 +119,46 @@ class FlagProbe:
                 # On some machines backends print announcements first.
                 entry.version = next((line for line in lines if line.startswith("version")), lines[0]).strip()
             return entry.version
+
+    async def devices(self, program: tuple[str, ...], env: Mapping[str, str]) -> tuple[Device, ...]:
+        """Return the devices that a program finds, by its `--list-devices`.
+
+        Args:
+            program: The binary, and arguments that come before all others.
+            env: A model's own environment, which may hide devices or change their order.
+
+        Raises:
+            SetupError: It can't be run, failed, or takes too long.
+        """
+        entry, key = await self._entry(Path(program[0])), (program[1:], *sorted(env.items()))
+        async with entry.lock:
+            if key not in entry.devices:
+                entry.devices[key] = await list_devices(
+                    program, timeout=self.timeout, inheritance=self.inheritance, env=env
+                )
+            return entry.devices[key]
+
+    async def text(self, program: tuple[str, ...], *words: str, timeout: Seconds) -> str:
+        """Return what a program of another kind prints when it is started with these words; "" if it fails, which is
+        remembered, too.
+
+        Args:
+            program: The binary, and arguments that come before all others.
+            timeout: Seconds that it may take.
+
+        Raises:
+            SetupError: The binary can't be read.
+        """
+        entry, argv = await self._entry(Path(program[0])), (*program, *words)
+        async with entry.lock:
+            if argv not in entry.texts:
+                env = self.inheritance.environment()
+                try:
+                    said = await run(argv, name=" ".join(argv), timeout=timeout, env=env, together=True, most=_MOST)
+                except SetupError:
+                    said = b""
+                entry.texts[argv] = said.decode(errors="replace")
+            return entry.texts[argv]
 
     async def _entry(self, binary: Path) -> _Entry:
         try:

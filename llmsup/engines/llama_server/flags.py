@@ -89,7 +89,7 @@ def render(spec: ModelSpec, flag_set: FlagSet, *, threads: int | None) -> Render
     return Rendered(tuple(words), body)
 
 
-def _settings(spec: ModelSpec, threads: int | None) -> Iterator[tuple[str, tuple[str, ...], int | None]]:
+def _settings(spec: ModelSpec, threads: int | None) -> Iterator[tuple[str, tuple[str, ...], int | str | None]]:
     """Yield what to give at launch: the key that asks for it ("" if it may be dropped), the spellings, the value."""
     if spec.kind in _KINDS:
         yield f'kind = "{spec.kind}"', _KINDS[spec.kind], None
@@ -99,6 +99,8 @@ def _settings(spec: ModelSpec, threads: int | None) -> Iterator[tuple[str, tuple
         yield "parallel", ("--parallel", "-np"), spec.parallel
     if spec.n_gpu_layers != "auto":
         yield "n_gpu_layers", ("--n-gpu-layers", "--gpu-layers", "-ngl"), spec.n_gpu_layers
+    if spec.devices:
+        yield "devices", ("--device", "-dev"), ",".join(spec.devices)
     if threads is not None:
         asked = "threads" if spec.threads != "auto" else ""
         yield asked, ("--threads", "-t"), threads

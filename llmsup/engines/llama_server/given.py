@@ -35,6 +35,14 @@ _VARIABLES: Mapping[str, str] = {
     "--mmproj-auto": "LLAMA_ARG_MMPROJ_AUTO",
     "--embeddings": "LLAMA_ARG_EMBEDDINGS",
     "--reranking": "LLAMA_ARG_RERANKING",
+    "--n-gpu-layers": "LLAMA_ARG_N_GPU_LAYERS",
+    "--device": "LLAMA_ARG_DEVICE",
+    "--tensor-split": "LLAMA_ARG_TENSOR_SPLIT",
+    "--main-gpu": "LLAMA_ARG_MAIN_GPU",
+    "--split-mode": "LLAMA_ARG_SPLIT_MODE",
+    "--fit": "LLAMA_ARG_FIT",
+    "--kv-offload": "LLAMA_ARG_KV_OFFLOAD",
+    "--mmproj-offload": "LLAMA_ARG_MMPROJ_OFFLOAD",
 }
 _SWITCHES: Mapping[str, tuple[str, bool]] = {
     "--swa-full": ("--swa-full", True),
@@ -45,6 +53,10 @@ _SWITCHES: Mapping[str, tuple[str, bool]] = {
     "--no-mmproj": ("--mmproj-auto", False),
     "--embeddings": ("--embeddings", True),
     "--reranking": ("--reranking", True),
+    "--kv-offload": ("--kv-offload", True),
+    "--no-kv-offload": ("--kv-offload", False),
+    "--mmproj-offload": ("--mmproj-offload", True),
+    "--no-mmproj-offload": ("--mmproj-offload", False),
 }
 
 
@@ -55,9 +67,9 @@ class Given:
         self._words = dict(_words(spec.args))
         self._environ = {**environ, **spec.env}
 
-    def text(self, flag: str) -> str:
-        """Return a flag's value; "" if it isn't given."""
-        return self._words.get(flag) or self._environ.get(_VARIABLES[flag], "")
+    def text(self, flag: str, ours: str = "") -> str:
+        """Return a flag's value; "" if it isn't given. `ours`: what llmsup itself passes for it; "": nothing."""
+        return self._words.get(flag) or ours or self._environ.get(_VARIABLES[flag], "")
 
     def number(self, flag: str, ours: int = 0, default: int = 0) -> int:
         """A flag's value, else what llmsup itself passes for it (0: nothing), else the variable's."""

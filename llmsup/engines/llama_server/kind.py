@@ -8,6 +8,7 @@ from pathlib import Path
 from ...config.engine_words import AUTO
 from ...config.load_modes import LoadMode
 from ...config.schema import EngineSpec
+from ..devices import LIST_DEVICES, Device
 from ..finding import find_program, names_program
 from ..kind import Machine, Wanted
 from ..launch import Launch
@@ -15,6 +16,7 @@ from . import NAME
 from .command_line import ServerStart, launch
 from .llama_cpp import LlamaCpp
 from .load_mode import modes
+from .offloading import device_order
 
 
 class LlamaServer(LlamaCpp):
@@ -34,6 +36,12 @@ class LlamaServer(LlamaCpp):
 
     async def all_modes(self, program: tuple[str, ...], machine: Machine) -> tuple[LoadMode, ...]:
         return modes(await machine.probe.flag_set(Path(program[0])))
+
+    async def devices(self, wanted: Wanted, program: tuple[str, ...], machine: Machine) -> tuple[Device, ...] | None:
+        spec = wanted.spec
+        if LIST_DEVICES not in (await machine.probe.flag_set(Path(program[0]))).flags:
+            return None
+        return await machine.probe.devices(program, {**device_order(spec), **spec.env})
 
     async def command_line(self, start: ServerStart, machine: Machine) -> Launch:
         return launch(start, await machine.probe.flag_set(Path(start.program[0])))

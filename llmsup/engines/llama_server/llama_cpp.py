@@ -20,6 +20,7 @@ from .command_line import ServerStart
 from .context import context
 from .load_mode import own_words
 from .model_file import projector_of, with_file
+from .offloading import check_devices, device_order
 
 
 class LlamaCpp(Kind):
@@ -57,13 +58,22 @@ class LlamaCpp(Kind):
         share = share_of(spec, cores=machine.cores(), several=machine.several())
         filled = self.with_file(spec, found) if found else spec
         start = ServerStart(
-            spec=filled, program=program, model=model, socket=socket, threads=share.threads, slots=wanted.slots
+            spec=filled,
+            program=program,
+            model=model,
+            socket=socket,
+            threads=share.threads,
+            slots=wanted.slots,
+            workers=wanted.workers,
         )
         with problems.noting():
             launch = await self.command_line(start, machine)
+        with problems.noting():
+            check_devices(spec, await self.devices(wanted, program, machine) if spec.devices else None)
         problems.check()
         projector = self.projector(spec, found) if found else None
-        return evolve(launch, env={**share.env, **launch.env}, projector=projector)
+        env = {**share.env, **device_order(spec), **launch.env}
+        return evolve(launch, env=env, projector=projector)
 
     async def load_modes(self, wanted: Wanted, program: tuple[str, ...], machine: Machine) -> tuple[LoadMode, ...]:
         return () if own_words(wanted.spec, program) else await self.all_modes(program, machine)

@@ -9,10 +9,12 @@ import contextlib
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import trio
 
+from ...catalog.entry import Entry
 from ...engines.address import Address, UnixAddress
 from ...engines.connection import Disconnected
 from ...engines.dial import connect
@@ -29,6 +31,7 @@ from ...process.logbook import LogBook
 from ...process.shortage import insist, is_ours, note
 from ...prompt_cache.keeper import Keeper
 from ...units import Seconds, format_seconds
+from .sleeping import send
 
 FIRST_POLL = 0.01
 """Seconds between the first readiness checks; a warm start must not wait for a tick."""
@@ -53,6 +56,11 @@ async def no_devices(_pids: Collection[int]) -> Amounts | None:
     return ZERO
 
 
+async def no_names(_entry: Entry) -> Mapping[str, str] | None:
+    """Nothing is known of its devices."""
+    return None
+
+
 class RunningEngine:
     """The `model.run.Engine` that is a process."""
 
@@ -63,18 +71,23 @@ class RunningEngine:
         book: LogBook,
         devices: Devices = no_devices,
         keeps: Callable[[ConnectionPool], Keeper | None] = lambda _pool: None,
+        workers: Mapping[str, str] = MappingProxyType({}),
+        ended: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`keeps` gives what keeps its conversations, if anything does."""
+        """`keeps` gives what keeps its conversations, if anything does; `workers` are the pools of its RPC workers, by
+        their addresses; `ended` is awaited when it has ended by itself, before anybody is told.
+        """
         self.launch = launch
         self.pid = child.pid
-        self.pool = ConnectionPool.to(launch.address)
-        self.meter = Meter()
+        self.pool = ConnectionPool.to(launch.address, launch.open_paths)
+        self.meter = Meter(workers=workers)
         self.progress: float | None = None
         self.own_entry: Mapping[str, Any] = {}
         self._keeper = keeps(self.pool)
         self._child = child
         self._book = book
         self._devices = devices
+        self._ended = ended
         self._health = Health(launch)
         self.left: tuple[str, ...] = ()
         self.remains: tuple[str, ...] = ()
@@ -151,6 +164,8 @@ class RunningEngine:
             await self._pumped.wait()
         if code == 0:
             self.remains = await self._child.remains()
+        if self._ended is not None:
+            await self._ended()
         return code
 
     async def look_behind(self) -> None:
@@ -180,6 +195,18 @@ class RunningEngine:
         """Save its conversations."""
         if self._keeper is not None:
             await self._keeper.save(trio.current_time() + WHILE_IDLE, idle=True)
+
+    @property
+    def sleeps(self) -> bool:
+        return self.launch.sleep is not None
+
+    async def sleep(self, level: int) -> None:
+        assert self.launch.sleep is not None
+        await send(self.launch.address, self.launch.sleep.sleep[level])
+
+    async def wake(self, level: int) -> None:
+        assert self.launch.sleep is not None
+        await send(self.launch.address, self.launch.sleep.wake[level])
 
     def saves_for(self, limit: float) -> float:
         return 0.0 if self._keeper is None else self._keeper.saves_for(limit, heard=self.pool.heard)

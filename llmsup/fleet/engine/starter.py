@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -21,11 +22,20 @@ from ...prompt_cache.cache import PromptCache
 from ...prompt_cache.keeper import Keeper
 from ...prompt_cache.slots import Slots
 from ...prompt_cache.tended import Started
-from .process_engine import Devices, RunningEngine, no_devices
+from .companions import Companions, NoCompanions
+from .process_engine import Devices, RunningEngine, no_devices, no_names
 
-ELSEWHERE = ("LLAMA_API_KEY", "LLAMA_ARG_API", "LLAMA_ARG_HOST", "LLAMA_ARG_PORT", "LLAMA_ARG_MODEL", "LLAMA_ARG_SSL")
-"""Prefixes of environment variables that are not inherited, because they would make a llama-server listen elsewhere,
-serve something else, or want a key that we don't have. A model's own `env` may still set them.
+ELSEWHERE = (
+    "LLAMA_API_KEY",
+    "LLAMA_ARG_API",
+    "LLAMA_ARG_HOST",
+    "LLAMA_ARG_PORT",
+    "LLAMA_ARG_MODEL",
+    "LLAMA_ARG_SSL",
+    "VLLM_API_KEY",
+)
+"""Prefixes of environment variables that are not inherited, because they would make an engine listen elsewhere, serve
+something else, or want a key that we don't have. A model's own `env` may still set them.
 """
 
 LOOK_BEHIND = 2.0
@@ -41,6 +51,8 @@ class Starter:
         sockets: A private directory, short enough for a Unix socket's path.
         devices: Returns what an engine uses of devices with their own memory.
         prompts: Keeps conversations while their models are unloaded; None: nobody does.
+        names: Returns which memory the devices of a model's engine have, by its names for them.
+        companions: The RPC workers that models have; None: there are none.
     """
 
     def __init__(
@@ -50,12 +62,16 @@ class Starter:
         sockets: SocketDirectory,
         devices: Devices = no_devices,
         prompts: PromptCache | None = None,
+        names: Callable[[Entry], Awaitable[Mapping[str, str] | None]] = no_names,
+        companions: Companions | None = None,
     ) -> None:
         self._selector = selector
         self._orphans = orphans
         self._sockets = sockets
         self._devices = devices
         self._prompts = prompts
+        self._names = names
+        self._companions = companions or NoCompanions()
         self._started = 0
 
     @contextlib.asynccontextmanager
@@ -81,13 +97,15 @@ class Starter:
     async def _run(self, entry: Entry, book: LogBook, socket: Path, room: Path | None) -> AsyncIterator[RunningEngine]:
         """`room`: where the engine may write what its slots hold."""
         spec = entry.spec
-        launch = await self._selector.plan(spec, socket, entry.found, entry.engine, room)
+        workers = self._companions.addresses(entry.name)
+        launch = await self._selector.plan(spec, socket, entry.found, entry.engine, room, tuple(workers))
         book.write(f"llmsup: starting {' '.join(launch.argv)}")
         for correction in launch.corrections:
             book.write(f"llmsup: {correction}")
         env = {**self._orphans.inheritance.environment(without=ELSEWHERE), **launch.env, **spec.env}
         engine: RunningEngine | None = None
         keeps = await self._keeps(entry, launch, env)
+        pools = await self._names(entry) or {}
         try:
             async with run_child(
                 launch.argv,
@@ -96,7 +114,9 @@ class Starter:
                 stop_grace=spec.stop_grace,
                 farewell=launch.farewell,
             ) as child:
-                engine = RunningEngine(launch, child, book, self._devices, keeps)
+                ended = partial(self._companions.engine_ended, entry.name) if workers else None
+                engine = RunningEngine(launch, child, book, self._devices, keeps, workers, ended)
+                engine.meter.pools = pools
                 try:
                     yield engine
                 finally:

@@ -26,12 +26,14 @@ class Ask:
         decided: Set when it may start, or never may.
         refusal: Why it never may.
         ahead: How many bytes of its files were read ahead while it waited.
+        grant: What it has while it sleeps, if it is to be woken; None: it is to be loaded.
     """
 
     model: Model
     cost: Cost
     since: float
     asked: bool = False
+    grant: Grant | None = None
     reason: str = ""
     paused: frozenset[str] = frozenset()
     going: tuple[Grant, ...] = ()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
 import trio
+from attrs import evolve
 
 from ...catalog.entry import Entry
 from ...config.load_modes import LoadMode
@@ -16,9 +17,11 @@ from ...memory.cost.cost import Cost, cost, prompts
 from ...memory.cost.load_mode import Choice, Load, Measured, Plan, choose
 from ...memory.cost.load_speed import Speed
 from ...memory.cost.store import FootprintStore
+from ...memory.machine.device_names import pools_of
 from ...units import Bytes, format_bytes
 from ..model.model import Model
 from ..model.run import Run
+from .device_pools import Names, no_names
 from .warmth import Warmth
 
 log = logging.getLogger(__name__)
@@ -77,6 +80,9 @@ class MeasuredCosts:
             that is unknown. May read the disk.
         modes: The ways to load a model's weights that its engine can be asked for, the usual one first.
         warmth: What of models' files is in the page cache.
+        names: Which devices with their own memory a model's engine finds.
+        with_workers: Adds the RPC workers among which a model's engine divides it.
+        sizes: What each device with its own memory has, in bytes, by its pool.
     """
 
     def __init__(
@@ -85,11 +91,17 @@ class MeasuredCosts:
         build: Callable[[Entry], str],
         modes: Callable[[Entry], Awaitable[Sequence[LoadMode]]] = no_choice,
         warmth: Warmth | None = None,
+        names: Names = no_names,
+        sizes: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self.warmth = warmth or Warmth()
+        self.with_workers: Callable[[Model, Cost], Cost] = lambda _model, cost: cost
         self._store = store
         self._build = build
         self._modes = modes
+        self._names = names
+        self._pools: MutableMapping[Model, tuple[Entry, tuple[str, ...]]] = WeakKeyDictionary()
+        self._sizes = sizes
         self._told: dict[tuple[str, int], int] = {}
         self._builds: MutableMapping[Model, str] = WeakKeyDictionary()
         self._keys: MutableMapping[Model, tuple[Entry, str, str]] = WeakKeyDictionary()
@@ -121,9 +133,22 @@ class MeasuredCosts:
     async def cost(self, model: Model) -> Cost:
         self._builds[model] = await trio.to_thread.run_sync(self._build, model.served)
         await self.warmth.now(model)
+        await self._find_devices(model)
         if model.run is not None:
             self._runs[model.run] = self._remembered_as(model)
         return self._cost(model)
+
+    async def _find_devices(self, model: Model) -> None:
+        """Look up the pools that it may take from, as long as no measurement says from which it does."""
+        entry = model.served
+        estimated = model.estimate
+        if estimated is None or self._store.get(self._key(model)) is not None:
+            return
+        by_name = await self._names(entry)
+        if by_name is None:
+            self._pools.pop(model, None)
+        else:
+            self._pools[model] = (entry, pools_of(estimated.context.offload.devices, by_name))
 
     def load_seconds(self, model: Model) -> float | None:
         return self._store.load_seconds(self._key(model))
@@ -176,7 +201,10 @@ class MeasuredCosts:
 
     def _cost(self, model: Model) -> Cost:
         key = self._key(model)
-        return cost(model.served, model.estimate, self._store.get(key), self._store.devices(key))
+        known = cost(model.served, model.estimate, self._store.get(key), self._store.devices(key), self._sizes())
+        entry, pools = self._pools.get(model, (None, ()))
+        known = evolve(known, pools=pools) if entry is model.served else known
+        return self.with_workers(model, known) if model.spec.rpc else known
 
     def keep(self, model: Model, run: Run) -> None:
         meter = run.engine.meter if run.engine else None

@@ -7,8 +7,9 @@ The readings come from `memory.machine.monitor`, the costs from a `CostSource`; 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from weakref import WeakKeyDictionary
 
 import trio
@@ -16,18 +17,22 @@ from attrs import evolve
 
 from ...config.live import LiveConfig
 from ...errors import ModelTooLarge
-from ...memory.amounts import HOST, Amounts
-from ...memory.cost.cost import Cost, by_pool
-from ...memory.policy.admission import admit_all, apart, room, tightest, wanted
+from ...memory.amounts import HOST, ZERO, Amounts
+from ...memory.cost.cost import Cost, scaled
+from ...memory.machine.reading import is_device
+from ...memory.policy.admission import admit_all, apart, missing, room, tightest, wanted
 from ...memory.policy.decision import Decision
-from ...memory.policy.inputs import LoadedModel, Machine, Need
+from ...memory.policy.inputs import LoadedModel, Machine, Need, taken
 from ...memory.policy.rivals import Rivals
+from ...memory.policy.sleep import holds, sleep_level, spare_of
 from ...process.ring import Events
+from ...units import Bytes, format_bytes
 from ..model.model import Model
 from ..model.states import Cause
 from .ask import Ask
 from .costs import CostSource
 from .decisions import Decisions
+from .device_pools import at_most
 from .grant import Grant
 from .read_ahead import ReadAhead
 from .reclaim import Monitor, until_returned
@@ -76,6 +81,7 @@ class Governor(MemoryView):
     async def _follow_the_machine(self) -> None:
         while True:
             await self._monitor.change()
+            self.devices.look(self._monitor.machine(trio.current_time()))
             if self._restless:
                 self.wake()
 
@@ -117,7 +123,9 @@ class Governor(MemoryView):
     @property
     def _restless(self) -> bool:
         """Whether something may have to be done even if nothing changes."""
-        return bool(self.asks or self.pressure.level != "normal" or self._relieving.over(self.machine()))
+        if self.asks or self.pressure.level != "normal" or any(self.devices.short):
+            return True
+        return bool(self._relieving.over(self.machine()))
 
     # Admission...
 
@@ -146,6 +154,28 @@ class Governor(MemoryView):
                 self._start_those_whose_room_is_free()
             self.wake()
 
+    async def readmit(self, model: Model) -> bool:
+        """Wait for room to wake a model that sleeps, and hold it as before; False: it isn't wanted any more.
+
+        Raises:
+            ModelTooLarge: It needs more than all models together may use by now.
+        """
+        grant = self._ledger.of(model)
+        assert grant is not None
+        now = trio.current_time()
+        model.history.refaults += model.demand.loads(now, model.wake_seconds)
+        if grant.awake_size.total > (ceiling := self.machine().ceiling):
+            size = format_bytes(grant.awake_size.total)
+            raise ModelTooLarge(f"{model.spec.name} needs {size}, and models may use {format_bytes(ceiling)}.")
+        ask = self._wake_ask(grant, now)
+        await self._wait_for_room(ask)
+        return ask.granted
+
+    def _wake_ask(self, grant: Grant, since: float, *, asked: bool = False) -> Ask:
+        rises = grant.rises
+        cost = Cost(Bytes(rises.total), "measured", Bytes(0), devices=rises - rises.within({HOST}))
+        return Ask(grant.model, cost, since, asked=asked, grant=grant)
+
     async def _wait_for_room(self, ask: Ask) -> None:
         self._asks[ask.model] = ask
         try:
@@ -160,6 +190,9 @@ class Governor(MemoryView):
             ask.model.queue.shortage = ""
 
     async def _wait(self, ask: Ask) -> None:
+        if ask.grant is not None:  # its weights are in memory, or the engine reads them when it wakes
+            await ask.decided.wait()
+            return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._ahead.go, ask)
             await ask.decided.wait()
@@ -189,15 +222,18 @@ class Governor(MemoryView):
 
     async def _until_gone(self, grant: Grant) -> None:
         run = grant.run
-        self._costs.keep(grant.model, run)
+        if not run.asleep:
+            self._costs.keep(grant.model, run)
         others = any(each.loading for each in self._ledger if each is not grant)
-        had, before = grant.freeable[HOST], grant.before
+        had, before = grant.freeable, grant.before
         run.freed = await until_returned(self._monitor, expected=had, before=before, hurry=others, unseen=grant.unseen)
         if run.decision is None:
             return
         self.records.went(run.decision, run.freed, trio.current_time() - grant.stopping_at)
-        if not run.decision.model:
-            self._relieving.stepped(trio.current_time(), expected=had, freed=run.freed)
+        if not run.decision.model and any(map(is_device, run.decision.missing)):
+            self.devices.stepped(run.decision, self.machine(), expected=had, before=before)
+        elif not run.decision.model:
+            self._relieving.stepped(trio.current_time(), expected=had[HOST], freed=run.freed)
 
     def wake(self) -> None:
         """Have everything decided again soon."""
@@ -217,7 +253,7 @@ class Governor(MemoryView):
     def _decisions(self, asks: Sequence[Ask]) -> tuple[Rivals, tuple[Decision, ...]]:
         """What is decided about these loads, and which models are rivals by now. Nothing is changed."""
         machine = self.machine()
-        loaded_models = self._loaded_models(machine.now)
+        loaded_models = [*self._loaded_models(machine.now), *self._going_to_sleep()]
         needs = [self._need(ask, machine, loaded_models) for ask in asks]
         rivals = self._rivals.seen(needs, loaded_models, machine.now)
         loaded_models = [evolve(each, rivals=rivals.of(each.name)) for each in loaded_models]
@@ -236,21 +272,26 @@ class Governor(MemoryView):
         return None if cost is None else self._rehearsed(model, cost)
 
     def _rehearsed(self, model: Model, cost: Cost) -> Decision:
-        others = [ask for ask in self.asks if ask.model is not model]
-        _, decisions = self._decisions([*others, Ask(model, cost, trio.current_time(), asked=True)])
+        others, now = [ask for ask in self.asks if ask.model is not model], trio.current_time()
+        grant = self._ledger.of(model)
+        asleep = grant is not None and grant.sleeping
+        ask = self._wake_ask(grant, now, asked=True) if grant and asleep else Ask(model, cost, now, asked=True)
+        _, decisions = self._decisions([*others, ask])
         return next(each for each in decisions if each.model == model.spec.name)
 
     def _need(self, ask: Ask, machine: Machine, loaded_models: list[LoadedModel]) -> Need:
-        most: int = ask.cost.bytes
+        cost = ask.cost = ask.cost.placed(self._rooms(machine, loaded_models, ask.model.spec.priority))
+        most: int = cost.bytes
         if ask.model.oom_retry and any(not each.pinned for each in loaded_models):
             # It ran out of memory with what was granted: ask for more, so that at least one more model has to go.
             free = room(machine, *apart(loaded_models, frozenset()))
-            most = max(round(most * 1.25), 1 + tightest(wanted(by_pool(most, ask.cost.devices), machine), free))
+            most = max(round(most * 1.25), 1 + tightest(wanted(scaled(cost, most), machine), free))
         # The extra must not keep out a model that fits under the ceiling without it.
-        size = min(most, machine.ceiling) if ask.cost.fits(machine.ceiling) else most
+        size = min(most, machine.ceiling) if cost.fits(machine.ceiling) else most
         return Need(
             model=ask.name,
-            cost=by_pool(size, ask.cost.devices),
+            cost=self._counted(at_most(scaled(cost, size), machine) if size > cost.bytes else scaled(cost, size)),
+            bytes=size,
             priority=ask.model.spec.priority,
             since=ask.first,
             load_seconds=self.load_seconds(ask.model),
@@ -259,7 +300,9 @@ class Governor(MemoryView):
         )
 
     def _carry_out(self, decision: Decision) -> None:
-        ask = next(ask for ask in self.asks if ask.name == decision.model)
+        ask = next((ask for ask in self.asks if ask.name == decision.model), None)
+        if ask is None:  # it was to be woken, and an earlier decision of this round unloads it
+            return
         ask.reason, ask.paused = decision.reason, frozenset(decision.paused)
         self.records.add(decision)
         match decision.kind:
@@ -277,6 +320,12 @@ class Governor(MemoryView):
         assert run is not None
         ask.granted = True
         ask.model.queue.shortage = ""
+        also = self._counted_on(ask, decision)
+        if ask.grant is not None:
+            ask.grant.rise(ask.first)
+            ask.going = (*self._evict(decision), *also)
+            self._start_those_whose_room_is_free()
+            return
         kills = self._monitor.oom_kills()
         grant = Grant(
             ask.model,
@@ -290,30 +339,55 @@ class Governor(MemoryView):
             devices=ask.cost.devices,
             oom_kills=kills,
             wanted_since=ask.first,
+            choose=self._sleep_level,
+            slept=self._asleep,
         )
         self._ledger.add(grant)
-        ask.going = self._evict(decision)
+        ask.going = (*self._evict(decision), *also)
         self._start_those_whose_room_is_free()
+
+    def _counted_on(self, ask: Ask, decision: Decision) -> tuple[Grant, ...]:
+        """Those that are leaving already without whose memory the victims' isn't enough: they have to be gone, too."""
+        if decision.kind != "evict":
+            return ()
+        machine = self.machine()
+        there = self._loaded_models(machine.now)
+        remain, gone = apart([evolve(each, leaving=False) for each in there], frozenset(decision.victims))
+        cost = self._counted(scaled(ask.cost, decision.bytes))
+        if ZERO.covers(missing(wanted(cost, machine), room(machine, remain, gone))):
+            return ()
+        return tuple(each for each in self._ledger if each.leaving and each is not ask.grant)
 
     def _start_those_whose_room_is_free(self) -> None:
         for ask in self._asks.values():
-            if ask.granted and not any(each in self._ledger for each in ask.going):
+            if ask.granted and not any(each in self._ledger and each.held is None for each in ask.going):
                 ask.decided.set()
 
     def _withdraw(self) -> None:
         for ask in self.asks:
-            if not ask.wanted and ask.model.run is not None:
+            if not ask.wanted and ask.grant is not None:  # it goes on sleeping
+                ask.decided.set()
+                del self._asks[ask.model]
+            elif not ask.wanted and ask.model.run is not None:
                 ask.model.run.end(ask.model.unloaded("no request waits for it any more", Cause.IDLE))
                 del self._asks[ask.model]
 
     def _relieve(self) -> None:
         machine = self.machine()
+
+        def there() -> list[LoadedModel]:
+            return [*self._loaded_models(machine.now), *self._going_to_sleep()]
+
         decision = self._relieving.step(
             machine,
-            lambda: self._loaded_models(machine.now),
+            there,
             shortfall=Amounts({HOST: self.pressure.shortfall}),
             rules=self.rules,
         )
+        if decision is None or decision.kind == "leave":  # one step at a time, wherever it is
+            on_device = self.devices.step(machine, there, rules=self.rules)
+            if on_device is not None and (decision is None or on_device.kind == "evict"):
+                decision = on_device
         self.left = decision if decision is not None and decision.kind == "leave" else None
         if decision is None:
             self.records.calm()
@@ -322,7 +396,47 @@ class Governor(MemoryView):
             self._evict(decision)
 
     def _evict(self, decision: Decision) -> tuple[Grant, ...]:
-        victims = self._ledger.named(decision.victims)
+        victims, machine = self._ledger.named(decision.victims), self.machine()
+        spare = spare_of(decision, machine)
         for victim in victims:
+            gone = victim.sleeping or decision.force or machine.level == "critical"
+            victim.level = 0 if gone else self._sleep_level(victim, spare)
+            for pool in spare if victim.planned else ():
+                spare[pool] -= taken(victim.planned or ZERO, pool)
             victim.evict(decision, force=decision.force)
         return victims
+
+    # Sleep...
+
+    def _sleep_level(self, grant: Grant, spare: Mapping[str, int] = MappingProxyType({})) -> int:
+        """At which level a model is to sleep; 0: not at all. `spare`: what it may keep of pools that others want."""
+        engine, model = grant.run.engine, grant.model
+        grant.planned = None
+        if engine is None or not engine.sleeps or model.sleepless:
+            return 0
+        machine, counts, weights = self.machine(), grant.taken, grant.weights
+        free = machine.host.available
+        if free is not None:
+            free -= sum(max(each.taken[HOST] - each.freeable[HOST], 0) for each in self._ledger if each.loading)
+            free -= sum(each.planned[HOST] for each in self._ledger if each.planned is not None)
+        room = machine.ceiling - sum(each.cost for each in self._ledger)
+        level = sleep_level(
+            model.spec.sleep, counts, grant.freeable, weights, machine, free=free, room=room, spare=spare
+        )
+        grant.planned = holds(counts, weights, level) if level else None
+        return level
+
+    def _asleep(self, grant: Grant, counted: Amounts) -> None:
+        """A model has fallen asleep: those that waited for its memory may start."""
+        run, freed = grant.run, Bytes(max(counted.total - grant.cost, 0))
+        if run.decision is not None:
+            self.records.went(run.decision, freed, trio.current_time() - run.turned_at)
+            if not run.decision.model:
+                self._relieving.stepped(trio.current_time(), expected=freed, freed=freed)
+        self._start_those_whose_room_is_free()
+        self.wake()
+
+    def _going_to_sleep(self) -> list[LoadedModel]:
+        """What models that leave, but only to sleep, are going to hold: as loads in progress, which nobody evicts."""
+        going = [each for each in self._ledger if each.planned is not None and each.leaving]
+        return [LoadedModel(each.model.spec.name, each.planned or ZERO, ZERO, loading=True) for each in going]

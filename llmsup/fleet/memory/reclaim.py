@@ -6,6 +6,7 @@ from typing import Protocol
 
 import trio
 
+from ...memory.amounts import HOST, Amounts
 from ...memory.machine.gauge import Pressure
 from ...memory.machine.reading import Reading
 from ...memory.policy.inputs import Machine
@@ -60,20 +61,40 @@ class Monitor(Protocol):
         """Wait for the next reading."""
 
 
+def _still_missing(monitor: Monitor, expected: Amounts, before: Amounts, freed: int) -> bool:
+    """Whether any pool lacks much of what is to come back. An engine that starts before a device's memory is back takes
+    what little it finds for all there is.
+    """
+    pools = monitor.machine(trio.current_time()).pools
+    for name in expected:
+        if expected[name] < WORTH_WAITING:
+            continue
+        available = pools[name].available if name in pools else None
+        back = freed if name == HOST else None if available is None else available - before[name]
+        if back is not None and back < expected[name] * ENOUGH:
+            return True
+    return False
+
+
 async def until_returned(
-    monitor: Monitor, *, expected: int, before: int | None, hurry: bool, unseen: bool = False
+    monitor: Monitor,
+    *,
+    expected: Amounts,
+    before: Amounts | None,
+    hurry: bool,
+    unseen: bool = False,
 ) -> Bytes | None:
     """Wait until most of what a model had is available again, or until the time for that is over. Where memory comes
     back when its process ends there is nothing to wait for, and what other programs do meanwhile could be misread.
 
     Args:
-        expected: What it had, in bytes.
-        before: What was available before it began to stop, in bytes; None if unknown, so that there is no waiting.
+        expected: What it had of each pool.
+        before: What was available there before it began to stop; None if unknown, so that there is no waiting.
         hurry: Something else is taking memory in the meantime.
         unseen: The memory isn't that of the process which has ended, so it may come back later.
 
     Returns:
-        What came back, in bytes; None if that is unknown.
+        What came back to the machine's own memory, in bytes; None if that is unknown.
     """
     if before is None:
         return None
@@ -83,8 +104,8 @@ async def until_returned(
             reading = await monitor.fresh()
             if reading is None or reading.available is None:
                 return freed
-            freed = Bytes(max(reading.available - before, 0))
-            if not (monitor.lags or unseen) or expected < WORTH_WAITING or freed >= expected * ENOUGH:
+            freed = Bytes(max(reading.available - before[HOST], 0))
+            if not (monitor.lags or unseen) or not _still_missing(monitor, expected, before, freed):
                 return freed
             await trio.sleep(_LOOK_EVERY)
     return freed

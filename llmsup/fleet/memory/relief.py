@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from attrs import evolve
 
-from ...memory.amounts import CEILING, HOST, Amounts, add_up
+from ...memory.amounts import CEILING, HOST, HOST_CEILING, Amounts, add_up
 from ...memory.policy.decision import Decision
 from ...memory.policy.inputs import LoadedModel, Machine, Rules, taken
 from ...memory.policy.pressure import Relief, relieve
@@ -44,8 +44,9 @@ class Relieving:
                 if not any(each.leaving for each in self._ledger):  # the last step of this spell may not be over yet
                     self._relief = self._relief.ended()
                 return None
-            # Nothing can come back to the ceiling itself: count what the host gets back instead.
-            shortfall = over - over.within({CEILING}) + Amounts({HOST: over[CEILING]})
+            # Nothing can come back to a ceiling itself: count what the host gets back instead.
+            bounds = over.within({CEILING, HOST_CEILING})
+            shortfall = over - bounds + Amounts({HOST: max(over[CEILING], over[HOST_CEILING])})
             machine = evolve(machine, level="warn")  # this is cached prompts, which grow slowly: no hurry
         return relieve(machine, loaded_models(), self._relief, shortfall=shortfall, grown=grown, rules=rules)
 

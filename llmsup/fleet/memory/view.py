@@ -5,41 +5,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
 import trio
 from attrs import evolve
 
 from ...config.live import LiveConfig
-from ...config.schema import Memory
+from ...config.schema import Memory, Priority
+from ...memory.amounts import Amounts
 from ...memory.cost.cost import Cost, Source
+from ...memory.cost.placement import Room
 from ...memory.machine.gauge import Pressure
 from ...memory.machine.reading import Reading
 from ...memory.policy.decision import Decision
 from ...memory.policy.eligibility import stays
 from ...memory.policy.eviction_cost import dearest_first
-from ...memory.policy.inputs import RULES, LoadedModel, Machine, Rules
+from ...memory.policy.inputs import RULES, LoadedModel, Machine, Pool, Rules
 from ...memory.policy.pressure import stays_under_pressure
 from ...memory.policy.rivals import Rivals
 from ...units import Seconds
 from ..model.model import Model
 from .ask import Ask
 from .costs import CostSource
+from .device_pools import rooms
+from .device_relief import DeviceRelief
 from .grant import Ledger
 from .reclaim import Monitor
+
+
+class Elsewhere(Protocol):
+    """Memory on other machines, that engines may take from."""
+
+    def pools(self) -> Mapping[str, Pool]:
+        """What models may take of it."""
+
+    def rooms(self) -> Mapping[str, Room]:
+        """What an engine would find free there, by pool; that may be more than models may take."""
+
+    def counted(self, cost: Amounts) -> Amounts:
+        """What a model of this cost leaves no room for, if that is more than it takes."""
 
 
 class MemoryView:
     """The memory as it is now.
 
     Attributes:
+        elsewhere: Memory that isn't this machine's; None: there is none.
         left: Why no model is evicted although memory is short; None if one is, or it isn't.
+        devices: How devices with their own memory are.
     """
 
     def __init__(self, config: LiveConfig, monitor: Monitor, costs: CostSource) -> None:
         self._config = config
         self.left: Decision | None = None
+        self.elsewhere: Elsewhere | None = None
         self._monitor = monitor
         self._costs = costs
         self._ledger = Ledger()
+        self.devices = DeviceRelief(self._ledger)
         self._asks: dict[Model, Ask] = {}
         self._rivals = Rivals()
 
@@ -66,7 +90,11 @@ class MemoryView:
     @property
     def asks(self) -> list[Ask]:
         """The models that wait for memory."""
-        return [ask for ask in self._asks.values() if not ask.granted and not ask.refusal]
+        return [
+            ask
+            for ask in self._asks.values()
+            if not ask.granted and not ask.refusal and not (ask.grant is not None and ask.grant.leaving)
+        ]
 
     @property
     def rules(self) -> Rules:
@@ -81,7 +109,18 @@ class MemoryView:
 
     def machine(self) -> Machine:
         """The machine, as the policy sees it now."""
-        return self._monitor.machine(trio.current_time())
+        machine = self.devices.marked(self._monitor.machine(trio.current_time()))
+        if self.elsewhere is None or not (more := self.elsewhere.pools()):
+            return machine
+        return evolve(machine, pools={**machine.pools, **more})
+
+    def _counted(self, cost: Amounts) -> Amounts:
+        return cost if self.elsewhere is None else self.elsewhere.counted(cost)
+
+    def _rooms(self, machine: Machine, loaded_models: Iterable[LoadedModel], priority: Priority) -> dict[str, Room]:
+        """The devices as a load would find them (`device_pools.rooms`), wherever they are."""
+        found = rooms(machine, loaded_models, priority)
+        return found if self.elsewhere is None else {**found, **self.elsewhere.rooms()}
 
     def loaded_models(self) -> list[LoadedModel]:
         """The models that have memory, the most worth keeping first."""
@@ -90,10 +129,13 @@ class MemoryView:
 
     def _loaded_models(self, now: float) -> list[LoadedModel]:
         left = self._left
-        return [
+        loaded = [
             each.loaded(now, self.load_seconds(each.model, left), self._rivals.of(each.model.spec.name))
             for each in self._ledger
         ]
+        if self.elsewhere is None:
+            return loaded
+        return [evolve(each, cost=self._counted(each.cost), freeable=self._counted(each.freeable)) for each in loaded]
 
     @property
     def _left(self) -> int | None:
@@ -136,6 +178,10 @@ class MemoryView:
         """What a loaded model counts for, and where that figure comes from."""
         grant = self._ledger.of(model)
         return None if grant is None else grant.known
+
+    def used(self, pool: str) -> int:
+        """The bytes of a pool that all models together count for."""
+        return sum(each.taken[pool] for each in self._ledger)
 
     def source(self, name: str) -> Source | None:
         """Where the figure comes from that a loaded model counts for."""

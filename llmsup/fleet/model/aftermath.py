@@ -11,6 +11,7 @@ from .outcome import (
     Crash,
     Crashed,
     FailedToStart,
+    FailedToWake,
     Failure,
     Outcome,
     OutOfMemory,
@@ -52,6 +53,9 @@ def settle(model: Model, run: Run, outcome: Outcome) -> None:
             model.intent = intent.once_more()  # it was our idea, which isn't tried again (`memory.cost.load_mode`)
             again = f"Its weights were to be loaded by {run.plan.mode!r}, which was a try. Starting it as before."
             model.become(State.UNLOADED, f"{outcome.message} {again}")
+        case FailedToWake():  # whoever wanted it
+            model.intent = intent.once_more()
+            model.become(State.UNLOADED, outcome.message)
         case OutOfResources():  # nothing is wrong with the model: no cool-down
             if not intent.no_eviction:  # an explicit load gets the error, and can be asked for again
                 intent = intent.load_over()
@@ -66,12 +70,7 @@ def settle(model: Model, run: Run, outcome: Outcome) -> None:
             model.intent = intent.once_more()
             model.become(State.UNLOADED, str(outcome))
         case Crashed() | OutOfMemory():
-            model.crashes += 1
-            if not model.backoff.crashed():
-                _fail(model, _given_up(outcome, "It crashed too often to be started again at once."))
-            else:
-                model.intent = intent.back(pinned=model.pinned)
-                model.become(State.UNLOADED, outcome.message)
+            _crash(model, outcome)
         case failure:
             _fail(model, failure)
 
@@ -84,6 +83,15 @@ def _starve(model: Model, death: OutOfMemory) -> None:
         model.become(State.UNLOADED, f"{death.message} Trying once more, with more room.")
     else:
         _fail(model, _given_up(death, "That was the second try."))
+
+
+def _crash(model: Model, death: Crash) -> None:
+    model.crashes += 1
+    if not model.backoff.crashed():
+        _fail(model, _given_up(death, "It crashed too often to be started again at once."))
+    else:
+        model.intent = model.intent.back(pinned=model.pinned)
+        model.become(State.UNLOADED, death.message)
 
 
 def _given_up(death: Crash, verdict: str) -> FailedToStart:

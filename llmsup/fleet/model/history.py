@@ -12,7 +12,7 @@ from ...memory.policy.decision import Decision
 from ...units import Seconds
 from .states import Cause
 
-What = Literal["load", "unload", "fail", "wait", "refuse"]
+What = Literal["load", "unload", "sleep", "wake", "fail", "wait", "refuse"]
 
 
 @frozen

@@ -68,6 +68,8 @@ class Model(Watched):
         ports_tried: How many ports other programs took from its engine while it was being started.
         demand: How often it is asked for.
         history: What has happened to it so far.
+        wake_seconds: How long it last took to be woken; None if it never was since llmsup started.
+        sleepless: Its engine failed to fall asleep or to wake, so it isn't put to sleep until it is redefined.
         held: No load may begin, though one may be wanted: llmsup is paused.
         wanted_context: The most context that a client has asked for, in tokens; 0 if none has.
     """
@@ -91,6 +93,8 @@ class Model(Watched):
         self.run: Run | None = None
         self.load_seconds: float | None = None
         self.last_load: Measured | None = None
+        self.wake_seconds: float | None = None
+        self.sleepless = False
         self.crashes = 0
         self.failure: Failure | None = None
         self.backoff = Backoff()
@@ -314,14 +318,22 @@ class Model(Watched):
     def stays_loaded(self) -> bool:
         """It is loaded, and is not about to be unloaded."""
         run = self.run
-        return run is not None and run.loaded_at is not None and self.intent.stop is None and run.outcome is None
+        return (
+            run is not None
+            and run.loaded_at is not None
+            and not run.asleep
+            and self.intent.stop is None
+            and run.outcome is None
+        )
 
     @property
     def expires_at(self) -> float:
-        """When it will be unloaded if it isn't used (trio time); `inf` for never."""
+        """When it will be unloaded or put to sleep if it isn't used, or unloaded if it sleeps (trio time); `inf` for
+        never.
+        """
         if self.pinned or self.ttl == NEVER or self.run is None or self.run.loaded_at is None:
             return float("inf")
-        last = max(self.run.loaded_at, self.queue.last_used or 0.0)
+        last = max(self.run.loaded_at, self.run.turned_at, self.queue.last_used or 0.0)
         return max(last + self.ttl, self.queue.kept_until)
 
     @property

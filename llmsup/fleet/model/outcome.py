@@ -53,6 +53,11 @@ class OutOfMemory(_Ended):
 
 
 @frozen
+class FailedToWake(_Ended):
+    """The engine could not be woken; a new one may serve."""
+
+
+@frozen
 class FailedToStart(_Ended):
     """There is no engine, or it exited by itself; it won't be tried again for a while.
 
@@ -94,7 +99,7 @@ Crash = Crashed | OutOfMemory
 Failure = FailedToStart | TimedOut | PortTaken | ProjectorRefused
 """It could not be started."""
 
-Outcome = Unloaded | ShutDown | Crash | Failure | OutOfResources | TooLarge
+Outcome = Unloaded | ShutDown | Crash | Failure | FailedToWake | OutOfResources | TooLarge
 
 SHUT_DOWN = ShutDown("llmsup is shutting down.")
 
@@ -118,7 +123,7 @@ def _error(outcome: Outcome) -> errors.Error:
             return errors.Unloading(message, hint=hint, log_tail=tail, retry_after=1)
         case ShutDown():
             return errors.ShuttingDown(message, hint=hint, log_tail=tail)
-        case Crashed() | OutOfMemory():
+        case Crashed() | OutOfMemory() | FailedToWake():
             return errors.EngineDied(message, hint=hint, log_tail=tail, retry_after=1)
         case FailedToStart(lasting=lasting):
             return errors.ModelFailed(message, hint=hint, log_tail=tail, lasting=lasting)

@@ -17,6 +17,15 @@ class Grant(Protocol):
     def measured(self) -> None:
         """The engine's measured size has changed."""
 
+    def sleep_level(self) -> int:
+        """At which level the engine is to sleep now instead of being stopped; 0: it is to be stopped."""
+
+    async def asleep(self, level: int) -> None:
+        """The engine has fallen asleep: from now on only what it still holds is its model's."""
+
+    def awake(self) -> None:
+        """The engine has been woken."""
+
     def stopping(self) -> None:
         """The engine is about to be ended, or has ended."""
 
@@ -29,6 +38,14 @@ class Admission(Protocol):
 
     def admit(self, model: Model) -> AbstractAsyncContextManager[Grant]:
         """Wait for room, then hold it until the model's engine is gone and its memory has been returned.
+
+        Raises:
+            ModelTooLarge: There will never be enough room.
+        """
+
+    async def readmit(self, model: Model) -> bool:
+        """Wait for room to wake a model whose engine sleeps, and hold it as before; returns whether there is any:
+        False if it isn't wanted any more.
 
         Raises:
             ModelTooLarge: There will never be enough room.

@@ -27,6 +27,7 @@ def redefine(model: Model, entry: Entry) -> None:
 
 
 def _start_afresh(model: Model, reason: str) -> None:
+    model.sleepless = False
     model.backoff, model.failure = Backoff(), None  # the change may have fixed what failed before
     if model.entry.refusal:
         _stop_serving(model, reason)

@@ -5,6 +5,7 @@ What comes after a run is decided in `aftermath`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
@@ -106,6 +107,20 @@ class Engine(Protocol):
             seconds: How long computing took; None if the engine didn't tell.
         """
 
+    @property
+    def sleeps(self) -> bool:
+        """Whether it can be put to sleep."""
+
+    async def sleep(self, level: int) -> None:
+        """Put it to sleep, without requests in flight. `level`: see `engines.sleep`.
+
+        Raises:
+            Error, Disconnected, OSError: It failed; the engine may be in any state.
+        """
+
+    async def wake(self, level: int) -> None:
+        """Wake it, from this level. Raises as `sleep` does."""
+
     def saves_for(self, limit: float) -> float:
         """How many seconds `before_stop` should take if it was called now and given `limit` seconds; 0 where nothing is
         to be prepared, or nothing is known.
@@ -138,7 +153,9 @@ class Run:
         engine: The engine, once there is one.
         loaded_at: When it became ready (trio time).
         measured_at: When it was last measured (trio time).
-        first_served: When it had answered its first request (trio time).
+        first_served: When it had answered its first request since it was loaded or woken (trio time).
+        asleep: The level at which it sleeps; 0: it is awake.
+        turned_at: When it last fell asleep or was woken (trio time); minus infinity if it never slept.
         kept: For how many seconds clients want it kept after its last request, instead of the model's `ttl`; None if
             none has said.
         kept_by_hand: An operator said so.
@@ -161,6 +178,8 @@ class Run:
         self.loaded_at: float | None = None
         self.measured_at: float | None = None
         self.first_served: float | None = None
+        self.asleep = 0
+        self.turned_at = -math.inf
         self.kept: Seconds | None = None
         self.kept_by_hand = False
         self.outcome: Outcome | None = None
@@ -247,6 +266,10 @@ class Run:
     def settled(self) -> bool:
         """It has been measured since it became ready, so that its size is known rather than reserved."""
         return self.loaded_at is not None and self.measured_at is not None and self.measured_at >= self.loaded_at
+
+    def turn(self, level: int) -> None:
+        """It has fallen asleep, or (0) is awake."""
+        self.asleep, self.turned_at, self.first_served = level, trio.current_time(), None
 
     @property
     def listens(self) -> bool:

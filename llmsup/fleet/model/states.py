@@ -9,7 +9,10 @@ import enum
 
 
 class State(enum.StrEnum):
-    """unloaded → waiting → starting → ready → draining → stopping → unloaded; or failed, with a time to retry."""
+    """unloaded → waiting → starting → ready → draining → stopping → unloaded; or failed, with a time to retry.
+
+    An engine that can may sleep instead: stopping → sleeping → waiting → starting → ready.
+    """
 
     UNLOADED = "unloaded"
     WAITING = "waiting"  # for memory, or for the pause after a crash
@@ -17,6 +20,7 @@ class State(enum.StrEnum):
     READY = "ready"
     DRAINING = "draining"  # about to be unloaded: requests in flight may finish, new ones wait for the next run
     STOPPING = "stopping"  # the engine is being ended
+    SLEEPING = "sleeping"  # the engine has given its device's memory back, and can be woken; new requests wake it
     FAILED = "failed"  # not tried for a while: requests are refused with the reason
 
 

@@ -18,6 +18,7 @@ from .model import Model
 from .outcome import SHUT_DOWN, FailedToStart, Outcome, as_error, not_started
 from .permission import Admission, Grant
 from .run import Engine, Run, Start
+from .sleeping import Sleeper
 from .states import Cause, State
 from .watchdogs import until_ready, watch_exit, watch_footprint, watch_socket
 
@@ -115,11 +116,9 @@ class Supervisor:
                 nursery.start_soon(watch_socket, run, engine, model)
                 nursery.start_soon(while_idle, model, engine)
                 model.queue.open(run)
-                stop = await self._until_unwanted()
-                model.queue.close()
-                stop = await self._drain(stop)
-                model.intent = model.intent.stopping(stop)
-                await before_stop(model, run, engine)
+                stop = await self._until_over(Sleeper(model, run, engine, grant, self._admission))
+                if not run.asleep:
+                    await before_stop(model, run, engine)
                 stop = model.intent.stop or stop  # an unload may have been asked for in the meantime
                 run.end(model.unloaded(stop.reason, stop.cause))
             finally:
@@ -128,6 +127,18 @@ class Supervisor:
                 model.become(State.STOPPING, str(run.outcome))
                 grant.stopping()
                 await engine.pool.close()  # no request outlives the engine; those in flight learn of it this way
+
+    async def _until_over(self, sleeper: Sleeper) -> StopRequest:
+        """Serve until the engine is to be stopped, and not only put to sleep; its queue is closed then."""
+        model = self._model
+        while True:
+            stop = await self._until_unwanted()
+            model.queue.close()
+            stop = await self._drain(stop)
+            model.intent = model.intent.stopping(stop)
+            if asked := await sleeper.instead(model.intent.stop or stop):
+                model.intent = model.intent.stopping(asked)
+                return asked
 
     async def _until_unwanted(self) -> StopRequest:
         """Wait until the model is to be unloaded, or has been idle for its ttl."""

@@ -145,7 +145,7 @@ class Generated(Passed):
             "runtime": {
                 "name": engine.launch.engine if engine else None,
                 "version": said.system_fingerprint,
-                "supported_formats": ["gguf"] if entry.found else [],
+                "supported_formats": [file_format(entry)] if entry.found else [],
             },
         }
         return msgspec.json.encode({**_MEMBERS.decode(body), **more})

@@ -157,7 +157,9 @@ def architecture(entry: Entry) -> str | None:
 
 def file_format(entry: Entry) -> str | None:
     """None where there is no file."""
-    return "gguf" if entry.found else None
+    if entry.found is None:
+        return None
+    return "safetensors" if entry.found.tensors else "gguf"
 
 
 def wanted_context(body: JsonBody) -> int:

@@ -7,7 +7,7 @@ measurements take precedence; that is decided in `cost`.
 
 from __future__ import annotations
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from ...catalog.found import Found
 from ...catalog.gguf.facts import Facts
@@ -17,9 +17,13 @@ from ...engines.kinds import KINDS
 from ...engines.registry import Kinds
 from ...units import Bytes
 from .compute import compute_bytes
-from .header import number
-from .kv_cache import kv_bytes, window_cells
+from .header import layer_count, number
+from .kv_cache import kv_bytes, window_cells, without_cache
+from .placement import LEAST_CONTEXT, Layout, divided
 from .recurrent import state_bytes
+
+_EMBEDDINGS, _OUTPUT = "token_embd.weight", "output.weight"
+_EMBEDDINGS_OF_LAYERS = "per_layer_token_embd.weight"  # gemma3n, gemma4: an input, too
 
 ENGINE = Bytes(28 * MiB)
 """What the process itself takes: program, vocabulary and threads. b10068 on the CPU, with SmolLM2 loaded at 1,024 to
@@ -40,6 +44,7 @@ class Estimate:
         projector: The `mmproj` file's tensors and its compute buffers; approximate.
         context: The engine's context, as derived from the settings.
         engine: The process itself; approximate.
+        facts: The file's header.
     """
 
     weights: Bytes
@@ -50,6 +55,7 @@ class Estimate:
     context: Context
     draft: Bytes = Bytes(0)
     engine: Bytes = ENGINE
+    facts: Facts | None = field(default=None, repr=False, eq=False)
 
     @property
     def mapped(self) -> Bytes:
@@ -61,6 +67,31 @@ class Estimate:
         """All parts together."""
         parts = (self.weights, self.kv, self.recurrent, self.compute, self.projector, self.draft, self.engine)
         return Bytes(sum(parts))
+
+    @property
+    def layout(self) -> Layout | None:
+        """The same in the parts that can be on a device or not; None without a header."""
+        facts, context = self.facts, self.context
+        if facts is None:
+            return None
+        layers, *_ = layer_count(facts)
+        embeddings = facts.named.get(_EMBEDDINGS, 0)
+        inputs = embeddings + facts.named.get(_EMBEDDINGS_OF_LAYERS, 0)
+        output = sum(facts.named.values()) - inputs
+        rest = max(self.weights - inputs - output, 0)
+        caches = self.kv + self.recurrent
+        least = min(LEAST_CONTEXT * (1 if context.unified else context.sequences), context.n_ctx)
+        return Layout(
+            weights=divided(rest, layers),
+            caches=divided(caches, layers),
+            output=output,
+            copied=0 if _OUTPUT in facts.named or without_cache(facts) else embeddings,
+            host=self.weights - (rest if layers else 0) - output + self.engine + (0 if layers else caches),
+            compute=self.compute,
+            beside=self.projector + self.draft,
+            gives=self.kv - self.kv * least // context.n_ctx if context.offload.shrinks else 0,
+            experts=number(facts, "expert_count") > 0,
+        )
 
 
 def estimate(spec: ModelSpec, found: Found | None, kinds: Kinds = KINDS) -> Estimate | None:
@@ -85,6 +116,7 @@ def estimate(spec: ModelSpec, found: Found | None, kinds: Kinds = KINDS) -> Esti
         projector=_projector(found.projector_facts) if settings.projector else Bytes(0),
         context=settings,
         draft=_draft(found.draft_facts, settings),
+        facts=facts,
     )
 
 

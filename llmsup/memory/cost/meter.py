@@ -6,18 +6,24 @@ What is reserved for it is in the ledger (`fleet.memory`); what earlier runs cos
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from attrs import Factory, define, field
 
 from ...units import Bytes
-from ..amounts import ZERO, Amounts
+from ..amounts import ZERO, Amounts, add_up
 from .process import Footprint
 
 # llama.cpp src/llama-{model,context,kv-cache,memory-recurrent}.cpp: "%s: %10s %s buffer size = %8.2f MiB", after a
 # prefix that differs between builds. The limit on digits keeps a line from claiming more than any machine has.
 _LINE = re.compile(
-    r"(\w{1,64}): +([\w.:-]{1,48}) +(model|KV|compute|output|RS) buffer size = +([0-9]{1,9}\.[0-9]{2}) MiB", re.ASCII
+    r"(\w{1,64}): +([\w.:-]{1,48}(?:\[[\w.:\[\]-]{1,128}\])?) +(model|KV|compute|output|RS) buffer size"
+    r" = +([0-9]{1,9}\.[0-9]{2}) MiB",
+    re.ASCII,
 )
+_REMOTE = re.compile(r"\w+\[(.+)\]")
+"""ggml-rpc.cpp: a buffer of a worker's device is called "RPC0[127.0.0.1:50052]"."""
+
 _MAPPED = "_Mapped"
 """The part of the file that is mapped instead of read: the system may drop it and read it again."""
 
@@ -77,6 +83,20 @@ class Buffers:
         """What is mapped of the model's file, in bytes."""
         return Bytes(sum(size for (_, _, device, _), size in self._sizes.items() if device.endswith(_MAPPED)))
 
+    def on(self, pools: Mapping[str, str]) -> Amounts:
+        """What is on devices. `pools`: theirs, by the names in its log."""
+        found = ((pools[device], size) for (_, _, device, _), size in self._sizes.items() if device in pools)
+        return add_up(Amounts({pool: size}) for pool, size in found)
+
+    @property
+    def remote(self) -> dict[str, int]:
+        """What is on RPC workers, in bytes, by their addresses; a worker may have several devices."""
+        sizes: dict[str, int] = {}
+        for (_, _, device, _), size in self._sizes.items():
+            if match := _REMOTE.fullmatch(device):
+                sizes[match[1]] = sizes.get(match[1], 0) + size
+        return sizes
+
     @property
     def own(self) -> Bytes:
         """Everything else, in bytes."""
@@ -96,12 +116,16 @@ class Meter:
         buffers: What its log says.
         file: What it should have mapped of its file, in bytes: counts where neither its log nor the system says.
         private: Its weights are read or locked: whatever the system calls files of it can't be dropped.
+        pools: Which of its devices has which memory of its own, by the names in its log.
+        workers: The pools of its RPC workers, by their addresses. Only its log tells what it has there.
         devices: What it has on devices with their own memory, by their pools, at the last measurement.
     """
 
     buffers: Buffers = Factory(Buffers)
     file: int = 0
     private: bool = False
+    pools: Mapping[str, str] = Factory(dict)
+    workers: Mapping[str, str] = Factory(dict)
     devices: Amounts = field(default=ZERO, init=False)
     _own: int = field(default=0, init=False)
     _mapped: int | None = field(default=None, init=False)
@@ -114,9 +138,17 @@ class Meter:
         self.buffers.line(text)
 
     def saw(self, footprint: Footprint, devices: Amounts | None = None) -> None:
-        """Record a measurement. `devices`: what it has on devices with their own memory; None: as much as before."""
+        """Record a measurement.
+
+        Args:
+            devices: What it has on devices with their own memory; None: as much as before. Where a driver doesn't tell
+                (NVML in a container knows other numbers of processes, and on some systems no sizes), its log counts.
+        """
         if devices is not None:
-            self.devices = devices
+            told = self.buffers.on(self.pools)
+            self.devices = devices + Amounts({pool: told[pool] for pool in told if not devices[pool]})
+        if self.workers:
+            self.devices = self.devices - self.devices.within(self.workers.values()) + self._away
         files = footprint.droppable
         held = footprint.held + (files or 0 if self.private else 0)
         self._now = Bytes(held + self.devices.total)
@@ -124,6 +156,12 @@ class Meter:
         if files is not None:
             self._mapped = 0 if self.private else files
             self._most_mapped = max(self._most_mapped, self._mapped)
+
+    @property
+    def _away(self) -> Amounts:
+        """What it has on RPC workers, by its log."""
+        told = self.buffers.remote
+        return Amounts({pool: told.get(address, 0) for address, pool in self.workers.items()})
 
     @property
     def freeable(self) -> Bytes | None:

@@ -16,12 +16,13 @@ import trio
 
 from ...config.live import LiveConfig
 from ...config.schema import Memory
+from ...engines.devices import list_devices, working_set
 from ...errors import SetupError
 from ...process.ring import Events
 from ...process.watched import Watched
 from ...units import Bytes, format_bytes, format_seconds
+from ..amounts import CEILING, HOST_CEILING
 from ..policy.inputs import Machine, Pool, host_pools
-from .devices import list_devices, working_set
 from .gauge import Gauge, Pressure, higher
 from .limits import ceiling, machine_total, reserve
 from .psi import Waker, open_waker
@@ -133,13 +134,18 @@ class MemoryMonitor(Watched):
         then only the models' costs decide.
         """
         reading = self.reading
+        most = ceiling(self.settings, self.total, self.gpu_limit, own_group=self.own_group)
         host = host_pools(
-            ceiling=ceiling(self.settings, self.total, self.gpu_limit, own_group=self.own_group),
+            ceiling=most,
             reserve=self.reserve,
             available=None if reading is None else reading.available,
         )
         gpus = enumerate((reading and reading.gpus) or ())
-        devices = {device_pool(number): Pool(gpu.total, gpu.free) for number, gpu in gpus if gpu.total}
+        devices = {device_pool(number): Pool(gpu.total, gpu.free) for number, gpu in gpus if gpu.own}
+        if devices and self.settings.limit == "auto":
+            # What follows from the host's size bounds what is in the host: a small one may have a large GPU.
+            everywhere = most + sum(pool.total or 0 for pool in devices.values())
+            host |= {CEILING: Pool(total=everywhere), HOST_CEILING: Pool(total=most)}
         return Machine(
             host | devices,
             level=self.pressure.level,
@@ -152,6 +158,11 @@ class MemoryMonitor(Watched):
         """How much memory there is, in bytes."""
         reading = None if self._last is None else self._last[1]
         return self._total if reading is None or reading.total is None else reading.total
+
+    def device_sizes(self) -> dict[str, int]:
+        """What each device with its own memory has, in bytes, by its pool."""
+        gpus = enumerate((self.reading and self.reading.gpus) or ())
+        return {device_pool(number): gpu.total for number, gpu in gpus if gpu.total}
 
     @property
     def own_group(self) -> bool:

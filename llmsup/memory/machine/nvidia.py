@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any
 
 from ...units import Bytes
 from .reading import Gpu
 
+log = logging.getLogger(__name__)
+
 SOURCE = "nvml"
+
+DRIVER = Path("/proc/driver/nvidia/version")
+"""There where NVIDIA's driver is loaded."""
+
+UNREAD = (
+    "this machine has an NVIDIA device, but its memory can't be read, so nothing keeps models from filling it: "
+    "pip install 'llmsup[nvidia]'"
+)
 
 _NOT_AVAILABLE = 2**64 - 1  # nvml.h: NVML_VALUE_NOT_AVAILABLE, as an unsigned number
 
@@ -32,8 +44,13 @@ class Nvml:
         return tuple(self._used(handle, pids) if self._gpu(handle).total else Bytes(0) for handle in self._handles)
 
     def _used(self, handle: Any, pids: Collection[int]) -> Bytes:
-        processes = self._ask("nvmlDeviceGetComputeRunningProcesses", handle) or ()
-        return Bytes(sum(_size(process.usedGpuMemory) or 0 for process in processes if process.pid in pids))
+        """A process that computes and draws (Vulkan does both) is on both lists with the same figure."""
+        used = dict[int, int]()
+        for question in ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses"):
+            for process in self._ask(question, handle) or ():
+                if process.pid in pids:
+                    used[process.pid] = max(used.get(process.pid, 0), _size(process.usedGpuMemory) or 0)
+        return Bytes(sum(used.values()))
 
     def _gpu(self, handle: Any) -> Gpu:
         name = self._ask("nvmlDeviceGetName", handle)
@@ -44,7 +61,8 @@ class Nvml:
         total = _size(getattr(memory, "total", None)) or None
         free = None if total is None else _size(getattr(memory, "free", None))
         text = name.decode(errors="replace") if isinstance(name, bytes) else str(name or "unknown")
-        return Gpu(text, total, free, source=SOURCE)
+        uuid = self._ask("nvmlDeviceGetUUID", handle) or ""
+        return Gpu(text, total, free, source=SOURCE, id=uuid.decode() if isinstance(uuid, bytes) else str(uuid))
 
     def _ask(self, function: str, *arguments: Any) -> Any:
         """A call's result; None if it fails: not supported, no permission, the device fell off the bus."""
@@ -59,6 +77,8 @@ def open_nvml(load: Callable[[str], Any] = importlib.import_module) -> Nvml | No
     try:
         library = load("pynvml")
     except ImportError:
+        if DRIVER.exists():
+            log.warning("%s", UNREAD)
         return None
     try:
         library.nvmlInit()

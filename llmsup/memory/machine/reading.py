@@ -40,6 +40,7 @@ class Gpu:
         shared_total: Host memory that it may use as well, in bytes (AMD's GTT).
         shared_free: What is left of that, in bytes.
         source: Where the values come from.
+        id: What tells it from others of its name: NVML's UUID, AMD's place on the PCI bus; "" if unknown.
     """
 
     name: str
@@ -48,11 +49,30 @@ class Gpu:
     shared_total: Bytes | None = None
     shared_free: Bytes | None = None
     source: str = ""
+    id: str = ""
+
+    @property
+    def own(self) -> bool:
+        """Whether its memory is one for models. An integrated one has a corner of the host's, if any, and engines use
+        the host's itself.
+        """
+        return self.total is not None and self.total >= INTEGRATED
+
+
+INTEGRATED = Bytes(1024**3)
+"""A device with less than this many bytes is taken for an integrated one (Ollama's discover/amd_linux.go does so)."""
+
+_DEVICE = "gpu"
 
 
 def device_pool(number: int) -> str:
     """The pool that is the memory of a device, by its place in `Reading.gpus`."""
-    return f"gpu{number}"
+    return f"{_DEVICE}{number}"
+
+
+def is_device(pool: str) -> bool:
+    """Whether a pool is the memory of a device of this machine."""
+    return pool.startswith(_DEVICE)
 
 
 @frozen(kw_only=True)

@@ -63,7 +63,9 @@ class Gpus:
         used = await self._ask_nvml(lambda nvml: nvml.used_by(pids))
         if used is None:
             return None
-        return Amounts({device_pool(len(self.cards) + number): size for number, size in enumerate(used)})
+        if self.cards:
+            used = (*await trio.to_thread.run_sync(amd.used_by, pids, self.cards), *used)
+        return Amounts({device_pool(number): size for number, size in enumerate(used)})
 
     async def _ask_nvml(self, question: Callable[[nvidia.Nvml], tuple[_T, ...]]) -> tuple[_T, ...] | None:
         """The answer, for each of its devices; None while it hangs."""

@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from attrs import evolve, frozen
 
 from ...units import format_bytes
-from ..amounts import CEILING, ZERO, Amounts, add_up
+from ..amounts import CEILING, HOST, HOST_CEILING, ZERO, Amounts, add_up
 from .cheapest import Candidate, cheapest
 from .decision import Decision, Weighed, with_delay
 from .eligibility import for_load, had_its_turn, until
@@ -59,7 +59,7 @@ def admit(
         kind="admit",
         reason="",
         model=need.model,
-        bytes=need.cost.total,
+        bytes=need.size,
         ceiling=machine.ceiling,
         room=later[CEILING],
         available=machine.host.available,
@@ -67,7 +67,7 @@ def admit(
         level=machine.level,
         weighed=tuple(sorted(weighed, key=lambda each: (each.rank, each.loss, each.name))),
     )
-    size, free = format_bytes(need.cost.total), format_bytes(max(tightest(asked, later), 0))
+    size, free = _words(need, asked, later)
     if never := _never(asked, machine):
         return evolve(seen, kind="refuse", reason=never)
     if machine.level == "critical":
@@ -115,6 +115,7 @@ def admit_all(
         decisions.append(decision)
         if decision.kind in ("admit", "evict"):
             world = [evolve(each, leaving=True) if each.name in decision.victims else each for each in world]
+            world = [evolve(each, loading=True) if each.name == need.model else each for each in world]  # it sleeps
             world.append(LoadedModel(need.model, need.cost, ZERO, priority=need.priority, loading=True))
         elif decision.paused:
             claims.append(Claim(need.cost, frozenset(decision.paused)))
@@ -168,12 +169,28 @@ def _enough(
     return tuple(sorted(candidates, key=lambda each: (each.rank, each.eviction_cost, each.name)))
 
 
+def _words(need: Need, asked: Mapping[str, int], free: Amounts) -> tuple[str, str]:
+    """What it needs and what is free for it, for people: of the device that has too little of its own memory, if one
+    has, else altogether.
+    """
+    name = min(asked, key=lambda pool: free[pool] - asked[pool])
+    if name in (CEILING, HOST_CEILING, HOST) or free[name] >= asked[name]:
+        return format_bytes(need.size), format_bytes(max(tightest(asked, free), 0))
+    return f"{format_bytes(asked[name])} of {name}", format_bytes(max(free[name], 0))
+
+
+_BOUNDS = {
+    CEILING: "all models together may use",
+    HOST_CEILING: "of the machine's own memory all models together may use",
+}
+
+
 def _never(asked: Mapping[str, int], machine: Machine) -> str:
     """Why it can't be loaded even alone, or ""."""
     for name, size in asked.items():
         total = machine.pools[name].total
         if total is not None and size > total:
-            bound = "all models together may use" if name == CEILING else f"{name} has only"
+            bound = _BOUNDS.get(name, f"{name} has only")
             return f"it needs {format_bytes(size)}, and {bound} {format_bytes(total)}"
     return ""
 
@@ -212,11 +229,13 @@ def room(
     for name, pool in machine.pools.items():
         if pool.available is not None:
             size = pool.available - (pool.reserve // 2 if remain or promised else 0) + back[name]
+            if pool.total is not None:  # a reading may be older than what has been measured of a model since
+                size = min(size, pool.total - taken(ours, name))
         elif pool.total is not None:
             size = pool.total - taken(ours, name)
         else:
             continue
-        free[name] = min(size, 0) if machine.level == "warn" else size  # at "warn" no load may raise the total
+        free[name] = min(size, 0) if machine.level == "warn" or pool.short else size  # no load may raise the total
     return Amounts(free)
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 from attrs import Factory, frozen
 
 from ...config.schema import Priority
-from ..amounts import CEILING, HOST, ZERO, Amounts
+from ..amounts import CEILING, HOST, HOST_CEILING, ZERO, Amounts
 
 Level = Literal["normal", "warn", "critical"]
 
@@ -75,11 +75,13 @@ class Pool:
         available: What can be allocated there now without swapping. None: it can't be read, or this is only a bound;
             then the total less what the models count for is left.
         reserve: What is kept free there for everything else; a load must leave half of this available.
+        short: Others press for it, so a load may only take what other models give back.
     """
 
     total: int | None = None
     available: int | None = None
     reserve: int = 0
+    short: bool = False
 
     @property
     def counted(self) -> bool:
@@ -115,8 +117,9 @@ class Machine:
 
     def may_have(self, pools: Iterable[str]) -> int:
         """What models may take of some pools together; for a pool without a total, the ceiling counts."""
+        of_host = self.pools[HOST_CEILING].total if HOST_CEILING in self.pools else self.ceiling
         totals = [self.pools[pool].total for pool in pools]
-        return sum(self.ceiling if total is None else total for total in totals)
+        return sum((of_host or 0) if total is None else total for total in totals)
 
     def frees(self, cost: Amounts, freeable: Amounts) -> Amounts:
         """What evicting a model frees in each pool: all that it counts for where nothing else is known about the pool,
@@ -128,8 +131,10 @@ class Machine:
 
 
 def taken(cost: Amounts, pool: str) -> int:
-    """What a model of this cost takes of a pool; the ceiling counts all of it, whichever memory it is in."""
-    return cost.total if pool == CEILING else cost[pool]
+    """What a model of this cost takes of a pool; the ceiling counts all of it that is on this machine, whichever memory
+    it is in.
+    """
+    return cost.here if pool == CEILING else cost[HOST if pool == HOST_CEILING else pool]
 
 
 def host_pools(ceiling: int, reserve: int = 0, available: int | None = None) -> dict[str, Pool]:
@@ -216,6 +221,8 @@ class Need:
         load_seconds: How long the load takes, known or expected.
         evicts: Other models may be evicted for it. (Not for a `preload` that no request waits for.)
         paused: The models whose queues the last decision about it paused.
+        bytes: What it is going to have, where that isn't the sum of `cost`: a worker that serves one engine at a time
+            is taken as a whole.
     """
 
     model: str
@@ -225,3 +232,9 @@ class Need:
     load_seconds: float = 0.0
     evicts: bool = True
     paused: frozenset[str] = frozenset()
+    bytes: int | None = None
+
+    @property
+    def size(self) -> int:
+        """What it is going to have, in bytes."""
+        return self.cost.total if self.bytes is None else self.bytes

@@ -95,7 +95,7 @@ def relieve(
         reason=reason,
         left=left,
         ceiling=machine.ceiling,
-        room=machine.ceiling - add_up(each.cost for each in loaded_models).total,
+        room=machine.ceiling - add_up(each.cost for each in loaded_models).here,
         available=machine.host.available,
         missing=shortfall,
         level=machine.level,
@@ -129,7 +129,8 @@ def relieve(
     gives = {each.name: each.freeable.within(short).total for each in weighed}
     losses = {each.name: each.loss for each in weighed}
     victim = min(chosen, key=lambda each: (each.rank, each.eviction_cost, -gives[each.name], each.name))
-    problem = f"the machine is short of {format_bytes(shortfall.total)} ({machine.level})"
+    who = "the machine" if HOST in short else " and ".join(sorted(short))
+    problem = f"{who} is short of {format_bytes(shortfall.total)} ({machine.level})"
     if grown:
         problem = f"all models together use {format_bytes(shortfall.total)} more than they may"
     frees, lost = format_bytes(gives[victim.name]), f"{losses[victim.name]:.3g} s of expected reload"

@@ -39,7 +39,8 @@ class LmStudio(Asker):
 
 def _entries(said: Said) -> list[dict[str, Any]] | None:
     # It answers what it doesn't know with 200, and an error in the body.
-    found = reading.entries(said.checked().json(), "data")
+    told = said.checked().json()
+    found = reading.entries(told, "data") if isinstance(told, dict) else None
     return found if found is not None and all("state" in entry for entry in found) else None
 
 

@@ -46,7 +46,7 @@ from ...errors import (
     Unloading,
     UnsupportedEncoding,
 )
-from ..shapes import control, history, memory, models, pause, peers, prompt_cache, prompts
+from ..shapes import control, history, memory, models, pause, peers, prompt_cache, prompts, rpc
 
 TEXT = "text/plain; charset=utf-8"
 EVENTS = "text/event-stream; charset=utf-8"
@@ -162,6 +162,7 @@ OPERATIONS = (
         errors=(*BODY, ShuttingDown, StillRunning),
     ),
     Operation("post", "/resume", "models", "Serve requests again", {200: pause.Resumed}),
+    Operation("get", "/rpc", "models", "The RPC workers, and which models have a part there", {200: list[rpc.Worker]}),
     Operation("get", "/unload", "llama-swap's", "Unload all models", {200: Stream(TEXT)}, errors=(StillRunning,)),
     Operation(
         "post",

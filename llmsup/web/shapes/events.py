@@ -11,6 +11,7 @@ from .control import BridgeRun
 from .peers import PeerStateName
 from .prompt_cache import Moved
 from .prompts import ComputedAgain
+from .rpc import WorkerState
 
 
 class Event(TypedDict):
@@ -42,6 +43,24 @@ class UnloadEvent(Event):
     cause: Cause
     reason: str
     freed_bytes: int | None
+
+
+class SleepEvent(Event):
+    """A model's engine sleeps instead of having been unloaded. `level`: 1: its weights stay in the machine's memory; 2:
+    only its process stays.
+    """
+
+    model: str
+    level: int
+    cause: Cause
+    reason: str
+
+
+class WakeEvent(Event):
+    """A model's engine was woken."""
+
+    model: str
+    seconds: float
 
 
 class DecisionEvent(Event):
@@ -109,10 +128,20 @@ class PromptEvent(Event, ComputedAgain):
     model: str
 
 
+class RpcEvent(Event):
+    """An RPC worker was started, is up, has died or was ended."""
+
+    worker: str
+    state: WorkerState
+    reason: str
+
+
 EVENTS = {
     "model": ModelEvent,
     "load": LoadEvent,
     "unload": UnloadEvent,
+    "sleep": SleepEvent,
+    "wake": WakeEvent,
     "decision": DecisionEvent,
     "pressure": PressureEvent,
     "prompt_cache": PromptCacheEvent,
@@ -122,5 +151,6 @@ EVENTS = {
     "prompt": PromptEvent,
     "route": RouteEvent,
     "peer": PeerEvent,
+    "rpc": RpcEvent,
 }
 """What follows `event:`, and the shape of what follows `data:`."""

@@ -24,6 +24,7 @@ class Loaded(TypedDict):
     Attributes:
         grows_bytes: What it may come to hold on top, for cached prompts.
         freeable_bytes: What would come back if it were unloaded.
+        devices: What of its footprint is on devices with their own memory, by pool.
         loss_seconds: What its going would cost: the expected seconds of its reload.
         save_seconds: How long saving its conversations should take before it goes; its memory comes back that much
             later. Nothing is saved under critical pressure.
@@ -35,6 +36,7 @@ class Loaded(TypedDict):
     footprint_source: Source | None
     grows_bytes: int
     freeable_bytes: int
+    devices: dict[str, int]
     priority: Priority
     pinned: bool
     in_flight: int
@@ -44,17 +46,43 @@ class Loaded(TypedDict):
     stays: str | None
 
 
+class Device(TypedDict):
+    """A device with its own memory, such as a GPU; or an RPC worker.
+
+    Attributes:
+        pool: What its memory is called here and in reasons.
+        name: What its driver calls it.
+        committed_bytes: What the loaded models count for there.
+        free_bytes: What is free there; null: unknown.
+        level: "warn" while other programs press for it, so that nothing more is loaded there.
+        since: Since when; null: from the start.
+        shortfall_bytes: What is to be freed there for that to end.
+    """
+
+    pool: str
+    name: str
+    total_bytes: int
+    committed_bytes: int
+    free_bytes: int | None
+    level: Literal["normal", "warn"]
+    since: float | None
+    reason: str
+    shortfall_bytes: int
+
+
 class Waiting(TypedDict):
     """A load that waits for memory.
 
     Attributes:
         bytes: What it wants.
+        devices: What of that it wants on devices with their own memory, by pool.
         seconds: How long it has waited.
         reason: What it waits for.
     """
 
     model: str
     bytes: int
+    devices: dict[str, int]
     source: Source
     grows_bytes: int
     seconds: float | None
@@ -142,6 +170,7 @@ class Memory(TypedDict):
         problem: Why memory can't be read as configured.
         paused: Why no model is served now; null if they are.
         readings: The last reading of the machine.
+        devices: The devices with their own memory, RPC workers among them.
     """
 
     ceiling_bytes: int
@@ -157,6 +186,7 @@ class Memory(TypedDict):
     problem: str | None
     paused: Pause | None
     readings: Reading | None
+    devices: list[Device]
     models: list[Loaded]
     waiting: list[Waiting]
     decisions: list[DecisionRecord]

@@ -12,9 +12,9 @@ from .pause import Pause
 from .peers import Places
 from .prompt_cache import Able
 
-RunningState = Literal["starting", "ready", "draining", "stopping"]
+RunningState = Literal["starting", "ready", "sleeping", "draining", "stopping"]
 
-StatusValue = Literal["unloaded", "loading", "loaded", "failed"]
+StatusValue = Literal["unloaded", "loading", "loaded", "sleeping", "failed"]
 
 
 class Status(TypedDict):
@@ -213,6 +213,7 @@ class RunningFacts(TypedDict):
     description: str
     reason: str
     progress: float | None
+    workers: list[str]
     waits_for: str | None
 
 
@@ -229,6 +230,7 @@ class RunningEntry(RunningFacts):
         footprint_bytes: What it counts for in memory; null while it waits to be let in.
         restarts: How often its engine crashed lately.
         progress: How much of it is loaded, 0 to 1; null if the engine doesn't say.
+        workers: The RPC workers that have a part of it.
         waits_for: What memory it waits for, and who has it; null if it doesn't.
     """
 

@@ -86,6 +86,7 @@ class Peer(TypedDict):
         failed: How many of them it failed.
         priority: Of the config: which peer is asked first, of several that could serve a request equally well.
         version: What it says of its own version.
+        note: What it doesn't tell although it might, and what to do about that, for people; null: nothing to say.
         memory: null: it doesn't tell.
         models: Those that `models` in its table lets in, by name.
     """
@@ -104,6 +105,7 @@ class Peer(TypedDict):
     failed: int
     priority: Priority
     version: str | None
+    note: str | None
     memory: PeerMemory | None
     models: list[PeerModel]
 

@@ -180,8 +180,9 @@ function drawMemory(memory) {
   parts.lead.replaceChildren(
     h('b', {}, bytes(memory.committed_bytes)), ` of ${bytes(memory.ceiling_bytes)} that models may have`,
     h('span', { class: 'soft' }, known ? ` · ${bytes(memory.available_bytes)} of ${bytes(total)} available ` : ' '), level)
-  const gpus = (memory.readings?.gpus ?? []).filter((gpu) => gpu.total !== null)
-    .map((gpu) => `${gpu.name}: ${bytes(gpu.free)} of ${bytes(gpu.total)} free`)
+  const gpus = (memory.devices ?? []).map((device) =>
+    `${device.name} (${device.pool}): ${device.free_bytes === null ? '?' : bytes(device.free_bytes)} of ${bytes(device.total_bytes)} free, ` +
+    `models have ${bytes(device.committed_bytes)}${device.level === 'normal' ? '' : `; it is short: ${device.reason}`}`)
   const words = [memory.reason, memory.nothing_unloaded && `nothing is unloaded for it: ${memory.nothing_unloaded}`, memory.problem, ...gpus]
     .filter(Boolean).map((each) => sentence(each)).join(' ')
   say(parts.pressure, words)

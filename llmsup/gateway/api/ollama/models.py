@@ -185,7 +185,7 @@ def _details(entry: Entry) -> dict[str, Any]:
     family = found.facts.architecture if found else ""
     return {
         "parent_model": "",
-        "format": "gguf" if found else "",
+        "format": ("safetensors" if found.tensors else "gguf") if found else "",
         "family": family,
         "families": [family] if family else [],
         "parameter_size": _count(found.facts.parameters) if found else "",

@@ -8,13 +8,15 @@ that, so it means nothing to others.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
 
-from ...process.inheritance import Inheritance
-from ...process.programs import run
-from ...units import Bytes, Seconds
+from ..process.inheritance import Inheritance
+from ..process.programs import run
+from ..units import Bytes, Seconds, format_bytes
+
+LIST_DEVICES = "--list-devices"
 
 MiB = 1024**2
 
@@ -39,6 +41,9 @@ class Device:
     total: Bytes | None = None
     free: Bytes | None = None
 
+    def __str__(self) -> str:
+        return f"{self.id} ({self.name}{f', {format_bytes(self.total)}' if self.total else ''})"
+
     @property
     def metal(self) -> bool:
         """Whether it is a Mac's GPU."""
@@ -62,18 +67,38 @@ def working_set(devices: Iterable[Device]) -> Bytes | None:
     return next((device.total for device in devices if device.metal), None)
 
 
+CUDA_ORDER = "CUDA_DEVICE_ORDER"
+"""By default CUDA counts devices from the fastest to the slowest, by a heuristic of its own; with PCI_BUS_ID as NVML,
+`nvidia-smi` and llmsup do (NVIDIA's CUDA Programming Guide, "CUDA Environment Variables").
+"""
+
+
+def ordered(names: Iterable[str], *environments: Mapping[str, str]) -> dict[str, str]:
+    """What to add to an engine's environment so that the devices named in a config are those that `nvidia-smi` shows
+    under these numbers; nothing if none is CUDA's, or the user has set that.
+    """
+    if not any(name.startswith("CUDA") for name in names) or any(CUDA_ORDER in each for each in environments):
+        return {}
+    return {CUDA_ORDER: "PCI_BUS_ID"}
+
+
 async def list_devices(
-    command: Sequence[str], *, timeout: Seconds = Seconds(20), inheritance: Inheritance | None = None
+    command: Sequence[str],
+    *,
+    timeout: Seconds = Seconds(20),
+    inheritance: Inheritance | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> tuple[Device, ...]:
     """Ask a llama-server. Its GPU libraries take a while when they are cold.
 
     Args:
         command: The binary, with any arguments that are always passed.
+        env: What to add to its environment.
 
     Raises:
         SetupError: It can't be run, failed, or took too long.
     """
-    argv = (*command, "--list-devices")
-    env = None if inheritance is None else inheritance.environment()
-    output = await run(argv, name=" ".join(argv), timeout=timeout, env=env)
+    argv = (*command, LIST_DEVICES)
+    inherited = (inheritance or Inheritance()).environment()
+    output = await run(argv, name=" ".join(argv), timeout=timeout, env={**inherited, **(env or {})})
     return parse_devices(output.decode(errors="replace"))

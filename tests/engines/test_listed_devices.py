@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmsup.engines.devices import Device, list_devices, parse_devices, working_set
 from llmsup.errors import SetupError
-from llmsup.memory.machine.devices import Device, list_devices, parse_devices, working_set
 from llmsup.units import Bytes
 
 DATA = Path(__file__).parents[1] / "data" / "memory"

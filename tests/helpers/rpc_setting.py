@@ -1,0 +1,54 @@
+"""A llmsup with models on real RPC workers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from attrs import evolve
+from real_engines import llama_server, rpc_server, smollm2
+from serving import Served, serving
+
+from llmsup.config.schema import Bridge, Config, EngineSpec, ModelSpec, RpcSpec
+from llmsup.units import NEVER
+
+
+def model(name: str, *workers: str, **more: Any) -> ModelSpec:
+    """A small model, and the workers that have a part of it."""
+    spec = ModelSpec(
+        name=name, path=str(smollm2()), engine="llama-server", ctx_size=512, parallel=1, threads=1, rpc=workers
+    )
+    return evolve(spec, **more)
+
+
+def worker(name: str, **more: Any) -> RpcSpec:
+    """A worker that is started here."""
+    return evolve(RpcSpec(name=name, command=(str(rpc_server()), "-H", "127.0.0.1", "-p", "${PORT}")), **more)
+
+
+@asynccontextmanager
+async def llmsup(*models: ModelSpec, workers: tuple[RpcSpec, ...], **more: Any) -> AsyncIterator[Served]:
+    """One that has these."""
+    config = Config(
+        models={each.name: each for each in models},
+        rpc={each.name: each for each in workers},
+        engines={"llama-server": EngineSpec(name="llama-server", command=(str(llama_server()),))},
+        bridge=Bridge(every=NEVER),
+        **more,
+    )
+    async with serving(config=config) as served:
+        yield served
+
+
+async def said(served: Served, name: str) -> str:
+    """What a model says at temperature 0."""
+    got = await served.client.chat(name, max_tokens=8, temperature=0)
+    assert got.status == 200, got.body
+    content: str = got.json["choices"][0]["message"]["content"]
+    return content
+
+
+async def told(served: Served) -> dict[str, Any]:
+    """What `GET /rpc` tells, by worker."""
+    return {each["worker"]: each for each in (await served.client.get("/rpc")).json}
