@@ -87,7 +87,7 @@ def there(run: PeerRun, trail: Trail) -> Candidate | None:
         where=peer.name,
         loaded=loaded,
         loading=offer.loading,
-        busy=peer.busy(run.name),
+        busy=max(offer.busy or 0, peer.ours[run.name]),
         slots=offer.slots,
         fits=offer.fits,
         load_seconds=offer.load_seconds,

@@ -42,7 +42,8 @@ class Candidate:
         where: The peer's name, or `HERE`.
         loaded: Whether it is in memory, so that a request is served at once.
         loading: Whether it is being loaded.
-        busy: Requests that it has, in flight and waiting: those of others, as it has told last, and ours.
+        busy: Requests that it has, in flight and waiting: as it says itself, or as many as we have sent, if that is
+            more.
         slots: How many it works on at once.
         fits: Whether it could be loaded without another model being unloaded for it.
         load_seconds: How long loading it takes, in seconds.

@@ -55,8 +55,7 @@ class Peer(Watched):
         health: How it has fared; `failures` how often in a row it has failed by now.
         retry_at: When it is probed next, while it is down (trio time).
         latency: Seconds that its last answer to a probe took; None: there was none.
-        ours: How many of our requests it has now, by the model's name there; `ours_then`: had when it last told how
-            busy it is, so that they are among those that it counts.
+        ours: How many of our requests it has now, by the model's name there.
         requests: How many it has had; `failed`: how many of them it failed.
         woken_at: When it was last to be woken (trio time); that goes on until it answers or `wake_timeout` is over.
         gone: It is no longer in the config: requests finish, and no more are sent.
@@ -83,7 +82,6 @@ class Peer(Watched):
         self.retry_at = 0.0
         self.latency: float | None = None
         self.ours: Counter[str] = Counter()
-        self.ours_then: Counter[str] = Counter()
         self.requests = 0
         self.failed = 0
         self.woken_at = -math.inf
@@ -107,12 +105,6 @@ class Peer(Watched):
     def usable(self) -> bool:
         """Whether requests may go there now; one that is asleep has to be woken first."""
         return self.state in (PeerState.UP, PeerState.ASLEEP, PeerState.WAKING) and not self.gone
-
-    def busy(self, model: str) -> int:
-        """How many requests a model has there: those of others, as of when it told, and ours, as of now."""
-        offer = self.offers.get(model)
-        told = offer.busy or 0 if offer is not None else 0
-        return max(told - self.ours_then[model], 0) + self.ours[model]
 
     # What requests report...
 

@@ -87,14 +87,13 @@ class PeerRun:
 
     @property
     def others(self) -> int:
-        """Requests that the peer's other models have: those of others, as of when it told, and ours, as of now."""
-        peer, offers = self.peer, self.peer.offers
+        """Requests that the peer's other models have: as it says itself, or ours, if these are more."""
+        offers = self.peer.offers
         if self._busy[0] is not offers:
             self._busy = (offers, sum(offer.busy or 0 for offer in offers.values()))
         own = offers.get(self.name)
         said = self._busy[1] - ((own.busy or 0) if own is not None else 0)
-        counted = peer.ours_then.total() - peer.ours_then[self.name]
-        return max(said - counted, 0) + peer.ours.total() - peer.ours[self.name]
+        return max(said, self.peer.ours.total() - self.peer.ours[self.name])
 
     def refuses(self, status: int) -> bool:
         """See `fleet.backend.BackendRun`."""

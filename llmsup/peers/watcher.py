@@ -104,7 +104,6 @@ class Watcher:
 
     async def _ask(self) -> None:
         peer, self._asked_at = self._peer, trio.current_time()
-        ours = peer.ours.copy()
         questions = Questions(peer.pool, self._door, self._identity)
         try:
             report = await self._report(questions)
@@ -120,7 +119,6 @@ class Watcher:
             log.exception("a bug in llmsup: what peer %s says can't be read", peer.name)
             self._missed(f"what it says can't be read: a bug in llmsup ({type(error).__name__})", awake=True)
         else:
-            peer.ours_then = ours | peer.ours  # whichever it has counted
             self._told(report, min(questions.took, default=0.0))
         finally:
             self._asked_at = trio.current_time()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fake_peer import Answer, FakePeer, said
+from fake_peer import FakePeer, said
 from watched_peers import spec, watched
 
 from llmsup.peers.peer import PeerState
@@ -54,24 +54,3 @@ async def test_a_peer_that_is_this_llmsup_gets_no_requests(tmp_path: Path) -> No
         assert found["me"].reason == "it is this llmsup itself"
         assert not found["me"].offers
         assert not found["me"].usable
-
-
-async def test_our_own_requests_are_not_counted_when_they_are_over(tmp_path: Path) -> None:
-    """It tells of them while it has them, and not again at once: who talks to it alone would find it busy with that."""
-
-    def running(requests: int) -> Answer:
-        return said([{"model": "a", "state": "ready", "in_flight": requests}])
-
-    listed = said({"data": [{"id": "a", "owned_by": "llmsup", "status": {"value": "loaded"}}]})
-    fake = FakePeer({"/v1/models": listed, "/running": running(3), "/memory": said({})})
-    async with fake.listening(), watched(tmp_path, spec(fake.port)) as found:
-        peer = found["studio"]
-        await found.until(lambda: peer.state is PeerState.UP)
-        assert peer.busy("a") == 3
-        fake.answers["/running"] = running(4)
-        peer.began("a")
-        assert peer.busy("a") == 4
-        await found.until(lambda: peer.offers["a"].busy == 4)  # one of ours, and three of others
-        assert peer.busy("a") == 4
-        peer.ended("a")
-        assert peer.busy("a") == 3
