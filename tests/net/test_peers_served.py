@@ -59,6 +59,8 @@ async def test_a_far_one_and_a_near_one(tmp_path: Path) -> None:
             async with a.client.stream("far/smol", **ASKED) as pieces:
                 assert text_of([piece async for piece in pieces])
             for _ in range(3):
+                for name in ("far", "near"):  # alike in this, too
+                    await until_peer(a, name, has("smol", busy=0))
                 assert (await a.client.chat("smol", max_tokens=1)).status == 200
             found = await peers_of(a)
             assert found["far"]["latency_seconds"] >= 0.2
