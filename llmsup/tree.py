@@ -199,7 +199,7 @@ class Tree(Watched):
         awake = KeepAwake(
             orphans,
             wanted=lambda: self.config.now.server.keep_awake,
-            busy=lambda: fleet.at_work,
+            busy=lambda: fleet.at_work or serving.busy,
             announced=(self.config, gateway.activity, events),
         )
         peers = Peers(self.config, fleet, events)

@@ -144,7 +144,7 @@ async def _main(tree: Tree, logs: Handlers, started: Callable[[Fleet], None], ma
             started(fleet)
             if tree.reconciler is not None:
                 running.start_soon(_show_reading, tree.reconciler)
-                if not fleet.complete:
+                if not fleet.complete and not tree.config.now.peers:
                     running.start_soon(_tell_if_nothing, tree.reconciler, fleet)
         log.info("stopped")
         nursery.cancel_scope.cancel()

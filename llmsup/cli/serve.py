@@ -53,22 +53,25 @@ def command(config: str | None, listen: str | None, verbose: bool) -> None:
     def announce(url: str, fleet: Fleet) -> None:
         # Without --url, `llmsup ps` looks at the address in the user's own config.
         elsewhere = config or listen or settings.server.listen.endswith(":0")
-        introduce(fleet, path, ps=f"llmsup ps --url {url}" if elsewhere else "llmsup ps")
+        peers = tuple(settings.peers)
+        introduce(fleet, path, ps=f"llmsup ps --url {url}" if elsewhere else "llmsup ps", peers=peers)
 
     watched = path or expand(DEFAULT_PATH)  # which may be written later
     running.run(settings, sockets, verbose=verbose, announce=announce, reread=read, source=path, watched=watched)
 
 
-def introduce(fleet: Fleet, path: Path | None, *, ps: str) -> None:
+def introduce(fleet: Fleet, path: Path | None, *, ps: str, peers: tuple[str, ...] = ()) -> None:
     """Log what is served, and which command to try next."""
     if path is None:
         log.info("there is no config at %s: using the built-in defaults", DEFAULT_PATH)
     else:
         log.info("config %s", path)
-    if not fleet.models and fleet.complete:
+    if not fleet.models and fleet.complete and not peers:
         running.warn_of_nothing()
         return
     log.info("%s%s", count(list(fleet.models)), "" if fleet.complete else " so far; more files are being read")
+    if peers:
+        log.info("and those of %s: %s", "a peer" if len(peers) == 1 else f"{len(peers)} peers", ", ".join(peers))
     log.info("`%s` shows the loaded models; GET /v1/models lists all of them", ps)
 
 

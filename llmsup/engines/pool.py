@@ -187,9 +187,10 @@ class ConnectionPool:
                 await connection.send(method, target, headers, body)
                 head = await connection.head()
             except BaseException as error:
+                given_up = connection not in self._busy  # by `hang_up`
                 self._busy.discard(connection)
                 await connection.close()
-                if not kept or self._closed or not isinstance(error, Disconnected) or error.began:
+                if not kept or given_up or self._closed or not isinstance(error, Disconnected) or error.began:
                     raise
                 connection, kept = None, False
             else:
@@ -258,6 +259,12 @@ class ConnectionPool:
     async def close(self) -> None:
         """Close every connection; requests that use one get `Disconnected`. Works in a cancelled task."""
         self._closed = True
+        await self.hang_up()
+
+    async def hang_up(self) -> None:
+        """Close every connection, as there is nobody at the other end any more who would do it: requests that use one
+        get `Disconnected`, and are not sent again by themselves. Later ones may be sent. Works in a cancelled task.
+        """
         connections = [*self._busy, *(connection for _, connection in self._idle)]
         self._busy.clear()
         self._idle.clear()

@@ -11,11 +11,13 @@ from attrs import evolve
 from ..config.schema import PeerSpec
 from ..engines.address import TcpAddress
 from ..engines.dial import WrongCertificate, connect, fingerprint
+from ..engines.keepalive import keep_alive
 from ..engines.pool import ConnectionPool
+from ..process.quick_stream import QuickStream
 from ..units import Seconds
 
 PATIENCE = Seconds(5)
-"""How long a look at a certificate that isn't trusted may take."""
+"""How long a connection may take to be opened, with TLS; and a look at a certificate that isn't trusted."""
 
 SAME = ("url", "key", "ca", "fingerprint")
 """The keys of a peer's table that its connections depend on."""
@@ -78,11 +80,17 @@ class Door:
         return ConnectionPool(self.open, self.address.opening, self.address.path.encode("ascii"))
 
     async def open(self) -> trio.abc.Stream:
-        """Connect. Raises OSError."""
+        """Connect. Raises OSError; after `PATIENCE`, too: the system would try for two minutes."""
         if not self._ready and self.address.tls is not None:
             await trio.to_thread.run_sync(believe, self._spec, self.address.tls)
             self._ready = True
-        return await connect(self.address)
+        with trio.move_on_after(PATIENCE):
+            stream = await connect(self.address)
+            beneath = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+            if isinstance(beneath, QuickStream):
+                keep_alive(beneath.socket)
+            return stream
+        raise TimeoutError(f"no connection within {PATIENCE:g} s")
 
     async def why(self, error: OSError) -> str:
         """Why it couldn't be opened, a clause for people. Connects once more to see what certificate isn't trusted."""

@@ -46,8 +46,9 @@ class Choice:
 def choose(candidates: Sequence[Candidate], chance: Callable[[], float] = random.random) -> Choice:
     """Return who gets a request.
 
-    Among equals, in this order: who has most of the conversation, a peer of a higher priority (this llmsup counts as
-    normal), this llmsup, the nearest. Among those that are equal in all that, chance decides.
+    Among equals, in this order: who has most of the conversation, who has it loaded and idle, a peer of a higher
+    priority (this llmsup counts as normal), this llmsup, the nearest. Among those that are equal in all that, chance
+    decides.
 
     Args:
         candidates: All that could serve it. There must be one.
@@ -75,6 +76,7 @@ def _equals(near: Sequence[Candidate]) -> list[Candidate]:
     """Those that nothing but chance can decide between."""
     most = max(each.remembers for each in near)
     near = [each for each in near if each.remembers == most]
+    near = [each for each in near if each.idle] or near  # a load takes memory there, however quick it is
     rank = min(map(_rank, near))
     near = [each for each in near if _rank(each) == rank]
     near = [each for each in near if each.where == HERE] or near

@@ -153,6 +153,8 @@ class PeerRun:
         """Note that a connection to it broke; returns the error for whoever's request it was."""
         if isinstance(gone.__cause__, OSError):
             return self.broke(f"it can't be reached: {gone.__cause__.strerror or gone.__cause__}")
+        if self.peer.health.down:  # and so `watcher` has hung up
+            return self.broke(f"it doesn't answer any more: {self.peer.reason}")
         return self.broke(f"it hung up {gone}")
 
     def broke(self, reason: str) -> PeerFailed:

@@ -44,7 +44,8 @@ class Serving(Watched):
 
     Attributes:
         routes: Where requests went.
-        known: Whether each peer has been asked once, so that a name that isn't there is nobody's.
+        known: Whether each peer has been asked once and nothing new has come since, so that a name that isn't there is
+            nobody's.
     """
 
     def __init__(self, peers: Peers, fleet: Fleet, governor: Governor, config: LiveConfig, events: Events) -> None:
@@ -70,6 +71,11 @@ class Serving(Watched):
         """Which llmsup this is (`via`)."""
         return self._peers.identity
 
+    @property
+    def busy(self) -> bool:
+        """Whether a peer has a request of ours."""
+        return any(peer.ours.total() for peer in self._peers.all.values())
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep them so, until cancelled."""
         task_status.started()
@@ -79,8 +85,10 @@ class Serving(Watched):
                 each.wakes(changed)
             if fresh := self.update():
                 await self._governor.costs(fresh)  # so that choices can be made without waiting for the disk
+            rested = trio.current_time() + LEAST_APART
             await changed.wait()
-            await trio.sleep(LEAST_APART)
+            self.known, self._fleet.asking = False, self._asked  # until then, what is new could be what is asked for
+            await trio.sleep_until(rested)
 
     def update(self) -> list[Model]:
         """Work out what is served by whom, and tell the fleet if that is new; returns the models here that others have,

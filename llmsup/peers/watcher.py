@@ -68,6 +68,7 @@ class Watcher:
         self._luck = luck
         self._asker: Asker | None = None
         self._asked_at = -EVERY
+        self._silent_since = 0.0
         self._sent_at = -WAKE_EVERY
 
     async def run(self) -> None:
@@ -107,7 +108,10 @@ class Watcher:
         try:
             report = await self._report(questions)
         except NoAnswer as error:
+            if not peer.health.missed:
+                self._silent_since = self._asked_at
             self._missed(str(error), awake=error.awake)
+            await self._give_up()
         except OutOfResources:
             self._set_pause()  # we are at fault, which has been logged: nothing is known of it
         except Exception as error:
@@ -136,6 +140,14 @@ class Watcher:
                 peer.fell(reason, awake=awake)
         else:
             peer.become(PeerState.UP, reason)
+
+    async def _give_up(self) -> None:
+        """Fail the requests that wait for a peer from which nothing at all has come while it was taken out: a machine
+        that has lost its power or its cable says nothing, and they would wait for ever. One that answers anything, or
+        goes on with a stream, is alive.
+        """
+        if self._peer.health.down and self._peer.pool.heard < self._silent_since:
+            await self._peer.pool.hang_up()
 
     def _told(self, report: Report, took: float) -> None:
         peer, before = self._peer, self._shown()

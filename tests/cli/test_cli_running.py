@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import click
@@ -12,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from llmsup.cli import running
+from llmsup.cli import running, serve
 from llmsup.config import Config
 from llmsup.errors import SetupError
 from llmsup.process.watched import Watched
@@ -111,3 +112,12 @@ def test_the_real_port_is_announced(broken: list[BaseException]) -> None:
     (url,) = run()
     assert url.startswith("http://127.0.0.1:")
     assert not url.endswith(":0")
+
+
+def test_who_has_only_peers_models_is_not_told_that_there_are_none(caplog: pytest.LogCaptureFixture) -> None:
+    fleet: Any = SimpleNamespace(models={}, complete=True)
+    with caplog.at_level("INFO"):
+        serve.introduce(fleet, None, ps="llmsup ps", peers=("studio", "box"))
+    assert "there are no models to serve" not in caplog.text
+    assert "no models" in caplog.text
+    assert "and those of 2 peers: studio, box" in caplog.text

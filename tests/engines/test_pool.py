@@ -279,6 +279,24 @@ async def test_closing_the_pool_ends_what_is_under_way(autojump_clock: MockClock
     assert repr(pool) == "<ConnectionPool closed, 0 busy, 0 idle>"
 
 
+async def test_hanging_up_on_who_has_gone_silent(autojump_clock: MockClock) -> None:
+    """As closing does, and a kept connection isn't replaced; but whoever comes later is let in."""
+    engine, pool = pooled(ok(b"kept"), ok(b"later"))
+    await whole(await get(pool))
+
+    async def wait_for_head() -> None:
+        with pytest.raises(Disconnected):
+            await get(pool)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait_for_head)
+        await wait_all_tasks_blocked()
+        await pool.hang_up()
+    assert len(engine.lines) == 1
+    assert (await engine.lines[0].heard()).endswith(b"<closed>")
+    assert await whole(await get(pool)) == b"later"
+
+
 async def test_what_an_ended_engine_has_sent_is_read_to_its_end(autojump_clock: MockClock) -> None:
     """Closing the pool leaves those alone who read; nobody else is let in."""
     engine, pool = pooled(ok(b"x" * 200_000), ok(b"idle"))

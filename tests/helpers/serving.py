@@ -63,7 +63,13 @@ class Got:
 
 
 class Client:
-    """A client of one server."""
+    """A client of one server.
+
+    Attributes:
+        patience: Seconds after which it counts as hung.
+    """
+
+    patience: float = PATIENCE
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -77,7 +83,7 @@ class Client:
         return await self.pool.request(method, path.encode(), headers or [], data)
 
     async def ask(self, method: str, path: str, body: Any = None, headers: Headers | None = None) -> Got:
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(self.patience):
             answer = await self.send(method, path, body, headers)
             try:
                 parts = []
@@ -100,14 +106,14 @@ class Client:
     @asynccontextmanager
     async def stream(self, model: str, **body: Any) -> AsyncIterator[AsyncIterator[bytes]]:
         """A streamed chat: yields its pieces as they come; leaving early hangs up."""
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(self.patience):
             answer = await self.send(
                 "POST", "/v1/chat/completions", {"model": model, "stream": True, "messages": [], **body}
             )
 
         async def pieces() -> AsyncIterator[bytes]:
             while True:
-                with trio.fail_after(PATIENCE):  # never round a yield
+                with trio.fail_after(self.patience):  # never round a yield
                     part = await answer.body()
                 if not part:
                     return

@@ -40,6 +40,11 @@ CLAUSES = {
         evolve(LOADED, where="narrow", busy=3, slots=1),
         "loaded there, where the queue is the shortest (18 requests)",
     ),
+    "loaded and idle before what would be loaded in a moment": (
+        evolve(LOADED, where="idle"),
+        evolve(UNLOADED, load_seconds=0.3),
+        "loaded and idle there; here it would have to be loaded",
+    ),
     "where it is being loaded, before another load of it": (
         evolve(UNLOADED, where="loading", loading=True, busy=3),
         UNLOADED,

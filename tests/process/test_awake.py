@@ -12,9 +12,11 @@ import psutil
 import pytest
 import trio
 import trio.testing
+from fake_peers import with_peers
 from serving import PATIENCE, fake, serving
 
 from llmsup.config.schema import Server
+from llmsup.peers.offer import Offer
 from llmsup.process import awake
 from llmsup.process.awake import KeepAwake, commands
 from llmsup.process.orphans import Orphans
@@ -184,6 +186,26 @@ async def test_where_it_cannot_be_done(
     said = [(record.levelno, record.message) for record in caplog.records if record.name.endswith("awake")]
     assert [level for level, _ in said] == [logging.DEBUG]
     assert ("no such program" if rest is None else "refused") in said[0][1]
+
+
+@pytest.mark.road("fast")
+async def test_a_request_that_a_peer_serves_keeps_it_awake_too(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer comes through here."""
+    stand_in.put("caffeinate")
+    monkeypatch.setattr(awake, "commands", lambda _platform, pid: commands("darwin", pid))
+    async with with_peers(monkeypatch, names="studio") as (served, machines, look):
+        machines["studio"].offers(Offer(name="far", loaded=True))
+        machines["studio"].does = "waits"
+        look()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(served.client.chat, "far")
+            [(pid, _)] = await stand_in.until_started()
+            assert psutil.Process(pid).is_running()
+            machines["studio"].goes_on.set()
+        assert not served.tree.serving.busy
+    assert not psutil.pid_exists(pid)
 
 
 def test_other_systems_have_none() -> None:
