@@ -165,7 +165,7 @@ class Watcher:
         peer.kind, peer.version, peer.identity = report.kind, report.version, report.identity
         peer.latency, peer.room, peer.note = took, report.room, "; ".join(report.notes)
         peer.offers = let_in(peer.spec, tuple(each for each in report.offers if not self._own(each)))
-        reason = f"it answers, and offers {_models(len(peer.offers))}"
+        reason = "; ".join((f"it answers, and offers {_models(len(peer.offers))}", *report.notes))
         if peer.state is not PeerState.UP or peer.reason != reason:
             peer.become(PeerState.UP, reason)
         if self._shown() != before:

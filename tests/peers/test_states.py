@@ -170,6 +170,18 @@ async def test_what_it_has_is_counted(tmp_path: Path, wire: Wire, autojump_clock
         assert peer.ours == {"a": 1}
 
 
+async def test_a_clock_that_jumps_does_no_harm(tmp_path: Path, wire: Wire, autojump_clock: MockClock) -> None:
+    """A laptop has slept, and its connections with it."""
+    async with up(tmp_path, wire) as (found, peer):
+        for _ in range(3):
+            before = len(wire.fake.asked)
+            autojump_clock.jump(86400)
+            await trio.sleep(EVERY)
+            assert 1 <= len(wire.fake.asked) - before <= 3  # what was missed is not made up for
+        assert found.transitions() == [("unknown", "up")]
+        assert peer.usable
+
+
 # The config...
 
 
