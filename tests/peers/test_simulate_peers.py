@@ -40,7 +40,7 @@ def test_a_machine_without_peers_sends_nothing_away() -> None:
 
 
 def test_all_of_them_work() -> None:
-    assert played()["llmsup"]["busiest / mean"] < 1.5
+    assert played()["llmsup"]["busiest / mean"] < 1.8
 
 
 def test_the_same_seed_says_the_same() -> None:
@@ -63,6 +63,6 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_no_herd_on_the_first_that_becomes_free() -> None:
-    """However many requests come before the next poll: each front sends it one, and reckons with the others' doing so."""
+    """However many requests come before the next poll: each front sends it one, and reckons that the others do, too."""
     assert max(herd(by_rule, requests) for requests in (10, 20, 40, 80)) <= 6
     assert herd(by_rule, 40, reckons=False) == 36  # what it would be otherwise
