@@ -198,7 +198,9 @@ class MeasuredCosts:
         key = self._key(model)
         known = cost(model.served, model.estimate, self._store.get(key), self._store.devices(key))
         entry, pools = self._pools.get(model, (None, ()))
-        return evolve(known, pools=pools) if entry is model.served else known
+        if entry is model.served or known.offload.devices == ():  # nobody needs to be asked which none are
+            return evolve(known, pools=pools)
+        return known
 
     def keep(self, model: Model, run: Run) -> None:
         meter = run.engine.meter if run.engine else None
