@@ -19,8 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from llmsup.config.schema import ModelSpec
 from llmsup.engines.devices import Device, list_devices
 from llmsup.memory.cost.estimate import estimate
 from llmsup.memory.cost.placement import DRIVER, Room, place
+from llmsup.memory.machine.device_gauge import LOW, LOW_SHARE
 from llmsup.memory.machine.device_names import pools_by_name
 from llmsup.memory.machine.nvidia import open_nvml
 from llmsup.memory.machine.reading import Gpu
@@ -125,7 +126,7 @@ def config_for(folder: Path, server: str, model: Path, device: str, tokens: int,
     return file
 
 
-def steps(check: Check, pool: str, neighbour: Callable[[], subprocess.Popen[bytes]]) -> None:
+def steps(check: Check, pool: str, neighbours: Callable[[], AbstractContextManager[object]]) -> None:
     """What is to be seen."""
     card = next((each for each in check.ask("/memory")["devices"] if each["pool"] == pool), None)
     check.tell("the card is a pool", card is not None, card)
@@ -152,11 +153,10 @@ def steps(check: Check, pool: str, neighbour: Callable[[], subprocess.Popen[byte
     again = next(each for each in check.ask("/memory")["devices"] if each["pool"] == pool)["free_bytes"]
     check.tell("the memory came back before the next took it", abs(free - again) < 2**29, (free, again))
 
-    with neighbour() as process:
+    with neighbours():
         gone = check.until(lambda: "a" not in check.loaded)
         check.tell("a neighbour that wants the card gets it: the idle model goes", gone, check.loaded)
         check.tell("and not the one elsewhere", "small" in check.loaded, check.loaded)
-        process.terminate()
     eased = check.until(lambda: all(each["level"] == "normal" for each in check.ask("/memory")["devices"]))
     check.tell("afterwards the card is not short", eased, check.ask("/memory")["devices"])
 
@@ -169,18 +169,20 @@ def main() -> int:
     words = parser.parse_args()
     nvml = open_nvml()
     gpus: tuple[Gpu, ...] = nvml.gpus() if nvml else ()
-    if not words.llama_server or not any(gpu.own for gpu in gpus):
+    server = words.llama_server
+    if not server or nvml is None or not any(gpu.own for gpu in gpus):
         print("This needs an NVIDIA card with its own memory, nvidia-ml-py and a llama-server: nothing was checked.")
         return 2
     env = {**os.environ, **ORDER}
-    listed: tuple[Device, ...] = trio.run(partial(list_devices, (words.llama_server,), env=ORDER))
+    listed: tuple[Device, ...] = trio.run(partial(list_devices, (server,), env=ORDER))
     names = pools_by_name(listed, gpus, env)
     print("devices:", *map(str, listed), "pools:", names)
     if not names:
         print("This llama-server finds none of the cards: nothing was checked.")
         return 2
     device, pool = next(iter(names.items()))
-    gpu = gpus[int(pool.removeprefix("gpu"))]
+    at = int(pool.removeprefix("gpu"))
+    gpu = gpus[at]
     model = words.model or demo_model.fetch(demo_model.DIRECTORY.expanduser())
     tokens = tokens_for(model, int((gpu.free or 0) * SHARE))
     print(f"{tokens} tokens of context, so that one model takes {SHARE:.0%} of {format_bytes(gpu.free or 0)}.")
@@ -188,13 +190,24 @@ def main() -> int:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
         found.close()
-        file = config_for(Path(folder), words.llama_server, model, device, tokens, port)
+        file = config_for(Path(folder), server, model, device, tokens, port)
 
-        def neighbour() -> subprocess.Popen[bytes]:
-            free = nvml.gpus()[int(pool.removeprefix("gpu"))].free if nvml else None
-            rest = tokens_for(model, (free or 0) - 2**28)
-            command = [words.llama_server, "-m", str(model), "--host", f"{folder}/n.sock", "-np", "1", "-c", str(rest)]
-            return subprocess.Popen([*command, "-ngl", "99", "-dev", device], env=env, stderr=subprocess.DEVNULL)
+        @contextmanager
+        def neighbours() -> Iterator[None]:
+            """Other programs that use the card until little is left, as many as that takes."""
+            low = int(min(LOW, (gpu.total or 0) * LOW_SHARE))
+            with ExitStack() as stack:
+                for number in range(5):
+                    free = nvml.gpus()[at].free or 0
+                    if free < low:
+                        break
+                    tokens = tokens_for(model, free - low // 2)
+                    words = ["-m", str(model), "--host", f"{folder}/{number}.sock", "-np", "1", "-c", str(tokens)]
+                    command = [server, *words, "-ngl", "99", "-dev", device]
+                    process = stack.enter_context(subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL))
+                    stack.callback(process.terminate)
+                    time.sleep(10)
+                yield
 
         with subprocess.Popen([sys.executable, "-m", "llmsup", "serve", "--config", str(file)]) as serve:
             check = Check(port)
@@ -207,7 +220,7 @@ def main() -> int:
 
             try:
                 check.tell("it starts", check.until(answers), file)
-                steps(check, pool, neighbour)
+                steps(check, pool, neighbours)
             finally:
                 serve.terminate()
         return 0 if check.fine else 1
