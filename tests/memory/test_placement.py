@@ -72,9 +72,10 @@ def test_a_number_of_layers_is_obeyed() -> None:
 
 
 def test_no_layers_still_take_buffers_on_the_first_device() -> None:
-    """Large batches are computed there."""
-    took = place(MODEL, [room("a", 8), room("b", 8)], Offload(layers=0))
-    assert took == Amounts({"a": GiB // 8, HOST: MODEL.total})
+    """Large batches are computed there, if it is a GPU."""
+    took = place(MODEL, [room("a", 8, MiB), room("b", 8)], Offload(layers=0))
+    assert took == Amounts({"a": GiB // 8 + MiB, HOST: MODEL.total})
+    assert place(MODEL, [room("a", 8), room("b", 8)], Offload(layers=0)) == Amounts({HOST: MODEL.total})
 
 
 def test_several_devices_share_by_what_is_free() -> None:

@@ -67,6 +67,7 @@ def put(workers: tuple[int, int], *args: str) -> tuple[Amounts, int]:
     [
         "-c 2048",
         "-c 2048 -ngl 10",
+        "-c 2048 -ngl 0",
         "-c 2048 -ngl 99 -ts 1,3",
         "-c 2048 -nkvo",
         "",

@@ -174,6 +174,19 @@ def test_machines_without(load: Any) -> None:
     assert open_nvml(load) is None
 
 
+@pytest.mark.parametrize("driver", [True, False])
+def test_a_driver_without_the_binding(
+    driver: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That models may fill the device unseen is said, with what to install; where there is none, nothing is."""
+    file = tmp_path / "version"
+    if driver:
+        file.touch()
+    monkeypatch.setattr("llmsup.memory.machine.nvidia.DRIVER", file)
+    assert open_nvml(missing) is None
+    assert ("pip install 'llmsup[nvidia]'" in caplog.text) is driver
+
+
 def card(root: Path, name: str, **values: object) -> None:
     device = root / name / "device"
     device.mkdir(parents=True)

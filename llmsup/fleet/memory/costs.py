@@ -200,7 +200,8 @@ class MeasuredCosts:
         key = self._key(model)
         known = cost(model.served, model.estimate, self._store.get(key), self._store.devices(key))
         entry, pools = self._pools.get(model, (None, ()))
-        known = evolve(known, pools=pools) if entry is model.served else known
+        if entry is model.served or known.offload.devices == ():  # nobody needs to be asked which none are
+            known = evolve(known, pools=pools)
         return self.with_workers(model, known) if model.spec.rpc else known
 
     def keep(self, model: Model, run: Run) -> None:

@@ -210,8 +210,9 @@ def _amounts(
     for place, size in (parts or {}).items():
         on[place] += size
         on_host -= size
-    # With no layer on any device the first still computes large batches (ggml-backend.cpp, `op_offload`).
-    for place in {each for each in at if each is not None} or {0}:
+    # With no layer on any device a GPU that is the first still computes large batches (ggml-backend.cpp, `op_offload`);
+    # a worker elsewhere doesn't (seen with b10068).
+    for place in {each for each in at if each is not None} or ({0} if rooms[0].driver else ()):
         on[place] += layout.compute
     if None in at:
         on_host += layout.compute
