@@ -52,3 +52,9 @@ async def said(served: Served, name: str) -> str:
 async def told(served: Served) -> dict[str, Any]:
     """What `GET /rpc` tells, by worker."""
     return {each["worker"]: each for each in (await served.client.get("/rpc")).json}
+
+
+async def begun(pieces: AsyncIterator[bytes]) -> None:
+    """Read a stream until the engine has said something: what comes before may be a sign of life while it loads."""
+    while b'"content":"' not in await anext(pieces):
+        pass

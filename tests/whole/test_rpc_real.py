@@ -13,7 +13,7 @@ import psutil
 import trio
 from attrs import evolve
 from real_engines import rpc_server
-from rpc_setting import llmsup, model, said, told, worker
+from rpc_setting import begun, llmsup, model, said, told, worker
 from serving import PATIENCE
 
 from llmsup.config.schema import MiB, PromptCacheSpec, RpcSpec
@@ -55,7 +55,7 @@ async def test_the_same_tokens_as_here() -> None:
 async def test_a_worker_that_dies_is_named_and_both_come_back() -> None:
     async with llmsup(model("there", "box"), workers=(worker("box"),)) as served:
         async with served.client.stream("there", max_tokens=400, temperature=0) as pieces:
-            await anext(pieces)
+            await begun(pieces)
             ((process,),) = [each["processes"] for each in (await told(served)).values()]
             os.kill(process["pid"], signal.SIGKILL)
             rest = b"".join([piece async for piece in pieces])
@@ -133,7 +133,7 @@ async def test_a_worker_that_runs_already_serves_one_model_at_a_time() -> None:
                 assert await said(served, name)
                 assert (await told(served))["box"]["models"] == [name]
             async with served.client.stream("other", max_tokens=400, temperature=0) as pieces:
-                await anext(pieces)
+                await begun(pieces)
                 process.kill()
                 rest = b"".join([piece async for piece in pieces])
             assert "its RPC worker box died" in json.loads(rest.split(b"data: ")[-1])["error"]["message"]

@@ -15,7 +15,7 @@ import pytest
 import trio
 from far_machine import FarMachine, far_machine
 from real_engines import rpc_server
-from rpc_setting import llmsup, model, said, told, worker
+from rpc_setting import begun, llmsup, model, said, told, worker
 from serving import PATIENCE
 
 from llmsup.config.schema import MiB, RpcSpec
@@ -68,7 +68,7 @@ async def test_a_worker_that_is_started_and_reached_by_ssh(far: FarMachine) -> N
         (process,) = workers_in(far)
         assert listening_in(far) == {"127.0.0.1", "sshd"}
         async with served.client.stream("there", max_tokens=400, temperature=0) as pieces:
-            await anext(pieces)
+            await begun(pieces)
             process.send_signal(signal.SIGKILL)
             assert "its RPC worker box died" in error_in([piece async for piece in pieces])["message"]
         assert await said(served, "there")
@@ -88,7 +88,7 @@ async def test_a_worker_that_runs_there_already(far: FarMachine) -> None:
         async with llmsup(model("here"), model("there", "box"), workers=(at,)) as served:
             assert await said(served, "there") == await said(served, "here")
             async with served.client.stream("there", max_tokens=400, temperature=0) as pieces:
-                await anext(pieces)
+                await begun(pieces)
                 process.kill()
                 assert "its RPC worker box died" in error_in([piece async for piece in pieces])["message"]
     finally:
@@ -98,14 +98,20 @@ async def test_a_worker_that_runs_there_already(far: FarMachine) -> None:
 
 
 async def test_a_cut_cable_is_a_worker_lost(far: FarMachine) -> None:
-    """Neither side can tell the other; both notice, and neither leaves anything behind."""
+    """Neither side can tell the other; both notice, and neither leaves anything behind. Each model is told."""
+    box = worker("box", ssh=far.ssh)
     async with (
-        llmsup(model("there", "box"), workers=(worker("box", ssh=far.ssh),)) as served,
-        served.client.stream("there", max_tokens=400, temperature=0) as pieces,
+        llmsup(model("one", "box"), model("other", "box"), workers=(box,)) as served,
+        served.client.stream("one", max_tokens=400, temperature=0) as first,
+        served.client.stream("other", max_tokens=400, temperature=0) as second,
     ):
-        await anext(pieces)
+        await begun(first)
+        await begun(second)
+        assert len(workers_in(far)) == 2
         far.cut()
-        assert "its RPC worker box died" in error_in([piece async for piece in pieces])["message"]
+        for name, pieces in (("one", first), ("other", second)):
+            what = error_in([piece async for piece in pieces])["message"]
+            assert what.startswith(f"The engine of {name} was ended: its RPC worker box died")
     await until_none(far)
 
 

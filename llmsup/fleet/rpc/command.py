@@ -18,7 +18,7 @@ from ...engines.ports import LOOPBACK, free_port
 from ...errors import SetupError
 
 SSH = (
-    *("ssh", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes"),
+    *("ssh", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes", "-o", "ConnectTimeout=15"),
     *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3", "-o", "ControlPath=none"),
 )
 """It asks nobody for a password, ends if it can't tunnel, and notices within 15 s (three intervals) that the other side
