@@ -31,11 +31,11 @@ NAMED = 5
 @url_option
 @json_option
 def command(url: str | None, long: bool, watched: bool, as_json: bool) -> None:
-    """Show the loaded models, and RPC workers if there are any.
+    """Show the loaded models.
 
     The model most worth keeping comes first. TTL LEFT is the time until a model is unloaded unless it is used. The bar
     shows how much of the memory for models is taken; `llmsup why MODEL` tells more about one. Peers that are down, or
-    have requests from here, are named below it. With --json, --watch prints a line each second.
+    have requests from here, and RPC workers are named below it. With --json, --watch prints a line each second.
 
     \b
     Example:
