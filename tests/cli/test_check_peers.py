@@ -135,7 +135,7 @@ def test_whom_it_trusts(tmp_path: Path) -> None:
         assert "its certificate is not trusted" in look(url, key=KEY).problem
         wrong = look(url, key=KEY, fingerprint=f"sha256:{'0' * 64}")
         assert wrong.problem.startswith(f"it has another certificate than the pinned one: {right}")
-        assert "'ca' can't be used: " in look(url, key=KEY, ca=str(tmp_path / "none.pem")).problem
+        assert "'ca' can't be used: No such file" in look(url, key=KEY, ca=str(tmp_path / "none.pem")).problem
         assert keys == []
         assert look(url, key=KEY, fingerprint=right).kind == "llama-swap"
         assert look(url, key=KEY, ca=str(tmp_path / "ca.pem")).kind == "llama-swap"
@@ -226,7 +226,7 @@ def test_one_that_isnt_there_is_a_warning(tmp_path: Path, monkeypatch: pytest.Mo
     default, studio, far, key = [line.partition(" @ ") for line in shape["warnings"]]
     assert default[2].endswith("server.default_model")
     assert studio[0].startswith(
-        f"peer studio can't be asked now: nothing listens at 127.0.0.1 port {port}; if its machine sleeps, a request"
+        "peer studio can't be asked now: nothing listens at its address; if its machine sleeps, a request"
     )
     assert studio[2].endswith("peers.studio.url")
     assert far[0].startswith("peer far can't be asked now: ")
