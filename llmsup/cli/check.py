@@ -22,6 +22,7 @@ from ..config.schema import Config
 from ..errors import ConfigError
 from ..memory.cost.estimate import Estimate
 from ..process.lines import visible
+from ..process.server_file import servers_of
 from ..units import format_bytes, format_seconds
 from ..web.listing import PARTS
 from .configs import understand
@@ -128,7 +129,8 @@ def examine(path: Path | None, source: str, *, found: bool) -> Result:
     whole = trio.run(partial(resolve, settings, snapshot, source, found=found))
     # a found file that can't be served is no mistake of the config's
     unstartable = [line for model in whole.models if model.spec.name in settings.models for line in model.mistakes]
-    peers = look_at(settings.peers.values())
+    # Of a config with mistakes, tables of peers may lack what is wrong in them: an address, or whom to trust.
+    peers = [] if wrong else look_at(settings.peers.values(), _identity(settings, path))
     others = list(findings(settings, whole.served, whole.missing, peers, whole=not wrong))
     return Result(
         settings=settings,
@@ -139,6 +141,14 @@ def examine(path: Path | None, source: str, *, found: bool) -> Result:
         peers=peers,
         placing=whole.placing,
     )
+
+
+def _identity(settings: Config, path: Path | None) -> str:
+    """What peers know the server by that runs with this config, as they don't tell it of its own models; "" if none
+    does.
+    """
+    here = str(path.absolute()) if path else ""
+    return next((each.identity for each in servers_of(settings.server.state_dir) if each.config == here), "")
 
 
 def _count(number: int, what: str) -> str:

@@ -17,7 +17,7 @@ from ..peers.asking.recognise import recognise
 from ..peers.offer import PeerKind
 from ..peers.question import NoAnswer, Questions
 from ..peers.via import new_identity
-from ..peers.watcher import let_in
+from ..peers.watcher import ITSELF, let_in
 from ..units import Seconds
 
 PATIENCE = Seconds(5)
@@ -75,10 +75,10 @@ class Look:
         }
 
 
-def look_at(specs: Iterable[PeerSpec]) -> list[Look]:
-    """Look at peers, at all of them at the same time."""
+def look_at(specs: Iterable[PeerSpec], identity: str = "") -> list[Look]:
+    """Look at peers, at all of them at the same time. `identity`: of the llmsup whose peers they are, if it runs."""
     given = list(specs)
-    return trio.run(_look_at, given) if given else []
+    return trio.run(_look_at, given, identity or new_identity()) if given else []
 
 
 def in_the_clear(spec: PeerSpec) -> str:
@@ -90,11 +90,11 @@ def in_the_clear(spec: PeerSpec) -> str:
     return ENCRYPT.format(host=host)
 
 
-async def _look_at(specs: list[PeerSpec]) -> list[Look]:
+async def _look_at(specs: list[PeerSpec], identity: str) -> list[Look]:
     seen: dict[str, Look] = {}
 
     async def look(spec: PeerSpec) -> None:
-        seen[spec.name] = await _look(spec)
+        seen[spec.name] = await _look(spec, identity)
 
     async with trio.open_nursery() as nursery:
         for spec in specs:
@@ -102,15 +102,17 @@ async def _look_at(specs: list[PeerSpec]) -> list[Look]:
     return [seen[spec.name] for spec in specs]
 
 
-async def _look(spec: PeerSpec) -> Look:
+async def _look(spec: PeerSpec, identity: str) -> Look:
     door = Door(spec)
     pool = door.pool()
-    questions = Questions(pool, door, new_identity())
+    questions = Questions(pool, door, identity)
     problem = f"it has not answered within {PATIENCE:g} s"
     try:
         with trio.move_on_after(PATIENCE):
             asker = await recognise(questions)
             report = await asker.ask(questions)
+            if report.identity == identity:
+                return Look(spec.name, spec.url, report.kind, problem=ITSELF)
             names = tuple(offer.name for offer in report.offers)
             allowed = tuple(let_in(spec, report.offers))
             return Look(spec.name, spec.url, report.kind, names, allowed, note="; ".join(report.notes))

@@ -165,6 +165,8 @@ def latency(peer: Entry) -> str:
 def why(peer: Entry, now: float) -> str:
     """Why it is in its state, since when, and when it is asked again."""
     words = [str(peer["reason"]).rstrip(".") or NOTHING]
+    if peer["state"] == "up" and (failures := peer["failures"]):  # it gets another chance
+        words[0] = f"it has failed {'once' if failures == 1 else f'{failures} times in a row'}: {words[0]}"
     if peer["state"] != "up":
         if peer["since"] is not None:
             words.append(f"for {cells.whole(now - peer['since'])}")

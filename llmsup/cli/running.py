@@ -103,7 +103,14 @@ def run(
     def started(fleet: Fleet) -> None:
         here = tuple(urls(config, sockets))
         leaving.enter_context(  # before that is told: who reads it may use the commands
-            left_in(config.server.state_dir, urls=here, token=token, config=source, reads=reread is not None)
+            left_in(
+                config.server.state_dir,
+                urls=here,
+                token=token,
+                config=source,
+                reads=reread is not None,
+                identity=tree.serving.identity,
+            )
         )
         for address in addresses(sockets):
             log.info("listening on %s", address)

@@ -20,7 +20,7 @@ def where_lines(answer: Answer) -> Iterator[str]:
         if each["now"] is None:
             who = each["peer"] or "this llmsup"
             reason = str(each["reason"] or "that is not known")
-            yield f"It is not asked of {who} now: {reason.removeprefix(f'{who} is ').rstrip('.')}."
+            yield f"It is not asked of {who} now: {reason.removeprefix(f'{who} has been ').rstrip('.')}."
 
 
 def _share(backend: Answer) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from urllib.parse import quote, urlsplit
 
@@ -64,7 +65,7 @@ def believe(spec: PeerSpec, context: ssl.SSLContext) -> None:
         context.load_verify_locations(spec.ca)
     except OSError as error:  # a file that is none, too
         why = "it holds no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror or str(error)
-        raise Untrusted(f"'ca' can't be used: {spec.ca}: {why}") from None
+        raise Untrusted(f"the file in 'ca' can't be used: {why}") from None
 
 
 class Door:
@@ -106,11 +107,11 @@ class Door:
             return f"its certificate is not trusted ({wrong}){await self._remedy(error)}"
         if isinstance(error, ssl.SSLError):
             return "it speaks no TLS: is it http:// rather than https://?"
-        return _plainly(error, self.address)
+        return unreachable(error)
 
     async def _remedy(self, error: ssl.SSLCertVerificationError) -> str:
         if self._spec.ca:
-            return f", as {self._spec.ca} ('ca') doesn't vouch for it"
+            return ", as the authority in 'ca' doesn't vouch for it"
         if (seen := await self._seen()) is None:
             return ": name the authority that vouches for it in 'ca'"
         if error.verify_code in _OTHER_NAME:
@@ -137,15 +138,19 @@ _OTHER_NAME = (62, 64)
 """OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH, and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 
 
-def _plainly(error: OSError, address: TcpAddress) -> str:
+def unreachable(error: OSError) -> str:
+    """Why a connection couldn't be opened, a clause for people. It has no address: clients are told it, too, and not
+    every key may know where a peer is.
+    """
+    if isinstance(error.__cause__, BaseExceptionGroup):  # each of its addresses was tried
+        causes = [each for each in error.__cause__.exceptions if isinstance(each, OSError)]
+        refusal = (each for each in causes if isinstance(each, ConnectionRefusedError))  # its machine is there
+        error = next(refusal, causes[0] if causes else error)
     if isinstance(error, ConnectionRefusedError):
-        return f"nothing listens at {address.host} port {address.port}"
+        return "nothing listens at its address"
     if isinstance(error, trio.socket.gaierror):
-        return f"the name {address.host} is not known here"
-    if isinstance(error.__cause__, BaseExceptionGroup) or not (error.strerror or str(error)):
-        causes = error.__cause__.exceptions if isinstance(error.__cause__, BaseExceptionGroup) else ()
-        if causes and all(isinstance(each, ConnectionRefusedError) for each in causes):
-            return f"nothing listens at {address.host} port {address.port}"
-        first = next((each for each in causes if isinstance(each, OSError)), None)
-        return f"{address.host} can't be reached: {first.strerror if first is not None else 'no connection'}"
-    return f"{address.host} can't be reached: {error.strerror or error}"
+        return "the name in 'url' is not known here"
+    if isinstance(error, ssl.SSLError):
+        return "its certificate is not trusted, or it speaks no TLS"
+    # What trio puts into the message has the address in it.
+    return f"it can't be reached: {os.strerror(error.errno) if error.errno else 'no connection'}"

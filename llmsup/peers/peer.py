@@ -172,7 +172,7 @@ class Peer(Watched):
         """Why it can't be asked now, as an error for a request."""
         hint = "" if self.spec.mac else "If its machine sleeps: with 'mac' in its table it is woken."
         return PeerUnavailable(
-            f"Peer {self.name} ({self.spec.url}) is {self.state}: {self.reason}.",
+            f"Peer {self.name} is {self.state}: {self.reason}.",
             hint=hint,
             retry_after=max(1.0, min(self.retry_at - trio.current_time(), 60.0)),
         )

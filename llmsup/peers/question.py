@@ -80,7 +80,7 @@ class Said:
             Odd: Its status says that something is wrong.
         """
         if self.status in (401, 403):
-            raise Refused("it wants another key than the 'key' in its table, or any at all")
+            raise Refused("it wants a key, or another one than the 'key' in its table")
         if 300 <= self.status < 400:
             where = shown(self.headers.get(b"location", b"").decode("latin-1"))
             raise Odd(f"it sends elsewhere ({where or 'it does not say where'}): put that address into 'url'")

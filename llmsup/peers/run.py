@@ -15,6 +15,7 @@ from ..engines.pool import ConnectionPool
 from ..engines.sampling import request_fields
 from ..errors import EngineBadAnswer, Error, PeerFailed
 from ..units import Seconds
+from .address import unreachable
 from .offer import Offer
 from .peer import Peer
 from .via import VIA
@@ -152,7 +153,7 @@ class PeerRun:
     def lost(self, gone: Disconnected) -> PeerFailed:
         """Note that a connection to it broke; returns the error for whoever's request it was."""
         if isinstance(gone.__cause__, OSError):
-            return self.broke(f"it can't be reached: {gone.__cause__.strerror or gone.__cause__}")
+            return self.broke(unreachable(gone.__cause__))
         if self.peer.health.down:  # and so `watcher` has hung up
             return self.broke(f"it doesn't answer any more: {self.peer.reason}")
         return self.broke(f"it hung up {gone}")

@@ -43,6 +43,7 @@ class ServerFile:
         token: A key that it accepts while it runs.
         config: Its config's path, or "" if it has none.
         reads: Whether a reload reads that, or the usual one if there is one by then. `llmsup demo` reads none.
+        identity: What its peers know it by, while it runs; "" if it doesn't say.
     """
 
     pid: int
@@ -51,6 +52,7 @@ class ServerFile:
     token: str = field(repr=False)
     config: str = ""
     reads: bool = True
+    identity: str = ""
 
     @property
     def runs(self) -> bool:
@@ -64,7 +66,13 @@ class ServerFile:
 
 @contextlib.contextmanager
 def left_in(
-    state_dir: Path, *, urls: tuple[str, ...], token: str, config: Path | None, reads: bool = True
+    state_dir: Path,
+    *,
+    urls: tuple[str, ...],
+    token: str,
+    config: Path | None,
+    reads: bool = True,
+    identity: str = "",
 ) -> Iterator[None]:
     """Keep this process's file there while the block runs; those of servers that were killed are removed.
 
@@ -78,6 +86,7 @@ def left_in(
         "token": token,
         "config": str(config.absolute()) if config else "",
         "reads": reads,
+        "identity": identity,
     }
     path = state_dir / _NAME.format(os.getpid())
     try:
@@ -122,6 +131,7 @@ def _read(path: Path) -> ServerFile | None:
             token=str(read["token"]),
             config=str(read["config"]),
             reads=bool(read.get("reads", True)),
+            identity=str(read.get("identity", "")),
         )
     except (OSError, ValueError, KeyError, TypeError):  # being removed, another version's, or damaged
         return None

@@ -22,6 +22,7 @@ from gguf_files import tiny_llama
 from llmsup.cli import main
 from llmsup.cli.peer_look import Look, in_the_clear, look_at
 from llmsup.config.schema import PeerSpec
+from llmsup.process.server_file import left_in
 
 KEY = "the-peers-own-key"
 LIST = {"object": "list", "data": [{"id": "qwen", "owned_by": "llama-swap"}, {"id": "llama", "owned_by": "llama-swap"}]}
@@ -109,7 +110,7 @@ def test_what_it_does_not_tell_is_told() -> None:
 @pytest.mark.parametrize(
     ("body", "status", "problem"),
     [
-        (LIST, 401, "it wants another key than the 'key' in its table, or any at all"),
+        (LIST, 401, "it wants a key, or another one than the 'key' in its table"),
         (LIST, 404, "it answers /v1/models with status 404"),
         (b"<html>", 200, "its answer to /v1/models is not JSON"),
         (b"\xff", 200, "its answer to /v1/models is not JSON"),
@@ -135,7 +136,7 @@ def test_whom_it_trusts(tmp_path: Path) -> None:
         assert "its certificate is not trusted" in look(url, key=KEY).problem
         wrong = look(url, key=KEY, fingerprint=f"sha256:{'0' * 64}")
         assert wrong.problem.startswith(f"it has another certificate than the pinned one: {right}")
-        assert "'ca' can't be used: " in look(url, key=KEY, ca=str(tmp_path / "none.pem")).problem
+        assert "'ca' can't be used: No such file" in look(url, key=KEY, ca=str(tmp_path / "none.pem")).problem
         assert keys == []
         assert look(url, key=KEY, fingerprint=right).kind == "llama-swap"
         assert look(url, key=KEY, ca=str(tmp_path / "ca.pem")).kind == "llama-swap"
@@ -210,6 +211,33 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert warning.endswith("peers.studio.models[1]")
 
 
+def test_the_server_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the server that runs finds out as well; another one's file says nothing about this config."""
+    file = tmp_path / "l.toml"
+    with (
+        left_in(tmp_path / "state", urls=(), token="", config=tmp_path / "other.toml", identity="0123"),
+        answering({"data": [{"id": "m"}]}, headers={"X-Llmsup-Id": "0123"}) as (url, _),
+    ):
+        text = f"[server]\nstate_dir = '{tmp_path}/state'\n[peers.studio]\nurl = '{url}'\n"
+        assert check(tmp_path, text, monkeypatch)[2]["warnings"] == []
+        with left_in(tmp_path / "state", urls=(), token="", config=file, identity="0123"):
+            (warning,) = check(tmp_path, text, monkeypatch)[2]["warnings"]
+    assert warning.startswith("peer studio can't be asked now: it is this llmsup itself")
+
+
+def test_a_table_with_mistakes_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may lack an address, or whom to trust."""
+    with answering(LIST) as (url, keys):
+        text = f"[peers.a]\nmodels = ['*']\n[peers.b]\nurl = '{url}'\nfingerprint = 'sha256:00'\n[peers.c]\nurl = 'x'\n"
+        code, _, shape = check(tmp_path, text, monkeypatch)
+    assert (code, shape["peers"], keys) == (2, [], [])
+    assert {line.rpartition(": ")[2].removesuffix(".url") for line in shape["mistakes"]} == {
+        "peers.a",
+        "peers.b.fingerprint",
+        "peers.c",
+    }
+
+
 def test_one_that_isnt_there_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And so is what it might have: a default model, or what keys may use."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -226,7 +254,7 @@ def test_one_that_isnt_there_is_a_warning(tmp_path: Path, monkeypatch: pytest.Mo
     default, studio, far, key = [line.partition(" @ ") for line in shape["warnings"]]
     assert default[2].endswith("server.default_model")
     assert studio[0].startswith(
-        f"peer studio can't be asked now: nothing listens at 127.0.0.1 port {port}; if its machine sleeps, a request"
+        "peer studio can't be asked now: nothing listens at its address; if its machine sleeps, a request"
     )
     assert studio[2].endswith("peers.studio.url")
     assert far[0].startswith("peer far can't be asked now: ")

@@ -83,6 +83,13 @@ def test_what_ps_tells() -> None:
     ]
 
 
+@pytest.mark.parametrize(("failures", "words"), [(1, "once"), (2, "2 times in a row")])
+def test_one_that_is_about_to_be_taken_out(failures: int, words: str) -> None:
+    """It is up as yet, and the reason is that of its failure."""
+    failing = entry("box", reason="it hung up", failures=failures)
+    assert why(failing, NOW) == f"it has failed {words}: it hung up"
+
+
 def test_a_state_without_a_beginning() -> None:
     assert why(entry("box", **{**DOWN, "since": None, "next_probe_in": None}), NOW) == "it refuses connections"
 

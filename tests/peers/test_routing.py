@@ -118,7 +118,7 @@ async def test_a_model_of_a_peer_that_is_down_is_not_unknown(monkeypatch: pytest
         for name in ("far", "studio/far"):
             got = await served.client.chat(name)
             assert (got.status, got.error["code"]) == (503, "peer_unavailable")
-            assert "studio is down since" in got.error["message"]
+            assert "studio has been down for" in got.error["message"]
             assert "it refuses connections" in got.error["message"]
             assert 1 <= int(got.headers["retry-after"]) <= 60
         machines["studio"].offers()

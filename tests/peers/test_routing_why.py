@@ -36,7 +36,7 @@ async def test_why_tells_where_requests_go(monkeypatch: pytest.MonkeyPatch) -> N
         text = " ".join(state_lines(told, time.time()))
         assert "Where its requests go: studio 3 (" in text
         assert "here 1 (it is the only one that has it)" in text
-        assert "It is not asked of studio now: down since" in text
+        assert "It is not asked of studio now: down for" in text
         events = [event.data for event in served.fleet.events.tail() if event.kind == "route"]
         assert [event["peer"] for event in events] == ["studio", None]
 
