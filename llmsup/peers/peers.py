@@ -55,8 +55,8 @@ class Peers(Watched):
         if any(spec.mac for spec in self._config.now.peers.values()):
             await trio.to_thread.run_sync(self._kept.load)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._keep)
             self._follow(nursery)
+            nursery.start_soon(self._keep)
             task_status.started()
             while True:
                 await self._config.change()

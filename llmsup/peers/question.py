@@ -47,6 +47,10 @@ class Odd(NoAnswer):
         super().__init__(reason, awake=True)
 
 
+class Busy(NoAnswer):
+    """It has not answered in time, but said something else meanwhile: it is at work."""
+
+
 class Refused(Odd):
     """It answers, but not to us: it wants a key, or one that may ask this."""
 
@@ -116,13 +120,16 @@ class Questions:
         """Ask, and return the answer, whatever its status.
 
         Raises:
-            NoAnswer: There was none; Odd: it is too large.
+            NoAnswer: There was none; Busy: not in time; Odd: it is too large.
             OutOfResources: We ourselves can't ask.
         """
+        began = trio.current_time()
         try:
             with trio.fail_after(TIMEOUT):
                 return await self._get(path)
         except trio.TooSlowError:
+            if self.pool.heard > began:
+                raise Busy(f"it has not answered within {TIMEOUT:g} s, but goes on with requests") from None
             raise NoAnswer(f"it has not answered within {TIMEOUT:g} s") from None
         except Disconnected as error:
             if isinstance(error.__cause__, OSError):

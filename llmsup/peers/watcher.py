@@ -18,7 +18,7 @@ from .asking.kind import Asker, Report
 from .asking.recognise import recognise
 from .offer import Offer
 from .peer import Peer, PeerState
-from .question import NoAnswer, Questions
+from .question import Busy, NoAnswer, Questions
 from .via import MOST_HOPS
 
 log = logging.getLogger(__name__)
@@ -107,6 +107,10 @@ class Watcher:
         questions = Questions(peer.pool, self._door, self._identity)
         try:
             report = await self._report(questions)
+        except Busy as error:
+            self._set_pause()
+            if peer.state is PeerState.UP:
+                peer.become(PeerState.UP, str(error))
         except NoAnswer as error:
             if not peer.health.missed:
                 self._silent_since = self._asked_at

@@ -119,6 +119,27 @@ async def test_one_that_hangs_is_taken_out(tmp_path: Path, wire: Wire, autojump_
         assert peer.reason == "it has not answered within 5 s"
 
 
+async def test_one_that_is_too_busy_to_answer_is_not_taken_out(
+    tmp_path: Path, wire: Wire, autojump_clock: MockClock
+) -> None:
+    """While it goes on with our requests, it is there; when it stops that, too, it isn't."""
+    async with up(tmp_path, wire) as (found, peer):
+
+        async def stream() -> None:
+            while True:
+                peer.pool.heard = trio.current_time()
+                await trio.sleep(1)
+
+        wire.fake.silent = True
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream)
+            await trio.sleep(20 * EVERY)
+            assert (peer.usable, peer.failures) == (True, 0)
+            assert peer.reason == "it has not answered within 5 s, but goes on with requests"
+            nursery.cancel_scope.cancel()
+        await found.until(lambda: peer.state is PeerState.DOWN)
+
+
 async def test_one_failure_changes_nothing(tmp_path: Path, wire: Wire, autojump_clock: MockClock) -> None:
     async with up(tmp_path, wire) as (found, peer):
         wire.fake.hangs_up = True
