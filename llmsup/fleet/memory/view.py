@@ -23,7 +23,7 @@ from ...units import Seconds
 from ..model.model import Model
 from .ask import Ask
 from .costs import CostSource
-from .grant import Ledger
+from .grant import Grant, Ledger
 from .reclaim import Monitor
 
 
@@ -95,9 +95,14 @@ class MemoryView:
     def _loaded_models(self, now: float) -> list[LoadedModel]:
         left = self._left
         return [
-            each.loaded(now, self.load_seconds(each.model, left), self._rivals.of(each.model.spec.name))
+            each.loaded(now, self._back_seconds(each, left), self._rivals.of(each.model.spec.name))
             for each in self._ledger
         ]
+
+    def _back_seconds(self, grant: Grant, left: int | None) -> float:
+        """Seconds until it would be back if it made way now: woken, if that is what would be done with it."""
+        seconds, woken = self.load_seconds(grant.model, left), grant.model.wake_seconds
+        return min(seconds, woken) if woken is not None and grant.may_sleep else seconds
 
     @property
     def _left(self) -> int | None:
