@@ -221,6 +221,23 @@ async def test_new_settings_end_a_sleeper(autojump_clock: MockClock) -> None:
         assert len(m.garage.engines) == 2
 
 
+async def test_what_changes_while_it_falls_asleep_is_not_forgotten(autojump_clock: MockClock) -> None:
+    """It doesn't wake with its old settings, and one that is gone from the config doesn't sleep on."""
+    async with machine_with_card() as m:
+        await have(m, a=(20, {"ttl": Seconds(60)}))
+        await m.use("a", 0)
+        await trio.sleep(60.5)
+        await have(m, a=(20, {"ttl": Seconds(60), "args": ("--x",)}))
+        await trio.sleep(20)
+        assert (state(m, "a"), m.loaded) == (State.UNLOADED, [])
+        await m.use("a", 0)
+        await trio.sleep(60.5)
+        assert state(m, "a") is State.STOPPING
+        m.fleet.apply({})
+        await trio.sleep(20)
+        assert m.loaded == []
+
+
 async def test_a_request_during_the_fall_is_served_after_it(autojump_clock: MockClock) -> None:
     async with machine_with_card() as m:
         await have(m, a=(20, {"ttl": Seconds(60)}))

@@ -294,7 +294,7 @@ class Governor(MemoryView):
             bytes=size,
             priority=ask.model.spec.priority,
             since=ask.first,
-            load_seconds=self.load_seconds(ask.model),
+            load_seconds=(ask.grant and ask.model.wake_seconds) or self.load_seconds(ask.model),
             evicts=ask.asked or bool(ask.model.queue.waiting) or not ask.model.intent.no_eviction,
             paused=ask.paused,
         )
@@ -410,9 +410,8 @@ class Governor(MemoryView):
 
     def _sleep_level(self, grant: Grant, spare: Mapping[str, int] = MappingProxyType({})) -> int:
         """At which level a model is to sleep; 0: not at all. `spare`: what it may keep of pools that others want."""
-        engine, model = grant.run.engine, grant.model
         grant.planned = None
-        if engine is None or not engine.sleeps or model.sleepless:
+        if not grant.may_sleep:
             return 0
         machine, counts, weights = self.machine(), grant.taken, grant.weights
         free = machine.host.available
@@ -421,7 +420,7 @@ class Governor(MemoryView):
             free -= sum(each.planned[HOST] for each in self._ledger if each.planned is not None)
         room = machine.ceiling - sum(each.cost for each in self._ledger)
         level = sleep_level(
-            model.spec.sleep, counts, grant.freeable, weights, machine, free=free, room=room, spare=spare
+            grant.model.spec.sleep, counts, grant.freeable, weights, machine, free=free, room=room, spare=spare
         )
         grant.planned = holds(counts, weights, level) if level else None
         return level

@@ -163,6 +163,12 @@ class Grant:
         return self.held is not None and self.risen is None
 
     @property
+    def may_sleep(self) -> bool:
+        """Whether it is awake, and its engine may be put to sleep, as far as memory allows."""
+        engine, model = self.run.engine, self.model
+        return bool(engine and engine.sleeps and self.held is None and model.spec.sleep and not model.sleepless)
+
+    @property
     def weights(self) -> int:
         """The bytes of its weights: by its header, else all that it has on devices, or anywhere."""
         if (estimated := self.model.estimate) is not None:

@@ -30,7 +30,7 @@ from .ask import Ask
 from .costs import CostSource
 from .device_pools import rooms
 from .device_relief import DeviceRelief
-from .grant import Ledger
+from .grant import Grant, Ledger
 from .reclaim import Monitor
 
 
@@ -130,12 +130,17 @@ class MemoryView:
     def _loaded_models(self, now: float) -> list[LoadedModel]:
         left = self._left
         loaded = [
-            each.loaded(now, self.load_seconds(each.model, left), self._rivals.of(each.model.spec.name))
+            each.loaded(now, self._back_seconds(each, left), self._rivals.of(each.model.spec.name))
             for each in self._ledger
         ]
         if self.elsewhere is None:
             return loaded
         return [evolve(each, cost=self._counted(each.cost), freeable=self._counted(each.freeable)) for each in loaded]
+
+    def _back_seconds(self, grant: Grant, left: int | None) -> float:
+        """Seconds until it would be back if it made way now: woken, if that is what would be done with it."""
+        seconds, woken = self.load_seconds(grant.model, left), grant.model.wake_seconds
+        return min(seconds, woken) if woken is not None and grant.may_sleep else seconds
 
     @property
     def _left(self) -> int | None:

@@ -11,6 +11,9 @@ from attrs import evolve, frozen
 
 from .states import Cause
 
+SLEEP_WILL_DO = frozenset({Cause.IDLE, Cause.ROOM, Cause.PRESSURE})
+"""What an engine may sleep for instead of being stopped: nobody wants it gone."""
+
 
 @frozen
 class StopRequest:
@@ -84,8 +87,12 @@ class Intent:
     # Ends...
 
     def stopping(self, stop: StopRequest) -> Self:
-        """The run is to end, for this reason unless it already has one."""
-        return self if self.stop is not None else evolve(self, stop=stop)
+        """The run is to end, for this reason unless it already has one. One that a sleep would do for gives way to one
+        that wants the engine gone.
+        """
+        if self.stop is not None and (self.stop.cause not in SLEEP_WILL_DO or stop.cause in SLEEP_WILL_DO):
+            return self
+        return evolve(self, stop=stop)
 
     def unload_asked(self, reason: str, *, force: bool) -> Self:
         """An operator asks for an unload and waits for it: this replaces any other reason."""

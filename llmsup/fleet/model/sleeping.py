@@ -13,7 +13,7 @@ import trio
 from ...engines.connection import Disconnected
 from ...errors import Error
 from ...units import Seconds, format_seconds
-from .intent import StopRequest
+from .intent import SLEEP_WILL_DO, StopRequest
 from .model import Model
 from .outcome import FailedToWake, not_started
 from .permission import Admission, Grant
@@ -24,9 +24,6 @@ log = logging.getLogger(__name__)
 
 FALLING_ASLEEP = Seconds(60)
 """How long an engine may take to fall asleep: it copies its weights into the machine's memory."""
-
-_INSTEAD = frozenset({Cause.IDLE, Cause.ROOM, Cause.PRESSURE})
-"""What an engine may sleep for instead of being stopped: nobody wants it gone."""
 
 
 class Sleeper:
@@ -62,7 +59,7 @@ class Sleeper:
     def _may(self, stop: StopRequest) -> bool:
         model = self._model
         able = self._engine.sleeps and not model.sleepless and model.ttl > 0
-        return able and stop.cause in _INSTEAD and not stop.force and not model.queue.in_flight
+        return able and stop.cause in SLEEP_WILL_DO and not stop.force and not model.queue.in_flight
 
     def _sleeps(self, why: str) -> None:
         self._model.become(State.SLEEPING, why)
