@@ -71,11 +71,17 @@ def smol(**table: Any) -> dict[str, Any]:
     }
 
 
+def by_command(*before: str) -> dict[str, Any]:
+    """The same as a command of its own: nothing is known of how long it takes to load, so that whoever has it loaded is
+    asked first, however busy the tests' machine is. `before`: what the command begins with.
+    """
+    server = [str(llama_server()), "-m", str(smollm2()), "-c", "8192", "-np", "1", "-t", "1", "--port", "${PORT}"]
+    return {"command": [*before, *server]}
+
+
 def gated(gate: Path) -> dict[str, Any]:
     """The same, but it begins to load when somebody writes to this FIFO."""
-    server = [str(llama_server()), "-m", str(smollm2()), "-c", "512", "-np", "1", "-t", "1", "--port", "${PORT}"]
-    words = ["sh", "-c", 'read -r _ <"$0" && exec "$@"', str(gate), *server]
-    return {"command": words}
+    return by_command("sh", "-c", 'read -r _ <"$0" && exec "$@"', str(gate))
 
 
 def url(host: Host, port: int = PORT) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 from netns_hosts import network
-from netns_llmsup import gated, llmsup, smol
+from netns_llmsup import by_command, gated, llmsup, smol
 from netns_peers import ENDLESS, Chat, has, peer, peers_of, until_peer
 from serving import Got
 
@@ -24,7 +24,7 @@ async def test_a_cut_cable(tmp_path: Path) -> None:
     async with (
         network("a", "b", "c") as net,
         llmsup(net["b"], tmp_path, models={"smol": smol(preload=True)}),
-        llmsup(net["c"], tmp_path, models={"smol": smol()}),
+        llmsup(net["c"], tmp_path, models={"smol": by_command()}),
         llmsup(net["a"], tmp_path, peers={name: peer(net[name]) for name in ("b", "c")}) as a,
     ):
         await until_peer(a, "b", has("smol", loaded=True))
@@ -50,7 +50,7 @@ async def test_killed_while_it_talks(tmp_path: Path) -> None:
     async with (
         network("a", "b", "c") as net,
         llmsup(net["b"], tmp_path, models={"smol": smol(preload=True)}) as b,
-        llmsup(net["c"], tmp_path, models={"smol": smol()}),
+        llmsup(net["c"], tmp_path, models={"smol": by_command()}),
         llmsup(net["a"], tmp_path, peers={name: peer(net[name]) for name in ("b", "c")}) as a,
     ):
         await until_peer(a, "b", has("smol", loaded=True))

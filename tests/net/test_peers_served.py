@@ -61,6 +61,7 @@ async def test_a_far_one_and_a_near_one(tmp_path: Path) -> None:
             for _ in range(3):
                 for name in ("far", "near"):  # alike in this, too
                     await until_peer(a, name, has("smol", busy=0))
+                await until_peer(a, "near", lambda found: found["latency_seconds"] < 0.1)  # the machine may be busy
                 assert (await a.client.chat("smol", max_tokens=1)).status == 200
             found = await peers_of(a)
             assert found["far"]["latency_seconds"] >= 0.2
