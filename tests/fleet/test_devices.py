@@ -10,10 +10,13 @@ from trio.testing import MockClock
 from llmsup.config.schema import GiB, Memory
 from llmsup.engines.offload import OFFLOAD, Offload
 from llmsup.errors import ModelTooLarge
+from llmsup.fleet.memory.device_pools import at_most
 from llmsup.memory.amounts import HOST, Amounts
-from llmsup.memory.cost.cost import Cost
+from llmsup.memory.cost.cost import Cost, scaled
 from llmsup.memory.cost.placement import Layout
 from llmsup.memory.machine.reading import Gpu, device_pool
+from llmsup.memory.policy.inputs import Machine as Pools
+from llmsup.memory.policy.inputs import Pool, host_pools
 from llmsup.units import Bytes
 
 FIRST, SECOND = device_pool(0), device_pool(1)
@@ -237,3 +240,12 @@ async def test_on_a_card_that_is_short_nothing_is_added(autojump_clock: MockCloc
         gpus.others.clear()
         await trio.sleep(60)
         assert sorted(m.loaded) == ["a", "b", "c"]
+
+
+def test_more_of_everything_but_no_more_than_there_is() -> None:
+    """What is asked for after a load ran out of memory grows where it was, and isn't refused for that."""
+    known = Cost(Bytes(10 * GiB), "measured", Bytes(10 * GiB), devices=Amounts({FIRST: 8 * GiB}))
+    assert scaled(known, 10 * GiB) == Amounts({FIRST: 8 * GiB, HOST: 2 * GiB})
+    assert scaled(known, 20 * GiB) == Amounts({FIRST: 16 * GiB, HOST: 4 * GiB})
+    pools = {**host_pools(60 * GiB), FIRST: Pool(total=12 * GiB, available=12 * GiB)}
+    assert at_most(scaled(known, 20 * GiB), Pools(pools)) == Amounts({FIRST: 12 * GiB, HOST: 4 * GiB})
