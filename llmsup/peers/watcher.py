@@ -135,7 +135,7 @@ class Watcher:
             if peer.state is not PeerState.ASLEEP or awake or not peer.reason.endswith(reason):
                 peer.fell(reason, awake=awake)
         else:
-            peer.become(PeerState.UP, reason)
+            peer.wavers(reason)
 
     def _told(self, report: Report, took: float) -> None:
         peer, before = self._peer, self._shown()
