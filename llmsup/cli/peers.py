@@ -165,8 +165,6 @@ def latency(peer: Entry) -> str:
 def why(peer: Entry, now: float) -> str:
     """Why it is in its state, since when, and when it is asked again."""
     words = [str(peer["reason"]).rstrip(".") or NOTHING]
-    if peer["state"] == "up" and (failures := peer["failures"]):  # it gets another chance
-        words[0] = f"it has failed {'once' if failures == 1 else f'{failures} times in a row'}: {words[0]}"
     if peer["state"] != "up":
         if peer["since"] is not None:
             words.append(f"for {cells.whole(now - peer['since'])}")
@@ -191,10 +189,11 @@ def whole(peer: Entry, now: float) -> Iterator[str]:
 
 
 def _memory(memory: Entry | None) -> str:
-    if not memory or memory["ceiling_bytes"] is None:
+    if not memory or memory["used_bytes"] is None:
         return ""
-    of = format_bytes(Bytes(memory["ceiling_bytes"]))
-    used = f", with {format_bytes(Bytes(memory['used_bytes'] or 0))} of {of} taken by models"
+    most = memory["ceiling_bytes"]
+    of = "" if most is None else f" of {format_bytes(Bytes(most))}"
+    used = f", with {format_bytes(Bytes(memory['used_bytes']))}{of} taken by models"
     left = memory["available_bytes"]
     return used if left is None else f"{used}, {format_bytes(Bytes(left))} left"
 

@@ -145,7 +145,7 @@ class Peer(Watched):
         if self.health.down:
             self.fell(f"it failed {self.health.broken} requests in a row: {reason}", awake=True)
         else:
-            self.become(PeerState.UP, reason)
+            self.wavers(reason)
         self.nudge()
 
     async def woken(self) -> None:
@@ -198,6 +198,11 @@ class Peer(Watched):
         self.room, self.latency = None, None
         self.offers = MappingProxyType({name: forgotten(offer) for name, offer in self.offers.items()})
         self.become(PeerState.ASLEEP if self.spec.mac and not awake else PeerState.DOWN, reason)
+
+    def wavers(self, reason: str) -> None:
+        """It has failed, and stays up until it has done so a few times in a row."""
+        times = "once" if self.failures == 1 else f"{self.failures} times in a row"
+        self.become(PeerState.UP, f"it has failed {times}: {reason}")
 
     def slept_on(self, reason: str) -> None:
         """It could not be woken: those who wait for that get an error."""

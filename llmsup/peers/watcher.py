@@ -143,7 +143,7 @@ class Watcher:
             if peer.state is not PeerState.ASLEEP or awake or not peer.reason.endswith(reason):
                 peer.fell(reason, awake=awake)
         else:
-            peer.become(PeerState.UP, reason)
+            peer.wavers(reason)
 
     async def _give_up(self) -> None:
         """Fail the requests that wait for a peer from which nothing at all has come while it was taken out: a machine

@@ -83,13 +83,6 @@ def test_what_ps_tells() -> None:
     ]
 
 
-@pytest.mark.parametrize(("failures", "words"), [(1, "once"), (2, "2 times in a row")])
-def test_one_that_is_about_to_be_taken_out(failures: int, words: str) -> None:
-    """It is up as yet, and the reason is that of its failure."""
-    failing = entry("box", reason="it hung up", failures=failures)
-    assert why(failing, NOW) == f"it has failed {words}: it hung up"
-
-
 def test_a_state_without_a_beginning() -> None:
     assert why(entry("box", **{**DOWN, "since": None, "next_probe_in": None}), NOW) == "it refuses connections"
 
@@ -121,6 +114,8 @@ async def test_against_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "It has had 43 requests since llmsup started, of which it failed 1; 2 in flight now." in whole
         assert "\nNote: it tells little.\n" in whole
         assert "Note: " not in (await told(port, "peers", "box")).output
+        laptop = (await told(port, "peers", "laptop")).output
+        assert "It is ollama, at https://laptop.local:5005, with 3.0 GiB taken by models.\n" in laptop
         assert ["qwen3-32b", "loaded", "3", "of", "4"] in [line.split()[:5] for line in whole.splitlines()]
         assert [each["name"] for each in json.loads((await told(port, "peers", "--json")).output)["peers"]] == [
             "studio",

@@ -62,7 +62,13 @@ def several() -> list[Peer]:
         reason="it refuses connections",
         retry_at=trio.current_time() + 100,
     )
-    laptop = peer("laptop", Offer(name="<b>small", loaded=False), state=PeerState.ASLEEP, kind="ollama")
+    laptop = peer(
+        "laptop",
+        Offer(name="<b>small", loaded=False),
+        state=PeerState.ASLEEP,
+        kind="ollama",
+        room=Room(used=Bytes(3 * GIB)),
+    )
     return [studio, box, laptop]
 
 

@@ -63,6 +63,7 @@ async def test_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < box["next_probe_in"] <= 100
     assert [box[name] for name in ("memory", "version", "latency_seconds", "note")] == [None] * 4
     assert (laptop["state"], laptop["next_probe_in"]) == ("asleep", None)
+    assert laptop["memory"] == {"ceiling_bytes": None, "used_bytes": 3 * GIB, "available_bytes": None}
 
 
 async def test_only_for_an_admin(monkeypatch: pytest.MonkeyPatch) -> None:

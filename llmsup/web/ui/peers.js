@@ -41,21 +41,21 @@ function card({ name }) {
     h('div', { class: 'top' }, h('h3', {}, name), state, about),
     h('dl', { class: 'facts' }, models, flight, latency, memory), reason)
   node.update = (peer) => {
-    const room = peer.memory?.ceiling_bytes ? peer.memory : null
+    const { used_bytes: used = null, ceiling_bytes: ceiling = null } = peer.memory ?? {}
     say(state, peer.state)
     state.className = `state ${STATES[peer.state] ?? ''}`
     say(about, [[peer.kind, peer.version].filter(Boolean).join(' '), peer.url].filter(Boolean).join(' · '))
     say(modelsValue, String(peer.models.length))
     say(flightValue, String(peer.in_flight))
     say(latencyValue, seconds(peer.latency_seconds))
-    say(memoryValue, room ? `${bytes(room.used_bytes)} of ${bytes(room.ceiling_bytes)}` : '–')
+    say(memoryValue, used === null ? '–' : ceiling === null ? bytes(used) : `${bytes(used)} of ${bytes(ceiling)}`)
     say(reason, words(peer))
     reason.hidden = !reason.textContent
   }
   return node
 }
 
-/** Of one that is up, what it has loaded; of another, why, and when it is asked again. */
+/** Of one that is up, what it has loaded, and what it doesn't tell; of another, why, and when it is asked again. */
 function words(peer) {
   if (peer.state !== 'up') {
     const again = peer.next_probe_in === null ? '' : ` It is asked again at ${clock(peer.at + peer.next_probe_in)}.`
@@ -64,5 +64,9 @@ function words(peer) {
   const busy = (each) => (each.in_flight ? ` (${each.in_flight} in flight)` : '')
   const loaded = peer.models.filter((each) => each.loaded || each.in_flight).map((each) => each.name + busy(each))
   const loading = peer.models.filter((each) => each.loading && !each.loaded).map((each) => each.name)
-  return [loaded.length && `Loaded there: ${loaded.join(', ')}.`, loading.length && `Loading: ${loading.join(', ')}.`].filter(Boolean).join(' ')
+  return [
+    loaded.length && `Loaded there: ${loaded.join(', ')}.`,
+    loading.length && `Loading: ${loading.join(', ')}.`,
+    peer.note && sentence(peer.note)
+  ].filter(Boolean).join(' ')
 }
