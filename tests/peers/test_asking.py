@@ -411,8 +411,8 @@ async def test_numbers_that_are_none_are_not_known(value: object) -> None:
     [
         (said({"error": {"message": "Loading model"}}, 503), "it answers /v1/models with status 503: Loading model"),
         (said({"error": "bad\n\x1b[2J"}, 500), r"status 500: bad%0A%1B\[2J"),
-        (said({}, 401), "another key"),
-        (said({}, 403), "another key"),
+        (said({}, 401), "'key' in its table"),
+        (said({}, 403), "'key' in its table"),
         ((302, {"location": "https://x.local/v1/models"}, b""), r"it sends elsewhere \(https://x.local/v1/models\)"),
         ((200, {}, b"x" * (9 * 1024**2)), "larger than 8 MiB"),
     ],

@@ -322,7 +322,7 @@ async def test_one_that_answers_oddly_is_not_asleep(tmp_path: Path, wire: Wire, 
     async with up(tmp_path, wire, mac=MAC) as (found, peer):
         wire.fake.answers["/v1/models"] = said({}, 401)
         await found.until(lambda: peer.state is PeerState.DOWN)
-        assert "another key" in peer.reason
+        assert "'key' in its table" in peer.reason
         wire.cut = True
         await found.until(lambda: peer.state is PeerState.ASLEEP)
         wire.cut = False
