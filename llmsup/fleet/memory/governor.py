@@ -7,9 +7,8 @@ The readings come from `memory.machine.monitor`, the costs from a `CostSource`; 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
-from types import MappingProxyType
 from weakref import WeakKeyDictionary
 
 import trio
@@ -22,9 +21,8 @@ from ...memory.cost.cost import Cost, scaled
 from ...memory.machine.reading import is_device
 from ...memory.policy.admission import admit_all, apart, missing, room, tightest, wanted
 from ...memory.policy.decision import Decision
-from ...memory.policy.inputs import LoadedModel, Machine, Need, taken
+from ...memory.policy.inputs import LoadedModel, Machine, Need
 from ...memory.policy.rivals import Rivals
-from ...memory.policy.sleep import holds, sleep_level, spare_of
 from ...process.ring import Events
 from ...units import Bytes, format_bytes
 from ..model.model import Model
@@ -37,6 +35,7 @@ from .grant import Grant
 from .read_ahead import ReadAhead
 from .reclaim import Monitor, until_returned
 from .relief import Relieving
+from .sleepers import Sleepers, wake_ask
 from .view import MemoryView
 from .warmth import Warmth
 
@@ -65,6 +64,7 @@ class Governor(MemoryView):
         super().__init__(config, monitor, costs)
         self.records = Decisions(events)
         self._relieving = Relieving(self._ledger)
+        self._sleepers = Sleepers(self._ledger, self.machine)
         self._woken = trio.Event()
         self._ahead = ReadAhead(self._spare_for, monitor.change, warmth or Warmth())
         self._known: MutableMapping[Model, Cost] = WeakKeyDictionary()  # what was asked for last
@@ -167,14 +167,9 @@ class Governor(MemoryView):
         if grant.awake_size.total > (ceiling := self.machine().ceiling):
             size = format_bytes(grant.awake_size.total)
             raise ModelTooLarge(f"{model.spec.name} needs {size}, and models may use {format_bytes(ceiling)}.")
-        ask = self._wake_ask(grant, now)
+        ask = wake_ask(grant, now)
         await self._wait_for_room(ask)
         return ask.granted
-
-    def _wake_ask(self, grant: Grant, since: float, *, asked: bool = False) -> Ask:
-        rises = grant.rises
-        cost = Cost(Bytes(rises.total), "measured", Bytes(0), devices=rises - rises.within({HOST}))
-        return Ask(grant.model, cost, since, asked=asked, grant=grant)
 
     async def _wait_for_room(self, ask: Ask) -> None:
         self._asks[ask.model] = ask
@@ -253,7 +248,7 @@ class Governor(MemoryView):
     def _decisions(self, asks: Sequence[Ask]) -> tuple[Rivals, tuple[Decision, ...]]:
         """What is decided about these loads, and which models are rivals by now. Nothing is changed."""
         machine = self.machine()
-        loaded_models = [*self._loaded_models(machine.now), *self._going_to_sleep()]
+        loaded_models = [*self._loaded_models(machine.now), *self._sleepers.going()]
         needs = [self._need(ask, machine, loaded_models) for ask in asks]
         rivals = self._rivals.seen(needs, loaded_models, machine.now)
         loaded_models = [evolve(each, rivals=rivals.of(each.name)) for each in loaded_models]
@@ -275,7 +270,7 @@ class Governor(MemoryView):
         others, now = [ask for ask in self.asks if ask.model is not model], trio.current_time()
         grant = self._ledger.of(model)
         asleep = grant is not None and grant.sleeping
-        ask = self._wake_ask(grant, now, asked=True) if grant and asleep else Ask(model, cost, now, asked=True)
+        ask = wake_ask(grant, now, asked=True) if grant and asleep else Ask(model, cost, now, asked=True)
         _, decisions = self._decisions([*others, ask])
         return next(each for each in decisions if each.model == model.spec.name)
 
@@ -339,7 +334,7 @@ class Governor(MemoryView):
             devices=ask.cost.devices,
             oom_kills=kills,
             wanted_since=ask.first,
-            choose=self._sleep_level,
+            choose=self._sleepers.level,
             slept=self._asleep,
         )
         self._ledger.add(grant)
@@ -376,7 +371,7 @@ class Governor(MemoryView):
         machine = self.machine()
 
         def there() -> list[LoadedModel]:
-            return [*self._loaded_models(machine.now), *self._going_to_sleep()]
+            return [*self._loaded_models(machine.now), *self._sleepers.going()]
 
         decision = self._relieving.step(
             machine,
@@ -396,34 +391,11 @@ class Governor(MemoryView):
             self._evict(decision)
 
     def _evict(self, decision: Decision) -> tuple[Grant, ...]:
-        victims, machine = self._ledger.named(decision.victims), self.machine()
-        spare = spare_of(decision, machine)
+        victims = self._ledger.named(decision.victims)
+        self._sleepers.choose(victims, decision)
         for victim in victims:
-            gone = victim.sleeping or decision.force or machine.level == "critical"
-            victim.level = 0 if gone else self._sleep_level(victim, spare)
-            for pool in spare if victim.planned else ():
-                spare[pool] -= taken(victim.planned or ZERO, pool)
             victim.evict(decision, force=decision.force)
         return victims
-
-    # Sleep...
-
-    def _sleep_level(self, grant: Grant, spare: Mapping[str, int] = MappingProxyType({})) -> int:
-        """At which level a model is to sleep; 0: not at all. `spare`: what it may keep of pools that others want."""
-        grant.planned = None
-        if not grant.may_sleep:
-            return 0
-        machine, counts, weights = self.machine(), grant.taken, grant.weights
-        free = machine.host.available
-        if free is not None:
-            free -= sum(max(each.taken[HOST] - each.freeable[HOST], 0) for each in self._ledger if each.loading)
-            free -= sum(each.planned[HOST] for each in self._ledger if each.planned is not None)
-        room = machine.ceiling - sum(each.cost for each in self._ledger)
-        level = sleep_level(
-            grant.model.spec.sleep, counts, grant.freeable, weights, machine, free=free, room=room, spare=spare
-        )
-        grant.planned = holds(counts, weights, level) if level else None
-        return level
 
     def _asleep(self, grant: Grant, counted: Amounts) -> None:
         """A model has fallen asleep: those that waited for its memory may start."""
@@ -434,8 +406,3 @@ class Governor(MemoryView):
                 self._relieving.stepped(trio.current_time(), expected=freed, freed=freed)
         self._start_those_whose_room_is_free()
         self.wake()
-
-    def _going_to_sleep(self) -> list[LoadedModel]:
-        """What models that leave, but only to sleep, are going to hold: as loads in progress, which nobody evicts."""
-        going = [each for each in self._ledger if each.planned is not None and each.leaving]
-        return [LoadedModel(each.model.spec.name, each.planned or ZERO, ZERO, loading=True) for each in going]
