@@ -125,7 +125,8 @@ async def _resolve(selector: EngineSelector, entry: Entry, source: str) -> Resol
     launch = None
     slots = SLOTS if selector.config.now.prompt_cache.disk and ability(entry, KINDS) else None
     try:
-        if not (entry.refusal and (entry.found or not spec.path)):  # there the refusal says it all
+        # In these cases the refusal says it all.
+        if not (entry.refusal and (entry.found or not spec.path or KINDS.reads_tensors(spec))):
             launch = await selector.plan(spec, SOCKET, entry.found, entry.engine, slots)
     except SetupError as error:
         problems |= dict.fromkeys(map(str, error.each))
