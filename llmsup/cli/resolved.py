@@ -132,7 +132,8 @@ async def _resolve(selector: EngineSelector, entry: Entry, source: str, placing:
     launch = None
     slots = SLOTS if selector.config.now.prompt_cache.disk and ability(entry, KINDS) else None
     try:
-        if not (entry.refusal and (entry.found or not spec.path)):  # there the refusal says it all
+        # In these cases the refusal says it all.
+        if not (entry.refusal and (entry.found or not spec.path or KINDS.reads_tensors(spec))):
             workers = tuple(f"<{name}>" for name in spec.rpc)
             launch = await selector.plan(spec, SOCKET, entry.found, entry.engine, slots, workers)
     except SetupError as error:

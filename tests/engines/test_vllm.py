@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from changing import reload
+from click.testing import CliRunner
 from serving import serving
 from vllms import FAKE_VLLM, recorded, tensors, with_vllm
 
 from llmsup.catalog.entry import Entry
 from llmsup.catalog.tensors import tensors_at
+from llmsup.cli import main
 from llmsup.config.live import LiveConfig
 from llmsup.config.schema import Config, EngineSpec, GiB, ModelSpec
 from llmsup.engines.address import TcpAddress, UnixAddress
@@ -284,6 +286,14 @@ async def test_what_is_no_model_is_refused_with_the_reason(tmp_path: Path, model
             got = await served.client.chat(name)
             assert got.status >= 400
             assert why in got.error["message"], got.error
+
+
+def test_check_tells_what_is_wrong_with_a_path_once(tmp_path: Path) -> None:
+    file = tmp_path / "llmsup.toml"
+    file.write_text('[catalog]\nroots = []\nollama = ""\n[models.hub]\nengine = "vllm"\npath = "Qwen/Qwen3-0.6B"\n')
+    told = CliRunner().invoke(main, ["check", "--config", str(file)])
+    assert told.output.count("matches no file") == 1
+    assert "nothing is downloaded" in told.output
 
 
 async def test_a_file_that_changes_replaces_the_engine(tmp_path: Path, model: Path) -> None:
