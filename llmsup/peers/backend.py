@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Self, cast
 
 import trio
@@ -99,7 +99,7 @@ class RoutedBackend:
         """
         if trail.failed and trail.tries >= MOST_TRIES:
             raise list(trail.failed.values())[-1]
-        candidates = [each for each in self._candidates(trail) if each.where not in trail.failed]
+        candidates = [each for each in self._candidates(trail, trail.failed) if each.where not in trail.failed]
         if not candidates:
             self._check_here(trail)
             return None
@@ -109,18 +109,23 @@ class RoutedBackend:
 
     def others(self, trail: Trail, where: str) -> bool:
         """Whether somebody else than `where`, and than those that have failed, could have it."""
-        return any(each.where != where and each.where not in trail.failed for each in self._candidates(trail))
+        out = {where, *trail.failed}
+        return any(each.where not in out for each in self._candidates(trail, out))
 
-    def _candidates(self, trail: Trail) -> list[Candidate]:
+    def _candidates(self, trail: Trail, out: Container[str] = ()) -> list[Candidate]:
+        """Those that come into question, once those that are `out` have failed it, too."""
         found = []
         if (own := self._own(trail)) is not None:
             found.append(own)
         if len(trail.via) < MOST_HOPS:
             now = trio.current_time()
-            peers = [(run, there(run, trail)) for run in self.runs.values()]
-            rested = [each for run, each in peers if each is not None and run.rests_until <= now]
+            peers = [(run, each) for run in self.runs.values() if (each := there(run, trail)) is not None]
+            # Who would only pass it on to others of them knows less of these than we do: how busy they are, say.
+            near = {run.peer.identity for run, _ in peers if not run.passed_on_to and run.where not in out}
+            peers = [pair for pair in peers if not pair[0].passed_on_to or not pair[0].passed_on_to <= near]
+            rested = [each for run, each in peers if run.rests_until <= now]
             # Those that have just failed a request come into question only if there is nobody else.
-            found += rested or ([] if found else [each for _, each in peers if each is not None])
+            found += rested or ([] if found else [each for _, each in peers])
         return found
 
     def _own(self, trail: Trail) -> Candidate | None:

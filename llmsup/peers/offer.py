@@ -29,8 +29,8 @@ class Offer:
         needs_bytes: What it takes in memory.
         context_length: Tokens that a request can have.
         hops: How many servers stand between that peer and the engine: 0 where the peer has it itself.
-        origins: Where it has it from servers behind it, which llmsups have it themselves (`via`), at the end of the
-            way; "" is a server that is none. Empty: it doesn't tell.
+        origins: Where it has it from servers behind it, which llmsups have it themselves (`via`), or from a server that
+            is none: those at the end of the way. Empty: it doesn't tell.
     """
 
     name: str

@@ -96,6 +96,14 @@ class PeerRun:
         said = self._busy[1] - ((own.busy or 0) if own is not None else 0)
         return max(said, self.peer.ours.total() - self.peer.ours[self.name])
 
+    @property
+    def passed_on_to(self) -> frozenset[str]:
+        """The llmsups that the peer would pass a request on to, at the end of the way (`via`); empty: it has the model
+        itself, or doesn't tell.
+        """
+        offer = self.peer.offers.get(self.name)
+        return offer.origins if offer is not None and offer.hops else frozenset()
+
     def refuses(self, status: int) -> bool:
         """See `fleet.backend.BackendRun`."""
         if status not in PROXIES:

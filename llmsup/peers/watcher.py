@@ -169,7 +169,7 @@ class Watcher:
         peer.kind, peer.version, peer.identity = report.kind, report.version, report.identity
         peer.latency, peer.room, peer.note = took, report.room, "; ".join(report.notes)
         peer.offers = let_in(peer.spec, tuple(each for each in report.offers if not self._own(each)))
-        reason = "; ".join((f"it answers, and offers {_models(len(peer.offers))}", *report.notes))
+        reason = f"it answers, and offers {_models(len(peer.offers))}"
         if peer.state is not PeerState.UP or peer.reason != reason:
             peer.become(PeerState.UP, reason)
         if self._shown() != before:

@@ -16,10 +16,10 @@ from quart import Response, request
 from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
 from ..fleet.model.model import Model
-from ..peers.offer import Offer
-from ..peers.peer import Peer
+from ..gateway.places import Place, Placed
 from ..peers.peers import Peers
 from ..peers.via import ID, STAMP, VIA, read_via
+from .elsewhere import where
 
 LISTS = frozenset(("/models", "/v1/models"))
 ASKED = LISTS | {"/running", "/memory"}
@@ -62,29 +62,28 @@ async def _told(
     for entry in entries:
         await trio.lowlevel.checkpoint()  # hundreds of models must not delay running streams
         if isinstance(entry.get("peer"), dict):
-            origins = sorted(
-                {each for peer, offer in _places(entry["id"], peers, via) for each in origins_of(peer, offer)}
-            )
-            if not origins:
+            there = Placed(entry["id"], list(_places(entry["id"], peers, via)))
+            if not there.places:
                 continue
-            entry["peer"]["origins"] = origins
+            origins = {each for place in there.places for each in origins_of(place, peers.identity)}
+            entry["peer"] = {**where(there), "origins": sorted(origins)}
         elif (model := _model(entry["id"], fleet)) is not None:
             entry |= {"load_seconds": _load_seconds(model, governor), "slots": _slots(model)}
         told.append(entry)
     return told
 
 
-def _places(id_: str, peers: Peers, via: tuple[str, ...]) -> Iterator[tuple[Peer, Offer]]:
+def _places(id_: str, peers: Peers, via: tuple[str, ...]) -> Iterator[Place]:
     """Who has a model, of those that the question hasn't come through."""
     for peer in peers.all.values():
         offer = peer.offers.get(id_) or peer.offers.get(id_.removeprefix(f"{peer.name}/"))
         if offer is not None and not (peer.identity and peer.identity in via):
-            yield peer, offer
+            yield Place(peer, offer)
 
 
-def origins_of(peer: Peer, offer: Offer) -> frozenset[str]:
-    """Which llmsups have the model themselves; "" is a server that is none."""
-    return offer.origins if offer.hops else frozenset((peer.identity,))
+def origins_of(place: Place, ours: str) -> frozenset[str]:
+    """Which llmsups have the model themselves, or from a server that is none; `ours` is the identity of this one."""
+    return place.offer.origins if place.offer.hops else frozenset((place.peer.identity or ours,))
 
 
 def _model(id_: str, fleet: Fleet) -> Model | None:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import trio
 from attrs import evolve
+from fake_peer import FakePeer, said
 from serving import Served, fake, serving
 
 from llmsup.config.schema import Bridge, Config, PeerSpec, Server
+from llmsup.peers.via import VIA
 from llmsup.units import NEVER
 
 PATIENCE = 120
@@ -48,3 +50,33 @@ async def test_what_one_has_all_serve(tmp_path: Path, count: int) -> None:
             assert (await machine.client.chat("nobody's")).status == 404
         for number, machine in enumerate(machines):  # a round later, too
             assert f"m{number}" not in await offered(machine)
+
+
+@pytest.mark.road("fast")
+async def test_a_server_that_is_no_llmsup_is_found_once(tmp_path: Path) -> None:
+    """What one has from an Ollama comes back to it from nobody, over however many others."""
+    async with AsyncExitStack() as stack:
+        plain = await stack.enter_async_context(FakePeer({"/v1/models": said({"data": [{"id": "far"}]})}).listening())
+        machines: list[Served] = []
+        for number in range(3):
+            config = Config(server=Server(state_dir=tmp_path / str(number)), bridge=Bridge(every=NEVER))
+            machines.append(await stack.enter_async_context(serving(config=config)))
+        ports = {f"m{number}": machine.client.port for number, machine in enumerate(machines)}
+        for number, machine in enumerate(machines):
+            others = {name: port for name, port in ports.items() if name != f"m{number}"}
+            others |= {"plain": plain.port} if number == 0 else {}
+            peers = {name: PeerSpec(name=name, url=f"http://127.0.0.1:{port}") for name, port in others.items()}
+            machine.tree.config.replace(evolve(machine.tree.config.now, peers=peers))
+
+        async def whose(machine: Served) -> dict[str, list[str]]:
+            told = (await machine.client.get("/peers")).json["peers"]
+            return {peer["name"]: [model["name"] for model in peer["models"]] for peer in told}
+
+        with trio.fail_after(PATIENCE):
+            for number in (1, 2):  # each from the first, and by way of the other
+                while not all((await whose(machines[number])).values()):  # noqa: ASYNC110 -- asked over HTTP
+                    await trio.sleep(0.2)
+        first = machines[0].tree.serving.identity.encode()
+        told = (await machines[1].client.ask("GET", "/v1/models", headers=[(VIA, first)])).json["data"]
+        assert [(each["id"], each["peer"]["origins"]) for each in told] == [("far", [first.decode()])]
+        assert await whose(machines[0]) == {"m1": [], "m2": [], "plain": ["far"]}

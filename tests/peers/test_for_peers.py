@@ -47,26 +47,29 @@ def peer(name: str, identity: str, *offers: Offer) -> Peer:
     [
         ("theirs", None),  # who asks has it himself, and nobody else
         ("asker/theirs", None),
-        ("shared", ["", "b0"]),
+        ("shared", ["b0", "us"]),
         ("behind", ["c0", "d0"]),
-        ("box/shared", [""]),
+        ("box/shared", ["us"]),
         ("nobody's", None),
     ],
 )
 async def test_which_models_of_peers_are_told(id_: str, origins: list[str] | None) -> None:
-    """Those that who asks doesn't offer alone, with who has them."""
+    """Those that who asks doesn't offer alone, with who has them: without what is only so of the asker's own."""
     peers = Peers.__new__(Peers)
+    peers.identity = "us"
     peers.all = {
         each.name: each
         for each in (
-            peer("asker", ASKER, Offer(name="theirs"), Offer(name="shared")),
-            peer("box", "", Offer(name="shared")),
+            peer("asker", ASKER, Offer(name="theirs"), Offer(name="shared", loaded=True)),
+            peer("box", "", Offer(name="shared", loaded=False)),
             peer("b", "b0", Offer(name="shared"), Offer(name="behind", hops=1, origins=frozenset(("c0", "d0")))),
         )
     }
     entry = {"id": id_, "peer": {"hops": 1}}
     told = await _told([entry], cast("Fleet", None), cast("Governor", None), peers, (ASKER,))
     assert [each["peer"].get("origins") for each in told] == ([] if origins is None else [origins])
+    if id_ == "shared":
+        assert told[0]["peer"] == {"peers": ["box", "b"], "down": [], "loaded": False, "hops": 1, "origins": origins}
 
 
 async def test_ones_own_models_are_no_offers_of_others(tmp_path: Path) -> None:

@@ -39,6 +39,23 @@ async def test_a_peers_model_is_served_under_its_name_and_with_the_peers(monkeyp
             assert b"".join([piece async for piece in pieces]) == STREAM
 
 
+async def test_who_has_it_is_asked_rather_than_who_would_pass_it_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through another it looks idle, whatever it does; that way is only for when it can't be reached from here."""
+    async with with_peers(monkeypatch) as (served, machines, look):
+        studio, box = machines["studio"], machines["box"]
+        studio.offers(Offer(name="far", loaded=True, busy=9))
+        box.offers(Offer(name="far", loaded=True, hops=1, origins=frozenset(("id-of-studio",))))
+        look()
+        assert (await served.client.chat("far")).json["at"] == "studio"
+        studio.does = "hangs up"
+        assert (await served.client.chat("far")).json["at"] == "box"
+        studio.peer.state = PeerState.DOWN
+        assert (await served.client.chat("far")).json["at"] == "box"
+        box.offers(Offer(name="far", loaded=True, hops=1, origins=frozenset(("id-of-studio", "another"))))
+        studio.peer.state, studio.does = PeerState.UP, "answers"
+        assert (await served.client.chat("far")).json["at"] == "box"  # it knows one more
+
+
 async def test_a_name_in_several_places_is_one_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes where it is loaded; PEER/NAME goes there in any case; edits of its table apply wherever it is served."""
     table = fake("both", aliases=("gpt-4o",), request=RequestEdits(set={"top_k": 7}), sampling={"min_p": 0.25})
