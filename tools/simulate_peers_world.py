@@ -19,6 +19,7 @@ from itertools import count
 from attrs import Factory, define, frozen
 
 from llmsup.peers.choice import HERE, Candidate
+from llmsup.peers.estimate import busy_by_now
 from tools.simulate_engine import Engine
 from tools.simulate_machine import Host, Request, Trace
 from tools.simulate_talks import Held, again
@@ -96,13 +97,20 @@ class Front:
     """What a machine knows as the one that its clients ask.
 
     Attributes:
-        ours: Its clients' requests that are under way, by machine and model.
+        ours: Its clients' requests that are under way, by machine and model; `then`: at the last poll.
         kept: Where each client's conversation with a model has been, and how much of it.
     """
 
     at: int
     ours: Counter[tuple[int, str]] = Factory(Counter)
+    then: Counter[tuple[int, str]] = Factory(Counter)
     kept: dict[tuple[str, str], dict[int, Held]] = Factory(dict)
+
+    def share(self, model: str, said: Sequence[Said]) -> float:
+        """Its part of all requests for a model, as they said."""
+        told = sum(each.busy.get(model, 0) for each in said)
+        mine = sum(self.then[at, model] for at in range(len(said)))
+        return min(mine / told, 1.0) if mine and told else 1 / len(said)
 
 
 @define(eq=False)
@@ -111,6 +119,7 @@ class Several:
 
     Attributes:
         clients: Each one's requests; the front of the first is the first machine, and so on, round.
+        reckons: Whether fronts reckon with what others have sent since the last poll.
         chance: What all routers draw from.
         beside: Requests that queued for an engine while another machine's had a free slot for them.
         longest: The longest queue for a model that was loaded.
@@ -123,6 +132,7 @@ class Several:
     number: int = 10
     slots: int = 4
     width: int = 4
+    reckons: bool = True
     chance: random.Random = Factory(lambda: random.Random(1))  # noqa: S311 -- repeatable, not secret
     now: float = 0.0
     sent: int = 0
@@ -169,6 +179,8 @@ class Several:
 
     def _poll(self) -> None:
         self._said = [station.says(self.now) for station in self.stations]
+        for front in self._fronts:
+            front.then = Counter(front.ours)
         self._later(self.now + POLL, self._poll)
 
     def _forget(self) -> None:
@@ -200,7 +212,7 @@ class Several:
             where=HERE if at == front.at else str(at),
             loaded=state == "ready",
             loading=state in ("waiting", "loading"),
-            busy=max(said.busy.get(name, 0), front.ours[at, name]),
+            busy=self._busy(front, at, name, said.busy.get(name, 0)),
             others=sum(said.busy.values()) - said.busy.get(name, 0),
             slots=self.slots,
             fits=station.past[name].cost <= said.free,
@@ -208,6 +220,13 @@ class Several:
             latency=0.0 if at == front.at else 0.001,
             remembers=request.shared - again(request, held, model.talk) if held else 0,
         )
+
+    def _busy(self, front: Front, at: int, name: str, told: int) -> int:
+        if at == front.at:
+            return told
+        if not self.reckons:
+            return max(told, front.ours[at, name])
+        return busy_by_now(told, front.then[at, name], front.ours[at, name], front.share(name, self._said))
 
     def _count(self, model: str, asked: int, at: int) -> None:
         self.sent += 1

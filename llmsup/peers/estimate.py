@@ -97,3 +97,19 @@ def _until_ready(candidate: Candidate) -> float:
         return woken + load / 2  # on average half of it is over
     unloads = MAYBE if candidate.fits is None else 0.0 if candidate.fits else EVICTION
     return woken + load * (1 + unloads)
+
+
+def busy_by_now(told: int, ours_then: int, ours: int, share: float = 1.0) -> int:
+    """Return how many requests a backend has by now that told a while ago how many it had.
+
+    Others send theirs to it just as we do, and where somebody has just become free all of them know it at once. What we
+    have sent there since, they have sent there, too, each as much as usual.
+
+    Args:
+        told: What it said.
+        ours_then: How many of those were ours.
+        ours: How many of ours it has now.
+        share: Our part of all requests for the model, at all backends together, as told.
+    """
+    since = ours - ours_then
+    return max(told + round(since / share if since > 0 else since), ours, 0)

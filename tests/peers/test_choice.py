@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmsup.peers.choice import HERE, Candidate, choose
-from llmsup.peers.estimate import expected
+from llmsup.peers.estimate import busy_by_now, expected
 
 LOADED = Candidate(loaded=True, slots=4, fits=True, load_seconds=10)
 UNLOADED = Candidate(slots=4, fits=True, load_seconds=10)
@@ -215,3 +215,20 @@ def test_an_estimate_is_a_number_and_no_better_for_what_is_worse(candidates: Seq
         assert (
             expected(evolve(each, fits=True)) <= expected(evolve(each, fits=None)) <= expected(evolve(each, fits=False))
         )
+
+
+@pytest.mark.parametrize(
+    ("told", "ours_then", "ours", "share", "now"),
+    [
+        (4, 1, 1, 0.1, 4),
+        (0, 0, 1, 0.1, 10),  # somebody who has become free: the others have sent theirs, too
+        (0, 0, 1, 1.0, 1),  # nobody else asks it
+        (4, 2, 1, 0.5, 3),  # ours has ended; whether theirs have isn't known
+        (0, 0, 2, 1.0, 2),
+        (2, 3, 3, 1.0, 3),  # it has never fewer than ours
+    ],
+)
+def test_what_others_have_sent_since_is_reckoned_with(
+    told: int, ours_then: int, ours: int, share: float, now: int
+) -> None:
+    assert busy_by_now(told, ours_then, ours, share) == now
