@@ -14,7 +14,7 @@ from ..fleet.backend import BackendLease, BackendRun, Trail
 from ..fleet.fleet import Fleet
 from ..fleet.model.model import OUTCOME_PATIENCE, Model
 from ..units import Seconds, format_seconds
-from .candidates import Memory, here, there, why_not_here
+from .candidates import Memory, here, share, there, why_not_here
 from .choice import HERE, Candidate, choose
 from .decisions import Routed, Routes
 from .lease import MOST_TRIES, RoutedLease
@@ -117,7 +117,8 @@ class RoutedBackend:
             found.append(own)
         if len(trail.via) < MOST_HOPS:
             now = trio.current_time()
-            peers = [(run, there(run, trail)) for run in self.runs.values()]
+            ours = share(self.runs.values())
+            peers = [(run, there(run, trail, ours)) for run in self.runs.values()]
             rested = [each for run, each in peers if each is not None and run.rests_until <= now]
             # Those that have just failed a request come into question only if there is nobody else.
             found += rested or ([] if found else [each for _, each in peers if each is not None])
@@ -174,7 +175,7 @@ class RoutedBackend:
             own = self._own(NOBODYS)
             found.append((HERE, own, "" if own is not None else why_not_here(model, self._memory)))
         for where, run in self.runs.items():
-            theirs = there(run, NOBODYS)
+            theirs = there(run, NOBODYS, share(self.runs.values()))
             found.append((where, theirs, "" if theirs is not None else unavailable(run.peer)))
         return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -153,6 +154,7 @@ class Watcher:
         peer.kind, peer.version, peer.identity = report.kind, report.version, report.identity
         peer.latency, peer.room, peer.note = took, report.room, "; ".join(report.notes)
         peer.offers = let_in(peer.spec, tuple(each for each in report.offers if not self._own(each)))
+        peer.ours_then = Counter(peer.ours)
         reason = f"it answers, and offers {_models(len(peer.offers))}"
         if peer.state is not PeerState.UP or peer.reason != reason:
             peer.become(PeerState.UP, reason)
