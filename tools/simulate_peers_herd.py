@@ -7,7 +7,7 @@ import random
 from collections import Counter
 
 from llmsup.peers.choice import Candidate
-from llmsup.peers.estimate import busy_by_now
+from llmsup.peers.estimate import busy_by_now, our_share
 from tools.simulate_peers_world import Router
 
 
@@ -30,7 +30,7 @@ def herd(router: Router, requests: int = 40, *, reckons: bool = True, machines: 
         candidates = []
         for at in range(machines):
             told = slots if at else 0
-            share = before.total() / (slots * (machines - 1))
+            share = our_share(slots * (machines - 1), before.total())
             busy = busy_by_now(told, before[at], mine[at], share) if reckons else max(told, mine[at])
             candidates.append(Candidate(where=str(at), loaded=True, slots=slots, busy=busy, latency=0.001))
         at = int(router(candidates, chance.random))

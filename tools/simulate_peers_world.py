@@ -19,7 +19,7 @@ from itertools import count
 from attrs import Factory, define, frozen
 
 from llmsup.peers.choice import HERE, Candidate
-from llmsup.peers.estimate import busy_by_now
+from llmsup.peers.estimate import busy_by_now, our_share
 from tools.simulate_engine import Engine
 from tools.simulate_machine import Host, Request, Trace
 from tools.simulate_talks import Held, again
@@ -110,7 +110,7 @@ class Front:
         """Its part of all requests for a model, as they said."""
         told = sum(each.busy.get(model, 0) for each in said)
         mine = sum(self.then[at, model] for at in range(len(said)))
-        return min(mine / told, 1.0) if mine and told else 1 / len(said)
+        return our_share(told, mine)
 
 
 @define(eq=False)

@@ -83,6 +83,7 @@ class World:
     _order: Iterator[int] = field(factory=count)
     _neighbour: int = 0
     _ticking: bool = False
+    _looks_at: float = -1.0
     _retried: set[Request] = Factory(set)
     _clients: dict[str, deque[Request]] = Factory(dict)
     _present: dict[str, tuple[Request, float | None]] = Factory(dict)
@@ -372,7 +373,8 @@ class World:
         self._dispatch()
         self.tally.memory.append((self.now, sum(engine.taken for engine in self.engines.values()), self._neighbour))
         again = min((each.again for each in decisions), default=self.now)
-        if self.now < again < self.now + TICK:
+        if self.now < again < self.now + TICK and not self.now < self._looks_at <= again:  # each look would add one
+            self._looks_at = again
             self._at(again, lambda: None)
         if not self._ticking and (any(self.queues.values()) or self.level != "normal") and self._events:
             self._ticking = True

@@ -14,7 +14,7 @@ from ..fleet.backend import BackendLease, BackendRun, Trail
 from ..fleet.fleet import Fleet
 from ..fleet.model.model import OUTCOME_PATIENCE, Model
 from ..units import Seconds, format_seconds
-from .candidates import Memory, here, there, why_not_here
+from .candidates import Memory, here, share, there, why_not_here
 from .choice import HERE, Candidate, choose
 from .decisions import Routed, Routes
 from .lease import MOST_TRIES, RoutedLease
@@ -118,8 +118,8 @@ class RoutedBackend:
         if (own := self._own(trail)) is not None:
             found.append(own)
         if len(trail.via) < MOST_HOPS:
-            now = trio.current_time()
-            peers = [(run, each) for run in self.runs.values() if (each := there(run, trail)) is not None]
+            now, ours = trio.current_time(), share(self.runs.values())
+            peers = [(run, each) for run in self.runs.values() if (each := there(run, trail, ours)) is not None]
             # Who would only pass it on to others of them knows less of these than we do: how busy they are, say.
             near = {run.peer.identity for run, _ in peers if not run.passed_on_to and run.where not in out}
             peers = [pair for pair in peers if not pair[0].passed_on_to or not pair[0].passed_on_to <= near]
@@ -179,7 +179,7 @@ class RoutedBackend:
             own = self._own(NOBODYS)
             found.append((HERE, own, "" if own is not None else why_not_here(model, self._memory)))
         for where, run in self.runs.items():
-            theirs = there(run, NOBODYS)
+            theirs = there(run, NOBODYS, share(self.runs.values()))
             found.append((where, theirs, "" if theirs is not None else unavailable(run.peer)))
         return found
 

@@ -10,6 +10,7 @@ from ..fleet.model.model import Model
 from ..fleet.model.states import State
 from ..memory.policy.decision import Decision
 from .choice import HERE, Candidate
+from .estimate import busy_by_now, our_share
 from .peer import PeerState
 from .run import PeerRun
 from .via import MOST_HOPS
@@ -74,8 +75,17 @@ def _load_seconds(model: Model, memory: Memory) -> float | None:
     return memory.load_seconds(model)
 
 
-def there(run: PeerRun, trail: Trail) -> Candidate | None:
-    """A peer's model; None if that can't be asked now, or the request has come from there."""
+def share(runs: Iterable[PeerRun]) -> float:
+    """Our part of all the requests that peers have for a model, as they have told."""
+    told = mine = 0
+    for run in runs:
+        if (offer := run.peer.offers.get(run.name)) is not None and offer.busy is not None:
+            told, mine = told + offer.busy, mine + run.peer.ours_then[run.name]
+    return our_share(told, mine)
+
+
+def there(run: PeerRun, trail: Trail, ours: float = 1.0) -> Candidate | None:
+    """A peer's model; None if that can't be asked now, or the request has come from there. `ours`: see `share`."""
     peer = run.peer
     offer = peer.offers.get(run.name)
     # One that was not asked yet may have told, in an earlier run or before its table changed, what it has.
@@ -87,7 +97,9 @@ def there(run: PeerRun, trail: Trail) -> Candidate | None:
         where=peer.name,
         loaded=loaded,
         loading=offer.loading,
-        busy=max(offer.busy or 0, peer.ours[run.name]),
+        busy=peer.ours[run.name]
+        if offer.busy is None
+        else busy_by_now(offer.busy, peer.ours_then[run.name], peer.ours[run.name], ours),
         slots=offer.slots,
         fits=offer.fits,
         load_seconds=offer.load_seconds,

@@ -99,6 +99,14 @@ def _until_ready(candidate: Candidate) -> float:
     return woken + load * (1 + unloads)
 
 
+def our_share(told: int, ours: int) -> float:
+    """Return our part of all requests for a model, of which backends told so many together, these many of them ours.
+
+    Where nothing is known yet, all of them are ours: nobody else may ask them.
+    """
+    return min((ours + 1) / (told + 1), 1.0)
+
+
 def busy_by_now(told: int, ours_then: int, ours: int, share: float = 1.0) -> int:
     """Return how many requests a backend has by now that told a while ago how many it had.
 
@@ -109,7 +117,7 @@ def busy_by_now(told: int, ours_then: int, ours: int, share: float = 1.0) -> int
         told: What it said.
         ours_then: How many of those were ours.
         ours: How many of ours it has now.
-        share: Our part of all requests for the model, at all backends together, as told.
+        share: Our part of all requests for the model (`our_share`).
     """
     since = ours - ours_then
     return max(told + round(since / share if since > 0 else since), ours, 0)

@@ -55,7 +55,7 @@ class Peer(Watched):
         health: How it has fared; `failures` how often in a row it has failed by now.
         retry_at: When it is probed next, while it is down (trio time).
         latency: Seconds that its last answer to a probe took; None: there was none.
-        ours: How many of our requests it has now, by the model's name there.
+        ours: How many of our requests it has now, by the model's name there; `ours_then`: when it told what it offers.
         requests: How many it has had; `failed`: how many of them it failed.
         woken_at: When it was last to be woken (trio time); that goes on until it answers or `wake_timeout` is over.
         gone: It is no longer in the config: requests finish, and no more are sent.
@@ -82,6 +82,7 @@ class Peer(Watched):
         self.retry_at = 0.0
         self.latency: float | None = None
         self.ours: Counter[str] = Counter()
+        self.ours_then: Counter[str] = Counter()
         self.requests = 0
         self.failed = 0
         self.woken_at = -math.inf

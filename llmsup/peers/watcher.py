@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -104,7 +105,7 @@ class Watcher:
 
     async def _ask(self) -> None:
         peer, self._asked_at = self._peer, trio.current_time()
-        questions = Questions(peer.pool, self._door, self._identity)
+        questions, ours = Questions(peer.pool, self._door, self._identity), Counter(peer.ours)
         try:
             report = await self._report(questions)
         except Busy as error:
@@ -123,7 +124,7 @@ class Watcher:
             log.exception("a bug in llmsup: what peer %s says can't be read", peer.name)
             self._missed(f"what it says can't be read: a bug in llmsup ({type(error).__name__})", awake=True)
         else:
-            self._told(report, min(questions.took, default=0.0))
+            self._told(report, min(questions.took, default=0.0), ours)
         finally:
             self._asked_at = trio.current_time()
 
@@ -153,7 +154,7 @@ class Watcher:
         if self._peer.health.down and self._peer.pool.heard < self._silent_since:
             await self._peer.pool.hang_up()
 
-    def _told(self, report: Report, took: float) -> None:
+    def _told(self, report: Report, took: float, ours: Counter[str]) -> None:
         peer, before = self._peer, self._shown()
         if report.identity and report.identity == self._identity:
             peer.identity = report.identity
@@ -169,6 +170,7 @@ class Watcher:
         peer.kind, peer.version, peer.identity = report.kind, report.version, report.identity
         peer.latency, peer.room, peer.note = took, report.room, "; ".join(report.notes)
         peer.offers = let_in(peer.spec, tuple(each for each in report.offers if not self._own(each)))
+        peer.ours_then = ours | peer.ours  # the larger of what it had when it was asked, and has now
         reason = f"it answers, and offers {_models(len(peer.offers))}"
         if peer.state is not PeerState.UP or peer.reason != reason:
             peer.become(PeerState.UP, reason)
