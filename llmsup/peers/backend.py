@@ -160,6 +160,8 @@ class RoutedBackend:
             unavailable(run.peer) if run.name in run.peer.offers else f"{run.where} has it no more"
             for run in self.runs.values()
         )
+        for run in self.runs.values():
+            run.peer.missed()
         again = min(run.peer.retry_at for run in self.runs.values()) - now
         return PeerUnavailable(
             f"{self.name} is not served here, and who has it can't be asked: {why}.", retry_after=min(max(again, 1), 60)

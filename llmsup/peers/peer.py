@@ -21,11 +21,15 @@ from ..engines.pool import ConnectionPool
 from ..errors import PeerUnavailable
 from ..process.ring import Events
 from ..process.watched import Watched
-from ..units import format_seconds
+from ..units import Seconds, format_seconds
 from .health import Health
 from .offer import Offer, PeerKind, Room
 
 log = logging.getLogger(__name__)
+
+
+AGAIN = Seconds(2)
+"""How often a peer that is down is asked at most because requests had to be refused."""
 
 
 class PeerState(StrEnum):
@@ -88,6 +92,7 @@ class Peer(Watched):
         self.woken_at = -math.inf
         self.gone = False
         self.in_flight = 0
+        self._missed_at = -math.inf
         self.announce: Callable[[], None] = lambda: None
         self._nudged = trio.Event()
         self._wakings = 0  # attempts that have failed
@@ -211,6 +216,12 @@ class Peer(Watched):
         self.become(
             PeerState.ASLEEP, f"it did not wake up within {format_seconds(self.spec.wake_timeout)}, and {reason}"
         )
+
+    def missed(self) -> None:
+        """A request had to be refused because it is down: it is asked again soon, rather than in up to a minute."""
+        if self.state in (PeerState.DOWN, PeerState.ASLEEP) and not self.gone:
+            self.retry_at = self._missed_at = min(self.retry_at, max(trio.current_time(), self._missed_at + AGAIN))
+            self.nudge()
 
     def stale(self) -> None:
         """Have it asked anew at once."""

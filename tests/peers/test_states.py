@@ -19,7 +19,7 @@ from watched_peers import Watched, spec, watched
 from llmsup.errors import PeerUnavailable
 from llmsup.peers import address
 from llmsup.peers.health import LONGEST
-from llmsup.peers.peer import Peer, PeerState
+from llmsup.peers.peer import AGAIN, Peer, PeerState
 from llmsup.peers.watcher import EVERY, OFTEN
 
 MAC = "a4:83:e7:01:02:03"
@@ -110,6 +110,29 @@ async def test_three_refusals_take_it_out_and_one_answer_brings_it_back(
             await found.peers.until(lambda: peer.state is PeerState.UP)
         assert (peer.failures, peer.usable) == (0, True)
         assert found.transitions() == [("unknown", "up"), ("up", "down"), ("down", "up")]
+
+
+async def test_requests_that_had_to_be_refused_have_it_asked_again_soon(
+    tmp_path: Path, wire: Wire, autojump_clock: MockClock
+) -> None:
+    """Who has just started it would wait for up to a minute; many requests are no reason to ask it all the time."""
+    async with up(tmp_path, wire) as (found, peer):
+        wire.cut = True
+        await found.until(lambda: peer.state is PeerState.DOWN)
+        await trio.sleep(500)
+        before = len(wire.dials)
+        for _ in range(100):
+            peer.missed()
+            await trio.sleep(0.1)
+        assert 4 <= len(wire.dials) - before <= 6
+        wire.cut = False
+        peer.missed()
+        with trio.fail_after(AGAIN):
+            await found.peers.until(lambda: peer.state is PeerState.UP)
+        asked = len(wire.fake.asked)
+        peer.missed()
+        await wait_all_tasks_blocked()
+        assert len(wire.fake.asked) == asked
 
 
 async def test_one_that_hangs_is_taken_out(tmp_path: Path, wire: Wire, autojump_clock: MockClock) -> None:
