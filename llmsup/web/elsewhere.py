@@ -76,4 +76,4 @@ def _status(placed: Placed, *, admin: bool) -> Status:
     if placed.loaded is None:
         does = "doesn't" if len(at) == 1 else "don't"
         return {"value": "unloaded", "reason": f"{' and '.join(at)} {does} tell whether it is loaded"}
-    return {"value": "unloaded", "reason": f"it is not loaded at {' and '.join(at)}"}
+    return {"value": "unloaded", "reason": f"it is not loaded at {' or '.join(at)}"}

@@ -44,13 +44,16 @@ async def introduce(response: Response, fleet: Fleet, governor: Governor, peers:
 
 
 def _stamp(fleet: Fleet, peers: Peers) -> str:
-    """Return what changes with what is offered, but for what `/running` itself has."""
+    """Return what changes with what is offered, and with who offers it, but for what `/running` itself has."""
     here = [(name, model.entry.refusal) for name, model in fleet.models.items()]
     there = [
-        (peer.name, peer.usable, [(offer.name, offer.loaded, offer.hops) for offer in peer.offers.values()])
+        (
+            (peer.name, peer.identity, peer.usable),
+            [(offer.name, offer.loaded, offer.hops, sorted(offer.origins)) for offer in peer.offers.values()],
+        )
         for peer in peers.all.values()
     ]
-    offered = repr((here, fleet.without_engine, there)).encode("utf-8", "backslashreplace")
+    offered = repr((peers.identity, here, fleet.without_engine, there)).encode("utf-8", "backslashreplace")
     return hashlib.blake2b(offered, digest_size=8).hexdigest()
 
 

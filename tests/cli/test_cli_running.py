@@ -35,6 +35,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
 
     class Tree:
         reconciler = None
+        serving = SimpleNamespace(identity="")
 
         def __init__(self, *_: Any, **__: Any) -> None:
             pass

@@ -30,6 +30,8 @@ class Engine(HTTPServer):
         super().__init__(("127.0.0.1", 0), Answer)
         self.asked: list[Any] = []
         self.answers: list[list[Any]] = []
+        self.more: dict[str, Any] = {}
+        self.loads = 0
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
@@ -37,11 +39,12 @@ class Answer(BaseHTTPRequestHandler):
     server: Engine
 
     def do_GET(self) -> None:
-        self._send(json.dumps({"kind": self.server.kind}).encode())
+        self._send(json.dumps({"kind": self.server.kind, **self.server.more}).encode())
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path == "/models/load":
+            self.server.loads += 1
             self._send(json.dumps({"model": body["model"], "state": "ready"}).encode())
             return
         self.server.asked.append(body)
@@ -291,6 +294,16 @@ def test_bad_usage(engine: Engine, words: tuple[str, ...], why: str) -> None:
     result = run(engine, *words)
     assert result.exit_code == 2
     assert why in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "loads"), [({}, 1), ({"peer": {"peers": ["studio"]}}, 0), ({"peers": ["studio"]}, 0), ({"peers": []}, 1)]
+)
+def test_what_a_peer_has_is_not_loaded_here_first(engine: Engine, more: dict[str, Any], loads: int) -> None:
+    """A model that isn't here can't be; where one is that is here, too, the request decides."""
+    engine.more, engine.answers = more, [[event(content="a")]]
+    assert run(engine, "hi").stdout == "a\n"
+    assert engine.loads == loads
 
 
 def test_what_cannot_chat(engine: Engine) -> None:

@@ -161,7 +161,7 @@ async def test_a_key_sees_what_it_may_use(monkeypatch: pytest.MonkeyPatch) -> No
         ({"loaded": True}, {"loaded": False}, "loaded", "it is loaded at one"),
         ({"loaded": True}, {"loaded": True}, "loaded", "it is loaded at one and other"),
         ({"loaded": False}, {"loading": True}, "loading", "it is being loaded at other"),
-        ({"loaded": False}, {"loaded": False}, "unloaded", "it is not loaded at one and other"),
+        ({"loaded": False}, {"loaded": False}, "unloaded", "it is not loaded at one or other"),
         ({}, {}, "unloaded", "one and other don't tell whether it is loaded"),
         ({"state": PeerState.DOWN, "loaded": True}, {}, "unloaded", "other doesn't tell whether it is loaded"),
         ({"state": PeerState.DOWN}, {"state": PeerState.DOWN}, "failed", "no peer that has it answers"),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from attrs import evolve
 from fake_peer import FakePeer, said
 from serving import fake, serving
 from watched_peers import spec, watched
@@ -17,7 +19,7 @@ from llmsup.peers.offer import Offer
 from llmsup.peers.peer import Peer
 from llmsup.peers.peers import Peers
 from llmsup.peers.via import VIA
-from llmsup.web.for_peers import _told
+from llmsup.web.for_peers import _stamp, _told
 
 ASKER = "0123456789abcdef"
 
@@ -70,6 +72,25 @@ async def test_which_models_of_peers_are_told(id_: str, origins: list[str] | Non
     assert [each["peer"].get("origins") for each in told] == ([] if origins is None else [origins])
     if id_ == "shared":
         assert told[0]["peer"] == {"peers": ["box", "b"], "down": [], "loaded": False, "hops": 1, "origins": origins}
+
+
+def stamped(identity: str, *offers: Offer, of: str = "b0") -> str:
+    peers = Peers.__new__(Peers)
+    peers.identity, peers.all = identity, {"b": peer("b", of, *offers)}
+    return _stamp(cast("Fleet", SimpleNamespace(models={}, without_engine={})), peers)
+
+
+async def test_that_there_is_something_new_to_list() -> None:
+    """Also where the same is offered by another one: a llmsup that was started anew has another identity."""
+    far = Offer(name="m", hops=1, origins=frozenset(("c0", "d0")))
+    same = stamped("a0", far)
+    assert stamped("a0", evolve(far, busy=3)) == same
+    for other in (
+        stamped("a1", far),
+        stamped("a0", far, of="b1"),
+        stamped("a0", evolve(far, origins=frozenset(("c0",)))),
+    ):
+        assert other != same
 
 
 async def test_ones_own_models_are_no_offers_of_others(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ class Chat:
         parameters: Members of each request, by name: temperature and the like.
         think: Whether the model shall reason first; None: as it does by itself.
         ttl: How long the model may be idle afterwards, as it was written.
+        elsewhere: Other servers have the model, too, or they alone: the request decides where it is served.
         messages: What has been said so far, without the system message.
         figures: Those of the last answer.
     """
@@ -61,11 +62,14 @@ class Chat:
     parameters: dict[str, Any] = field(factory=dict)
     think: bool | None = None
     ttl: str | None = None
+    elsewhere: bool = False
     messages: list[dict[str, str]] = field(factory=list)
     figures: Figures = field(factory=Figures)
 
     def load(self) -> None:
         """Have the model loaded, and show the progress on stderr. Raises Error: it can't be."""
+        if self.elsewhere:
+            return
         how = {} if self.ttl is None else {"ttl": self.ttl}
         try:
             answer = self.client.post("/models/load", {"model": self.model, "wait": False, **how})

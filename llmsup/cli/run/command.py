@@ -60,10 +60,11 @@ def command(
     if not text and not (sys.stdin is not None and sys.stdin.isatty()):
         raise click.UsageError("There is nothing to ask: standard input is empty, and there is no PROMPT.")
     client = connect(url)
-    kind = client.get(model_path("/v1/models", model))["kind"]
-    if kind != "chat":
+    entry = client.get(model_path("/v1/models", model))
+    if (kind := entry["kind"]) != "chat":
         raise SetupError(f"{model} can't chat: its kind is {kind}.", hint="`llmsup ls` shows those that can.")
-    chat = Chat(client, model, system=system, parameters=parameters, think=think, ttl=ttl)
+    elsewhere = bool(entry.get("peer") or entry.get("peers"))
+    chat = Chat(client, model, system=system, parameters=parameters, think=think, ttl=ttl, elsewhere=elsewhere)
     writer = Writer(width() if sys.stdout.isatty() else None, thoughts=not hide_thinking)
     if text:
         once(chat, text, writer, verbose=verbose)
