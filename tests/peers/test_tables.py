@@ -145,7 +145,7 @@ async def test_keys_fit_its_aliases_and_it_may_be_unlisted(monkeypatch: pytest.M
 async def test_a_reload_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its names, its settings, whether there is one, and what it is without peers."""
     configs = [config()]
-    more = {"config": configs[0], "reread": lambda: configs[-1], "names": "studio"}
+    more: Any = {"config": configs[0], "reread": lambda: configs[-1], "names": "studio"}
     async with with_peers(monkeypatch, **more) as (served, machines, look):
         machines["studio"].offers(Offer(name="far", loaded=True))
         look()
