@@ -64,8 +64,9 @@ class Disk:
 
 
 def entries(config: Config, disk: Disk) -> dict[str, Entry]:
-    """Every model that is served, by id: first the config's, in its order, then the others, by name.
+    """Every model that is served here, by id: first the config's, in its order, then the others, by name.
 
+    With peers, a table without a path whose model isn't here is about a model of theirs, and so not among these.
     It looks up the config's paths on the disk, so run it in a worker thread.
     """
     config = evolve(config, catalog=evolve(config.catalog, roots=model_roots(config.catalog)))
@@ -94,11 +95,13 @@ def entries(config: Config, disk: Disk) -> dict[str, Entry]:
 def _configured(
     config: Config, spec: ModelSpec, disk: Disk, by_file: Mapping[object, Found], called: Names
 ) -> Entry | None:
-    """The model of a table; None while its file's header is still unread."""
+    """The model of a table; None while its file's header is still unread, or if it can only be a model of peers."""
     engine = disk.engines.table_of(spec, config.engines)
     foreign = disk.engines.takes_directories(spec)
     if not spec.path:
-        return Entry(spec=spec, engine=engine) if spec.command else _by_name(spec, engine, disk, called)
+        if spec.command:
+            return Entry(spec=spec, engine=engine)
+        return None if config.peers and called.is_free(spec.name) else _by_name(spec, engine, disk, called)
     try:
         path = resolve_path(spec, config.catalog.roots, directories=foreign)
     except SetupError as error:

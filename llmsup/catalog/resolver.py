@@ -99,6 +99,10 @@ class Names:
         candidates = self._candidates(name)
         return next(iter(candidates)) if len(candidates) == 1 else None
 
+    def is_free(self, name: str) -> bool:
+        """Whether nothing answers to it; a name that several share isn't free."""
+        return not self._candidates(name)
+
     def was_given(self, name: str) -> bool:
         """Whether it is an id, an alias, or one with a preset: no file that turns up can change what it means."""
         given, _, presets, *_ = self._exact

@@ -17,7 +17,8 @@ from ..catalog.described import preset_name
 from ..catalog.entry import Entry
 from ..catalog.resolver import Called, Names
 from ..config.checks import parse_listen
-from ..config.schema import Catalog, Config
+from ..config.peers import about_peers
+from ..config.schema import Catalog, Config, ModelSpec
 from ..config.wording import Place, did_you_mean, dotted
 from ..engines.missing import lines_of
 from ..errors import ModelNotFound, SetupError
@@ -31,7 +32,8 @@ from ..units import Bytes, format_bytes
 from ..web.certificate import context_of
 from ..web.second_port import listen_as_ollama
 from ..web.server import listen
-from .peer_look import Look, in_the_clear
+from .peer_findings import of_peers, of_tables
+from .peer_look import Look
 from .running import NOTHING_TO_SERVE, OPEN
 
 _NAMED = 3
@@ -74,15 +76,18 @@ def findings(
     yield from _certificate(config)
     yield from _state(config.server.state_dir)
     known = all(not peer.problem for peer in peers)
+    tables = list(about_peers(config, served)) if whole else []
     if whole and served:
         if known:
-            yield from _keys(config, served, [name for peer in peers for name in peer.names])
+            theirs = [name for table in tables for name in _names(table)]
+            yield from _keys(config, served, [*theirs, *(name for peer in peers for name in peer.names)])
         yield from _presets(config, served)
     folders = list(_folders(config.catalog))
     if whole and config.server.default_model:
-        yield from _default_model(config, served, peers, surely=known and not folders)
+        yield from _default_model(config, served, peers, tables, surely=known and not folders)
     yield from folders
-    yield from _peers(config, peers)
+    for what, place in (*of_peers(config, peers), *of_tables(tables, peers)):
+        yield Finding(what, place, lasting=False)  # peers come and go
     if whole and not served and not any(peer.models for peer in peers):
         yield Finding(NOTHING_TO_SERVE, lasting=False)
     for line in lines_of(missing):
@@ -203,9 +208,10 @@ def _folders(catalog: Catalog) -> Iterator[Finding]:
 
 
 def _default_model(
-    config: Config, served: Mapping[str, Entry], peers: Sequence[Look], *, surely: bool
+    config: Config, served: Mapping[str, Entry], peers: Sequence[Look], tables: Iterable[ModelSpec], *, surely: bool
 ) -> Iterator[Finding]:
     called = {name: Called() for peer in peers for name in peer.names}
+    called |= {table.name: Called(table.aliases, table.presets) for table in tables}
     called |= {name: entry.called for name, entry in served.items()}
     try:
         Names(called).resolve(config.server.default_model)
@@ -213,21 +219,10 @@ def _default_model(
         yield Finding(error.message, ("server", "default_model"), lasting=surely)
 
 
-def _peers(config: Config, seen: Sequence[Look]) -> Iterator[Finding]:
-    """What may pass by itself, as peers come and go; and keys that others can read."""
-    for peer in seen:
-        spec, place = config.peers[peer.name], ("peers", peer.name)
-        if peer.problem:
-            wakes = "; if its machine sleeps, a request wakes it" if spec.mac else ""
-            yield Finding(f"peer {peer.name} can't be asked now: {peer.problem}{wakes}", (*place, "url"), lasting=False)
-        elif not peer.models:
-            yield Finding(f"peer {peer.name} has no models", (*place, "url"), lasting=False)
-        for number, pattern in enumerate(spec.models if peer.models else ()):
-            if not any(fnmatchcase(name.casefold(), pattern.casefold()) for name in peer.models):
-                what = f"{pattern!r} fits none of the peer's models{did_you_mean(pattern, peer.models)}"
-                yield Finding(what, (*place, "models", number), lasting=False)
-        if unencrypted := in_the_clear(spec):
-            yield Finding(unencrypted, (*place, "key"), lasting=False)
+def _names(table: ModelSpec) -> Iterator[str]:
+    """What patterns for keys are compared with, of a model that can only be at peers."""
+    for preset in ("", *table.presets):
+        yield from names(table.name, Called(table.aliases), preset)
 
 
 def _memory(config: Config) -> Iterator[Finding]:

@@ -121,7 +121,8 @@ def _name(name: str, place: Place) -> Mistakes:
 def _model(draft: Draft, name: str, model: Read[ModelSpec]) -> Mistakes:
     place, spec = ("models", name), model.value
     yield from _engine_known(draft, model, place)
-    if not (spec.path or spec.command or {"path", "command"} & model.bad or _may_be_found(draft.catalog)):
+    nowhere = not (draft.peers or _may_be_found(draft.catalog))
+    if nowhere and not (spec.path or spec.command or {"path", "command"} & model.bad):
         yield "a model needs 'path' or 'command', as [catalog] has no place to find it in", place
     if spec.command:
         at = (*place, "command")

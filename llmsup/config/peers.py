@@ -1,13 +1,28 @@
-"""Checks between the keys of [peers.NAME] tables."""
+"""Checks between the keys of [peers.NAME] tables, and which [models.NAME] tables are about models of peers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from .checks import check_name
-from .schema import PeerSpec
+from .schema import Config, ModelSpec, PeerSpec
 from .tables import Read
 from .wording import Place
+
+AT_PEERS = frozenset(
+    {
+        *("aliases", "capture", "description", "idle_paths", "kind", "presets", "queue_timeout", "request"),
+        *("sampling", "unlisted"),
+    }
+)
+"""The keys of a [models.NAME] table that count for a model of peers, too. All others are about an engine here."""
+
+
+def about_peers(config: Config, served: Container[str]) -> Iterator[ModelSpec]:
+    """The tables whose models can only be at peers: `served` are those that are here, and nothing says what to run."""
+    for name, spec in config.models.items():
+        if config.peers and not (name in served or spec.path or spec.command):
+            yield spec
 
 
 def check(peers: Mapping[str, Read[PeerSpec]]) -> Iterator[tuple[str, Place]]:

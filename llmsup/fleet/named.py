@@ -75,7 +75,7 @@ class NamedBackends(Watched):
         for name, backend in (*self.elsewhere.items(), *self.addressed.items()):
             if name not in called:  # what is here has its names first
                 also = dict.fromkeys(self._also.get(name, ()), "")
-                called[name] = Called(presets=backend.spec.presets, also=also)
+                called[name] = Called(backend.spec.aliases, backend.spec.presets, also)
         self._names = Names(called, self._left_out)
         self._recent.clear()
         self.notify()
@@ -154,6 +154,11 @@ class NamedBackends(Watched):
         """The model here that a name means; None if it means none, or one elsewhere."""
         match = self._names.find(name)
         return None if match is None else self.models.get(match.id)
+
+    def id_of(self, name: str) -> str | None:
+        """The id of what a name means; None if it means nothing, or several."""
+        match = self._names.find(name)
+        return None if match is None else match.id
 
     def find(self, name: str) -> Model:
         """The model here that a name means. Raises ModelNotFound."""

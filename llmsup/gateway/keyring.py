@@ -14,7 +14,7 @@ from ..catalog.described import preset_name
 from ..catalog.resolver import Called, Match
 from ..config.keys import UNNAMED, digest_of
 from ..config.schema import Config, KeySpec
-from ..errors import AdminRequired, Error, InsufficientMemory, ModelNotFound, Unloading
+from ..errors import AdminRequired, Error, InsufficientMemory, ModelNotFound, PeerUnavailable, Unloading
 from ..fleet.fleet import Fleet
 from ..fleet.model.model import Model
 from .discretion import quiet
@@ -68,6 +68,7 @@ class Caller:
 
         Raises:
             ModelNotFound: There is none that it may use. The message names no other model.
+            PeerUnavailable: It would be a peer's, and that can't be asked what it has.
             ShuttingDown: llmsup is shutting down.
         """
         if self.models is None:
@@ -75,6 +76,10 @@ class Caller:
         try:
             match = await fleet.known(name)
         except ModelNotFound:
+            raise self.not_found(name) from None
+        except PeerUnavailable:  # which says that there is such a model, or such a peer
+            if self.may_use(fleet, name):
+                raise
             raise self.not_found(name) from None
         if not self.may_use(fleet, match.id, match.preset):
             raise self.not_found(name)
@@ -185,8 +190,10 @@ def _named(spec: KeySpec) -> Caller:
 
 def called(fleet: Fleet, id_: str) -> Called:
     """Return what a model is called besides its id."""
-    model = fleet.models.get(id_)
-    return Called() if model is None else model.entry.called
+    if (model := fleet.models.get(id_)) is not None:
+        return model.entry.called
+    there = fleet.elsewhere.get(id_) or fleet.addressed.get(id_)
+    return Called() if there is None else Called(there.spec.aliases)
 
 
 def names(id_: str, called: Called, preset: str = "") -> Iterable[str]:

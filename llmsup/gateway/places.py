@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define, evolve, field, frozen
 
-from ..config.schema import Kind
+from ..catalog.described import preset_name, presets
+from ..config.schema import Kind, ModelSpec
 from ..fleet.fleet import Fleet
 from ..fleet.model.model import Model
 from ..peers.offer import Offer
@@ -35,15 +36,37 @@ class Place:
 
 @define(eq=False)
 class Placed:
-    """A model that isn't here.
+    """A model that isn't here, or a preset of one.
 
     Attributes:
-        name: What it is asked for as.
-        places: Where it is; at least one.
+        id: What the model is asked for as.
+        places: Where it is; at least one, and one at each peer.
+        spec: What the config says of it.
+        preset: Which preset; "" for the model itself.
     """
 
-    name: str
+    id: str
     places: list[Place] = Factory(list)
+    spec: ModelSpec = field(default=Factory(lambda self: ModelSpec(name=self.id), takes_self=True))
+    preset: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is asked for as."""
+        return preset_name(self.id, self.preset)
+
+    @property
+    def aliases(self) -> list[str]:
+        """What the config calls it, first of all its name."""
+        return list(dict.fromkeys(preset_name(name, self.preset) for name in (self.id, *self.spec.aliases)))
+
+    def add(self, place: Place) -> None:
+        """Add a place: if a peer has it under several names, that by the model's own counts."""
+        known = next((at for at, each in enumerate(self.places) if each.peer is place.peer), None)
+        if known is None:
+            self.places.append(place)
+        elif place.offer.name == self.id:
+            self.places[known] = place
 
     @property
     def peers(self) -> list[str]:
@@ -79,7 +102,7 @@ class Placed:
     @property
     def kind(self) -> Kind | None:
         """What it is for; None if nobody tells."""
-        return next((place.offer.kind for place in self.places if place.offer.kind), None)
+        return self.spec.kind or next((place.offer.kind for place in self.places if place.offer.kind), None)
 
     @property
     def context_length(self) -> int | None:
@@ -102,36 +125,51 @@ class Places:
         self.also: dict[str, list[str]] = {}
         for place in self._all:
             name = place.offer.name
-            if (model := fleet.here(name)) is None:
-                self.elsewhere.setdefault(name, Placed(name)).places.append(place)
-            elif place.peer.name not in (others := self.also.setdefault(model.spec.name, [])):
-                others.append(place.peer.name)
+            id_ = fleet.id_of(name)
+            if id_ in fleet.models:
+                if place.peer.name not in (others := self.also.setdefault(id_, [])):
+                    others.append(place.peer.name)
+                continue
+            id_ = id_ if id_ in fleet.elsewhere else name
+            if (placed := self.elsewhere.get(id_)) is None:
+                placed = self.elsewhere[id_] = Placed(id_, spec=self._spec(id_))
+            placed.add(place)
 
     def find(self, id_: str) -> Placed | None:
         """The model that an id means, bare or as PEER/NAME; None if it is none of a peer's, or is here."""
         if (placed := self.elsewhere.get(id_)) is not None:
             return placed
         there = [place for place in self._all if place.name == id_]
-        return Placed(id_, there) if there else None
+        return Placed(id_, there, self._spec(id_)) if there else None
+
+    def _spec(self, id_: str) -> ModelSpec:
+        backend = self._fleet.elsewhere.get(id_) or self._fleet.addressed.get(id_)
+        return ModelSpec(name=id_) if backend is None else backend.spec
 
     def listed(self, caller: Caller) -> list[Placed]:
-        """What isn't here and a caller may use. Where that holds for a model by its peer's name only, it is listed by
-        that.
+        """What isn't here and a caller may use, with the presets that it has here. Where that holds for a model by its
+        peer's name only, it is listed by that.
         """
-        shown = [placed for placed in self.elsewhere.values() if caller.may_use(self._fleet, placed.name)]
+        shown: list[Placed] = []
+        hidden: set[str] = set()
+        for placed in self.elsewhere.values():
+            listed = [] if placed.spec.unlisted else presets(placed.spec)
+            usable = [preset for preset in listed if caller.may_use(self._fleet, placed.id, preset)]
+            shown += [evolve(placed, preset=preset) for preset in usable]
+            if usable or placed.spec.unlisted:
+                hidden.update(place.name for place in placed.places)
         if caller.models is not None:
-            bare = {placed.name for placed in shown}
             shown += [
-                Placed(place.name, [place])
+                Placed(place.name, [place], self._spec(place.name))
                 for place in self._all
-                if place.offer.name not in bare and caller.may_use(self._fleet, place.name)
+                if place.name not in hidden and caller.may_use(self._fleet, place.name)
             ]
         return shown
 
     def names(self, placed: Placed, caller: Caller) -> list[str]:
         """What else a model that isn't here answers to, as far as a caller may use it so."""
-        names = [placed.name, *(place.name for place in placed.places)]
-        return [name for name in names if name != placed.name and caller.may_use(self._fleet, name)]
+        names = [preset_name(place.name, placed.preset) for place in placed.places if place.name != placed.id]
+        return [name for name in names if caller.may_use(self._fleet, name)]
 
     def others(self, model: Model) -> list[str]:
         """The peers that have a model that is here."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import trio
 from attrs import evolve, fields
 
 from ..config.live import LiveConfig
+from ..config.peers import about_peers
 from ..config.schema import ModelSpec, Settings
-from ..errors import Error, PeerUnavailable
+from ..errors import Error, ModelNotFound, PeerUnavailable
 from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
 from ..fleet.model.model import Model
@@ -19,6 +20,7 @@ from ..process.watched import Watched
 from ..units import Seconds
 from .backend import RoutedBackend, unavailable
 from .decisions import Routes
+from .names import NamesHere
 from .peer import Peer, PeerState
 from .peers import Peers
 from .via import MOST_HOPS
@@ -62,6 +64,7 @@ class Serving(Watched):
         self._addressed: dict[str, RoutedBackend] = {}
         self._shared: dict[str, RoutedBackend] = {}
         self._also: dict[str, list[str]] = {}
+        self._told: dict[str, object] = {}
         self._warned: frozenset[str] = frozenset()
         fleet.absent = self._absent
         fleet.asking = self._asked
@@ -94,7 +97,8 @@ class Serving(Watched):
         """Work out what is served by whom, and tell the fleet if that is new; returns the models here that others have,
         too, if so.
         """
-        here = self._here = NamesHere(self._fleet.models.values())
+        config, models = self._config.now, self._fleet.models
+        here = self._here = NamesHere(models.values(), about_peers(config, models))
         shared, alone, addressed = self._places(here)
         also = {name: _without_latest(name, places) for name, places in alone.items()}
         new = [
@@ -102,13 +106,14 @@ class Serving(Watched):
             self._keep(self._addressed, addressed, is_here=False),
             self._keep(self._shared, shared, is_here=True),
             also != self._also,
+            here.told != self._told,
         ]
         self.known = all(peer.state is not PeerState.UNKNOWN for peer in self._peers.all.values())
         self._fleet.asking = None if self.known else self._asked
         self.notify()
         if not any(new):
             return []
-        self._also = also
+        self._also, self._told = also, here.told
         self._warn(here, addressed)
         self.routes.keep((*alone, *addressed, *shared))
         self._specs.clear()
@@ -129,12 +134,13 @@ class Serving(Watched):
                 place = (peer, name)
                 addressed[f"{peer.name}/{name}"] = {peer.name: place}
                 if (model := here.meant(name)) is not None:
-                    places = shared.setdefault(model.spec.name, {})
-                    if peer.name not in places or name == model.spec.name:
-                        places[peer.name] = place
+                    _put(place, shared.setdefault(model.spec.name, {}), model.spec.name)
+                elif (table := here.table(name)) is not None:
+                    _put(place, alone.setdefault(table.name, {}), table.name)
                 elif not here.has_preset(name):  # which would be lost behind a peer's model of that name
                     alone.setdefault(name, {})[peer.name] = place
-        addressed = {name: places for name, places in addressed.items() if here.meant(name) is None}
+        free = (name for name in addressed if here.meant(name) is None and here.owner(name) in ("", name))
+        addressed = {name: addressed[name] for name in free}
         return shared, {name: places for name, places in alone.items() if name not in addressed}, addressed
 
     def _keep(self, backends: dict[str, RoutedBackend], places: Places, *, is_here: bool) -> bool:
@@ -151,17 +157,23 @@ class Serving(Watched):
         return bool(gone or new)
 
     def _spec(self, name: str) -> ModelSpec:
-        """The settings for requests of a model that isn't here: those of the one here, for PEER/NAME, if there is one;
-        else [defaults], as far as they are not for engines here.
+        """The settings for requests of a model that isn't here: those of its table, or for PEER/NAME those of the model
+        of that name, whether it is here or has a table; else [defaults], as far as they are not for engines here.
         """
+        here, defaults = self._here, self._config.now.defaults
         peer, _, rest = name.partition("/")
-        model = self._here.meant(rest) if peer in self._peers.all else None
-        origin: object = self._config.now.defaults if model is None else model.spec
+        theirs = rest if peer in self._peers.all else ""
+        model, table = here.meant(theirs), here.table(name) or here.table(theirs)
+        origin: object = model.spec if model is not None else table or defaults
         known = self._specs.get(name)
         if known is not None and known[0] is origin:  # each request asks for it, several times
             return known[1]
         if model is not None:
             spec = evolve(model.spec, name=name, aliases=(), upstream_model="")
+        elif table is not None:
+            aliases = table.aliases if table.name == name else ()
+            sampling = {key: table.sampling[key] for key in table.sampling if _own(key, table, defaults)}
+            spec = evolve(table, name=name, aliases=aliases, upstream_model="", sampling=sampling)
         else:
             spec = ModelSpec(name=name, **{key: getattr(origin, key) for key in _SETTINGS})
         self._specs[name] = (origin, spec)
@@ -172,9 +184,8 @@ class Serving(Watched):
         offered = ((peer.name, name) for peer in self._peers.all.values() for name in peer.offers)
         taken = frozenset(f"{peer}/{name}" for peer, name in offered) - addressed.keys()
         for name in sorted(taken - self._warned):
-            model = here.meant(name)
             text = "%r is a name of the model %s here, so that the model %r of the peer %r can't be asked for by it"
-            log.warning(text, name, model.spec.name if model else "?", *reversed(name.split("/", 1)))
+            log.warning(text, name, here.owner(name) or "?", *reversed(name.split("/", 1)))
         self._warned = taken
 
     async def _asked(self) -> None:
@@ -184,34 +195,34 @@ class Serving(Watched):
 
     def _absent(self, name: str) -> Error | None:
         """Why there is no such model, if it would be one of a peer that has not told what it has."""
+        if (table := self._here.table(name)) is not None:
+            return self._nobodys(table.name)
         peer = self._peers.all.get(name.partition("/")[0]) if "/" in name else None
         if peer is None or peer.usable or peer.offers:
             return None
         return PeerUnavailable(f"What {peer.name} has is not known: {unavailable(peer)}.", retry_after=5)
 
+    def _nobodys(self, name: str) -> Error:
+        """Why a model that has a table isn't served: nobody has it, as far as is known."""
+        silent = [unavailable(peer) for peer in self._peers.all.values() if not peer.usable and not peer.offers]
+        if silent:
+            return PeerUnavailable(
+                f"{name} is not here, and no peer that answers has it: {'; '.join(silent)}.", retry_after=5
+            )
+        hint = "Its table in [models] has no path or command, so it is for a model of that name here or at a peer."
+        return ModelNotFound(f"{name} is not here, and no peer has it.", hint=hint, param="model")
 
-class NamesHere:
-    """What models here are called, where a peer's model of that name is another place of the same one."""
 
-    def __init__(self, models: Iterable[Model]) -> None:
-        self._given: dict[str, Model] = {}
-        self._found: dict[str, Model | None] = {}  # None: several are called so
-        self._presets: set[str] = set()
-        for model in models:
-            spec, also = model.spec, model.entry.called.also
-            for name in (spec.name, *spec.aliases):
-                self._given.setdefault(name, model)
-                self._presets.update(f"{name}:{preset}" for preset in spec.presets)
-            for name, preset in also.items():
-                self._found[name] = None if name in self._found or preset else model
+def _put(place: tuple[Peer, str], places: dict[str, tuple[Peer, str]], id_: str) -> None:
+    """Add one of a model's places: each peer has one, that by the model's own name if there are several."""
+    peer, name = place
+    if peer.name not in places or name == id_:
+        places[peer.name] = place
 
-    def meant(self, name: str) -> Model | None:
-        """The model that just this name means; None if it means none, or several."""
-        return self._given.get(name) or self._found.get(name)
 
-    def has_preset(self, name: str) -> bool:
-        """Whether it is a model here with one of its presets."""
-        return name in self._presets or name in self._found
+def _own(key: str, table: ModelSpec, defaults: Settings) -> bool:
+    """Whether a table's sampling is its own, and not that for engines here."""
+    return f"sampling.{key}" in table.given or key not in defaults.sampling
 
 
 def _without_latest(name: str, places: Mapping[str, tuple[Peer, str]]) -> list[str]:

@@ -47,9 +47,9 @@ def elsewhere_entry(placed: Placed, *, created: int, names: Iterable[str], admin
         "ollama_only": None,
         "tags": [],
         "meta": {"n_ctx": context} if context else {},
-        "aliases": [name],
+        "aliases": placed.aliases,
         "names": list(names),
-        "description": "",
+        "description": placed.spec.description,
     }
 
 

@@ -140,11 +140,11 @@ def _elsewhere(placed: Placed) -> dict[str, Any]:
     return {
         "id": placed.name,
         "name": "",
-        "description": "",
+        "description": placed.spec.description,
         "state": state,
         "unlisted": False,
         "peerID": next((name for name in placed.peers if name not in placed.down), placed.peers[0]),
-        "aliases": [],
+        "aliases": placed.aliases[1:],
         "capabilities": {},
         **({"context_length": context} if context else {}),
     }

@@ -19,6 +19,7 @@ from ..units import Bytes, Seconds
 from .answers import as_json
 from .control_body import control_body
 from .llama_swap import BY_HAND
+from .not_here import told_where
 from .rehearsal import rehearse
 from .shapes import control as shapes
 
@@ -32,8 +33,11 @@ def loads(fleet: Fleet, governor: Governor) -> Blueprint:
         body = await control_body()
         wait, ttl = body.flag("wait", default=True), stated_ttl(body)
         body.flag("pinned", default=False)  # wrong in a dry run, too
-        model = fleet.model((await fleet.known(_name(body))).id)
-        if request.args.get("dry_run") in ("1", "true"):
+        rehearsed = request.args.get("dry_run") in ("1", "true")
+        id_ = (await fleet.known(_name(body))).id
+        with told_where(fleet, id_, "load --dry-run" if rehearsed else "load"):
+            model = fleet.model(id_)
+        if rehearsed:
             return as_json(await rehearse(model, fleet, governor))
         began = trio.current_time()
         _pin(model, body)
@@ -54,13 +58,13 @@ def loads(fleet: Fleet, governor: Governor) -> Blueprint:
         force, everything = body.flag("force", default=False), body.flag("all", default=False)
         began = trio.current_time()
         if (ttl := stated_ttl(body)) is not None:
-            models, freed = fleet.running() if everything else [fleet.find_running(_name(body))], Bytes(0)
+            models, freed = fleet.running() if everything else [_loaded(fleet, _name(body))], Bytes(0)
             _unload_later(models, ttl)
         elif everything:
             models = fleet.running()
             freed = await fleet.unload_all(BY_HAND, force=force)
         else:
-            models = [fleet.find_running(_name(body))]
+            models = [_loaded(fleet, _name(body))]
             freed = await models[0].unload(BY_HAND, force=force)
         done = shapes.Freed(success=True, freed_bytes=freed, seconds=round(trio.current_time() - began, 3))
         names = [model.spec.name for model in models]
@@ -69,6 +73,12 @@ def loads(fleet: Fleet, governor: Governor) -> Blueprint:
         )
 
     return routes
+
+
+def _loaded(fleet: Fleet, name: str) -> Model:
+    """The model that is to be unloaded. Raises ModelNotFound."""
+    with told_where(fleet, name, "unload"):
+        return fleet.find_running(name)
 
 
 def _pin(model: Model, body: JsonBody) -> None:

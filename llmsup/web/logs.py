@@ -11,6 +11,7 @@ from ..fleet.fleet import Fleet
 from ..process.logbook import LogBook, passed_on
 from .answers import as_text
 from .leasing import RelayBody
+from .not_here import told_where
 
 
 def logs(fleet: Fleet) -> Blueprint:
@@ -18,7 +19,10 @@ def logs(fleet: Fleet) -> Blueprint:
     routes = Blueprint("logs", __name__)
 
     def book_of(name: str) -> LogBook:
-        return fleet.find(name).book if name else fleet.book
+        if not name:
+            return fleet.book
+        with told_where(fleet, name, "logs"):
+            return fleet.find(name).book
 
     def of_llama_swap(name: str) -> bool | None:
         """Whether a word of llama-swap's means the engines' lines, or llmsup's own; None: it means a model."""

@@ -260,3 +260,53 @@ def test_one_that_isnt_there_is_a_warning(tmp_path: Path, monkeypatch: pytest.Mo
     assert far[0].startswith("peer far can't be asked now: ")
     assert key[0].startswith("its 'key' travels unencrypted to 0.0.0.0: ")
     assert key[2].endswith("peers.far.key")
+
+
+TABLES = """
+[models.qwen]
+aliases = ["gpt-4o"]
+request.set.user = "us"
+presets.bold.temperature = 1.5
+sampling.top_k = 7
+
+[models."studio/llama"]
+ctx_size = 4096
+
+[models.quen]
+args = ["-fa"]
+env = {A = "b"}
+"""
+
+
+def test_tables_for_models_that_only_peers_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are no mistakes; what nobody has now is told, and what counts for engines only."""
+    keys = f"[keys.k]\nhash = 'sha256:{'0' * 64}'\nmodels = ['gpt-4o', 'gpt-4o:bold', 'quen']\n"
+    with answering(LIST) as (url, _):
+        server = "[server]\ndefault_model = 'gpt-4o:bold'\n"
+        code, told, shape = check(tmp_path, f"{server}[peers.studio]\nurl = '{url}'\n{TABLES}{keys}", monkeypatch)
+    assert (code, [model["model"] for model in shape["models"]]) == (0, [])
+    assert "no mistakes, 3 warnings" in told
+    found = [tuple(line.split(" @ ")) for line in shape["warnings"]]
+    assert [(what, place.rpartition(": ")[2]) for what, place in found] == [
+        (
+            "'studio/llama' is not here, and at peers 'ctx_size' has no effect: engines have settings there",
+            'models."studio/llama".ctx_size',
+        ),
+        ("'quen' is not here, and no peer offers it now (did you mean 'qwen'?)", "models.quen"),
+        ("'quen' is not here, and at peers 'args', 'env' have no effect: engines have settings there", "models.quen"),
+    ]
+
+
+def test_tables_while_a_peer_cannot_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    peer = f"[peers.box]\nurl = 'http://127.0.0.1:{port}'\n"
+    code, _, shape = check(tmp_path, f"{peer}[models.qwen]\n", monkeypatch)
+    assert (code, shape["mistakes"]) == (0, [])
+    assert shape["warnings"][1].startswith("'qwen' is not here, and no peer offers it now (box can't be asked) @ ")
+
+
+def test_without_peers_they_are_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, _, shape = check(tmp_path, "[models.qwen]\n", monkeypatch)
+    assert code == 2
+    assert "[models] has no path or command for it" in shape["mistakes"][0]

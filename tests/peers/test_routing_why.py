@@ -56,6 +56,3 @@ async def test_why_works_for_what_is_only_elsewhere(monkeypatch: pytest.MonkeyPa
         told = (await served.client.get("/memory/mine")).json
         assert (told["here"], told["backends"], told["routes"]) == (True, [], [])
         assert (await served.client.get("/memory/nobodys")).status == 404
-        got = await served.client.post("/models/load", model="far")
-        assert got.status == 404
-        assert "asked for such things there: studio." in got.error["message"]

@@ -127,7 +127,7 @@ OPERATIONS = (
         "get",
         "/running",
         "models",
-        "The models in memory, most to least worth keeping",
+        "The models in this machine's memory, most to least worth keeping; `/peers` has what is loaded elsewhere",
         {200: (list[models.RunningEntry], models.RunningInEnvelope)},
         query=LLAMA_SWAP,
     ),
