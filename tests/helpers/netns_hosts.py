@@ -101,7 +101,9 @@ class Host:
     @asynccontextmanager
     async def running(self, words: Sequence[str], **options: Any) -> AsyncIterator[Program]:
         """Have a program run here until the block is left."""
-        dies = ["setpriv", "--pdeathsig", "KILL", "--"]
+        # The signal comes only for a death after it was asked for; who was dead before that is no longer the parent.
+        orphan = ["sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"', str(os.getpid())]
+        dies = ["setpriv", "--pdeathsig", "KILL", "--", *orphan]
         program = Program([*self.inside.entering("--net"), *dies, *words], **options)
         try:
             yield program
