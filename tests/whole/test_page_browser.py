@@ -237,7 +237,7 @@ async def test_where_requests_go(
     known = config(tmp_path, fake("m"), fake("shared", memory=Bytes(300 * MIB)))
     async with with_peers(monkeypatch, config=known, names="studio box") as (served, machines, look):
         studio, box = machines["studio"], machines["box"]
-        offer = {"loaded": True, "busy": 0, "slots": 4}
+        offer: dict[str, Any] = {"loaded": True, "busy": 0, "slots": 4}
         studio.offers(Offer(name="shared", **offer), Offer(name=MARKUP, **offer))
         box.offers(Offer(name=MARKUP, loaded=False, load_seconds=42.0, fits=False))
         look()
