@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..catalog.described import preset_name
 from ..config.schema import ModelSpec
 from ..fleet.model.model import Model
 
@@ -13,7 +14,8 @@ class NamesHere:
     here, and those of peers for which the config has tables.
 
     Attributes:
-        told: What these tables say that other models aren't called, by name.
+        told: The names that these tables give, and the presets, by theirs.
+        called: What peers may call the models of these tables, by their names here, those with presets included.
     """
 
     def __init__(self, models: Iterable[Model], tables: Iterable[ModelSpec] = ()) -> None:
@@ -29,8 +31,11 @@ class NamesHere:
                 self._found[name] = None if name in self._found or preset else model
         self._tables: dict[str, ModelSpec] = {}
         self.told: dict[str, object] = {}
+        self.called: dict[str, tuple[str, ...]] = {}
         for table in tables:
             self.told[table.name] = (table.aliases, tuple(table.presets))
+            names = (table.name, *table.aliases)
+            self.called |= {preset_name(table.name, preset): names for preset in ("", *table.presets)}
             for name in (table.name, *table.aliases):
                 self._tables.setdefault(name, table)
                 self._presets.update(f"{name}:{preset}" for preset in table.presets)

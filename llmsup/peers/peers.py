@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import trio
 
@@ -28,7 +30,11 @@ class Peers(Watched):
     Attributes:
         all: Them, by name, in the config's order. Whoever waits for `change` hears of anything new about any of them.
         identity: Which llmsup this is (`via`).
+        called: What peers may call the models, and their presets, for which the config has tables; by what they are
+            called here. Whoever serves them puts it here.
     """
+
+    called: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
     def __init__(self, config: LiveConfig, fleet: Fleet, events: Events, *, send: Send = wake) -> None:
         """`send`: what wakes a machine."""

@@ -114,6 +114,7 @@ class Serving(Watched):
         if not any(new):
             return []
         self._also, self._told = also, here.told
+        self._peers.called = here.called
         self._warn(here, addressed)
         self.routes.keep((*alone, *addressed, *shared))
         self._specs.clear()

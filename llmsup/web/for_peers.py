@@ -79,7 +79,8 @@ async def _told(
 def _places(id_: str, peers: Peers, via: tuple[str, ...]) -> Iterator[Place]:
     """Who has a model, of those that the question hasn't come through."""
     for peer in peers.all.values():
-        offer = peer.offers.get(id_) or peer.offers.get(id_.removeprefix(f"{peer.name}/"))
+        names = (id_, id_.removeprefix(f"{peer.name}/"), *peers.called.get(id_, ()))
+        offer = next((peer.offers[name] for name in names if name in peer.offers), None)
         if offer is not None and not (peer.identity and peer.identity in via):
             yield Place(peer, offer)
 

@@ -239,6 +239,37 @@ const scenarios = {
     seen.left = await leftovers(page)
   },
 
+  /** Where requests went and why: of a model that is here, too, on the first view, of one that peers have in the catalog. */
+  async routes(browser) {
+    const { width, dark } = options
+    const page = await open(browser, { width, dark, isMobile: width < 600, hasTouch: width < 600 })
+    await page.goto(`${base}/ui`)
+    const card = named(page.locator('#view-now .card'), options.shared)
+    await card.getByRole('button', { name: 'Why' }).click()
+    await card.locator('.below .decisions li').first().waitFor()
+    await card.locator('.below .decisions summary', { hasText: options.peer }).first().click()
+    seen.here = await texts(card.locator('.below tr:visible'))
+    await axe(page, 'where requests go')
+    await picture(page, `routes-${width}`)
+    await page.locator('#to-catalog').click()
+    const toggle = page.getByRole('button', { name: `Why, ${options.far}` })
+    await toggle.click()
+    const below = page.locator('#view-catalog .below')
+    await below.locator('.decisions li').first().waitFor()
+    seen.expanded = await toggle.getAttribute('aria-expanded')
+    seen.lines = await texts(below.locator('.lines li'))
+    seen.far = await texts(below.locator('tr:visible'))
+    seen.decisions = await texts(below.locator('.decisions .state, .decisions summary > span:last-child'))
+    seen.wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)
+    await axe(page, 'where requests go, in the catalog')
+    await picture(page, `routes-catalog-${width}`)
+    await page.getByLabel('Filter the catalog').fill(options.far)
+    seen.kept = await below.count()
+    await toggle.click()
+    seen.closed = [await toggle.getAttribute('aria-expanded'), await below.count()]
+    seen.left = await leftovers(page)
+  },
+
   /** Without a key nothing is shown; a wrong one is refused; the right one is nowhere but in memory. */
   async keys(browser) {
     const page = await open(browser)

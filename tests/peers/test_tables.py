@@ -17,6 +17,7 @@ from llmsup.config.peers import AT_PEERS
 from llmsup.config.schema import Bridge, Config, KeySpec, ModelSpec, PeerSpec, RequestEdits, Settings
 from llmsup.peers.offer import Offer
 from llmsup.peers.peer import PeerState
+from llmsup.peers.via import VIA
 from llmsup.units import NEVER, Seconds
 
 PEERS = {name: PeerSpec(name=name, url=f"http://{name}:1") for name in ("studio", "box")}
@@ -73,6 +74,19 @@ async def test_it_is_the_peers_model_in_lists_and_for_requests(monkeypatch: pyte
         told = (await served.client.get("/memory/gpt-4o")).json
         assert (told["model"], told["here"], told["backends"][0]["requests"]) == ("far", False, 3)
         assert list(served.fleet.models) == ["mine"]
+
+
+async def test_other_llmsups_are_told_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its names here, with who has it; but not the one from which it comes."""
+    big = evolve(FAR, name="big", aliases=("far",))
+    async with with_peers(monkeypatch, config=config(big), names="studio") as (served, machines, look):
+        machines["studio"].offers(Offer(name="far", loaded=True))
+        look()
+        for asker, names in (("0123456789abcdef", ["big", "big:bold", "mine"]), ("id-of-studio", ["mine"])):
+            told = await served.client.ask("GET", "/v1/models", headers=[(VIA, asker.encode())])
+            assert [each["id"] for each in told.json["data"]] == names
+            there = [each["peer"] for each in told.json["data"] if "peer" in each]
+            assert all((each["hops"], each["origins"]) == (1, ["id-of-studio"]) for each in there)
 
 
 async def test_a_name_of_ones_own_for_what_peers_call_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:

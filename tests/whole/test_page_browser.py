@@ -15,6 +15,7 @@ import trio
 from attrs import evolve
 from changing import Setting
 from chromium import chromium, driven
+from fake_peers import with_peers
 from page_past import CODER, MARKUP
 from peers_seen import serving_with
 from peers_seen import several as several_peers
@@ -24,6 +25,7 @@ from serving import fake, serving
 from llmsup.config.keys import hash_of
 from llmsup.config.schema import Bridge, Config, History, KeySpec, Memory, ModelSpec, Server
 from llmsup.fleet.model.states import State
+from llmsup.peers.offer import Offer
 from llmsup.peers.peer import PeerState
 from llmsup.units import NEVER, Bytes, Seconds
 
@@ -229,6 +231,39 @@ async def test_peers(browser: str, width: int, dark: bool, tmp_path: Path, monke
             ("twice", "studio, box (down)", ""),
         ]
         assert seen["catalog"][0][2] == "chat · at laptop"
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+async def test_where_requests_go(
+    browser: str, width: int, dark: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = config(tmp_path, fake("m"), fake("shared", memory=Bytes(300 * MIB)))
+    async with with_peers(monkeypatch, config=known, names="studio box") as (served, machines, look):
+        studio, box = machines["studio"], machines["box"]
+        offer: dict[str, Any] = {"loaded": True, "busy": 0, "slots": 4}
+        studio.offers(Offer(name="shared", **offer), Offer(name=MARKUP, **offer))
+        box.offers(Offer(name=MARKUP, loaded=False, load_seconds=42.0, fits=False))
+        look()
+        for name in ("shared", MARKUP, MARKUP):
+            assert (await served.client.chat(name)).status == 200
+        studio.peer.state, studio.peer.reason = PeerState.DOWN, "it hung up"
+        assert (await served.client.chat("shared")).status == 200
+        more = {"width": width, "dark": dark, "peer": "studio", "shared": "shared", "far": MARKUP}
+        seen = await driven(browser, served.client.port, "routes", **more, pictures=str(PICTURES))
+        fine(seen)
+        assert not seen["wide"]
+        head, here, there, _, *weighed = seen["here"]
+        assert head == "Server Requests Now Why they went there"
+        assert here.startswith("here 1 loaded, idle ")
+        assert there.startswith("studio 1 down for ")
+        assert there.endswith(" (it hung up) loaded and idle there; here it would have to be loaded")
+        assert weighed == ["studio loaded, idle – –", "here to be loaded – –"]
+        (line,) = seen["lines"]
+        assert line.startswith("It has no engine here, and is served from elsewhere: studio (http://studio:")
+        assert seen["far"][1].startswith("studio 2 down for ")
+        assert seen["far"][2] == "box 0 to be loaded, which takes 42 s, and another model has to go for it –"
+        assert seen["decisions"] == ["studio", "Loaded and idle there."] * 2
+        assert (seen["expanded"], seen["kept"], seen["closed"]) == ("true", 1, ["false", 0])
 
 
 async def test_without_javascript_without_a_history_and_from_elsewhere(browser: str, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 // What there is on the disk, whether it fits, and what was left out.
 
-import { ask, why } from './api.js'
-import { bytes, h, nothing, number, say, scroll, sentence, set } from './dom.js'
+import { ask, of, why } from './api.js'
+import { explained } from './decision.js'
+import { bytes, button, h, nothing, number, say, scroll, sentence, set } from './dom.js'
 import { changed, kindOf, models, withoutPresets } from './models.js'
 import { where } from './peers.js'
 
@@ -19,6 +20,7 @@ const COLUMNS = [
 ]
 
 const parts = {}
+const opened = new Map() // what is shown below models' rows, by their names
 let told = []
 let by = 0
 let down = false
@@ -77,7 +79,27 @@ function draw() {
   const shown = told.filter((each) => [each.id, ...each.names].some((name) => name.toLowerCase().includes(wanted)))
   shown.sort((one, other) => (value(one) < value(other) ? -1 : value(one) > value(other) ? 1 : 0) * (down ? -1 : 1))
   parts.heads.forEach((head, at) => set(head, { 'aria-sort': at === by ? (down ? 'descending' : 'ascending') : null }))
-  parts.body.replaceChildren(...shown.map(row))
+  parts.body.replaceChildren(...shown.flatMap((each) => [row(each), opened.get(each.id)].filter(Boolean)))
+}
+
+/** Show where a model's requests went, and why, below its row; or no more. */
+async function explain(name, toggle) {
+  const below = opened.get(name)
+  set(toggle, { 'aria-expanded': String(!below) })
+  if (below) {
+    opened.delete(name)
+    below.remove()
+    return
+  }
+  const panel = h('div', { class: 'below' }, h('p', { role: 'status' }, 'Asking…'))
+  const line = h('tr', {}, h('td', { colspan: COLUMNS.length }, panel))
+  opened.set(name, line)
+  toggle.closest('tr').after(line)
+  try {
+    panel.replaceChildren(...explained(await ask(of('/memory', name))))
+  } catch (error) {
+    panel.replaceChildren(h('p', { class: 'trouble', role: 'alert' }, why(error)))
+  }
 }
 
 function row(each) {
@@ -85,8 +107,9 @@ function row(each) {
   const away = each.peer && each.status.value === 'failed'
   const notes = [(away || each.status.servable === false) && each.status.error, each.status.no_engine, each.without_projector, each.ollama_only].filter(Boolean)
   const short = [kindOf(each), each.quantization, each.context_length && `${number(each.context_length)} tokens`, each.peer && `at ${where(each)}`, each.peers && `also at ${each.peers.join(', ')}`].filter(Boolean).join(' · ')
+  const toggle = (each.peer || each.peers) && button('Why', () => explain(each.id, toggle), { 'aria-label': `Why, ${each.id}`, 'aria-expanded': String(opened.has(each.id)) })
   const cells = [
-    [h('b', {}, each.id), h('span', { class: 'soft narrow' }, short), names.length > 0 && h('span', { class: 'soft names' }, names.join(', ')), ...notes.map((text) => h('span', { class: 'why' }, sentence(text)))],
+    [h('b', {}, each.id), toggle, h('span', { class: 'soft narrow' }, short), names.length > 0 && h('span', { class: 'soft names' }, names.join(', ')), ...notes.map((text) => h('span', { class: 'why' }, sentence(text)))],
     kindOf(each), each.quantization ?? '–', number(each.context_length), bytes(each.size_bytes),
     each.needs_bytes === null ? '–' : [bytes(each.needs_bytes), h('span', { class: 'soft' }, ` ${each.needs_source}`)],
     h('span', { class: `state ${each.fits === false ? 'failed' : ''}` }, each.peer ? '–' : each.fits === null ? '?' : each.fits ? 'yes' : 'no'),

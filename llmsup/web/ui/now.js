@@ -2,7 +2,7 @@
 
 import { ask, of, post, why } from './api.js'
 import { bytes, button, clock, colour, dot, h, keyed, nothing, number, say, seconds, sentence, set, ticking, when } from './dom.js'
-import { numbers, word } from './decision.js'
+import { explained, numbers, word } from './decision.js'
 import { notices, stale } from './notices.js'
 import { changed, kindOf, models, withoutPresets } from './models.js'
 import { panel } from './peers.js'
@@ -254,26 +254,6 @@ function actions(name, panel) {
       }
     }
   }
-}
-
-/** Everything behind a model's state: `llmsup why`. */
-function explained(told) {
-  const lines = [
-    told.waits_for && `it waits for memory: ${told.waits_for}`,
-    told.loaded && `unloading it would free ${bytes(told.loaded.freeable_bytes)}`,
-    told.loaded && (told.loaded.stays ? `it can’t be unloaded now: ${told.loaded.stays}` : `it could be unloaded now; that would cost ${seconds(told.loaded.loss_seconds)} of expected reload`),
-    told.load && `its last load took ${seconds(told.load_seconds)}, ${bytes(told.load.bytes_per_second)}/s${told.load.why ? `: ${told.load.why}` : ''}`,
-    told.next_load.cached_share !== null && `loading it again should take ${seconds(told.next_load.seconds)}: ${Math.round(100 * told.next_load.cached_share)} % of its file is in the page cache`,
-    told.failure
-  ].filter(Boolean)
-  const past = told.history.slice(-10).reverse()
-  return [
-    lines.length > 0 && h('ul', { class: 'lines' }, lines.map((line) => h('li', {}, sentence(line)))),
-    past.length > 0 && h('ol', { class: 'decisions' }, past.map((each) => each.decision
-      ? h('li', {}, h('details', {}, h('summary', {}, when(each.at), h('span', { class: 'state' }, each.what), h('span', {}, sentence(each.reason, told.model))), numbers(each.decision)))
-      : h('li', { class: 'plain' }, when(each.at), h('span', { class: 'state' }, each.what), h('span', {}, sentence(each.reason, told.model))))),
-    told.cmd && h('details', {}, h('summary', {}, 'Command line'), h('pre', {}, told.cmd))
-  ].filter(Boolean)
 }
 
 /** A toggle for what lies below a model. */
