@@ -14,7 +14,7 @@ USUAL_PORT = 5005
 
 _BEGINNINGS = {
     *("models", "health", "running", "upstream", "logs", "memory", "events", "metrics", "usage", "bridge", "prompts"),
-    *("catalog", "prompt-cache", "history", "requests", "pause", "resume", "ui", "peers"),
+    *("catalog", "prompt-cache", "history", "requests", "pause", "resume", "ui", "peers", "rpc"),
     *("unload", "reload-config", "api/models", "api/events", "api/metrics", "api/profiles", "api/performance"),
     *("api/captures", "api/inflight", "openapi.json"),
 }

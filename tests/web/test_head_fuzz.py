@@ -51,7 +51,9 @@ def ours(pieces: list[bytes]) -> Understood | None:
         return None
     if head is None or framing is None or not framing.done:
         return None
-    return Understood(head.method.encode(), head.target, head.headers, body, rest)
+    # h11 writes this value in lower case.
+    headers = [(name, value.lower() if name == b"transfer-encoding" else value) for name, value in head.headers]
+    return Understood(head.method.encode(), head.target, headers, body, rest)
 
 
 def feed(framing: Framing, data: bytes) -> tuple[bytes, bytes]:
