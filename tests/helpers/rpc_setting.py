@@ -42,8 +42,8 @@ async def llmsup(*models: ModelSpec, workers: tuple[RpcSpec, ...], **more: Any) 
 
 
 async def said(served: Served, name: str) -> str:
-    """What a model says at temperature 0. The next best token is far behind each time: where two are close, the engine's
-    own sums, which differ with how it holds the weights, decide.
+    """What a model says at temperature 0. The next best token is far behind each time: where two are close, small
+    differences in the engine's sums decide, which depend on how it holds the weights.
     """
     messages = [{"role": "user", "content": "Say: one two three four five six seven eight"}]
     got = await served.client.post("/v1/chat/completions", model=name, messages=messages, max_tokens=8, temperature=0)
