@@ -46,10 +46,15 @@ class RoutedBackend:
         identity: str,
         spec: Callable[[str], ModelSpec],
         *,
+        refresh: Callable[[], None],
         is_here: bool,
     ) -> None:
-        """`identity` is ours (`via`); `spec` gives the settings of a name that is nobody's here; `is_here`: it stands
-        for a model here, too.
+        """
+        Args:
+            identity: Ours (`via`).
+            spec: Gives the settings of a name that is nobody's here.
+            refresh: Brings `runs` up to date.
+            is_here: It stands for a model here, too.
         """
         self.name = name
         self.runs: Mapping[str, PeerRun] = {}
@@ -58,6 +63,7 @@ class RoutedBackend:
         self._routes = routes
         self._identity = identity
         self._spec_of = spec
+        self._refresh = refresh
         self._is_here = is_here
 
     def __repr__(self) -> str:
@@ -97,6 +103,7 @@ class RoutedBackend:
         Raises:
             Error: Nobody, for this reason.
         """
+        self._refresh()
         if trail.failed and trail.tries >= MOST_TRIES:
             raise list(trail.failed.values())[-1]
         candidates = [each for each in self._candidates(trail, trail.failed) if each.where not in trail.failed]

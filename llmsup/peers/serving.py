@@ -66,6 +66,7 @@ class Serving(Watched):
         self._also: dict[str, list[str]] = {}
         self._told: dict[str, object] = {}
         self._warned: frozenset[str] = frozenset()
+        self._news = trio.Event()
         fleet.absent = self._absent
         fleet.asking = self._asked
 
@@ -83,9 +84,7 @@ class Serving(Watched):
         """Keep them so, until cancelled."""
         task_status.started()
         while True:
-            changed = trio.Event()
-            for each in (self._peers, self._fleet, self._config):
-                each.wakes(changed)
+            changed = self._listen()
             if fresh := self.update():
                 await self._governor.costs(fresh)  # so that choices can be made without waiting for the disk
             rested = trio.current_time() + LEAST_APART
@@ -93,10 +92,23 @@ class Serving(Watched):
             self.known, self._fleet.asking = False, self._asked  # until then, what is new could be what is asked for
             await trio.sleep_until(rested)
 
+    def _listen(self) -> trio.Event:
+        """Return what is set as soon as there is anything new."""
+        changed = trio.Event()
+        for each in (self._peers, self._fleet, self._config):
+            each.wakes(changed)
+        return changed
+
+    def refresh(self) -> None:
+        """Come up to date, if `run` hasn't yet: a choice is made among all that are known by now."""
+        if self._news.is_set():
+            self.update()
+
     def update(self) -> list[Model]:
         """Work out what is served by whom, and tell the fleet if that is new; returns the models here that others have,
         too, if so.
         """
+        self._news = self._listen()
         config, models = self._config.now, self._fleet.models
         here = self._here = NamesHere(models.values(), about_peers(config, models))
         shared, alone, addressed = self._places(here)
@@ -151,7 +163,14 @@ class Serving(Watched):
             del backends[name]
         for name in new:
             backends[name] = RoutedBackend(
-                name, self._fleet, self._governor, self.routes, self.identity, self._spec, is_here=is_here
+                name,
+                self._fleet,
+                self._governor,
+                self.routes,
+                self.identity,
+                self._spec,
+                refresh=self.refresh,
+                is_here=is_here,
             )
         for name, there in places.items():
             backends[name].has(there)

@@ -148,6 +148,8 @@ async def with_peers(
             def __init__(self, *parts: Any) -> None:
                 super().__init__(*parts)
                 self.all = {name: machine.peer for name, machine in machines.items()}
+                for peer in self.all.values():
+                    peer.announce = self.notify
 
             async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
                 task_status.started()

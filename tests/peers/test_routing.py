@@ -8,8 +8,10 @@ import pytest
 import trio
 from fake_peers import STREAM, with_peers
 from serving import Got, fake
+from trio.testing import wait_all_tasks_blocked
 
 from llmsup.config.schema import Config, RequestEdits, Server, Settings
+from llmsup.peers import serving as serving_of_peers
 from llmsup.peers.offer import Offer
 from llmsup.peers.peer import PeerState
 from llmsup.peers.via import VIA
@@ -37,6 +39,23 @@ async def test_a_peers_model_is_served_under_its_name_and_with_the_peers(monkeyp
         assert studio.answered == 3
         async with served.client.stream("qwen/qwen3-32b") as pieces:
             assert b"".join([piece async for piece in pieces]) == STREAM
+
+
+async def test_a_choice_is_made_among_all_that_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has just told what it has comes into question at once, not at the next look at all peers: it was passed
+    over, and the model loaded somewhere else.
+    """
+    async with with_peers(monkeypatch) as (served, machines, look):
+        studio, box = machines["studio"], machines["box"]
+        box.offers(Offer(name="far", loaded=False))
+        look()
+        monkeypatch.setattr(serving_of_peers, "LEAST_APART", 3600)
+        studio.offers(Offer(name="other"))
+        studio.peer.announce()
+        await wait_all_tasks_blocked()  # it rests now
+        studio.offers(Offer(name="far", loaded=True))
+        studio.peer.announce()
+        assert (await served.client.chat("far")).json["at"] == "studio"
 
 
 async def test_who_has_it_is_asked_rather_than_who_would_pass_it_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,6 +169,7 @@ def test_whatever_becomes_of_its_servers(peers: dict[str, There], here: Here | N
             Routes(Events()),
             "ours",
             lambda name: ModelSpec(name=name),
+            refresh=lambda: None,
             is_here=True,
         )
         made: dict[str, Peer] = {}
