@@ -142,11 +142,21 @@ def worker_address(_instance: Any, _attribute: Any, value: str) -> None:
         raise ValueError(f'{value!r} doesn\'t say where the worker is: write "127.0.0.1:50052"')
 
 
+def plain_fingerprint(value: str) -> str:
+    """Return the SHA-256 of a certificate as it is compared, "sha256:" and hexadecimal digits in lower case, from what
+    tools print: "sha256 Fingerprint=D0:23:…", or the digits alone. Anything else is left as it is.
+    """
+    digits = re.sub(r"sha-?256( fingerprint=|:)", "", value.strip().casefold()).replace(":", "")
+    whole = f"sha256:{digits}"
+    return whole if HASH.fullmatch(whole) else value
+
+
 def fingerprint(_instance: Any, _attribute: Any, value: str) -> None:
-    """Accept "" and the SHA-256 of a certificate."""
-    if value and not HASH.fullmatch(value):
+    """Accept "" and the SHA-256 of a certificate, in any way that `plain_fingerprint` reads."""
+    if value and not HASH.fullmatch(plain_fingerprint(value)):
         raise ValueError(
-            f'{value!r} is not a certificate\'s fingerprint: write "sha256:" and 64 hexadecimal digits, in lower case'
+            f'{value!r} is not a certificate\'s fingerprint, by SHA-256: write "sha256:" and 64 hexadecimal digits, or '
+            "what `openssl x509 -fingerprint -sha256` prints"
         )
 
 

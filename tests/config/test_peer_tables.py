@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+from pathlib import Path
+
 import pytest
 from configs import parse
 
@@ -92,3 +96,28 @@ def test_all_of_it() -> None:
 def test_what_is_told_of_mistakes(text: str, line: str) -> None:
     (told,) = mistakes(text)
     assert line in told
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        FINGERPRINT.upper(),
+        FINGERPRINT.removeprefix("sha256:"),
+        ":".join(["0F"] * 32),
+        "sha256 Fingerprint=" + ":".join(["0F"] * 32),  # OpenSSL 3
+        "SHA256 Fingerprint=" + ":".join(["0F"] * 32),  # OpenSSL 1.1, LibreSSL
+        "sha256 fingerprint=" + "0f" * 32 + "\n",
+    ],
+)
+def test_a_fingerprint_as_tools_print_it(written: str) -> None:
+    config = parse(f"[peers.a]\nurl = 'https://x'\nfingerprint = {json.dumps(written)}", "f", {})
+    assert config.peers["a"].fingerprint == FINGERPRINT
+
+
+def test_the_line_in_the_docs_prints_what_the_config_wants() -> None:
+    docs = (Path(__file__).parents[2] / "docs/peers.md").read_text()
+    (line,) = (line for line in docs.splitlines() if line.strip().startswith("openssl x509"))
+    printed = f"sha256 Fingerprint={':'.join(['0F'] * 32)}\n"  # by OpenSSL 3, which not every machine has
+    after = ("/bin/sh", "-c", line.partition("|")[2])
+    made = subprocess.run(after, input=printed, capture_output=True, text=True, check=True)
+    assert made.stdout.strip() == FINGERPRINT
