@@ -151,8 +151,8 @@ def table(models: Sequence[Entry], *, parts: bool = False) -> Table:
 
 
 def where(entry: Mapping[str, Any]) -> str:
-    """Where a model is: "here", or the names of peers; "here, studio", "studio, box (down)"."""
-    down = entry["peer"]["down"] if "peer" in entry else ()
+    """Where a model is: "here", or the names of peers; "here, studio (down)", "studio, box (down)"."""
+    down = entry["peer"]["down"] if "peer" in entry else entry.get("peers_down", ())
     peers = [f"{name} (down)" if name in down else name for name in _peers(entry)]
     return ", ".join(peers if "peer" in entry else ["here", *peers])
 
