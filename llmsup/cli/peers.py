@@ -170,7 +170,8 @@ def why(peer: Entry, now: float) -> str:
         if peer["since"] is not None:
             words.append(f"for {cells.whole(now - peer['since'])}")
         if peer["next_probe_in"] is not None:
-            words.append(f"asked again in {cells.whole(peer['next_probe_in'])}")
+            soon = round(peer["next_probe_in"]) < 1
+            words.append("asked again now" if soon else f"asked again in {cells.whole(peer['next_probe_in'])}")
     return ", ".join(words)
 
 

@@ -138,6 +138,8 @@ def _wrong_with(url: str) -> str:
         wrong = f"{url!r} has no port from 1 to 65535, or no IPv6 address within [ ]"
     elif not parts.hostname:
         wrong = f"{url!r} names no host"
+    elif parts.path.rstrip("/").endswith("/v1"):
+        wrong = f"{url!r} has the path that clients need: leave out /v1"
     if "@" in (url if wrong else parts.netloc):  # which may also stand in a path
         return "an address can't have a name and a password in it; a key has its own key, 'key'"
     if "?" in url or "#" in url:

@@ -78,6 +78,10 @@ def test_models_of_a_peer() -> None:
     assert models([model("a"), model("far", hops=1)]).as_text().splitlines()[-1].split()[-1] == "1"
 
 
+def test_one_that_is_asked_at_any_moment() -> None:
+    assert why(entry("box", **{**DOWN, "next_probe_in": 0.3}), NOW).endswith(", asked again now")
+
+
 def test_what_ps_tells() -> None:
     """Of those that need a look, and those that work for us."""
     assert notes([*ENTRIES, entry("idle"), entry("waking", state="waking", reason="it was woken")], NOW) == [

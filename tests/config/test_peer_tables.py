@@ -101,6 +101,7 @@ def test_all_of_it() -> None:
                 "http://x:port": "'http://x:port' has no port from 1 to 65535",
                 "http://[x": "'http://[x' has no port from 1 to 65535, or no IPv6 address within [ ]",
                 "http://a b": "'http://a b' holds spaces or control characters",
+                "http://x:1/v1/": "'http://x:1/v1/' has the path that clients need: leave out /v1",
                 "http://u:p@x": "can't have a name and a password in it; a key has its own key, 'key'",
                 "http://u:p/w@x": "can't have a name and a password in it",
                 "u:p@x": "can't have a name and a password in it",
