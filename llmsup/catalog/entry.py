@@ -61,7 +61,8 @@ class Entry:
     def called(self) -> Called:
         """All its names."""
         paths = self.found.paths if self.found and self.also else ()  # of two tables for one file, the first gets them
-        return Called(self.spec.aliases, self.spec.presets, self.also, self.preset, paths)
+        listed = not self.spec.unlisted
+        return Called(self.spec.aliases, self.spec.presets, self.also, self.preset, paths, listed)
 
     def without_projector(self, why: str) -> Entry:
         """The same entry without its projector, so that it can't see or hear; `why`: a clause."""

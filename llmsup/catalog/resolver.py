@@ -39,6 +39,7 @@ class Called:
     Attributes:
         preset: The preset that its id implies, or "".
         paths: The paths of its file, as names: accepted, but not suggested.
+        listed: Whether lists of models have it; if not, its names are suggested after those of others.
         aliases: Names that the config gives it.
         presets: Each can be requested as `model:preset`.
         also: Names derived from its file, each with the preset that it implies, or "". Several models may have the
@@ -50,6 +51,7 @@ class Called:
     also: Mapping[str, str] = Factory(dict)
     preset: str = ""
     paths: Iterable[str] = ()
+    listed: bool = True
 
 
 class Names:
@@ -78,6 +80,7 @@ class Names:
                 for preset in called.presets:
                     found_presets.setdefault(f"{name}:{preset}", set()).add(Match(id_, preset))
         paths = _claimed((path, Match(id_)) for id_, called in models.items() for path in called.paths)
+        self._unlisted = {id_ for id_, called in models.items() if not called.listed}
         self._exact = (given, found, presets, found_presets, paths)
         self._folded = tuple(_by(folded, tier) for tier in self._exact)
         self._bare = tuple(_by(bare, tier) for tier in self._exact)
@@ -144,10 +147,14 @@ class Names:
         for each, match in map(known.__getitem__, near):
             nearest.setdefault(match, each)  # each model's best match
         if nearest:
-            return f". The nearest names: {', '.join(map(repr, [*nearest.values()][:3]))}"
-        some = sorted(given, key=str.casefold)
+            shown = [nearest[match] for match in sorted(nearest, key=self._is_unlisted)]
+            return f". The nearest names: {', '.join(map(repr, shown[:3]))}"
+        some = sorted(given, key=lambda each: (self._is_unlisted(next(iter(given[each]))), each.casefold()))
         more = f" and {len(some) - 3} more" if len(some) > 3 else ""
         return f". There are: {', '.join(map(repr, some[:3]))}{more}"
+
+    def _is_unlisted(self, match: Match) -> bool:
+        return match.id in self._unlisted
 
 
 def _claimed(names: Iterable[tuple[str, Match]]) -> Tier:

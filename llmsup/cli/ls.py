@@ -151,8 +151,8 @@ def table(models: Sequence[Entry], *, parts: bool = False) -> Table:
 
 
 def where(entry: Mapping[str, Any]) -> str:
-    """Where a model is: "here", or the names of peers; "here, studio", "studio, box (down)"."""
-    down = entry["peer"]["down"] if "peer" in entry else ()
+    """Where a model is: "here", or the names of peers; "here, studio (down)", "studio, box (down)"."""
+    down = entry["peer"]["down"] if "peer" in entry else entry.get("peers_down", ())
     peers = [f"{name} (down)" if name in down else name for name in _peers(entry)]
     return ", ".join(peers if "peer" in entry else ["here", *peers])
 
@@ -195,7 +195,7 @@ def names_table(models: Sequence[Entry]) -> Table:
 
 def notes(models: Sequence[Entry], catalog: Entry) -> list[str]:
     """The lines below the table."""
-    here = [entry for entry in models if "peer" not in entry]
+    here = [entry for entry in models if not ("peer" in entry or entry["status"].get("no_engine"))]
     errors = {entry["id"]: entry["status"].get("error") for entry in here if entry["status"]["value"] == "failed"}
     lines = [f"{name}: {why.removeprefix(f'{name} ')}" for name, why in errors.items() if why]
     lines += without_engines(models)
@@ -230,8 +230,8 @@ def _size(size: int | None) -> str:
 def _fits(entry: Entry) -> str:
     if "peer" in entry:
         return NOTHING
+    if entry["status"].get("no_engine"):  # which every failure of it comes from
+        return "no engine"
     if entry["status"]["value"] == "failed":
         return "can't run" if "error" in entry["status"] else NOTHING
-    if entry["status"].get("no_engine"):
-        return "no engine"
     return NOTHING if entry["fits"] is None else "yes" if entry["fits"] else "no"

@@ -152,8 +152,9 @@ def table(peers: Sequence[Entry], now: float) -> Table:
 
 
 def loaded(peer: Entry) -> str:
-    """How many of its models are in memory there, as far as it tells."""
-    known = [model["loaded"] for model in peer["models"] if model["loaded"] is not None]
+    """How many models are in its own memory, as far as it tells: not those that servers behind it have."""
+    own = [model for model in peer["models"] if not model.get("hops")]
+    known = [model["loaded"] for model in own if model["loaded"] is not None]
     return str(sum(known)) if known else NOTHING
 
 
@@ -169,7 +170,8 @@ def why(peer: Entry, now: float) -> str:
         if peer["since"] is not None:
             words.append(f"for {cells.whole(now - peer['since'])}")
         if peer["next_probe_in"] is not None:
-            words.append(f"asked again in {cells.whole(peer['next_probe_in'])}")
+            soon = round(peer["next_probe_in"]) < 1
+            words.append("asked again now" if soon else f"asked again in {cells.whole(peer['next_probe_in'])}")
     return ", ".join(words)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import ssl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -27,6 +28,7 @@ from ..gateway.keyring import names
 from ..memory.cost.cost import cost
 from ..memory.cost.estimate import estimate
 from ..memory.machine.limits import ceiling, machine_total
+from ..peers.address import Untrusted, believe
 from ..process.server_file import servers_of
 from ..units import Bytes, format_bytes
 from ..web.certificate import context_of
@@ -86,8 +88,7 @@ def findings(
     if whole and config.server.default_model:
         yield from _default_model(config, served, peers, tables, surely=known and not folders)
     yield from folders
-    for what, place in (*of_peers(config, peers), *of_tables(tables, peers)):
-        yield Finding(what, place, lasting=False)  # peers come and go
+    yield from _peers(config, tables, peers)
     if whole and not served and not any(peer.models for peer in peers):
         yield Finding(NOTHING_TO_SERVE, lasting=False)
     for line in lines_of(missing):
@@ -178,6 +179,26 @@ def _certificate(config: Config) -> Iterator[Finding]:
             for each in error.each:
                 key = "keyfile" if each.message.startswith("server.keyfile") else "certfile"
                 yield Finding(str(each), ("server", key))
+
+
+def _peers(config: Config, tables: Iterable[ModelSpec], peers: Sequence[Look]) -> Iterator[Finding]:
+    """Whom to believe that it is a peer must be readable; all else may pass, as peers come and go."""
+    unbelieved = dict(_authorities(config))
+    for name, what in unbelieved.items():
+        yield Finding(what, ("peers", name, "ca"))
+    others = [peer for peer in peers if peer.name not in unbelieved]
+    for what, place in (*of_peers(config, others), *of_tables(tables, peers)):
+        yield Finding(what, place, lasting=False)
+
+
+def _authorities(config: Config) -> Iterator[tuple[str, str]]:
+    """The peers whose `ca` can't be used, and why."""
+    for name, peer in config.peers.items():
+        if peer.ca and peer.url.startswith("https:"):
+            try:
+                believe(peer, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+            except Untrusted as error:
+                yield name, f"{error}: {peer.ca}"
 
 
 def _state(path: Path) -> Iterator[Finding]:

@@ -118,7 +118,10 @@ def nothing_loaded(models: Sequence[Entry]) -> str:
         return f"No model is loaded, and none is available. {ways}"
     if all("peer" in entry for entry in models):
         return "No model is loaded, and none is on this machine; `llmsup ls` shows those of peers."
-    names = without_presets([str(entry["id"]) for entry in models if "peer" not in entry])
+    able = [entry for entry in models if "peer" not in entry and _may_be_loaded(entry["status"])]
+    names = without_presets([str(entry["id"]) for entry in able])
+    if not names:
+        return "No model is loaded, and none on this machine can be: `llmsup ls` tells why."
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     shown = visible(", ".join(names[:NAMED]) + more)
     return f"No model is loaded. A request or `llmsup load` loads one of these: {shown}."
@@ -130,7 +133,7 @@ def failures(models: Sequence[Entry]) -> list[str]:
         str(entry["id"]): entry["status"]
         for entry in models
         if entry["status"]["value"] == "failed"
-        and entry["status"].get("servable", True)  # `ls` lists the others
+        and _may_be_loaded(entry["status"])  # `ls` lists the others, and the line about engines
         and "peer" not in entry  # why a peer doesn't answer is said once, not for each of its models
     }
     lines = []
@@ -141,6 +144,10 @@ def failures(models: Sequence[Entry]) -> list[str]:
         when = f"Requests retry it in {format_seconds(round(wait))}" if wait >= 1 else "The next request retries it"
         lines.append(f"{name} failed: {why}. {when}; `llmsup load {name}` does so now.")
     return lines
+
+
+def _may_be_loaded(status: Entry) -> bool:
+    return bool(status.get("servable", True)) and not status.get("no_engine")
 
 
 def without_presets(names: Collection[str]) -> list[str]:

@@ -122,9 +122,9 @@ def _loading(answer: Answer) -> Iterator[str]:
     if load:
         why = f": {load['why']}" if load["why"] else ""
         yield f"Its last load took {format_seconds(answer['load_seconds'])}, {load_rate(load)}{why}."
-    if then and then["cached_share"] is not None:
+    if then and then["cached_share"] is not None and then["seconds"] >= 0.001:  # less is nothing to read
         share = f"{then['cached_share']:.0%} of its file is in the page cache now"
-        yield f"Loading it again should take {format_seconds(then['seconds'])}: {share}."
+        yield f"Loading it{' again' if load else ''} should take {format_seconds(then['seconds'])}: {share}."
 
 
 def _context(context: Answer) -> Iterator[str]:

@@ -118,19 +118,33 @@ def key_or_none(instance: Any, attribute: Any, value: str) -> None:
 
 def server_url(_instance: Any, _attribute: Any, value: str) -> None:
     """Accept "" and the address of an HTTP server, with or without a path."""
-    if not value:
-        return
+    if value and (wrong := _wrong_with(value)):
+        raise ValueError(f'{wrong}: write "http://studio.local:5005" or "https://…"')
+
+
+def _wrong_with(url: str) -> str:
+    """What is wrong with a server's address; "" if nothing is. What may be a password or a key isn't repeated."""
+    wrong = ""
     try:
-        parts = urlsplit(value)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-        parts = urlsplit("")
-    plain = not (parts.username or parts.password or parts.query or parts.fragment)
-    if parts.scheme not in ("http", "https") or not host or port == 0 or not plain or not value.isprintable():
-        raise ValueError(
-            'it is not a server\'s address: write "http://studio.local:5005" or "https://…"; a key has its own key'
-        )
+        parts = urlsplit(url)
+        port: int | None = parts.port
+    except ValueError:  # brackets without an IPv6 address in them, or a port that is no number or too large
+        parts, port = urlsplit(""), 0
+    if not url.isprintable() or " " in parts.netloc:
+        wrong = f"{url!r} holds spaces or control characters"
+    elif not url.startswith(("http://", "https://")):
+        wrong = f"{url!r} doesn't begin with http:// or https://"
+    elif port == 0:
+        wrong = f"{url!r} has no port from 1 to 65535, or no IPv6 address within [ ]"
+    elif not parts.hostname:
+        wrong = f"{url!r} names no host"
+    elif parts.path.rstrip("/").endswith("/v1"):
+        wrong = f"{url!r} has the path that clients need: leave out /v1"
+    if "@" in (url if wrong else parts.netloc):  # which may also stand in a path
+        return "an address can't have a name and a password in it; a key has its own key, 'key'"
+    if "?" in url or "#" in url:
+        return "an address can't have a query ('?') or a fragment ('#') in it; a key has its own key, 'key'"
+    return wrong
 
 
 def worker_address(_instance: Any, _attribute: Any, value: str) -> None:
@@ -142,11 +156,21 @@ def worker_address(_instance: Any, _attribute: Any, value: str) -> None:
         raise ValueError(f'{value!r} doesn\'t say where the worker is: write "127.0.0.1:50052"')
 
 
+def plain_fingerprint(value: str) -> str:
+    """Return the SHA-256 of a certificate as it is compared, "sha256:" and hexadecimal digits in lower case, from what
+    tools print: "sha256 Fingerprint=D0:23:…", or the digits alone. Anything else is left as it is.
+    """
+    digits = re.sub(r"^sha256( fingerprint=|:)", "", value.strip().casefold()).replace(":", "")
+    whole = f"sha256:{digits}"
+    return whole if HASH.fullmatch(whole) else value
+
+
 def fingerprint(_instance: Any, _attribute: Any, value: str) -> None:
-    """Accept "" and the SHA-256 of a certificate."""
-    if value and not HASH.fullmatch(value):
+    """Accept "" and the SHA-256 of a certificate, in any way that `plain_fingerprint` reads."""
+    if value and not HASH.fullmatch(plain_fingerprint(value)):
         raise ValueError(
-            f'{value!r} is not a certificate\'s fingerprint: write "sha256:" and 64 hexadecimal digits, in lower case'
+            f'{value!r} is not a certificate\'s fingerprint, by SHA-256: write "sha256:" and 64 hexadecimal digits, or '
+            "what `openssl x509 -fingerprint -sha256` prints"
         )
 
 

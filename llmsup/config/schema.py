@@ -202,7 +202,8 @@ class PeerSpec:
     models: tuple[str, ...] = field(default=("*",), validator=checks.names)  # globs
     priority: Priority = "normal"
     ca: str = field(default="", converter=expand_text, validator=checks.known_home)  # PEM; "": what the system trusts
-    fingerprint: str = field(default="", validator=checks.fingerprint)  # of its certificate, instead
+    # of its certificate, instead of `ca`
+    fingerprint: str = field(default="", converter=checks.plain_fingerprint, validator=checks.fingerprint)
     mac: str = field(default="", validator=checks.mac)  # to wake it
     wake_timeout: Seconds = field(default=Seconds(120), validator=[checks.positive, checks.finite])
 

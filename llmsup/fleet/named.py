@@ -75,7 +75,8 @@ class NamedBackends(Watched):
         for name, backend in (*self.elsewhere.items(), *self.addressed.items()):
             if name not in called:  # what is here has its names first
                 also = dict.fromkeys(self._also.get(name, ()), "")
-                called[name] = Called(backend.spec.aliases, backend.spec.presets, also)
+                listed = name in self.elsewhere and not backend.spec.unlisted
+                called[name] = Called(backend.spec.aliases, backend.spec.presets, also, listed=listed)
         self._names = Names(called, self._left_out)
         self._recent.clear()
         self.notify()

@@ -29,6 +29,11 @@ class Place:
         return f"{self.peer.name}/{self.offer.name}"
 
     @property
+    def memory(self) -> str:
+        """In whose memory it is there, if in any."""
+        return f"a server behind {self.peer.name}" if self.offer.hops else self.peer.name
+
+    @property
     def down(self) -> bool:
         """Whether the peer doesn't answer now."""
         return self.peer.state is PeerState.DOWN
@@ -86,8 +91,8 @@ class Placed:
 
     @property
     def loaded_at(self) -> list[str]:
-        """The peers that have it in memory."""
-        return [each.peer.name for each in self.places if each.offer.loaded and not each.down]
+        """Who has it in memory: peers, or servers behind them."""
+        return [each.memory for each in self.places if each.offer.loaded and not each.down]
 
     @property
     def loading_at(self) -> list[str]:
@@ -174,6 +179,11 @@ class Places:
     def others(self, model: Model) -> list[str]:
         """The peers that have a model that is here."""
         return self.also.get(model.spec.name, [])
+
+    def others_down(self, model: Model) -> list[str]:
+        """Of those of them that don't answer now."""
+        down = {place.peer.name for place in self._all if place.down}
+        return [name for name in self.others(model) if name in down]
 
 
 def capabilities_of(kind: Kind | None) -> list[str]:

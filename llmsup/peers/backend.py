@@ -226,7 +226,7 @@ class RoutedBackend:
             if self._shows(run):
                 return Look(run)
         raise ModelNotLoaded(
-            f"{self.name} is not loaded, as far as is known: {self.places}.",
+            f"{self.name} is at {self.places}, and not loaded, as far as is known.",
             hint="Ask with autoload=true in the query.",
             lasting=True,
         )

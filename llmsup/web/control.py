@@ -152,6 +152,7 @@ def models(
             told=partial(caller.told, fleet),
             admin=caller.admin,
             peers=there.others(model),
+            down=there.others_down(model),
         )
 
     def away(placed: Placed, caller: Caller, there: Places) -> ModelEntry:

@@ -34,13 +34,21 @@ def told_where(fleet: Fleet, name: str, command: str) -> Iterator[None]:
 
 def _elsewhere(backend: RoutedBackend, command: str) -> ModelNotFound:
     runs = list(backend.runs.values())
-    typed = [_typed(run, command) for run in runs if run.peer.kind == "llmsup"]
+    typed = [_typed(run, command) for run in runs if run.peer.kind == "llmsup" and not _behind(run)]
     hints = [f"{'Do it there' if len(runs) == 1 else 'Do it where you mean'}: {', or '.join(typed)}."] if typed else []
+    asked = [run for run in runs if run.peer.kind == "llmsup" and _behind(run)]
+    hints += [f"{run.where} says where that is: {_typed(run, command)}." for run in asked]
     others = [run for run in runs if run.peer.kind != "llmsup"]
     hints += [f"{each.where} is no llmsup, and has means of its own for that: {each.peer.spec.url}." for each in others]
-    *names, last = (run.where for run in runs)
+    *names, last = (f"{run.where}, which has it from another server" if _behind(run) else run.where for run in runs)
     at = f"{', '.join(names)} and {last}" if names else last
     return ModelNotFound(f"{backend.name} has no engine here: it is at {at}.", hint=" ".join(hints), param="model")
+
+
+def _behind(run: PeerRun) -> bool:
+    """Whether the peer, too, only passes requests on."""
+    offer = run.peer.offers.get(run.name)
+    return offer is not None and offer.hops > 0
 
 
 def _typed(run: PeerRun, command: str) -> str:

@@ -100,6 +100,7 @@ def model_entry(
     told: Callable[[str], str] = str,
     admin: bool = True,
     peers: Sequence[str] = (),
+    down: Sequence[str] = (),
 ) -> ModelEntry:
     """One entry of `/v1/models`.
 
@@ -111,9 +112,12 @@ def model_entry(
         told: Words for the caller what may name other models, or quote an engine.
         admin: Whether the caller may see lines of the engine's log.
         peers: Which peers have it, too.
+        down: Which of them don't answer now.
     """
     name = preset_name(model.spec.name, preset)
     also: AtPeers = {"peers": list(peers)} if peers else {}
+    if down:
+        also["peers_down"] = list(down)
     return {
         "id": name,
         "object": "model",

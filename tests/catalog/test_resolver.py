@@ -84,6 +84,17 @@ def test_the_error_names_the_nearest(name: str, near: str) -> None:
     assert near in str(error.value).partition("nearest names: ")[2]
 
 
+def test_names_of_models_that_are_not_listed_come_last() -> None:
+    """`PEER/NAME` is another way to a model that has a name here."""
+    names = Names(
+        {"bee/smol": Called(listed=False), "bee/tiny": Called(listed=False), "smol": Called(), "tiny": Called()}
+    )
+    with pytest.raises(ModelNotFound, match="nearest names: 'smol', 'bee/smol'"):
+        names.resolve("bee/smoll")
+    with pytest.raises(ModelNotFound, match="There are: 'smol', 'tiny', 'bee/smol' and 1 more"):
+        names.resolve("☃")
+
+
 def test_where_nothing_is_near_something_is_named_all_the_same() -> None:
     """A person sees what there is; where there is nothing, that is said."""
     with pytest.raises(ModelNotFound, match=r"There is no model '☃'\. There are: 'gpt-4o-mini', .* and \d+ more\."):

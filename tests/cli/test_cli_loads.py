@@ -51,3 +51,5 @@ async def test_why_tells_of_the_last_load_and_the_next() -> None:
     took = "Its last load took 3.1 s, 6.4 GB/s (read, 4% of its file was in the page cache)"
     assert f"{took}: it should take 3.3 s this way (mmap 29 s)." in lines
     assert "Loading it again should take 1.5 s: 98% of its file is in the page cache now." in lines
+    never = {**told, "load": None, "next_load": {"seconds": 0.0, "mode": "auto", "cached_share": 1.0}}
+    assert not [line for line in state_lines(never, 0.0) if line.startswith("Loading it")]

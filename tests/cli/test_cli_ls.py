@@ -93,6 +93,9 @@ def test_what_stands_below() -> None:
         "a, b, c and 2 more can't be started: there is no engine. Install."
     ]
     assert {row[-1] for row in table(bare).rows} == {"no engine"}
+    tried = [each | {"status": {**each["status"], "value": "failed", "error": "e"}} for each in bare]
+    assert notes(tried, {"complete": True, "left_out": []}) == notes(bare, {"complete": True, "left_out": []})
+    assert {row[-1] for row in table(tried).rows} == {"no engine"}
     assert notes(ENTRIES[:1], {"complete": True, "left_out": []}) == []
 
 

@@ -56,6 +56,11 @@ def test_the_table() -> None:
     ]
 
 
+def test_what_a_server_behind_it_has_loaded_is_not_in_its_memory() -> None:
+    peers = [entry("bee", models=[model("own", loaded=False), model("far", loaded=True, hops=1)])]
+    assert table(peers, NOW).as_text().splitlines()[1].split()[3:5] == ["2", "0"]
+
+
 def test_models_of_a_peer() -> None:
     told = [
         model("a", loaded=True, busy=3, slots=4, in_flight=1, context_length=4096, load_seconds=12.5),
@@ -71,6 +76,10 @@ def test_models_of_a_peer() -> None:
         "d      -                2        -        -         -  no",
     ]
     assert models([model("a"), model("far", hops=1)]).as_text().splitlines()[-1].split()[-1] == "1"
+
+
+def test_one_that_is_asked_at_any_moment() -> None:
+    assert why(entry("box", **{**DOWN, "next_probe_in": 0.3}), NOW).endswith(", asked again now")
 
 
 def test_what_ps_tells() -> None:
@@ -237,7 +246,7 @@ async def test_show(monkeypatch: pytest.MonkeyPatch) -> None:
             ["can", "embedding"],
             ["where", "studio, box (down)"],
             [],
-            ["twice:", "it is loaded at studio."],
+            ["twice:", "it is loaded at a server behind studio."],
         ]
         assert "qwen3-32b" in (await told(served.client.port, "ls")).output
 

@@ -118,6 +118,16 @@ def test_nothing_is_loaded() -> None:
     assert nothing_loaded(names).endswith(": a, b, c, d, e and 1 more.")
 
 
+def test_what_can_not_be_loaded_is_offered_to_nobody_and_told_once() -> None:
+    """What lacks an engine has a line of its own, whether a request has failed for that or not."""
+    lacks = {"value": "failed", "error": "there is no engine", "no_engine": "there is no engine"}
+    refused = {"value": "failed", "error": "it draws", "servable": False}
+    bare, flux = {**model("bare"), "status": lacks}, {**model("flux"), "status": refused}
+    assert nothing_loaded([model("a"), bare, flux]).endswith(": a.")
+    assert nothing_loaded([bare, flux]) == "No model is loaded, and none on this machine can be: `llmsup ls` tells why."
+    assert failures([bare, flux]) == []
+
+
 def test_failures() -> None:
     failed = {"value": "failed", "error": "a can't be loaded. It said: oh"}
     models = [

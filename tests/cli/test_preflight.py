@@ -254,3 +254,22 @@ def test_a_keys_patterns_that_fit_nothing(tmp_path: Path) -> None:
 def test_named_keys_close_an_open_server(tmp_path: Path) -> None:
     text = f"[server]\nlisten = '0.0.0.0:5005'\n[keys.laptop]\nhash = '{hash_of('x')}'"
     assert check(tmp_path, text) == (0, [], [])
+
+
+def test_an_authority_that_is_none_is_a_mistake_and_told_once(tmp_path: Path) -> None:
+    """Nothing can be asked of the peer before somebody mends it."""
+    (tmp_path / "text.pem").write_text("no certificate")
+    text = """
+    [peers.gone]
+    url = "https://127.0.0.1:9"
+    ca = "{dir}/none.pem"
+    [peers.text]
+    url = "https://127.0.0.1:9"
+    ca = "{dir}/text.pem"
+    """
+    code, mistakes, warnings = check(tmp_path, text)
+    assert (code, warnings) == (2, [])
+    assert mistakes == [
+        "the file in 'ca' can't be used: No such file or directory: none.pem @ peers.gone.ca",
+        "the file in 'ca' can't be used: it holds no certificate in PEM: text.pem @ peers.text.ca",
+    ]

@@ -52,6 +52,15 @@ def test_at_80_columns() -> None:
     ]
 
 
+def test_what_a_key_has_led_to_is_told_to_its_end() -> None:
+    """What is to be typed stands there."""
+    note = (
+        f"far has no engine here: it is at studio. Do it there: `llmsup load far --url http://{'x' * 60}.local:5005`."
+    )
+    lines = drawn(80, 16, Chosen(name="mid", note=note))
+    assert "".join(lines[-2:]).replace(" ", "") == note.replace(" ", "")
+
+
 def test_at_200_columns() -> None:
     """Names in full, and what there is no room for at 80."""
     lines = drawn(200, 16)

@@ -165,6 +165,17 @@ async def test_a_start_looks_whether_the_devices_are_there(tmp_path: Path) -> No
     assert asked(program) == ["asked", "asked"]
 
 
+async def test_a_build_that_takes_no_devices_says_only_that(tmp_path: Path) -> None:
+    """That it doesn't find one leads nowhere: it would refuse ["none"], too."""
+    program = server(tmp_path, HELP.replace("--device", "--devoid").replace("-dev,", "-dvd,"))
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    spec = ModelSpec(name="m", path=str(tmp_path / "m.gguf"), engine="llama-server", devices=("CUDA7",))
+    with pytest.raises(SetupError, match="can't be given devices: it has no --device") as raised:
+        await selector(program).plan(spec, tmp_path / "s.sock")
+    assert "doesn't find" not in str(raised.value)
+    assert not asked(program)
+
+
 async def test_a_build_that_lists_none_is_not_asked(tmp_path: Path) -> None:
     """Then it will say itself what is wrong."""
     program = server(tmp_path, HELP.replace("--list-devices", "--lust-devices"))

@@ -73,3 +73,16 @@ async def test_what_is_loaded_here(monkeypatch: pytest.MonkeyPatch) -> None:
         assert [each["model"] for each in (await served.client.get("/running")).json] == ["mine"]
         assert [each["name"] for each in (await served.client.get("/api/ps")).json["models"]] == ["mine"]
         assert [each["model"] for each in (await served.client.get("/memory")).json["models"]] == ["mine"]
+
+
+async def test_a_peer_that_has_it_from_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can't be loaded at that one, either; but that one knows more."""
+    async with with_peers(monkeypatch, fake("mine"), names="bee") as (served, machines, look):
+        machines["bee"].offers(Offer(name="only-c", loaded=True, hops=1))
+        look()
+        got = await served.client.post("/models/load", model="only-c")
+        url = machines["bee"].peer.spec.url
+    assert got.error["message"] == (
+        "only-c has no engine here: it is at bee, which has it from another server. "
+        f"bee says where that is: `llmsup load only-c --url {url}`."
+    )

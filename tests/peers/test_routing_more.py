@@ -102,6 +102,9 @@ async def test_paths_and_queries_have_the_name_that_it_has_there(monkeypatch: py
         studio.offers(Offer(name="org/far b", loaded=False))
         got = await served.client.get("/upstream/org/far%20b/props")
         assert (got.status, got.error["code"]) == (503, "model_not_loaded")
+        assert "org/far b is at studio, and not loaded, as far as is known." in got.error["message"]
+        got = await served.client.chat("nix")  # `studio/NAME` isn't listed
+        assert "There are: 'both', 'org/far b', 'there' and 1 more" in got.error["message"]
 
 
 async def test_forms_have_it_too(monkeypatch: pytest.MonkeyPatch) -> None:

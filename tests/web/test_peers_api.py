@@ -8,8 +8,10 @@ from peers_seen import GIB, KEY, peer, serving_with, several
 from prometheus_client.parser import text_string_to_metric_families
 from serving import fake, serving
 
+from llmsup.cli.ls import where
 from llmsup.config.keys import hash_of
 from llmsup.config.schema import Config, KeySpec
+from llmsup.peers.offer import Offer
 from llmsup.peers.peer import PeerState
 
 
@@ -108,3 +110,15 @@ async def test_a_name_of_a_state_is_what_a_peer_has() -> None:
     for state in PeerState:
         fits(shapes["peer"], {"at": 1.0, "peer": "studio", "before": "unknown", "state": str(state), "reason": "why"})
     assert peer("studio").usable
+
+
+async def test_who_does_not_answer_and_in_whose_memory_a_model_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of a model that is here, too; and not in that of a peer that only passes requests on."""
+    down = peer("box", Offer(name="shared"), state=PeerState.DOWN)
+    bee = peer("bee", Offer(name="shared"), Offer(name="far", loaded=True, hops=1))
+    async with serving_with(monkeypatch, fake("shared"), peers=[down, bee]) as (served, _):
+        told = as_described("/v1/models", await served.client.get("/v1/models"))["data"]
+    shared, far = sorted(told, key=lambda entry: len(entry["id"]), reverse=True)
+    assert (shared["peers"], shared["peers_down"]) == (["box", "bee"], ["box"])
+    assert where(shared) == "here, box (down), bee"
+    assert far["status"] == {"value": "loaded", "reason": "it is loaded at a server behind bee"}

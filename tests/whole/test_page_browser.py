@@ -212,7 +212,7 @@ async def test_peers(browser: str, width: int, dark: bool, tmp_path: Path, monke
             "studio up llmsup 0.1.0 · https://studio.local:5005 Models 4 In flight 2 Latency 2.3 ms"
         )
         assert studio.endswith(
-            "20.0 GiB of 96.0 GiB Loaded there: qwen3-32b (2 in flight), twice. Loading: shared. It tells little."
+            "20.0 GiB of 96.0 GiB Loaded there: qwen3-32b (2 in flight). Loading: shared. It tells little."
         )
         assert box.startswith("box down openai · https://box.local:5005")
         assert "It refuses connections. It is asked again at " in box

@@ -20,6 +20,9 @@ KEYS = "↑↓ choose · l load · u unload · p pin · w why · o log · / find
 MOST_OF_WHY = 3
 """Lines below the table."""
 
+MOST_OF_NOTE = 5
+"""Lines for what a key has led to."""
+
 MOST_PEERS = 4
 """Lines for them; a screen of `WITHOUT_PEERS` lines has none: the models come first."""
 
@@ -102,7 +105,7 @@ def picture(now: Now, chosen: Chosen, where: str, width: int, height: int) -> li
     if now.memory["nothing_unloaded"]:
         above.append(Text(visible(f"Nothing is unloaded for it: {now.memory['nothing_unloaded']}.")))
     above += _peers(now, min(MOST_PEERS, max(height - WITHOUT_PEERS, 0)))
-    below = [*_why(rows, chosen.name, width), _last(chosen)]
+    below = [*_why(rows, chosen.name, width), *_last(chosen, width)]
     room = max(height - len(above) - len(below) - 3, 1)
     table = _table(rows, chosen.name, now.at, width)
     first = _first(rows, chosen.name, room)
@@ -208,9 +211,10 @@ def _why(rows: Sequence[Row], name: str, width: int) -> list[Text]:
     return [first, *more]
 
 
-def _last(chosen: Chosen) -> Text:
+def _last(chosen: Chosen, width: int) -> list[Text]:
     if chosen.typing:
-        return Text(f"/{visible(chosen.part)}█")
-    if chosen.note:
-        return Text(visible(chosen.note), "yellow")
-    return Text(f"names with {visible(chosen.part)!r} · {KEYS}" if chosen.part else KEYS, "dim")
+        return [Text(f"/{visible(chosen.part)}█")]
+    if chosen.note:  # what to do about an error is at its end
+        lines = textwrap.wrap(visible(chosen.note), width, max_lines=MOST_OF_NOTE, placeholder="…")
+        return [Text(line, "yellow") for line in lines]
+    return [Text(f"names with {visible(chosen.part)!r} · {KEYS}" if chosen.part else KEYS, "dim")]

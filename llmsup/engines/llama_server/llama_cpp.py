@@ -68,7 +68,7 @@ class LlamaCpp(Kind):
         )
         with problems.noting():
             launch = await self.command_line(start, machine)
-        with problems.noting():
+            # Of an engine that can't be told of devices that is all there is to say.
             check_devices(spec, await self.devices(wanted, program, machine) if spec.devices else None)
         problems.check()
         projector = self.projector(spec, found) if found else None

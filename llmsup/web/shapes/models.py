@@ -117,10 +117,12 @@ class AtPeers(TypedDict, total=False):
     Attributes:
         peer: Where it is, if it isn't on this machine.
         peers: The peers that have it, too, if it is on this machine; only there if any has.
+        peers_down: Those of `peers` that don't answer now; only there if any doesn't.
     """
 
     peer: Places
     peers: list[str]
+    peers_down: list[str]
 
 
 class ModelEntry(Facts, RouterFacts, AtPeers):
@@ -129,6 +131,7 @@ class ModelEntry(Facts, RouterFacts, AtPeers):
     Attributes:
         peer: Where it is, if it isn't on this machine.
         peers: The peers that have it, too, if it is on this machine; only there if any has.
+        peers_down: Those of `peers` that don't answer now; only there if any doesn't.
     """
 
     id: str

@@ -4,7 +4,7 @@ import { ask, of, why } from './api.js'
 import { explained } from './decision.js'
 import { bytes, button, h, nothing, number, say, scroll, sentence, set } from './dom.js'
 import { changed, kindOf, models, withoutPresets } from './models.js'
-import { where } from './peers.js'
+import { places, where } from './peers.js'
 
 export const title = 'Catalog'
 
@@ -106,7 +106,7 @@ function row(each) {
   const names = each.names.filter((name) => name !== each.id)
   const away = each.peer && each.status.value === 'failed'
   const notes = [(away || each.status.servable === false) && each.status.error, each.status.no_engine, each.without_projector, each.ollama_only].filter(Boolean)
-  const short = [kindOf(each), each.quantization, each.context_length && `${number(each.context_length)} tokens`, each.peer && `at ${where(each)}`, each.peers && `also at ${each.peers.join(', ')}`].filter(Boolean).join(' · ')
+  const short = [kindOf(each), each.quantization, each.context_length && `${number(each.context_length)} tokens`, each.peer && `at ${where(each)}`, each.peers && `also at ${places(each).join(', ')}`].filter(Boolean).join(' · ')
   const toggle = (each.peer || each.peers) && button('Why', () => explain(each.id, toggle), { 'aria-label': `Why, ${each.id}`, 'aria-expanded': String(opened.has(each.id)) })
   const cells = [
     [h('b', {}, each.id), toggle, h('span', { class: 'soft narrow' }, short), names.length > 0 && h('span', { class: 'soft names' }, names.join(', ')), ...notes.map((text) => h('span', { class: 'why' }, sentence(text)))],

@@ -19,9 +19,13 @@ export function panel() {
 
 /** Where a model is, in words: "studio, box (down)". `mine`: what this machine's own are called. */
 export function where(model, mine) {
-  const { peers = model.peers ?? [], down = [] } = model.peer ?? {}
-  const named = peers.map((name) => (down.includes(name) ? `${name} (down)` : name))
-  return [...(model.peer ? [] : [mine]), ...named].join(', ')
+  return [...(model.peer ? [] : [mine]), ...places(model)].join(', ')
+}
+
+/** The peers that have a model, in words, and which of them don't answer. */
+export function places(model) {
+  const { peers = model.peers ?? [], down = model.peers_down ?? [] } = model.peer ?? {}
+  return peers.map((name) => (down.includes(name) ? `${name} (down)` : name))
 }
 
 function fact(name) {
@@ -62,7 +66,8 @@ function words(peer) {
     return sentence(peer.reason) + again
   }
   const busy = (each) => (each.in_flight ? ` (${each.in_flight} in flight)` : '')
-  const loaded = peer.models.filter((each) => each.loaded || each.in_flight).map((each) => each.name + busy(each))
+  // What a server behind it has is in another memory.
+  const loaded = peer.models.filter((each) => !each.hops && (each.loaded || each.in_flight)).map((each) => each.name + busy(each))
   const loading = peer.models.filter((each) => each.loading && !each.loaded).map((each) => each.name)
   return [
     loaded.length && `Loaded there: ${loaded.join(', ')}.`,
