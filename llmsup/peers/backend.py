@@ -271,7 +271,7 @@ class Look:
 
 def unavailable(peer: Peer) -> str:
     """Why a peer can't be asked, in a clause with its name."""
-    if peer.usable:
+    if peer.usable and not peer.untold:
         return f"{peer.name} no longer offers it"
     since = format_seconds(max(round(trio.current_time() - peer.since), 1))
     return f"{peer.name} has been {peer.state} for {since} ({peer.reason})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import trio
 from attrs import evolve, fields
@@ -24,6 +24,7 @@ from .names import NamesHere
 from .peer import Peer, PeerState
 from .peers import Peers
 from .via import MOST_HOPS
+from .watcher import fits
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class Serving(Watched):
         self._news = trio.Event()
         fleet.absent = self._absent
         fleet.asking = self._asked
+        fleet.rouse = self._rouse
 
     @property
     def identity(self) -> str:
@@ -213,24 +215,51 @@ class Serving(Watched):
         with trio.move_on_after(FIRST_ANSWERS):
             await self.until(lambda: self.known)
 
-    def _absent(self, name: str) -> Error | None:
+    async def _rouse(self, name: str) -> None:
+        """Wake the peer of PEER/NAME, if it has never told what it has: it may have that.
+
+        Raises:
+            PeerUnavailable: It did not wake up.
+        """
+        peer = self._addressee(name)
+        if peer is not None and peer.untold and peer.spec.mac and not peer.gone:
+            await peer.woken()
+            self.update()
+
+    def _addressee(self, name: str) -> Peer | None:
+        """The peer of PEER/NAME; None if it is no such name."""
+        return self._peers.all.get(name.partition("/")[0]) if "/" in name else None
+
+    def _absent(self, name: str, error: ModelNotFound) -> Error | None:
         """Why there is no such model, if it would be one of a peer that has not told what it has."""
         if (table := self._here.table(name)) is not None:
             return self._nobodys(table.name)
-        peer = self._peers.all.get(name.partition("/")[0]) if "/" in name else None
-        if peer is None or peer.usable or peer.offers:
-            return None
-        return PeerUnavailable(f"What {peer.name} has is not known: {unavailable(peer)}.", retry_after=5)
+        if (peer := self._addressee(name)) is not None:
+            silent = [peer] if not peer.offers and (peer.untold or not peer.usable) else []
+            return _unknown(f"What {peer.name} has is not known", silent) if silent else None
+        silent = [peer for peer in self._peers.all.values() if peer.untold and fits(peer.spec, name)]
+        names = " and ".join(peer.name for peer in silent)
+        what = f"{error.message} What {names} {'has' if len(silent) == 1 else 'have'} is not known"
+        return _unknown(what, silent) if silent else None
 
     def _nobodys(self, name: str) -> Error:
         """Why a model that has a table isn't served: nobody has it, as far as is known."""
-        silent = [unavailable(peer) for peer in self._peers.all.values() if not peer.usable and not peer.offers]
+        silent = [peer for peer in self._peers.all.values() if not peer.offers and (peer.untold or not peer.usable)]
         if silent:
-            return PeerUnavailable(
-                f"{name} is not here, and no peer that answers has it: {'; '.join(silent)}.", retry_after=5
-            )
+            return _unknown(f"{name} is not here, and no peer that answers has it", silent)
         hint = "Its table in [models] has no path or command, so it is for a model of that name here or at a peer."
         return ModelNotFound(f"{name} is not here, and no peer has it.", hint=hint, param="model")
+
+
+def _unknown(what: str, silent: Sequence[Peer]) -> PeerUnavailable:
+    """An error for a request of what these peers might have. They are asked again soon."""
+    for peer in silent:
+        peer.missed()
+    why = "; ".join(map(unavailable, silent))
+    asleep = next((peer.name for peer in silent if peer.untold and peer.spec.mac), "")
+    hint = f"A request for {asleep}/NAME wakes {asleep}." if asleep else ""
+    again = min(peer.retry_at for peer in silent) - trio.current_time()
+    return PeerUnavailable(f"{what}: {why}.", hint=hint, retry_after=min(max(again, 1.0), 60.0))
 
 
 def _put(place: tuple[Peer, str], places: dict[str, tuple[Peer, str]], id_: str) -> None:
