@@ -251,4 +251,4 @@ _WELL = Health(proven=True)
 
 def forgotten(offer: Offer) -> Offer:
     """The same without what is only so at the moment."""
-    return evolve(offer, loaded=None, loading=False, busy=None, fits=None)
+    return evolve(offer, loaded=None, loading=False, busy=None, fits=None, down=False)

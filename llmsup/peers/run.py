@@ -87,6 +87,11 @@ class PeerRun:
         return request_fields(sampling) if sampling else {}
 
     @property
+    def down(self) -> bool:
+        """Whether the peer has it from servers that don't answer, as it says."""
+        return (offer := self.peer.offers.get(self.name)) is not None and offer.down
+
+    @property
     def others(self) -> int:
         """Requests that the peer's other models have: as it says itself, or ours, if these are more."""
         offers = self.peer.offers

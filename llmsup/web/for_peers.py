@@ -49,7 +49,10 @@ def _stamp(fleet: Fleet, peers: Peers) -> str:
     there = [
         (
             (peer.name, peer.identity, peer.usable),
-            [(offer.name, offer.loaded, offer.hops, sorted(offer.origins)) for offer in peer.offers.values()],
+            [
+                (offer.name, offer.loaded, offer.hops, offer.down, sorted(offer.origins))
+                for offer in peer.offers.values()
+            ],
         )
         for peer in peers.all.values()
     ]

@@ -302,7 +302,8 @@ async def test_llmsup() -> None:
     report, found = await offers(LLMSUP)
     assert (report.kind, report.version, report.identity) == ("llmsup", "0.1.0", "fedcba9876543210")
     assert report.room == Room(ceiling=Bytes(1000), used=Bytes(700), available=Bytes(150))
-    assert list(found) == ["a", "b", "far"]
+    assert list(found) == ["a", "b", "far", "lost"]
+    assert [offer.name for offer in found.values() if offer.down] == ["lost"]
     assert found["a"] == Offer(
         name="a", kind="chat", loaded=True, busy=5, fits=True, load_seconds=4.5, needs_bytes=Bytes(100)
     )
