@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import trio
 from attrs import evolve, fields
@@ -114,7 +114,7 @@ class Serving(Watched):
         config, models = self._config.now, self._fleet.models
         here = self._here = NamesHere(models.values(), about_peers(config, models))
         shared, alone, addressed = self._places(here)
-        also = {name: _without_latest(name, places) for name, places in alone.items()}
+        also = _without_latest(alone) | _without_latest(addressed)
         new = [
             self._keep(self._alone, alone, is_here=False),
             self._keep(self._addressed, addressed, is_here=False),
@@ -150,7 +150,7 @@ class Serving(Watched):
                 addressed[f"{peer.name}/{name}"] = {peer.name: place}
                 if (model := here.meant(name)) is not None:
                     _put(place, shared.setdefault(model.spec.name, {}), model.spec.name)
-                elif (table := here.table(name)) is not None:
+                elif (table := here.table(name) or here.table(plain(peer, name))) is not None:
                     _put(place, alone.setdefault(table.name, {}), table.name)
                 elif not here.has_preset(name):  # which would be lost behind a peer's model of that name
                     alone.setdefault(name, {})[peer.name] = place
@@ -186,6 +186,8 @@ class Serving(Watched):
         peer, _, rest = name.partition("/")
         theirs = rest if peer in self._peers.all else ""
         model, table = here.meant(theirs), here.table(name) or here.table(theirs)
+        if theirs and model is None and table is None:
+            table = here.table(plain(self._peers.all[peer], theirs))
         origin: object = model.spec if model is not None else table or defaults
         known = self._specs.get(name)
         if known is not None and known[0] is origin:  # each request asks for it, several times
@@ -274,8 +276,20 @@ def _own(key: str, table: ModelSpec, defaults: Settings) -> bool:
     return f"sampling.{key}" in table.given or key not in defaults.sampling
 
 
-def _without_latest(name: str, places: Mapping[str, tuple[Peer, str]]) -> list[str]:
-    """What else a model of peers answers to: Ollama's names, without their usual tag."""
-    if not name.endswith(":latest") or not any(peer.kind == "ollama" for peer, _ in places.values()):
-        return []
-    return [name.removesuffix(":latest")]
+def _without_latest(places: Places) -> dict[str, list[str]]:
+    """What else models of peers answer to: Ollama's names without their usual tag, or with it, where a table has the
+    one without; as far as that is no model itself.
+    """
+    also: dict[str, list[str]] = {}
+    for id_, there in places.items():
+        names = {
+            each for peer, name in there.values() if plain(peer, name) != name for each in (name, plain(peer, name))
+        }
+        before = f"{peer}/" if (peer := id_.partition("/")[0]) in there and id_ not in names else ""
+        also[id_] = [each for each in (f"{before}{name}" for name in sorted(names)) if each not in places]
+    return also
+
+
+def plain(peer: Peer, name: str) -> str:
+    """A model's name at a peer without the tag that Ollama takes for granted; as it is at others."""
+    return name.removesuffix(":latest") if peer.kind == "ollama" else name
