@@ -15,7 +15,7 @@ from ..fleet.fleet import Fleet
 from ..fleet.model.model import OUTCOME_PATIENCE, Model
 from ..units import Seconds, format_seconds
 from .candidates import Memory, here, share, there, why_not_here
-from .choice import HERE, Candidate, choose
+from .choice import ALONE, HERE, Candidate, choose
 from .decisions import Routed, Routes
 from .lease import MOST_TRIES, RoutedLease
 from .peer import Peer, PeerState
@@ -110,9 +110,16 @@ class RoutedBackend:
         if not candidates:
             self._check_here(trail)
             return None
-        choice = choose(candidates)
+        choice = choose(candidates, alone=self._alone(trail))
         self._routes.decided(self.name, choice, candidates)
         return None if choice.where == HERE else self.runs[choice.where]
+
+    def _alone(self, trail: Trail) -> str:
+        """Why there is only one to choose, a clause."""
+        if trail.failed:
+            return f"{' and '.join(where or 'this llmsup' for where in trail.failed)} failed the request"
+        known = len(self.runs) + (self.model is not None)
+        return ALONE if known == 1 else "nobody else that has it comes into question now"
 
     def others(self, trail: Trail, where: str) -> bool:
         """Whether somebody else than `where`, and than those that have failed, could have it."""

@@ -109,6 +109,8 @@ def there(run: PeerRun, trail: Trail, ours: float = 1.0) -> Candidate | None:
         latency=peer.latency or 0.0,
         remembers=_remembered(trail, peer.name) if loaded else 0,
         asleep=peer.state is not PeerState.UP,
+        tells_loaded=offer.loaded is not None or offer.down,
+        tells_busy=offer.busy is not None,
         others=run.others,
     )
 
