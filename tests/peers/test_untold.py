@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 from click.testing import CliRunner
+from fake_peer import FakePeer, said
 from fake_peers import Machine, with_peers
-from serving import fake
+from serving import fake, serving
 
 from llmsup.cli import main
-from llmsup.config.schema import Bridge, Config, ModelSpec, PeerSpec
+from llmsup.config.schema import Bridge, Config, ModelSpec, PeerSpec, Server
 from llmsup.peers.offer import Offer
 from llmsup.peers.peer import Peer, PeerState
 from llmsup.units import NEVER
@@ -89,3 +91,25 @@ async def test_a_list_of_no_models_says_which_peer_is_down(monkeypatch: pytest.M
         result = await trio.to_thread.run_sync(partial(CliRunner().invoke, main, words))
         assert "There are no models." in result.stdout
         assert "studio is down: nothing listens at its address" in result.stdout
+
+
+@pytest.mark.road("fast")
+async def test_one_that_starts_later(tmp_path: Path) -> None:
+    """With questions over HTTP: down at the start, and served by its name and without as soon as it is up."""
+    models = {"/v1/models": said({"data": [{"id": "far"}]}), "/v1/chat/completions": said({"at": "late"})}
+    async with FakePeer(models).listening() as late:
+        late.hangs_up = True
+        peers = {"late": PeerSpec(name="late", url=f"http://127.0.0.1:{late.port}")}
+        config = Config(server=Server(state_dir=tmp_path), peers=peers, bridge=Bridge(every=NEVER))
+        async with serving(config=config) as served:
+            for name in ("far", "late/far"):
+                got = await served.client.chat(name)
+                assert (got.status, got.error["code"]) == (503, "peer_unavailable")
+            late.hangs_up = False
+            with trio.fail_after(30):
+                while (got := await served.client.chat("far")).status != 200:
+                    assert got.status == 503
+                    await trio.sleep(0.1)
+            assert (await served.client.chat("late/far")).status == 200
+            got = await served.client.chat("nobodys")
+            assert (got.status, got.error["code"]) == (404, "model_not_found")
