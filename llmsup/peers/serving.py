@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import trio
 from attrs import evolve, fields
@@ -11,20 +11,19 @@ from attrs import evolve, fields
 from ..config.live import LiveConfig
 from ..config.peers import about_peers
 from ..config.schema import ModelSpec, Settings
-from ..errors import Error, ModelNotFound, PeerUnavailable
 from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
 from ..fleet.model.model import Model
 from ..process.ring import Events
 from ..process.watched import Watched
 from ..units import Seconds
-from .backend import RoutedBackend, unavailable
+from .absent import Absent
+from .backend import RoutedBackend
 from .decisions import Routes
 from .names import NamesHere
 from .peer import Peer, PeerState
 from .peers import Peers
 from .via import MOST_HOPS
-from .watcher import fits
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +67,22 @@ class Serving(Watched):
         self._told: dict[str, object] = {}
         self._warned: frozenset[str] = frozenset()
         self._news = trio.Event()
-        fleet.absent = self._absent
-        fleet.asking = self._asked
-        fleet.rouse = self._rouse
+        absent = Absent(self)
+        fleet.absent, fleet.rouse, fleet.asking = absent.why, absent.rouse, self._asked
+
+    @property
+    def peers(self) -> Iterable[Peer]:
+        """All peers."""
+        return self._peers.all.values()
+
+    def peer_of(self, name: str) -> tuple[Peer | None, str]:
+        """The peer of PEER/NAME, and the model's name there; None if it is no such name."""
+        peer, slash, rest = name.partition("/")
+        return (self._peers.all.get(peer) if slash else None), rest
+
+    def table(self, name: str) -> ModelSpec | None:
+        """The table of a model of peers to which this name is given."""
+        return self._here.table(name)
 
     @property
     def identity(self) -> str:
@@ -216,52 +228,6 @@ class Serving(Watched):
         """Wait until each peer has been asked once, for a moment: what isn't known here may be theirs."""
         with trio.move_on_after(FIRST_ANSWERS):
             await self.until(lambda: self.known)
-
-    async def _rouse(self, name: str) -> None:
-        """Wake the peer of PEER/NAME, if it has never told what it has: it may have that.
-
-        Raises:
-            PeerUnavailable: It did not wake up.
-        """
-        peer = self._addressee(name)
-        if peer is not None and peer.untold and peer.spec.mac and not peer.gone:
-            await peer.woken()
-            self.update()
-
-    def _addressee(self, name: str) -> Peer | None:
-        """The peer of PEER/NAME; None if it is no such name."""
-        return self._peers.all.get(name.partition("/")[0]) if "/" in name else None
-
-    def _absent(self, name: str, error: ModelNotFound) -> Error | None:
-        """Why there is no such model, if it would be one of a peer that has not told what it has."""
-        if (table := self._here.table(name)) is not None:
-            return self._nobodys(table.name)
-        if (peer := self._addressee(name)) is not None:
-            silent = [peer] if not peer.offers and (peer.untold or not peer.usable) else []
-            return _unknown(f"What {peer.name} has is not known", silent) if silent else None
-        silent = [peer for peer in self._peers.all.values() if peer.untold and fits(peer.spec, name)]
-        names = " and ".join(peer.name for peer in silent)
-        what = f"{error.message} What {names} {'has' if len(silent) == 1 else 'have'} is not known"
-        return _unknown(what, silent) if silent else None
-
-    def _nobodys(self, name: str) -> Error:
-        """Why a model that has a table isn't served: nobody has it, as far as is known."""
-        silent = [peer for peer in self._peers.all.values() if not peer.offers and (peer.untold or not peer.usable)]
-        if silent:
-            return _unknown(f"{name} is not here, and no peer that answers has it", silent)
-        hint = "Its table in [models] has no path or command, so it is for a model of that name here or at a peer."
-        return ModelNotFound(f"{name} is not here, and no peer has it.", hint=hint, param="model")
-
-
-def _unknown(what: str, silent: Sequence[Peer]) -> PeerUnavailable:
-    """An error for a request of what these peers might have. They are asked again soon."""
-    for peer in silent:
-        peer.missed()
-    why = "; ".join(map(unavailable, silent))
-    asleep = next((peer.name for peer in silent if peer.untold and peer.spec.mac), "")
-    hint = f"A request for {asleep}/NAME wakes {asleep}." if asleep else ""
-    again = min(peer.retry_at for peer in silent) - trio.current_time()
-    return PeerUnavailable(f"{what}: {why}.", hint=hint, retry_after=min(max(again, 1.0), 60.0))
 
 
 def _put(place: tuple[Peer, str], places: dict[str, tuple[Peer, str]], id_: str) -> None:

@@ -54,7 +54,11 @@ async def test_what_its_table_does_not_let_in_is_not_its(monkeypatch: pytest.Mon
     async with with_peers(monkeypatch, names="studio") as (served, machines, look):
         never_there(machines["studio"], PeerState.DOWN, models=("qwen*",))
         look()
-        assert [(await served.client.chat(name)).status for name in ("qwen3", "far")] == [503, 404]
+        for name in ("qwen3", "far"):
+            status = 503 if name == "qwen3" else 404
+            assert [(await served.client.chat(each)).status for each in (name, f"studio/{name}")] == [status, status]
+        # Requests of the past are looked up by names that may be gone.
+        assert (await served.client.get("/requests?model=qwen3")).status == 200
 
 
 async def test_one_that_sleeps_is_woken_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
