@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from ..units import Bytes, format_bytes
 from .client import Client, NoServer, Refused
 from .configs import load
 from .options import json_option, url_option
+from .peers import asked
+from .peers import notes as notes_of_peers
 from .table import Column, Table
 from .target import connect
 
@@ -43,10 +46,12 @@ def command(url: str | None, parts: bool, names: bool, left_out: bool, as_json: 
       llmsup ls --names
       llmsup ls --left-out
     """
+    silent: list[str] = []
     try:
         client = connect(url)
         catalog = _catalog(client, needed=left_out)
         models = [] if left_out else client.get("/v1/models")["data"]
+        silent = [] if left_out or models else _silent(client)
     except NoServer:
         if url:
             raise
@@ -65,8 +70,20 @@ def command(url: str | None, parts: bool, names: bool, left_out: bool, as_json: 
         (names_table(models) if names else table(models, parts=parts)).show()
     else:
         click.echo("There are no models. `llmsup pull NAME` fetches one, `llmsup demo` serves one to try.")
+        for line in silent:
+            click.echo(visible(line))
     for line in notes(models, catalog):
         click.echo(visible(line), err=True)
+
+
+def _silent(client: Client) -> list[str]:
+    """Of the peers that don't answer: their models may be all that there are. Not for a key that may not see them."""
+    try:
+        return notes_of_peers(asked(client), time.time())
+    except Refused as refused:
+        if refused.refusal != "admin_required":
+            raise
+        return []
 
 
 def _catalog(client: Client, *, needed: bool) -> Entry:

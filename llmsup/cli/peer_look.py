@@ -51,7 +51,8 @@ class Look:
     @property
     def names(self) -> Iterator[str]:
         """What its models are called here."""
-        for name in self.let_in:
+        usual = [name.removesuffix(":latest") for name in self.let_in if self.kind == "ollama"]
+        for name in dict.fromkeys((*self.let_in, *usual)):
             yield from (name, f"{self.name}/{name}")
 
     def lines(self) -> Iterator[str]:

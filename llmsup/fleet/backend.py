@@ -41,7 +41,7 @@ class BackendRun(Protocol):
 
     @property
     def where(self) -> str:
-        """The name of the peer that serves; "" for an engine here, for which nothing of the next three is asked."""
+        """The name of the peer that serves; "" for an engine here, for which nothing of the next four is asked."""
 
     @property
     def renames(self) -> str:
@@ -50,6 +50,13 @@ class BackendRun(Protocol):
     def refuses(self, status: int) -> bool:
         """Note that it has answered, with this status; returns whether it is not the client's fault that there is no
         better answer, so that another server may have one.
+        """
+
+    def broke(self, reason: str, detail: str = "") -> Error:
+        """Note that it has failed a request, for this reason, a clause about "it"; returns that as an error.
+
+        Args:
+            detail: The same for whoever may know where it is.
         """
 
     def directed(

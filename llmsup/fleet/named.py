@@ -6,13 +6,17 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from ..catalog.found import LeftOut
 from ..catalog.resolver import Called, Match, Names
-from ..errors import Error, ModelNotFound, ShuttingDown
+from ..errors import Error, ModelNotFound, PeerUnavailable, ShuttingDown
 from ..process.watched import Watched
 from .backend import Backend
 from .model.model import Model
 
 REMEMBERED = 1000
 """The most names whose meaning is remembered: there is no end of spellings."""
+
+
+async def _nobody(_name: str) -> None:
+    """Nobody can be woken."""
 
 
 class NamedBackends(Watched):
@@ -29,7 +33,9 @@ class NamedBackends(Watched):
         asking: Waits until peers have told what they have, for a while; None once they have. Whoever asks them puts it
             here, and the next one.
         absent: Says why there is no model of a name, where it is more than that nobody has it; whoever knows puts it
-            here.
+            here. It is given the error that says so.
+        rouse: Wakes the server that a name says it is at, if that has never told what it has, and waits for what it
+            tells; whoever can puts it here.
     """
 
     def __init__(self) -> None:
@@ -39,7 +45,8 @@ class NamedBackends(Watched):
         self.addressed: dict[str, Backend] = {}
         self.shared: dict[str, Backend] = {}
         self.asking: Callable[[], Awaitable[object]] | None = None
-        self.absent: Callable[[str], Error | None] = lambda _name: None
+        self.absent: Callable[[str, ModelNotFound], Error | None] = lambda _name, _error: None
+        self.rouse: Callable[[str], Awaitable[object]] = _nobody
         self.complete = False
         self.without_engine: Mapping[str, str] = {}
         self.closing = False
@@ -90,8 +97,9 @@ class NamedBackends(Watched):
         """
         try:
             return self._names.resolve(name)
-        except ModelNotFound:
-            if (why := self.absent(name)) is not None:
+        except ModelNotFound as error:
+            # A name that several have is none that is missing.
+            if self._names.is_free(name) and (why := self.absent(name, error)) is not None:
                 raise why from None
             raise
 
@@ -113,8 +121,14 @@ class NamedBackends(Watched):
         return self._recent.get(name)
 
     async def served(self, name: str) -> tuple[Match, Backend]:
-        """What a name means, and the backend of that. Waits and raises as `known` does."""
-        match = await self.known(name)
+        """What a name means, and the backend of that. Waits and raises as `known` does, and for a machine that is woken
+        for it.
+        """
+        try:
+            match = await self.known(name)
+        except PeerUnavailable:
+            await self.rouse(name)
+            match = await self.known(name)
         backend = self.backend(match.id)
         if self.complete:  # else its meaning may change without notice
             if len(self._recent) >= REMEMBERED:

@@ -10,7 +10,7 @@ from typing import Self
 
 from ..engines.connection import Disconnected
 from ..engines.pool import Answer
-from ..errors import Error
+from ..errors import EngineBadAnswer, Error
 from .ending import Ending
 
 
@@ -23,10 +23,12 @@ class AnswerBody(AsyncIterator[bytes]):
     def __init__(
         self,
         answer: Answer,
-        explain: Callable[[Disconnected], Awaitable[Error]],
+        explain: Callable[[Disconnected | EngineBadAnswer], Awaitable[Error]],
         was_cut_off: Callable[[], Awaitable[Error | None]],
     ) -> None:
-        """`explain` says why an engine hung up, `was_cut_off` whether a connection closed because it crashed."""
+        """`explain` says why an engine hung up, or who says what is no answer; `was_cut_off` whether a connection
+        closed because it crashed.
+        """
         self._answer = answer
         self._ending = Ending(answer.headers) if answer.streams or answer.head.unframed else None
         self._explain = explain
@@ -36,6 +38,11 @@ class AnswerBody(AsyncIterator[bytes]):
     def whole(self) -> bool:
         """Whether the answer is complete by its own account; clients may leave then, and many do."""
         return self._ending is not None and self._ending.reached
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it can't be complete, by what has come so far: see `Ending`."""
+        return self._ending is not None and self._ending.unfinished
 
     def __aiter__(self) -> Self:
         return self
@@ -49,6 +56,8 @@ class AnswerBody(AsyncIterator[bytes]):
             if ending is not None and ending.reached:
                 raise StopAsyncIteration from None  # only the final frame is missing, and no content
             raise await self._explain(gone) from None
+        except EngineBadAnswer as bad:
+            raise await self._explain(bad) from None
         if data:
             if ending is not None:
                 ending.saw(data)

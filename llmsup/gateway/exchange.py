@@ -8,6 +8,7 @@ from functools import partial
 
 import trio
 
+from ..catalog.name_parts import printable
 from ..engines.connection import Disconnected
 from ..engines.http import HeaderLines, Headers, Payload
 from ..engines.pool import Answer
@@ -27,6 +28,9 @@ from .translated import OF_BODY, TranslatedBody, put
 from .tunnel import relay
 
 log = logging.getLogger(__name__)
+
+REDIRECTS = 300
+"""The first status that sends a client elsewhere."""
 
 CUT_OFF_PATIENCE = 5.0
 """Seconds to wait for the news that an engine has died, when its answer just ended: that is seen before the exit is."""
@@ -109,6 +113,7 @@ class Exchange:
     _run: BackendRun | None = None
     _listener: Meter | None = None  # for the engine, if that wants to know
     _last_try = False
+    _read: AnswerBody | None = None  # the engine's, before it is translated
 
     def __init__(
         self, fleet: Fleet, order: Order, body: Callable[[BackendRun], Payload], loading_comments: Seconds
@@ -167,7 +172,7 @@ class Exchange:
         """Let go of the body, which knows this exchange: else each request would leave a dozen objects to the garbage
         collector, whose runs took a twentieth of a busy server's time. Nothing may be asked of it any more.
         """
-        self._relayed = None
+        self._relayed = self._read = None
 
     async def reply(self) -> Reply:
         """Return the reply: the engine's, or a stream that begins with signs of life if the model takes long to load.
@@ -237,6 +242,13 @@ class Exchange:
         except (Disconnected, EngineBadAnswer) as broken:
             self._try_again(run, await self._unless_last(broken))
             return None
+        if run.where and (error := self._sent_elsewhere(run, answer)) is not None:
+            await answer.close()
+            self.trouble = error
+            if self._last_try or not self._lease.others:
+                raise error
+            self._try_again(run, error)
+            return None
         if run.where and run.refuses(answer.status) and not self._last_try and self._lease.others:
             await answer.close()
             self._try_again(run, PeerFailed(f"{run.where} answered with status {answer.status}."))
@@ -246,6 +258,18 @@ class Exchange:
         self.trouble = None
         order.sent()
         return answer
+
+    def _sent_elsewhere(self, run: BackendRun, answer: Answer) -> Error | None:
+        """Return the error if a peer redirects what isn't only a look: the client can't follow, as a rule, and would
+        leave the peer's key behind.
+        """
+        if not REDIRECTS <= answer.status < REDIRECTS + 100 or self._order.method in ("GET", "HEAD"):
+            return None
+        location = next((value for name, value in answer.headers if name.lower() == b"location"), b"")
+        where = printable(location[:200].decode("latin-1")) or "it does not say where"
+        return run.broke(
+            f"it sends elsewhere, with status {answer.status}", f"it sends elsewhere ({where}): put that into 'url'"
+        )
 
     def _directed(self, run: BackendRun) -> tuple[bytes, HeaderLines]:
         """Path and headers for a peer."""
@@ -262,7 +286,7 @@ class Exchange:
         if isinstance(broken, Disconnected):
             began, error = broken.began, await self._explain(broken)
         else:
-            self.trouble = error = broken
+            error = await self._explain(broken)
         if self._last_try or began or not (isinstance(error, EngineDied) or self._lease.others):
             # Two engines have died of this request: don't let it kill a third automatically.
             twice = self._last_try and isinstance(error, EngineDied)
@@ -287,9 +311,15 @@ class Exchange:
         if self._order.keep is not None and not run.where:
             self._order.backend.keep(self._order.keep)
 
-    async def _explain(self, gone: Disconnected) -> Error:
-        """Why the engine hung up."""
+    async def _explain(self, gone: Disconnected | EngineBadAnswer) -> Error:
+        """Why the engine hung up, or whose answer is none."""
         assert self._run is not None
+        if isinstance(gone, EngineBadAnswer):
+            self.trouble = gone
+            if self._run.where:
+                said = gone.message.rstrip(".").replace("The engine's answer", "its answer", 1)
+                self.trouble = self._run.broke(f"{said[:1].lower()}{said[1:]}".replace("the engine's", "its"))
+            return self.trouble
         self.trouble = error = await self._order.backend.explain(self._run, gone)
         return error
 
@@ -297,6 +327,9 @@ class Exchange:
         """Return the error if an answer ended with a closed connection because its engine died."""
         assert self._run is not None
         self.trouble = await self._run.died_of(CUT_OFF_PATIENCE)
+        if self.trouble is None and self._run.where and self._read is not None and self._read.unfinished:
+            # An engine here that ends so has died; of a peer that goes on, what is behind it may have.
+            self.trouble = self._run.broke("it closed its connection before the end of a stream")
         return self.trouble
 
     def _body_of(self, answer: Answer) -> AsyncIterator[bytes]:
@@ -307,7 +340,7 @@ class Exchange:
         else:
             meter.streams = answer.streams
             body = MeteredBody(answer, self._explain, self._was_cut_off, meter)
-        self._relayed = body
+        self._relayed = self._read = body
         if not answer.streams:
             return body
         if self._order.translation is None:

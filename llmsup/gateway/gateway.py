@@ -13,7 +13,7 @@ from ..catalog.resolver import Match
 from ..config.live import LiveConfig
 from ..config.schema import Server
 from ..engines.http import Buffer, Payload, header_lines
-from ..errors import InvalidJson, ModelNotFound, ModelRequired
+from ..errors import InvalidJson, ModelNotFound, ModelRequired, PeerUnavailable
 from ..fleet.backend import BackendRun
 from ..fleet.fleet import Fleet
 from ..process.clock import clock
@@ -108,7 +108,7 @@ class Gateway(Watched):
             fields = await self._fields(head, data)
         name = self._model_name(head, fields)
         if caller.models is not None:
-            await caller.known(self.fleet, name)
+            await self._check_use(caller, name)
         match, backend = self.fleet.served_lately(name) or await self.fleet.served(name)
         order = Order(backend, head.method, _target(head, route, fields), head.lines_for_engine(unpacked=True))
         order.dialect = route.dialect
@@ -224,6 +224,14 @@ class Gateway(Watched):
         if not boundary:
             raise InvalidJson("The multipart body has no boundary in its Content-Type.")
         return await read_form(data, boundary.encode("latin-1"), self._turn)
+
+    async def _check_use(self, caller: Caller, name: str) -> None:
+        """Raise ModelNotFound if a caller may not use a model, or there is none."""
+        try:
+            await caller.known(self.fleet, name)
+        except PeerUnavailable:  # and so it may be used, and its machine woken
+            await self.fleet.served(name)
+            await caller.known(self.fleet, name)
 
     async def upstream(self, head: RequestHead, caller: Caller) -> Upstream:
         """Find the model in a path under /upstream, and the rest of the path for its engine. Raises NotFound."""

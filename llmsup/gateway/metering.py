@@ -13,7 +13,7 @@ from attrs import frozen
 
 from ..engines.connection import Disconnected
 from ..engines.pool import Answer
-from ..errors import Error
+from ..errors import EngineBadAnswer, Error
 from .answer_body import AnswerBody
 
 HEAD = 2048
@@ -148,7 +148,7 @@ class MeteredBody(AnswerBody):
     def __init__(
         self,
         answer: Answer,
-        explain: Callable[[Disconnected], Awaitable[Error]],
+        explain: Callable[[Disconnected | EngineBadAnswer], Awaitable[Error]],
         was_cut_off: Callable[[], Awaitable[Error | None]],
         meter: Meter,
     ) -> None:

@@ -35,8 +35,13 @@ class Place:
 
     @property
     def down(self) -> bool:
-        """Whether the peer doesn't answer now."""
-        return self.peer.state is PeerState.DOWN
+        """Whether the peer doesn't answer now, or those don't from which it has the model."""
+        return self.peer.state is PeerState.DOWN or self.offer.down
+
+    @property
+    def reason(self) -> str:
+        """Why the peer is as it is, in a clause."""
+        return "it has it from servers that don't answer" if self.offer.down else self.peer.reason
 
 
 @define(eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Self, cast
 
 import trio
@@ -15,7 +15,7 @@ from ..fleet.fleet import Fleet
 from ..fleet.model.model import OUTCOME_PATIENCE, Model
 from ..units import Seconds, format_seconds
 from .candidates import Memory, here, share, there, why_not_here
-from .choice import HERE, Candidate, choose
+from .choice import ALONE, HERE, Candidate, choose
 from .decisions import Routed, Routes
 from .lease import MOST_TRIES, RoutedLease
 from .peer import Peer, PeerState
@@ -110,16 +110,23 @@ class RoutedBackend:
         if not candidates:
             self._check_here(trail)
             return None
-        choice = choose(candidates)
+        choice = choose(candidates, alone=self._alone(trail))
         self._routes.decided(self.name, choice, candidates)
         return None if choice.where == HERE else self.runs[choice.where]
+
+    def _alone(self, trail: Trail) -> str:
+        """Why there is only one to choose, a clause."""
+        if trail.failed:
+            return f"{' and '.join(where or 'this llmsup' for where in trail.failed)} failed the request"
+        known = len(self.runs) + (self.model is not None)
+        return ALONE if known == 1 else "nobody else that has it comes into question now"
 
     def others(self, trail: Trail, where: str) -> bool:
         """Whether somebody else than `where`, and than those that have failed, could have it."""
         out = {where, *trail.failed}
         return any(each.where not in out for each in self._candidates(trail, out))
 
-    def _candidates(self, trail: Trail, out: Container[str] = ()) -> list[Candidate]:
+    def _candidates(self, trail: Trail, out: Collection[str] = ()) -> list[Candidate]:
         """Those that come into question, once those that are `out` have failed it, too."""
         found = []
         if (own := self._own(trail)) is not None:
@@ -129,10 +136,13 @@ class RoutedBackend:
             peers = [(run, each) for run in self.runs.values() if (each := there(run, trail, ours)) is not None]
             # Who would only pass it on to others of them knows less of these than we do: how busy they are, say.
             near = {run.peer.identity for run, _ in peers if not run.passed_on_to and run.where not in out}
+            last = [] if out or self.model is not None else [each for run, each in peers if run.down]
+            peers = [pair for pair in peers if not pair[0].down]
             peers = [pair for pair in peers if not pair[0].passed_on_to or not pair[0].passed_on_to <= near]
             rested = [each for run, each in peers if run.rests_until <= now]
-            # Those that have just failed a request come into question only if there is nobody else.
-            found += rested or ([] if found else [each for _, each in peers])
+            # Those that have just failed a request come into question only if there is nobody else, and those that have
+            # it from servers that are down after these.
+            found += rested or ([] if found else [each for _, each in peers] or last)
         return found
 
     def _own(self, trail: Trail) -> Candidate | None:
@@ -164,7 +174,7 @@ class RoutedBackend:
         if not self.runs:
             return PeerUnavailable(f"No peer has {self.name} any more.", retry_after=5)
         why = "; ".join(
-            unavailable(run.peer) if run.name in run.peer.offers else f"{run.where} has it no more"
+            _why_not(run) if run.name in run.peer.offers else f"{run.where} has it no more"
             for run in self.runs.values()
         )
         for run in self.runs.values():
@@ -188,8 +198,8 @@ class RoutedBackend:
             own = self._own(NOBODYS)
             found.append((HERE, own, "" if own is not None else why_not_here(model, self._memory)))
         for where, run in self.runs.items():
-            theirs = there(run, NOBODYS, share(self.runs.values()))
-            found.append((where, theirs, "" if theirs is not None else unavailable(run.peer)))
+            theirs = None if run.down else there(run, NOBODYS, share(self.runs.values()))
+            found.append((where, theirs, "" if theirs is not None else _why_not(run)))
         return found
 
     # The backend...
@@ -234,7 +244,7 @@ class RoutedBackend:
     @staticmethod
     def _shows(run: PeerRun) -> bool:
         offer = run.peer.offers.get(run.name)
-        return run.peer.state is PeerState.UP and offer is not None and offer.loaded is not False
+        return run.peer.state is PeerState.UP and offer is not None and offer.loaded is not False and not offer.down
 
     async def explain(self, run: BackendRun, gone: Disconnected) -> Error:
         """Why a connection broke: see `fleet.backend.Backend`."""
@@ -269,9 +279,14 @@ class Look:
         pass
 
 
+def _why_not(run: PeerRun) -> str:
+    """Why a peer can't be asked for a model, in a clause with its name."""
+    return f"{run.where} has it from servers that don't answer" if run.down else unavailable(run.peer)
+
+
 def unavailable(peer: Peer) -> str:
     """Why a peer can't be asked, in a clause with its name."""
-    if peer.usable:
+    if peer.usable and not peer.untold:
         return f"{peer.name} no longer offers it"
     since = format_seconds(max(round(trio.current_time() - peer.since), 1))
     return f"{peer.name} has been {peer.state} for {since} ({peer.reason})"

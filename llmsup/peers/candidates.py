@@ -92,7 +92,9 @@ def there(run: PeerRun, trail: Trail, ours: float = 1.0) -> Candidate | None:
     usable = peer.usable or peer.state is PeerState.UNKNOWN
     if offer is None or not usable or (peer.identity and peer.identity in trail.via) or offer.hops >= MOST_HOPS:
         return None
-    loaded = offer.loaded is not False  # a server that doesn't tell has what it lists in memory, most often
+    loaded = (
+        offer.loaded is not False and not offer.down
+    )  # a server that doesn't tell has what it lists in memory, most often
     return Candidate(
         where=peer.name,
         loaded=loaded,
@@ -107,6 +109,8 @@ def there(run: PeerRun, trail: Trail, ours: float = 1.0) -> Candidate | None:
         latency=peer.latency or 0.0,
         remembers=_remembered(trail, peer.name) if loaded else 0,
         asleep=peer.state is not PeerState.UP,
+        tells_loaded=offer.loaded is not None or offer.down,
+        tells_busy=offer.busy is not None,
         others=run.others,
     )
 

@@ -23,6 +23,8 @@ estimate is better than that."""
 NEAR_TRIP = 0.05
 """Seconds of latency that make no difference: within a house, all peers are equally far."""
 
+ALONE = "it is the only one that has it"
+
 RANKS: dict[Priority, int] = {"high": 0, "normal": 1, "low": 2}
 
 
@@ -43,7 +45,9 @@ class Choice:
     seconds: tuple[float, ...] = ()
 
 
-def choose(candidates: Sequence[Candidate], chance: Callable[[], float] = random.random) -> Choice:
+def choose(
+    candidates: Sequence[Candidate], chance: Callable[[], float] = random.random, *, alone: str = ALONE
+) -> Choice:
     """Return who gets a request.
 
     Among equals, in this order: who has most of the conversation, who has it loaded and idle, a peer of a higher
@@ -53,6 +57,7 @@ def choose(candidates: Sequence[Candidate], chance: Callable[[], float] = random
     Args:
         candidates: All that could serve it. There must be one.
         chance: Gives numbers from 0 up to, but without, 1.
+        alone: The reason if there is only one, a clause.
     """
     most = max(each.remembers for each in candidates)
     seconds = [expected(each, most) for each in candidates]
@@ -65,7 +70,8 @@ def choose(candidates: Sequence[Candidate], chance: Callable[[], float] = random
         key=lambda each: (each[1] is not best, each[0], _rank(each[1]), each[1].where != HERE, each[1].latency),
     )
     order = tuple(each for _, each in ranked)
-    return Choice(where=best.where, reason=_reason(order, most), order=order, seconds=tuple(s for s, _ in ranked))
+    reason = _reason(order, most) if len(order) > 1 else alone
+    return Choice(where=best.where, reason=reason, order=order, seconds=tuple(s for s, _ in ranked))
 
 
 def _rank(candidate: Candidate) -> int:
@@ -85,10 +91,8 @@ def _equals(near: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _reason(order: Sequence[Candidate], most: int) -> str:
-    """Why the first one, and what speaks against this llmsup if it is another."""
+    """Why the first one, and what speaks against this llmsup if it is another. No numbers: reasons are counted."""
     best, *others = order
-    if not others:
-        return "it is the only one that has it"
     place = "here" if best.where == HERE else "there"
     here = next((each for each in others if each.where == HERE), None)
     kept = best.remembers == most > max(each.remembers for each in others)
@@ -101,9 +105,11 @@ def _merit(best: Candidate, place: str) -> str:
     if best.asleep:
         return "it is soonest there, although that machine has to be woken"
     if best.idle:
-        return f"loaded and idle {place}"
+        if not best.tells_loaded:
+            return f"idle {place}, as far as is known"
+        return f"loaded and idle {place}" if best.tells_busy else f"loaded {place}, and idle as far as is known"
     if best.loaded:
-        return f"loaded {place}, where the queue is the shortest ({best.busy} requests)"
+        return f"{'loaded ' if best.tells_loaded else ''}{place}, where the queue is the shortest"
     if best.loading:
         return f"it is being loaded {place} already"
     if best.fits:
@@ -115,7 +121,7 @@ def _flaw(here: Candidate, best: Candidate) -> str:
     if here.idle and _rank(best) < _rank(here):
         return "it is, too, but that peer's priority is higher"
     if here.loaded:
-        return f"{here.busy} requests are before it"
+        return "others are before it"
     if here.loading:
         return "it is still being loaded"
     if here.fits is False:

@@ -15,7 +15,7 @@ KEPT = 20
 """Decisions of each model that are remembered."""
 
 REASONS = 8
-"""Reasons for each server that are counted one by one: they may have numbers in them, of which there is no end."""
+"""Reasons for each server that are counted one by one: some name models, of which there may be many."""
 
 
 @frozen

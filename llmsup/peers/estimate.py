@@ -51,6 +51,8 @@ class Candidate:
         latency: Seconds of a round trip; 0 here.
         remembers: Tokens of this prompt that its prompt cache should still have.
         asleep: Whether its machine has to be woken first.
+        tells_loaded: Whether `loaded` is what it says itself; else it is what is most likely.
+        tells_busy: Whether `busy` is.
         others: Requests that the same machine's other models have, in flight and waiting.
         evicts: The models that would have to be unloaded for it, as far as they are known.
     """
@@ -66,6 +68,8 @@ class Candidate:
     latency: float = 0.0
     remembers: int = 0
     asleep: bool = False
+    tells_loaded: bool = True
+    tells_busy: bool = True
     others: int = 0
     evicts: tuple[str, ...] = ()
 

@@ -29,6 +29,8 @@ class Offer:
         needs_bytes: What it takes in memory.
         context_length: Tokens that a request can have.
         hops: How many servers stand between that peer and the engine: 0 where the peer has it itself.
+        down: The peer has it from servers behind it, of which none answers now. A request that has nowhere else to go
+            is sent there all the same: that peer knows best whether one is back, and asks them again for it.
         origins: Where it has it from servers behind it, which llmsups have it themselves (`via`), or from a server that
             is none: those at the end of the way. Empty: it doesn't tell.
     """
@@ -44,6 +46,7 @@ class Offer:
     needs_bytes: Bytes | None = None
     context_length: int | None = None
     hops: int = 0
+    down: bool = False
     origins: frozenset[str] = frozenset()
 
 

@@ -112,6 +112,11 @@ class Peer(Watched):
         """Whether requests may go there now; one that is asleep has to be woken first."""
         return self.state in (PeerState.UP, PeerState.ASLEEP, PeerState.WAKING) and not self.gone
 
+    @property
+    def untold(self) -> bool:
+        """Whether it has never told what it has: any name could be one of its models'."""
+        return self.kind is None and not self.identity and not self.offers
+
     # What requests report...
 
     def began(self, model: str) -> None:
@@ -246,4 +251,4 @@ _WELL = Health(proven=True)
 
 def forgotten(offer: Offer) -> Offer:
     """The same without what is only so at the moment."""
-    return evolve(offer, loaded=None, loading=False, busy=None, fits=None)
+    return evolve(offer, loaded=None, loading=False, busy=None, fits=None, down=False)

@@ -99,7 +99,8 @@ class Said:
             return ""
         error = said.get("error") if isinstance(said, dict) else None
         words = error.get("message") if isinstance(error, dict) else error
-        return f": {shown(words)}" if isinstance(words, str) and words else ""
+        # A clause, as all this is: what comes behind it has an end of its own.
+        return f": {shown(words).rstrip('.?! ')}" if isinstance(words, str) and words else ""
 
 
 @frozen

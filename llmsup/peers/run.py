@@ -87,6 +87,11 @@ class PeerRun:
         return request_fields(sampling) if sampling else {}
 
     @property
+    def down(self) -> bool:
+        """Whether the peer has it from servers that don't answer, as it says."""
+        return (offer := self.peer.offers.get(self.name)) is not None and offer.down
+
+    @property
     def others(self) -> int:
         """Requests that the peer's other models have: as it says itself, or ours, if these are more."""
         offers = self.peer.offers
@@ -166,8 +171,8 @@ class PeerRun:
             return self.broke(f"it doesn't answer any more: {self.peer.reason}")
         return self.broke(f"it hung up {gone}")
 
-    def broke(self, reason: str) -> PeerFailed:
-        """Note that it has failed a request, for this reason, a clause; returns that as an error."""
+    def broke(self, reason: str, detail: str = "") -> PeerFailed:
+        """See `fleet.backend.BackendRun`."""
         self.rests_until = trio.current_time() + REST
-        self.peer.broke(reason)
+        self.peer.broke(detail or reason)
         return PeerFailed(f"The peer {self.where} failed a request for {self.name}: {reason}.", retry_after=SOON)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import trio
 from attrs import evolve, fields
@@ -11,14 +11,14 @@ from attrs import evolve, fields
 from ..config.live import LiveConfig
 from ..config.peers import about_peers
 from ..config.schema import ModelSpec, Settings
-from ..errors import Error, ModelNotFound, PeerUnavailable
 from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
 from ..fleet.model.model import Model
 from ..process.ring import Events
 from ..process.watched import Watched
 from ..units import Seconds
-from .backend import RoutedBackend, unavailable
+from .absent import Absent
+from .backend import RoutedBackend
 from .decisions import Routes
 from .names import NamesHere
 from .peer import Peer, PeerState
@@ -67,8 +67,22 @@ class Serving(Watched):
         self._told: dict[str, object] = {}
         self._warned: frozenset[str] = frozenset()
         self._news = trio.Event()
-        fleet.absent = self._absent
-        fleet.asking = self._asked
+        absent = Absent(self)
+        fleet.absent, fleet.rouse, fleet.asking = absent.why, absent.rouse, self._asked
+
+    @property
+    def peers(self) -> Iterable[Peer]:
+        """All peers."""
+        return self._peers.all.values()
+
+    def peer_of(self, name: str) -> tuple[Peer | None, str]:
+        """The peer of PEER/NAME, and the model's name there; None if it is no such name."""
+        peer, slash, rest = name.partition("/")
+        return (self._peers.all.get(peer) if slash else None), rest
+
+    def table(self, name: str) -> ModelSpec | None:
+        """The table of a model of peers to which this name is given."""
+        return self._here.table(name)
 
     @property
     def identity(self) -> str:
@@ -112,7 +126,7 @@ class Serving(Watched):
         config, models = self._config.now, self._fleet.models
         here = self._here = NamesHere(models.values(), about_peers(config, models))
         shared, alone, addressed = self._places(here)
-        also = {name: _without_latest(name, places) for name, places in alone.items()}
+        also = _without_latest(alone) | _without_latest(addressed)
         new = [
             self._keep(self._alone, alone, is_here=False),
             self._keep(self._addressed, addressed, is_here=False),
@@ -148,7 +162,7 @@ class Serving(Watched):
                 addressed[f"{peer.name}/{name}"] = {peer.name: place}
                 if (model := here.meant(name)) is not None:
                     _put(place, shared.setdefault(model.spec.name, {}), model.spec.name)
-                elif (table := here.table(name)) is not None:
+                elif (table := here.table(name) or here.table(plain(peer, name))) is not None:
                     _put(place, alone.setdefault(table.name, {}), table.name)
                 elif not here.has_preset(name):  # which would be lost behind a peer's model of that name
                     alone.setdefault(name, {})[peer.name] = place
@@ -184,6 +198,8 @@ class Serving(Watched):
         peer, _, rest = name.partition("/")
         theirs = rest if peer in self._peers.all else ""
         model, table = here.meant(theirs), here.table(name) or here.table(theirs)
+        if theirs and model is None and table is None:
+            table = here.table(plain(self._peers.all[peer], theirs))
         origin: object = model.spec if model is not None else table or defaults
         known = self._specs.get(name)
         if known is not None and known[0] is origin:  # each request asks for it, several times
@@ -213,25 +229,6 @@ class Serving(Watched):
         with trio.move_on_after(FIRST_ANSWERS):
             await self.until(lambda: self.known)
 
-    def _absent(self, name: str) -> Error | None:
-        """Why there is no such model, if it would be one of a peer that has not told what it has."""
-        if (table := self._here.table(name)) is not None:
-            return self._nobodys(table.name)
-        peer = self._peers.all.get(name.partition("/")[0]) if "/" in name else None
-        if peer is None or peer.usable or peer.offers:
-            return None
-        return PeerUnavailable(f"What {peer.name} has is not known: {unavailable(peer)}.", retry_after=5)
-
-    def _nobodys(self, name: str) -> Error:
-        """Why a model that has a table isn't served: nobody has it, as far as is known."""
-        silent = [unavailable(peer) for peer in self._peers.all.values() if not peer.usable and not peer.offers]
-        if silent:
-            return PeerUnavailable(
-                f"{name} is not here, and no peer that answers has it: {'; '.join(silent)}.", retry_after=5
-            )
-        hint = "Its table in [models] has no path or command, so it is for a model of that name here or at a peer."
-        return ModelNotFound(f"{name} is not here, and no peer has it.", hint=hint, param="model")
-
 
 def _put(place: tuple[Peer, str], places: dict[str, tuple[Peer, str]], id_: str) -> None:
     """Add one of a model's places: each peer has one, that by the model's own name if there are several."""
@@ -245,8 +242,20 @@ def _own(key: str, table: ModelSpec, defaults: Settings) -> bool:
     return f"sampling.{key}" in table.given or key not in defaults.sampling
 
 
-def _without_latest(name: str, places: Mapping[str, tuple[Peer, str]]) -> list[str]:
-    """What else a model of peers answers to: Ollama's names, without their usual tag."""
-    if not name.endswith(":latest") or not any(peer.kind == "ollama" for peer, _ in places.values()):
-        return []
-    return [name.removesuffix(":latest")]
+def _without_latest(places: Places) -> dict[str, list[str]]:
+    """What else models of peers answer to: Ollama's names without their usual tag, or with it, where a table has the
+    one without; as far as that is no model itself.
+    """
+    also: dict[str, list[str]] = {}
+    for id_, there in places.items():
+        names = {
+            each for peer, name in there.values() if plain(peer, name) != name for each in (name, plain(peer, name))
+        }
+        before = f"{peer}/" if (peer := id_.partition("/")[0]) in there and id_ not in names else ""
+        also[id_] = [each for each in (f"{before}{name}" for name in sorted(names)) if each not in places]
+    return also
+
+
+def plain(peer: Peer, name: str) -> str:
+    """A model's name at a peer without the tag that Ollama takes for granted; as it is at others."""
+    return name.removesuffix(":latest") if peer.kind == "ollama" else name

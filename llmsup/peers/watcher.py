@@ -200,14 +200,14 @@ class Watcher:
 
 def let_in(spec: PeerSpec, offers: tuple[Offer, ...]) -> Mapping[str, Offer]:
     """Return what a peer offers, by name: only what its table lets in, and what hasn't come from too far."""
-    patterns = [pattern.casefold() for pattern in spec.models]
     return MappingProxyType(
-        {
-            offer.name: offer
-            for offer in offers
-            if offer.hops < MOST_HOPS and any(fnmatchcase(offer.name.casefold(), pattern) for pattern in patterns)
-        }
+        {offer.name: offer for offer in offers if offer.hops < MOST_HOPS and fits(spec, offer.name)}
     )
+
+
+def fits(spec: PeerSpec, name: str) -> bool:
+    """Whether a peer's table lets in a model of that name."""
+    return any(fnmatchcase(name.casefold(), pattern.casefold()) for pattern in spec.models)
 
 
 def _models(count: int) -> str:

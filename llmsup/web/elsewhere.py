@@ -62,7 +62,7 @@ def _status(placed: Placed, *, admin: bool) -> Status:
     """In the words that models here have. One is down only if all its peers are."""
     if len(placed.down) == len(placed.places):
         silent = "no peer that has it answers"
-        why = "; ".join(f"{place.peer.name}: {place.peer.reason}" for place in placed.places)
+        why = "; ".join(f"{place.peer.name}: {place.reason}" for place in placed.places)
         return {"value": "failed", "reason": silent, "error": f"{silent} ({why})" if admin else silent}
     if at := placed.loaded_at:
         return {"value": "loaded", "reason": f"it is loaded at {' and '.join(at)}"}

@@ -49,7 +49,10 @@ def _stamp(fleet: Fleet, peers: Peers) -> str:
     there = [
         (
             (peer.name, peer.identity, peer.usable),
-            [(offer.name, offer.loaded, offer.hops, sorted(offer.origins)) for offer in peer.offers.values()],
+            [
+                (offer.name, offer.loaded, offer.hops, offer.down, sorted(offer.origins))
+                for offer in peer.offers.values()
+            ],
         )
         for peer in peers.all.values()
     ]
@@ -80,6 +83,7 @@ def _places(id_: str, peers: Peers, via: tuple[str, ...]) -> Iterator[Place]:
     """Who has a model, of those that the question hasn't come through."""
     for peer in peers.all.values():
         names = (id_, id_.removeprefix(f"{peer.name}/"), *peers.called.get(id_, ()))
+        names += tuple(f"{name}:latest" for name in names if peer.kind == "ollama")
         offer = next((peer.offers[name] for name in names if name in peer.offers), None)
         if offer is not None and not (peer.identity and peer.identity in via):
             yield Place(peer, offer)

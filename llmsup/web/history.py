@@ -7,7 +7,7 @@ import time
 
 from quart import Blueprint, Response, request
 
-from ..errors import BadRequest, ModelNotFound, NotFound
+from ..errors import BadRequest, ModelNotFound, NotFound, PeerUnavailable
 from ..fleet.fleet import Fleet
 from ..history.looks import step_of
 from ..history.recorder import History
@@ -58,7 +58,7 @@ def history(past: History, fleet: Fleet) -> Blueprint:
         name = request.args.get("model")
         try:
             model = fleet.resolve(name).id if name else None
-        except ModelNotFound:
+        except (ModelNotFound, PeerUnavailable):
             model = name  # it may have been there
         return as_json(shapes.Requests(requests=past.requests.last(_count(), model)))
 

@@ -97,6 +97,9 @@ class Elsewhere:
     def refuses(self, status: int) -> bool:
         raise AssertionError("nothing of the sort is asked of what has no name of its own")
 
+    def broke(self, reason: str, detail: str = "") -> Error:
+        raise AssertionError("nor is that asked")
+
     def directed(
         self, target: bytes, headers: HeaderLines, via: tuple[str, ...], *, by_path: bool
     ) -> tuple[bytes, HeaderLines]:

@@ -60,7 +60,11 @@ class FakePeer:
                         await stream.send_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n")
                         return
                     while b"\r\n\r\n" in data:
-                        head, data = data.split(b"\r\n\r\n", 1)
+                        head, rest = data.split(b"\r\n\r\n", 1)
+                        lengths = (line[15:] for line in head.lower().split(b"\r\n") if line[:15] == b"content-length:")
+                        if len(rest) < (length := int(next(lengths, b"0"))):
+                            break
+                        data = rest[length:]
                         if self.hangs_up:
                             return
                         if self.silent:

@@ -31,8 +31,9 @@ class Machine:
     Attributes:
         peer: The peer; `woken` lets those in who wait for it.
         requests: The heads and bodies that came.
-        does: What it does with a request: "answers", "hangs up", "breaks off" (mid-answer), "waits" (for `goes_on`), or
-            a status, as digits.
+        does: What it does with a request: "answers", "hangs up", "breaks off" (mid-answer), "waits" (for `goes_on`),
+            or a status, as digits; or bytes, the answer itself, after which it hangs up.
+        then: What comes after these bytes, once it `goes_on`.
         left: How many of its connections have ended.
         broke, answered: What requests reported.
         can_wake: It can be woken.
@@ -40,7 +41,8 @@ class Machine:
 
     def __init__(self, name: str, port: int, **spec: Any) -> None:
         self.requests: list[tuple[bytes, Any]] = []
-        self.does = "answers"
+        self.does: str | bytes = "answers"
+        self.then = b""
         self.goes_on = trio.Event()
         self.left = 0
         self.broke: list[str] = []
@@ -101,6 +103,12 @@ class Machine:
     async def _answer(self, stream: trio.SocketStream, streams: bool) -> bool:
         """Returns whether the connection is good for another request."""
         if self.does == "hangs up":
+            return False
+        if isinstance(self.does, bytes):
+            await stream.send_all(self.does)
+            if self.then:
+                await self.goes_on.wait()
+                await stream.send_all(self.then)
             return False
         if self.does == "waits":
             async with trio.open_nursery() as nursery:  # ends, too, when the other side leaves

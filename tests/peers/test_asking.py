@@ -302,7 +302,8 @@ async def test_llmsup() -> None:
     report, found = await offers(LLMSUP)
     assert (report.kind, report.version, report.identity) == ("llmsup", "0.1.0", "fedcba9876543210")
     assert report.room == Room(ceiling=Bytes(1000), used=Bytes(700), available=Bytes(150))
-    assert list(found) == ["a", "b", "far"]
+    assert list(found) == ["a", "b", "far", "lost"]
+    assert [offer.name for offer in found.values() if offer.down] == ["lost"]
     assert found["a"] == Offer(
         name="a", kind="chat", loaded=True, busy=5, fits=True, load_seconds=4.5, needs_bytes=Bytes(100)
     )
@@ -420,3 +421,12 @@ async def test_numbers_that_are_none_are_not_known(value: object) -> None:
 async def test_why_there_is_no_answer(answer: Answer, reason: str) -> None:
     with pytest.raises(NoAnswer, match=reason):
         await offers({"/v1/models": answer})
+
+
+async def test_what_it_says_of_an_error_is_a_clause() -> None:
+    async with FakePeer({}).listening() as fake:
+        fake.others = said({"error": {"message": "There is no /x. Did you mean /y?"}}, 404)
+        pool = ConnectionPool.to(TcpAddress("127.0.0.1", fake.port))
+        with trio.fail_after(PATIENCE), pytest.raises(NoAnswer, match=r"404: There is no /x\. Did you mean /y$"):
+            await recognise(Questions(pool, None, "0123456789abcdef"))
+        await pool.close()

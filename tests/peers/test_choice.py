@@ -28,17 +28,17 @@ CLAUSES = {
     "loaded and idle before this llmsup, which isn't": (
         evolve(LOADED, where="idle", latency=0.2),
         evolve(LOADED, busy=4),
-        "loaded and idle there; here 4 requests are before it",
+        "loaded and idle there; here others are before it",
     ),
     "loaded before what would have to be loaded": (
         evolve(LOADED, where="busy", busy=5),
         UNLOADED,
-        "loaded there, where the queue is the shortest (5 requests); here it would have to be loaded",
+        "loaded there, where the queue is the shortest; here it would have to be loaded",
     ),
     "the queue is the shortest where it is shortest for each slot": (
         evolve(LOADED, where="wide", busy=18, slots=16),
         evolve(LOADED, where="narrow", busy=3, slots=1),
-        "loaded there, where the queue is the shortest (18 requests)",
+        "loaded there, where the queue is the shortest",
     ),
     "loaded and idle before what would be loaded in a moment": (
         evolve(LOADED, where="idle"),

@@ -16,7 +16,7 @@ from ...catalog.entry import Entry
 from ...engines.http import HeaderLines
 from ...engines.launch import Launch
 from ...engines.pool import ConnectionPool
-from ...errors import Error, StillRunning
+from ...errors import EngineBadAnswer, Error, StillRunning
 from ...memory.cost.load_mode import Measured, Plan
 from ...memory.cost.meter import Meter
 from ...memory.policy.decision import Decision
@@ -289,6 +289,10 @@ class Run:
     def refuses(self, status: int) -> bool:  # noqa: ARG002
         """See `fleet.backend.BackendRun`: what an engine here says is passed on."""
         return False
+
+    def broke(self, reason: str, detail: str = "") -> Error:  # noqa: ARG002
+        """See `fleet.backend.BackendRun`."""
+        return EngineBadAnswer(f"The engine failed a request: {reason}.")
 
     def directed(
         self,

@@ -113,7 +113,7 @@ def _listed(name: str, entry: dict[str, Any]) -> Offer | None:
     if reading.member(status, "servable") is False or reading.member(status, "no_engine"):
         return None
     hops = (reading.number(reading.member(peer, "hops")) or 1) if isinstance(peer, dict) else 0
-    if hops >= MOST_HOPS or entry.get("fits") is False or _all_down(peer):
+    if hops >= MOST_HOPS or entry.get("fits") is False:
         return None
     value = reading.member(status, "value")
     loaded = reading.member(peer, "loaded") if hops else _LOADED.get(value) if isinstance(value, str) else None
@@ -127,6 +127,7 @@ def _listed(name: str, entry: dict[str, Any]) -> Offer | None:
         load_seconds=reading.seconds(entry.get("load_seconds")),
         slots=reading.count(entry.get("slots")),
         hops=hops,
+        down=_all_down(peer),
         origins=_origins(peer),
     )
 
