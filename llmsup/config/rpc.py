@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 
 from .checks import check_name, parse_listen
@@ -27,8 +28,12 @@ _HOST_FLAGS = ("-H", "--host")
 
 def check(workers: Mapping[str, Read[RpcSpec]], models: Mapping[str, Read[ModelSpec]]) -> Mistakes:
     """Find every mistake between keys."""
+    seen: dict[tuple[object, ...], str] = {}
     for name, worker in workers.items():
         yield from _worker(name, worker)
+        if (spec := worker.value).url and (other := seen.setdefault(_where(spec), name)) != name:
+            what = f"[rpc.{other}] is the same worker (which serves one engine at a time): leave one of the two out"
+            yield what, ("rpc", name, "url")
     for name, model in models.items():
         place = ("models", name, "rpc")
         for each in dict.fromkeys(model.value.rpc):
@@ -41,6 +46,14 @@ def check(workers: Mapping[str, Read[RpcSpec]], models: Mapping[str, Read[ModelS
             yield f'{what}({{ CUDA_VISIBLE_DEVICES = "0" }})', place
         if len(set(model.value.rpc)) < len(model.value.rpc):
             yield "it names a worker twice", place
+
+
+def _where(spec: RpcSpec) -> tuple[object, ...]:
+    """Where a worker with a 'url' is: the same for two that are one."""
+    host, port = parse_listen(spec.url)
+    with suppress(ValueError):
+        host = str(ipaddress.ip_address("127.0.0.1" if host.casefold() == "localhost" else host))
+    return spec.ssh, host.casefold(), port
 
 
 def _there_are(workers: Mapping[str, object]) -> str:

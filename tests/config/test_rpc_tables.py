@@ -61,6 +61,14 @@ def test_workers_are_read() -> None:
         ("[rpc.a]\ncommand = 'w --host=10.1.2.3 -p ${PORT}'\nssh = 'me@b'", "write -H 127.0.0.1 @ rpc.a.command"),
         ("[rpc.a]\ncommand = 'w -H 127.0.0.1'", "the command doesn't use ${PORT}"),
         ("[rpc.a]\ncommand = 'w -p ${PORT} ${PATH}'", "unknown placeholder '${PATH}'"),
+        (
+            "[rpc.a]\nurl = '127.0.0.1:7'\n[rpc.b]\nurl = 'localhost:7'",
+            "[rpc.a] is the same worker (which serves one engine at a time): leave one of the two out @ rpc.b.url",
+        ),
+        (
+            "[rpc.a]\nurl = '[::1]:7'\nssh = 'me@b'\n[rpc.b]\nurl = '[0::1]:7'\nssh = 'me@b'",
+            "[rpc.a] is the same worker",
+        ),
         (f"[rpc.a]\n{COMMAND}\nssh = ''", "its last word must be the machine to connect to"),
         (f"[rpc.a]\n{COMMAND}\nssh = 'me@b -N'", "its last word must be the machine to connect to"),
         (f"[rpc.a]\n{COMMAND}\nmemory = 0", "must be more than 0"),
@@ -74,6 +82,11 @@ def test_workers_are_read() -> None:
 )
 def test_what_is_wrong_is_told(text: str, said: str) -> None:
     assert any(said in line for line in mistakes(text)), mistakes(text)
+
+
+def test_the_same_port_elsewhere_is_another_worker() -> None:
+    tables = "[rpc.a]\nurl = '127.0.0.1:7'\n[rpc.b]\nurl = '127.0.0.1:7'\nssh = 'me@b'\n[rpc.c]\nurl = '127.0.0.1:8'"
+    assert len(parse(tables, "f", {}).rpc) == 3
 
 
 @pytest.mark.parametrize(

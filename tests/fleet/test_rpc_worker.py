@@ -17,6 +17,7 @@ from llmsup.config.live import LiveConfig
 from llmsup.config.schema import Config, MiB, RpcSpec
 from llmsup.engines.devices import Device
 from llmsup.errors import Error, SetupError
+from llmsup.fleet.rpc.command import way
 from llmsup.fleet.rpc.instance import Instance
 from llmsup.fleet.rpc.worker import Worker
 from llmsup.fleet.rpc.workers import Workers
@@ -165,6 +166,38 @@ async def test_an_idle_one_is_asked_before_it_is_used(setting: Setting) -> None:
     assert before.over == "it doesn't answer any more"
     assert before not in worker.instances
     assert worker.capacity == 8
+
+
+async def test_a_bug_in_a_watch_ends_only_its_worker(setting: Setting) -> None:
+    worker = setting.worker()
+
+    async def ask(_address: str) -> None:
+        raise RuntimeError("a bug")
+
+    worker._ask = ask
+    with pytest.raises(SetupError, match="a bug in llmsup ended its watch"):
+        await worker.answers()
+    assert (worker.state, worker.instances) == ("failed", [])
+
+
+async def test_a_bug_in_the_watch_of_one_that_runs_already(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def until_gone(_address: str) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("llmsup.fleet.rpc.workers.until_gone", until_gone)
+    spec = RpcSpec(name="near", url="127.0.0.1:1")
+    workers = Workers(
+        LiveConfig(Config(rpc={"near": spec})), Orphans(tmp_path), LogBook(9), setting.events, setting.ask
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(workers.run)
+        worker = workers.all["near"]
+        instance = Instance(spec, way(spec), LogBook(9), setting.ask, lambda _gone: None)
+        await workers._sense_one(worker, instance)
+        assert "it can't be watched" in instance.over
+        nursery.cancel_scope.cancel()
 
 
 async def test_one_that_says_nothing(setting: Setting) -> None:

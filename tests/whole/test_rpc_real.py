@@ -142,6 +142,19 @@ async def test_a_worker_that_runs_already_serves_one_model_at_a_time() -> None:
             assert "its RPC worker box can't be used: nothing answers at" in got.error["message"]
 
 
+async def test_a_model_on_two_workers_that_run_already() -> None:
+    """Both are watched; the one that is lost is named, and nothing else ends."""
+    async with open_worker() as (near, _), open_worker() as (far, process):
+        at = (RpcSpec(name="near", url=near), RpcSpec(name="far", url=far))
+        async with llmsup(model("there", "near", "far"), workers=at) as served:
+            async with served.client.stream("there", max_tokens=400, temperature=0) as pieces:
+                await begun(pieces)
+                process.kill()
+                rest = b"".join([piece async for piece in pieces])
+            assert "its RPC worker far died" in json.loads(rest.split(b"data: ")[-1])["error"]["message"]
+            assert (await told(served))["near"]["state"] == "up"
+
+
 @asynccontextmanager
 async def open_worker() -> AsyncIterator[tuple[str, trio.Process]]:
     """A worker that isn't llmsup's."""

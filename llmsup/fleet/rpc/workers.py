@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 
@@ -24,6 +25,8 @@ from .instance import Instance
 from .reach import Asks, connects, until_gone
 from .worker import Worker
 
+log = logging.getLogger(__name__)
+
 SHOWS = 0.5
 """Seconds within which a worker's end shows after that of the engine that lost it."""
 
@@ -36,7 +39,7 @@ class Hold:
         name: The model's name when it began.
         run: Ended when one of them is lost.
         parts: The workers, and the instance of each.
-        sensing: The tasks that watch them for it.
+        sensing: The task that watches them for it.
     """
 
     name: str
@@ -122,9 +125,8 @@ class Workers(Watched):
                 with _named(model, name):
                     hold.parts.append((worker, await worker.acquire(hold.name)))
             hold.parts.sort(key=lambda part: model.spec.rpc.index(part[0].name))
-            for worker, instance in hold.parts:
-                if instance.way.shared:
-                    self._start_sensing(model, hold, worker, instance)
+            assert self._nursery is not None
+            self._nursery.start_soon(self._sense, model, hold)
             yield
         finally:
             self._holds.remove(hold)
@@ -137,18 +139,24 @@ class Workers(Watched):
             raise ModelFailed(f"model {model.spec.name}: there is no RPC worker {name!r}: add [rpc.{name}].")
         return worker
 
-    def _start_sensing(self, model: Model, hold: Hold, worker: Worker, instance: Instance) -> None:
-        """Notice the end of a worker that isn't our process."""
+    async def _sense(self, model: Model, hold: Hold) -> None:
+        """Notice the end of a hold's workers that aren't our processes."""
+        with hold.sensing:
+            # Not before its engine has its own connection: the worker would serve ours.
+            await model.until(lambda: hold.run.loaded_at is not None)
+            async with trio.open_nursery() as nursery:
+                for worker, instance in hold.parts:
+                    if instance.way.shared:
+                        nursery.start_soon(self._sense_one, worker, instance)
 
-        async def sense() -> None:
-            with hold.sensing:
-                # Not before its engine has its own connection: the worker would serve ours.
-                await model.until(lambda: hold.run.loaded_at is not None)
-                await until_gone(instance.way.address)
-                worker.lost(instance, f"nothing answers at {instance.way.address} any more")
-
-        assert self._nursery is not None
-        self._nursery.start_soon(sense)
+    async def _sense_one(self, worker: Worker, instance: Instance) -> None:
+        try:
+            await until_gone(instance.way.address)
+            how = f"nothing answers at {instance.way.address} any more"
+        except Exception:  # what can't be watched is lost; it must not end everything else
+            log.exception("RPC worker %s: a bug in llmsup ended its watch", worker.name)
+            how = "it can't be watched (a bug in llmsup: see its log)"
+        worker.lost(instance, how)
 
     def _died(self, worker: Worker, instance: Instance) -> None:
         for hold in self._holds:
