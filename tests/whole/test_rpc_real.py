@@ -6,10 +6,12 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import psutil
+import pytest
 import trio
 from attrs import evolve
 from real_engines import rpc_server
@@ -66,6 +68,26 @@ async def test_a_worker_that_dies_is_named_and_both_come_back() -> None:
         seen = (await told(served))["box"]
         assert seen["restarts"] == 1
         assert seen["processes"][0]["pid"] != process["pid"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when data last went over a connection")
+@pytest.mark.parametrize("runs_already", [False, True])
+async def test_a_worker_that_hangs_is_ended_and_named(runs_already: bool) -> None:
+    """Its engine says that it is well, and waits. The bound is the one for an engine that hangs."""
+    async with open_worker() as (address, process):
+        box = RpcSpec(name="box", url=address) if runs_already else worker("box")
+        quick = model("there", "box", hang_timeout=Seconds(1))
+        async with llmsup(quick, workers=(box,)) as served:
+            async with served.client.stream("there", max_tokens=400, temperature=0) as pieces:
+                await begun(pieces)
+                ((ours,),) = [each["processes"] for each in (await told(served)).values()]
+                os.kill(ours["pid"] or process.pid, signal.SIGSTOP)
+                with trio.fail_after(PATIENCE):
+                    rest = b"".join([piece async for piece in pieces])
+            message = json.loads(rest.split(b"data: ")[-1])["error"]["message"]
+            assert "its RPC worker box died (it hangs: its engine got no answer for 1.0 s (hang_timeout))" in message
+            if not runs_already:
+                assert await said(served, "there")
 
 
 async def test_a_worker_that_cannot_start_fails_the_load_and_is_named() -> None:

@@ -21,6 +21,7 @@ from ...process.watched import Watched
 from ..model.model import Model
 from ..model.outcome import Crashed
 from ..model.run import Run
+from .hanging import until_hung
 from .instance import Instance
 from .reach import Asks, connects, until_gone
 from .worker import Worker
@@ -140,11 +141,12 @@ class Workers(Watched):
         return worker
 
     async def _sense(self, model: Model, hold: Hold) -> None:
-        """Notice the end of a hold's workers that aren't our processes."""
+        """Notice the end of a hold's workers that aren't our processes, and that one hangs."""
         with hold.sensing:
             # Not before its engine has its own connection: the worker would serve ours.
             await model.until(lambda: hold.run.loaded_at is not None)
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._sense_hang, model, hold)
                 for worker, instance in hold.parts:
                     if instance.way.shared:
                         nursery.start_soon(self._sense_one, worker, instance)
@@ -157,6 +159,16 @@ class Workers(Watched):
             log.exception("RPC worker %s: a bug in llmsup ended its watch", worker.name)
             how = "it can't be watched (a bug in llmsup: see its log)"
         worker.lost(instance, how)
+
+    async def _sense_hang(self, model: Model, hold: Hold) -> None:
+        try:
+            hung, how = await until_hung(hold.run, [each for _, each in hold.parts], model.spec.hang_timeout)
+        except Exception:  # it must not end everything else
+            log.exception("a bug in llmsup: the RPC workers of %s aren't watched for hanging any more", hold.name)
+            return
+        for worker, instance in hold.parts:
+            if instance is hung:
+                worker.lost(instance, how)
 
     def _died(self, worker: Worker, instance: Instance) -> None:
         for hold in self._holds:
