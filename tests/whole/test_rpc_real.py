@@ -5,23 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import psutil
 import pytest
 import trio
 from attrs import evolve
 from real_engines import rpc_server
-from rpc_setting import begun, llmsup, model, said, told, worker
+from rpc_setting import begun, llmsup, model, open_worker, said, told, worker
 from serving import PATIENCE
 
 from llmsup.config.schema import MiB, PromptCacheSpec, RpcSpec
-from llmsup.engines.ports import free_port
 from llmsup.fleet.model.states import State
-from llmsup.fleet.rpc.reach import connects
 from llmsup.units import Bytes, Seconds
 
 
@@ -107,6 +102,7 @@ async def test_a_worker_that_cannot_start_fails_the_load_and_is_named() -> None:
             "box": "failed",
             "studio": "failed",
         }
+        assert (await served.client.get("/memory")).json["devices"] == []  # nobody knows what they have
 
 
 async def test_a_worker_that_others_could_reach_is_not_used() -> None:
@@ -175,23 +171,6 @@ async def test_a_model_on_two_workers_that_run_already() -> None:
                 rest = b"".join([piece async for piece in pieces])
             assert "its RPC worker far died" in json.loads(rest.split(b"data: ")[-1])["error"]["message"]
             assert (await told(served))["near"]["state"] == "up"
-
-
-@asynccontextmanager
-async def open_worker() -> AsyncIterator[tuple[str, trio.Process]]:
-    """A worker that isn't llmsup's."""
-    address = f"127.0.0.1:{free_port()}"
-    command = [str(rpc_server()), "-H", "127.0.0.1", "-p", address.rpartition(":")[2]]
-    process = await trio.lowlevel.open_process(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        with trio.fail_after(PATIENCE):
-            while not await connects(address):  # noqa: ASYNC110 -- it isn't our child
-                await trio.sleep(0.02)
-        yield address, process
-    finally:
-        process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
 
 
 async def test_a_conversation_survives_the_unload_of_a_model_on_a_worker() -> None:

@@ -28,6 +28,10 @@ from .worker import Worker
 
 log = logging.getLogger(__name__)
 
+UNKNOWN = 1
+"""Bytes that a worker has which serves one engine at a time, as long as nobody knows how much it has: all of it is one
+model's then. No figure to show to anybody."""
+
 SHOWS = 0.5
 """Seconds within which a worker's end shows after that of the engine that lost it."""
 
@@ -227,7 +231,7 @@ class Workers(Watched):
 
 
 def _total(worker: Worker) -> int | None:
-    return worker.capacity or (1 if worker.shared else None)
+    return worker.capacity or (UNKNOWN if worker.shared else None)
 
 
 @contextmanager
