@@ -139,6 +139,8 @@ async def test_one_that_needs_more_than_its_worker_has_is_refused() -> None:
         got = await served.client.chat("there", max_tokens=1)
         assert (got.status, got.error["code"]) == (507, "model_too_large")
         assert "rpc:box has only 50.0 MiB" in got.error["message"]
+        assert "raise [rpc.box] memory, or give it another worker" in got.error["message"]
+        assert "[memory] limit" not in got.error["message"]
 
 
 async def test_a_worker_that_runs_already_serves_one_model_at_a_time() -> None:
