@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,9 +15,10 @@ import trio
 from attrs import evolve
 
 from llmsup.config.live import LiveConfig
-from llmsup.config.schema import Config, MiB, RpcSpec
+from llmsup.config.schema import Config, MiB, ModelSpec, RpcSpec
 from llmsup.engines.devices import Device
 from llmsup.errors import Error, SetupError
+from llmsup.fleet.model.run import Run
 from llmsup.fleet.rpc.command import way
 from llmsup.fleet.rpc.instance import Instance
 from llmsup.fleet.rpc.worker import Worker
@@ -236,6 +238,25 @@ async def test_a_changed_config(setting: Setting) -> None:
     assert (used.over, idle.over) == ("", "the config has changed")
     worker.released(used)
     assert used.over == "the config has changed"
+
+
+async def test_a_model_with_a_new_name_is_called_by_that(setting: Setting) -> None:
+    config = LiveConfig(Config(rpc={"box": BOX}))
+    workers = Workers(config, setting._orphans, LogBook(9), setting.events, setting.ask)
+
+    async def until(_condition: object) -> None:
+        await trio.sleep_forever()
+
+    model: Any = SimpleNamespace(spec=ModelSpec(name="old", rpc=("box",)), until=until)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(workers.run)
+        async with workers.held(model, Run()):
+            (instance,) = workers.all["box"].instances
+            assert workers.user(instance) == "old"
+            model.spec = evolve(model.spec, name="new")
+            assert workers.user(instance) == "new"
+        assert workers.user(instance) is None
+        nursery.cancel_scope.cancel()
 
 
 async def test_what_a_model_leaves_no_room_for(setting: Setting, tmp_path: Path) -> None:

@@ -41,12 +41,14 @@ class Hold:
     """What one run of a model has of workers.
 
     Attributes:
-        name: The model's name when it began.
+        model: The model.
+        name: Its name when it began.
         run: Ended when one of them is lost.
         parts: The workers, and the instance of each.
         sensing: The task that watches them for it.
     """
 
+    model: Model
     name: str
     run: Run
     parts: list[tuple[Worker, Instance]] = Factory(list)
@@ -122,7 +124,7 @@ class Workers(Watched):
         Raises:
             ModelFailed: One of them can't be started, or reached.
         """
-        hold = Hold(model.spec.name, run)
+        hold = Hold(model, model.spec.name, run)
         self._holds.append(hold)
         try:
             for name in sorted(model.spec.rpc):  # always in the same order, so that no two wait for each other
@@ -177,8 +179,16 @@ class Workers(Watched):
     def _died(self, worker: Worker, instance: Instance) -> None:
         for hold in self._holds:
             if any(part is instance for _, part in hold.parts):
-                what = f"The engine of {hold.name} was ended: its RPC worker {worker.name} died ({instance.over})."
+                who = hold.model.spec.name
+                what = f"The engine of {who} was ended: its RPC worker {worker.name} died ({instance.over})."
                 hold.run.end(Crashed(what, log_tail=worker.book.tail(20)))
+
+    def user(self, instance: Instance) -> str | None:
+        """The name of the model that has an instance, as it is called now; None: none has it."""
+        for hold in self._holds:
+            if any(part is instance for _, part in hold.parts):
+                return hold.model.spec.name
+        return instance.user or None
 
     # For engines (`engine.companions`)...
 
