@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import ssl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -19,7 +20,7 @@ from ..catalog.entry import Entry
 from ..catalog.resolver import Called, Names
 from ..config.checks import parse_listen
 from ..config.peers import about_peers
-from ..config.schema import Catalog, Config, ModelSpec
+from ..config.schema import Catalog, Config, ModelSpec, RpcSpec
 from ..config.wording import Place, did_you_mean, dotted
 from ..engines.missing import lines_of
 from ..errors import ModelNotFound, SetupError
@@ -99,11 +100,26 @@ def findings(
         yield from _program(config.memory.probe, ("memory", "probe"))
     if config.bridge.command:
         yield from _program(config.bridge.command, ("bridge", "command"))
-    for name, worker in config.rpc.items():
+    yield from _workers(config.rpc)
+
+
+def _workers(workers: Mapping[str, RpcSpec]) -> Iterator[Finding]:
+    for name, worker in workers.items():
         if worker.ssh:
             yield from _program(("ssh",), ("rpc", name, "ssh"))
         elif worker.command:
             yield from _program(worker.command, ("rpc", name, "command"))
+        elif worker.url and (problem := _unanswered(worker.url)):
+            yield Finding(f"RPC worker {name} can't be used now: {problem}", ("rpc", name, "url"), lasting=False)
+
+
+def _unanswered(url: str) -> str:
+    """Why nothing answers at HOST:PORT on this machine; "" if something does."""
+    try:
+        socket.create_connection(parse_listen(url), timeout=2).close()
+    except OSError as error:
+        return f"nothing answers at {url} ({(error.strerror or str(error)).lower()})"
+    return ""
 
 
 def _listening(config: Config) -> Iterator[Finding]:

@@ -75,8 +75,9 @@ def lines(client: Client, *, long: bool) -> Iterator[str]:
         yield from map(visible, without_engines(models))
     if paused:
         yield visible(f"{paused['reason']}; `llmsup resume` ends that.")
-    yield from map(visible, (*waits(running), *failures(models), *notes(asked(client), time.time())))
-    yield from workers.lines(workers.workers(client))
+    failed = failures(models)
+    yield from map(visible, (*waits(running), *failed, *notes(asked(client), time.time())))
+    yield from workers.lines(workers.workers(client), failed)
 
 
 def table(running: Sequence[Entry], now: float, *, loads: bool = False) -> Table:

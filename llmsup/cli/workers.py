@@ -24,8 +24,10 @@ def workers(client: Client) -> Sequence[dict[str, Any]]:
     return found
 
 
-def lines(found: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """A table of them, and why those that failed did; nothing if there are none."""
+def lines(found: Sequence[dict[str, Any]], told: Sequence[str] = ()) -> Iterator[str]:
+    """A table of them, and why those that failed did unless a model's failure (`told`) says so; nothing if there are
+    none.
+    """
     if not found:
         return
     columns = [
@@ -50,7 +52,7 @@ def lines(found: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield from (click.style(line, bold=True) for line in head)
     yield from (line for block in blocks for line in block)
     for each in found:
-        if each["state"] == "failed":
+        if each["state"] == "failed" and not any(f"RPC worker {each['worker']} can't be used" in line for line in told):
             yield visible(f"RPC worker {each['worker']} failed: {each['reason'].rstrip('.')}.")
 
 

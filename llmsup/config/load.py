@@ -14,6 +14,7 @@ from ..errors import ConfigError, ConfigUnreadable
 from .consistency import Draft, check
 from .engine_words import EngineWord
 from .keys import with_variable
+from .rpc import home_of_another
 from .schema import (
     Bridge,
     Catalog,
@@ -184,6 +185,10 @@ def _read(raw: Mapping[str, Any], environ: Mapping[str, str], engines: Iterable[
         report.add(f"expected a table, {got(tables)}", key)
         return {}
 
+    workers = named("rpc")
+    for name, table in workers.items():
+        for what, place in home_of_another(name, table):
+            report.add(what, *place)
     return Draft(
         server=read_table(Server, raw.get("server", {}), ("server",), environ, report),
         catalog=read_table(Catalog, raw.get("catalog", {}), ("catalog",), environ, report),
@@ -212,7 +217,7 @@ def _read(raw: Mapping[str, Any], environ: Mapping[str, str], engines: Iterable[
         },
         rpc={
             name: read_table(RpcSpec, table, ("rpc", name), environ, report, fixed={"name": name})
-            for name, table in named("rpc").items()
+            for name, table in workers.items()
         },
         words={word.name: word for word in engines},
     )

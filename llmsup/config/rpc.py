@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 
 from .checks import check_name, parse_listen
@@ -22,13 +23,23 @@ TUNNEL = 'an RPC worker has no authentication: leave it on 127.0.0.1 there, and 
 """The remedy for one that is reached over a network."""
 
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
+_TAKING = re.compile(r"[BbcDEeFIiJLlmOoPpQRSWw]")
+"""The letters of ssh's options that take a word."""
+
+_TARGET = re.compile(r"(ssh://)?([\w.+\\][\w.+\\-]*@)?(\w[\w.:%-]*|\[[0-9A-Fa-f:.]+(%\w+)?\](:\d+)?)")
+"""A machine as ssh takes it. Nothing in it can be an option or a shell's: its config may hand it to one."""
+
 _HOST_FLAGS = ("-H", "--host")
 
 
 def check(workers: Mapping[str, Read[RpcSpec]], models: Mapping[str, Read[ModelSpec]]) -> Mistakes:
     """Find every mistake between keys."""
+    seen: dict[tuple[object, ...], str] = {}
     for name, worker in workers.items():
         yield from _worker(name, worker)
+        if (spec := worker.value).url and (other := seen.setdefault(_where(spec), name)) != name:
+            what = f"[rpc.{other}] is the same worker (which serves one engine at a time): leave one of the two out"
+            yield what, ("rpc", name, "url")
     for name, model in models.items():
         place = ("models", name, "rpc")
         for each in dict.fromkeys(model.value.rpc):
@@ -38,9 +49,20 @@ def check(workers: Mapping[str, Read[RpcSpec]], models: Mapping[str, Read[ModelS
             yield "a model with its own 'command' is told of no workers: leave one of the two out", place
         if model.value.rpc and model.value.devices:
             what = "'devices' would keep the engine from its workers: leave it out, and hide devices by 'env' "
-            yield f'{what}({{ CUDA_VISIBLE_DEVICES = "0" }})', place
+            yield f'{what}({{ CUDA_VISIBLE_DEVICES = "0" }})', ("models", name, "devices")
+        if model.value.rpc and (flag := next((each for each in model.value.args if _is_device(each)), "")):
+            what = f"{flag!r} would keep the engine from its workers: leave it out, and hide devices by 'env' "
+            yield f'{what}({{ CUDA_VISIBLE_DEVICES = "0" }})', ("models", name, "args")
         if len(set(model.value.rpc)) < len(model.value.rpc):
             yield "it names a worker twice", place
+
+
+def _where(spec: RpcSpec) -> tuple[object, ...]:
+    """Where a worker with a 'url' is: the same for two that are one."""
+    host, port = parse_listen(spec.url)
+    with suppress(ValueError):
+        host = str(ipaddress.ip_address("127.0.0.1" if host.casefold() == "localhost" else host))
+    return spec.ssh, host.casefold(), port
 
 
 def _there_are(workers: Mapping[str, object]) -> str:
@@ -61,8 +83,45 @@ def _worker(name: str, worker: Read[RpcSpec]) -> Mistakes:
         yield problem, (*place, "url" if spec.url else "command")
     if spec.command:
         yield from _command(spec.command, (*place, "command"))
-    if worker.has("ssh") and (not spec.ssh or spec.ssh[-1].startswith("-")):
-        yield 'its last word must be the machine to connect to: "me@box"', (*place, "ssh")
+    if worker.has("ssh"):
+        yield from _ssh(spec.ssh, (*place, "ssh"))
+
+
+def _ssh(words: Sequence[str], place: Place) -> Mistakes:
+    """What follows `ssh`: options, then a machine, and nothing that ssh would take for a command there."""
+    rest = iter(words)
+    target = next((word for word in rest if not _option(word, rest)), "")
+    more = list(rest)
+    if not target:
+        yield 'its last word must be the machine to connect to: "me@box"', place
+    elif more:
+        what = f"its last word must be the machine to connect to, but {' '.join(more)!r} follows {target!r}"
+        yield f"{what}: options come before it, and what is run there is 'command'", place
+    elif not _TARGET.fullmatch(target):
+        yield f'{target!r} is not a machine\'s name for ssh: write "me@box", and options as words before it', place
+
+
+def _option(word: str, rest: Iterator[str]) -> bool:
+    """Whether a word is an option of ssh's; the word that belongs to it is taken from `rest`, too."""
+    if not word.startswith("-"):
+        return False
+    if (taking := _TAKING.search(word[1:])) and taking.end() == len(word) - 1:  # "-4p" "2222", but not "-p2222"
+        next(rest, None)
+    return True
+
+
+def _is_device(word: str) -> bool:
+    return word.partition("=")[0] in ("-dev", "--device")
+
+
+def home_of_another(name: str, table: object) -> Mistakes:
+    """In a table as it was read: a `~/` for the other machine, which would be this one's home."""
+    if isinstance(table, Mapping) and table.get("ssh"):
+        command = table.get("command")
+        words = command.split() if isinstance(command, str) else command if isinstance(command, list) else ()
+        if any(isinstance(word, str) and word.lstrip("\"'").startswith("~/") for word in words):
+            what = "'~/' would be this machine's home, and the command is run on another: write the path in full"
+            yield what, ("rpc", name, "command")
 
 
 def _command(command: Sequence[str], place: Place) -> Mistakes:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from attrs import frozen
 
 from ..fleet.memory.governor import Governor
+from ..fleet.rpc.workers import UNKNOWN
 from ..memory.amounts import REMOTE, Amounts, add_up, is_remote
 from ..memory.machine.device_gauge import DeviceGauge
 from ..memory.machine.reading import device_pool, is_device
@@ -60,7 +61,7 @@ def devices(governor: Governor) -> Iterator[DeviceNow]:
             gauge = governor.devices.gauges.get(pool, DeviceGauge())
             yield DeviceNow(pool, gpu.name, gpu.total, gpu.free, ours[pool], gauge)
     for pool in filter(is_remote, pools):
-        if (total := pools[pool].total) is not None:
+        if (total := pools[pool].total) is not None and total != UNKNOWN:
             name = f"RPC worker {pool.removeprefix(REMOTE)}"
             yield DeviceNow(pool, name, total, None, ours[pool], DeviceGauge())
 

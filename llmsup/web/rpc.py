@@ -20,12 +20,12 @@ def rpc(workers: Workers, governor: Governor) -> Blueprint:
 
     @routes.get("/rpc")
     async def listed() -> Response:
-        return as_json([_worker(each, governor) for each in workers.all.values()])
+        return as_json([_worker(each, workers, governor) for each in workers.all.values()])
 
     return routes
 
 
-def _worker(worker: Worker, governor: Governor) -> shapes.Worker:
+def _worker(worker: Worker, workers: Workers, governor: Governor) -> shapes.Worker:
     return {
         "worker": worker.name,
         "state": cast("shapes.WorkerState", worker.state),
@@ -33,10 +33,10 @@ def _worker(worker: Worker, governor: Governor) -> shapes.Worker:
         "since": wall(worker.since),
         "ssh": worker.spec.ssh[-1] if worker.spec.ssh else None,
         "processes": [
-            {"pid": each.pid, "address": each.way.address, "model": each.user or None, "ready": each.ready}
+            {"pid": each.pid, "address": each.way.address, "model": workers.user(each), "ready": each.ready}
             for each in worker.instances
         ],
-        "models": [each.user for each in worker.instances if each.user],
+        "models": [name for each in worker.instances if (name := workers.user(each))],
         "memory_bytes": worker.capacity,
         "used_bytes": governor.used(worker.pool),
         "restarts": worker.restarts,

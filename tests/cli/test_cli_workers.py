@@ -38,6 +38,12 @@ def test_a_table_and_what_is_wrong() -> None:
     ]
 
 
+def test_what_a_model_says_of_it_is_not_said_again() -> None:
+    told = ["big failed: model big: its RPC worker near can't be used: it said no. The next request retries it."]
+    assert not any("failed:" in line for line in workers.lines([UNKNOWN], told))
+    assert any("failed:" in line for line in workers.lines([{**UNKNOWN, "worker": "nea"}], told))
+
+
 def test_no_workers_no_table() -> None:
     assert plain([]) == []
 

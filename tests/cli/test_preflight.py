@@ -122,6 +122,10 @@ BIG = "[models.big]\npath = '{dir}/m/org/tiny/tiny.gguf'\nctx_size = 99999999"
             ),
         ),
         (
+            "[rpc.a]\nurl = '127.0.0.1:1'",
+            "RPC worker a can't be used now: nothing answers at 127.0.0.1:1 (connection refused) @ rpc.a.url",
+        ),
+        (
             "[server]\nlisten = '192.0.2.1:5005'",
             "Can't listen on 192.0.2.1:5005: Cannot assign requested address @ server.listen",
         ),

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,9 +15,11 @@ import trio
 from attrs import evolve
 
 from llmsup.config.live import LiveConfig
-from llmsup.config.schema import Config, MiB, RpcSpec
+from llmsup.config.schema import Config, MiB, ModelSpec, RpcSpec
 from llmsup.engines.devices import Device
 from llmsup.errors import Error, SetupError
+from llmsup.fleet.model.run import Run
+from llmsup.fleet.rpc.command import way
 from llmsup.fleet.rpc.instance import Instance
 from llmsup.fleet.rpc.worker import Worker
 from llmsup.fleet.rpc.workers import Workers
@@ -167,6 +170,38 @@ async def test_an_idle_one_is_asked_before_it_is_used(setting: Setting) -> None:
     assert worker.capacity == 8
 
 
+async def test_a_bug_in_a_watch_ends_only_its_worker(setting: Setting) -> None:
+    worker = setting.worker()
+
+    async def ask(_address: str) -> None:
+        raise RuntimeError("a bug")
+
+    worker._ask = ask
+    with pytest.raises(SetupError, match="a bug in llmsup ended its watch"):
+        await worker.answers()
+    assert (worker.state, worker.instances) == ("failed", [])
+
+
+async def test_a_bug_in_the_watch_of_one_that_runs_already(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def until_gone(_address: str) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("llmsup.fleet.rpc.workers.until_gone", until_gone)
+    spec = RpcSpec(name="near", url="127.0.0.1:1")
+    workers = Workers(
+        LiveConfig(Config(rpc={"near": spec})), Orphans(tmp_path), LogBook(9), setting.events, setting.ask
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(workers.run)
+        worker = workers.all["near"]
+        instance = Instance(spec, way(spec), LogBook(9), setting.ask, lambda _gone: None)
+        await workers._sense_one(worker, instance)
+        assert "it can't be watched" in instance.over
+        nursery.cancel_scope.cancel()
+
+
 async def test_one_that_says_nothing(setting: Setting) -> None:
     silent = setting.worker(command=("/bin/sh", "-c", "sleep 60", "${PORT}"), start_timeout=Seconds(0.2))
     with pytest.raises(SetupError, match=r"it did not answer within 0.20 s \(start_timeout\)"):
@@ -203,6 +238,25 @@ async def test_a_changed_config(setting: Setting) -> None:
     assert (used.over, idle.over) == ("", "the config has changed")
     worker.released(used)
     assert used.over == "the config has changed"
+
+
+async def test_a_model_with_a_new_name_is_called_by_that(setting: Setting) -> None:
+    config = LiveConfig(Config(rpc={"box": BOX}))
+    workers = Workers(config, setting._orphans, LogBook(9), setting.events, setting.ask)
+
+    async def until(_condition: object) -> None:
+        await trio.sleep_forever()
+
+    model: Any = SimpleNamespace(spec=ModelSpec(name="old", rpc=("box",)), until=until)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(workers.run)
+        async with workers.held(model, Run()):
+            (instance,) = workers.all["box"].instances
+            assert workers.user(instance) == "old"
+            model.spec = evolve(model.spec, name="new")
+            assert workers.user(instance) == "new"
+        assert workers.user(instance) is None
+        nursery.cancel_scope.cancel()
 
 
 async def test_what_a_model_leaves_no_room_for(setting: Setting, tmp_path: Path) -> None:

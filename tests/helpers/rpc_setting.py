@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import trio
 from attrs import evolve
 from real_engines import llama_server, rpc_server, smollm2
-from serving import Served, serving
+from serving import PATIENCE, Served, serving
 
 from llmsup.config.schema import Bridge, Config, EngineSpec, ModelSpec, RpcSpec
+from llmsup.engines.ports import free_port
+from llmsup.fleet.rpc.reach import connects
 from llmsup.units import NEVER
 
 
@@ -39,6 +43,23 @@ async def llmsup(*models: ModelSpec, workers: tuple[RpcSpec, ...], **more: Any) 
     )
     async with serving(config=config) as served:
         yield served
+
+
+@asynccontextmanager
+async def open_worker() -> AsyncIterator[tuple[str, trio.Process]]:
+    """A worker that isn't llmsup's."""
+    address = f"127.0.0.1:{free_port()}"
+    command = [str(rpc_server()), "-H", "127.0.0.1", "-p", address.rpartition(":")[2]]
+    process = await trio.lowlevel.open_process(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        with trio.fail_after(PATIENCE):
+            while not await connects(address):  # noqa: ASYNC110 -- it isn't our child
+                await trio.sleep(0.02)
+        yield address, process
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
 
 
 async def said(served: Served, name: str) -> str:

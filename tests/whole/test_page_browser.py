@@ -11,6 +11,7 @@ from typing import Any
 
 import page_past
 import pytest
+import rpc_setting
 import trio
 from attrs import evolve
 from changing import Setting
@@ -23,7 +24,7 @@ from real_engines import smollm2
 from serving import fake, serving
 
 from llmsup.config.keys import hash_of
-from llmsup.config.schema import Bridge, Config, History, KeySpec, Memory, ModelSpec, Server
+from llmsup.config.schema import Bridge, Config, History, KeySpec, Memory, ModelSpec, RpcSpec, Server
 from llmsup.fleet.model.states import State
 from llmsup.peers.offer import Offer
 from llmsup.peers.peer import PeerState
@@ -292,3 +293,18 @@ async def test_with_a_real_engine(browser: str, tmp_path: Path) -> None:
         assert "tokens/s" in seen["facts"][0]
         assert "smollm2" in seen["bar"]
         assert (seen["requests"], seen["happened"]) == (["smollm2", "smollm2"], ["smollm2"])
+
+
+@pytest.mark.real
+async def test_what_is_on_a_worker_is_not_this_machines_memory(browser: str, tmp_path: Path) -> None:
+    """A worker that counts as full, whatever it has, doesn't fill the bar."""
+    there = rpc_setting.model("there", "box")
+    async with rpc_setting.open_worker() as (address, _):
+        box = RpcSpec(name="box", url=address, memory=Bytes(1 << 50))
+        async with rpc_setting.llmsup(there, workers=(box,), server=Server(state_dir=tmp_path)) as served:
+            seen = await driven(
+                browser, served.client.port, "talk", model="there", tokens=4, name="worker", pictures=str(PICTURES)
+            )
+    fine(seen)
+    assert "there" in seen["bar"]
+    assert "TiB" not in seen["bar"]

@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sys
 
 import psutil
+import pytest
 import trio
 from attrs import evolve
 from real_engines import rpc_server
-from rpc_setting import begun, llmsup, model, said, told, worker
+from rpc_setting import begun, llmsup, model, open_worker, said, told, worker
 from serving import PATIENCE
 
 from llmsup.config.schema import MiB, PromptCacheSpec, RpcSpec
-from llmsup.engines.ports import free_port
 from llmsup.fleet.model.states import State
-from llmsup.fleet.rpc.reach import connects
 from llmsup.units import Bytes, Seconds
 
 
@@ -68,6 +65,26 @@ async def test_a_worker_that_dies_is_named_and_both_come_back() -> None:
         assert seen["processes"][0]["pid"] != process["pid"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when data last went over a connection")
+@pytest.mark.parametrize("runs_already", [False, True])
+async def test_a_worker_that_hangs_is_ended_and_named(runs_already: bool) -> None:
+    """Its engine says that it is well, and waits. The bound is the one for an engine that hangs."""
+    async with open_worker() as (address, process):
+        box = RpcSpec(name="box", url=address) if runs_already else worker("box")
+        quick = model("there", "box", hang_timeout=Seconds(1))
+        async with llmsup(quick, workers=(box,)) as served:
+            async with served.client.stream("there", max_tokens=400, temperature=0) as pieces:
+                await begun(pieces)
+                ((ours,),) = [each["processes"] for each in (await told(served)).values()]
+                os.kill(ours["pid"] or process.pid, signal.SIGSTOP)
+                with trio.fail_after(PATIENCE):
+                    rest = b"".join([piece async for piece in pieces])
+            message = json.loads(rest.split(b"data: ")[-1])["error"]["message"]
+            assert "its RPC worker box died (it hangs: its engine got no answer for 1.0 s (hang_timeout))" in message
+            if not runs_already:
+                assert await said(served, "there")
+
+
 async def test_a_worker_that_cannot_start_fails_the_load_and_is_named() -> None:
     """Nothing else happens: no engine is started, and the next request within the pause is told at once."""
     broken = evolve(worker("box"), command=("/bin/sh", "-c", "echo no such device >&2; exit 3", "${PORT}"))
@@ -85,6 +102,7 @@ async def test_a_worker_that_cannot_start_fails_the_load_and_is_named() -> None:
             "box": "failed",
             "studio": "failed",
         }
+        assert (await served.client.get("/memory")).json["devices"] == []  # nobody knows what they have
 
 
 async def test_a_worker_that_others_could_reach_is_not_used() -> None:
@@ -121,6 +139,8 @@ async def test_one_that_needs_more_than_its_worker_has_is_refused() -> None:
         got = await served.client.chat("there", max_tokens=1)
         assert (got.status, got.error["code"]) == (507, "model_too_large")
         assert "rpc:box has only 50.0 MiB" in got.error["message"]
+        assert "raise [rpc.box] memory, or give it another worker" in got.error["message"]
+        assert "[memory] limit" not in got.error["message"]
 
 
 async def test_a_worker_that_runs_already_serves_one_model_at_a_time() -> None:
@@ -142,21 +162,17 @@ async def test_a_worker_that_runs_already_serves_one_model_at_a_time() -> None:
             assert "its RPC worker box can't be used: nothing answers at" in got.error["message"]
 
 
-@asynccontextmanager
-async def open_worker() -> AsyncIterator[tuple[str, trio.Process]]:
-    """A worker that isn't llmsup's."""
-    address = f"127.0.0.1:{free_port()}"
-    command = [str(rpc_server()), "-H", "127.0.0.1", "-p", address.rpartition(":")[2]]
-    process = await trio.lowlevel.open_process(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        with trio.fail_after(PATIENCE):
-            while not await connects(address):  # noqa: ASYNC110 -- it isn't our child
-                await trio.sleep(0.02)
-        yield address, process
-    finally:
-        process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
+async def test_a_model_on_two_workers_that_run_already() -> None:
+    """Both are watched; the one that is lost is named, and nothing else ends."""
+    async with open_worker() as (near, _), open_worker() as (far, process):
+        at = (RpcSpec(name="near", url=near), RpcSpec(name="far", url=far))
+        async with llmsup(model("there", "near", "far"), workers=at) as served:
+            async with served.client.stream("there", max_tokens=400, temperature=0) as pieces:
+                await begun(pieces)
+                process.kill()
+                rest = b"".join([piece async for piece in pieces])
+            assert "its RPC worker far died" in json.loads(rest.split(b"data: ")[-1])["error"]["message"]
+            assert (await told(served))["near"]["state"] == "up"
 
 
 async def test_a_conversation_survives_the_unload_of_a_model_on_a_worker() -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import trio
 from attrs import define, field
 
+from ...config.schema import RpcSpec
+from ...memory.amounts import worker_pool
 from ...memory.cost.cost import Cost
+from ...memory.policy.decision import Decision
 from ...units import Bytes
 from ..model.model import Model
 from .grant import Grant
@@ -25,6 +30,7 @@ class Ask:
         granted: Its memory is reserved.
         decided: Set when it may start, or never may.
         refusal: Why it never may.
+        remedy: What would make enough room then.
         ahead: How many bytes of its files were read ahead while it waited.
         grant: What it has while it sleeps, if it is to be woken; None: it is to be loaded.
     """
@@ -40,6 +46,7 @@ class Ask:
     granted: bool = False
     decided: trio.Event = field(factory=trio.Event, init=False)
     refusal: str = field(default="", init=False)
+    remedy: str = field(default="", init=False)
     ahead: int = field(default=0, init=False)
 
     @property
@@ -61,3 +68,12 @@ class Ask:
     def wanted(self) -> bool:
         """Whether the model is still wanted."""
         return self.model.wanted
+
+
+def more_room(refused: Decision, workers: Mapping[str, RpcSpec]) -> str:
+    """What would make enough room for a model that was refused, a clause: of the memory that its reason names."""
+    for name, worker in workers.items():
+        if f" {worker_pool(name)} has only " in refused.reason:
+            more = f"raise [rpc.{name}] memory" if worker.memory is not None else "free some on that machine"
+            return f"{more}, or give it another worker besides (rpc)"
+    return "raise [memory] limit"

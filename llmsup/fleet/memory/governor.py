@@ -27,7 +27,7 @@ from ...process.ring import Events
 from ...units import Bytes, format_bytes
 from ..model.model import Model
 from ..model.states import Cause
-from .ask import Ask
+from .ask import Ask, more_room
 from .costs import CostSource
 from .decisions import Decisions
 from .device_pools import at_most
@@ -179,7 +179,7 @@ class Governor(MemoryView):
             if not ask.decided.is_set():
                 await self._wait(ask)
             if ask.refusal:
-                raise ModelTooLarge(ask.refusal, hint="Give it a smaller ctx_size, or raise [memory] limit.")
+                raise ModelTooLarge(ask.refusal, hint=f"Give it a smaller ctx_size, or {ask.remedy}.")
         finally:
             self._asks.pop(ask.model, None)
             ask.model.queue.shortage = ""
@@ -305,6 +305,7 @@ class Governor(MemoryView):
                 self._reserve(ask, decision)
             case "refuse":
                 ask.refusal = f"{decision.model} can't be loaded: {decision.reason}."
+                ask.remedy = more_room(decision, self._config.now.rpc)
                 ask.decided.set()
             case _:
                 held_by = ", ".join(decision.holders[:5])

@@ -6,6 +6,7 @@ a new one is started, is up to `worker`.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +25,8 @@ from ...process.watched import Watched
 from ...units import Bytes, format_seconds
 from .command import Way
 from .reach import Asks, address_of, connects, listens_beyond_loopback
+
+log = logging.getLogger(__name__)
 
 FIRST_POLL, SLOWEST_POLL = 0.02, 0.5
 """Seconds between two looks whether it answers."""
@@ -150,6 +153,10 @@ class Instance(Watched):
         except OSError as error:
             what = f"start RPC worker {self.spec.name}"
             self.failure = explain(error, what) if is_ours(error) else SetupError(f"it can't be started: {error}")
+        except Exception as error:  # one worker's trouble must not end everything else
+            log.exception("RPC worker %s: a bug in llmsup ended its watch", self.spec.name)
+            self.failure = SetupError(f"a bug in llmsup ended its watch: {error!r} (see its log)")
+            self.end("it can't be watched (a bug in llmsup: see its log)", unasked=True)
         self.end("it could not be started")
         if not self.ready:
             task_status.started()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 
@@ -20,9 +21,16 @@ from ...process.watched import Watched
 from ..model.model import Model
 from ..model.outcome import Crashed
 from ..model.run import Run
+from .hanging import until_hung
 from .instance import Instance
 from .reach import Asks, connects, until_gone
 from .worker import Worker
+
+log = logging.getLogger(__name__)
+
+UNKNOWN = 1
+"""Bytes that a worker has which serves one engine at a time, as long as nobody knows how much it has: all of it is one
+model's then. No figure to show to anybody."""
 
 SHOWS = 0.5
 """Seconds within which a worker's end shows after that of the engine that lost it."""
@@ -33,12 +41,14 @@ class Hold:
     """What one run of a model has of workers.
 
     Attributes:
-        name: The model's name when it began.
+        model: The model.
+        name: Its name when it began.
         run: Ended when one of them is lost.
         parts: The workers, and the instance of each.
-        sensing: The tasks that watch them for it.
+        sensing: The task that watches them for it.
     """
 
+    model: Model
     name: str
     run: Run
     parts: list[tuple[Worker, Instance]] = Factory(list)
@@ -114,7 +124,7 @@ class Workers(Watched):
         Raises:
             ModelFailed: One of them can't be started, or reached.
         """
-        hold = Hold(model.spec.name, run)
+        hold = Hold(model, model.spec.name, run)
         self._holds.append(hold)
         try:
             for name in sorted(model.spec.rpc):  # always in the same order, so that no two wait for each other
@@ -122,9 +132,8 @@ class Workers(Watched):
                 with _named(model, name):
                     hold.parts.append((worker, await worker.acquire(hold.name)))
             hold.parts.sort(key=lambda part: model.spec.rpc.index(part[0].name))
-            for worker, instance in hold.parts:
-                if instance.way.shared:
-                    self._start_sensing(model, hold, worker, instance)
+            assert self._nursery is not None
+            self._nursery.start_soon(self._sense, model, hold)
             yield
         finally:
             self._holds.remove(hold)
@@ -137,24 +146,49 @@ class Workers(Watched):
             raise ModelFailed(f"model {model.spec.name}: there is no RPC worker {name!r}: add [rpc.{name}].")
         return worker
 
-    def _start_sensing(self, model: Model, hold: Hold, worker: Worker, instance: Instance) -> None:
-        """Notice the end of a worker that isn't our process."""
+    async def _sense(self, model: Model, hold: Hold) -> None:
+        """Notice the end of a hold's workers that aren't our processes, and that one hangs."""
+        with hold.sensing:
+            # Not before its engine has its own connection: the worker would serve ours.
+            await model.until(lambda: hold.run.loaded_at is not None)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._sense_hang, model, hold)
+                for worker, instance in hold.parts:
+                    if instance.way.shared:
+                        nursery.start_soon(self._sense_one, worker, instance)
 
-        async def sense() -> None:
-            with hold.sensing:
-                # Not before its engine has its own connection: the worker would serve ours.
-                await model.until(lambda: hold.run.loaded_at is not None)
-                await until_gone(instance.way.address)
-                worker.lost(instance, f"nothing answers at {instance.way.address} any more")
+    async def _sense_one(self, worker: Worker, instance: Instance) -> None:
+        try:
+            await until_gone(instance.way.address)
+            how = f"nothing answers at {instance.way.address} any more"
+        except Exception:  # what can't be watched is lost; it must not end everything else
+            log.exception("RPC worker %s: a bug in llmsup ended its watch", worker.name)
+            how = "it can't be watched (a bug in llmsup: see its log)"
+        worker.lost(instance, how)
 
-        assert self._nursery is not None
-        self._nursery.start_soon(sense)
+    async def _sense_hang(self, model: Model, hold: Hold) -> None:
+        try:
+            hung, how = await until_hung(hold.run, [each for _, each in hold.parts], model.spec.hang_timeout)
+        except Exception:  # it must not end everything else
+            log.exception("a bug in llmsup: the RPC workers of %s aren't watched for hanging any more", hold.name)
+            return
+        for worker, instance in hold.parts:
+            if instance is hung:
+                worker.lost(instance, how)
 
     def _died(self, worker: Worker, instance: Instance) -> None:
         for hold in self._holds:
             if any(part is instance for _, part in hold.parts):
-                what = f"The engine of {hold.name} was ended: its RPC worker {worker.name} died ({instance.over})."
+                who = hold.model.spec.name
+                what = f"The engine of {who} was ended: its RPC worker {worker.name} died ({instance.over})."
                 hold.run.end(Crashed(what, log_tail=worker.book.tail(20)))
+
+    def user(self, instance: Instance) -> str | None:
+        """The name of the model that has an instance, as it is called now; None: none has it."""
+        for hold in self._holds:
+            if any(part is instance for _, part in hold.parts):
+                return hold.model.spec.name
+        return instance.user or None
 
     # For engines (`engine.companions`)...
 
@@ -207,7 +241,7 @@ class Workers(Watched):
 
 
 def _total(worker: Worker) -> int | None:
-    return worker.capacity or (1 if worker.shared else None)
+    return worker.capacity or (UNKNOWN if worker.shared else None)
 
 
 @contextmanager

@@ -144,9 +144,12 @@ function because(name) {
 
 const rank = (model) => (model.status.value === 'failed' && model.status.servable !== false ? 0 : model.fits === false || model.status.servable === false ? 2 : 1)
 
+/** What a model has of this machine's own memory: neither of a GPU's nor of an RPC worker's. */
+const inRam = (loaded) => loaded.footprint_bytes - Object.values(loaded.devices ?? {}).reduce((sum, each) => sum + each, 0)
+
 function drawMemory(memory) {
   const total = memory.readings?.total ?? memory.ceiling_bytes + memory.reserve_bytes
-  const held = memory.models.reduce((sum, each) => sum + each.footprint_bytes, 0)
+  const held = memory.models.reduce((sum, each) => sum + inRam(each), 0)
   const known = memory.available_bytes !== null
   const others = known ? Math.max(0, total - memory.available_bytes - held) : Math.max(0, total - memory.ceiling_bytes - memory.reserve_bytes)
   const whole = Math.max(total, held + others)
@@ -156,7 +159,7 @@ function drawMemory(memory) {
   const kept = take(memory.kept_bytes)
   const pieces = [
     ['others', 'Everything else', others],
-    ...memory.models.map((each) => [`m ${colour(each.model)}`, each.model, each.footprint_bytes, each.footprint_source]),
+    ...memory.models.map((each) => [`m ${colour(each.model)}`, each.model, inRam(each), each.footprint_source]),
     ['kept', 'Promised to them, for cached prompts', kept],
     ['free', 'Free', left],
     ['reserve', 'Reserve', reserve]
@@ -181,8 +184,8 @@ function drawMemory(memory) {
     h('b', {}, bytes(memory.committed_bytes)), ` of ${bytes(memory.ceiling_bytes)} that models may have`,
     h('span', { class: 'soft' }, known ? ` · ${bytes(memory.available_bytes)} of ${bytes(total)} available ` : ' '), level)
   const gpus = (memory.devices ?? []).map((device) =>
-    `${device.name} (${device.pool}): ${device.free_bytes === null ? '?' : bytes(device.free_bytes)} of ${bytes(device.total_bytes)} free, ` +
-    `models have ${bytes(device.committed_bytes)}${device.level === 'normal' ? '' : `; it is short: ${device.reason}`}`)
+    `${device.name} (${device.pool}): ${device.free_bytes === null ? '' : `${bytes(device.free_bytes)} of ${bytes(device.total_bytes)} free, `}` +
+    `models have ${bytes(device.committed_bytes)}${device.free_bytes === null ? ` of ${bytes(device.total_bytes)}` : ''}${device.level === 'normal' ? '' : `; it is short: ${device.reason}`}`)
   const words = [memory.reason, memory.nothing_unloaded && `nothing is unloaded for it: ${memory.nothing_unloaded}`, memory.problem, ...gpus]
     .filter(Boolean).map((each) => sentence(each)).join(' ')
   say(parts.pressure, words)
