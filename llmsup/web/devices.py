@@ -11,6 +11,7 @@ from ..fleet.rpc.workers import UNKNOWN
 from ..memory.amounts import REMOTE, Amounts, add_up, is_remote
 from ..memory.machine.device_gauge import DeviceGauge
 from ..memory.machine.reading import device_pool, is_device
+from ..units import Bytes, format_bytes
 from .shapes import memory as shapes
 
 
@@ -63,6 +64,8 @@ def devices(governor: Governor) -> Iterator[DeviceNow]:
     for pool in filter(is_remote, pools):
         if (total := pools[pool].total) is not None and total != UNKNOWN:
             name = f"RPC worker {pool.removeprefix(REMOTE)}"
+            if (used := governor.used(pool)) < ours[pool]:
+                name += f", {format_bytes(Bytes(used))} of it used: it serves one model at a time"
             yield DeviceNow(pool, name, total, None, ours[pool], DeviceGauge())
 
 
