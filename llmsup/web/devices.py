@@ -11,6 +11,7 @@ from ..fleet.rpc.workers import UNKNOWN
 from ..memory.amounts import REMOTE, Amounts, add_up, is_remote
 from ..memory.machine.device_gauge import DeviceGauge
 from ..memory.machine.reading import device_pool, is_device
+from ..units import Bytes, format_bytes
 from .shapes import memory as shapes
 
 
@@ -25,6 +26,7 @@ class DeviceNow:
         free: In bytes; None: unknown.
         committed: What the loaded models count for there, in bytes.
         gauge: Whether others press for it.
+        note: What is said after its name to people; labels of metrics must not change with it.
     """
 
     pool: str
@@ -33,12 +35,13 @@ class DeviceNow:
     free: int | None
     committed: int
     gauge: DeviceGauge
+    note: str = ""
 
     def as_json(self, wall: Callable[[float], float | None]) -> shapes.Device:
         """For `/memory`. `wall` turns our clock's time into Unix seconds."""
         return {
             "pool": self.pool,
-            "name": self.name,
+            "name": self.name + self.note,
             "total_bytes": self.total,
             "committed_bytes": self.committed,
             "free_bytes": self.free,
@@ -63,7 +66,10 @@ def devices(governor: Governor) -> Iterator[DeviceNow]:
     for pool in filter(is_remote, pools):
         if (total := pools[pool].total) is not None and total != UNKNOWN:
             name = f"RPC worker {pool.removeprefix(REMOTE)}"
-            yield DeviceNow(pool, name, total, None, ours[pool], DeviceGauge())
+            note = ""
+            if (used := governor.used(pool)) < ours[pool]:
+                note = f", {format_bytes(Bytes(used))} of it used: it serves one model at a time"
+            yield DeviceNow(pool, name, total, None, ours[pool], DeviceGauge(), note)
 
 
 def sizes(amounts: Amounts) -> Iterator[tuple[str, int]]:

@@ -156,13 +156,14 @@ def _counts(model: Model) -> shapes.Counts:
 
 
 def _loaded(loaded: LoadedModel, governor: Governor) -> shapes.Loaded:
+    own = governor.itself(loaded)
     return {
         "model": loaded.name,
-        "footprint_bytes": loaded.cost.total,
+        "footprint_bytes": own.cost.total,
         "footprint_source": governor.source(loaded.name),
         "grows_bytes": loaded.grows,
-        "freeable_bytes": loaded.freeable.total,
-        "devices": dict(sizes(loaded.cost)),
+        "freeable_bytes": own.freeable.total,
+        "devices": dict(sizes(own.cost)),
         "priority": loaded.priority,
         "pinned": loaded.pinned,
         "in_flight": loaded.in_flight,

@@ -5,6 +5,7 @@ What it looks like is kept in `.pictures/`, which git ignores.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -305,6 +306,10 @@ async def test_what_is_on_a_worker_is_not_this_machines_memory(browser: str, tmp
             seen = await driven(
                 browser, served.client.port, "talk", model="there", tokens=4, name="worker", pictures=str(PICTURES)
             )
+            (loaded,) = (await served.client.get("/memory")).json["models"]
     fine(seen)
     assert "there" in seen["bar"]
     assert "TiB" not in seen["bar"]
+    ((shown, unit),) = re.findall(r"there ([\d.]+) (MiB|GiB)", seen["bar"])
+    there_only = sum(loaded["devices"].values())
+    assert 0 < float(shown) * {"MiB": MIB, "GiB": 1024 * MIB}[unit] < loaded["footprint_bytes"] - there_only / 2

@@ -147,11 +147,16 @@ async def test_a_worker_that_runs_already_serves_one_model_at_a_time() -> None:
     """Its protocol is one connection at a time, so the second model waits until the first is evicted; when it is lost,
     that is told, too."""
     async with open_worker() as (address, process):
-        at = RpcSpec(name="box", url=address)
+        at = RpcSpec(name="box", url=address, memory=Bytes(1 << 50))
         async with llmsup(model("one", "box"), model("other", "box"), workers=(at,)) as served:
             for name in ("one", "other"):
                 assert await said(served, name)
                 assert (await told(served))["box"]["models"] == [name]
+            memory = (await served.client.get("/memory")).json
+            (device,), (loaded,) = memory["devices"], memory["models"]
+            assert device["committed_bytes"] == device["total_bytes"] == 1 << 50
+            assert device["name"].endswith("MiB of it used: it serves one model at a time")
+            assert 0 < loaded["freeable_bytes"] <= loaded["footprint_bytes"] < 1 << 30
             async with served.client.stream("other", max_tokens=400, temperature=0) as pieces:
                 await begun(pieces)
                 process.kill()

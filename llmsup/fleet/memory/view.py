@@ -13,7 +13,7 @@ from attrs import evolve
 
 from ...config.live import LiveConfig
 from ...config.schema import Memory, Priority
-from ...memory.amounts import Amounts
+from ...memory.amounts import Amounts, is_remote
 from ...memory.cost.cost import Cost, Source
 from ...memory.cost.placement import Room
 from ...memory.machine.gauge import Pressure
@@ -188,6 +188,15 @@ class MemoryView:
         """The bytes of a pool that all models together count for."""
         return sum(each.taken[pool] for each in self._ledger)
 
+    def itself(self, loaded: LoadedModel) -> LoadedModel:
+        """A loaded model with what it takes itself of memory elsewhere, which may be less than what it counts for there
+        because nobody else can have the rest.
+        """
+        for grant in self._ledger.named((loaded.name,)):
+            cost = _with_remote(loaded.cost, grant.taken)
+            return evolve(loaded, cost=cost, freeable=_with_remote(loaded.freeable, grant.freeable))
+        return loaded
+
     def source(self, name: str) -> Source | None:
         """Where the figure comes from that a loaded model counts for."""
         return next((each.known.source for each in self._ledger.named((name,))), None)
@@ -196,3 +205,7 @@ class MemoryView:
         """Why it would not be unloaded now even if its memory were wanted, or ""."""
         short = self.pressure.level != "normal"
         return (stays_under_pressure if short else stays)(loaded, self.machine(), self.rules)
+
+
+def _with_remote(counted: Amounts, own: Amounts) -> Amounts:
+    return Amounts({pool: own[pool] if is_remote(pool) else counted[pool] for pool in counted})
