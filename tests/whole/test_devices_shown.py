@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving import Served, fake, serving
 
 from llmsup.cli import main
-from llmsup.config.schema import GiB
+from llmsup.config.schema import GiB, Server
 from llmsup.memory.amounts import Amounts
 from llmsup.memory.machine.reading import Gpu
 from llmsup.memory.machine.sampler import Gpus
@@ -53,9 +53,9 @@ async def llmsup(served: Served, *words: str) -> str:
 
 
 @pytest.mark.usefixtures("with_a_card")
-async def test_a_running_llmsup_tells_of_its_devices() -> None:
-    """A device whose memory is the host's is none of them."""
-    async with serving(fake("m")) as served:
+async def test_a_running_llmsup_tells_of_its_devices(tmp_path: Path) -> None:
+    """A device whose memory is the host's is none of them. What is measured is not for other tests to find."""
+    async with serving(fake("m"), server=Server(state_dir=tmp_path)) as served:
         assert (await served.client.chat("m")).status == 200
         with trio.fail_after(60):
             await served.fleet.models["m"].until(lambda: bool(committed(served)))
