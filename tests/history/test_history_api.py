@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -182,4 +183,5 @@ async def test_a_damaged_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
         assert len(await requests(served)) == 1
     assert (tmp_path / "history.sqlite.damaged").read_bytes().startswith(b"this is no database")
     assert caplog.text.count("begins anew") == 1
-    assert sqlite3.connect(tmp_path / "history.sqlite").execute("SELECT count(*) FROM requests").fetchone() == (1,)
+    with closing(sqlite3.connect(tmp_path / "history.sqlite")) as db:
+        assert db.execute("SELECT count(*) FROM requests").fetchone() == (1,)
