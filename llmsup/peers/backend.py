@@ -268,7 +268,7 @@ class Look:
         self.served_by: BackendRun | None = run
         self._run = run
 
-    async def run(self, timeout: Seconds) -> BackendRun:  # noqa: ARG002
+    async def run(self, timeout: Seconds) -> BackendRun:  # noqa: ARG002 -- it never waits
         """It is served already."""
         return self._run
 

@@ -40,17 +40,14 @@ def here(model: Model, memory: Memory, trail: Trail, running: Iterable[Model] = 
         if verdict.kind == "refuse":
             return None
         fits, evicts = verdict.kind == "admit", verdict.victims
-    slots = 0 if model.estimate is None else model.estimate.context.sequences
-    if most := model.spec.max_in_flight:
-        slots = min(slots or most, most)
     return Candidate(
         where=HERE,
         loaded=loaded,
         loading=loading,
         busy=model.queue.in_flight + model.queue.waiting,
-        slots=slots or None,
+        slots=slots_of(model),
         fits=fits,
-        load_seconds=_load_seconds(model, memory),
+        load_seconds=load_seconds_of(model, memory),
         remembers=_remembered(trail, HERE) if loaded else 0,
         others=sum(each.queue.in_flight + each.queue.waiting for each in running if each is not model),
         evicts=evicts,
@@ -69,7 +66,16 @@ def why_not_here(model: Model, memory: Memory) -> str:
     return "" if verdict is None else verdict.reason
 
 
-def _load_seconds(model: Model, memory: Memory) -> float | None:
+def slots_of(model: Model) -> int | None:
+    """How many requests a model here works on at once; None if that isn't known."""
+    slots = 0 if model.estimate is None else model.estimate.context.sequences
+    if most := model.spec.max_in_flight:
+        slots = min(slots or most, most)
+    return slots or None
+
+
+def load_seconds_of(model: Model, memory: Memory) -> float | None:
+    """How long loading a model here takes, in seconds; None if nothing is known of it."""
     if model.entry.found is None and model.load_seconds is None:
         return None  # a command that was never started: it may take any time
     return memory.load_seconds(model)

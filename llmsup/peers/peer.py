@@ -63,7 +63,6 @@ class Peer(Watched):
         requests: How many it has had; `failed`: how many of them it failed.
         woken_at: When it was last to be woken (trio time); that goes on until it answers or `wake_timeout` is over.
         gone: It is no longer in the config: requests finish, and no more are sent.
-        in_flight: How many of our requests it has now.
         announce: Called when there is anything new.
     """
 
@@ -91,7 +90,6 @@ class Peer(Watched):
         self.failed = 0
         self.woken_at = -math.inf
         self.gone = False
-        self.in_flight = 0
         self._missed_at = -math.inf
         self.announce: Callable[[], None] = lambda: None
         self._nudged = trio.Event()
@@ -108,6 +106,11 @@ class Peer(Watched):
         return self.health.failures
 
     @property
+    def in_flight(self) -> int:
+        """How many of our requests it has now."""
+        return self.ours.total()
+
+    @property
     def usable(self) -> bool:
         """Whether requests may go there now; one that is asleep has to be woken first."""
         return self.state in (PeerState.UP, PeerState.ASLEEP, PeerState.WAKING) and not self.gone
@@ -122,7 +125,6 @@ class Peer(Watched):
     def began(self, model: str) -> None:
         """One of our requests goes there; `ended` must follow."""
         self.ours[model] += 1
-        self.in_flight += 1
         self.requests += 1
         if self.in_flight == 1:
             self.nudge()
@@ -130,7 +132,6 @@ class Peer(Watched):
 
     def ended(self, model: str) -> None:
         """It is over, however that was."""
-        self.in_flight -= 1
         if self.ours[model] > 1:
             self.ours[model] -= 1
         else:
@@ -243,7 +244,7 @@ class Peer(Watched):
         self._nudged = trio.Event()
 
     def __repr__(self) -> str:
-        return f"<Peer {self.name} {self.state}, {len(self.offers)} models, {self.ours.total()} in flight>"
+        return f"<Peer {self.name} {self.state}, {len(self.offers)} models, {self.in_flight} in flight>"
 
 
 _WELL = Health(proven=True)

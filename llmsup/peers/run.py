@@ -99,7 +99,7 @@ class PeerRun:
             self._busy = (offers, sum(offer.busy or 0 for offer in offers.values()))
         own = offers.get(self.name)
         said = self._busy[1] - ((own.busy or 0) if own is not None else 0)
-        return max(said, self.peer.ours.total() - self.peer.ours[self.name])
+        return max(said, self.peer.in_flight - self.peer.ours[self.name])
 
     @property
     def passed_on_to(self) -> frozenset[str]:
@@ -148,7 +148,7 @@ class PeerRun:
     def answered(self, computed: int, cached: int, seconds: float | None) -> None:
         """Nobody here wants to know."""
 
-    async def ended_because(self, patience: float) -> Error | None:  # noqa: ARG002
+    async def ended_because(self, patience: float) -> Error | None:  # noqa: ARG002 -- there is nothing to wait for
         """It has no end that we would know of."""
         return None
 

@@ -92,7 +92,7 @@ class Serving(Watched):
     @property
     def busy(self) -> bool:
         """Whether a peer has a request of ours."""
-        return any(peer.ours.total() for peer in self._peers.all.values())
+        return any(peer.in_flight for peer in self._peers.all.values())
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep them so, until cancelled."""

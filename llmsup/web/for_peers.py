@@ -17,9 +17,11 @@ from ..fleet.fleet import Fleet
 from ..fleet.memory.governor import Governor
 from ..fleet.model.model import Model
 from ..gateway.places import Place, Placed
+from ..peers.candidates import load_seconds_of, slots_of
 from ..peers.peers import Peers
 from ..peers.via import ID, STAMP, VIA, read_via
 from .elsewhere import where
+from .status import rounded
 
 LISTS = frozenset(("/models", "/v1/models"))
 ASKED = LISTS | {"/running", "/memory"}
@@ -74,7 +76,7 @@ async def _told(
             origins = {each for place in there.places for each in origins_of(place, peers.identity)}
             entry["peer"] = {**where(there), "origins": sorted(origins)}
         elif (model := _model(entry["id"], fleet)) is not None:
-            entry |= {"load_seconds": _load_seconds(model, governor), "slots": _slots(model)}
+            entry |= {"load_seconds": rounded(load_seconds_of(model, governor)), "slots": slots_of(model)}
         told.append(entry)
     return told
 
@@ -96,16 +98,3 @@ def origins_of(place: Place, ours: str) -> frozenset[str]:
 
 def _model(id_: str, fleet: Fleet) -> Model | None:
     return fleet.models.get(id_) or fleet.models.get(id_.rpartition(":")[0])  # a preset's entry
-
-
-def _load_seconds(model: Model, governor: Governor) -> float | None:
-    if model.entry.found is None and model.load_seconds is None:
-        return None  # a command that has never run: nothing is known of it
-    return round(governor.load_seconds(model), 3)
-
-
-def _slots(model: Model) -> int | None:
-    slots = 0 if model.estimate is None else model.estimate.context.sequences
-    if most := model.spec.max_in_flight:
-        slots = min(slots or most, most)
-    return slots or None

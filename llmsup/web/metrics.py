@@ -221,7 +221,7 @@ def _of_peers(peers: Peers) -> Iterable[Metric]:
         up.add_metric(name, float(peer.state is PeerState.UP))
         requests.add_metric(name, peer.requests)
         failures.add_metric(name, peer.failed)
-        in_flight.add_metric(name, peer.ours.total())
+        in_flight.add_metric(name, peer.in_flight)
         if peer.latency is not None:
             latency.add_metric(name, peer.latency)
         models.add_metric(name, len(peer.offers))

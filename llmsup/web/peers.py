@@ -46,7 +46,7 @@ def peer_as_json(peer: Peer, fleet: Fleet) -> shapes.Peer:
         "failures": peer.failures,
         "next_probe_in": rounded(left) if left > 0 else None,
         "latency_seconds": None if peer.latency is None else round(peer.latency, 6),
-        "in_flight": peer.ours.total(),
+        "in_flight": peer.in_flight,
         "requests": peer.requests,
         "failed": peer.failed,
         "priority": peer.spec.priority,

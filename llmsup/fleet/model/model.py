@@ -154,7 +154,7 @@ class Model(Watched):
     places = ""
     spreads = False  # as `Backend` has them
 
-    def enter(self, ttl: Seconds = Seconds(0), client: str = "", trail: Trail | None = None) -> Lease:  # noqa: ARG002
+    def enter(self, ttl: Seconds = Seconds(0), client: str = "", trail: Trail | None = None) -> Lease:  # noqa: ARG002 -- `trail`: it is in one place
         """Take a lease for one request of a client. `ttl`: seconds for which to keep the model afterwards, at least.
 
         Raises:

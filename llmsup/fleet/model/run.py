@@ -286,11 +286,11 @@ class Run:
         if self.engine is not None:
             self.engine.answered(computed, cached, seconds)
 
-    def refuses(self, status: int) -> bool:  # noqa: ARG002
+    def refuses(self, status: int) -> bool:  # noqa: ARG002 -- whatever it is
         """See `fleet.backend.BackendRun`: what an engine here says is passed on."""
         return False
 
-    def broke(self, reason: str, detail: str = "") -> Error:  # noqa: ARG002
+    def broke(self, reason: str, detail: str = "") -> Error:  # noqa: ARG002 -- of a peer
         """See `fleet.backend.BackendRun`."""
         return EngineBadAnswer(f"The engine failed a request: {reason}.")
 
@@ -298,9 +298,9 @@ class Run:
         self,
         target: bytes,
         headers: HeaderLines,
-        via: tuple[str, ...],  # noqa: ARG002
+        via: tuple[str, ...],  # noqa: ARG002 -- an engine sends nothing on
         *,
-        by_path: bool,  # noqa: ARG002
+        by_path: bool,  # noqa: ARG002 -- either way it is the engine's own
     ) -> tuple[bytes, HeaderLines]:
         """See `fleet.backend.BackendRun`."""
         return target, headers
