@@ -6,13 +6,14 @@ import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 from configs import load, parse
 
 from llmsup.config import Bridge, Catalog, Config, Memory, Server, Settings, find, parse_listen
-from llmsup.config.schema import History, PromptCacheSpec
+from llmsup.config.schema import EngineSpec, History, KeySpec, PeerSpec, PromptCacheSpec, RpcSpec
 from llmsup.errors import ConfigError, SetupError
 from llmsup.units import Seconds
 
@@ -69,17 +70,37 @@ def test_the_shipped_file_has_every_key() -> None:
     assert {*raw["bridge"], "cron"} == set(attrs.fields_dict(Bridge))
 
 
-def test_the_shipped_file_s_examples_are_right() -> None:
+def examples() -> str:
+    """What the shipped file has as examples, behind "# "."""
     lines = DEFAULT_CONFIG.read_text().splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith("# [models.qwen3-4b]"))
-    examples = [
+    return "\n".join(
         line.removeprefix("#").strip()
         for line in lines[start:]
         if line.startswith("# ") and (line.startswith("# [") or " = " in line) and "cron" not in line
-    ]
-    config = parse("\n".join(examples), "examples")
+    )
+
+
+def test_the_shipped_file_s_examples_are_right() -> None:
+    config = parse(examples(), "examples")
     assert set(config.models) == {"qwen3-4b", "qwen3-32b", "whisper"}
     assert set(config.engines) == {"mlx", "llama-server", "vllm"}
+
+
+@pytest.mark.parametrize(
+    ("table", "example", "cls"),
+    [
+        ("keys", "laptop", KeySpec),
+        ("peers", "studio", PeerSpec),
+        ("rpc", "box", RpcSpec),
+        ("engines", "mlx", EngineSpec),
+    ],
+)
+def test_the_shipped_file_shows_every_key_of_tables_with_names(table: str, example: str, cls: type[Any]) -> None:
+    """The block about peers was lost in a merge, and nobody noticed."""
+    shown = tomllib.loads(examples())[table][example]
+    known = set(attrs.fields_dict(cls)) - {"name"}
+    assert set(shown) == known - ({"env"} if table == "keys" else set())  # instead of `hash`
 
 
 def test_everything_at_once() -> None:
