@@ -173,8 +173,10 @@ def test_a_place_that_can_not_be_written(here: Path, systemctl: Tool) -> None:
 
 
 def test_a_bad_config_is_found_before_anything_is_written(here: Path, unit: Path, systemctl: Tool) -> None:
-    """Exit code 2, every mistake."""
-    (here.parent / "llmsup.toml").write_text("a = 1\nb = 2\n")
+    """Exit code 2, every mistake. At the usual port there may be the llmsup of whoever runs the tests."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    (here.parent / "llmsup.toml").write_text(f'a = 1\nb = 2\n[server]\nlisten = "127.0.0.1:{port}"\n')
     for word in ("print", "install"):
         done = run(word)
         assert (done.exit_code, len(done.stderr.splitlines())) == (2, 2)
